@@ -1,0 +1,50 @@
+# Each target sets up what it needs in .venv; the system Python is only read.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := launch/requirements-cpu.txt
+# XLA sizes its CPU thread pool by core count; simulated devices need more
+# threads than a small machine has cores, or a collective waits forever.
+export NPROC ?= 16
+export JAX_PLATFORMS ?= cpu
+
+.PHONY: demo test test-slow test-latest lint bench lock clean
+
+demo: $(VENV)/ready
+	$(BIN)/wsjax run --config configs/digits_flow.py --workdir runs/demo
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(VENV)/ready
+	$(BIN)/python -m pytest -m slow
+
+# The whole suite on the newest Python that pyenv keeps here, in its own venv.
+LATEST := $(HOME)/.pyenv/versions/3.13.0/bin/python3
+test-latest:
+	@test -x $(LATEST) || { echo 'test-latest: no $(LATEST)'; exit 2; }
+	$(MAKE) test PYTHON=$(LATEST) VENV=.venv-latest
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/ready
+	$(BIN)/wsjax bench --help
+
+# Rewrites the lock from the ranges in setup.cfg: one file for 3.11 and newer.
+lock: $(VENV)/ready
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra zoo \
+	  --extra dev --no-header -q -o $(LOCK) --upgrade setup.cfg
+
+$(VENV)/ready: $(LOCK) setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'wsjax needs Python >= 3.11; set PYTHON=/path/to/python3'; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r $(LOCK)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv .venv-latest runs build *.egg-info

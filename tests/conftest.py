@@ -1,0 +1,31 @@
+"""What every test runs under: one CPU backend, strict shapes, no network."""
+
+import os
+import pathlib
+
+# Before jax starts: its CPU thread pool is sized by core count, and simulated
+# devices on a small machine would wait for each other forever.
+os.environ.setdefault('NPROC', '16')
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('MPLBACKEND', 'agg')
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+hypothesis.settings.register_profile(
+  'wsjax', deadline=None, max_examples=15, derandomize=True
+)
+hypothesis.settings.load_profile('wsjax')
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> pathlib.Path:
+  """Folder of real data; a test that asks for it skips where it is absent."""
+  root = pathlib.Path(__file__).parents[1]
+  path = pathlib.Path(os.environ.get('WSJAX_DATA', root / '../shared/data'))
+  if not path.is_dir():
+    pytest.skip(f'no data folder at {path}; set WSJAX_DATA to run this test')
+  return path

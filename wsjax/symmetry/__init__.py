@@ -1,0 +1,1 @@
+"""The group: what may be done to weights without changing the function."""

@@ -1,0 +1,248 @@
+"""PermutationSpec: the symmetry of an architecture, as data.
+
+A hidden unit may be moved to another place in its layer, and, depending on its
+activation, rescaled, negated or shifted by a half period, if every weight that
+feeds it or reads from it moves along. Which axis of which parameter belongs to
+which set of interchangeable units is all that the rest of the room needs.
+
+Source: Ainsworth et al. 2023, arXiv:2209.04836 (the idea of a spec);
+Godfrey et al. 2022, arXiv:2205.14258 (groups by activation).
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from wsjax import typing
+
+KINDS = ('permutation', 'positive_scale', 'sign', 'phase')
+
+# What an activation allows besides reordering its units.
+ACTIVATION_KINDS = {
+  'relu': ('permutation', 'positive_scale'),
+  'leaky_relu': ('permutation', 'positive_scale'),
+  'tanh': ('permutation', 'sign'),
+  'sine': ('permutation', 'sign', 'phase'),
+  'gelu': ('permutation',),
+  'silu': ('permutation',),
+  'sigmoid': ('permutation',),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """A set of interchangeable hidden units.
+
+  Attributes:
+    id: name, unique in the spec.
+    size: number of units n.
+    kinds: what may be done to them, from `KINDS`; 'permutation' is first.
+    half_turn: for 'phase' only: adding it to a unit's bias negates the unit,
+      sin(w0 (z + half_turn)) = -sin(w0 z), so it is pi / w0.
+  """
+
+  id: str
+  size: int
+  kinds: tuple[str, ...] = ('permutation',)
+  half_turn: float = 0.0
+
+  def __post_init__(self):
+    if unknown := set(self.kinds) - set(KINDS):
+      raise ValueError(
+        f'Group {self.id!r} has kinds {sorted(unknown)}; allowed: {KINDS}.'
+      )
+    if self.size < 1:
+      raise ValueError(f'Group {self.id!r} has size {self.size}, not >= 1.')
+    if ('phase' in self.kinds) != (self.half_turn > 0):
+      raise ValueError(
+        f'Group {self.id!r}: half_turn > 0 goes with kind phase, and only '
+        f'with it; got half_turn={self.half_turn} and kinds={self.kinds}.'
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+  """One axis of one parameter.
+
+  The axis is read as (outer x group.size x inner), as it is after a flatten:
+  a dense kernel behind a flattened [height, width, channels] image has
+  outer = height * width and inner = 1.
+
+  Attributes:
+    group: id of the group whose units lie along the axis; None is pinned.
+    outer: blocks before the group.
+    inner: elements of a block after the group.
+    power: +1 where the weight feeds the unit (it is multiplied by the unit's
+      scale), -1 where it reads from the unit (divided by it).
+    shift: True for a bias that feeds the unit: a half turn is added to it.
+  """
+
+  group: str | None = None
+  outer: int = 1
+  inner: int = 1
+  power: int = 1
+  shift: bool = False
+
+
+PINNED = Axis()
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+  """One parameter: its path, its shape and one `Axis` per dimension."""
+
+  path: str
+  shape: tuple[int, ...]
+  axes: tuple[Axis, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class PermutationSpec:
+  """All symmetries of one architecture; hashable, so static under jit.
+
+  Attributes:
+    groups: the sets of interchangeable units, in forward order.
+    leaves: every parameter, in forward order. This is also the order in which
+      tokenizers read them.
+
+  Raises:
+    ValueError: if an axis names an unknown group or its length is not
+      outer * size * inner.
+  """
+
+  groups: tuple[Group, ...]
+  leaves: tuple[Leaf, ...]
+
+  def __post_init__(self):
+    sizes = {group.id: group.size for group in self.groups}
+    if len(sizes) != len(self.groups):
+      raise ValueError('Two groups of a PermutationSpec have the same id.')
+    for leaf in self.leaves:
+      if len(leaf.shape) != len(leaf.axes):
+        raise ValueError(
+          f'{leaf.path} has shape {leaf.shape} but {len(leaf.axes)} axes.'
+        )
+      for length, axis in zip(leaf.shape, leaf.axes, strict=True):
+        if axis.group is None:
+          continue
+        if axis.group not in sizes:
+          raise ValueError(
+            f'{leaf.path} names group {axis.group!r}; known: {sorted(sizes)}.'
+          )
+        if length != axis.outer * sizes[axis.group] * axis.inner:
+          raise ValueError(
+            f'{leaf.path} has an axis of length {length}, which is not '
+            f'outer {axis.outer} x group {sizes[axis.group]} x inner '
+            f'{axis.inner}.'
+          )
+
+  @property
+  def num_params(self) -> int:
+    """Number of weights of one network."""
+    return sum(math.prod(leaf.shape) for leaf in self.leaves)
+
+  def group(self, id: str) -> Group:
+    """The group of that id."""
+    return next(group for group in self.groups if group.id == id)
+
+  def check(self, params: typing.Params, *, stacked: bool = False) -> None:
+    """Raises unless `params` are weights of this architecture.
+
+    Args:
+      params: path -> array.
+      stacked: whether every array has a leading axis over networks.
+
+    Raises:
+      ValueError: naming the first path that is missing, unknown, or of
+        another shape.
+    """
+    paths = {leaf.path for leaf in self.leaves}
+    if missing := sorted(paths - set(params)):
+      raise ValueError(f'Parameters lack {missing[0]!r}; got {sorted(params)}.')
+    if unknown := sorted(set(params) - paths):
+      raise ValueError(
+        f'Parameters have {unknown[0]!r}, which the architecture has not; '
+        f'it has {sorted(paths)}.'
+      )
+    for leaf in self.leaves:
+      shape = tuple(params[leaf.path].shape)[1 if stacked else 0 :]
+      if shape != leaf.shape:
+        raise ValueError(
+          f'{leaf.path} has shape {shape}; the architecture has {leaf.shape}.'
+        )
+
+  def to_json(self) -> dict[str, Any]:
+    """A JSON value that `from_json` reads back to an equal spec."""
+    return {
+      'groups': [dataclasses.asdict(group) for group in self.groups],
+      'leaves': [dataclasses.asdict(leaf) for leaf in self.leaves],
+    }
+
+  @classmethod
+  def from_json(cls, value: Mapping[str, Any]) -> 'PermutationSpec':
+    """The spec that `to_json` wrote.
+
+    Raises:
+      ValueError: if `value` is not of that form.
+    """
+    try:
+      groups = tuple(
+        Group(**{**group, 'kinds': tuple(group['kinds'])})
+        for group in value['groups']
+      )
+      leaves = tuple(
+        Leaf(
+          leaf['path'],
+          tuple(leaf['shape']),
+          tuple(Axis(**axis) for axis in leaf['axes']),
+        )
+        for leaf in value['leaves']
+      )
+    except (KeyError, TypeError) as error:
+      raise ValueError(f'Not a PermutationSpec: {error!r}.') from error
+    return cls(groups, leaves)
+
+
+def dense(
+  path: str,
+  fan_in: int,
+  fan_out: int,
+  *,
+  reads: str | None,
+  feeds: str | None,
+  outer: int = 1,
+) -> tuple[Leaf, Leaf]:
+  """Leaves of a dense layer, kernel [in, out] and bias [out].
+
+  Args:
+    path: layer name; the leaves are `path/kernel` and `path/bias`.
+    fan_in: length of the input axis, blocks included.
+    fan_out: number of units.
+    reads: group of the inputs, None for data.
+    feeds: group of the outputs, None for the network's output.
+    outer: blocks before the group on the input axis, after a flatten.
+  """
+  out = Axis(feeds)
+  return (
+    Leaf(f'{path}/kernel', (fan_in, fan_out),
+         (Axis(reads, outer=outer, power=-1), out)),
+    Leaf(f'{path}/bias', (fan_out,), (dataclasses.replace(out, shift=True),)),
+  )  # fmt: skip
+
+
+def conv(
+  path: str,
+  window: tuple[int, int],
+  fan_in: int,
+  fan_out: int,
+  *,
+  reads: str | None,
+  feeds: str | None,
+) -> tuple[Leaf, Leaf]:
+  """Leaves of a convolution, kernel [height, width, in, out] and bias [out]."""
+  kernel, bias = dense(path, fan_in, fan_out, reads=reads, feeds=feeds)
+  return (
+    Leaf(kernel.path, (*window, *kernel.shape), (PINNED, PINNED, *kernel.axes)),
+    bias,
+  )
