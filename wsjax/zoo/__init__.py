@@ -1,0 +1,1 @@
+"""The zoo: breeding, describing and storing populations of networks."""

@@ -1,0 +1,1 @@
+"""Networks we breed: forward and spec side by side, one file each."""
