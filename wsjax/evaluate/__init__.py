@@ -1,0 +1,1 @@
+"""What generated networks are worth: every axis, beside every baseline."""

@@ -1,0 +1,59 @@
+"""Memorization seen in behaviour: do two networks fail on the same items?"""
+
+import numpy as np
+
+
+def error_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """Intersection over union of the items that two networks get wrong.
+
+  Args:
+    a: [A, n] bool, True where a network errs.
+    b: [B, n] bool.
+
+  Returns:
+    [A, B] in [0, 1], float32; 1 for two networks without any error, which
+    behave alike.
+
+  Raises:
+    ValueError: if the two are not over the same items.
+
+  Source: arXiv:2506.07998, section 3: |wrong_a & wrong_b| / |wrong_a | wrong_b|
+  """
+  if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+    raise ValueError(
+      f'error_iou needs [A, n] and [B, n]; got {a.shape} and {b.shape}.'
+    )
+  a, b = a.astype(np.float32), b.astype(np.float32)
+  both = a @ b.T  # Counts below 2^24 are exact in float32.
+  either = a.sum(axis=1)[:, None] + b.sum(axis=1)[None] - both
+  return np.where(either > 0, both / np.maximum(either, 1), np.float32(1))
+
+
+def max_iou(
+  errors: np.ndarray, train: np.ndarray, *, exclude_same_index: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+  """Largest error-IoU of each network with a training network.
+
+  Args:
+    errors: [A, n] bool, True where a network errs.
+    train: [B, n] bool, the same for the training networks.
+    exclude_same_index: whether network i is training network i, which it is
+      then not compared with: the leave-one-out level of a zoo.
+
+  Returns:
+    [A] the largest IoU and [A] the index of the training network it is with.
+
+  Raises:
+    ValueError: if leave-one-out is asked of two sets that differ in size or
+      hold one network.
+  """
+  iou = error_iou(errors, train)
+  if exclude_same_index:
+    if len(errors) != len(train) or len(train) < 2:
+      raise ValueError(
+        'Leave-one-out needs the same networks twice, at least 2; got '
+        f'{len(errors)} and {len(train)}.'
+      )
+    np.fill_diagonal(iou, -1)
+  nearest = np.argmax(iou, axis=1)
+  return iou[np.arange(len(iou)), nearest], nearest
