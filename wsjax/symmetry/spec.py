@@ -52,6 +52,11 @@ class Group:
       raise ValueError(
         f'Group {self.id!r} has kinds {sorted(unknown)}; allowed: {KINDS}.'
       )
+    if self.kinds[:1] != ('permutation',):
+      raise ValueError(
+        f'Group {self.id!r} has kinds {self.kinds}; the first of them must be '
+        "'permutation'."
+      )
     if self.size < 1:
       raise ValueError(f'Group {self.id!r} has size {self.size}, not >= 1.')
     if ('phase' in self.kinds) != (self.half_turn > 0):
@@ -108,7 +113,8 @@ class PermutationSpec:
 
   Raises:
     ValueError: if an axis names an unknown group or its length is not
-      outer * size * inner.
+      outer * size * inner, or if a group of kind phase has not exactly one
+      bias, [size], to take its half turns.
   """
 
   groups: tuple[Group, ...]
@@ -136,6 +142,16 @@ class PermutationSpec:
             f'outer {axis.outer} x group {sizes[axis.group]} x inner '
             f'{axis.inner}.'
           )
+    for group in self.groups:
+      biases = [leaf for leaf in self.leaves if _shifts(leaf, group.id)]
+      if 'phase' in group.kinds and [leaf.shape for leaf in biases] != [
+        (group.size,)
+      ]:
+        raise ValueError(
+          f'Group {group.id!r} of kind phase needs one leaf of shape '
+          f'({group.size},) with shift=True; got '
+          f'{[leaf.path for leaf in biases]}.'
+        )
 
   @property
   def num_params(self) -> int:
@@ -145,6 +161,10 @@ class PermutationSpec:
   def group(self, id: str) -> Group:
     """The group of that id."""
     return next(group for group in self.groups if group.id == id)
+
+  def bias(self, id: str) -> Leaf:
+    """The leaf that takes the half turns of a group of kind phase."""
+    return next(leaf for leaf in self.leaves if _shifts(leaf, id))
 
   def check(self, params: typing.Params, *, stacked: bool = False) -> None:
     """Raises unless `params` are weights of this architecture.
@@ -202,6 +222,11 @@ class PermutationSpec:
     except (KeyError, TypeError) as error:
       raise ValueError(f'Not a PermutationSpec: {error!r}.') from error
     return cls(groups, leaves)
+
+
+def _shifts(leaf: Leaf, id: str) -> bool:
+  """Whether half turns of group `id` are added to `leaf`."""
+  return any(axis.group == id and axis.shift for axis in leaf.axes)
 
 
 def dense(
