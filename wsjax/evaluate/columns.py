@@ -1,0 +1,110 @@
+"""Columns of the full table: order, headings, formats, cells."""
+
+from collections.abc import Mapping
+from typing import Any
+
+KINDS = {
+  'generator': 'Generators',
+  'baseline': 'Baselines',
+  'control': 'Controls',
+  'ceiling': 'Ceilings',
+  'reference': 'References',
+}
+# Group of the table -> metric -> (heading, factor, format).
+COLUMNS = {
+  'Function': {
+    'accuracy': ('accuracy %', 100, '.1f'),
+    'accuracy_iqm': ('IQM %', 100, '.1f'),
+    'accuracy_worst_decile': ('worst tenth %', 100, '.1f'),
+    'nonfunctional_rate': ('dead %', 100, '.1f'),
+  },
+  'Novelty': {
+    'novelty': ('distance τ', 1, '.3f'),
+    'copy_rate': ('copies %', 100, '.0f'),
+    'max_iou': ('max IoU', 1, '.2f'),
+  },
+  'Gate, % of samples': {
+    'gate_strict': ('G', 100, '.0f'),
+    'gate_half': ('G½', 100, '.0f'),
+    'gate_behaviour': ('G_b', 100, '.0f'),
+  },
+  'Calibration': {
+    'nll': ('NLL nats', 1, '.3f'),
+    'brier': ('Brier', 1, '.3f'),
+    'ece': ('ECE', 1, '.3f'),
+    'ece_null': ('ECE null', 1, '.3f'),
+  },
+  'Spread': {
+    'rms_ratio': ('RMS ratio', 1, '.2f'),
+    'disagreement': ('disagree %', 100, '.1f'),
+  },
+  'Cost': {
+    'seconds_per_net': ('s / net', 1, '.2g'),
+    'bytes_per_net': ('B / net', 1, ',.0f'),
+  },
+}
+
+
+def groups_of(report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+  """Columns of the full table by group; metrics unknown here come last."""
+  known = {key for group in COLUMNS.values() for key in group}
+  used = {key for arm in report['arms'] for key in arm['metrics']}
+  used |= set(report['metrics'])
+  groups = {
+    title: {key: spec for key, spec in group.items() if key in used}
+    for title, group in COLUMNS.items()
+  }
+  groups['Other'] = {
+    key: (report['metrics'].get(key, {}).get('label', key), 1, '.3g')
+    for key in sorted(used - known)
+  }
+  return {
+    title: [
+      {
+        'key': key,
+        'heading': heading,
+        'factor': factor,
+        'format': form,
+        'label': report['metrics'].get(key, {}).get('label', key),
+        'better': report['metrics'].get(key, {}).get('better', 'none'),
+        'description': report['metrics'].get(key, {}).get('description', ''),
+      }
+      for key, (heading, factor, form) in group.items()
+    ]
+    for title, group in groups.items()
+    if group
+  }
+
+
+def row(
+  arm: Mapping[str, Any],
+  groups: Mapping[str, list[dict[str, Any]]],
+  reasons: list[str],
+) -> dict[str, Any]:
+  """Cells of one arm; reasons for what was not run are gathered as notes."""
+  cells = []
+  for index, group in enumerate(groups.values()):
+    for column in group:
+      cell = {'first': column is group[0], 'group': index, 'note': 0}
+      stat = arm['metrics'].get(column['key'])
+      stat = stat or {'value': None, 'not_run': 'not part of this evaluation'}
+      if stat['value'] is None:
+        reason = stat['not_run']
+        if reason not in reasons:
+          reasons.append(reason)
+        cell.update(sort='', text='not run', note=reasons.index(reason) + 1)
+        cell.update(title=f'not run: {reason}', interval='')
+      else:
+        shown = [
+          format(column['factor'] * stat[key], column['format'])
+          for key in ('value', 'low', 'high')
+          if stat.get(key) is not None
+        ]
+        interval = f'{shown[1]}–{shown[2]}' if len(shown) == 3 else ''
+        title = f'{column["label"]}: {stat["value"]:.6g}'
+        title += f', n = {stat.get("n")}, interval: {stat.get("method")}'
+        cell.update(sort=stat['value'], text=shown[0], interval=interval)
+        cell.update(title=title)
+      cells.append(cell)
+  return {'name': arm['name'], 'n': arm['n'], 'kind': arm['kind'],
+          'seeds': arm.get('seeds', []), 'cells': cells}  # fmt: skip
