@@ -38,11 +38,11 @@ KEYS = {
 SHARES = ('accuracy', 'copy_rate', 'gate', 'nonfunctional', 'disagreement')
 
 
-def stat(value, half=0.0, n=100, method='bootstrap-nets'):
+def stat(value, half=0.0, n=100, method='bootstrap-nets', top=1.0):
   return {
     'value': float(value),
     'low': float(max(0, value - half)),
-    'high': float(value + half),
+    'high': float(min(max(top, value), value + half)),
     'n': n,
     'method': method,
   }
@@ -62,15 +62,15 @@ def _arm(index, row, n=100):
     'gate_behaviour': np.mean(good & (overlap <= 0.459)),
   }
   metrics = {
-    'accuracy': stat(nets.mean(), 0.01, method='two-way'),
+    'accuracy': stat(nets.mean(), 0.006, method='two-way'),
     'accuracy_iqm': stat(np.median(nets), 0.004),
     'accuracy_worst_decile': stat(np.quantile(nets, 0.1), 0.01),
     'nonfunctional_rate': stat(np.mean(nets < 0.15), 0.01),
-    'nll': stat(-np.log(accuracy) + 0.05, 0.01),
+    'nll': stat(-np.log(accuracy) + 0.05, 0.01, top=9),
     'brier': stat(1.3 * (1 - accuracy), 0.01),
     'ece': stat(0.02, 0.004),
     'ece_null': stat(0.012),
-    'novelty': stat(np.median(far), 0.01),
+    'novelty': stat(np.median(far), 0.01, top=9),
     'max_iou': stat(overlap.mean(), 0.01),
     'rms_ratio': stat(0.7 if 'soup' in name else 1.01, 0.01),
     'disagreement': {'value': None, 'not_run': 'needs two or more nets'},

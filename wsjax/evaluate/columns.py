@@ -23,13 +23,13 @@ COLUMNS = {
     'copy_rate': ('copies %', 100, '.0f'),
     'max_iou': ('max IoU', 1, '.2f'),
   },
-  'Gate, % of samples': {
+  'Gates, %': {
     'gate_strict': ('G', 100, '.0f'),
     'gate_half': ('G½', 100, '.0f'),
     'gate_behaviour': ('G_b', 100, '.0f'),
   },
   'Calibration': {
-    'nll': ('NLL nats', 1, '.3f'),
+    'nll': ('NLL nats', 1, '.2f'),
     'brier': ('Brier', 1, '.3f'),
     'ece': ('ECE', 1, '.3f'),
     'ece_null': ('ECE null', 1, '.3f'),
@@ -39,8 +39,8 @@ COLUMNS = {
     'disagreement': ('disagree %', 100, '.1f'),
   },
   'Cost': {
-    'seconds_per_net': ('s / net', 1, '.2g'),
-    'bytes_per_net': ('B / net', 1, ',.0f'),
+    'seconds_per_net': ('s per net', 1, '.2g'),
+    'bytes_per_net': ('bytes per net', 1, ',.0f'),
   },
 }
 
@@ -100,7 +100,8 @@ def row(
           for key in ('value', 'low', 'high')
           if stat.get(key) is not None
         ]
-        interval = f'{shown[1]}–{shown[2]}' if len(shown) == 3 else ''
+        exact = stat.get('method') == 'none'
+        interval = '' if exact or len(shown) < 3 else '–'.join(shown[1:])
         title = f'{column["label"]}: {stat["value"]:.6g}'
         title += f', n = {stat.get("n")}, interval: {stat.get("method")}'
         cell.update(sort=stat['value'], text=shown[0], interval=interval)

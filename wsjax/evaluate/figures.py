@@ -150,8 +150,17 @@ def training(report: Mapping[str, Any]) -> str:
       drawn.extend(value for _, value in points)
   if min(drawn) > 0 and max(drawn) > 5 * min(drawn):
     axes.set_yscale('log')
+    axes.set_yticks(
+      [
+        mantissa * 10.0**power
+        for power in range(-9, 10)
+        for mantissa in (1, 2, 5)
+        if min(drawn) / 1.2 <= mantissa * 10.0**power <= max(drawn) * 1.2
+      ]
+    )
     axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
-    axes.yaxis.set_minor_formatter('')
+    axes.minorticks_off()
+  axes.xaxis.set_major_formatter(lambda value, _: f'{value:,.0f}')
   axes.set_xlabel('step')
   axes.set_ylabel('loss')
   axes.margins(x=0.01)

@@ -97,6 +97,8 @@ def page(report: Mapping[str, Any]) -> str:
     ]
     for kind, title in columns.KINDS.items()
   }
+  clock = report.get('wall_seconds', {})
+  by_time = sorted(clock, key=clock.get, reverse=True)
   return render(
     'report.html.j2',
     report=report,
@@ -112,10 +114,7 @@ def page(report: Mapping[str, Any]) -> str:
     columns=groups,
     rows={title: arms for title, arms in rows.items() if arms},
     reasons=reasons,
-    clock=[
-      (stage, f'{seconds:.1f} s')
-      for stage, seconds in report.get('wall_seconds', {}).items()
-    ],
+    clock=[(stage, f'{clock[stage]:.1f} s') for stage in by_time],
   )
 
 
