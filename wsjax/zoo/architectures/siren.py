@@ -63,23 +63,12 @@ def make(
   )
   spec = spec_lib.PermutationSpec(groups, leaves)
 
-  def init(key: jax.Array) -> typing.Params:
-    params = {}
-    for i in range(depth):
-      fan_in = widths[i]
-      bounds = {
-        'kernel': 1 / fan_in if i == 0 else math.sqrt(6 / fan_in) / omega,
-        'bias': fan_in**-0.5,
-      }
-      for number, (leaf, bound) in enumerate(bounds.items()):
-        params[f'layer{i}/{leaf}'] = jax.random.uniform(
-          jax.random.fold_in(key, 2 * i + number),
-          (fan_in, widths[i + 1]) if leaf == 'kernel' else (widths[i + 1],),
-          jnp.float32,
-          -bound,
-          bound,
-        )
-    return params
+  # A uniform distribution on +-bound has the deviation bound / sqrt(3).
+  stds = {}
+  for i, fan_in in enumerate(widths[:-1]):
+    bound = 1 / fan_in if i == 0 else math.sqrt(6 / fan_in) / omega
+    stds[f'layer{i}/kernel'] = bound / math.sqrt(3)
+    stds[f'layer{i}/bias'] = fan_in**-0.5 / math.sqrt(3)
 
   def apply(params: typing.Params, inputs: typing.Array) -> jax.Array:
     x = inputs.reshape(inputs.shape[0], -1).T  # Features first: see mlp.py.
@@ -93,7 +82,7 @@ def make(
     name='siren',
     config={'widths': list(widths), 'omega': float(omega)},
     spec=spec,
-    init=init,
+    init=lambda key: architecture.draw_params(key, spec, stds, 'uniform'),
     apply=apply,
     activation='sine',
   )

@@ -1,0 +1,69 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from wsjax.zoo import recipe as recipe_lib
+
+
+def test_ranges_are_drawn_log_uniformly_within_bounds():
+  recipe = recipe_lib.Recipe(learning_rate=(1e-4, 1e-2), weight_decay=0.5)
+  keys = jax.random.split(jax.random.key(0), 4000)
+  drawn = jax.vmap(recipe.draw)(keys)
+  rates = np.log10(drawn['learning_rate'])
+  assert rates.min() >= -4.001 and rates.max() <= -1.999
+  assert np.mean(rates) == pytest.approx(-3, abs=0.05)
+  assert np.std(rates) == pytest.approx(2 / 12**0.5, abs=0.03)
+  np.testing.assert_array_equal(drawn['weight_decay'], np.full(4000, 0.5))
+
+
+@pytest.mark.parametrize(
+  ('name', 'momentum', 'expected'),
+  [
+    ('sgd', 0.9, optax.sgd(0.1, momentum=0.9)),
+    ('sgd', 0.0, optax.sgd(0.1)),
+    ('adam', 0.0, optax.adam(0.1)),
+    ('adamw', 0.0, optax.adamw(0.1, weight_decay=0.01)),
+  ],
+)
+def test_chains_are_those_of_optax(name, momentum, expected):
+  decay = 0.01 if name == 'adamw' else 0.0
+  recipe = recipe_lib.Recipe(name, 0.1, decay, momentum)
+  tx = recipe.transformation(name, recipe.draw(jax.random.key(0)))
+  one = two = {'w': jnp.array([1.0, -2.0])}
+  state, other = tx.init(one), expected.init(two)
+  for _ in range(3):
+    gradients = jax.tree.map(lambda w: 3 * w, one)
+    updates, state = tx.update(gradients, state, one)
+    one = optax.apply_updates(one, updates)
+    gradients = jax.tree.map(lambda w: 3 * w, two)
+    updates, other = expected.update(gradients, other, two)
+    two = optax.apply_updates(two, updates)
+  np.testing.assert_allclose(one['w'], two['w'], rtol=1e-6)
+
+
+def test_weight_decay_is_a_penalty_unless_decoupled():
+  recipe = recipe_lib.Recipe('sgd', 0.1, 0.5)
+  tx = recipe.transformation('sgd', recipe.draw(jax.random.key(0)))
+  params = {'w': jnp.array([2.0])}
+  updates, _ = tx.update({'w': jnp.array([1.0])}, tx.init(params), params)
+  np.testing.assert_allclose(updates['w'], [-0.1 * (1 + 0.5 * 2)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'words'),
+  [
+    (dict(optimizer='lion'), "'lion'; allowed: sgd"),
+    (dict(optimizer=('adam', 'lion')), "'lion'; allowed: sgd"),
+    (dict(optimizer=()), 'got none'),
+    (dict(learning_rate=(1e-2, 1e-4)), 'low <= high'),
+    (dict(weight_decay=(0.0, 1e-4)), '0 < low'),
+    (dict(steps=0), 'at least 1'),
+    (dict(steps=10, snapshots=(5, 5)), 'must increase'),
+    (dict(steps=10, snapshots=(10,)), 'between 0 and 10'),
+  ],
+)
+def test_bad_recipes_say_what_is_allowed(arguments, words):
+  with pytest.raises(ValueError, match=words):
+    recipe_lib.Recipe(**arguments)

@@ -1,0 +1,206 @@
+"""The compiled program that trains the networks of a zoo.
+
+`vmap` over a group of nets that fits the cache, `lax.map` over groups, `scan`
+over steps, `shard_map` over devices.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import AxisType, PartitionSpec
+
+from wsjax import typing
+from wsjax.zoo import architecture as architecture_lib
+from wsjax.zoo import recipe as recipe_lib
+from wsjax.zoo import shuffle
+
+# Streams of randomness of one net.
+_INIT, _HPARAMS, _ORDER = range(3)
+# Nets that are trained side by side on one device. On CPU their weights,
+# moments and batches stay in cache; an accelerator takes all at once.
+_CPU_GROUP = 8
+_VAL_METRICS = ('val_loss', 'val_accuracy')
+
+
+def train(
+  architecture: architecture_lib.Architecture,
+  recipe: recipe_lib.Recipe,
+  optimizer: str,
+  data: dict[str, np.ndarray],
+  indices: np.ndarray,
+  seed: int,
+  initial: typing.StackedParams | None,
+) -> dict[str, Any]:
+  """Trains nets of one optimizer; pads them to whole groups.
+
+  Args:
+    architecture: what they are.
+    recipe: how they learn.
+    optimizer: one of the recipe's.
+    data: train_x, train_y, val_x and val_y to classify; or inputs [b, d] and
+      targets [num_nets, b, c] to fit net i to target i.
+    indices: [n] int32, which nets.
+    seed: of the zoo.
+    initial: weights to start from; None draws them.
+
+  Returns:
+    Host arrays with leading axis [n]: 'weights', a list over snapshots and
+    the end; 'hparams', name -> [n]; 'trace', metric -> [n, t].
+  """
+  n = len(indices)
+  on_cpu = jax.default_backend() == 'cpu'
+  num_devices = jax.local_device_count()
+  group = _CPU_GROUP if on_cpu else -(-n // num_devices)
+  num_devices = min(num_devices, -(-n // group))
+  program = _program(architecture, recipe, optimizer, group, num_devices)
+  # The last net again, so that each device has whole groups.
+  whole = group * num_devices
+  padding = np.minimum(np.arange(-(-n // whole) * whole), n - 1)
+  nets = (indices[padding],)
+  if initial is not None:
+    nets += ({k: v[padding].astype(np.float32) for k, v in initial.items()},)
+  result = jax.device_get(program(jax.random.key(seed), data, nets))
+  return jax.tree.map(lambda array: array[:n], result)
+
+
+@functools.lru_cache(maxsize=32)
+def _program(
+  architecture: architecture_lib.Architecture,
+  recipe: recipe_lib.Recipe,
+  optimizer: str,
+  group: int,
+  num_devices: int,
+) -> Callable[[jax.Array, dict[str, np.ndarray], tuple], dict[str, Any]]:
+  """The compiled program (key, data, nets with leading axis [n]) -> results."""
+  one = functools.partial(_train_one, architecture, recipe, optimizer)
+
+  def many(key: jax.Array, data: dict, nets: tuple) -> dict[str, Any]:
+    grouped = jax.tree.map(
+      lambda array: array.reshape(-1, group, *array.shape[1:]), nets
+    )
+    train_group = jax.vmap(functools.partial(one, key, data))
+    results = jax.lax.map(lambda nets: train_group(*nets), grouped)
+    return jax.tree.map(
+      lambda array: array.reshape(-1, *array.shape[2:]), results
+    )
+
+  if num_devices > 1:
+    mesh = jax.make_mesh(
+      (num_devices,),
+      ('nets',),
+      axis_types=(AxisType.Auto,),
+      devices=jax.local_devices()[:num_devices],
+    )
+    everywhere, split = PartitionSpec(), PartitionSpec('nets')
+    many = jax.shard_map(
+      many,
+      mesh=mesh,
+      in_specs=(everywhere, everywhere, split),
+      out_specs=split,
+      check_vma=False,
+    )
+  return jax.jit(many)
+
+
+def _train_one(
+  architecture: architecture_lib.Architecture,
+  recipe: recipe_lib.Recipe,
+  optimizer: str,
+  key: jax.Array,
+  data: dict[str, jax.Array],
+  index: jax.Array,
+  initial: typing.Params | None = None,
+) -> dict[str, Any]:
+  """Trains net `index`: traced once, under vmap."""
+  net_key = jax.random.fold_in(key, index)
+  hparams = recipe.draw(jax.random.fold_in(net_key, _HPARAMS))
+  params = initial
+  if params is None:
+    params = architecture.init(jax.random.fold_in(net_key, _INIT))
+  transformation = recipe.transformation(optimizer, hparams)
+  order_key = jax.random.fold_in(
+    key if recipe.shared_batches else net_key, _ORDER
+  )
+  if 'inputs' in data:
+    task = _image_task(architecture, data, index)
+  else:
+    task = _class_task(architecture, data, recipe, order_key)
+  loss_fn, batches, batches_per_epoch, measure = task
+
+  def step(carry: tuple, batch: Any) -> tuple[tuple, jax.Array]:
+    params, state = carry
+    loss, gradients = jax.value_and_grad(loss_fn)(params, batch)
+    updates, state = transformation.update(gradients, state, params)
+    return (optax.apply_updates(params, updates), state), loss
+
+  carry = (params, transformation.init(params))
+  weights, trace = [], []
+  for start, stop in itertools.pairwise((0, *recipe.snapshots, recipe.steps)):
+    segment = batches if batches is None else batches[start:stop]
+    carry, losses = jax.lax.scan(step, carry, segment, length=stop - start)
+    weights.append(carry[0])
+    trace.append(
+      {'train_loss': losses[-batches_per_epoch:].mean(), **measure(carry[0])}
+    )
+  trace = jax.tree.map(lambda *values: jnp.stack(values), *trace)
+  return {'weights': weights, 'hparams': hparams, 'trace': trace}
+
+
+def _class_task(
+  architecture: architecture_lib.Architecture,
+  data: dict[str, jax.Array],
+  recipe: recipe_lib.Recipe,
+  key: jax.Array,
+) -> tuple[Callable, jax.Array, int, Callable]:
+  """Cross-entropy on minibatches; an epoch drops what fills no batch."""
+  size = len(data['train_y'])
+  per_epoch = size // recipe.batch_size
+  num_epochs = -(-recipe.steps // per_epoch)
+  places = jnp.arange(per_epoch * recipe.batch_size)
+  order = jax.vmap(
+    lambda epoch: shuffle.permutation(
+      jax.random.fold_in(key, epoch), places, size
+    )
+  )(jnp.arange(num_epochs))
+  order = order.reshape(-1, recipe.batch_size)[: recipe.steps]
+
+  def loss_fn(params: typing.Params, rows: jax.Array) -> jax.Array:
+    x = data['train_x'].at[rows].get(mode='promise_in_bounds')
+    y = data['train_y'].at[rows].get(mode='promise_in_bounds')
+    logits = architecture.apply(params, x)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+  def measure(params: typing.Params) -> dict[str, jax.Array]:
+    x, y = data['val_x'], data['val_y']
+    if not len(y):
+      return {name: jnp.float32(jnp.nan) for name in _VAL_METRICS}
+    logits = architecture.apply(params, x)
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+    return dict(
+      zip(_VAL_METRICS, (loss, (logits.argmax(-1) == y).mean()), strict=True)
+    )
+
+  return loss_fn, order, per_epoch, measure
+
+
+def _image_task(
+  architecture: architecture_lib.Architecture,
+  data: dict[str, jax.Array],
+  index: jax.Array,
+) -> tuple[Callable, None, int, Callable]:
+  """Mean squared error over all pixels of image `index`."""
+  target = data['targets'][index]
+
+  def loss_fn(params: typing.Params, _: None) -> jax.Array:
+    return jnp.mean((architecture.apply(params, data['inputs']) - target) ** 2)
+
+  def measure(params: typing.Params) -> dict[str, jax.Array]:
+    return {'psnr': -10 * jnp.log10(loss_fn(params, None))}
+
+  return loss_fn, None, 1, measure
