@@ -1,0 +1,58 @@
+"""Thresholds come from the training networks, each without itself."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.reference import evaluation as reference
+from wsjax.evaluate import arms
+
+
+def test_bar_is_that_of_a_slow_loop(zoo_context):
+  context = zoo_context
+  errors = context.train_errors
+  slow = [
+    max(
+      reference.error_iou(errors[i], errors[j])
+      for j in range(len(errors))
+      if j != i
+    )
+    for i in range(len(errors))
+  ]
+  assert context.bar.max_iou == pytest.approx(np.mean(slow))
+  assert context.bar.accuracy == pytest.approx(
+    np.percentile(1 - errors.mean(axis=1), 5)
+  )
+
+
+def test_tau_is_no_larger_than_raw_distances(zoo_context):
+  vectors = arms.flatten(zoo_context.train)
+  raw = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
+  np.fill_diagonal(raw, np.inf)
+  assert np.all(zoo_context.train_distance <= raw.min(axis=1) + 1e-3)
+  assert zoo_context.bar.tau == np.median(zoo_context.train_distance)
+
+
+def test_held_out_networks_set_no_threshold(zoo_context):
+  other = dataclasses.replace(zoo_context, heldout=None)
+  assert other.bar == zoo_context.bar
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'mode': 'everything'}, 'mode'),
+    ({'reference': {}}, 'lack'),
+    ({'train': {'layer0/kernel': np.zeros((2, 3))}}, 'lack'),
+  ],
+)
+def test_a_wrong_context_is_refused(zoo_context, change, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(zoo_context, **change)
+
+
+def test_one_network_is_no_zoo(zoo_context):
+  one = arms.take(zoo_context.train, np.array([0]))
+  with pytest.raises(ValueError, match='no spread'):
+    dataclasses.replace(zoo_context, train=one)

@@ -1,0 +1,243 @@
+"""Every axis of every arm, beside the same baselines, as one JSON value.
+
+There is no average over axes: a number that hides a copy behind an accuracy
+is what this file is against.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import rich.progress
+
+from wsjax.evaluate import arms as arms_lib
+from wsjax.evaluate import (
+  calibration,
+  connectivity,
+  diversity,
+  fidelity,
+  gate,
+  measures,
+  memorization,
+  novelty,
+  predictions,
+  quality,
+  statistics,
+)
+from wsjax.evaluate import context as context_lib
+
+# Name of the arm of the training networks, each compared with the others.
+ZOO = 'zoo, leave one out'
+
+# Keys of a histogram that are no arms.
+_RESERVED = (ZOO, 'bins', 'zoo')
+
+
+def evaluate(
+  arms: Sequence[arms_lib.Arm],
+  context: context_lib.Context,
+  *,
+  num_bootstrap: int = 2000,
+  seed: int = 0,
+  progress: bool = True,
+) -> dict[str, Any]:
+  """Measures every arm against one zoo.
+
+  Args:
+    arms: generators, and usually `baselines.panel`; names differ. The training
+      networks themselves are added as an arm of kind 'reference'.
+    context: the zoo and the test set.
+    num_bootstrap: resamples behind every interval.
+    seed: of the resamples.
+    progress: whether to show a bar.
+
+  Returns:
+    JSON value with zoo, arms, metrics, histograms, alignment and barrier. Who
+    knows the path, digest and dataset of the zoo adds them to `zoo`.
+
+  Raises:
+    ValueError: if two arms have one name or a reserved one, an arm's weights
+      are not of the architecture, or the zoo has no spread.
+  """
+  names = [arm.name for arm in arms]
+  if len(set(names)) != len(names) or set(names) & set(_RESERVED):
+    raise ValueError(
+      f'Names of arms must differ from each other and from {_RESERVED}; got '
+      f'{names}.'
+    )
+  for arm in arms:
+    context.architecture.spec.check(arm.params, stacked=True)
+  resampler = statistics.Resampler(len(context.test_y), num_bootstrap, seed)
+  zoo_arm = arms_lib.Arm(
+    ZOO,
+    'reference',
+    context.train,
+    context.fresh_seconds and context.fresh_seconds * context.num_train,
+    sum(np.asarray(value).nbytes for value in context.train.values()),
+  )
+  edges = fidelity.bin_edges(context.aligned_train)
+  densities = {'zoo': fidelity.densities(context.aligned_train, edges)}
+  rows = []
+  for arm in rich.progress.track(
+    [zoo_arm, *arms], 'evaluate', disable=not progress
+  ):
+    row, canonical = _measure(arm, context, resampler)
+    rows.append(row)
+    if canonical is not None and arm is not zoo_arm:
+      densities[arm.name] = fidelity.densities(canonical, edges)
+  return {
+    'zoo': _zoo(context, rows[0]),
+    'arms': rows,
+    'metrics': measures.METRICS,
+    'histograms': {
+      path: {
+        'bins': edges[path].tolist(),
+        **{name: density[path] for name, density in densities.items()},
+      }
+      for path in edges
+    },
+    'alignment': connectivity.alignment(context),
+    'barrier': connectivity.barriers(context),
+  }
+
+
+def _measure(
+  arm: arms_lib.Arm,
+  context: context_lib.Context,
+  resampler: statistics.Resampler,
+) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
+  """Entry of one arm, and the canonical forms of its usable networks."""
+  is_zoo, groups, usable = arm.params is context.train, arm.groups, arm.usable
+  if is_zoo:
+    predicted, distances = context.train_predictions, context.train_distance
+    max_iou, canonical = context.train_iou, context.aligned_train
+  else:
+    predicted = context.predict(arm.params)
+    distances = context.nearest(arm.params)
+    errors = predicted.labels != context.test_y[None]
+    max_iou = memorization.max_iou(errors, context.train_errors)[0]
+    canonical = None
+    if usable.any():
+      canonical = context.align(arms_lib.take(arm.params, usable))
+  per_net = _per_net(predicted, context, distances, max_iou)
+  metrics = _metrics(arm, context, resampler, predicted, per_net)
+  if canonical is None:
+    reason = statistics.not_run('no network has finite weights')
+    metrics |= {'rms_ratio': reason, 'norm_ratio': reason}
+  else:
+    metrics |= fidelity.metrics(
+      arms_lib.flatten(canonical),
+      context.dispersion,
+      context.rms,
+      groups[usable],
+      resampler,
+    )
+  row = {
+    'name': arm.name,
+    'kind': arm.kind,
+    'n': arm.num_nets,
+    'seeds': [int(seed) for seed in arm.seeds],
+    'metrics': {key: metrics[key] for key in measures.METRICS},
+    'per_net': {key: _listed(value) for key, value in per_net.items()},
+  }
+  if len(arm.seeds) > 1:
+    row['per_seed'] = _per_seed(per_net, groups, context.bar)
+  return row, canonical
+
+
+def _per_net(
+  predicted: predictions.Predictions,
+  context: context_lib.Context,
+  distances: np.ndarray,
+  max_iou: np.ndarray,
+) -> dict[str, np.ndarray]:
+  """[N] numbers of single networks; novelty in units of tau."""
+  correct = predicted.labels == context.test_y[None]
+  return {
+    'accuracy': np.mean(correct, axis=1),
+    'novelty': distances / context.bar.tau,
+    'max_iou': max_iou,
+    'nll': np.mean(predicted.nll, axis=1, dtype=np.float64),
+  }
+
+
+def _gates(
+  per_net: dict[str, np.ndarray], bar: gate.Bar
+) -> dict[str, np.ndarray]:
+  """[N] bool verdicts of the gate."""
+  accuracy, distance = per_net['accuracy'], per_net['novelty'] * bar.tau
+  return {
+    'gate_strict': gate.strict(accuracy, distance, bar),
+    'gate_half': gate.half(accuracy, distance, bar),
+    'gate_behaviour': gate.behaviour(accuracy, per_net['max_iou'], bar),
+  }
+
+
+def _metrics(
+  arm: arms_lib.Arm,
+  context: context_lib.Context,
+  resampler: statistics.Resampler,
+  predicted: predictions.Predictions,
+  per_net: dict[str, np.ndarray],
+) -> dict[str, Any]:
+  """Entries of one arm but for those of canonical weights."""
+  groups, bar, n = arm.groups, context.bar, arm.num_nets
+  correct = predicted.labels == context.test_y[None]
+  seconds = statistics.not_run('nobody measured the time')
+  if arm.seconds is not None:
+    seconds = statistics.stat(arm.seconds / n, None, n=n, method='none')
+  return {
+    **quality.metrics(correct, context.test_y, groups, resampler),
+    **calibration.metrics(
+      predicted.nll,
+      predicted.brier,
+      predicted.ece,
+      predicted.ece_null,
+      groups,
+      resampler,
+    ),
+    **novelty.metrics(per_net['novelty'] * bar.tau, bar, groups, resampler),
+    'max_iou': statistics.over_nets(per_net['max_iou'], groups, resampler),
+    **{
+      key: statistics.rate(hits) for key, hits in _gates(per_net, bar).items()
+    },
+    **diversity.metrics(predicted.labels, correct, groups, resampler),
+    'seconds_per_net': seconds,
+    'bytes_per_net': statistics.stat(
+      arm.num_bytes / n, None, n=n, method='none'
+    ),
+  }
+
+
+def _per_seed(
+  per_net: dict[str, np.ndarray], groups: np.ndarray, bar: gate.Bar
+) -> dict[str, list[float | None]]:
+  """Means over the networks of each generator seed, in the order of seeds."""
+  values = {**per_net, **_gates(per_net, bar)}
+  values['copy_rate'] = gate.copy(per_net['novelty'] * bar.tau, bar)
+  return {
+    key: _listed([np.mean(value[groups == g]) for g in np.unique(groups)])
+    for key, value in values.items()
+  }
+
+
+def _zoo(context: context_lib.Context, row: dict[str, Any]) -> dict[str, Any]:
+  """Entry of the zoo."""
+  heldout = context.heldout
+  config = dict(context.architecture.config)
+  return {
+    'architecture': f'{context.architecture.name} {config}',
+    'num_params': context.architecture.spec.num_params,
+    'n_train': context.num_train,
+    'n_heldout': 0 if heldout is None else len(next(iter(heldout.values()))),
+    'accuracy': row['metrics']['accuracy'],
+    'accuracy_p5': context.bar.accuracy,
+    'tau': context.bar.tau,
+    'loo_max_iou': row['metrics']['max_iou'],
+    'rms': context.rms,
+  }
+
+
+def _listed(values: Any) -> list[float | None]:
+  """Floats for JSON, None where one is not finite."""
+  return [float(value) if np.isfinite(value) else None for value in values]
