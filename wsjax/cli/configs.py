@@ -1,0 +1,139 @@
+"""Reads a config file with its overrides; wrong ones are clear errors."""
+
+import argparse
+import difflib
+import pathlib
+import runpy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from ml_collections import config_dict
+
+_PREFIX = '--config.'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds --config and --workdir.
+
+  Args:
+    parser: of a sub-command; overrides `--config.a.b=value` reach it as
+      `args.overrides`.
+  """
+  parser.add_argument(
+    '--config',
+    required=True,
+    metavar='FILE[:ARG]',
+    help='config file; --config.a.b=VALUE changes one of its fields',
+  )
+  parser.add_argument(
+    '--workdir', required=True, metavar='DIR', help='where results go'
+  )
+
+
+def load(
+  config_arg: str, overrides: Sequence[str] = ()
+) -> tuple['config_dict.ConfigDict', dict[str, Any]]:
+  """Calls `get_config` of a file and applies overrides.
+
+  Args:
+    config_arg: 'path/to/file.py' or 'path/to/file.py:argument'.
+    overrides: '--config.a.b=value' each; a value has the type of the field.
+
+  Returns:
+    The locked config, and dotted field -> value of what was overridden.
+
+  Raises:
+    ValueError: if the file is missing or defines no `get_config`, if it does
+      not take the argument, or if an override names no field or has a value of
+      another type.
+  """
+  from absl import flags
+  from ml_collections import config_flags
+
+  config = _config(config_arg)
+  for override in overrides:
+    _check(config, override)
+  values = flags.FlagValues()
+  argv = ['wsjax', *overrides]
+  config_flags.DEFINE_config_dict(
+    'config', config, flag_values=values, sys_argv=argv
+  )
+  try:
+    values(argv)
+  except flags.Error as error:
+    message = str(error).removeprefix('flag ').rstrip('.')
+    raise ValueError(f'{message}.') from error
+  return values.config, dict(config_flags.get_override_values(values['config']))
+
+
+def load_module(path: str, function: str) -> Any:
+  """Runs a Python file and gives one of its functions.
+
+  Args:
+    path: of the file.
+    function: name.
+
+  Returns:
+    The function.
+
+  Raises:
+    ValueError: if the file is missing, does not run, or lacks the function.
+  """
+  if not pathlib.Path(path).is_file():
+    raise ValueError(f'There is no config file {path}.')
+  try:
+    names = runpy.run_path(path, run_name='wsjax_config')
+  except Exception as error:
+    raise ValueError(
+      f'{path} does not run as Python: {type(error).__name__}: {error}'
+    ) from error
+  if not callable(names.get(function)):
+    raise ValueError(f'{path} does not define {function}().')
+  return names[function]
+
+
+def _config(config_arg: str) -> 'config_dict.ConfigDict':
+  """The config of a file, before overrides."""
+  from ml_collections import config_dict
+
+  path, _, arg = config_arg.partition(':')
+  get_config = load_module(path, 'get_config')
+  try:
+    config = get_config(arg) if arg else get_config()
+  except (TypeError, ValueError) as error:
+    raise ValueError(f'{config_arg}: {error}') from error
+  if not isinstance(config, config_dict.ConfigDict):
+    raise ValueError(
+      f'get_config of {path} returned a {type(config).__name__}, not a '
+      'ConfigDict.'
+    )
+  return config
+
+
+def _check(config: 'config_dict.ConfigDict', override: str) -> None:
+  """Raises ValueError unless the override names a field and has a value."""
+  from ml_collections import config_dict
+
+  field, equals, _ = override.removeprefix(_PREFIX).partition('=')
+  if not override.startswith(_PREFIX) or not equals:
+    raise ValueError(f'Override {override!r} is not --config.FIELD=VALUE.')
+  section: Any = config
+  for depth, key in enumerate(field.split('.')):
+    if not isinstance(section, config_dict.ConfigDict) or key not in section:
+      where = '.'.join(field.split('.')[:depth]) or 'the config'
+      keys = (
+        list(section) if isinstance(section, config_dict.ConfigDict) else []
+      )
+      near = difflib.get_close_matches(key, keys, 1)
+      hint = f' Did you mean {near[0]!r}?' if near else ''
+      raise ValueError(
+        f'{override}: there is no {key!r} in {where}; it has '
+        f'{", ".join(sorted(keys)) or "no fields"}.{hint}'
+      )
+    section = section[key]
+  if section is None:
+    raise ValueError(
+      f'{override}: {field} is None in the config, so that its type is not '
+      'known; give it a value there.'
+    )

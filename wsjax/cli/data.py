@@ -1,0 +1,43 @@
+"""Prepare a data set once, so that runs read it without a network.
+
+  wsjax data prepare mnist --from DIR
+
+DIR holds the original idx files; without --from they are downloaded.
+"""
+
+import argparse
+import pathlib
+
+from wsjax.cli import terminal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments of this sub-command."""
+  actions = parser.add_subparsers(
+    dest='action', required=True, metavar='prepare'
+  )
+  prepare = actions.add_parser(
+    'prepare', help='write the prepared form', allow_abbrev=False
+  )
+  prepare.add_argument('name', help='such as mnist or fashion_mnist')
+  prepare.add_argument(
+    '--from', dest='source', metavar='DIR', help='folder of the idx files'
+  )
+  prepare.add_argument(
+    '--root',
+    metavar='DIR',
+    help='where prepared data live; default: WSJAX_DATASETS or ~/.cache/wsjax',
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Prepares the data set and prints where it is."""
+  source = None if args.source is None else pathlib.Path(args.source)
+  if source is not None and not source.is_dir():
+    raise ValueError(f'There is no folder {source}.')
+  from wsjax.zoo import builders, datasets
+
+  root = datasets.default_root(args.root)
+  builders.prepare(args.name, source, root)
+  terminal.show_path(root)
+  return 0

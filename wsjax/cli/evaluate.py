@@ -1,0 +1,30 @@
+"""Judge the networks of any zoo as samples, against a config's own zoo.
+
+wsjax evaluate --config configs/digits_flow.py --workdir runs/x --zoo samples
+"""
+
+import argparse
+import pathlib
+
+from wsjax.cli import configs, terminal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments of this sub-command."""
+  configs.add_arguments(parser)
+  parser.add_argument(
+    '--zoo', required=True, metavar='ZOO', help='networks to be judged'
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Evaluates and prints the table and the path of the report."""
+  config, _ = configs.load(args.config, args.overrides)
+
+  from wsjax import experiment
+  from wsjax.evaluate import report
+
+  result = experiment.evaluate_zoo(config, args.workdir, args.zoo)
+  terminal.console().print(report.table(result))
+  terminal.show_path(pathlib.Path(args.workdir) / 'report.html')
+  return 0

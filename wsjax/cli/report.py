@@ -1,0 +1,26 @@
+"""Print the table of a finished run and render its page again.
+
+wsjax report --workdir runs/demo
+"""
+
+import argparse
+
+from wsjax.cli import terminal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments of this sub-command."""
+  parser.add_argument(
+    '--workdir', required=True, metavar='DIR', help='holds report.json'
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Renders report.html from report.json."""
+  from wsjax.evaluate import report
+
+  result = report.load(args.workdir)
+  path = report.write(result, args.workdir)
+  terminal.console().print(report.table(result))
+  terminal.show_path(path)
+  return 0

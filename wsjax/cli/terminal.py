@@ -1,0 +1,20 @@
+"""What the sub-commands write to: one console, wide enough for the tables."""
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from rich import console as rich_console
+
+
+def console() -> 'rich_console.Console':
+  """A console; into a pipe or a file it writes lines of up to 100 columns."""
+  from rich import console as rich_console
+
+  width = None if sys.stdout.isatty() else 100
+  return rich_console.Console(width=width, highlight=False)
+
+
+def show_path(path: object) -> None:
+  """Writes a path on a line of its own, never broken."""
+  console().print(str(path), soft_wrap=True, markup=False)

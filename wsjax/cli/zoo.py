@@ -1,0 +1,64 @@
+"""Build a zoo of trained networks, or look into one.
+
+  wsjax zoo build --config configs/digits_flow.py --workdir runs/demo
+  wsjax zoo inspect runs/demo/zoo
+
+Build breeds what the section `zoo` of the config says, into WORKDIR/zoo or
+config.zoo.path; it may be killed and started again.
+"""
+
+import argparse
+import pathlib
+
+from wsjax.cli import configs, terminal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments of this sub-command."""
+  actions = parser.add_subparsers(
+    dest='action', required=True, metavar='build | inspect'
+  )
+  build = actions.add_parser(
+    'build', help='breed, describe, split, publish', allow_abbrev=False
+  )
+  configs.add_arguments(build)
+  inspect = actions.add_parser(
+    'inspect', help='counts, accuracy, lineage, digests', allow_abbrev=False
+  )
+  inspect.add_argument('path', help='folder of a zoo')
+  inspect.add_argument(
+    '--record', type=int, metavar='I', help='print the record of network I'
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Builds or inspects."""
+  if args.action == 'build':
+    return _build(args)
+  from wsjax.cli import inspect
+  from wsjax.zoo import store
+
+  zoo = store.Zoo.open(args.path)
+  console = terminal.console()
+  if args.record is None:
+    for part in inspect.describe(zoo):
+      console.print(part)
+  elif 0 <= args.record < len(zoo):
+    console.print_json(data=zoo.record(args.record))
+  else:
+    raise ValueError(
+      f'--record is {args.record}; {args.path} has networks 0 to '
+      f'{len(zoo) - 1}.'
+    )
+  return 0
+
+
+def _build(args: argparse.Namespace) -> int:
+  config, _ = configs.load(args.config, args.overrides)
+
+  from wsjax.zoo import build
+
+  path = config.zoo.get('path') or pathlib.Path(args.workdir) / 'zoo'
+  zoo = build.build(config.zoo, path, seed=config.seed)
+  terminal.show_path(zoo.path)
+  return 0
