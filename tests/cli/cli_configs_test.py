@@ -1,0 +1,85 @@
+import pytest
+
+from wsjax.cli import configs
+
+CONFIG = """
+from ml_collections import config_dict
+
+def get_config(arg=''):
+  c = config_dict.ConfigDict()
+  c.arg = arg
+  c.train = dict(steps=10, rate=1e-3, widths=(1, 2), fast=True, path=None)
+  return c
+"""
+
+
+def write(tmp_path, text, name='config.py'):
+  path = tmp_path / name
+  path.write_text(text)
+  return str(path)
+
+
+def test_overrides_have_the_type_of_the_field(tmp_path):
+  path = write(tmp_path, CONFIG)
+  config, overrides = configs.load(
+    f'{path}:a=b',
+    [
+      '--config.train.steps=3',
+      '--config.train.rate=1',
+      '--config.train.widths=(5,)',
+      '--config.train.fast=false',
+    ],
+  )
+  assert config.arg == 'a=b'
+  assert config.train.steps == 3 and isinstance(config.train.rate, float)
+  assert config.train.widths == (5,) and config.train.fast is False
+  assert overrides == {
+    'train.steps': 3,
+    'train.rate': 1.0,
+    'train.widths': (5,),
+    'train.fast': False,
+  }
+
+
+def test_the_config_is_locked_and_loads_are_independent(tmp_path):
+  path = write(tmp_path, CONFIG)
+  config, _ = configs.load(path, ['--config.train.steps=3'])
+  with pytest.raises(AttributeError):
+    config.train.setps = 1
+  other, overrides = configs.load(path)
+  assert other.train.steps == 10 and overrides == {}
+
+
+@pytest.mark.parametrize(
+  'text, message',
+  [
+    ('x = 1', r'does not define get_config\(\)'),
+    ('import no_such_thing', 'does not run as Python: ModuleNotFoundError'),
+    ('def f(:', 'does not run as Python: SyntaxError'),
+    ('def get_config(): return {}', 'returned a dict, not a ConfigDict'),
+  ],
+)
+def test_a_file_that_is_no_config_is_an_error(text, message, tmp_path):
+  configs.load(write(tmp_path, CONFIG, 'good.py'))  # Leaves nothing behind.
+  with pytest.raises(ValueError, match=message):
+    configs.load(write(tmp_path, text))
+
+
+def test_an_argument_it_does_not_take_is_an_error(tmp_path):
+  text = CONFIG.replace("arg=''", '').replace('c.arg = arg', '')
+  with pytest.raises(ValueError, match='takes 0 positional arguments'):
+    configs.load(write(tmp_path, text) + ':smoke')
+
+
+@pytest.mark.parametrize(
+  'override, message',
+  [
+    ('--config.train.step=1', "Did you mean 'steps'"),
+    ('--config.train.path=x', 'is None in the config'),
+    ('--config.train=1', 'Failed to parse'),
+    ('--train.steps=1', 'is not --config.FIELD=VALUE'),
+  ],
+)
+def test_a_wrong_override_is_an_error(override, message, tmp_path):
+  with pytest.raises(ValueError, match=message):
+    configs.load(write(tmp_path, CONFIG), [override])

@@ -1,0 +1,235 @@
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+from reference import fake_report
+
+from wsjax.cli import bench, configs, main, run
+from wsjax.evaluate import report
+
+CONFIG = """
+from ml_collections import config_dict
+from wsjax import config
+
+def get_config(arg=''):
+  config.parse_arg(arg, smoke=False)
+  c = config_dict.ConfigDict()
+  c.seed = 0
+  c.train = dict(steps=10, learning_rate=1e-3)
+  return c
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+  path = tmp_path / 'config.py'
+  path.write_text(CONFIG)
+  return str(path)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+  monkeypatch.delenv('WSJAX_DEBUG', raising=False)
+  for name in ('JAX_COMPILATION_CACHE_DIR', 'NPROC',
+               'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'):  # fmt: skip
+    monkeypatch.setenv(name, 'set')  # So that what main sets is undone.
+
+
+def test_help_is_fast_and_imports_nothing_heavy():
+  code = (
+    'import sys; from wsjax.cli import main\n'
+    'try: main.main(sys.argv[1:])\n'
+    'except SystemExit as stop: code = stop.code\n'
+    'heavy = {"jax", "numpy", "matplotlib", "rich", "ml_collections"}\n'
+    'sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) '
+    'else code)'
+  )
+  for words in (['--help'], ['sweep', '--help'], ['bench', '--help']):
+    seconds = []
+    for _ in range(3):
+      start = time.perf_counter()
+      done = subprocess.run(
+        [sys.executable, '-c', code, *words], capture_output=True, text=True
+      )
+      seconds.append(time.perf_counter() - start)
+      assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith('usage: wsjax')
+    # 0.15 s alone; the bar of 0.3 s is for a machine that does nothing else.
+    assert min(seconds) < 0.6
+
+
+def test_help_names_every_command(capsys):
+  with pytest.raises(SystemExit) as stop:
+    main.main(['--help'])
+  assert stop.value.code == 0
+  out = capsys.readouterr().out
+  assert all(f'    {name} ' in out for name in main.COMMANDS)
+
+
+@pytest.mark.parametrize(
+  'words, message',
+  [
+    ([], 'arguments are required: command; see wsjax --help.'),
+    (['brew'], "invalid choice: 'brew'"),
+    (['run', '--workdir', 'x'], 'required: --config; see wsjax run --help.'),
+    (['report', '--workdir', 'x', '--loud'], 'unrecognized arguments: --loud'),
+    (['report', '--workdir', '/nowhere'], 'There is no report at /nowhere'),
+    (['report', '--workdir', 'x', '--config.a=1'], 'takes no config'),
+    (['run', '--config', 'no.py', '--workdir', 'x'], 'no config file no.py'),
+    (['sample', '--workdir', 'x', '--out', 'y', '--num', '0'], '--num is 0'),
+    (['sample', '--workdir', 'x', '--out', 'y', '--num', 'k'], 'invalid int'),
+    (['data', 'prepare', 'mnist', '--from', '/nowhere'], 'no folder /nowhere'),
+    (['bench', 'nothing'], "invalid choice: 'nothing'"),
+  ],
+)
+def test_wrong_input_is_one_line_and_status_2(words, message, capsys):
+  assert main.main(words) == 2
+  out, err = capsys.readouterr()
+  assert not out
+  assert err.startswith('wsjax: ') and err.count('\n') == 1
+  assert message in err
+
+
+@pytest.mark.parametrize(
+  'override, message',
+  [
+    ('--config.train.step=3', "Did you mean 'steps'?"),
+    ('--config.trains.steps=3', "no 'trains' in the config"),
+    ('--config.train.steps.x=3', "no 'x' in train.steps; it has no fields"),
+    ('--config.train.steps=many', 'invalid literal for int'),
+    ('--config.train.steps', 'is not --config.FIELD=VALUE'),
+  ],
+)
+def test_wrong_override_is_one_line_and_status_2(
+  override, message, config, capsys
+):
+  assert main.main(['run', '--config', config, '--workdir', 'x', override]) == 2
+  err = capsys.readouterr().err
+  assert message in err and err.count('\n') == 1
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+  words = ['report', '--workdir', '/nowhere']
+  with pytest.raises(ValueError):
+    main.main([*words, '--debug'])
+  monkeypatch.setenv('WSJAX_DEBUG', '1')
+  with pytest.raises(ValueError):
+    main.main(words)
+
+
+def test_a_bug_is_not_taken_for_wrong_input(monkeypatch):
+  def broken(args):
+    raise KeyError('bug')
+
+  monkeypatch.setattr('wsjax.cli.report.run', broken)
+  with pytest.raises(KeyError):
+    main.main(['report', '--workdir', 'x'])
+
+
+def test_environment_is_set_unless_the_user_has(monkeypatch):
+  seen = {}
+  monkeypatch.setattr(
+    'wsjax.cli.report.run', lambda args: seen.update(os.environ) or 0
+  )
+  monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR')
+  assert main.main(['report', '--workdir', 'x']) == 0
+  assert seen['NPROC'] == 'set'
+  cache = pathlib.Path(seen['JAX_COMPILATION_CACHE_DIR'])
+  assert cache.name.startswith(f'jax-3.{sys.version_info.minor}-')
+
+
+class _Stop(Exception):
+  def __init__(self, signum):
+    super().__init__('saved')
+    self.signum = signum
+
+
+@pytest.mark.parametrize(
+  'error, status, word',
+  [
+    (KeyboardInterrupt(), 130, 'Ctrl-C'),
+    (_Stop(signal.SIGINT), 130, 'Ctrl-C'),
+    (_Stop(signal.SIGTERM), 75, 'SIGTERM'),
+  ],
+)
+def test_a_stopped_run_says_how_to_go_on(
+  error, status, word, monkeypatch, capsys
+):
+  def stopped(args):
+    raise error
+
+  loop = types.SimpleNamespace(Interrupted=_Stop)
+  monkeypatch.setitem(sys.modules, 'wsjax.train.loop', loop)
+  monkeypatch.setattr('wsjax.cli.report.run', stopped)
+  words = ['report', '--workdir', 'a b']
+  assert main.main(words) == status
+  err = capsys.readouterr().err
+  assert word in err and "wsjax report --workdir 'a b'" in err
+  assert err.count('\n') == 1
+
+
+def test_sigterm_ends_with_75_and_the_handler_is_put_back(monkeypatch, capsys):
+  def killed(args):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(5)
+
+  before = signal.getsignal(signal.SIGTERM)
+  monkeypatch.setattr('wsjax.cli.report.run', killed)
+  assert main.main(['report', '--workdir', 'x']) == 75
+  assert 'SIGTERM' in capsys.readouterr().err
+  assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_report_renders_again_and_prints_the_table(tmp_path, capsys):
+  made = fake_report.make(fake_report.ARMS[:3])
+  report.write(made, tmp_path)
+  (tmp_path / 'report.html').unlink()
+  assert main.main(['report', '--workdir', str(tmp_path)]) == 0
+  out = capsys.readouterr().out
+  assert 'noise(0.01)' in out and out.rstrip().endswith('report.html')
+  assert (tmp_path / 'report.html').exists()
+
+
+def test_run_hands_config_and_overrides_to_the_experiment(
+  tmp_path, config, monkeypatch, capsys
+):
+  seen = {}
+
+  def experiment(config, workdir, *, overrides):
+    seen.update(config=config, workdir=workdir, overrides=overrides)
+    return fake_report.make(fake_report.ARMS[:3])
+
+  fake = types.SimpleNamespace(run=experiment)
+  monkeypatch.setitem(sys.modules, 'wsjax.experiment', fake)
+  monkeypatch.setattr('wsjax.experiment', fake, raising=False)
+  words = ['run', '--config', f'{config}:smoke', '--workdir', str(tmp_path)]
+  assert main.main([*words, '--config.train.steps=3']) == 0
+  assert seen['config'].train.steps == 3 and seen['config'].is_locked
+  assert seen['overrides'] == {'train.steps': 3}
+  assert 'diffusion' in capsys.readouterr().out
+  assert run.__doc__ and configs.__doc__
+
+
+def test_benches_are_found_by_file_name(tmp_path, monkeypatch, capsys):
+  assert 'timing' not in bench.benches()
+  fake = types.ModuleType('wsjax.bench.nap', 'Sleep.')
+  fake.add_arguments = lambda parser: parser.add_argument('--hours', type=int)
+  fake.run = lambda args: {
+    'machine': 'here',
+    'rows': [{'name': 'nap', 'hours': args.hours, 'ratio': 1.23456}],
+  }
+  monkeypatch.setitem(sys.modules, 'wsjax.bench.nap', fake)
+  monkeypatch.setattr(bench, 'benches', lambda: {'nap': 'Sleep.'})
+  out = tmp_path / 'nap.json'
+  words = ['bench', 'nap', '--hours', '8', '--out', str(out)]
+  assert main.main(words) == 0
+  shown = capsys.readouterr().out
+  assert '1.235' in shown and 'machine: here' in shown
+  assert '"hours": 8' in out.read_text()
+  assert main.main(['bench', 'nap', '--days', '1']) == 2
+  assert 'see wsjax bench nap --help.' in capsys.readouterr().err

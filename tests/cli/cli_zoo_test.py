@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from rich import console
+
+from wsjax.cli import inspect
+
+
+def _record(index, **changes):
+  return {
+    'arch_id': 'mlp',
+    'arch_config': {'widths': [64, 16, 10]},
+    'split': 'train' if index < 8 else 'holdout_audit',
+    'step': 400,
+    'steps': 400,
+    'diverged': False,
+    'final': [
+      {'split': 'val', 'metric': 'accuracy', 'value': 0.9 + 0.005 * index}
+    ],
+    'datasets': [{'name': 'digits', 'license': 'CC-BY-4.0'}],
+    'parents': [],
+    'generated': None,
+    'license': None,
+    'run_id': f'run{index}',
+  } | changes
+
+
+class _Zoo:
+  path, digest = 'zoo', '0123abcd'
+
+  def __init__(self, records, broken=None):
+    self.records, self.broken, self.read = records, broken, []
+
+  def params(self, indices):
+    if self.broken in indices:
+      raise ValueError(f'Digest of network {self.broken} does not match.')
+    self.read.extend(int(i) for i in indices)
+    return {'layer0/kernel': np.zeros((len(indices), 1, 1))}
+
+
+def _shown(zoo):
+  terminal = console.Console(width=100, color_system=None)
+  with terminal.capture() as capture:
+    for part in inspect.describe(zoo):
+      terminal.print(part)
+  return capture.get()
+
+
+def test_inspect_shows_counts_accuracy_and_lineage():
+  records = [_record(i) for i in range(10)]
+  records.append(_record(2, step=100, arch_config={'widths': [64, 16, 10]}))
+  records.append(_record(3, diverged=True, final=[]))
+  records.append(_record(0, arch_id='cnn', parents=[{'relation': 'finetune'}]))
+  shown = _shown(_Zoo(records))
+  row = next(line for line in shown.splitlines() if ' train ' in line)
+  assert row.split()[:4] == ['train', '9', '1', '1']
+  for text in ('holdout_audit', 'cnn', 'digits (CC-BY-4.0)', 'finetune',
+               '0123abcd', 'digests of 13 networks checked'):  # fmt: skip
+    assert text in shown
+  assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_inspect_reads_every_network_once():
+  zoo = _Zoo([_record(i) for i in range(600)])
+  _shown(zoo)
+  assert sorted(zoo.read) == list(range(600))
+
+
+def test_inspect_stops_at_a_wrong_digest():
+  with pytest.raises(ValueError, match='network 5'):
+    _shown(_Zoo([_record(i) for i in range(9)], broken=5))
+
+
+def test_inspect_copes_with_a_zoo_without_accuracies():
+  assert ' - ' in _shown(_Zoo([_record(0, final=None, steps=None)]))
