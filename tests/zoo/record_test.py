@@ -1,0 +1,234 @@
+import copy
+import json
+
+import hypothesis
+import jsonschema
+import numpy as np
+import pytest
+import zoo_samples
+from hypothesis import strategies as st
+
+from wsjax.zoo import fields, licence
+from wsjax.zoo import record as record_lib
+
+WEIGHTS = zoo_samples.params(0)
+FIELDS = zoo_samples.fields(WEIGHTS)
+RECORD = record_lib.make(**FIELDS)
+HEX = 'ab' * 32
+
+# A valid other value for every field that a caller may set.
+OTHER = {
+  'created_at': '2026-11-23T12:00:01Z',
+  'supersedes': f'wsr1:{HEX}',
+  'file_sha256': HEX,
+  'tensor_digest': HEX,
+  'canonical_digest': HEX,
+  'format': 'orbax',
+  'arch_id': 'other',
+  'arch_config': {},
+  'activation': 'tanh',
+  'task': 'other',
+  'objective': None,
+  'optimizer': {'name': 'sgd', 'hparams': {}},
+  'schedule': {'name': 'cosine'},
+  'batch_size': 1,
+  'steps': 101,
+  'step': 99,
+  'epoch': 1.5,
+  'seed': {'init': 1, 'data': 0},
+  'augmentation': ['flip'],
+  'regularisation': {'dropout': 0.1},
+  'precision': 'bfloat16',
+  'config_sha256': HEX,
+  'code': {'repo': 'r', 'commit': None, 'dirty': None},
+  'packages': {'jax': None},
+  'lockfile_sha256': HEX,
+  'xla_flags': ['--x'],
+  'accelerator': {'kind': 'cpu', 'count': 1, 'processes': 1},
+  'trace': [],
+  'final': [],
+  'diverged': True,
+  'probe_set_id': 'p',
+  'logits_digest': HEX,
+  'errors_bitmap_ref': 'e',
+  'datasets': [],
+  'parents': [{'record_id': f'wsr1:{HEX}', 'relation': 'merge'}],
+  'run_id': 'other',
+  'split': 'val',
+  'split_group': 'other',
+  'generated': {'generator_record_id': 'g', 'sampler': 'euler', 'seed': 0},
+  'license': 'MIT',
+  'license_effective': 'MIT',
+  'attribution': ['a'],
+  'use_restrictions': ['u'],
+  'redistributable': False,
+  'consent_basis': 'licence',
+  'screens': [{'name': 'finite', 'version': '1', 'status': 'pass'}],
+}
+# These follow from one another, so they cannot change alone.
+DERIVED = {'param_tree', 'symmetry', 'n_params', 'n_bytes', 'schema_version'}
+
+
+def test_the_schema_file_is_a_schema_and_accepts_a_record():
+  jsonschema.Draft202012Validator.check_schema(fields.SCHEMA)
+  jsonschema.Draft202012Validator(fields.SCHEMA).validate(RECORD)
+  record_lib.validate(RECORD)
+
+
+def test_every_field_is_tried_below():
+  assert set(fields.SCHEMA['properties']) == (
+    set(OTHER) | DERIVED | set(record_lib.UNSIGNED)
+  )
+
+
+@pytest.mark.parametrize('name', OTHER)
+def test_changing_any_field_changes_the_id(name):
+  other = record_lib.make(**FIELDS | {name: OTHER[name]})
+  assert other['record_id'] != RECORD['record_id']
+  edited = RECORD | {name: OTHER[name]}
+  with pytest.raises(ValueError, match="'record_id' .* was changed"):
+    record_lib.validate(edited)
+
+
+@pytest.mark.parametrize('name', ['attestations', 'signature_ref'])
+def test_signatures_do_not_change_the_id(name):
+  value = {
+    'attestations': [
+      {'predicate_type': 'p', 'bundle_sha256': HEX, 'key_id': 'k'}
+    ],
+    'signature_ref': 's',
+  }[name]
+  record_lib.validate(RECORD | {name: value})
+
+
+def shuffled(value, random):
+  if isinstance(value, dict):
+    items = list(value.items())
+    random.shuffle(items)
+    return {key: shuffled(item, random) for key, item in items}
+  if isinstance(value, list):
+    return [shuffled(item, random) for item in value]
+  return value
+
+
+@hypothesis.given(random=st.randoms(use_true_random=False))
+def test_key_order_does_not_change_the_id(random):
+  record = shuffled(RECORD, random)
+  assert record_lib.record_id(record) == RECORD['record_id']
+  assert record_lib.validate(record) == record_lib.validate(RECORD)
+
+
+@hypothesis.given(
+  rate=st.floats(1e-9, 1e9), seed=st.integers(0, 2**53 - 1), text=st.text()
+)
+def test_any_values_survive_their_canonical_text(rate, seed, text):
+  record = record_lib.make(
+    **FIELDS
+    | {
+      'optimizer': {'name': 'adam', 'hparams': {'rate': rate, 'note': text}},
+      'seed': {'init': seed, 'data': None},
+    }
+  )
+  again = json.loads(record_lib.validate(record))
+  assert again == record
+  assert record_lib.record_id(again) == record['record_id']
+
+
+def test_numpy_scalars_and_non_finite_numbers_become_json():
+  record = record_lib.make(
+    **FIELDS
+    | {
+      'batch_size': np.int64(7),
+      'optimizer': {'name': 'sgd', 'hparams': {'rate': np.float32(0.5)}},
+      'final': [
+        {
+          'dataset': None,
+          'split': 'val',
+          'metric': 'loss',
+          'value': np.float32(np.nan),
+        }
+      ],
+    }
+  )
+  assert record['batch_size'] == 7
+  assert record['optimizer']['hparams']['rate'] == 0.5
+  assert record['final'][0]['value'] is None
+
+
+@pytest.mark.parametrize('name', fields.SCHEMA['required'])
+def test_a_missing_required_field_is_named(name):
+  record = copy.deepcopy(RECORD)
+  del record[name]
+  with pytest.raises(ValueError, match=f"lacks required field '{name}'"):
+    record_lib.validate(record)
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'no_such': 1}, "'no_such'"),
+    ({'batch_size': 'many'}, "'batch_size'"),
+    ({'split': 'dev'}, "'split'"),
+    ({'seed': {'init': 0}}, "'seed'"),
+    ({'tensor_digest': 'xyz'}, "'tensor_digest'"),
+    ({'diverged': None}, "'diverged'"),
+    ({'task': {1, 2}}, 'Not a JSON value'),
+    ({'n_params': 5}, "'n_params' is 5"),
+    ({'n_bytes': 5}, "'n_bytes' is 5"),
+    ({'step': 101}, "'step' is 101"),
+    ({'parents': [{'record_id': None, 'relation': 'merge'}]}, "'parents'"),
+    ({'license': None}, "'redistributable'"),
+    ({'symmetry': []}, 'names group'),
+    (
+      {'final': [{'dataset': 'd', 'split': 'test', 'metric': 'm', 'value': 1}]},
+      "'final/0/split'",
+    ),
+  ],
+)
+def test_a_wrong_field_is_named(changes, message):
+  with pytest.raises(ValueError, match=message):
+    record_lib.make(**FIELDS | changes)
+
+
+def test_a_licence_must_be_an_spdx_expression():
+  pytest.importorskip('license_expression')
+  assert licence.problem('MIT') is None
+  with pytest.raises(ValueError, match="'license' .* not an SPDX"):
+    record_lib.make(**FIELDS | {'license': 'do what you like'})
+  with pytest.raises(ValueError, match="'datasets' .* not an SPDX"):
+    dataset = FIELDS['datasets'][0] | {'license': 'MIT AND'}
+    record_lib.make(**FIELDS | {'datasets': [dataset]})
+
+
+def test_another_schema_version_is_refused():
+  with pytest.raises(ValueError, match="'schema_version'"):
+    record_lib.validate(RECORD | {'schema_version': '2.0.0'})
+
+
+def edited(change):
+  weights = {path: array.copy() for path, array in WEIGHTS.items()}
+  change(weights)
+  return weights
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    (lambda w: w.pop('layer0/bias'), "lack 'layer0/bias'"),
+    (lambda w: w.update(more=np.zeros(1)), "have 'more'"),
+    (lambda w: w.update({'layer0/bias': np.zeros(9)}), 'has shape'),
+    (lambda w: w.update({'layer0/bias': np.zeros(3)}), 'float64'),
+    (lambda w: w['layer0/bias'].fill(np.nan), 'NaN'),
+    (lambda w: w['layer0/bias'].fill(7), "'tensor_digest'"),
+  ],
+)
+def test_weights_must_be_those_of_the_record(change, message):
+  record_lib.check_params(RECORD, WEIGHTS)
+  with pytest.raises(ValueError, match=message):
+    record_lib.check_params(RECORD, edited(change))
+
+
+def test_a_diverged_network_may_hold_nan():
+  weights = edited(lambda w: w['layer0/bias'].fill(np.nan))
+  record = record_lib.make(**zoo_samples.fields(weights) | {'diverged': True})
+  record_lib.check_params(record, weights)
