@@ -1,0 +1,226 @@
+"""Aligns networks: finds the group elements that bring them together.
+
+One call aligns a whole zoo. Signs and half turns are matched jointly with the
+order of the units; positive scales are not matched, `canonicalize.balance`
+removes them before.
+"""
+
+import numpy as np
+
+from wsjax import typing
+from wsjax.symmetry import (
+  assignment,
+  coordinate_descent,
+  element,
+  matching_problem,
+  rescaling,
+)
+from wsjax.symmetry import spec as spec_lib
+
+# Bytes that the pairs matched together may need.
+MEMORY = 256 << 20
+
+
+def weight_matching(
+  reference: typing.Params,
+  zoo: typing.StackedParams,
+  spec: spec_lib.PermutationSpec,
+  *,
+  restarts: int = 1,
+  seed: int = 0,
+  solver: str = 'auto',
+) -> element.GroupElement:
+  """Moves every network of a zoo onto a reference.
+
+  Args:
+    reference: weights of one network.
+    zoo: weights of N networks, [N, ...] each.
+    spec: their symmetry.
+    restarts: starts of the descent; the best result is kept.
+    seed: of the starts after the second.
+    solver: one of `assignment.SOLVERS`.
+
+  Returns:
+    The element for each network, leading axis N, as NumPy arrays; to use:
+    jax.vmap(lambda g, p: element.apply(g, p, spec))(result, zoo). Exact for
+    one hidden layer; otherwise no single group can be matched better. Never
+    worse than leaving the network as it is.
+
+  Raises:
+    ValueError: if weights do not fit the spec or are not finite, restarts < 1,
+      or the solver is unknown.
+
+  Source: Ainsworth et al. 2023, arXiv:2209.04836, algorithm 1.
+  """
+  spec.check(reference)
+  spec.check(zoo, stacked=True)
+  one = {path: np.asarray(value)[None] for path, value in reference.items()}
+  num = next(iter(zoo.values())).shape[0]
+  pairs = np.stack([np.zeros(num, int), np.arange(num)], axis=1)
+  return match_pairs(
+    one, zoo, pairs, spec, restarts=restarts, seed=seed, solver=solver
+  )
+
+
+def match_pairs(
+  a: typing.StackedParams,
+  b: typing.StackedParams,
+  pairs: typing.Array,
+  spec: spec_lib.PermutationSpec,
+  *,
+  restarts: int = 1,
+  seed: int = 0,
+  solver: str = 'auto',
+) -> element.GroupElement:
+  """Moves network b[j] onto network a[i] for every pair (i, j).
+
+  Args:
+    a: weights of the networks that stay.
+    b: weights of the networks that move.
+    pairs: [P, 2] int, (index into a, index into b).
+    spec: their symmetry.
+    restarts: starts of the descent; the best result is kept.
+    seed: of the starts after the second.
+    solver: one of `assignment.SOLVERS`.
+
+  Returns:
+    The element for each pair, leading axis P; see `weight_matching`.
+
+  Raises:
+    ValueError: as `weight_matching`, and if `pairs` is not [P, 2].
+  """
+  return best_of(
+    a, b, pairs, spec, restarts=restarts, seed=seed, solver=solver
+  )[0]
+
+
+def best_of(
+  a: typing.StackedParams,
+  b: typing.StackedParams,
+  pairs: typing.Array,
+  spec: spec_lib.PermutationSpec,
+  *,
+  restarts: int,
+  seed: int,
+  solver: str,
+  initial: element.GroupElement | None = None,
+  identity: bool = True,
+  memory: int = MEMORY,
+) -> tuple[element.GroupElement, np.ndarray]:
+  """Like `match_pairs`, and says how good each match is.
+
+  The first start places groups in forward order, each by what it shares with
+  those before it; the second in backward order; further ones in random order,
+  and with some units of a counting more than others. None depends on how b is
+  ordered, so the result is the same for every member of b's orbit.
+
+  Args:
+    a: weights of the networks that stay.
+    b: weights of the networks that move.
+    pairs: [P, 2] int, (index into a, index into b).
+    spec: their symmetry.
+    restarts: number of starts, `initial` included.
+    seed: of the starts after the second.
+    solver: one of `assignment.SOLVERS`.
+    initial: an element per pair to start from, taken as the first start.
+    identity: whether to fall back to the identity where it is better.
+    memory: bytes that the pairs matched together may need. The result does
+      not depend on it.
+
+  Returns:
+    The element for each pair, and [P] its objective: <a, g b> over all leaves
+    with hidden units, with -(a - g b)^2 / 2 for biases that take half turns.
+
+  Raises:
+    ValueError: as `match_pairs`.
+  """
+  spec.check(a, stacked=True)
+  spec.check(b, stacked=True)
+  pairs = np.asarray(pairs, np.int64).reshape(-1, *np.shape(pairs)[1:])
+  if pairs.ndim != 2 or pairs.shape[1] != 2:
+    raise ValueError(f'pairs must be [P, 2]; got shape {pairs.shape}.')
+  if restarts < 1:
+    raise ValueError(f'restarts must be at least 1; got {restarts}.')
+  problem = matching_problem.Problem.make(
+    a, b, spec, assignment.resolve(solver)
+  )
+  size = max(1, memory // max(1, problem.bytes_per_pair()))
+  found = [coordinate_descent.identity(spec, 0, placed=True)]
+  values = [np.zeros(0)]
+  for start in range(0, len(pairs), size):
+    chunk = pairs[start : start + size]
+    first = None
+    if initial is not None:
+      first = _state(initial, spec, slice(start, start + size))
+    state, value = _best_start(problem, chunk, restarts, seed, first, identity)
+    found.append(state)
+    values.append(value)
+  return _element(coordinate_descent.concatenate(found), spec), np.concatenate(
+    values
+  )
+
+
+def _best_start(
+  problem: matching_problem.Problem,
+  pairs: np.ndarray,
+  restarts: int,
+  seed: int,
+  first: coordinate_descent.State | None,
+  identity: bool,
+) -> tuple[coordinate_descent.State, np.ndarray]:
+  """The best of several descents for each pair of a chunk."""
+  spec, num = problem.spec, len(pairs)
+  descent = coordinate_descent.Descent(problem, pairs[:, 0], pairs[:, 1])
+  forward = [group.id for group in spec.groups]
+  empty = coordinate_descent.identity(spec, num, placed=False)
+  candidates = [] if first is None else [descent.run(first, forward)]
+  coupled = any(t.others for terms in problem.terms.values() for t in terms)
+  # Without coupling every start ends in the same, best, place.
+  for start in range((restarts if coupled else 1) - len(candidates)):
+    # Streams by number of the start alone: a chunk changes nothing.
+    rng = np.random.default_rng([seed, start])
+    order, weights = forward, None
+    if start == 1:
+      order = forward[::-1]
+    elif start > 1:
+      order = list(rng.permutation(forward))
+      weights = {
+        group.id: np.exp(rng.uniform(-1, 1, group.size)).astype(np.float32)
+        for group in spec.groups
+      }
+    candidates.append(descent.run(empty, order, weights))
+  if identity:
+    candidates.append(coordinate_descent.identity(spec, num, placed=True))
+  best, value = candidates[0], descent.objective(candidates[0])
+  for candidate in candidates[1:]:
+    other = descent.objective(candidate)
+    best = coordinate_descent.where(other > value, candidate, best)
+    value = np.maximum(value, other)
+  return best, value
+
+
+def _state(
+  g: element.GroupElement, spec: spec_lib.PermutationSpec, rows: slice
+) -> coordinate_descent.State:
+  """The elements of some pairs, as a state to descend from."""
+  perms = {id: np.array(x[rows], np.int32) for id, x in g.perms.items()}
+  num = len(next(iter(perms.values()))) if perms else 0
+  state = coordinate_descent.identity(spec, num, placed=True)
+  state.perms.update(perms)
+  for group in spec.groups:
+    if 'sign' in group.kinds:
+      state.signs[group.id] = np.array(g.scales[group.id][rows], np.float32)
+    if 'phase' in group.kinds:
+      state.turns[group.id] = np.array(g.turns[group.id][rows], np.int32)
+  return state
+
+
+def _element(
+  state: coordinate_descent.State, spec: spec_lib.PermutationSpec
+) -> element.GroupElement:
+  """A state as group elements."""
+  return element.GroupElement(
+    state.perms,
+    {id: state.signs[id] for id in rescaling.identity_scales(spec)},
+    {id: state.turns[id] for id in rescaling.identity_turns(spec)},
+  )
