@@ -1,0 +1,1 @@
+"""From weights to embeddings: codecs, and encoders that respect symmetry."""

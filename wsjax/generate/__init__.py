@@ -1,0 +1,1 @@
+"""Generative predictors: noise and a condition to weights."""

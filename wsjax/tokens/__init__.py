@@ -1,0 +1,1 @@
+"""Tokenization: a checkpoint as arrays a model can read, and back."""

@@ -1,0 +1,179 @@
+"""A tokenizer as data: which weight stands at which place of which token.
+
+Every array tokenizer is a table of indices into the weights of a network, in
+the order of the spec. Reading the table gathers, so tokenizing moves weights
+and never computes with them: the round trip is exact.
+"""
+
+import abc
+import dataclasses
+import functools
+import itertools
+import math
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import typing
+from wsjax.symmetry import spec as spec_lib
+
+
+@flax.struct.dataclass
+class Tokens:
+  """One network as tokens.
+
+  Attributes:
+    values: [T, D] weights; 0 where padded.
+    mask: [T, D] bool, True = a real weight.
+  """
+
+  values: jax.Array
+  mask: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokenizer(abc.ABC):
+  """Tokenizes by a table; a subclass says which."""
+
+  @abc.abstractmethod
+  def table(self, spec: spec_lib.PermutationSpec) -> np.ndarray:
+    """[T, D] int: index of the weight in `flatten` order, -1 = padding."""
+
+  def shape(self, spec: spec_lib.PermutationSpec) -> tuple[int, int]:
+    """(T, D) of the tokens of one network."""
+    return _table(self, spec).shape
+
+  def tokenize(
+    self, params: typing.Params, spec: spec_lib.PermutationSpec
+  ) -> Tokens:
+    """Weights of one network as tokens; vmap for many.
+
+    Args:
+      params: path -> array, of one dtype.
+      spec: its architecture.
+
+    Returns:
+      The tokens, in the dtype of the weights.
+
+    Raises:
+      ValueError: if `params` do not fit `spec`, or have several dtypes.
+    """
+    table = _table(self, spec)
+    return Tokens(gather(flatten(params, spec), table), jnp.asarray(table >= 0))
+
+  def detokenize(
+    self, values: typing.Array, spec: spec_lib.PermutationSpec
+  ) -> typing.Params:
+    """Weights of the network whose tokens have these values.
+
+    Args:
+      values: [T, D]; what stands in the padding is ignored.
+      spec: its architecture.
+
+    Raises:
+      ValueError: if `values` has another shape than the tokens of `spec`.
+    """
+    table = _table(self, spec)
+    if tuple(values.shape) != table.shape:
+      raise ValueError(
+        f'Token values have shape {tuple(values.shape)}; this architecture '
+        f'has tokens of shape {table.shape}.'
+      )
+    return unflatten(scatter([(values, table)], spec), spec)
+
+
+@functools.cache
+def _table(tokenizer: Tokenizer, spec: spec_lib.PermutationSpec) -> np.ndarray:
+  """The table of a tokenizer, computed once per architecture."""
+  return tokenizer.table(spec)
+
+
+def flatten(params: typing.Params, spec: spec_lib.PermutationSpec) -> jax.Array:
+  """[P] weights of one network, leaf after leaf in the order of the spec.
+
+  Raises:
+    ValueError: if `params` do not fit `spec`, or have several dtypes.
+  """
+  spec.check(params)
+  dtypes = {jnp.result_type(params[leaf.path]) for leaf in spec.leaves}
+  if len(dtypes) > 1:
+    raise ValueError(
+      f'Weights have dtypes {sorted(map(str, dtypes))}; tokens need one.'
+    )
+  return jnp.concatenate(
+    [jnp.reshape(params[leaf.path], (-1,)) for leaf in spec.leaves]
+  )
+
+
+def unflatten(
+  vector: typing.Array, spec: spec_lib.PermutationSpec
+) -> typing.Params:
+  """Inverse of `flatten`: path -> array from [P] weights."""
+  params, start = {}, 0
+  for leaf in spec.leaves:
+    stop = start + math.prod(leaf.shape)
+    params[leaf.path] = jnp.reshape(vector[start:stop], leaf.shape)
+    start = stop
+  return params
+
+
+def gather(vector: typing.Array, table: np.ndarray) -> jax.Array:
+  """Weights at the places of a table, 0 where the table is -1."""
+  flat = table.reshape(-1)
+  if np.array_equal(flat, np.arange(len(flat))):
+    return jnp.reshape(vector, table.shape)  # A gather would copy for nothing.
+  values = jnp.asarray(vector)[np.maximum(table, 0)]
+  return jnp.where(table >= 0, values, jnp.zeros((), values.dtype))
+
+
+def scatter(
+  pieces: list[tuple[typing.Array, np.ndarray]],
+  spec: spec_lib.PermutationSpec,
+) -> jax.Array:
+  """Inverse of `gather` for tables that together hold every weight once.
+
+  Args:
+    pieces: (values, table) pairs of equal shapes.
+    spec: the architecture.
+
+  Returns:
+    [P] weights.
+  """
+  flat = np.concatenate([table.reshape(-1) for _, table in pieces])
+  vector = jnp.concatenate([jnp.reshape(values, (-1,)) for values, _ in pieces])
+  if np.array_equal(flat, np.arange(spec.num_params)):
+    return vector
+  place = np.full(spec.num_params, -1)
+  place[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
+  return vector[place]
+
+
+def leaf_indices(spec: spec_lib.PermutationSpec) -> dict[str, np.ndarray]:
+  """Path -> array of the leaf's shape that holds indices into `flatten`."""
+  starts = np.cumsum([0] + [math.prod(leaf.shape) for leaf in spec.leaves])
+  return {
+    leaf.path: start + np.arange(math.prod(leaf.shape)).reshape(leaf.shape)
+    for leaf, start in zip(spec.leaves, starts[:-1], strict=True)
+  }
+
+
+def layers(
+  spec: spec_lib.PermutationSpec,
+) -> dict[str, tuple[spec_lib.Leaf, ...]]:
+  """Layer name, the path up to the last slash -> its leaves, forward order."""
+  return {
+    name: tuple(group)
+    for name, group in itertools.groupby(
+      spec.leaves, lambda leaf: leaf.path.rpartition('/')[0]
+    )
+  }
+
+
+def stack_rows(rows: list[np.ndarray]) -> np.ndarray:
+  """[T, D] table of index rows padded by -1 to the longest of them."""
+  table = np.full((len(rows), max(map(len, rows))), -1)
+  for place, row in zip(table, rows, strict=True):
+    place[: len(row)] = row
+  return table

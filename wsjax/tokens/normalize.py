@@ -1,0 +1,86 @@
+"""Statistics of the training split: applied before a model, undone after."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from wsjax import typing
+from wsjax.symmetry import spec as spec_lib
+
+HOW = ('layer', 'coordinate', 'none')
+
+# A weight that never varies, such as a bias kept at zero, has no scale.
+_SMALLEST = 1e-8
+
+
+@struct.dataclass
+class Normalizer:
+  """Mean and standard deviation of every leaf.
+
+  Attributes:
+    mean: path -> array that broadcasts against the leaf.
+    std: the same, all > 0.
+  """
+
+  mean: typing.Params
+  std: typing.Params
+
+  def apply(self, params: typing.Params) -> typing.Params:
+    """Weights of one network, or of many, in units of the training split."""
+    return {
+      path: (value - _like(self.mean[path], value))
+      / _like(self.std[path], value)
+      for path, value in params.items()
+    }
+
+  def invert(self, params: typing.Params) -> typing.Params:
+    """The inverse of `apply`."""
+    return {
+      path: value * _like(self.std[path], value) + _like(self.mean[path], value)
+      for path, value in params.items()
+    }
+
+
+def fit(
+  params: typing.StackedParams,
+  spec: spec_lib.PermutationSpec,
+  *,
+  how: str = 'layer',
+) -> Normalizer:
+  """Statistics of many networks.
+
+  Args:
+    params: path -> [N, ...] weights of the training split, and of no other.
+    spec: of the architecture.
+    how: 'layer': one mean and deviation per leaf; 'coordinate': one per
+      weight; 'none': 0 and 1.
+
+  Returns:
+    The normalizer.
+
+  Raises:
+    ValueError: if `how` is unknown or the weights are not of the spec.
+  """
+  if how not in HOW:
+    raise ValueError(f'Unknown normalization {how!r}; allowed: {HOW}.')
+  spec.check(params, stacked=True)
+  mean, std = {}, {}
+  for leaf in spec.leaves:
+    value = np.asarray(params[leaf.path], np.float64)
+    axis = None if how == 'layer' else 0
+    shape = (1,) * len(leaf.shape) if how == 'layer' else leaf.shape
+    if how == 'none':
+      mean[leaf.path] = np.zeros(shape, np.float32)
+      std[leaf.path] = np.ones(shape, np.float32)
+      continue
+    mean[leaf.path] = np.mean(value, axis).reshape(shape).astype(np.float32)
+    spread = np.std(value, axis).reshape(shape).astype(np.float32)
+    std[leaf.path] = np.where(spread > _SMALLEST, spread, 1).astype(np.float32)
+  return Normalizer(mean, std)
+
+
+def _like(statistic: typing.Array, value: typing.Array) -> jax.Array:
+  """The statistic with the leading axes that a stack of networks has more."""
+  lead = (1,) * (value.ndim - statistic.ndim)
+  return jnp.reshape(statistic, lead + statistic.shape)

@@ -1,0 +1,62 @@
+"""Where a token comes from, as numbers a model can read."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import typing
+from wsjax.symmetry import spec as spec_lib
+from wsjax.tokens import layout
+
+
+def positions(
+  tokenizer: layout.Tokenizer, spec: spec_lib.PermutationSpec
+) -> np.ndarray:
+  """Layer, row and column of the first weight of every token.
+
+  Args:
+    tokenizer: an array tokenizer.
+    spec: the architecture.
+
+  Returns:
+    [T, 3] int. The column counts along the last axis of the weight's leaf
+    (its neuron), the row along all axes before it (what feeds the neuron),
+    the layer from 0 in forward order.
+  """
+  table = tokenizer.table(spec)
+  where = np.zeros((spec.num_params, 3), int)
+  indices = layout.leaf_indices(spec)
+  for number, leaves in enumerate(layout.layers(spec).values()):
+    for leaf in leaves:
+      grid = indices[leaf.path].reshape(-1, leaf.shape[-1])
+      rows, columns = np.indices(grid.shape)
+      where[grid] = np.stack([np.full_like(rows, number), rows, columns], -1)
+  return where[table[:, 0]]
+
+
+def sinusoidal(
+  values: typing.Array, features: int, *, longest: float = 1e4
+) -> jax.Array:
+  """Sines and cosines of numbers, in geometric steps of wavelength.
+
+  Args:
+    values: [*b] numbers.
+    features: even number of outputs for each.
+    longest: the longest wavelength, over 2 pi; the shortest is 1.
+
+  Returns:
+    [*b, features] in [-1, 1], sines first.
+
+  Raises:
+    ValueError: if `features` is odd or below 2.
+
+  Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5.
+  """
+  if features < 2 or features % 2:
+    raise ValueError(f'Encodings need an even size >= 2; got {features}.')
+  half = features // 2
+  frequencies = longest ** -(np.arange(half, dtype=np.float32) / half)
+  angles = jnp.asarray(values, jnp.float32)[..., None] * jnp.reshape(
+    frequencies, (1,) * jnp.ndim(values) + (half,)
+  )
+  return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
