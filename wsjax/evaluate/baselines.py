@@ -5,6 +5,7 @@ were trained, 'aligned' on their canonical forms; that alignment is done once
 and is not in the seconds of an arm.
 """
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -12,9 +13,11 @@ import jax
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluate import arms
+from wsjax.evaluate import arms, nulls
 from wsjax.evaluate import context as context_lib
 from wsjax.symmetry import element
+from wsjax.symmetry import spec as spec_lib
+from wsjax.zoo import architecture as architecture_lib
 
 # Standard deviations in units of the weights, the same for every weight.
 NOISE = (0.01, 0.02, 0.05, 0.1)
@@ -44,8 +47,8 @@ def panel(
   Raises:
     ValueError: if `num_samples` < 1.
 
-  Source: arXiv:2506.07998 (noise, average, Gaussian); panel and definitions
-    in docs of `noise`, `mixture`, `gaussian`, `pca_gaussian`.
+  Source: arXiv:2506.07998 (noise, average, per-coordinate Gaussian).
+    `nulls` and the functions below define each arm.
   """
   if num_samples < 1:
     raise ValueError(f'num_samples is {num_samples}, not >= 1.')
@@ -81,7 +84,7 @@ def _makers(
       f'noise({sigma})',
       'baseline',
       zoo_bytes,
-      vectors(lambda rng, sigma=sigma: noise(rng, raw, n, sigma)),
+      vectors(lambda rng, sigma=sigma: nulls.noise(rng, raw, n, sigma)),
     )
     for sigma in NOISE
   ]
@@ -91,7 +94,7 @@ def _makers(
         f'interpolation {name}',
         'baseline',
         zoo_bytes,
-        vectors(lambda rng, zoo=zoo: interpolation(rng, n, count) @ zoo),
+        vectors(lambda rng, zoo=zoo: nulls.interpolation(rng, n, count) @ zoo),
       )
     )
     for k in SOUPS:
@@ -101,7 +104,9 @@ def _makers(
             f'soup-{k} {name}',
             'baseline',
             zoo_bytes,
-            vectors(lambda rng, zoo=zoo, k=k: mixture(rng, n, count, k) @ zoo),
+            vectors(
+              lambda rng, zoo=zoo, k=k: nulls.mixture(rng, n, count, k) @ zoo
+            ),
           )
         )
   rank = min(PCA_RANK, count - 1)
@@ -110,13 +115,13 @@ def _makers(
       'gaussian',
       'baseline',
       2 * net_bytes,
-      vectors(lambda rng: gaussian(rng, aligned, n)),
+      vectors(lambda rng: nulls.gaussian(rng, aligned, n)),
     ),
     (
       'pca-gaussian',
       'baseline',
       (rank + 1) * net_bytes,
-      vectors(lambda rng: pca_gaussian(rng, aligned, n, rank)),
+      vectors(lambda rng: nulls.pca_gaussian(rng, aligned, n, rank)),
     ),
     (
       'retrieval',
@@ -152,101 +157,13 @@ def _makers(
           'baseline',
           zoo_bytes,
           lambda rng, steps=steps: finetune(
-            arms.unflatten(noise(rng, raw, n, FINETUNE_NOISE), train),
+            arms.unflatten(nulls.noise(rng, raw, n, FINETUNE_NOISE), train),
             steps=steps,
             seed=_seed(rng),
           ),
         )
       )
   return makers
-
-
-def noise(
-  rng: np.random.Generator, zoo: np.ndarray, n: int, sigma: float
-) -> np.ndarray:
-  """Random training networks plus white noise.
-
-  Args:
-    rng: source of randomness.
-    zoo: [N, d].
-    n: samples.
-    sigma: standard deviation of the noise, in units of the weights.
-
-  Returns:
-    [n, d] float32.
-  """
-  copies = zoo[rng.integers(len(zoo), size=n)]
-  return copies + np.float32(sigma) * rng.standard_normal(
-    copies.shape, np.float32
-  )
-
-
-def mixture(rng: np.random.Generator, n: int, count: int, k: int) -> np.ndarray:
-  """Weights of the mean of k different networks out of `count`.
-
-  Returns:
-    [n, count] float32, k entries of 1 / k in every row.
-  """
-  order = np.argsort(rng.random((n, count)), axis=1)[:, :k]
-  weights = np.zeros((n, count), np.float32)
-  np.put_along_axis(weights, order, np.float32(1 / k), axis=1)
-  return weights
-
-
-def interpolation(rng: np.random.Generator, n: int, count: int) -> np.ndarray:
-  """Weights 1 - t and t of two different networks, t uniform in [0, 1].
-
-  A fifth of the samples is thus within a tenth of the way from an end.
-
-  Returns:
-    [n, count] float32.
-  """
-  pair = np.argsort(rng.random((n, count)), axis=1)[:, :2]
-  t = rng.random((n, 1), np.float32)
-  weights = np.zeros((n, count), np.float32)
-  np.put_along_axis(weights, pair, np.concatenate([1 - t, t], axis=1), axis=1)
-  return weights
-
-
-def gaussian(rng: np.random.Generator, zoo: np.ndarray, n: int) -> np.ndarray:
-  """Independent normal coordinates with the mean and deviation of the zoo.
-
-  Args:
-    rng: source of randomness.
-    zoo: [N, d] aligned.
-    n: samples.
-
-  Returns:
-    [n, d] float32.
-  """
-  z = rng.standard_normal((n, zoo.shape[1]), np.float32)
-  mean, deviation = zoo.mean(axis=0), zoo.std(axis=0, ddof=1)
-  return mean[None] + z * deviation[None]
-
-
-def pca_gaussian(
-  rng: np.random.Generator, zoo: np.ndarray, n: int, rank: int
-) -> np.ndarray:
-  """A normal distribution on the leading principal components of the zoo.
-
-  With centred zoo X = U S V', the samples are mean + z S V' / sqrt(N - 1), and
-  S V' = U' X, so that only the N x N Gram matrix is decomposed.
-
-  Args:
-    rng: source of randomness.
-    zoo: [N, d] aligned.
-    n: samples.
-    rank: components kept, below N.
-
-  Returns:
-    [n, d] float32.
-  """
-  mean = zoo.mean(axis=0, keepdims=True)
-  centred = zoo - mean
-  _, u = np.linalg.eigh((centred @ centred.T).astype(np.float64))
-  scaled = u[:, -rank:].T.astype(np.float32) @ centred
-  z = rng.standard_normal((n, rank), np.float32)
-  return mean + z @ scaled / np.float32(np.sqrt(len(zoo) - 1))
 
 
 def permuted_copy(
@@ -264,14 +181,37 @@ def permuted_copy(
   Returns:
     path -> [n, ...].
   """
-  spec = context.architecture.spec
   copies = arms.take(context.train, rng.integers(context.num_train, size=n))
+  return move(copies, context.architecture.spec, seed=_seed(rng))
 
-  def move(key: jax.Array, params: typing.Params) -> typing.Params:
-    return element.apply(element.random(key, spec), params, spec)
 
-  keys = jax.random.split(jax.random.key(_seed(rng)), n)
-  return jax.jit(jax.vmap(move))(keys, copies)
+def move(
+  params: typing.StackedParams, spec: spec_lib.PermutationSpec, *, seed: int
+) -> typing.StackedParams:
+  """Moves every network by a random element of the group of its own.
+
+  Args:
+    params: path -> [n, ...].
+    spec: the symmetry.
+    seed: of the elements.
+
+  Returns:
+    path -> [n, ...] networks that compute the same.
+  """
+  count = len(next(iter(params.values())))
+  return _move(jax.random.split(jax.random.key(seed), count), params, spec)
+
+
+@functools.partial(jax.jit, static_argnames='spec')
+def _move(
+  keys: jax.Array,
+  params: typing.StackedParams,
+  spec: spec_lib.PermutationSpec,
+) -> typing.StackedParams:
+  def one(key: jax.Array, net: typing.Params) -> typing.Params:
+    return element.apply(element.random(key, spec), net, spec)
+
+  return jax.vmap(one)(keys, params)
 
 
 def random_init(
@@ -288,7 +228,14 @@ def random_init(
     path -> [n, ...].
   """
   keys = jax.random.split(jax.random.key(_seed(rng)), n)
-  return jax.jit(jax.vmap(context.architecture.init))(keys)
+  return _initialise(keys, context.architecture)
+
+
+@functools.partial(jax.jit, static_argnames='architecture')
+def _initialise(
+  keys: jax.Array, architecture: architecture_lib.Architecture
+) -> typing.StackedParams:
+  return jax.vmap(architecture.init)(keys)
 
 
 def _seed(rng: np.random.Generator) -> int:

@@ -186,6 +186,12 @@ def _metrics(
   seconds = statistics.not_run('nobody measured the time')
   if arm.seconds is not None:
     seconds = statistics.stat(arm.seconds / n, None, n=n, method='none')
+  good = per_net['accuracy'] >= bar.accuracy
+  at_bar = statistics.not_run('no network reaches the accuracy bar')
+  if good.any():
+    at_bar = statistics.over_nets(
+      per_net['max_iou'][good], groups[good], resampler
+    )
   return {
     **quality.metrics(correct, context.test_y, groups, resampler),
     **calibration.metrics(
@@ -198,6 +204,7 @@ def _metrics(
     ),
     **novelty.metrics(per_net['novelty'] * bar.tau, bar, groups, resampler),
     'max_iou': statistics.over_nets(per_net['max_iou'], groups, resampler),
+    'max_iou_at_bar': at_bar,
     **{
       key: statistics.rate(hits) for key, hits in _gates(per_net, bar).items()
     },

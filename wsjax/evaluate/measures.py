@@ -73,6 +73,13 @@ _TABLE = {
     'Overlap of the test errors with those of the most similar training '
     'network, mean. It falls with accuracy: compare at equal accuracy.',
   ),
+  'max_iou_at_bar': (
+    'largest error-IoU at the bar',
+    '',
+    'lower',
+    'The same of the networks alone whose accuracy is at least the 5th '
+    'percentile of the zoo; n says how many they are.',
+  ),
   'gate_strict': (
     'strict gate G',
     'share',

@@ -58,7 +58,7 @@ class Predictions:
 
 
 def make_items(
-  inputs: typing.Array, labels: typing.Array, *, block: int = 1000
+  inputs: typing.Array, labels: typing.Array, *, block: int = 2000
 ) -> Items:
   """Cuts a test set into blocks.
 
