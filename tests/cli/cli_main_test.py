@@ -146,7 +146,7 @@ def test_environment_is_set_unless_the_user_has(monkeypatch):
 class _Stop(Exception):
   def __init__(self, signum):
     super().__init__('saved')
-    self.signum = signum
+    self.signal = signum
 
 
 @pytest.mark.parametrize(

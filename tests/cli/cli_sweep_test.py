@@ -39,6 +39,8 @@ def experiment(monkeypatch):
   ran = []
 
   def run(config, workdir, *, overrides):
+    if (workdir / 'report.json').exists():  # As the real one does.
+      return report.load(workdir)
     ran.append(workdir.name)
     made = fake_report.make(fake_report.ARMS[:4])
     made['overrides'] = overrides
@@ -85,16 +87,7 @@ def test_runs_are_compared_and_finished_ones_skipped(
   page = (tmp_path / 'out' / 'sweep.html').read_text()
   assert 'http' not in page
   assert 'href="long/report.html"' in page
-  assert '--config.train.steps=99' in page
-
-
-def test_a_folder_of_another_run_is_not_taken_for_this_one(
-  file, tmp_path, capsys, experiment
-):
-  assert main.main(words(file, tmp_path, '--arm', 'long')) == 0
-  more = ('--arm', 'long', '--config.seed=7')
-  assert main.main(words(file, tmp_path, *more)) == 2
-  assert 'take another --workdir' in capsys.readouterr().err
+  assert '<code>train.steps=99</code>' in page
 
 
 def test_unknown_arm_is_an_error(file, tmp_path, capsys):

@@ -38,6 +38,5 @@ def run(args: argparse.Namespace) -> int:
   from wsjax.zoo import builders, datasets
 
   root = datasets.default_root(args.root)
-  builders.prepare(args.name, source, root)
-  terminal.show_path(root)
+  terminal.show_path(builders.prepare(args.name, source, root))
   return 0

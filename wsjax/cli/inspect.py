@@ -13,7 +13,6 @@ from rich import text as rich_text
 if TYPE_CHECKING:
   from wsjax.zoo import store
 
-_CHUNK = 256
 _BARS = ' ▁▂▃▄▅▆▇█'
 
 
@@ -42,9 +41,7 @@ def describe(zoo: 'store.Zoo') -> Iterator[Any]:
   for name, indices in groups.items():
     yield _accuracy_table(name, [records[index] for index in indices])
   yield _lineage(records)
-  for indices in groups.values():
-    for start in range(0, len(indices), _CHUNK):
-      zoo.params(np.asarray(indices[start : start + _CHUNK]))
+  zoo.check()
   yield rich_text.Text(f'digests of {len(records)} networks checked: all match')
 
 

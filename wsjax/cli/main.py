@@ -147,8 +147,7 @@ def _stopped(error: BaseException) -> int | None:
   loop = sys.modules.get('wsjax.train.loop')
   if loop is None or not isinstance(error, loop.Interrupted):
     return None
-  signum = getattr(error, 'signum', signal.SIGTERM)
-  return INTERRUPTED if signum == signal.SIGINT else TERMINATED
+  return INTERRUPTED if error.signal == signal.SIGINT else TERMINATED
 
 
 def _sentence(error: BaseException) -> str:

@@ -7,11 +7,9 @@ overrides). Finished runs are skipped, so it goes on where it stopped.
 """
 
 import argparse
-import json
 import pathlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from wsjax.cli import configs, terminal
 
@@ -47,16 +45,14 @@ def run(args: argparse.Namespace) -> int:
       terminal.show_path(shlex.join(words))
     return 0
 
+  from wsjax import experiment
   from wsjax.evaluate import comparison
 
   reports = {}
   for name, (config, overrides) in loaded.items():
-    reports[name] = finished(folder / name, overrides)
-    if reports[name] is None:
-      from wsjax import experiment
-
-      terminal.show_path(f'{name}: {folder / name}')
-      reports[name] = experiment.run(config, folder / name, overrides=overrides)
+    terminal.show_path(f'{name}: {folder / name}')
+    # A finished run is only read; a folder of another config is refused.
+    reports[name] = experiment.run(config, folder / name, overrides=overrides)
   gathered = comparison.gather(pathlib.Path(args.config).stem, reports)
   path = comparison.write(gathered, folder)
   terminal.console().print(comparison.table(gathered))
@@ -114,32 +110,3 @@ def select(runs: Sequence[Run], arms: Sequence[str] | None) -> Iterator[Run]:
 
 def _is_of(name: str, arm: str) -> bool:
   return name == arm or name.startswith(f'{arm}/')
-
-
-def finished(
-  workdir: pathlib.Path, overrides: Mapping[str, Any]
-) -> dict[str, Any] | None:
-  """The report of a run that is done, None if it has to run.
-
-  Args:
-    workdir: of the run.
-    overrides: that it should have been run with.
-
-  Returns:
-    The report or None.
-
-  Raises:
-    ValueError: if the folder holds a run with other overrides.
-  """
-  from wsjax.evaluate import report
-
-  if not (workdir / 'report.json').exists():
-    return None
-  made = report.load(workdir)
-  wanted = json.loads(json.dumps(dict(overrides)))
-  if made.get('overrides', {}) != wanted:
-    raise ValueError(
-      f'{workdir} holds a run with overrides {made.get("overrides", {})}, not '
-      f'{wanted}; take another --workdir.'
-    )
-  return made

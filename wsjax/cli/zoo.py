@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 def _build(args: argparse.Namespace) -> int:
   config, _ = configs.load(args.config, args.overrides)
 
-  from wsjax.zoo import build
+  from wsjax import experiment
 
-  path = config.zoo.get('path') or pathlib.Path(args.workdir) / 'zoo'
-  zoo = build.build(config.zoo, path, seed=config.seed)
+  workdir = pathlib.Path(args.workdir)
+  zoo = experiment.open_zoo(config, workdir, progress=True)
   terminal.show_path(zoo.path)
   return 0

@@ -31,12 +31,13 @@ COLUMNS = {
   'Calibration': {
     'nll': ('NLL nats', 1, '.2f'),
     'brier': ('Brier', 1, '.3f'),
-    'ece': ('ECE', 1, '.3f'),
-    'ece_null': ('ECE null', 1, '.3f'),
+    'ece': ('ECE %', 100, '.1f'),
+    'ece_null': ('ECE null %', 100, '.1f'),
   },
-  'Spread': {
-    'rms_ratio': ('RMS ratio', 1, '.2f'),
-    'disagreement': ('disagree %', 100, '.1f'),
+  'Diversity': {
+    'rms_ratio': ('spread / zoo', 1, '.2f'),
+    'norm_ratio': ('size / zoo', 1, '.2f'),
+    'disagreement': ('disagree / error', 1, '.2f'),
   },
   'Cost': {
     'seconds_per_net': ('s per net', 1, '.2g'),

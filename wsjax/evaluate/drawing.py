@@ -8,10 +8,11 @@ give the same bytes.
 import functools
 import html
 import io
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 # CSS variable of the page -> placeholder.
 COLOURS = {
@@ -142,56 +143,42 @@ def place(
   Returns:
     (left, bottom, right, top) of each label.
   """
-  markers = [(x - 6, y - 6, x + 6, y + 6) for x, y in points]
+  frame, fixed = np.array([frame]), np.array(taken).reshape(-1, 4)
+  markers = np.array([(x - 6, y - 6, x + 6, y + 6) for x, y in points])
   boxes: list[Box | None] = [None] * len(points)
   for _ in range(3):
-    for i, (x, y) in enumerate(points):
+    for i, (point, size) in enumerate(zip(points, sizes, strict=True)):
       others = [box for j, box in enumerate(boxes) if box and j != i]
-      boxes[i] = min(
-        _candidates(x, y, *sizes[i]),
-        key=lambda box: _cost(box, x, y, frame, [*others, *taken], markers),
+      labels = np.concatenate([np.array(others).reshape(-1, 4), fixed])
+      options = _candidates(*point, *size)
+      near = np.clip(point, options[:, :2], options[:, 2:])
+      cost = (
+        np.hypot(*(near - point).T)
+        + 10 * (size[0] * size[1] - _overlap(options, frame))
+        + 8 * _overlap(options, labels, margin=1)
+        + 4 * _overlap(options, markers, margin=1)
       )
+      boxes[i] = tuple(options[np.argmin(cost)].tolist())
   return boxes
 
 
-def _candidates(x: float, y: float, width: float, height: float) -> list[Box]:
-  """Boxes around a point, nearest first."""
-  boxes = []
-  for radius in (9, 15, 22, 30, 40, 52, 66, 82, 100, 120, 145):
-    for step in range(16):
-      angle = math.pi * step / 8
-      left = x + radius * math.cos(angle) + width / 2 * (math.cos(angle) - 1)
-      bottom = y + radius * math.sin(angle) - height / 2
-      boxes.append((left, bottom, left + width, bottom + height))
-  return boxes
+def _candidates(x: float, y: float, width: float, height: float) -> np.ndarray:
+  """[c, 4] boxes around a point, nearest first."""
+  radius = np.array([9, 15, 22, 30, 40, 52, 66, 82, 100, 120, 145])[:, None]
+  angle = np.pi * np.arange(16) / 8
+  left = x + radius * np.cos(angle) + width / 2 * (np.cos(angle) - 1)
+  bottom = y + radius * np.sin(angle) - height / 2
+  edges = (left, bottom, left + width, bottom + height)
+  return np.stack([edge.ravel() for edge in edges], axis=-1)
 
 
-def _cost(
-  box: Box,
-  x: float,
-  y: float,
-  frame: Box,
-  boxes: Sequence[Box],
-  markers: Sequence[Box],
-) -> float:
-  """How bad it is to put a label of point (x, y) into `box`."""
-  near_x = min(max(x, box[0]), box[2])
-  near_y = min(max(y, box[1]), box[3])
-  inside = _overlap(box, frame)
-  area = (box[2] - box[0]) * (box[3] - box[1])
-  return (
-    math.hypot(near_x - x, near_y - y)
-    + 10 * (area - inside)
-    + 8 * sum(_overlap(box, other) for other in boxes)
-    + 4 * sum(_overlap(box, marker) for marker in markers)
-  )
-
-
-def _overlap(a: Box, b: Box) -> float:
-  """Area that two boxes share, a margin of one pixel around the first."""
-  width = min(a[2] + 1, b[2]) - max(a[0] - 1, b[0])
-  height = min(a[3] + 1, b[3]) - max(a[1] - 1, b[1])
-  return max(0.0, width) * max(0.0, height)
+def _overlap(
+  a: np.ndarray, b: np.ndarray, *, margin: float = 0.0
+) -> np.ndarray:
+  """[c] area of each of `a` [c, 4], widened, covered by any of `b` [n, 4]."""
+  low = np.maximum(a[:, None, :2] - margin, b[None, :, :2])
+  high = np.minimum(a[:, None, 2:] + margin, b[None, :, 2:])
+  return np.clip(high - low, 0, None).prod(-1).sum(-1)
 
 
 def _style() -> dict[str, Any]:

@@ -27,7 +27,9 @@ def histograms(report: Mapping[str, Any]) -> str:
   rows = -(-len(leaves) // columns)
   canvas = drawing.figure(11.4, 0.5 + 1.75 * rows)
   grid = canvas.subplots(rows, columns, squeeze=False)
-  kinds = {arm['name']: arm['kind'] for arm in report['arms']}
+  generators = [
+    arm['name'] for arm in report['arms'] if arm['kind'] == 'generator'
+  ]
   for axes, (path, leaf) in itertools.zip_longest(
     grid.flat, leaves.items(), fillvalue=(None, None)
   ):
@@ -39,11 +41,11 @@ def histograms(report: Mapping[str, Any]) -> str:
       leaf['zoo'], edges, fill=True, color=_HEX['muted'], alpha=0.3, label='zoo'
     )
     dashes = itertools.cycle(['-', '--', ':', '-.'])
-    for name in sorted(set(leaf) - {'bins', 'zoo'}):
+    for name in (arm for arm in generators if arm in leaf):
       axes.stairs(
         leaf[name],
         edges,
-        color=_HEX[kinds.get(name, 'reference')],
+        color=_HEX['generator'],
         linewidth=1.4,
         linestyle=next(dashes),
         label=name,
@@ -200,9 +202,12 @@ def intervals(
         linewidth=1.5,
       )
     axes.set_title(title, loc='left', fontsize=10)
-    axes.xaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
-    axes.locator_params(axis='x', nbins=5)
-    axes.set_xlim(min(0, axes.get_xlim()[0]), max(0.05, axes.get_xlim()[1]))
+    axes.xaxis.set_major_formatter(lambda value, _: f'{100 * value:g}%')
+    axes.locator_params(axis='x', nbins=4)
+    low, high = axes.get_xlim()
+    if metric != 'accuracy':  # Rates are read from zero.
+      low, high = 0, max(0.05, high)
+    axes.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     axes.grid(axis='x', color=_HEX['line'])
     axes.tick_params(axis='y', length=0)
   panels[0].set_yticks(range(len(rows)), [label for label, _ in rows])

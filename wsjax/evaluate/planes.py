@@ -29,21 +29,24 @@ def novelty_plane(report: Mapping[str, Any]) -> str:
   right = 1.04 * max(reach)
   axes.set_xscale(
     'function',
-    functions=(lambda x: np.sqrt(np.clip(x, 0, None)), np.square),
+    functions=(
+      lambda x: np.sign(x) * np.sqrt(np.abs(x)),
+      lambda root: np.sign(root) * np.square(root),
+    ),
   )
-  axes.set_xlim(0, right)
+  axes.set_xlim(-0.0005, right)
   ticks = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50)
   axes.set_xticks([tick for tick in ticks if tick <= right])
   axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
   axes.set_xlabel('distance to the nearest training net, τ  (square-root axis)')
   p5 = report['zoo']['accuracy_p5']
-  axes.axvspan(0, 0.1, color=_HEX['control'], alpha=0.08, linewidth=0)
+  axes.axvspan(-0.0005, 0.1, color=_HEX['control'], alpha=0.08, linewidth=0)
   notes = [
     _note(axes, (0.1, 0), 'copies', left=True),
     _note(axes, (0.5, 0), '0.5 τ'),
     _note(axes, (1.0, 0), 'τ'),
-    *_region(axes, 0.5, p5, 'half gate'),
-    *_region(axes, 1.0, p5, 'strict gate'),
+    _region(axes, 0.5, p5, 'half gate'),
+    _region(axes, 1.0, p5, 'strict gate'),
   ]
   return _finish(canvas, axes, arms, report, 'novelty', notes)
 
@@ -66,7 +69,7 @@ def behaviour_plane(report: Mapping[str, Any]) -> str:
   if limit is not None:
     notes = [
       _note(axes, (limit, 0), 'zoo leave-one-out', left=True),
-      *_region(axes, limit, report['zoo']['accuracy_p5'], 'behaviour gate'),
+      _region(axes, limit, report['zoo']['accuracy_p5'], 'behaviour gate'),
     ]
   return _finish(canvas, axes, arms, report, 'max_iou', notes)
 
@@ -74,7 +77,7 @@ def behaviour_plane(report: Mapping[str, Any]) -> str:
 def _plane(report: Mapping[str, Any], key: str) -> tuple[Any, Any, list[Any]]:
   """Empty accuracy plane, and the arms that have a place in it."""
   canvas = drawing.figure(11.4, 6.2, layout='none')
-  canvas.subplots_adjust(left=0.062, right=0.99, bottom=0.09, top=0.985)
+  canvas.subplots_adjust(left=0.072, right=0.99, bottom=0.09, top=0.985)
   axes = canvas.subplots()
   arms = [
     arm
@@ -82,7 +85,8 @@ def _plane(report: Mapping[str, Any], key: str) -> tuple[Any, Any, list[Any]]:
     if None not in (_value(arm, key), _value(arm, 'accuracy'))
   ]
   values = [_value(arm, 'accuracy') for arm in arms]
-  values += [y for arm in arms for y in _nets(arm, key)[1]]
+  for arm in arms:  # A few stray nets should not flatten the rest.
+    values += list(np.quantile(_nets(arm, key)[1] or values[:1], (0.03, 0.97)))
   values.append(report['zoo']['accuracy_p5'])
   # The logarithm of the error: half the errors is one step anywhere.
   axes.set_yscale('function', functions=(_decades, _accuracy))
@@ -232,13 +236,13 @@ def _bar(axes: Any, arm: Mapping[str, Any], key: str, up: bool) -> drawing.Box:
   return (*corners.min(0), *corners.max(0) + 1.5)
 
 
-def _region(axes: Any, edge: float, p5: float, name: str) -> list[Any]:
+def _region(axes: Any, edge: float, p5: float, name: str) -> Any:
   """Shades where a gate is passed: right of `edge` and above `p5`."""
   right, top = axes.get_xlim()[1], axes.get_ylim()[1]
   axes.fill_between(
     [edge, right], p5, top, color=_HEX['pass'], alpha=0.13, linewidth=0
   )
-  note = axes.annotate(
+  return axes.annotate(
     name,
     (edge, top),
     (4, -4),
@@ -248,7 +252,6 @@ def _region(axes: Any, edge: float, p5: float, name: str) -> list[Any]:
     fontweight='bold',
     va='top',
   )
-  return [note]
 
 
 def _note(
@@ -291,5 +294,7 @@ def _nets(arm: Mapping[str, Any], key: str) -> tuple[list[float], list[float]]:
   pairs = list(
     zip(nets.get(key) or [], nets.get('accuracy') or [], strict=False)
   )
+  # A net with weights that are not finite has no distance.
+  pairs = [pair for pair in pairs if None not in pair]
   drawn = pairs[:: max(1, -(-len(pairs) // NETS_DRAWN))]
   return [x for x, _ in drawn], [y for _, y in drawn]

@@ -187,14 +187,15 @@ def _behaviour(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
   zoo = report['zoo']['loo_max_iou'].get('value')
   if overlap is None or zoo is None:
     return ''
-  verdict = (
-    'Its mistakes are those of a training net'
-    if overlap > zoo + 0.02
-    else 'Its mistakes are as much its own as those of independent runs'
-  )
-  return (
-    f'{verdict}: largest error-IoU {overlap:.2f}, between zoo nets {zoo:.2f}.'
-  )
+  accuracy, p5 = value(arm, 'accuracy'), report['zoo']['accuracy_p5']
+  if overlap > zoo + 0.02:
+    said = 'Its mistakes are those of a training net'
+  elif accuracy is not None and accuracy < p5 - 0.02:
+    # Many mistakes overlap little with few: no sign of independence.
+    said = 'Not comparable, since it makes more mistakes than the zoo'
+  else:
+    said = 'Its mistakes are as much its own as those of independent runs'
+  return f'{said}: largest error-IoU {overlap:.2f}, between zoo nets {zoo:.2f}.'
 
 
 def _spread(arm: Mapping[str, Any]) -> str:
@@ -202,12 +203,12 @@ def _spread(arm: Mapping[str, Any]) -> str:
   if ratio is None:
     return ''
   if ratio < 0.9:
-    return (
-      f'Weights shrink toward the mean: sample RMS is {ratio:.2f} of the zoo.'
-    )
-  if ratio > 1.1:
-    return f'Weights are inflated: sample RMS is {ratio:.2f} of the zoo.'
-  return f'No collapse to the mean: sample RMS is {ratio:.2f} of the zoo.'
+    said = 'Samples shrink toward the mean'
+  elif ratio > 1.1:
+    said = 'Samples are scattered'
+  else:
+    said = 'No collapse to the mean'
+  return f"{said}: the weights have {ratio:.2f} of the zoo's spread."
 
 
 def _ruler(report: Mapping[str, Any]) -> str:
