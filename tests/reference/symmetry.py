@@ -76,7 +76,7 @@ def best_distance(a, b, spec):
   )
 
 
-def balance_relu(params, sweeps=500):
+def balance_relu(params, sweeps=100):
   """Scales one hidden unit of a dense ReLU net at a time, in float64."""
   params = {k: np.asarray(v, np.float64) for k, v in params.items()}
   depth = len(params) // 2

@@ -166,6 +166,11 @@ class PermutationSpec:
     """The leaf that takes the half turns of a group of kind phase."""
     return next(leaf for leaf in self.leaves if _shifts(leaf, id))
 
+  def permutations_only(self) -> 'PermutationSpec':
+    """The same groups, with nothing but reordering allowed."""
+    groups = tuple(Group(group.id, group.size) for group in self.groups)
+    return dataclasses.replace(self, groups=groups)
+
   def check(self, params: typing.Params, *, stacked: bool = False) -> None:
     """Raises unless `params` are weights of this architecture.
 

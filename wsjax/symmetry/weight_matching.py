@@ -103,7 +103,7 @@ def best_of(
   restarts: int,
   seed: int,
   solver: str,
-  initial: element.GroupElement | None = None,
+  from_identity: bool = False,
   identity: bool = True,
   memory: int = MEMORY,
 ) -> tuple[element.GroupElement, np.ndarray]:
@@ -119,10 +119,11 @@ def best_of(
     b: weights of the networks that move.
     pairs: [P, 2] int, (index into a, index into b).
     spec: their symmetry.
-    restarts: number of starts, `initial` included.
+    restarts: number of starts.
     seed: of the starts after the second.
     solver: one of `assignment.SOLVERS`.
-    initial: an element per pair to start from, taken as the first start.
+    from_identity: whether the first start is the identity instead, for
+      networks that are already aligned to something.
     identity: whether to fall back to the identity where it is better.
     memory: bytes that the pairs matched together may need. The result does
       not depend on it.
@@ -149,10 +150,9 @@ def best_of(
   values = [np.zeros(0)]
   for start in range(0, len(pairs), size):
     chunk = pairs[start : start + size]
-    first = None
-    if initial is not None:
-      first = _state(initial, spec, slice(start, start + size))
-    state, value = _best_start(problem, chunk, restarts, seed, first, identity)
+    state, value = _best_start(
+      problem, chunk, restarts, seed, from_identity, identity
+    )
     found.append(state)
     values.append(value)
   return _element(coordinate_descent.concatenate(found), spec), np.concatenate(
@@ -165,7 +165,7 @@ def _best_start(
   pairs: np.ndarray,
   restarts: int,
   seed: int,
-  first: coordinate_descent.State | None,
+  from_identity: bool,
   identity: bool,
 ) -> tuple[coordinate_descent.State, np.ndarray]:
   """The best of several descents for each pair of a chunk."""
@@ -173,7 +173,8 @@ def _best_start(
   descent = coordinate_descent.Descent(problem, pairs[:, 0], pairs[:, 1])
   forward = [group.id for group in spec.groups]
   empty = coordinate_descent.identity(spec, num, placed=False)
-  candidates = [] if first is None else [descent.run(first, forward)]
+  still = coordinate_descent.identity(spec, num, placed=True)
+  candidates = [descent.run(still, forward)] if from_identity else []
   coupled = any(t.others for terms in problem.terms.values() for t in terms)
   # Without coupling every start ends in the same, best, place.
   for start in range((restarts if coupled else 1) - len(candidates)):
@@ -190,29 +191,13 @@ def _best_start(
       }
     candidates.append(descent.run(empty, order, weights))
   if identity:
-    candidates.append(coordinate_descent.identity(spec, num, placed=True))
+    candidates.append(still)
   best, value = candidates[0], descent.objective(candidates[0])
   for candidate in candidates[1:]:
     other = descent.objective(candidate)
     best = coordinate_descent.where(other > value, candidate, best)
     value = np.maximum(value, other)
   return best, value
-
-
-def _state(
-  g: element.GroupElement, spec: spec_lib.PermutationSpec, rows: slice
-) -> coordinate_descent.State:
-  """The elements of some pairs, as a state to descend from."""
-  perms = {id: np.array(x[rows], np.int32) for id, x in g.perms.items()}
-  num = len(next(iter(perms.values()))) if perms else 0
-  state = coordinate_descent.identity(spec, num, placed=True)
-  state.perms.update(perms)
-  for group in spec.groups:
-    if 'sign' in group.kinds:
-      state.signs[group.id] = np.array(g.scales[group.id][rows], np.float32)
-    if 'phase' in group.kinds:
-      state.turns[group.id] = np.array(g.turns[group.id][rows], np.int32)
-  return state
 
 
 def _element(

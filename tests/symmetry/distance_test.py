@@ -1,0 +1,185 @@
+import hypothesis
+import jax
+import numpy as np
+import pytest
+
+from tests import strategies
+from tests.reference import symmetry as reference
+from wsjax.symmetry import (
+  assignment,
+  canonicalize,
+  distance,
+  element,
+  weight_matching,
+)
+
+
+def norm(zoo):
+  return np.sqrt(
+    sum(np.sum(v.reshape(len(v), -1) ** 2.0, axis=1) for v in zoo.values())
+  )
+
+
+def moved(case, zoo, seed, sigma=0.0, max_log_scale=1.0):
+  """Noise, then a random element of the whole group, for every network."""
+  rng = np.random.default_rng(seed)
+  num = len(next(iter(zoo.values())))
+  keys = jax.random.split(jax.random.key(seed), num)
+  g = jax.vmap(lambda key: element.random(key, case.spec, max_log_scale))(keys)
+  noisy = {
+    path: (value + sigma * rng.normal(size=value.shape)).astype(np.float32)
+    for path, value in zoo.items()
+  }
+  return canonicalize.apply_all(g, noisy, case.spec)
+
+
+@hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
+@hypothesis.settings(max_examples=10)
+def test_distance_of_an_orbit_member_is_zero(case, seed):
+  zoo = case.params(seed, 3)
+  matrix = distance.pairwise(
+    zoo,
+    moved(case, zoo, seed),
+    case.spec,
+    reference=case.params(seed + 1),
+  )
+  assert matrix.shape == (3, 3)
+  # Scaling and turning round the weights themselves.
+  assert (np.diag(matrix) < 1e-5 * norm(zoo)).all()
+  assert matrix[~np.eye(3, dtype=bool)].min() > 0.1
+
+
+def test_a_permuted_exact_copy_is_at_zero():
+  case = strategies.make_mlp((20, 8, 8, 4), 'relu')
+  zoo = case.params(0, 4)
+  copies = moved(case, zoo, 1, max_log_scale=0.0)
+  found, index = distance.nearest(
+    copies, zoo, case.spec, reference=case.params(9)
+  )
+  np.testing.assert_array_equal(index, np.arange(4))
+  assert (found < 1e-6 * norm(zoo)).all()
+
+
+@pytest.mark.parametrize(
+  'case',
+  [
+    strategies.make_mlp((20, 8, 8, 4), 'relu'),
+    strategies.make_mlp((20, 8, 6, 4), 'tanh'),
+    strategies.make_cnn((4, 6), 8, 'relu'),
+  ],
+  ids=lambda case: case.name,
+)
+def test_noisy_copies_read_as_copies(case):
+  zoo = case.params(0, 6)
+  reference_net = {path: value[0] for path, value in zoo.items()}
+  tau = distance.tau(zoo, case.spec, reference=reference_net)
+  found, index = distance.nearest(
+    moved(case, zoo, 1, sigma=0.01), zoo, case.spec, reference=reference_net
+  )
+  np.testing.assert_array_equal(index, np.arange(6))
+  assert (found < 0.1 * tau).all(), found / tau
+
+
+def test_without_the_matcher_copies_would_be_new(monkeypatch):
+  monkeypatch.setattr(
+    assignment,
+    'scipy',
+    lambda tables: np.tile(
+      np.arange(tables.shape[1], dtype=np.int32), (len(tables), 1)
+    ),
+  )
+  case = strategies.make_mlp((20, 8, 8, 4), 'relu')
+  zoo = case.params(0, 3)
+  found, _ = distance.nearest(
+    moved(case, zoo, 1), zoo, case.spec, reference=case.params(9)
+  )
+  assert found.min() > 0.5
+
+
+@pytest.mark.parametrize(
+  'case',
+  [
+    strategies.make_mlp((3, 5, 2), 'gelu'),
+    strategies.make_mlp((3, 4, 2), 'tanh'),
+  ],
+  ids=lambda case: case.name,
+)
+def test_one_hidden_layer_is_exact(case):
+  a, b = case.params(0, 2), case.params(1, 3)
+  matrix = distance.pairwise(a, b, case.spec, reference=case.params(2))
+  for i in range(2):
+    for j in range(3):
+      assert matrix[i, j] == pytest.approx(
+        reference.best_distance(
+          {p: v[i] for p, v in a.items()},
+          {p: v[j] for p, v in b.items()},
+          case.spec,
+        ),
+        rel=1e-4,
+      )
+
+
+@pytest.mark.parametrize(
+  'case', [strategies.CASES[i] for i in (1, 3, 4, 6)], ids=lambda c: c.name
+)
+def test_never_above_any_of_the_ways(case):
+  a, b, one = case.params(0, 3), case.params(1, 2), case.params(2)
+  matrix = distance.pairwise(a, b, case.spec, reference=one)
+
+  def plain(a, b):
+    return np.array(
+      [
+        [
+          reference.squared_distance(
+            {p: v[i] for p, v in a.items()}, {p: v[j] for p, v in b.items()}
+          )
+          ** 0.5
+          for j in range(2)
+        ]
+        for i in range(3)
+      ]
+    )
+
+  balanced = [canonicalize.balance_all(x, case.spec) for x in (a, b)]
+  one = canonicalize.balance(one, case.spec)
+  aligned = [
+    canonicalize.apply_all(
+      weight_matching.weight_matching(one, x, case.spec, restarts=3),
+      x,
+      case.spec,
+    )
+    for x in balanced
+  ]
+  for way in (plain(a, b), plain(*balanced), plain(*aligned)):
+    assert (matrix <= way * (1 + 1e-5)).all()
+
+
+def test_within_is_pairwise_of_a_zoo():
+  case = strategies.make_mlp((5, 4, 2), 'relu')  # Exact, hence symmetric.
+  zoo, one = case.params(0, 5), case.params(1)
+  matrix = distance.within(zoo, case.spec, reference=one)
+  np.testing.assert_allclose(
+    matrix, distance.pairwise(zoo, zoo, case.spec, reference=one), atol=1e-4
+  )
+  assert (np.diag(matrix) == 0).all()
+  np.fill_diagonal(matrix, np.inf)
+  tau = distance.tau(zoo, case.spec, reference=one)
+  assert tau == pytest.approx(np.median(matrix.min(axis=1)))
+  found, index = distance.nearest(
+    zoo, zoo, case.spec, reference=one, exclude_same_index=True
+  )
+  np.testing.assert_allclose(found, matrix.min(axis=1), rtol=1e-5)
+  np.testing.assert_array_equal(index, matrix.argmin(axis=1))
+
+
+def test_bad_input_raises():
+  case = strategies.make_mlp((5, 4, 2), 'relu')
+  zoo, one = case.params(0, 1), case.params(1)
+  with pytest.raises(ValueError, match='at least 2'):
+    distance.tau(zoo, case.spec, reference=one)
+  with pytest.raises(ValueError, match='No network is left'):
+    distance.nearest(
+      zoo, zoo, case.spec, reference=one, exclude_same_index=True
+    )
+  with pytest.raises(ValueError, match='shape'):
+    distance.pairwise(one, zoo, case.spec, reference=one)
