@@ -19,16 +19,20 @@ def test_iou_is_that_of_sets(error_rate, seed):
 
 def test_a_copy_has_iou_one_and_names_its_source():
   train = np.random.default_rng(0).random((6, 100)) < 0.2
-  iou, source = memorization.max_iou(train[[4, 1]], train)
+  iou, source = memorization.max_iou(
+    memorization.error_iou(train[[4, 1]], train)
+  )
   assert iou.tolist() == [1, 1] and source.tolist() == [4, 1]
 
 
 def test_leave_one_out_does_not_see_itself():
   train = np.random.default_rng(0).random((6, 100)) < 0.2
-  iou, source = memorization.max_iou(train, train, exclude_same_index=True)
+  iou, source = memorization.max_iou(
+    memorization.error_iou(train, train), exclude_same_index=True
+  )
   assert np.all(iou < 1) and np.all(source != np.arange(6))
   with pytest.raises(ValueError, match='Leave-one-out'):
-    memorization.max_iou(train[:2], train, exclude_same_index=True)
+    memorization.max_iou(np.ones((2, 6)), exclude_same_index=True)
 
 
 def test_other_items_are_refused():

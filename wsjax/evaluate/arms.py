@@ -66,13 +66,7 @@ class Arm:
   @property
   def usable(self) -> np.ndarray:
     """[N] whether all weights are finite and of a size one can measure."""
-    return np.all(
-      [
-        np.max(np.abs(_rows(value)), axis=1) <= MAX_WEIGHT  # False for NaN.
-        for value in self.params.values()
-      ],
-      axis=0,
-    )
+    return usable(self.params)
 
 
 def merge(arms: Sequence[Arm], name: str) -> Arm:
@@ -109,6 +103,17 @@ def merge(arms: Sequence[Arm], name: str) -> Arm:
   )
 
 
+def usable(params: typing.StackedParams) -> np.ndarray:
+  """[N] whether all weights of each network are finite and below 1e6."""
+  return np.all(
+    [
+      np.max(np.abs(_rows(value)), axis=1) <= MAX_WEIGHT  # False for NaN.
+      for value in params.values()
+    ],
+    axis=0,
+  )
+
+
 def flatten(params: typing.StackedParams) -> np.ndarray:
   """[N, d] float32: every network as one vector, leaves in sorted order."""
   return np.concatenate(
@@ -138,7 +143,7 @@ def unflatten(
 
 
 def take(
-  params: typing.StackedParams, indices: np.ndarray
+  params: typing.StackedParams, indices: np.ndarray | slice
 ) -> typing.StackedParams:
   """The networks at `indices`, host float32."""
   return {path: np.asarray(value)[indices] for path, value in params.items()}

@@ -101,13 +101,31 @@ class Context:
   @functools.cached_property
   def train_distance(self) -> np.ndarray:
     """[N] quotient distance from each training network to the nearest other."""
-    return self.nearest(self.train, leave_one_out=True)
+    return self.neighbours.nearest(
+      self.train, similarity=self._train_similarity, exclude_same_index=True
+    )[0]
 
   @functools.cached_property
   def train_iou(self) -> np.ndarray:
     """[N] largest error-IoU of each training network with another one."""
-    errors = self.train_errors
-    return memorization.max_iou(errors, errors, exclude_same_index=True)[0]
+    return memorization.max_iou(
+      self._train_similarity, exclude_same_index=True
+    )[0]
+
+  @functools.cached_property
+  def _train_similarity(self) -> np.ndarray:
+    return memorization.error_iou(self.train_errors, self.train_errors)
+
+  @functools.cached_property
+  def neighbours(self) -> novelty.Neighbours:
+    """Search among the training networks."""
+    return novelty.Neighbours(
+      self.train,
+      self.architecture.spec,
+      self.reference,
+      restarts=self.restarts,
+      seed=self.seed,
+    )
 
   @functools.cached_property
   def bar(self) -> gate.Bar:
@@ -151,17 +169,3 @@ class Context:
       seed=self.seed,
     )
     return {path: np.asarray(value) for path, value in aligned.items()}
-
-  def nearest(
-    self, params: typing.StackedParams, *, leave_one_out: bool = False
-  ) -> np.ndarray:
-    """[N] quotient distances to the training networks."""
-    return novelty.nearest(
-      params,
-      self.train,
-      self.architecture.spec,
-      reference=self.reference,
-      exclude_same_index=leave_one_out,
-      restarts=self.restarts,
-      seed=self.seed,
-    )[0]

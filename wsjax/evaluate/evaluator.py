@@ -113,9 +113,10 @@ def _measure(
     max_iou, canonical = context.train_iou, context.aligned_train
   else:
     predicted = context.predict(arm.params)
-    distances = context.nearest(arm.params)
     errors = predicted.labels != context.test_y[None]
-    max_iou = memorization.max_iou(errors, context.train_errors)[0]
+    iou = memorization.error_iou(errors, context.train_errors)
+    max_iou = memorization.max_iou(iou)[0]
+    distances = context.neighbours.nearest(arm.params, similarity=iou)[0]
     canonical = None
     if usable.any():
       canonical = context.align(arms_lib.take(arm.params, usable))

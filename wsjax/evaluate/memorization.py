@@ -30,13 +30,12 @@ def error_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def max_iou(
-  errors: np.ndarray, train: np.ndarray, *, exclude_same_index: bool = False
+  iou: np.ndarray, *, exclude_same_index: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
   """Largest error-IoU of each network with a training network.
 
   Args:
-    errors: [A, n] bool, True where a network errs.
-    train: [B, n] bool, the same for the training networks.
+    iou: [A, B] from `error_iou`, training networks second.
     exclude_same_index: whether network i is training network i, which it is
       then not compared with: the leave-one-out level of a zoo.
 
@@ -47,13 +46,12 @@ def max_iou(
     ValueError: if leave-one-out is asked of two sets that differ in size or
       hold one network.
   """
-  iou = error_iou(errors, train)
   if exclude_same_index:
-    if len(errors) != len(train) or len(train) < 2:
+    if iou.shape[0] != iou.shape[1] or len(iou) < 2:
       raise ValueError(
         'Leave-one-out needs the same networks twice, at least 2; got '
-        f'{len(errors)} and {len(train)}.'
+        f'{iou.shape}.'
       )
-    np.fill_diagonal(iou, -1)
+    iou = np.where(np.eye(len(iou), dtype=bool), -1, iou)
   nearest = np.argmax(iou, axis=1)
   return iou[np.arange(len(iou)), nearest], nearest

@@ -1,59 +1,207 @@
 """Novelty: how far a sample is from what the generator was shown."""
 
+import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
 from wsjax import typing
 from wsjax.evaluate import arms, gate, statistics
-from wsjax.symmetry import distance
+from wsjax.symmetry import canonicalize, element, weight_matching
 from wsjax.symmetry import spec as spec_lib
 
+# Bytes of the weights that are subtracted or moved at once.
+_MEMORY = 64 << 20
 
-def nearest(
-  params: typing.StackedParams,
-  train: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
-  *,
-  reference: typing.Params,
-  exclude_same_index: bool = False,
-  restarts: int = 3,
-  seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-  """Quotient distance to the nearest training network.
 
-  Args:
-    params: path -> [A, ...] samples.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Neighbours:
+  """Finds the training network nearest to each sample, up to symmetry.
+
+  The distance is the minimum over the weights as they are, balanced, both
+  aligned to one reference, and aligned to each other, since any one matching
+  may end in a local optimum and call a near copy new. Matching every sample
+  with every training network costs too much, so that is done for candidates:
+  the nearest ones before it, and those that behave most alike. What is found
+  is an upper bound; tau is found by the same rule.
+
+  Attributes:
     train: path -> [B, ...] training networks.
-    spec: symmetry of both.
-    reference: what networks are aligned to.
-    exclude_same_index: whether sample i is training network i, which it is
-      then not compared with.
-    restarts: of pairwise matching.
-    seed: of the restarts.
-
-  Returns:
-    [A] distance, NaN for samples whose weights are not finite; [A] index of
-    the nearest training network, -1 for those.
+    spec: their symmetry.
+    reference: weights of the network that all are aligned to.
+    restarts: starts of every matching.
+    seed: of the starts.
+    num_nearest: candidates by distance before pairwise matching.
+    num_similar: candidates by behaviour.
   """
-  usable = arms.Arm('samples', 'reference', params).usable
-  result = np.full(len(usable), np.nan)
-  index = np.full(len(usable), -1)
-  if exclude_same_index and not usable.all():
-    raise ValueError(
-      f'{np.sum(~usable)} training networks have weights that are not finite.'
+
+  train: typing.StackedParams
+  spec: spec_lib.PermutationSpec
+  reference: typing.Params
+  restarts: int = 3
+  seed: int = 0
+  num_nearest: int = 8
+  num_similar: int = 4
+
+  @functools.cached_property
+  def _forms(self) -> tuple[typing.StackedParams, ...]:
+    return self._all_forms(self.train)
+
+  def _all_forms(
+    self, params: typing.StackedParams
+  ) -> tuple[typing.StackedParams, ...]:
+    """The weights as they are, balanced, and aligned."""
+    return tuple(
+      form(params)
+      for form in (
+        lambda nets: arms.take(nets, slice(None)),
+        lambda nets: canonicalize.balance_all(nets, self.spec),
+        lambda nets: canonicalize.canonicalize(
+          nets,
+          self.spec,
+          'permutation+scale',
+          reference=self.reference,
+          restarts=self.restarts,
+          seed=self.seed,
+        ),
+      )
     )
-  if usable.any():
-    result[usable], index[usable] = distance.nearest(
-      arms.take(params, usable),
-      train,
-      spec,
-      reference=reference,
-      exclude_same_index=exclude_same_index,
-      restarts=restarts,
-      seed=seed,
+
+  def nearest(
+    self,
+    params: typing.StackedParams,
+    *,
+    similarity: np.ndarray | None = None,
+    exclude_same_index: bool = False,
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Distance to the nearest training network, and which one it is.
+
+    Args:
+      params: path -> [A, ...] samples.
+      similarity: [A, B] likeness of behaviour, such as the error-IoU; None if
+        it is not known.
+      exclude_same_index: whether sample i is training network i, which it is
+        then not compared with.
+
+    Returns:
+      [A] distance, NaN for a sample whose weights are not finite; [A] index,
+      -1 for it.
+
+    Raises:
+      ValueError: if training networks have weights that are not finite, or
+        none is left to be nearest.
+    """
+    usable = arms.usable(params)
+    broken = np.sum(~arms.usable(self.train))
+    if broken:
+      raise ValueError(f'{broken} training networks have no finite weights.')
+    distance = np.full(len(usable), np.nan)
+    index = np.full(len(usable), -1)
+    rows = np.flatnonzero(usable)
+    if len(rows):
+      distance[rows], index[rows] = self._nearest(
+        arms.take(params, rows),
+        None if similarity is None else similarity[rows],
+        rows if exclude_same_index else None,
+      )
+    return distance, index
+
+  def _nearest(
+    self,
+    params: typing.StackedParams,
+    similarity: np.ndarray | None,
+    excluded: np.ndarray | None,
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """As `nearest`, of usable samples; `excluded` is one index per sample."""
+    forms = tuple(zip(self._all_forms(params), self._forms, strict=True))
+    flat = [(arms.flatten(a), arms.flatten(b)) for a, b in forms]
+    estimate = np.min([_squared(a, b) for a, b in flat], axis=0)
+    banned = np.zeros(estimate.shape, bool)
+    if excluded is not None:
+      banned[np.arange(len(excluded)), excluded] = True
+    if banned.all(axis=1).any():
+      raise ValueError('No training network is left to be nearest.')
+    chosen = _smallest(np.where(banned, np.inf, estimate), self.num_nearest)
+    if similarity is not None:
+      chosen |= _smallest(
+        np.where(banned, np.inf, -similarity), self.num_similar
+      )
+    pairs = np.argwhere(chosen & ~banned)
+    distances = [_between(a, b, pairs) for a, b in flat]
+    distances.append(self._matched(*forms[-1], pairs))
+    table = np.full(estimate.shape, np.inf)
+    table[pairs[:, 0], pairs[:, 1]] = np.min(distances, axis=0)
+    return table.min(axis=1), table.argmin(axis=1)
+
+  def _matched(
+    self,
+    a: typing.StackedParams,
+    b: typing.StackedParams,
+    pairs: np.ndarray,
+  ) -> np.ndarray:
+    """[P] distances after moving b of each pair onto a."""
+    g = weight_matching.match_pairs(
+      a, b, pairs, self.spec, restarts=self.restarts, seed=self.seed
     )
-  return result, index
+    size = _chunk(self.spec.num_params)
+    distances = []
+    for start in range(0, len(pairs), size):
+      rows = np.arange(start, min(start + size, len(pairs)))
+      # The last chunk is filled up, so that one size is compiled.
+      filled = np.resize(rows, min(size, len(pairs)))
+      moved = canonicalize.apply_all(
+        _take(g, filled), arms.take(b, pairs[filled, 1]), self.spec
+      )
+      gap = arms.flatten(moved) - arms.flatten(arms.take(a, pairs[filled, 0]))
+      distances.append(_norm(gap)[: len(rows)])
+    return np.concatenate(distances)
+
+
+def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """[A, B] squared distances, good enough to rank; see `_between`."""
+  norms = [np.einsum('nd,nd->n', x, x) for x in (a, b)]
+  return norms[0][:, None] + norms[1][None] - 2 * (a @ b.T)
+
+
+def _between(a: np.ndarray, b: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+  """[P] distances of pairs from differences, so exact near zero."""
+  size = _chunk(a.shape[1])
+  return np.concatenate(
+    [
+      _norm(a[rows[:, 0]] - b[rows[:, 1]])
+      for rows in np.split(pairs, range(size, len(pairs), size))
+    ]
+  )
+
+
+def _norm(gap: np.ndarray) -> np.ndarray:
+  """[P] length of each row."""
+  return np.sqrt(np.einsum('pd,pd->p', gap, gap, dtype=np.float64))
+
+
+def _chunk(num_params: int) -> int:
+  """Networks whose weights fit in `_MEMORY`."""
+  return max(1, _MEMORY // (4 * num_params))
+
+
+def _smallest(values: np.ndarray, k: int) -> np.ndarray:
+  """[A, B] bool: the k smallest of every row."""
+  mask = np.zeros(values.shape, bool)
+  if k:
+    columns = np.argsort(values, axis=1)[:, :k]
+    np.put_along_axis(mask, columns, True, axis=1)
+  return mask
+
+
+def _take(g: element.GroupElement, rows: np.ndarray) -> element.GroupElement:
+  """Some of many elements."""
+  return element.GroupElement(
+    *(
+      {id: np.asarray(x)[rows] for id, x in table.items()}
+      for table in (g.perms, g.scales, g.turns)
+    )
+  )
 
 
 def metrics(
