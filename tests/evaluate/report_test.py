@@ -219,3 +219,13 @@ def test_verdict_without_generator_or_gates():
 )  # fmt: skip
 def test_percent(share, text):
   assert verdict.percent(share) == text
+
+
+def test_what_the_evaluation_measures_can_be_shown(request, tmp_path):
+  made = fake_report.make() | request.getfixturevalue('report')
+  html = report.write(made, tmp_path).read_text()
+  for arm in made['arms']:
+    assert f'>{arm["name"]}<' in html
+  assert 'Not in the plane' not in html
+  assert 'bent' not in html  # Permuted copies are read as copies.
+  assert html.count('<svg ') == 6

@@ -59,9 +59,12 @@ def _accuracy_table(
   """Counts and validation accuracy per split, of one architecture."""
   made = rich_table.Table(title=rich_text.Text(name), box=box.SIMPLE_HEAD)
   headings = ('split', 'final', 'earlier', 'diverged')
-  headings += ('accuracy %: p5', 'p50', 'p95', '0 to 100 %')
+  every = [v for v in map(accuracy, records) if v is not None] or [0, 1]
+  span = min(every), max(every)
+  bars = f'{100 * span[0]:.0f} to {100 * span[1]:.0f} %'
+  headings += ('accuracy %: p5', 'p50', 'p95', bars)
   for heading in headings:
-    side = 'left' if heading in ('split', '0 to 100 %') else 'right'
+    side = 'left' if heading in ('split', bars) else 'right'
     made.add_column(heading, justify=side, no_wrap=True)
   by_split = collections.defaultdict(list)
   for record in records:
@@ -81,14 +84,14 @@ def _accuracy_table(
       str(len(by_split[split]) - len(finals)),
       str(sum(bool(r['diverged']) for r in by_split[split])),
       *quantiles,
-      _histogram(values),
+      _histogram(values, span),
     )
   return made
 
 
-def _histogram(values: Sequence[float]) -> str:
-  """Twenty bars between 0 and 1; a bar that is not empty is seen."""
-  counts = np.histogram(values, bins=20, range=(0, 1))[0]
+def _histogram(values: Sequence[float], span: tuple[float, float]) -> str:
+  """Twenty bars over a span; a bar that is not empty is seen."""
+  counts = np.histogram(values, bins=20, range=span)[0]
   top = max(counts.max(), 1)
   return ''.join(_BARS[-(-8 * count // top)] for count in counts)
 

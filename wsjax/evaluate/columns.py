@@ -40,7 +40,7 @@ COLUMNS = {
     'disagreement': ('disagree / error', 1, '.2f'),
   },
   'Cost': {
-    'seconds_per_net': ('s per net', 1, '.2g'),
+    'seconds_per_net': ('ms per net', 1000, '.3g'),
     'bytes_per_net': ('bytes per net', 1, ',.0f'),
   },
 }
