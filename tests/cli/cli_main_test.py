@@ -220,7 +220,7 @@ def test_benches_are_found_by_file_name(tmp_path, monkeypatch, capsys):
   fake = types.ModuleType('wsjax.bench.nap', 'Sleep.')
   fake.add_arguments = lambda parser: parser.add_argument('--hours', type=int)
   fake.run = lambda args: {
-    'machine': 'here',
+    'notes': ['machine: here'],
     'rows': [{'name': 'nap', 'hours': args.hours, 'ratio': 1.23456}],
   }
   monkeypatch.setitem(sys.modules, 'wsjax.bench.nap', fake)

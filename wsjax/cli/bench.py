@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Runs a bench, prints its rows and writes them to --out."""
+  """Runs a bench, prints rows and notes, writes its result to --out."""
   module = importlib.import_module(f'wsjax.bench.{args.bench}')
   parser = parsing.Parser(
     prog=f'wsjax bench {args.bench}', description=module.__doc__
@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
   options = parser.parse_args(args.rest)
   result = module.run(options)
   terminal.console().print(table(result, args.bench))
+  for note in result.get('notes', ()):
+    terminal.show_line(note)
   if options.out:
     from wsjax.evaluate import report
 
@@ -60,7 +62,7 @@ def table(result: Mapping[str, Any], name: str) -> Any:
   """Rows of a bench as a table.
 
   Args:
-    result: 'rows' holds one dict per row; other entries are told below it.
+    result: 'rows' holds one dict per row.
     name: title.
 
   Returns:
@@ -70,14 +72,7 @@ def table(result: Mapping[str, Any], name: str) -> Any:
   from rich import table as rich_table
 
   rows = result['rows']
-  made = rich_table.Table(
-    title=name,
-    box=box.SIMPLE_HEAD,
-    caption='\n'.join(
-      f'{key}: {_text(value)}' for key, value in result.items() if key != 'rows'
-    ),
-    caption_justify='left',
-  )
+  made = rich_table.Table(title=name, box=box.SIMPLE_HEAD)
   columns = list(dict.fromkeys(key for row in rows for key in row))
   for column in columns:
     numbers = all(isinstance(row.get(column, 0), int | float) for row in rows)

@@ -38,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
   from wsjax.zoo import builders, datasets
 
   root = datasets.default_root(args.root)
-  terminal.show_path(builders.prepare(args.name, source, root))
+  terminal.show_line(builders.prepare(args.name, source, root))
   return 0

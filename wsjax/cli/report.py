@@ -22,5 +22,5 @@ def run(args: argparse.Namespace) -> int:
   result = report.load(args.workdir)
   path = report.write(result, args.workdir)
   terminal.console().print(report.table(result))
-  terminal.show_path(path)
+  terminal.show_line(path)
   return 0

@@ -26,5 +26,5 @@ def run(args: argparse.Namespace) -> int:
 
   result = experiment.run(config, args.workdir, overrides=overrides)
   terminal.console().print(report.table(result))
-  terminal.show_path(pathlib.Path(args.workdir) / 'report.html')
+  terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     raise ValueError(f'--num is {args.num}; at least 1 is needed.')
   from wsjax import experiment
 
-  terminal.show_path(
+  terminal.show_line(
     experiment.sample(args.workdir, num=args.num, seed=args.seed, out=args.out)
   )
   return 0

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     for name, file, flags in runs:
       words = ['wsjax', 'run', '--config', file]
       words += ['--workdir', str(folder / name), *flags]
-      terminal.show_path(shlex.join(words))
+      terminal.show_line(shlex.join(words))
     return 0
 
   from wsjax import experiment
@@ -50,13 +50,13 @@ def run(args: argparse.Namespace) -> int:
 
   reports = {}
   for name, (config, overrides) in loaded.items():
-    terminal.show_path(f'{name}: {folder / name}')
+    terminal.show_line(f'{name}: {folder / name}')
     # A finished run is only read; a folder of another config is refused.
     reports[name] = experiment.run(config, folder / name, overrides=overrides)
   gathered = comparison.gather(pathlib.Path(args.config).stem, reports)
   path = comparison.write(gathered, folder)
   terminal.console().print(comparison.table(gathered))
-  terminal.show_path(path)
+  terminal.show_line(path)
   return 0
 
 

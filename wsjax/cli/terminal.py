@@ -15,6 +15,6 @@ def console() -> 'rich_console.Console':
   return rich_console.Console(width=width, highlight=False)
 
 
-def show_path(path: object) -> None:
-  """Writes a path on a line of its own, never broken."""
-  console().print(str(path), soft_wrap=True, markup=False)
+def show_line(line: object) -> None:
+  """Writes a line, such as a path, that is never broken."""
+  console().print(str(line), soft_wrap=True, markup=False)

@@ -60,5 +60,5 @@ def _build(args: argparse.Namespace) -> int:
 
   workdir = pathlib.Path(args.workdir)
   zoo = experiment.open_zoo(config, workdir, progress=True)
-  terminal.show_path(zoo.path)
+  terminal.show_line(zoo.path)
   return 0

@@ -22,6 +22,7 @@ COLUMNS = {
     'novelty': ('distance τ', 1, '.3f'),
     'copy_rate': ('copies %', 100, '.0f'),
     'max_iou': ('max IoU', 1, '.2f'),
+    'max_iou_at_bar': ('same, ≥ p5', 1, '.2f'),
   },
   'Gates, %': {
     'gate_strict': ('G', 100, '.0f'),

@@ -183,18 +183,17 @@ def _copying(arm: Mapping[str, Any]) -> str:
 
 
 def _behaviour(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
-  overlap = value(arm, 'max_iou')
+  # Many mistakes overlap little with few: judged where accuracy is alike.
+  overlap = value(arm, 'max_iou_at_bar')
   zoo = report['zoo']['loo_max_iou'].get('value')
   if overlap is None or zoo is None:
     return ''
-  accuracy, p5 = value(arm, 'accuracy'), report['zoo']['accuracy_p5']
-  if overlap > zoo + 0.02:
-    said = 'Its mistakes are those of a training net'
-  elif accuracy is not None and accuracy < p5 - 0.02:
-    # Many mistakes overlap little with few: no sign of independence.
-    said = 'Not comparable, since it makes more mistakes than the zoo'
-  else:
-    said = 'Its mistakes are as much its own as those of independent runs'
+  said = (
+    'The mistakes of working samples are those of a training net'
+    if overlap > zoo + 0.02
+    else 'The mistakes of working samples are as much their own as those of '
+    'independent runs'
+  )
   return f'{said}: largest error-IoU {overlap:.2f}, between zoo nets {zoo:.2f}.'
 
 
