@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 def _build(args: argparse.Namespace) -> int:
   config, _ = configs.load(args.config, args.overrides)
 
-  from wsjax import experiment
+  from wsjax.stages import prepare
 
   workdir = pathlib.Path(args.workdir)
-  zoo = experiment.open_zoo(config, workdir, progress=True)
+  zoo = prepare.open_zoo(config, workdir, progress=True)
   terminal.show_line(zoo.path)
   return 0

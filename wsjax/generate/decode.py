@@ -12,8 +12,8 @@ import numpy as np
 from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.symmetry import spec as spec_lib
-from wsjax.tokens import normalize as normalize_lib
 from wsjax.tokens import layout
+from wsjax.tokens import normalize as normalize_lib
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,0 +1,143 @@
+"""The loop: from one config to a zoo, generators, samples and a report.
+
+The only file that knows every room. Each stage leaves its result in the
+workdir, so a run that was interrupted goes on where it stopped:
+
+  run.json             config, overrides and versions, written before step 0
+  stages.json          wall seconds per stage, summed over restarts
+  zoo/                 the published zoo, unless config.zoo.path names another
+  train/seed0/         checkpoints of a generator, one folder per training seed
+  samples/seed0/       its networks, published as a zoo
+  report.json, .html   the result; a run that has it is finished
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from wsjax.evaluate import arms as arms_lib
+from wsjax.evaluate import report
+from wsjax.stages import generators, judge, manifest, prepare
+from wsjax.zoo import store
+
+
+def run(
+  config: ml_collections.ConfigDict,
+  workdir: str | pathlib.Path,
+  *,
+  overrides: Mapping[str, Any] | None = None,
+  progress: bool = True,
+) -> dict[str, Any]:
+  """Runs an experiment to its report, from wherever it stopped last time.
+
+  Args:
+    config: sections named after the rooms; see configs/digits_flow.py.
+    workdir: folder of this run.
+    overrides: what the command line changed in the config, for the report.
+    progress: whether to show progress bars.
+
+  Returns:
+    The report, as in report.json.
+
+  Raises:
+    ValueError: if the workdir belongs to another config, or as a room says.
+    loop.Interrupted: after SIGTERM or Ctrl-C, with everything saved.
+  """
+  workdir = pathlib.Path(workdir)
+  stages = manifest.open_run(workdir, config, overrides or {})
+  if (workdir / 'report.json').exists():
+    return report.load(workdir)
+  with stages.stage('zoo'):
+    zoo = prepare.open_zoo(config, workdir, progress=progress)
+  with stages.stage('prepare'):
+    prepared = prepare.prepare(config, zoo)
+  arms, history = [], {}
+  for seed in config.train.seeds:
+    with stages.stage('train'):
+      generator, params, history = generators.fit(
+        config, prepared, workdir, seed=seed, progress=progress
+      )
+    with stages.stage('sample'):
+      arms.append(
+        generators.sampled_arm(
+          config, prepared, workdir, generator, params, seed
+        )
+      )
+  arm = arms_lib.merge(arms, config.generate.name)
+  with stages.stage('evaluate'):
+    result = judge.judge(config, prepared, [arm], stages, progress=progress)
+  result |= manifest.describe(workdir) | {
+    'training': history,
+    'wall_seconds': stages.seconds,
+  }
+  report.write(result, workdir)
+  return result
+
+
+def sample(
+  workdir: str | pathlib.Path, *, num: int, seed: int, out: str | pathlib.Path
+) -> pathlib.Path:
+  """Draws new networks from the generator of a finished run.
+
+  Args:
+    workdir: of `run`.
+    num: how many networks.
+    seed: of the draw; the same seed gives the same networks.
+    out: folder of the new zoo.
+
+  Returns:
+    `out`.
+
+  Raises:
+    ValueError: if the workdir has no trained generator, or `out` is taken.
+  """
+  workdir, out = pathlib.Path(workdir), pathlib.Path(out)
+  config = manifest.load_config(workdir)
+  prepared = prepare.prepare(
+    config, prepare.open_zoo(config, workdir, progress=False)
+  )
+  train_seed = config.train.seeds[0]
+  generator, params, _ = generators.fit(
+    config, prepared, workdir, seed=train_seed
+  )
+  networks = generators.draw(prepared, generator, params, num, seed)
+  generators.publish(config, prepared, params, networks, out, seed)
+  return out
+
+
+def evaluate_zoo(
+  config: ml_collections.ConfigDict,
+  workdir: str | pathlib.Path,
+  zoo_path: str | pathlib.Path,
+) -> dict[str, Any]:
+  """Judges the networks of any zoo as if they were generated.
+
+  Args:
+    config: names the zoo that they are measured against.
+    workdir: folder of this evaluation.
+    zoo_path: networks of the same architecture, whoever made them.
+
+  Returns:
+    The report; its one generator arm is called after the folder.
+
+  Raises:
+    ValueError: if the architectures differ, or as a room says.
+  """
+  workdir, zoo_path = pathlib.Path(workdir), pathlib.Path(zoo_path)
+  stages = manifest.open_run(workdir, config, {'zoo': str(zoo_path)})
+  given = store.Zoo.open(zoo_path)
+  with stages.stage('zoo'):
+    prepared = prepare.prepare(
+      config, prepare.open_zoo(config, workdir, progress=True)
+    )
+  params = given.params(np.arange(len(given)))
+  prepared.architecture.spec.check(params, stacked=True)
+  arm = arms_lib.Arm(zoo_path.name, 'generator', params)
+  with stages.stage('evaluate'):
+    result = judge.judge(config, prepared, [arm], stages)
+  result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
+  report.write(result, workdir)
+  return result

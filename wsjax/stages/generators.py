@@ -1,0 +1,120 @@
+"""Second stage: generators are fitted, and draw networks."""
+
+import pathlib
+import time
+from typing import Any
+
+import jax
+import ml_collections
+from absl import logging
+
+from wsjax import config as config_lib
+from wsjax import typing
+from wsjax.evaluate import arms as arms_lib
+from wsjax.generate import publish as publish_lib
+from wsjax.stages import prepare
+from wsjax.train import loop
+from wsjax.zoo import digest
+
+
+def fit(
+  config: ml_collections.ConfigDict,
+  prepared: prepare.Prepared,
+  workdir: pathlib.Path,
+  *,
+  seed: int,
+  progress: bool = False,
+) -> tuple[Any, typing.PyTree, dict[str, list[float]]]:
+  """The generator of one training seed, trained or restored.
+
+  Returns:
+    The generator, its averaged parameters and the training history.
+  """
+  generator = config_lib.build('generate', config.generate)
+  section = config.train.to_dict()
+  del section['seeds']
+  params, history = loop.fit(
+    generator,
+    prepared.latents,
+    section,
+    seed=seed,
+    workdir=workdir / f'train/seed{seed}',
+    val=prepared.val_latents,
+    progress=progress,
+  )
+  return generator, params, history
+
+
+def draw(
+  prepared: prepare.Prepared,
+  generator: Any,
+  params: typing.PyTree,
+  num: int,
+  seed: int,
+) -> typing.StackedParams:
+  """`num` networks of a generator, on the host."""
+  latents = generator.sample(
+    params, jax.random.key(seed), num, shape=prepared.latents.shape[1:]
+  )
+  return prepared.decoder.decode(latents)
+
+
+def publish(
+  config: ml_collections.ConfigDict,
+  prepared: prepare.Prepared,
+  params: typing.PyTree,
+  networks: typing.StackedParams,
+  path: pathlib.Path,
+  seed: int,
+) -> None:
+  """Writes generated networks with what is known of their making."""
+  flat = {
+    jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)
+  }
+  name = f'{config.generate.name}:{digest.of_tensors(flat)}'
+  publish_lib.publish(
+    path,
+    networks,
+    prepared.architecture,
+    generated={
+      'generator_record_id': name,
+      'sampler': config.generate.name,
+      'seed': seed,
+    },
+    parents=[
+      {
+        'record_id': None,
+        'external_ref': f'zoo:{prepared.zoo.digest}',
+        'relation': 'generated_by',
+        'detail': {'generator': name},
+      }
+    ],
+    source=prepared.zoo.records[0],
+  )
+
+
+def sampled_arm(
+  config: ml_collections.ConfigDict,
+  prepared: prepare.Prepared,
+  workdir: pathlib.Path,
+  generator: Any,
+  params: typing.PyTree,
+  seed: int,
+) -> arms_lib.Arm:
+  """Samples of one training seed as an arm; drawn again after a restart."""
+  num = config.evaluate.num_samples
+  start = time.perf_counter()
+  networks = draw(prepared, generator, params, num, seed)
+  seconds = time.perf_counter() - start
+  path = workdir / f'samples/seed{seed}'
+  if not (path / 'manifest.json').exists():
+    publish(config, prepared, params, networks, path, seed)
+  logging.info('%d networks in %.2f s: %s', num, seconds, path)
+  return arms_lib.Arm(
+    config.generate.name,
+    'generator',
+    networks,
+    seconds,
+    sum(leaf.nbytes for leaf in jax.tree.leaves(params)),
+    (seed,),
+  )

@@ -1,0 +1,73 @@
+"""Third stage: generators stand beside the whole baseline panel."""
+
+import functools
+from typing import Any
+
+import ml_collections
+
+from wsjax.evaluate import arms as arms_lib
+from wsjax.evaluate import baselines, evaluator
+from wsjax.evaluate import context as context_lib
+from wsjax.stages import manifest, prepare
+from wsjax.zoo import breed, datasets
+
+
+def judge(
+  config: ml_collections.ConfigDict,
+  prepared: prepare.Prepared,
+  generators: list[arms_lib.Arm],
+  stages: manifest.Stages,
+  *,
+  progress: bool = True,
+) -> dict[str, Any]:
+  """Measures generators beside the whole baseline panel.
+
+  Returns:
+    The parts of the report that come from evaluation.
+  """
+  dataset = datasets.load(**config.zoo.dataset.to_dict())
+  section = config.evaluate
+  context = context_lib.Context(
+    architecture=prepared.architecture,
+    test_x=dataset.test_x,
+    test_y=dataset.test_y,
+    train=prepared.train,
+    heldout=prepared.heldout,
+    reference=prepared.reference,
+    mode=config.symmetry.canonicalize,
+    restarts=config.symmetry.restarts,
+    finetune=_finetune(config, prepared, dataset),
+    finetune_steps=(section.finetune_steps,),
+    fresh_seconds=stages.seconds.get('zoo', 0.0) / len(prepared.zoo) or None,
+    seed=config.seed,
+  )
+  panel = baselines.panel(
+    context, num_samples=section.num_samples, seed=config.seed
+  )
+  result = evaluator.evaluate(
+    [*generators, *panel],
+    context,
+    num_bootstrap=section.num_bootstrap,
+    seed=config.seed,
+    progress=progress,
+  )
+  result['zoo'] |= {
+    'path': str(prepared.zoo.path),
+    'digest': prepared.zoo.digest,
+    'dataset': dataset.name,
+  }
+  return result
+
+
+def _finetune(
+  config: ml_collections.ConfigDict,
+  prepared: prepare.Prepared,
+  dataset: datasets.Dataset,
+) -> context_lib.Finetune:
+  """Continues training by the recipe that bred the zoo."""
+  return functools.partial(
+    breed.finetune,
+    prepared.architecture,
+    dataset,
+    recipe=breed.Recipe(**config.zoo.recipe.to_dict()),
+  )

@@ -1,0 +1,1 @@
+"""Training: what fits a generator, exactly resumable."""

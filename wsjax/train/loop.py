@@ -1,0 +1,192 @@
+"""The training loop: blocks of steps, checkpoints, exact resumption."""
+
+import pathlib
+import signal
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich import progress as rich_progress
+
+from wsjax import typing
+from wsjax.train import checkpoint, optimizer, state, step
+
+# Loss of the validation split is measured with this many noise draws.
+_VAL_DRAWS = 8
+
+History = dict[str, list[float]]
+
+
+class Interrupted(Exception):
+  """Training stopped on a signal, with a checkpoint at `step`.
+
+  Attributes:
+    step: updates so far.
+    signal: number of the signal.
+  """
+
+  def __init__(self, step: int, signal: int):
+    super().__init__(f'stopped by signal {signal}; saved at step {step}')
+    self.step = step
+    self.signal = signal
+
+
+def fit(
+  generator: Any,
+  data: np.ndarray,
+  section: Mapping[str, Any],
+  *,
+  seed: int,
+  workdir: pathlib.Path,
+  val: np.ndarray | None = None,
+  progress: bool = True,
+) -> tuple[typing.PyTree, History]:
+  """Trains a generator, or goes on with one that was interrupted.
+
+  A run that was stopped and started again ends bitwise where it would have
+  ended without the stop, on the same devices.
+
+  Args:
+    generator: plug-in of `generate`.
+    data: [N, T, D] latents of the training split.
+    section: of the config: steps, batch_size (at most N is used),
+      inner_steps (steps per compiled call), checkpoint_every_steps,
+      ema_decay, mesh, and the arguments of `optimizer.make`.
+    seed: of parameters, batches and noise.
+    workdir: of the checkpoints.
+    val: [V, T, D] latents that are only looked at, or None.
+    progress: whether to show a progress bar.
+
+  Returns:
+    The averaged parameters, and the history: step, loss and, with `val`,
+    val_loss, one entry per block.
+
+  Raises:
+    Interrupted: on SIGTERM or SIGINT, after a checkpoint.
+    ValueError: if the loss is not finite; nothing is saved after that.
+  """
+  section = dict(section)
+  steps = section['steps']
+  inner_steps = section.pop('inner_steps')
+  save_every = section.pop('checkpoint_every_steps')
+  batch_size = min(section.pop('batch_size'), len(data))
+  ema_decay = section.pop('ema_decay')
+  mesh = step.make_mesh(section.pop('mesh'))
+  tx = optimizer.make(**section)
+  init_key, run_key, val_key = jax.random.split(jax.random.key(seed), 3)
+
+  train_state = jax.jit(
+    lambda key: state.create(generator.init(key, data[0]), tx)
+  )(init_key)
+  checkpoints = checkpoint.Checkpoints(workdir)
+  history: History = {'step': [], 'loss': []}
+  if restored := checkpoints.restore(train_state):
+    _, train_state, history = restored
+  block = step.make_train_block(
+    generator.loss,
+    tx,
+    mesh,
+    key=run_key,
+    batch_size=batch_size,
+    ema_decay=ema_decay,
+  )
+  val_loss = None if val is None else _make_val_loss(generator, val, val_key)
+
+  data = jnp.asarray(data)
+  done = int(train_state.step)
+  with _Bar(steps, done, progress) as bar, _Signals() as signals:
+    while done < steps:
+      # Blocks end where saves are due, so a resumed run has the same blocks.
+      count = min(inner_steps, save_every - done % save_every, steps - done)
+      train_state, metrics = block(train_state, data, count)
+      done += count
+      loss = float(jnp.mean(metrics['loss']))
+      if not np.isfinite(loss):
+        raise ValueError(
+          f'The training loss is {loss} between steps {done - count} and '
+          f'{done}; the last checkpoint is from before it. Try a lower '
+          'train.learning_rate or a train.clip_norm.'
+        )
+      history['step'].append(done)
+      history['loss'].append(loss)
+      if val_loss is not None:
+        value = float(val_loss(train_state.ema))
+        history.setdefault('val_loss', []).append(value)
+      bar.update(done, loss)
+      stopped = signals.received
+      if done % save_every == 0 or done == steps or stopped:
+        checkpoints.save(done, train_state, history)
+      if stopped and done < steps:
+        checkpoints.close()
+        raise Interrupted(done, stopped)
+  checkpoints.close()
+  return train_state.ema, history
+
+
+def _make_val_loss(generator: Any, val: np.ndarray, key: jax.Array) -> Any:
+  """Parameters -> loss of the validation split, always the same noise."""
+  data = jnp.asarray(val)
+  keys = jax.random.split(key, _VAL_DRAWS)
+
+  @jax.jit
+  def val_loss(params):
+    return jnp.mean(
+      jax.lax.map(
+        lambda k: generator.loss(params, data, k, train=False)[0], keys
+      )
+    )
+
+  return val_loss
+
+
+class _Signals:
+  """Remembers SIGTERM and SIGINT instead of dying in the middle of a block."""
+
+  def __init__(self):
+    self.received = 0
+    self._before = {}
+
+  def __enter__(self) -> '_Signals':
+    if threading.current_thread() is threading.main_thread():
+      for number in (signal.SIGTERM, signal.SIGINT):
+        self._before[number] = signal.signal(number, self._receive)
+    return self
+
+  def __exit__(self, *_) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def _receive(self, number: int, _) -> None:
+    self.received = number
+
+
+class _Bar:
+  """A progress bar with the loss, the rate and the time that is left."""
+
+  def __init__(self, steps: int, done: int, show: bool):
+    self._bar = rich_progress.Progress(
+      rich_progress.TextColumn('train'),
+      rich_progress.BarColumn(),
+      rich_progress.MofNCompleteColumn(),
+      rich_progress.TimeRemainingColumn(),
+      rich_progress.TextColumn('{task.fields[note]}'),
+      disable=not show,
+    )
+    self._task = self._bar.add_task('train', total=steps, note='')
+    self._bar.update(self._task, completed=done)
+
+  def __enter__(self) -> '_Bar':
+    self._bar.start()
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._bar.stop()
+
+  def update(self, done: int, loss: float) -> None:
+    """Shows the number of updates and the loss of the last block."""
+    rate = self._bar.tasks[0].finished_speed or self._bar.tasks[0].speed or 0
+    note = f'loss {loss:.4g}, {rate:.0f} steps/s'
+    self._bar.update(self._task, completed=done, note=note)
