@@ -49,6 +49,8 @@ class Architecture:
     init: key -> params of one network.
     apply: (params of one network, inputs [b, ...]) -> outputs [b, d].
     activation: name of the non-linearity.
+    task: what it is made for: 'classification' of images, or 'image_fitting',
+      from coordinates to values.
   """
 
   name: str
@@ -57,6 +59,7 @@ class Architecture:
   init: Callable[[jax.Array], typing.Params]
   apply: Callable[[typing.Params, typing.Array], jax.Array]
   activation: str
+  task: str = 'classification'
 
   @property
   def identity(self) -> str:

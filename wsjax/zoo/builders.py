@@ -178,7 +178,10 @@ def _build(
     config = tfds.download.DownloadConfig(
       manual_dir=source, try_download_gcs=False
     )
-    builder.download_and_prepare(download_dir=downloads, download_config=config)
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints.
+      builder.download_and_prepare(
+        download_dir=downloads, download_config=config
+      )
 
 
 def _check_network(name: str, url: str) -> None:

@@ -23,8 +23,8 @@ class Dataset:
     val_y: as train_y.
     test_x: as train_x; never for training or selection.
     test_y: as train_y.
-    subset_sha256: digest of the places, in the source's training part, of the
-      training examples: what membership audits need.
+    train_index: [n] places of the training examples in the source's training
+      part, increasing.
   """
 
   name: str
@@ -37,7 +37,12 @@ class Dataset:
   val_y: np.ndarray
   test_x: np.ndarray
   test_y: np.ndarray
-  subset_sha256: str
+  train_index: np.ndarray
+
+  @property
+  def subset_sha256(self) -> str:
+    """Digest of `train_index`: what membership audits need."""
+    return index_digest(self.train_index)
 
   @property
   def num_classes(self) -> int:
@@ -92,6 +97,11 @@ def default_root(root: str | os.PathLike[str] | None = None) -> pathlib.Path:
   return pathlib.Path(root).expanduser()
 
 
+def index_digest(index: np.ndarray) -> str:
+  """SHA-256 of places of examples, as little-endian 64-bit integers."""
+  return hashlib.sha256(np.asarray(index).astype('<i8').tobytes()).hexdigest()
+
+
 def _digits(fraction: float) -> Dataset:
   """Optical recognition of handwritten digits (UCI), inside scikit-learn."""
   import sklearn.datasets
@@ -139,7 +149,7 @@ def _split(
     val_y=y[val].astype(np.int32),
     test_x=_unit(test_x),
     test_y=test_y.astype(np.int32),
-    subset_sha256=hashlib.sha256(train.astype('<i8').tobytes()).hexdigest(),
+    train_index=train,
     **facts,
   )
 

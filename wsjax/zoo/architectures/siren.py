@@ -85,6 +85,7 @@ def make(
     init=lambda key: architecture.draw_params(key, spec, stds, 'uniform'),
     apply=apply,
     activation='sine',
+    task='image_fitting',
   )
 
 

@@ -1,0 +1,279 @@
+"""Building a zoo from a config section: bred in chunks, resumable, published.
+
+While it is built the folder holds `build.json`, what is being built, and
+`log.lmdb`, the nets that are finished. When all are, they are published and
+the log is deleted.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import rich.console
+import rich.progress
+
+from wsjax import config as config_lib
+from wsjax.zoo import architecture as architecture_lib
+from wsjax.zoo import breed, brood_records, datasets, digest, shards, store
+from wsjax.zoo import splits as splits_lib
+
+SECTIONS = ('architecture', 'dataset', 'recipe', 'splits', 'chunk_size')
+_PLAN = 'build.json'
+_LOG = 'log.lmdb'
+
+
+def build(
+  section: Mapping[str, Any],
+  path: pathlib.Path | str,
+  *,
+  seed: int,
+  progress: bool = True,
+) -> store.Zoo:
+  """Breeds and publishes the zoo that a config section describes.
+
+  Killed at any point and called again it goes on behind the last finished
+  chunk, and the weights come out the same. A zoo that is there already is
+  opened.
+
+  Args:
+    section: `architecture`, whose activation may be a tuple; `dataset` and
+      `recipe`, arguments of `datasets.load` and `breed.Recipe`; `splits`,
+      split -> number of runs; `chunk_size`, nets per compiled call. Net i of
+      k optimizers and a activations has optimizer number i mod k and
+      activation number (i div k) mod a.
+    path: folder of the zoo.
+    seed: of everything.
+    progress: whether to show a progress bar on standard error.
+
+  Returns:
+    The published zoo.
+
+  Raises:
+    ValueError: if the section is wrong, the data set is missing, or the
+      folder holds a zoo of another config, which is left as it is.
+  """
+  path = pathlib.Path(path)
+  section = _plain(section)
+  _check_keys(section)
+  chunk_size = section.pop('chunk_size')
+  root = section['dataset'].pop('root', None)
+  # Neither of the two changes a weight; all the rest does.
+  plan = {'seed': int(seed), 'section': section}
+  families = _families(section['architecture'])
+  recipe = _recipe(section['recipe'])
+  splits = splits_lib.assign(
+    sum(section['splits'].values()), section['splits'], seed=seed
+  )
+  _check_plan(path, plan)
+  if (path / shards.MANIFEST).exists():
+    return _finish(path)
+  dataset = datasets.load(**section['dataset'], root=root)
+  _check_tasks(families, dataset, len(splits))
+  _write_plan(path, plan)
+  with store.Log(path / _LOG) as log, _progress(progress) as bar:
+    done = set(log.keys())
+    missing = np.array(
+      [
+        i
+        for i in range(len(splits))
+        if brood_records.key(i, recipe.steps) not in done
+      ],
+      np.int64,
+    )
+    task = bar.add_task(
+      'breeding', total=len(splits), completed=len(splits) - len(missing)
+    )
+    for start in range(0, len(missing), chunk_size):
+      indices = missing[start : start + chunk_size]
+      if start:  # Whole, so that the compiled program fits: some nets twice.
+        indices = np.resize(indices, chunk_size)
+      entries = {}
+      for architecture, chosen in _by_family(families, recipe, indices):
+        brood = _breed(architecture, dataset, recipe, chosen, seed)
+        for entry in brood_records.entries(
+          brood,
+          architecture,
+          dataset,
+          recipe,
+          seed=seed,
+          config_sha256=digest.of_json(plan),
+          splits=splits,
+        ):
+          entries[entry.key] = entry
+      log.append(list(entries.values()))
+      bar.advance(task, len(set(indices.tolist())))
+    store.publish(log, path)
+  return _finish(path)
+
+
+def _plain(value: Any) -> Any:
+  """Mappings as dicts and sequences as lists, all the way down."""
+  if isinstance(value, Mapping):
+    return {str(key): _plain(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(item) for item in value]
+  return value
+
+
+def _check_keys(section: Mapping[str, Any]) -> None:
+  """Raises ValueError unless a zoo section has its keys and no other."""
+  allowed = f'it has {", ".join(SECTIONS)}'
+  if unknown := sorted(set(section) - set(SECTIONS)):
+    raise ValueError(f'A zoo section has no key {unknown[0]!r}; {allowed}.')
+  if missing := sorted(set(SECTIONS) - set(section)):
+    raise ValueError(f'A zoo section lacks key {missing[0]!r}; {allowed}.')
+  if not isinstance(section['chunk_size'], int) or section['chunk_size'] < 1:
+    raise ValueError(
+      f'chunk_size must be at least 1; got {section["chunk_size"]!r}.'
+    )
+  if wrong := [n for n in section['splits'].values() if type(n) is not int]:
+    raise ValueError(f'Splits are whole numbers of runs; got {wrong[0]!r}.')
+  if unknown := set(section['dataset']) - {'name', 'val_fraction', 'root'}:
+    raise ValueError(
+      f'The dataset of a zoo has no key {sorted(unknown)[0]!r}; allowed: '
+      'name, val_fraction, root.'
+    )
+
+
+def _families(
+  section: Mapping[str, Any],
+) -> list[architecture_lib.Architecture]:
+  """One architecture per activation."""
+  activations = section.get('activation')
+  if not isinstance(activations, list):
+    return [config_lib.build('zoo.architectures', section)]
+  return [
+    config_lib.build('zoo.architectures', {**section, 'activation': activation})
+    for activation in activations
+  ]
+
+
+def _recipe(section: Mapping[str, Any]) -> breed.Recipe:
+  """The recipe of a section."""
+  allowed = [field.name for field in dataclasses.fields(breed.Recipe)]
+  if unknown := sorted(set(section) - set(allowed)):
+    raise ValueError(
+      f'A recipe has no key {unknown[0]!r}; allowed: {", ".join(allowed)}.'
+    )
+  return breed.Recipe(
+    **{
+      key: tuple(value) if isinstance(value, list) else value
+      for key, value in section.items()
+    }
+  )
+
+
+def _check_tasks(
+  families: Sequence[architecture_lib.Architecture],
+  dataset: datasets.Dataset,
+  num_runs: int,
+) -> None:
+  """Raises ValueError unless there is an image for every net that fits one."""
+  if families[0].task == 'image_fitting' and num_runs > len(dataset.train_x):
+    raise ValueError(
+      f'Net i is fitted to image i; {num_runs} runs need as many training '
+      f'images, and {dataset.name} has {len(dataset.train_x)}.'
+    )
+
+
+def _by_family(
+  families: Sequence[architecture_lib.Architecture],
+  recipe: breed.Recipe,
+  indices: np.ndarray,
+) -> Iterator[tuple[architecture_lib.Architecture, np.ndarray]]:
+  """Which of some nets have which architecture, where any have."""
+  number = (indices // len(recipe.optimizers)) % len(families)
+  for place, architecture in enumerate(families):
+    if (number == place).any():
+      yield architecture, indices[number == place]
+
+
+def _breed(
+  architecture: architecture_lib.Architecture,
+  dataset: datasets.Dataset,
+  recipe: breed.Recipe,
+  indices: np.ndarray,
+  seed: int,
+) -> breed.Brood:
+  """Classifiers of the data set, or one net per image of it."""
+  if architecture.task == 'image_fitting':
+    return breed.breed_images(
+      architecture, dataset.train_x, recipe, indices, seed=seed
+    )
+  return breed.breed(architecture, dataset, recipe, indices, seed=seed)
+
+
+def _check_plan(path: pathlib.Path, plan: Mapping[str, Any]) -> None:
+  """Raises ValueError if the folder holds a zoo of another config."""
+  if not (path / _PLAN).exists():
+    if (path / shards.MANIFEST).exists() or (path / _LOG).exists():
+      raise ValueError(
+        f'{path} holds a zoo without {_PLAN}, so not one bred from a config; '
+        'give another folder.'
+      )
+    return
+  try:
+    old = _flat(json.loads((path / _PLAN).read_text()))
+  except (ValueError, AttributeError) as error:
+    raise ValueError(f'{path / _PLAN} is broken: {error}.') from error
+  new = _flat(json.loads(json.dumps(plan)))
+  keys = [k for k in sorted(old | new) if old.get(k, ...) != new.get(k, ...)]
+  if keys:
+    changes = ', '.join(
+      f'{k} is {new.get(k, "absent")!r} and was {old.get(k, "absent")!r}'
+      for k in keys
+    )
+    raise ValueError(
+      f'{path} holds a zoo of another config: {changes}. It is left as it is; '
+      'give another folder.'
+    )
+
+
+def _flat(plan: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+  """Nested keys joined by dots; the section itself without a prefix."""
+  flat = {}
+  for key, value in plan.items():
+    if isinstance(value, Mapping):
+      flat |= _flat(value, prefix + ('' if key == 'section' else f'{key}.'))
+    else:
+      flat[prefix + key] = value
+  return flat
+
+
+def _write_plan(path: pathlib.Path, plan: Mapping[str, Any]) -> None:
+  """Writes what is being built; it is either there or absent."""
+  path.mkdir(parents=True, exist_ok=True)
+  temporary = path / f'.{_PLAN}.{os.getpid()}'
+  with open(temporary, 'w') as file:
+    json.dump(plan, file, indent=2)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(temporary, path / _PLAN)
+
+
+def _progress(shown: bool) -> rich.progress.Progress:
+  """A bar with nets done, speed and time left."""
+  return rich.progress.Progress(
+    rich.progress.TextColumn('{task.description}'),
+    rich.progress.BarColumn(),
+    rich.progress.MofNCompleteColumn(),
+    rich.progress.TextColumn('nets'),
+    rich.progress.TimeElapsedColumn(),
+    rich.progress.TimeRemainingColumn(),
+    console=rich.console.Console(stderr=True),
+    disable=not shown,
+  )
+
+
+def _finish(path: pathlib.Path) -> store.Zoo:
+  """Opens a published zoo; deletes the log once all weights are verified."""
+  zoo = store.Zoo.open(path)
+  if (path / _LOG).exists():
+    zoo.check()
+    shutil.rmtree(path / _LOG)
+  return zoo
