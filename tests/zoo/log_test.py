@@ -32,7 +32,7 @@ def test_entries_come_back_in_key_order_after_reopening(tmp_path):
     assert log.keys() == ['000000', '000001', '000002']
     for entry in entries:
       assert_same_entry(log.get(entry.key), entry)
-    assert [entry.key for entry in log.entries()] == log.keys()
+    assert [entry.key for entry, _ in log.entries()] == log.keys()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_whole_transactions_survive_kill_9(tmp_path):
       assert keys == [f'{i // 8:06d}/{i % 8}' for i in range(len(keys))], (
         'an earlier transaction was lost'
       )
-      for entry in log.entries():
+      for entry, _ in log.entries():
         assert_same_entry(
           store.Entry(f'{int(entry.key[-1]):06d}', *_parts(entry)),
           WRITTEN[int(entry.key[-1])],

@@ -4,9 +4,11 @@ Everything that a zoo stores is named or checked by one of these.
 """
 
 import decimal
+import functools
 import hashlib
 import json
 import pathlib
+import re
 import sys
 from typing import Any
 
@@ -14,6 +16,8 @@ import numpy as np
 import rfc8785
 
 from wsjax import typing
+
+_LONG_NUMBER = re.compile(r'[0-9]{16}')
 
 
 def canonical_json(value: Any) -> bytes:
@@ -45,7 +49,11 @@ def parse_json(text: str | bytes) -> Any:
   Raises:
     ValueError: if the text is not JSON.
   """
-  return json.loads(text, parse_int=_parse_int)
+  if isinstance(text, bytes):
+    text = text.decode()
+  # The hook is slow, and hardly ever needed.
+  hook = _parse_int if _LONG_NUMBER.search(text) else None
+  return json.loads(text, parse_int=hook)
 
 
 def _parse_int(text: str) -> int | float:
@@ -89,9 +97,10 @@ def raw(array: np.ndarray) -> np.ndarray:
   return array.reshape(-1).view(np.uint8)
 
 
-def tensor_header(path: str, dtype: str, shape: tuple[int, ...]) -> bytes:
+@functools.lru_cache(maxsize=1024)
+def tensor_header(path: str, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
   """What `of_tensors` hashes before the bytes of one tensor."""
-  return f'{json.dumps([path, dtype, list(shape)])}\n'.encode()
+  return f'{json.dumps([path, dtype.name, list(shape)])}\n'.encode()
 
 
 def of_tensors(params: typing.Params) -> str:
@@ -106,7 +115,7 @@ def of_tensors(params: typing.Params) -> str:
   hasher = hashlib.sha256()
   for path in sorted(params):
     array = contiguous(params[path])
-    hasher.update(tensor_header(path, array.dtype.name, array.shape))
+    hasher.update(tensor_header(path, array.dtype, array.shape))
     hasher.update(raw(array))
   return hasher.hexdigest()
 
@@ -123,7 +132,7 @@ def of_stacked(stacked: typing.StackedParams) -> list[str]:
   leaves = []
   for path in sorted(stacked):
     array = contiguous(stacked[path])
-    header = tensor_header(path, array.dtype.name, array.shape[1:])
+    header = tensor_header(path, array.dtype, array.shape[1:])
     rows = raw(array).reshape(array.shape[0], -1) if array.size else array
     leaves.append((header, rows))
   digests = []

@@ -6,6 +6,7 @@ its metadata. What was committed survives a process that is killed.
 
 import dataclasses
 import errno
+import hashlib
 import os
 import pathlib
 import re
@@ -123,32 +124,38 @@ class Log:
     Raises:
       ValueError: if there is none, or it is not as it was written.
     """
-    with self._environment.begin(buffers=True) as transaction:
-      value = transaction.get(key.encode())
-      if value is None:
-        raise ValueError(
-          f'{self.path} has no entry {key!r}; it has {len(self)} others.'
-        )
-      return self._decode(key, value)
+    return self._read(key)[0]
 
-  def entries(self) -> Iterator[Entry]:
-    """All entries in the order of their keys; raises as `get`."""
+  def entries(self) -> Iterator[tuple[Entry, bytes]]:
+    """All entries in the order of their keys, with their record's text.
+
+    Yields:
+      (entry, canonical JSON of its record).
+
+    Raises:
+      ValueError: as `get`.
+    """
     for key in self.keys():
-      yield self.get(key)
+      yield self._read(key)
 
-  def _decode(self, key: str, value: memoryview) -> Entry:
-    """Reads and checks a value; copies it out of the memory map."""
+  def _read(self, key: str) -> tuple[Entry, bytes]:
+    with self._environment.begin() as transaction:
+      value = transaction.get(key.encode())
+    if value is None:
+      raise ValueError(
+        f'{self.path} has no entry {key!r}; it has {len(self)} others.'
+      )
     try:
-      params, text = safetensors_io.unpack(bytes(value), 'its value')
-      record = digest.parse_json(text)['record']
-      if text != _metadata(key, record_lib.validate(record)):
-        raise ValueError('its metadata are not as they were written.')
-      record_lib.check_params(record, params)
-    except (KeyError, TypeError, ValueError) as error:
+      params, text = safetensors_io.unpack(value, 'its value')
+      content = _record_text(key, text.encode())
+      record = digest.parse_json(content)
+      if record['tensor_digest'] != digest.of_tensors(params):
+        raise ValueError('its weights have another digest than its record.')
+    except ValueError as error:
       raise ValueError(
         f'{self.path} entry {key!r} is corrupt: {error}'
       ) from error
-    return Entry(key, params, record)
+    return Entry(key, params, record), content
 
 
 def _encode(entry: Entry) -> bytes:
@@ -158,16 +165,34 @@ def _encode(entry: Entry) -> bytes:
       f'Log key {entry.key[:80]!r} is not allowed; it must match {KEY.pattern}.'
     )
   try:
-    text = _metadata(entry.key, record_lib.validate(entry.record))
+    content = record_lib.validate(entry.record)
     record_lib.check_params(entry.record, entry.params)
-    return safetensors_io.pack(entry.params, text)
+    text = b'%s%s%s' % (_head(entry.key), content, _tail(content))
+    return safetensors_io.pack(entry.params, text.decode())
   except ValueError as error:
     raise ValueError(f'Entry {entry.key!r} was refused: {error}') from error
 
 
-def _metadata(key: str, record: bytes) -> str:
-  """Canonical JSON of {'key': key, 'record': record}, put together."""
-  return f'{{"key":"{key}","record":{record.decode()}}}'
+# The metadata of a value are canonical JSON of the key, the record and the
+# digest of the record's text. They are put together and taken apart as text,
+# so that reading does not have to spell a record again to verify it.
+
+
+def _head(key: str) -> bytes:
+  return f'{{"key":"{key}","record":'.encode()
+
+
+def _tail(content: bytes) -> bytes:
+  return f',"sha256":"{hashlib.sha256(content).hexdigest()}"}}'.encode()
+
+
+def _record_text(key: str, text: bytes) -> bytes:
+  """The record inside metadata; raises ValueError if a byte was changed."""
+  head = _head(key)
+  content = text[len(head) : -len(_tail(b''))]
+  if text != head + content + _tail(content):
+    raise ValueError('its record or key was changed.')
+  return content
 
 
 def _errno(error: lmdb.Error) -> int:

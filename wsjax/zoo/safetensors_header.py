@@ -98,14 +98,7 @@ def parse(content: memoryview, size: int, where: str) -> Header:
     size: of the whole file, bytes.
     where: what to call the file in errors.
   """
-  if size < 8:
-    raise ValueError(f'{where} is {size} bytes long, too short for a header.')
-  (length,) = struct.unpack('<Q', content[:8])
-  if length > min(size - 8, MAX_HEADER_BYTES):
-    raise ValueError(
-      f'{where} announces a header of {length} bytes; the file has {size}, '
-      f'and {MAX_HEADER_BYTES} are allowed.'
-    )
+  length = check_length(content, size, where)
   fields = _json(bytes(content[8 : 8 + length]), where)
   metadata = fields.pop('__metadata__', {})
   if not isinstance(metadata, dict) or not all(
@@ -125,6 +118,19 @@ def parse(content: memoryview, size: int, where: str) -> Header:
       'was truncated or added to.'
     )
   return Header(tensors, metadata)
+
+
+def check_length(content: bytes | memoryview, size: int, where: str) -> int:
+  """The length of the header in bytes; arguments and errors as in `parse`."""
+  if size < 8:
+    raise ValueError(f'{where} is {size} bytes long, too short for a header.')
+  (length,) = struct.unpack('<Q', content[:8])
+  if length > min(size - 8, MAX_HEADER_BYTES):
+    raise ValueError(
+      f'{where} announces a header of {length} bytes; the file has {size}, '
+      f'and {MAX_HEADER_BYTES} are allowed.'
+    )
+  return length
 
 
 def _json(content: bytes, where: str) -> dict[str, Any]:

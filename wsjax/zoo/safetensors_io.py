@@ -85,7 +85,7 @@ def pack(tensors: typing.Params, text: str) -> bytes:
         f'cannot hold; allowed: {", ".join(safetensors_header.DTYPES)}.'
       )
   content = safetensors.numpy.save(arrays, {METADATA_KEY: text})
-  safetensors_header.parse(memoryview(content), len(content), 'tensors')
+  safetensors_header.check_length(content, len(content), 'tensors')
   return content
 
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from wsjax.zoo import digest, safetensors_io, splits
 from wsjax.zoo import log as log_lib
-from wsjax.zoo import record as record_lib
 
 FORMAT = 'wsjax-zoo'
 VERSION = '1.0.0'
@@ -25,6 +24,9 @@ RECORDS = 'records.jsonl'
 TABLE = 'records.parquet'
 SHARDS = 'shards'
 STAGING = '.publishing'
+
+# Networks that agree in these share shards.
+ARCHITECTURE = ('arch_id', 'arch_config', 'param_tree')
 
 
 def publish(log: log_lib.Log, path: pathlib.Path, *, shard_size: int) -> None:
@@ -76,17 +78,14 @@ def _write(log: log_lib.Log, folder: pathlib.Path, shard_size: int) -> None:
   digests = hashlib.sha256()
   num_shards = 0
   with open(folder / RECORDS, 'wb') as lines:
-    for entry in log.entries():
-      identity = digest.canonical_json(
-        [entry.record[name] for name in ('arch_id', 'arch_config')]
-        + [entry.record['param_tree']]
-      ).decode()
+    for entry, text in log.entries():
+      identity = json.dumps([entry.record[name] for name in ARCHITECTURE])
       if identity not in pending:
         pending[identity] = _Shard(f'{SHARDS}/{num_shards:05d}.safetensors')
         num_shards += 1
       shard = pending[identity]
       place = {'key': entry.key, 'row': len(shard.nets), 'shard': shard.name}
-      lines.write(_line(place, record_lib.validate(entry.record)))
+      lines.write(_line(place, text))
       rows.append({**place, **flatten(entry.record)})
       digests.update(entry.record['tensor_digest'].encode())
       shard.nets.append(entry.params)
