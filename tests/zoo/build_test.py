@@ -1,0 +1,261 @@
+import copy
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from wsjax.zoo import architecture, build, datasets, log, record, store
+from wsjax.zoo import breed as breed_lib
+
+SECTION = dict(
+  architecture=dict(name='mlp', widths=(64, 6, 10), activation='relu'),
+  dataset=dict(name='digits', val_fraction=0.1),
+  recipe=dict(
+    optimizer='adam',
+    learning_rate=1e-2,
+    weight_decay=0.0,
+    momentum=0.0,
+    batch_size=64,
+    steps=30,
+    snapshots=(10,),
+  ),
+  splits=dict(train=11, val=2, test=5, holdout_audit=2),
+  chunk_size=8,
+)
+
+
+def changed(**changes):
+  section = copy.deepcopy(SECTION)
+  for key, value in changes.items():
+    if isinstance(value, dict):
+      section[key].update(value)
+    else:
+      section[key] = value
+  return section
+
+
+@pytest.fixture(scope='module')
+def zoo(tmp_path_factory):
+  path = tmp_path_factory.mktemp('zoo') / 'a'
+  return build.build(SECTION, path, seed=1, progress=False)
+
+
+def test_the_zoo_has_every_run_and_its_checkpoints(zoo):
+  assert len(zoo) == 40 and len(zoo.select(final=True)) == 20
+  sizes = {split: len(zoo.select(split=split)) for split in SECTION['splits']}
+  assert sizes == SECTION['splits']
+  assert not (zoo.path / 'log.lmdb').exists()
+  zoo.check()
+
+
+def test_records_say_how_each_net_came_about(zoo):
+  first, last = zoo.records[0], zoo.records[1]
+  record.validate(last)
+  assert (first['step'], last['step'], last['steps']) == (10, 30, 30)
+  assert first['run_id'] == last['run_id'] == last['split_group']
+  assert last['parents'][0]['record_id'] == first['record_id']
+  assert [point['step'] for point in last['trace']] == [10] * 3 + [30] * 3
+  assert last['optimizer']['hparams']['learning_rate'] == 0.01
+  assert last['seed'] == {'init': 1, 'data': 1}
+  assert last['epoch'] == pytest.approx(30 * 64 / 1293)
+  assert not any('test' in str(m['split']) for m in last['final'])
+  dataset = datasets.load('digits', val_fraction=0.1)
+  assert last['datasets'][0]['sha256'] == dataset.sha256
+  accuracy = next(m for m in last['final'] if m['metric'] == 'accuracy')
+  net = architecture.from_record(last['arch_id'], last['arch_config'])
+  params = {k: v[0] for k, v in zoo.params([1]).items()}
+  logits = np.asarray(net.apply(params, dataset.val_x))
+  value = (logits.argmax(-1) == dataset.val_y).mean()
+  assert accuracy['value'] == pytest.approx(value, abs=1e-6)
+  assert accuracy['ci_low'] < value < accuracy['ci_high']
+  assert accuracy['n'] == 144
+
+
+def test_nets_are_those_of_breed(zoo):
+  dataset = datasets.load('digits', val_fraction=0.1)
+  recipe = breed_lib.Recipe(
+    learning_rate=1e-2, batch_size=64, steps=30, snapshots=(10,)
+  )
+  net = architecture.from_record('mlp', SECTION['architecture'] | {'name': 'x'})
+  brood = breed_lib.breed(net, dataset, recipe, [7], seed=1)
+  stored = zoo.params(zoo.select(final=True)[[7]])
+  for path, array in brood.params.items():
+    np.testing.assert_array_equal(array, stored[path])
+
+
+class _Interrupted(Exception):
+  pass
+
+
+def test_an_interrupted_build_goes_on_and_ends_the_same(
+  zoo, tmp_path, monkeypatch
+):
+  append, bred = log.Log.append, []
+  breed = breed_lib.breed
+
+  def append_then_stop(self, entries):
+    append(self, entries)
+    if len(self) >= 16:
+      raise _Interrupted
+
+  def count(architecture, dataset, recipe, indices, *, seed):
+    bred.append(sorted(set(np.asarray(indices).tolist())))
+    return breed(architecture, dataset, recipe, indices, seed=seed)
+
+  path = tmp_path / 'zoo'
+  monkeypatch.setattr(log.Log, 'append', append_then_stop)
+  monkeypatch.setattr(build.breed, 'breed', count)
+  with pytest.raises(_Interrupted):
+    build.build(SECTION, path, seed=1, progress=False)
+  with pytest.raises(ValueError, match='not a published zoo'):
+    store.Zoo.open(path)
+  monkeypatch.setattr(log.Log, 'append', append)
+  # Another chunk size is no other zoo.
+  resumed = build.build(changed(chunk_size=6), path, seed=1, progress=False)
+  assert sorted(sum(bred, [])) == list(range(20))  # Nothing twice.
+  assert bred[0] == list(range(8))
+  assert resumed.content_digest == zoo.content_digest
+  assert resumed.keys == zoo.keys
+
+
+def test_a_killed_build_goes_on_and_ends_the_same(zoo, tmp_path):
+  path = tmp_path / 'zoo'
+  code = (
+    'import os, signal\n'
+    'from wsjax.zoo import build, log\n'
+    'append = log.Log.append\n'
+    'def append_then_die(self, entries):\n'
+    '  append(self, entries)\n'
+    '  os.kill(os.getpid(), signal.SIGKILL)\n'
+    'log.Log.append = append_then_die\n'
+    f'build.build({SECTION!r}, {str(path)!r}, seed=1, progress=False)\n'
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code],
+    env={**os.environ, 'NPROC': '16'},
+    capture_output=True,
+    timeout=300,
+    check=False,
+  )
+  assert result.returncode == -9, result.stderr[-2000:]
+  with log.Log(path / 'log.lmdb') as partial:
+    assert len(partial) == 16
+  resumed = build.build(SECTION, path, seed=1, progress=False)
+  assert resumed.content_digest == zoo.content_digest
+
+
+def test_a_finished_zoo_is_opened_without_training(zoo, monkeypatch):
+  monkeypatch.setattr(build.breed, 'breed', None)
+  monkeypatch.setattr(build.datasets, 'load', None)
+  assert build.build(SECTION, zoo.path, seed=1).digest == zoo.digest
+
+
+@pytest.mark.parametrize(
+  ('changes', 'seed', 'words'),
+  [
+    (dict(recipe=dict(steps=31)), 1, 'recipe.steps is 31 and was 30'),
+    (dict(dataset=dict(val_fraction=0.2)), 1, 'dataset.val_fraction is 0.2'),
+    (dict(architecture=dict(init='he_normal')), 1, "'he_normal' and was 'abs"),
+    (dict(), 2, 'seed is 2 and was 1'),
+  ],
+)
+def test_a_zoo_of_another_config_is_left_as_it_is(zoo, changes, seed, words):
+  with pytest.raises(ValueError, match=words):
+    build.build(changed(**changes), zoo.path, seed=seed, progress=False)
+  assert store.Zoo.open(zoo.path).digest == zoo.digest
+
+
+def test_a_folder_with_somebody_elses_zoo_is_left_as_it_is(tmp_path):
+  (tmp_path / 'manifest.json').write_text('{}')
+  with pytest.raises(ValueError, match='not one bred from a config'):
+    build.build(SECTION, tmp_path, seed=1, progress=False)
+
+
+@pytest.mark.parametrize(
+  ('section', 'words'),
+  [
+    (changed(recipe=dict(step=3)), "no key 'step'"),
+    (changed(dataset=dict(split=3)), "no key 'split'"),
+    (changed(dataset=dict(name='cifar')), "'cifar'"),
+    (changed(extra=3), "no key 'extra'"),
+    ({k: SECTION[k] for k in SECTION if k != 'splits'}, "lacks key 'splits'"),
+    (changed(splits=dict(train=2.5)), 'integer|whole|number'),
+    (changed(chunk_size=0), 'chunk_size must be'),
+    (changed(architecture=dict(activation='cosine')), "'cosine'"),
+  ],
+)
+def test_wrong_sections_end_in_one_sentence(section, words, tmp_path):
+  with pytest.raises(ValueError, match=words):
+    build.build(section, tmp_path / 'zoo', seed=0, progress=False)
+  assert not (tmp_path / 'zoo' / 'manifest.json').exists()
+
+
+def test_optimizers_and_activations_are_crossed():
+  recipe = build.breed.Recipe(optimizer=('sgd', 'adam'))
+  families = build._families(
+    {'name': 'mlp', 'widths': [4, 3, 2], 'activation': ['relu', 'tanh']}
+  )
+  names = {}
+  for net, chosen in build._by_family(families, recipe, np.arange(3, 11)):
+    for i in chosen.tolist():
+      names[i] = (recipe.optimizers[i % 2], net.activation)
+  assert [names[i] for i in range(4, 8)] == [
+    ('sgd', 'relu'),
+    ('adam', 'relu'),
+    ('sgd', 'tanh'),
+    ('adam', 'tanh'),
+  ]
+  assert names[3] == names[7] and names[8] == names[4]
+
+
+def test_diverged_nets_are_in_the_zoo_and_marked(tmp_path):
+  section = changed(
+    recipe=dict(optimizer='sgd', learning_rate=(1e-3, 1e30), snapshots=()),
+    splits=dict(train=16, val=0, test=0, holdout_audit=0),
+  )
+  zoo = build.build(section, tmp_path / 'zoo', seed=0, progress=False)
+  assert 0 < len(zoo.select(diverged=True)) < 16
+  assert len(zoo) == 16
+  broken = zoo.record(int(zoo.select(diverged=True)[0]))
+  assert broken['trace'][0]['value'] is None
+  assert json.dumps(broken, allow_nan=False)
+
+
+def test_sirens_are_a_zoo_like_any_other(tmp_path):
+  section = dict(
+    architecture=dict(name='siren', widths=(2, 8, 8, 1)),
+    dataset=dict(name='digits'),
+    recipe=dict(learning_rate=3e-3, steps=60),
+    splits=dict(train=3, val=0, test=1, holdout_audit=0),
+    chunk_size=8,
+  )
+  zoo = build.build(section, tmp_path / 'zoo', seed=0, progress=False)
+  dataset = datasets.load('digits')
+  net = architecture.from_record('siren', zoo.record(2)['arch_config'])
+  params = {k: v[0] for k, v in zoo.params([2]).items()}
+  fitted = net.apply(params, breed_lib.coordinates(8, 8)).reshape(8, 8, 1)
+  psnr = -10 * np.log10(np.mean((fitted - dataset.train_x[2]) ** 2))
+  final = {m['metric']: m['value'] for m in zoo.record(2)['final']}
+  assert final['psnr'] == pytest.approx(float(psnr), abs=0.01)
+  assert psnr > 15
+  subsets = {r['datasets'][0]['subset_indices_sha256'] for r in zoo.records}
+  assert len(subsets) == 4
+  assert zoo.record(0)['symmetry'][0]['half_turn'] == pytest.approx(np.pi / 30)
+  too_many = dict(section, splits=dict(train=1300, holdout_audit=0))
+  with pytest.raises(ValueError, match='1257'):
+    build.build(too_many, tmp_path / 'other', seed=0, progress=False)
+
+
+def test_progress_is_shown_on_standard_error(tmp_path, capsys):
+  section = changed(
+    recipe=dict(steps=2, snapshots=()),
+    splits=dict(train=2, val=0, test=0, holdout_audit=0),
+  )
+  build.build(section, tmp_path / 'zoo', seed=0)
+  out, err = capsys.readouterr()
+  assert not out and 'breeding' in err and '2/2' in err
+  assert jax.device_count() >= 1
