@@ -95,9 +95,10 @@ def test_a_full_disk_leaves_no_zoo_and_the_log(log, tmp_path, monkeypatch):
 
   with monkeypatch.context() as patch:
     patch.setattr(shards.safetensors_io, 'save', full)
-    with pytest.raises(OSError, match='No space'):
+    with pytest.raises(OSError, match='not published.*No space') as caught:
       store.publish(log, tmp_path)
-  assert not (tmp_path / 'manifest.json').exists()
+  assert caught.value.errno == 28
+  assert os.listdir(tmp_path) == ['log.lmdb']
   assert len(store.publish(log, tmp_path)) == 5
 
 

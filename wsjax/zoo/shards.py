@@ -48,7 +48,14 @@ def publish(log: log_lib.Log, path: pathlib.Path, *, shard_size: int) -> None:
     )
   _remove(staging)
   (staging / SHARDS).mkdir(parents=True)
-  _write(log, staging, shard_size)
+  try:
+    _write(log, staging, shard_size)
+  except OSError as error:
+    _remove(staging)  # The disk may be full of it.
+    raise OSError(
+      error.errno,
+      f'{path} was not published, the log is intact: {error}',
+    ) from error
   for part in parts:
     if (staging / part).exists():
       os.replace(staging / part, path / part)
