@@ -162,6 +162,7 @@ def training(report: Mapping[str, Any]) -> str:
     )
     axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
     axes.minorticks_off()
+  axes.locator_params(axis='x', integer=True)
   axes.xaxis.set_major_formatter(lambda value, _: f'{value:,.0f}')
   axes.set_xlabel('step')
   axes.set_ylabel('loss')
