@@ -7,14 +7,20 @@ import pytest
 
 from tests import strategies
 from tests.reference import symmetry as reference
-from wsjax.symmetry import assignment, element, rescaling, weight_matching
+from wsjax.symmetry import (
+  assignment,
+  canonicalize,
+  element,
+  rescaling,
+  weight_matching,
+)
 from wsjax.symmetry import spec as spec_lib
 
 NUM = 4
 
 
 def act(g, zoo, spec):
-  return jax.vmap(lambda g, p: element.apply(g, p, spec))(g, zoo)
+  return canonicalize.apply_all(g, zoo, spec)
 
 
 def distances(one, zoo):
@@ -49,6 +55,7 @@ def finds_copies(case, seed):
 
 
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
+@hypothesis.settings(max_examples=8)
 def test_noisy_orbit_members_are_brought_back(case, seed):
   assert finds_copies(case, seed)
 
@@ -90,6 +97,7 @@ def test_one_hidden_layer_is_matched_exactly(widths, activation):
 
 
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
+@hypothesis.settings(max_examples=8)
 def test_never_worse_than_leaving_the_network(case, seed):
   params, zoo = case.params(seed), case.params(seed + 1, NUM)
   g = weight_matching.weight_matching(params, zoo, case.spec)
@@ -98,6 +106,7 @@ def test_never_worse_than_leaving_the_network(case, seed):
 
 
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
+@hypothesis.settings(max_examples=8)
 def test_no_single_group_can_be_matched_better(case, seed):
   params, zoo = case.params(seed), case.params(seed + 1, 1)
   if len(case.spec.groups) == 1:
@@ -188,6 +197,7 @@ def test_device_finds_what_the_host_finds(case):
 
 
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
+@hypothesis.settings(max_examples=8)
 def test_all_of_an_orbit_end_in_one_place(case, seed):
   params = case.params(seed)
   _, moved = noisy_orbit(case, case.params(seed + 1), seed, sigma=0.0)

@@ -261,7 +261,12 @@ class Descent:
       'ia': self.ia[active],
       'ib': self.ib[active],
     }
-    for name in ('perms', 'signs', 'turns'):
-      problem[name] = {id: getattr(state, name)[id][active] for id in needed}
+    signed = {
+      id
+      for id in needed
+      if {'sign', 'phase'} & set(self.problem.spec.group(id).kinds)
+    }
+    for name, ids in (('perms', needed), ('signs', signed), ('turns', signed)):
+      problem[name] = {id: getattr(state, name)[id][active] for id in ids}
     result = run(group, terms, problem, *rest)
     return jax.tree.map(lambda x: np.asarray(x)[:num], result)

@@ -47,8 +47,7 @@ def pairwise(
     ValueError: if weights do not fit the spec or are not finite, or
       restarts < 1.
 
-  Source: the minimum rule is this project's; the matching is that of
-    Ainsworth et al. 2023, arXiv:2209.04836.
+  Source: matching by Ainsworth et al. 2023, arXiv:2209.04836.
   """
   num_a, num_b = (next(iter(x.values())).shape[0] for x in (a, b))
   pairs = np.stack(

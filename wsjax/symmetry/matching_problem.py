@@ -22,6 +22,7 @@ class Term(NamedTuple):
   """One leaf, seen from one of its groups.
 
   Attributes:
+    group: id of the group.
     path: of the leaf.
     dim: dimension of the group.
     part: 'out' if the leaf reads from a group of kind phase, else 'in'.
@@ -30,6 +31,7 @@ class Term(NamedTuple):
       the leaf is counted in the objective.
   """
 
+  group: str
   path: str
   dim: int
   part: str
@@ -54,6 +56,7 @@ def plan(spec: spec_lib.PermutationSpec) -> dict[str, tuple[Term, ...]]:
         continue
       terms[axis.group].append(
         Term(
+          axis.group,
           leaf.path,
           dim,
           'out' if phase and axis.power < 0 else 'in',
@@ -73,8 +76,8 @@ class Problem:
   Attributes:
     spec: their symmetry.
     terms: `plan(spec)`.
-    left: the networks that stay: term key or 'id:part' -> [A, n, rest], where
-      'id:part' joins all terms of the group that have no other groups, and
+    left: the networks that stay: term key -> [A, n, others * rest]; 'id:part'
+      -> [A, rest, n], all terms of the group that have no other groups; and
       'id:bias' -> [A, n] where the group has half turns.
     right: the networks that move: the same keys, but term key ->
       [B, others, rest * n].
@@ -98,14 +101,13 @@ class Problem:
     """Rearranges the weights of both stacks."""
     terms = plan(spec)
     left, right = {}, {}
-    put = jnp.asarray if solver == 'optax' else np.ascontiguousarray
+    put = jnp.asarray if solver == 'optax' else np.asarray
     for id, group_terms in terms.items():
       for part in ('in', 'out'):
         fixed = [t for t in group_terms if t.part == part and not t.others]
         for side, stack in ((left, a), (right, b)):
-          pieces = [_units(stack, spec, term, False) for term in fixed]
-          if pieces:
-            side[f'{id}:{part}'] = put(np.concatenate(pieces, axis=2))
+          if fixed:
+            side[f'{id}:{part}'] = put(_join(stack, spec, fixed))
       for term in group_terms:
         if term.others:
           left[term.key] = put(_units(a, spec, term, False))
@@ -135,6 +137,19 @@ class Problem:
     }
 
 
+def _join(
+  stack: typing.StackedParams,
+  spec: spec_lib.PermutationSpec,
+  terms: list[Term],
+) -> np.ndarray:
+  """[N, rest, n] of several terms one below the other."""
+  n = spec.group(terms[0].group).size
+  pieces = [_units(stack, spec, term, True) for term in terms]
+  return np.concatenate(
+    [piece.reshape(len(piece), -1, n) for piece in pieces], axis=1
+  )
+
+
 def _units(
   stack: typing.StackedParams,
   spec: spec_lib.PermutationSpec,
@@ -158,9 +173,9 @@ def _units(
   if units_last:
     count = math.prod(shape[i] for i in others)
     value = value.transpose(0, *others, *rest, at[dim])
-    return value.reshape(shape[0], count, -1)
+    return np.ascontiguousarray(value.reshape(shape[0], count, -1))
   value = value.transpose(0, at[dim], *others, *rest)
-  return value.reshape(shape[0], shape[at[dim]], -1)
+  return np.ascontiguousarray(value.reshape(shape[0], shape[at[dim]], -1))
 
 
 def _products(
@@ -170,16 +185,20 @@ def _products(
   xp = module(left)
   a, at_a = np.unique(ia, return_inverse=True)
   b, at_b = np.unique(ib, return_inverse=True)
-  n, rest = left.shape[1:]
+  rest, n = left.shape[1:]
   if len(a) * len(b) > 2 * len(ia):  # Few of the combinations are asked for.
     return xp.concatenate(
       [
-        matmul(xp, left[ia[i : i + 64]], right[ib[i : i + 64]].swapaxes(1, 2))
+        matmul(xp, left[ia[i : i + 64]].swapaxes(1, 2), right[ib[i : i + 64]])
         for i in range(0, len(ia), 64)
       ]
     )
-  table = matmul(xp, left[a].reshape(-1, rest), right[b].reshape(-1, rest).T)
-  return table.reshape(len(a), n, len(b), n).swapaxes(1, 2)[at_a, at_b]
+  wide_a, wide_b = (
+    x[index].swapaxes(0, 1).reshape(rest, -1)
+    for x, index in ((left, a), (right, b))
+  )
+  table = matmul(xp, wide_a.T, wide_b).reshape(len(a), n, len(b), n)
+  return table.swapaxes(1, 2)[at_a, at_b]
 
 
 def module(array: typing.Array) -> ModuleType:

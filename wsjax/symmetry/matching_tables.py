@@ -20,6 +20,42 @@ from wsjax.symmetry import spec as spec_lib
 Choice: TypeAlias = tuple[typing.Array, typing.Array, typing.Array]
 
 
+def _moved(
+  xp: ModuleType, term: matching_problem.Term, problem: Mapping[str, Any]
+) -> typing.Array:
+  """[P, others * rest, n]: the leaf of b, its other groups in their places."""
+  right, num = problem['right'][term.key], len(problem['ib'])
+  rows = xp.zeros((num, 1), np.int32)
+  factor = None
+  for id, power in term.others:
+    perm = problem['perms'][id]
+    rows = rows[:, :, None] * perm.shape[1] + perm[:, None]
+    rows = rows.reshape(num, -1)
+    by = xp.ones(perm.shape, np.float32)
+    if id in problem['signs']:
+      by = problem['signs'][id]
+      if power < 0:
+        by = by * (1 - 2 * (problem['turns'][id] % 2)).astype(np.float32)
+    if factor is not None:
+      factor = (factor[:, :, None] * by[:, None]).reshape(num, -1)
+    elif id in problem['signs'] or len(term.others) > 1:
+      factor = by
+  moved = right.reshape(-1, right.shape[2])[
+    problem['ib'][:, None] * right.shape[1] + rows
+  ]
+  if factor is not None:
+    moved = moved * factor[:, :, None]
+  return moved.reshape(num, -1, problem['perms'][term.group].shape[1])
+
+
+def _stay(
+  term: matching_problem.Term, problem: Mapping[str, Any]
+) -> typing.Array:
+  """[P or 1, n, others * rest]: the leaf of a."""
+  left = problem['left'][term.key]
+  return left if left.shape[0] == 1 else left[problem['ia']]
+
+
 def _parts(
   xp: ModuleType,
   group: spec_lib.Group,
@@ -32,40 +68,39 @@ def _parts(
     xp: numpy or jax.numpy.
     group: whose units are matched.
     terms: the terms to count besides the fixed ones.
-    problem: arrays `fixed`, `left`, `right`, `perms`, `signs`, `turns`, `ia`,
-      `ib`; see `propose`.
+    problem: see the top of the file.
 
   Returns:
     'in' and, for a group of kind phase, 'out': before signs and half turns.
   """
-  parts = {
-    part: problem['fixed'].get(f'{group.id}:{part}') for part in ('in', 'out')
-  }
+  parts = _fixed(group, problem)
   for term in terms:
-    left, right = problem['left'][term.key], problem['right'][term.key]
-    rows = xp.zeros((len(problem['ia']), 1), np.int32)
-    factor = xp.ones((len(problem['ia']), 1), np.float32)
-    for id, power in term.others:
-      perm = problem['perms'][id]
-      n = perm.shape[1]
-      rows = (rows[:, :, None] * n + perm[:, None]).reshape(len(perm), -1)
-      by = problem['signs'][id]
-      if power < 0:
-        by = by * (1 - 2 * (problem['turns'][id] % 2)).astype(np.float32)
-      factor = (factor[:, :, None] * by[:, None]).reshape(len(perm), -1)
-    count = right.shape[1]
-    moved = right.reshape(-1, right.shape[2])[
-      problem['ib'][:, None] * count + rows
-    ]
-    moved = (moved * factor[:, :, None]).reshape(len(rows), -1, group.size)
-    stay = left if left.shape[0] == 1 else left[problem['ia']]
-    gain = matching_problem.matmul(xp, stay, moved)
-    part = parts[term.part]
-    parts[term.part] = gain if part is None else part + gain
-  if parts['in'] is None:
-    size = (len(problem['ia']), group.size, group.size)
-    parts['in'] = xp.zeros(size, np.float32)
-  return {part: table for part, table in parts.items() if table is not None}
+    gain = matching_problem.matmul(
+      xp, _stay(term, problem), _moved(xp, term, problem)
+    )
+    parts[term.part] = parts[term.part] + gain if term.part in parts else gain
+  size = (len(problem['ia']), group.size, group.size)
+  parts.setdefault('in', xp.zeros(size, np.float32))
+  return parts
+
+
+def _fixed(
+  group: spec_lib.Group, problem: Mapping[str, Any]
+) -> dict[str, typing.Array]:
+  """Part -> [P, n, n], of the terms that no other group touches."""
+  keys = {part: f'{group.id}:{part}' for part in ('in', 'out')}
+  return {
+    part: problem['fixed'][key]
+    for part, key in keys.items()
+    if key in problem['fixed']
+  }
+
+
+def _pick(
+  xp: ModuleType, table: typing.Array, perm: typing.Array
+) -> typing.Array:
+  """[P, n] entry of each row of a [P, n, n] table."""
+  return xp.take_along_axis(table, perm[:, :, None], 2)[:, :, 0]
 
 
 def _residual(
@@ -84,7 +119,7 @@ def _table(
   group: spec_lib.Group,
   problem: Mapping[str, Any],
   parts: Mapping[str, typing.Array],
-) -> tuple[typing.Array, typing.Array, typing.Array]:
+) -> tuple[typing.Array, typing.Array | None, typing.Array | None]:
   """Best gain over signs and half turns, and where it is reached.
 
   A sign s multiplies what feeds and what reads; k half turns multiply what
@@ -92,8 +127,11 @@ def _table(
   biases nearest.
 
   Returns:
-    [P, n, n] gains, signs, turns.
+    [P, n, n] gains, signs, turns; the last two are None for a group that can
+    only be reordered.
   """
+  if not {'sign', 'phase'} & set(group.kinds):
+    return parts['in'], None, None
   zero = xp.zeros_like(parts['in'])
   best = None
   for sign in (1, -1) if 'sign' in group.kinds else (1,):
@@ -123,22 +161,19 @@ def _value(
   xp: ModuleType,
   group: spec_lib.Group,
   problem: Mapping[str, Any],
-  parts: Mapping[str, typing.Array],
-  state: tuple[typing.Array, ...],
+  picked: Mapping[str, typing.Array],
 ) -> typing.Array:
-  """[P] gain of one given assignment with its signs and turns."""
-  perm, sign, turns = state
-
-  def pick(table: typing.Array) -> typing.Array:
-    return xp.take_along_axis(table, perm[:, :, None], 2)[:, :, 0]
-
-  gain = sign * pick(parts['in'])
-  if 'out' in parts:
-    gain = gain + sign * (1 - 2 * (turns % 2)) * pick(parts['out'])
+  """[P] gain of the present choice, from its [P, n] entries of the parts."""
+  gain = picked['in']
+  if group.id in problem['signs']:
+    sign, turns = problem['signs'][group.id], problem['turns'][group.id]
+    gain = sign * gain
+    if 'out' in picked:
+      gain = gain + sign * (1 - 2 * (turns % 2)) * picked['out']
   if 'phase' in group.kinds:
     left = problem['left'][f'{group.id}:bias'][problem['ia']]
     right = problem['right'][f'{group.id}:bias'][problem['ib']]
-    moved = sign * xp.take_along_axis(right, perm, 1)
+    moved = sign * xp.take_along_axis(right, problem['perms'][group.id], 1)
     gain = gain - (left - moved - turns * group.half_turn) ** 2 / 2
   return gain.sum(1)
 
@@ -151,24 +186,36 @@ def propose(
   problem: Mapping[str, Any],
   row_weights: typing.Array | None,
 ) -> tuple[Choice, typing.Array, typing.Array]:
-  """Best choice for one group, its gain, and the gain of the present one."""
+  """Matches one group while the others are held.
+
+  Args:
+    xp: numpy or jax.numpy.
+    solve: [P, n, n] tables -> [P, n] best columns.
+    group: whose units are matched.
+    terms: the terms to count besides the fixed ones.
+    problem: see the top of the file.
+    row_weights: [n] importance of each unit of a, or None.
+
+  Returns:
+    The best choice, its gain [P], and the gain [P] of the present choice.
+  """
   parts = _parts(xp, group, terms, problem)
   table, sign, turns = _table(xp, group, problem, parts)
-  weighted = (
+  perm = solve(
     table if row_weights is None else table * row_weights[None, :, None]
   )
-  perm = solve(weighted)
-  at = perm[:, :, None]
-  choice = (
-    perm,
-    xp.take_along_axis(sign, at, 2)[:, :, 0],
-    xp.take_along_axis(turns, at, 2)[:, :, 0].astype(np.int32),
-  )
-  new = xp.take_along_axis(table, at, 2).sum((1, 2))
+  if sign is None:
+    sign, turns = xp.ones(perm.shape, np.float32), xp.zeros_like(perm)
+  else:
+    sign = _pick(xp, sign, perm)
+    turns = _pick(xp, turns, perm).astype(np.int32)
+  present = {
+    part: _pick(xp, x, problem['perms'][group.id]) for part, x in parts.items()
+  }
   return (
-    choice,
-    new,
-    _value(xp, group, problem, parts, _present(group, problem)),
+    (perm, sign, turns),
+    _pick(xp, table, perm).sum(1),
+    _value(xp, group, problem, present),
   )
 
 
@@ -178,11 +225,15 @@ def gain(
   terms: tuple[matching_problem.Term, ...],
   problem: Mapping[str, Any],
 ) -> typing.Array:
-  """[P] gain of the present choice for one group."""
-  parts = _parts(xp, group, terms, problem)
-  return _value(xp, group, problem, parts, _present(group, problem))
-
-
-def _present(group: spec_lib.Group, problem: Mapping[str, Any]) -> Choice:
-  """The choice that the state holds for one group."""
-  return tuple(problem[name][group.id] for name in ('perms', 'signs', 'turns'))
+  """[P] gain of the present choice for one group; no table is made."""
+  perm = problem['perms'][group.id]
+  picked = {
+    part: _pick(xp, x, perm) for part, x in _fixed(group, problem).items()
+  }
+  for term in terms:
+    moved = xp.take_along_axis(_moved(xp, term, problem), perm[:, None], 2)
+    stay = xp.swapaxes(_stay(term, problem), 1, 2)
+    more = (stay * moved).sum(1)
+    picked[term.part] = picked.get(term.part, 0) + more
+  picked.setdefault('in', xp.zeros(perm.shape, np.float32))
+  return _value(xp, group, problem, picked)

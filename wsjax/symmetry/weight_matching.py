@@ -142,12 +142,22 @@ def best_of(
     raise ValueError(f'pairs must be [P, 2]; got shape {pairs.shape}.')
   if restarts < 1:
     raise ValueError(f'restarts must be at least 1; got {restarts}.')
+  _check_finite(a)
+  _check_finite(b)
+  if not len(pairs):
+    nobody = coordinate_descent.identity(spec, 0, placed=True)
+    return _element(nobody, spec), np.zeros(0)
+  # Only the networks that are asked for are rearranged.
+  (used_a, at_a), (used_b, at_b) = (
+    np.unique(column, return_inverse=True) for column in pairs.T
+  )
+  pairs = np.stack([at_a, at_b], axis=1)
+  a, b = _select(a, used_a), _select(b, used_b)
   problem = matching_problem.Problem.make(
     a, b, spec, assignment.resolve(solver)
   )
   size = max(1, memory // max(1, problem.bytes_per_pair()))
-  found = [coordinate_descent.identity(spec, 0, placed=True)]
-  values = [np.zeros(0)]
+  found, values = [], []
   for start in range(0, len(pairs), size):
     chunk = pairs[start : start + size]
     state, value = _best_start(
@@ -158,6 +168,27 @@ def best_of(
   return _element(coordinate_descent.concatenate(found), spec), np.concatenate(
     values
   )
+
+
+def _select(
+  stack: typing.StackedParams, indices: np.ndarray
+) -> dict[str, np.ndarray]:
+  """Some networks of a stack; the stack itself if it is all of them."""
+  arrays = {path: np.asarray(value) for path, value in stack.items()}
+  if all(len(value) == len(indices) for value in arrays.values()):
+    return arrays
+  return {path: value[indices] for path, value in arrays.items()}
+
+
+def _check_finite(stack: typing.StackedParams) -> None:
+  """Raises if a weight is not a number."""
+  for path, value in stack.items():
+    if not np.isfinite(value).all():
+      raise ValueError(
+        f'Matching needs finite weights; {path} has values that are not, in '
+        f'{np.sum(~np.isfinite(np.reshape(value, (len(value), -1))).all(1))} '
+        f'of {len(value)} networks.'
+      )
 
 
 def _best_start(
