@@ -37,9 +37,8 @@ class Flow:
     """Parameters for tokens of the shape of `example`, [T, D]."""
     given = jnp.zeros(self.condition_size) if self.condition_size else None
     stack = self._stack(example.shape)
-    return stack.init(key, jnp.ravel(example), given, method='forward')[
-      'params'
-    ]
+    x = jnp.ravel(example)
+    return stack.init(key, x, given, method='forward')['params']
 
   def loss(
     self,
@@ -89,7 +88,7 @@ class Flow:
 
     def one(x: jax.Array, given: jax.Array | None) -> jax.Array:
       noise, log_det = stack.apply(
-        params, jnp.ravel(x), given, method='forward'
+        {'params': params}, jnp.ravel(x), given, method='forward'
       )
       return jnp.sum(jax.scipy.stats.norm.logpdf(noise)) + log_det
 

@@ -1,0 +1,105 @@
+"""What particular tokenizers put where."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests import strategies
+from wsjax.tokens import chunks, flat, graph, layout, neurons
+
+CASE = strategies.make_mlp((5, 4, 3, 2))
+
+
+def test_a_neuron_token_is_its_column_and_bias():
+  params = CASE.params(0)
+  tokens = neurons.make().tokenize(params, CASE.spec)
+  assert tokens.values.shape == (4 + 3 + 2, 5 + 1)
+  want = [*params['layer1/kernel'][:, 2], params['layer1/bias'][2], 0]
+  np.testing.assert_array_equal(tokens.values[4 + 2], want)
+  np.testing.assert_array_equal(tokens.mask[4 + 2], [1, 1, 1, 1, 1, 0])
+
+
+def test_chunks_do_not_span_leaves():
+  table = chunks.make(7).table(CASE.spec)
+  leaf = np.repeat(np.arange(6), [20, 4, 12, 3, 6, 2])
+  for row in table:
+    assert len(set(leaf[row[row >= 0]])) == 1
+
+
+def test_the_flat_token_has_no_padding():
+  tokens = flat.make().tokenize(CASE.params(0), CASE.spec)
+  assert tokens.values.shape == (1, CASE.spec.num_params)
+  assert bool(tokens.mask.all())
+
+
+def test_an_edge_joins_the_neurons_of_its_weight():
+  params = CASE.params(0)
+  net = graph.make().tokenize(params, CASE.spec)
+  assert net.nodes.shape == (5 + 4 + 3 + 2, 1)
+  edge = 5 * 4 + 2 * 3 + 1  # layer1, from unit 2 to unit 1.
+  assert (int(net.senders[edge]), int(net.receivers[edge])) == (5 + 2, 9 + 1)
+  assert float(net.edges[edge, 0]) == params['layer1/kernel'][2, 1]
+  np.testing.assert_array_equal(net.nodes[9:12, 0], params['layer1/bias'])
+
+
+def test_a_convolution_and_a_flatten_make_wide_edges():
+  case = strategies.make_cnn((3, 4), 5)
+  params = case.params(0)
+  net = graph.make().tokenize(params, case.spec)
+  assert net.nodes.shape[0] == 2 + 3 + 4 + 5 + 2
+  assert net.edges.shape == (2 * 3 + 3 * 4 + 4 * 5 + 5 * 2, 16)
+  window = params['layer1/kernel'][:, :, 2, 3].ravel()
+  np.testing.assert_array_equal(net.edges[6 + 2 * 4 + 3, :9], window)
+  # Channel 1 of all 16 pixels, to dense unit 4.
+  pixels = params['layer2/kernel'].reshape(16, 4, 5)[:, 1, 4]
+  np.testing.assert_array_equal(net.edges[6 + 12 + 1 * 5 + 4], pixels)
+
+
+def test_a_graph_is_padded_on_request():
+  params = CASE.params(0)
+  small = graph.make().tokenize(params, CASE.spec)
+  tokenizer = graph.make(num_nodes=20, num_edges=50)
+  net = tokenizer.tokenize(params, CASE.spec)
+  assert net.nodes.shape == (20, 1) and net.edges.shape == (50, 1)
+  assert int(net.node_mask.sum()) == small.nodes.shape[0]
+  assert int(net.edge_mask.sum()) == small.edges.shape[0]
+  back = tokenizer.detokenize(net, CASE.spec)
+  np.testing.assert_array_equal(back['layer2/kernel'], params['layer2/kernel'])
+  with pytest.raises(ValueError, match='more than num_nodes=3'):
+    graph.make(num_nodes=3).tokenize(params, CASE.spec)
+
+
+def test_padding_is_ignored_on_the_way_back():
+  tokenizer = neurons.make()
+  tokens = tokenizer.tokenize(CASE.params(0), CASE.spec)
+  noise = np.where(tokens.mask, tokens.values, np.nan)
+  back = tokenizer.detokenize(noise, CASE.spec)
+  assert all(np.all(np.isfinite(value)) for value in back.values())
+
+
+def test_a_table_that_loses_a_weight_is_noticed():
+  @dataclasses.dataclass(frozen=True)
+  class Lossy(layout.Tokenizer):
+    def table(self, spec):
+      table = np.arange(spec.num_params)[None]
+      table[0, 3] = 2
+      return table
+
+  params = CASE.params(0)
+  tokens = Lossy().tokenize(params, CASE.spec)
+  back = Lossy().detokenize(tokens.values, CASE.spec)
+  assert not np.array_equal(back['layer0/kernel'], params['layer0/kernel'])
+
+
+def test_bad_input_is_refused():
+  params = CASE.params(0)
+  with pytest.raises(ValueError, match='tokens of shape'):
+    flat.make().detokenize(np.zeros((2, 3)), CASE.spec)
+  with pytest.raises(ValueError, match='not >= 1'):
+    chunks.make(0)
+  with pytest.raises(ValueError, match='dtypes'):
+    mixed = {**params, 'layer0/bias': params['layer0/bias'].astype(np.float16)}
+    flat.make().tokenize(mixed, CASE.spec)
+  with pytest.raises(ValueError, match='lack'):
+    flat.make().tokenize({}, CASE.spec)
