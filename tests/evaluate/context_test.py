@@ -43,6 +43,7 @@ def test_held_out_networks_set_no_threshold(zoo_context):
   'change, message',
   [
     ({'mode': 'everything'}, 'mode'),
+    ({'mode': 'none'}, 'must be'),
     ({'reference': {}}, 'lack'),
     ({'train': {'layer0/kernel': np.zeros((2, 3))}}, 'lack'),
   ],

@@ -41,7 +41,9 @@ class Context:
     heldout: path -> [M, ...] further runs of the same recipe; None if there
       are none.
     reference: weights of the network that others are aligned to.
-    mode: one of `canonicalize.MODES`, for aligned baselines and fidelity.
+    mode: a mode of `canonicalize` that aligns, for aligned baselines and
+      fidelity; not what a generator was trained on, and the same in all runs
+      that are to be compared.
     restarts: of weight matching.
     finetune: training of the zoo, for the fine-tuned baseline; None: left out.
     finetune_steps: numbers of steps k to try.
@@ -68,9 +70,11 @@ class Context:
     spec.check(self.reference)
     if self.heldout is not None:
       spec.check(self.heldout, stacked=True)
-    if self.mode not in canonicalize.MODES:
+    allowed = [mode for mode in canonicalize.MODES if mode != 'none']
+    if self.mode not in allowed:
       raise ValueError(
-        f'mode is {self.mode!r}; allowed: {", ".join(canonicalize.MODES)}.'
+        f'mode is {self.mode!r}, but arms called aligned must be; allowed: '
+        f'{", ".join(allowed)}. It is not the mode a generator is trained in.'
       )
     if self.num_train < 2:
       raise ValueError(
@@ -145,7 +149,8 @@ class Context:
   @functools.cached_property
   def dispersion(self) -> float:
     """Dispersion of the canonical training networks."""
-    return float(fidelity.dispersion(arms.flatten(self.aligned_train)))
+    products = fidelity.gram(arms.flatten(self.aligned_train))
+    return float(fidelity.dispersion(products))
 
   @functools.cached_property
   def rms(self) -> float:

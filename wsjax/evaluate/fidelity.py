@@ -18,28 +18,32 @@ _RANGE = (0.001, 0.999)
 _MAX_VALUES = 500_000
 
 
+def gram(vectors: np.ndarray) -> np.ndarray:
+  """[N, N] inner products of N centred vectors [N, d], divided by d."""
+  centred = vectors - vectors.mean(axis=0, keepdims=True, dtype=np.float64)
+  centred = centred.astype(np.float32)
+  return (centred @ centred.T).astype(np.float64) / vectors.shape[1]
+
+
 def dispersion(
-  vectors: np.ndarray, *, weights: np.ndarray | None = None
+  products: np.ndarray, *, weights: np.ndarray | None = None
 ) -> np.ndarray:
   """Root mean square over coordinates of the standard deviation over networks.
 
   Args:
-    vectors: [N, d].
+    products: [N, N] from `gram`.
     weights: [B, N], rows sum to 1; None weighs all alike.
 
   Returns:
     [B] in units of the weights, with the N - 1 correction; a scalar array
     without weights.
   """
-  count, size = vectors.shape
-  centred = vectors - vectors.mean(axis=0, keepdims=True, dtype=np.float64)
-  centred = centred.astype(np.float32)
-  gram = (centred @ centred.T).astype(np.float64)
+  count = len(products)
   if weights is None:
     weights = np.full(count, 1 / count)
-  mean_square = weights @ np.diag(gram)
-  square_mean = np.sum((weights @ gram) * weights, axis=-1)
-  variance = np.maximum(mean_square - square_mean, 0) / size
+  mean_square = weights @ np.diag(products)
+  square_mean = np.sum((weights @ products) * weights, axis=-1)
+  variance = np.maximum(mean_square - square_mean, 0)
   return np.sqrt(variance * count / (count - 1))
 
 
@@ -72,9 +76,10 @@ def metrics(
     'norm_ratio': statistics.over_nets(norm / zoo_rms, groups, resampler),
   }
   if count > 1:
-    resamples = dispersion(vectors, weights=resampler.nets(groups))
+    products = gram(vectors)
+    resamples = dispersion(products, weights=resampler.nets(groups))
     result['rms_ratio'] = statistics.stat(
-      float(dispersion(vectors)) / zoo_dispersion,
+      float(dispersion(products)) / zoo_dispersion,
       resamples / zoo_dispersion,
       n=count,
       method=method,

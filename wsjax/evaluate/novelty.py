@@ -14,6 +14,10 @@ from wsjax.symmetry import spec as spec_lib
 # Bytes of the weights that are subtracted or moved at once.
 _MEMORY = 64 << 20
 
+# Inner products in float32 lose digits of squared distances below this share
+# of the squared norm.
+_NEAR = 0.05
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Neighbours:
@@ -45,13 +49,14 @@ class Neighbours:
   num_similar: int = 4
 
   @functools.cached_property
-  def _forms(self) -> tuple[typing.StackedParams, ...]:
-    return self._all_forms(self.train)
+  def train_forms(self) -> tuple[typing.StackedParams, ...]:
+    """`forms` of the training networks."""
+    return self.forms(self.train)
 
-  def _all_forms(
+  def forms(
     self, params: typing.StackedParams
   ) -> tuple[typing.StackedParams, ...]:
-    """The weights as they are, balanced, and aligned."""
+    """Finite weights as they are, balanced, and aligned to the reference."""
     return tuple(
       form(params)
       for form in (
@@ -114,9 +119,10 @@ class Neighbours:
     excluded: np.ndarray | None,
   ) -> tuple[np.ndarray, np.ndarray]:
     """As `nearest`, of usable samples; `excluded` is one index per sample."""
-    forms = tuple(zip(self._all_forms(params), self._forms, strict=True))
+    forms = tuple(zip(self.forms(params), self.train_forms, strict=True))
     flat = [(arms.flatten(a), arms.flatten(b)) for a, b in forms]
-    estimate = np.min([_squared(a, b) for a, b in flat], axis=0)
+    squared = [_squared(a, b) for a, b in flat]
+    estimate = np.min(squared, axis=0)
     banned = np.zeros(estimate.shape, bool)
     if excluded is not None:
       banned[np.arange(len(excluded)), excluded] = True
@@ -128,7 +134,10 @@ class Neighbours:
         np.where(banned, np.inf, -similarity), self.num_similar
       )
     pairs = np.argwhere(chosen & ~banned)
-    distances = [_between(a, b, pairs) for a, b in flat]
+    distances = [
+      _refined(form, a, b, pairs)
+      for form, (a, b) in zip(squared, flat, strict=True)
+    ]
     distances.append(self._matched(*forms[-1], pairs))
     table = np.full(estimate.shape, np.inf)
     table[pairs[:, 0], pairs[:, 1]] = np.min(distances, axis=0)
@@ -159,20 +168,25 @@ class Neighbours:
 
 
 def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """[A, B] squared distances, good enough to rank; see `_between`."""
+  """[A, B] squared distances, by inner products: poor near zero."""
   norms = [np.einsum('nd,nd->n', x, x) for x in (a, b)]
-  return norms[0][:, None] + norms[1][None] - 2 * (a @ b.T)
+  squared = norms[0][:, None] + norms[1][None] - 2 * (a @ b.T)
+  return np.maximum(squared, 0)
 
 
-def _between(a: np.ndarray, b: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-  """[P] distances of pairs from differences, so exact near zero."""
+def _refined(
+  squared: np.ndarray, a: np.ndarray, b: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+  """[P] distances of pairs, summed again from differences where near zero."""
+  squared = squared[pairs[:, 0], pairs[:, 1]]
+  norms = np.einsum('nd,nd->n', b, b)[pairs[:, 1]]
+  distances = np.sqrt(squared, dtype=np.float64)
+  near = np.flatnonzero(squared < _NEAR * norms)
   size = _chunk(a.shape[1])
-  return np.concatenate(
-    [
-      _norm(a[rows[:, 0]] - b[rows[:, 1]])
-      for rows in np.split(pairs, range(size, len(pairs), size))
-    ]
-  )
+  for rows in np.split(near, range(size, len(near), size)):
+    gap = a[pairs[rows, 0]] - b[pairs[rows, 1]]
+    distances[rows] = _norm(gap)
+  return distances
 
 
 def _norm(gap: np.ndarray) -> np.ndarray:

@@ -48,6 +48,18 @@ class Resampler:
     Returns:
       [B, N] float32, rows sum to 1.
     """
+    groups = np.asarray(groups)
+    key = tuple(groups.tolist())
+    if key not in self._cache:
+      self._cache.clear()  # The arm before is done.
+      self._cache[key] = self._net_weights(groups)
+    return self._cache[key]
+
+  @functools.cached_property
+  def _cache(self) -> dict[tuple[float, ...], np.ndarray]:
+    return {}
+
+  def _net_weights(self, groups: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng([self.seed, 2])
     labels, sizes = np.unique(groups, return_counts=True)
     drawn = rng.multinomial(
