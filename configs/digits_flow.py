@@ -2,7 +2,14 @@ r"""The demo: breed a zoo on digits, learn it by flow matching, judge it.
 
   wsjax run --config configs/digits_flow.py --workdir runs/demo
 
-Options: `smoke` runs every stage in seconds, for tests.
+512 training networks 64-16-10, made canonical (scales balanced, units
+aligned), whitened by principal components; a velocity field carries noise to
+them. Options: `canonicalize`, which symmetry is removed first, and `smoke`,
+which runs every stage in seconds.
+
+Hardware: not measured yet.
+Time: not measured yet.
+Measured: not measured yet.
 """
 
 from ml_collections import config_dict
@@ -11,11 +18,10 @@ from wsjax import config as config_lib
 
 
 def get_config(arg: str = '') -> config_dict.ConfigDict:
-  """Flow matching in the canonical weight space of 64-16-10 networks."""
+  """Flow matching in the canonical weight space of digit classifiers."""
   arg = config_lib.parse_arg(
     arg,
     smoke=False,
-    generator=('flow_matching', 'diffusion', 'flow'),
     canonicalize=('permutation+scale', 'permutation', 'none'),
   )
   c = config_dict.ConfigDict()
@@ -34,36 +40,42 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       steps=400,
       snapshots=(),
     ),
-    splits=dict(train=1024, val=64, test=256, holdout_audit=256),
+    splits=dict(train=512, val=64, test=128, holdout_audit=64),
     chunk_size=64,
   )
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer')
-  c.embed = dict(name='identity')
+  c.embed = dict(name='linear', rank=128, whiten=True)
   c.generate = dict(
     name='flow_matching',
-    backbone=dict(name='mlp', width=512, depth=4),
+    backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
+    source_std=1.0,
+    source_draws=0,
+    path_std=0.0,
+    solver='heun',
+    num_steps=32,
   )
   c.train = dict(
     seeds=(0,),
-    steps=6000,
+    steps=4_000,
     batch_size=64,
     learning_rate=5e-4,
     warmup_steps=200,
     schedule='cosine',
-    weight_decay=0.0,
+    final_learning_rate=0.0,
+    weight_decay=1e-2,
     clip_norm=1.0,
     ema_decay=0.999,
     inner_steps=250,
-    checkpoint_every_steps=2000,
+    checkpoint_every_steps=2_000,
     mesh=(('data', -1),),
   )
-  c.evaluate = dict(num_samples=256, num_bootstrap=1000, finetune_steps=50)
+  c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50)
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.checkpoint_every_steps = 2
     c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)
-  return c
+  return c.lock()
