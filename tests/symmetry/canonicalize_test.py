@@ -26,7 +26,7 @@ def spread(zoo):
 @hypothesis.given(
   case=strategies.cases('positive_scale'), seed=strategies.SEEDS
 )
-@hypothesis.settings(max_examples=8)
+@hypothesis.settings(max_examples=5)
 def test_balance_ignores_positive_scales(case, seed):
   params = case.params(seed)
   keys = jax.random.split(jax.random.key(seed), NUM)
@@ -94,6 +94,7 @@ def test_phases_end_near_zero(case, seed):
 
 
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
+@hypothesis.settings(max_examples=10)
 def test_canonical_form_is_that_of_the_orbit(case, seed):
   zoo = orbit(case, seed, 1.0)
   canonical = canonicalize.canonicalize(

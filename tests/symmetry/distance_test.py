@@ -34,7 +34,7 @@ def moved(case, zoo, seed, sigma=0.0, max_log_scale=1.0):
 
 
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
-@hypothesis.settings(max_examples=10)
+@hypothesis.settings(max_examples=6)
 def test_distance_of_an_orbit_member_is_zero(case, seed):
   zoo = case.params(seed, 3)
   matrix = distance.pairwise(
@@ -169,6 +169,15 @@ def test_within_is_pairwise_of_a_zoo():
     zoo, zoo, case.spec, reference=one, exclude_same_index=True
   )
   np.testing.assert_allclose(found, matrix.min(axis=1), rtol=1e-5)
+  np.testing.assert_array_equal(index, matrix.argmin(axis=1))
+
+
+def test_nearest_finds_what_all_starts_find():
+  case = strategies.make_mlp((20, 8, 8, 4), 'relu')
+  a, b, one = case.params(0, 5), case.params(1, 20), case.params(2)
+  matrix = distance.pairwise(a, b, case.spec, reference=one)
+  found, index = distance.nearest(a, b, case.spec, reference=one)
+  np.testing.assert_allclose(found, matrix.min(axis=1), rtol=1e-6)
   np.testing.assert_array_equal(index, matrix.argmin(axis=1))
 
 

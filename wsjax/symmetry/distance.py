@@ -10,14 +10,11 @@ which the alignment to the reference is one.
 import numpy as np
 
 from wsjax import typing
-from wsjax.symmetry import canonicalize, element, weight_matching
+from wsjax.symmetry import pair_distance
 from wsjax.symmetry import spec as spec_lib
 
-# Bytes of the stacks of weights that are moved or converted at once.
-_MEMORY = 128 << 20
-# The objective of a match is a float32 sum. Where the squared distance is a
-# smaller share than this of the squared norms, it is summed again, directly.
-_DIRECT_BELOW = 0.05
+# How many of the nearest networks get all starts when only the nearest counts.
+_CANDIDATES = 8
 
 
 def pairwise(
@@ -49,12 +46,7 @@ def pairwise(
 
   Source: matching by Ainsworth et al. 2023, arXiv:2209.04836.
   """
-  num_a, num_b = (next(iter(x.values())).shape[0] for x in (a, b))
-  pairs = np.stack(
-    np.meshgrid(np.arange(num_a), np.arange(num_b), indexing='ij'), axis=-1
-  ).reshape(-1, 2)
-  squared = _squared(a, b, pairs, spec, reference, restarts, seed)
-  return np.sqrt(squared).reshape(num_a, num_b)
+  return _pairwise(a, b, spec, reference, restarts, seed, None)
 
 
 def within(
@@ -80,14 +72,7 @@ def within(
   Raises:
     ValueError: as `pairwise`.
   """
-  num = next(iter(zoo.values())).shape[0]
-  rows, columns = np.triu_indices(num, 1)
-  squared = _squared(
-    zoo, zoo, np.stack([rows, columns], 1), spec, reference, restarts, seed
-  )
-  distance = np.zeros((num, num))
-  distance[rows, columns] = distance[columns, rows] = np.sqrt(squared)
-  return distance
+  return _within(zoo, spec, reference, restarts, seed, None)
 
 
 def nearest(
@@ -101,6 +86,9 @@ def nearest(
   seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
   """The network of `b` that is nearest to each network of `a`.
+
+  Every pair is matched from the alignment to the reference; the other starts
+  are for the 8 pairs that are then nearest, of each network.
 
   Args:
     a: weights of A networks.
@@ -118,9 +106,7 @@ def nearest(
   Raises:
     ValueError: as `pairwise`, and if nothing is left to be nearest.
   """
-  distance = pairwise(
-    a, b, spec, reference=reference, restarts=restarts, seed=seed
-  )
+  distance = _pairwise(a, b, spec, reference, restarts, seed, _CANDIDATES)
   if exclude_same_index:
     np.fill_diagonal(distance, np.inf)
   if not distance.shape[1] or np.isinf(distance).all(axis=1).any():
@@ -141,6 +127,9 @@ def tau(
 ) -> float:
   """Median distance of a network of the zoo to the nearest other one.
 
+  Other starts than the alignment to the reference are for the 8 pairs that
+  are nearest, as in `nearest`.
+
   Args:
     zoo: weights of N networks, one per training run.
     spec: their symmetry.
@@ -154,147 +143,60 @@ def tau(
   Raises:
     ValueError: as `pairwise`, and for fewer than two networks.
   """
-  distance = within(
-    zoo, spec, reference=reference, restarts=restarts, seed=seed
-  )
+  distance = _within(zoo, spec, reference, restarts, seed, _CANDIDATES)
   if len(distance) < 2:
     raise ValueError(f'tau needs at least 2 networks; got {len(distance)}.')
   np.fill_diagonal(distance, np.inf)
   return float(np.median(distance.min(axis=1)))
 
 
-def _squared(
+def _pairwise(
   a: typing.StackedParams,
   b: typing.StackedParams,
-  pairs: np.ndarray,
   spec: spec_lib.PermutationSpec,
   reference: typing.Params,
   restarts: int,
   seed: int,
+  candidates: int | None,
 ) -> np.ndarray:
-  """[P] squared distances of the pairs."""
-  spec.check(reference)
-  spec.check(a, stacked=True)
-  spec.check(b, stacked=True)
-  paths = [leaf.path for leaf in spec.leaves]
-  best = _euclidean(a, b, pairs, paths)
-  a, b = canonicalize.balance_all(a, spec), canonicalize.balance_all(b, spec)
-  best = np.minimum(best, _euclidean(a, b, pairs, paths))
-  if not len(pairs) or not spec.groups:
-    return best
-  one = canonicalize.balance_all(
-    {path: np.asarray(value)[None] for path, value in reference.items()}, spec
-  )
-  one = {path: value[0] for path, value in one.items()}
-  to_reference = [
-    weight_matching.weight_matching(
-      one, stack, spec, restarts=restarts, seed=seed
-    )
-    for stack in (a, b)
-  ]
-  aligned = [
-    canonicalize.apply_all(g, stack, spec)
-    for g, stack in zip(to_reference, (a, b), strict=True)
-  ]
-  best = np.minimum(best, _euclidean(*aligned, pairs, paths))
-  # For aligned networks the identity is the alignment to the reference.
-  g, objective = weight_matching.best_of(
-    *aligned,
+  """`pairwise`, with all starts only for some if `candidates` is given."""
+  num_a, num_b = (next(iter(x.values())).shape[0] for x in (a, b))
+  pairs = np.indices((num_a, num_b)).reshape(2, -1).T
+  squared = pair_distance.squared(
+    a,
+    b,
     pairs,
     spec,
+    reference=reference,
     restarts=restarts,
     seed=seed,
-    solver='auto',
-    from_identity=True,
-    identity=False,
+    candidates=candidates,
   )
-  norms, pinned = _fixed_parts(*aligned, pairs, spec)
-  estimate = np.maximum(norms - 2 * (pinned + objective), 0)
-  direct = np.flatnonzero(
-    (estimate < _DIRECT_BELOW * norms) & (estimate < best + 1e-4 * norms)
-  )
-  estimate[direct] = _direct(*aligned, pairs[direct], _take(g, direct), spec)
-  return np.minimum(best, estimate)
+  return np.sqrt(squared).reshape(num_a, num_b)
 
 
-def _euclidean(
-  a: typing.StackedParams,
-  b: typing.StackedParams,
-  pairs: np.ndarray,
-  paths: list[str],
-) -> np.ndarray:
-  """[P] squared distances as they are; float64, for half the digits cancel."""
-  num_a, num_b = (next(iter(x.values())).shape[0] for x in (a, b))
-  product = np.zeros((num_a, num_b))
-  norm_a, norm_b = np.zeros(num_a), np.zeros(num_b)
-  for path in paths:
-    one, two = (np.asarray(x[path]).reshape(len(x[path]), -1) for x in (a, b))
-    width = max(1, _MEMORY // (8 * (num_a + num_b + 1)))
-    for i in range(0, one.shape[1], width):
-      left = one[:, i : i + width].astype(np.float64)
-      right = two[:, i : i + width].astype(np.float64)
-      product += left @ right.T
-      norm_a += np.einsum('nd,nd->n', left, left)
-      norm_b += np.einsum('nd,nd->n', right, right)
-  squared = norm_a[:, None] + norm_b[None] - 2 * product
-  return np.maximum(squared[pairs[:, 0], pairs[:, 1]], 0)
-
-
-def _fixed_parts(
-  a: typing.StackedParams,
-  b: typing.StackedParams,
-  pairs: np.ndarray,
+def _within(
+  zoo: typing.StackedParams,
   spec: spec_lib.PermutationSpec,
-) -> tuple[np.ndarray, np.ndarray]:
-  """What the objective leaves out: sums of squared norms, pinned products."""
-  norm_a, norm_b, pinned = 0.0, 0.0, np.zeros(len(pairs))
-  for leaf in spec.leaves:
-    if any(
-      axis.shift and axis.group and 'phase' in spec.group(axis.group).kinds
-      for axis in leaf.axes
-    ):
-      continue  # The objective has the squared difference itself.
-    one, two = (
-      np.asarray(x[leaf.path]).reshape(len(x[leaf.path]), -1) for x in (a, b)
-    )
-    norm_a = norm_a + np.einsum('nd,nd->n', one, one, dtype=np.float64)
-    norm_b = norm_b + np.einsum('nd,nd->n', two, two, dtype=np.float64)
-    if all(axis.group is None for axis in leaf.axes):
-      product = one.astype(np.float64) @ two.astype(np.float64).T
-      pinned += product[pairs[:, 0], pairs[:, 1]]
-  return norm_a[pairs[:, 0]] + norm_b[pairs[:, 1]], pinned
-
-
-def _direct(
-  a: typing.StackedParams,
-  b: typing.StackedParams,
-  pairs: np.ndarray,
-  g: element.GroupElement,
-  spec: spec_lib.PermutationSpec,
+  reference: typing.Params,
+  restarts: int,
+  seed: int,
+  candidates: int | None,
 ) -> np.ndarray:
-  """[P] squared distances |a - g b|^2 from the differences."""
-  squared = np.zeros(len(pairs))
-  size = max(1, _MEMORY // (16 * spec.num_params))
-  for start in range(0, len(pairs), size):
-    rows = np.arange(start, min(start + size, len(pairs)))
-    # The last chunk is filled up, so that one size is compiled.
-    filled = np.resize(rows, min(size, len(pairs)))
-    moved = canonicalize.apply_all(
-      _take(g, filled),
-      {path: value[pairs[filled, 1]] for path, value in b.items()},
-      spec,
-    )
-    for path, value in moved.items():
-      gap = value[: len(rows)].astype(np.float64) - a[path][pairs[rows, 0]]
-      squared[rows] += (gap**2).reshape(len(rows), -1).sum(axis=1)
-  return squared
-
-
-def _take(g: element.GroupElement, rows: np.ndarray) -> element.GroupElement:
-  """Some of many elements."""
-  return element.GroupElement(
-    *(
-      {id: np.asarray(x)[rows] for id, x in table.items()}
-      for table in (g.perms, g.scales, g.turns)
-    )
+  """`within`, with all starts only for some if `candidates` is given."""
+  num = next(iter(zoo.values())).shape[0]
+  rows, columns = np.triu_indices(num, 1)
+  pairs = np.stack([rows, columns], axis=1)
+  squared = pair_distance.squared(
+    zoo,
+    zoo,
+    pairs,
+    spec,
+    reference=reference,
+    restarts=restarts,
+    seed=seed,
+    candidates=candidates,
   )
+  distance = np.zeros((num, num))
+  distance[rows, columns] = distance[columns, rows] = np.sqrt(squared)
+  return distance
