@@ -81,7 +81,7 @@ class Diffusion:
     # The weight of eq. 8 cancels c_out: see its appendix B.6.
     return jnp.mean((residual - (batch - c_skip * noisy) / c_out) ** 2), {}
 
-  @functools.partial(jax.jit, static_argnums=(0, 3), static_argnames='shape')
+  @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
     self,
     params: typing.PyTree,

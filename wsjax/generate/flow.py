@@ -94,7 +94,7 @@ class Flow:
 
     return jax.vmap(one)(jnp.asarray(x), condition)
 
-  @functools.partial(jax.jit, static_argnums=(0, 3), static_argnames='shape')
+  @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
     self,
     params: typing.PyTree,

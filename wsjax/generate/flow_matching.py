@@ -64,7 +64,7 @@ class FlowMatching:
     )  # fmt: skip
     return jnp.mean((velocity - (batch - source)) ** 2), {}
 
-  @functools.partial(jax.jit, static_argnums=(0, 3), static_argnames='shape')
+  @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
     self,
     params: typing.PyTree,
