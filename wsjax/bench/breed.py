@@ -1,0 +1,268 @@
+"""Speed of breeding, side by side with PyTorch in an environment of its own.
+
+Every contender is a process that trains on request; the requests go round in
+turn, so drift of the machine hits all alike. Compiling is not timed; drawing
+weights and data order, and bringing data and weights to the device and back,
+is.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+from typing import Any
+
+from wsjax.bench import timing
+
+PEERS = pathlib.Path(__file__).parent / 'peers'
+TORCH = 'torch==2.13.0'
+# Widths, batch, examples of the data set, and (nets, steps) that are timed.
+TASKS = {
+  'mnist_mlp': dict(
+    kind='classification', widths=[784, 16, 10], batch=64, examples=60_000
+  ),
+  'digits_mlp': dict(
+    kind='classification', widths=[64, 32, 32, 10], batch=64, examples=1257
+  ),
+  'siren': dict(
+    kind='image_fitting', widths=[2, 32, 32, 1], batch=784, examples=1
+  ),
+}
+SIZES = {'mnist_mlp': (64, 100), 'digits_mlp': (64, 200), 'siren': (16, 30)}
+DEFAULT = {
+  'group': 8,
+  'layout': 'features_first',
+  'sine': 'own',
+  'shared': False,
+}
+# What was tried besides the default; each changes one thing.
+VARIANTS = {
+  'group 1': {'group': 1},
+  'group 4': {'group': 4},
+  'group 16': {'group': 16},
+  'all at once': {'group': 1 << 20},
+  'rows first': {'layout': 'rows_first'},
+  'shared batches': {'shared': True},
+  'library sine': {'sine': 'library'},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Options of `wsjax bench breed`."""
+  parser.add_argument(
+    '--tasks', nargs='+', choices=tuple(TASKS), default=tuple(TASKS)
+  )
+  parser.add_argument('--repeats', type=int, default=3, help='rounds of timing')
+  parser.add_argument(
+    '--scale', type=float, default=1.0, help='of the nets that are timed'
+  )
+  parser.add_argument(
+    '--threads',
+    nargs='+',
+    type=int,
+    default=(1,),
+    help='of PyTorch, each tried; more than free cores make it slower',
+  )
+  parser.add_argument(
+    '--no-torch', action='store_true', help='without the opponent'
+  )
+  parser.add_argument(
+    '--variants', action='store_true', help='also what is not the default'
+  )
+  parser.add_argument(
+    '--torch-env',
+    type=pathlib.Path,
+    default=pathlib.Path('~/.cache/wsjax/bench-torch'),
+    help="virtual environment of the opponent; made if it is not there; pip's "
+    'own settings, such as PIP_FIND_LINKS, say where torch comes from',
+  )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+  """Times every contender on every task.
+
+  Args:
+    args: what `add_arguments` reads.
+
+  Returns:
+    rows: task, contender, nets/s and nets per CPU second (best round), share
+    of the machine's sgemm peak, and how many times faster the default is
+    (median of rounds, by wall clock and by CPU time). notes: lines.
+  """
+  workers = {'jax': _Worker([sys.executable, str(PEERS / 'jax_breed.py')], 1)}
+  try:
+    workers['jax 2 devices'] = _Worker(workers['jax'].command, 2)
+    workers['jax second'] = _Worker(workers['jax'].command, 1)
+    if not args.no_torch:
+      python = torch_python(args.torch_env.expanduser())
+      workers['torch'] = _Worker([python, str(PEERS / 'torch_breed.py')], 1)
+    rows = []
+    for task in args.tasks:
+      rows += _compare(task, workers, args)
+  finally:
+    for worker in workers.values():
+      worker.close()
+  return {'rows': rows, 'notes': [timing.machine()]}
+
+
+def torch_python(environment: pathlib.Path) -> str:
+  """The Python of an environment with PyTorch; makes it if necessary.
+
+  Raises:
+    ValueError: if PyTorch cannot be installed.
+  """
+  python = environment / 'bin' / 'python'
+  ready = environment / 'ready'
+  if not ready.exists():
+    try:
+      subprocess.run(
+        [sys.executable, '-m', 'venv', str(environment)], check=True
+      )
+      subprocess.run(
+        [str(python), '-m', 'pip', 'install', '--quiet', TORCH, 'numpy'],
+        check=True,
+      )
+    except subprocess.CalledProcessError as error:
+      raise ValueError(
+        f'{TORCH} could not be installed in {environment}; set PIP_FIND_LINKS '
+        'or PIP_INDEX_URL, or give --no-torch.'
+      ) from error
+    ready.touch()
+  return str(python)
+
+
+class _Worker:
+  """A process that answers one JSON line with another."""
+
+  def __init__(self, command: list[str], num_devices: int):
+    self.command = command
+    flag = f'--xla_force_host_platform_device_count={num_devices}'
+    self._process = subprocess.Popen(
+      command,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      env={**os.environ, 'XLA_FLAGS': flag, 'NPROC': '16'},
+    )
+
+  def ask(self, **request: Any) -> dict[str, float]:
+    """Sends a request and waits for the answer."""
+    self._process.stdin.write(json.dumps(request) + '\n')
+    self._process.stdin.flush()
+    line = self._process.stdout.readline()
+    if not line:
+      raise ValueError(f'{self.command[-1]} died on {request}.')
+    return json.loads(line)
+
+  def close(self) -> None:
+    """Ends the process."""
+    self._process.stdin.close()
+    self._process.wait()
+    self._process.stdout.close()
+
+
+def _compare(
+  name: str, workers: dict[str, _Worker], args: argparse.Namespace
+) -> list[dict[str, Any]]:
+  """Rows of one task."""
+  task = TASKS[name]
+  nets, steps = SIZES[name]
+  nets = max(2, round(nets * args.scale))
+  request = {'task': task, 'nets': nets, 'steps': steps}
+  contenders = {
+    'wsjax': lambda: workers['jax'].ask(**request, **DEFAULT),
+    'wsjax, 2 devices': lambda: workers['jax 2 devices'].ask(
+      **request, **DEFAULT
+    ),
+    'wsjax, 2 processes': lambda: _both(
+      (workers['jax'], workers['jax second']),
+      {**request, **DEFAULT, 'nets': nets // 2},
+    ),
+  }
+  if 'torch' in workers:
+    few = max(2, nets // 16)
+    for threads in args.threads:
+      contenders[f'torch loop, {threads} thr.'] = lambda threads=threads: (
+        workers['torch'].ask(
+          **{**request, 'nets': few},
+          method='loop',
+          threads=threads,
+          group=1,
+        )
+      )
+      for group in (8, 64):
+        contenders[f'torch vmap of {group}, {threads} thr.'] = (
+          lambda threads=threads, group=group: workers['torch'].ask(
+            **request, method='vmap', threads=threads, group=group
+          )
+        )
+  if args.variants:
+    for label, change in VARIANTS.items():
+      if 'sine' in change and task['kind'] == 'classification':
+        continue
+      if 'shared' in change and task['kind'] == 'image_fitting':
+        continue
+      contenders[f'wsjax, {label}'] = lambda change=change: workers['jax'].ask(
+        **request, **{**DEFAULT, **change}
+      )
+  for contender in contenders.values():  # Compile, and warm the caches.
+    contender()
+  answers = {label: [] for label in contenders}
+  timed = {
+    label: lambda label=label: answers[label].append(contenders[label]())
+    for label in contenders
+  }
+  timing.interleaved(timed, repeats=args.repeats)
+  peak = timing.sgemm_peak()
+  macs = sum(a * b for a, b in zip(task['widths'], task['widths'][1:]))  # noqa: B905
+  # Forward, gradient by weights, gradient by inputs but for the first layer.
+  flops = 6 * macs - 2 * task['widths'][0] * task['widths'][1]
+  flops *= task['batch'] * steps
+  rows = []
+  for label, rounds in answers.items():
+    count = max(2, nets // 16) if 'loop' in label else nets
+    wall = [answer['seconds'] / count for answer in rounds]
+    cpu = [answer['cpu_seconds'] / count for answer in rounds]
+    rows.append(
+      {
+        'task': name,
+        'contender': label,
+        'steps': steps,
+        'nets_per_second': 1 / min(wall),
+        'nets_per_cpu_second': 1 / min(cpu),
+        'share_of_peak': flops / min(wall) / peak,
+        'seconds_per_net': wall,
+        'cpu_seconds_per_net': cpu,
+      }
+    )
+  for row in rows:
+    for unit in ('seconds_per_net', 'cpu_seconds_per_net'):
+      ratios = sorted(
+        a / b for a, b in zip(row[unit], rows[0][unit], strict=True)
+      )
+      row[f'wsjax_faster_by_{unit.removesuffix("_per_net")}'] = ratios[
+        len(ratios) // 2
+      ]
+  return rows
+
+
+def _both(
+  workers: tuple[_Worker, _Worker], request: dict[str, Any]
+) -> dict[str, float]:
+  """Asks two workers at the same time."""
+  answers = []
+  threads = [
+    threading.Thread(target=lambda w=worker: answers.append(w.ask(**request)))
+    for worker in workers
+  ]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  return {
+    'seconds': max(answer['seconds'] for answer in answers),
+    'cpu_seconds': sum(answer['cpu_seconds'] for answer in answers),
+  }

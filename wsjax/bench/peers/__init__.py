@@ -1,0 +1,1 @@
+"""Programs that `wsjax bench` runs in processes of their own."""
