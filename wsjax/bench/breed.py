@@ -7,6 +7,7 @@ is.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -150,16 +151,19 @@ class _Worker:
 
   def ask(self, **request: Any) -> dict[str, float]:
     """Sends a request and waits for the answer."""
-    self._process.stdin.write(json.dumps(request) + '\n')
-    self._process.stdin.flush()
-    line = self._process.stdout.readline()
+    line = ''
+    with contextlib.suppress(BrokenPipeError):
+      self._process.stdin.write(json.dumps(request) + '\n')
+      self._process.stdin.flush()
+      line = self._process.stdout.readline()
     if not line:
       raise ValueError(f'{self.command[-1]} died on {request}.')
     return json.loads(line)
 
   def close(self) -> None:
     """Ends the process."""
-    self._process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):
+      self._process.stdin.close()
     self._process.wait()
     self._process.stdout.close()
 
