@@ -44,7 +44,7 @@ VARIANTS = {
   'group 1': {'group': 1},
   'group 4': {'group': 4},
   'group 16': {'group': 16},
-  'all at once': {'group': 1 << 20},
+  'group 64': {'group': 64},
   'rows first': {'layout': 'rows_first'},
   'shared batches': {'shared': True},
   'library sine': {'sine': 'library'},
