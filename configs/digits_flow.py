@@ -3,9 +3,9 @@ r"""The demo: breed a zoo on digits, learn it by flow matching, judge it.
   wsjax run --config configs/digits_flow.py --workdir runs/demo
 
 512 training networks 64-16-10, made canonical (scales balanced, units
-aligned), whitened by principal components; a velocity field carries noise to
-them. Options: `canonicalize`, which symmetry is removed first, and `smoke`,
-which runs every stage in seconds.
+aligned); a velocity field carries noise to them, all 1,210 weights at once.
+Options: `canonicalize`, which symmetry is removed first, and `smoke`, which
+runs every stage in seconds.
 
 Hardware: not measured yet.
 Time: not measured yet.
@@ -46,10 +46,10 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer')
-  c.embed = dict(name='linear', rank=128, whiten=True)
+  c.embed = dict(name='identity')
   c.generate = dict(
     name='flow_matching',
-    backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
+    backbone=dict(name='mlp', width=512, depth=3, dropout=0.1),
     source_std=1.0,
     source_draws=0,
     path_std=0.0,
@@ -58,7 +58,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c.train = dict(
     seeds=(0,),
-    steps=4_000,
+    steps=3_000,
     batch_size=64,
     learning_rate=5e-4,
     warmup_steps=200,
@@ -68,7 +68,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     clip_norm=1.0,
     ema_decay=0.999,
     inner_steps=250,
-    checkpoint_every_steps=2_000,
+    checkpoint_every_steps=1_000,
     mesh=(('data', -1),),
   )
   c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50)

@@ -71,6 +71,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
+    c.embed.rank = 8
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.checkpoint_every_steps = 2
     c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)

@@ -1,0 +1,109 @@
+"""The loop as a user meets it: run, stop, go on, sample, judge, refuse."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from wsjax import experiment
+from wsjax.cli import configs
+from wsjax.train import checkpoint, loop
+from wsjax.zoo import store
+
+ROOT = pathlib.Path(__file__).parents[1] / 'configs'
+
+
+def smoke(name: str = 'digits_flow', *overrides: str):
+  return configs.load(f'{ROOT / name}.py:smoke', overrides)[0]
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory) -> pathlib.Path:
+  workdir = tmp_path_factory.mktemp('run')
+  experiment.run(smoke(), workdir, progress=False)
+  return workdir
+
+
+def test_a_run_ends_in_a_report_with_every_baseline(finished):
+  report = json.loads((finished / 'report.json').read_text())
+  names = {arm['name'] for arm in report['arms']}
+  assert {'flow_matching', 'noise(0.01)', 'soup-16 aligned', 'gaussian',
+          'retrieval', 'permuted copy', 'fresh runs'} <= names  # fmt: skip
+  assert set(report['wall_seconds']) == {
+    'zoo', 'prepare', 'train', 'sample', 'evaluate'
+  }  # fmt: skip
+  assert (finished / 'report.html').stat().st_size > 10_000
+
+
+def test_a_finished_run_is_only_read(finished):
+  before = (finished / 'report.json').stat().st_mtime_ns
+  experiment.run(smoke(), finished, progress=False)
+  assert (finished / 'report.json').stat().st_mtime_ns == before
+
+
+def test_another_config_does_not_enter_the_workdir(finished):
+  before = {path: path.stat().st_mtime_ns for path in finished.rglob('*')}
+  with pytest.raises(ValueError, match='train.batch_size differ'):
+    experiment.run(
+      smoke('digits_flow', '--config.train.batch_size=8'),
+      finished,
+      progress=False,
+    )
+  assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_samples_are_a_function_of_the_seed(finished, tmp_path):
+  zoos = [
+    store.Zoo.open(
+      experiment.sample(finished, num=3, seed=seed, out=tmp_path / name)
+    )
+    for name, seed in (('a', 5), ('b', 5), ('c', 6))
+  ]
+  digests = [zoo.content_digest for zoo in zoos]
+  assert digests[0] == digests[1] != digests[2]
+  record = zoos[0].record(0)
+  assert record['generated']['seed'] == 5
+  assert record['split'] == 'test'
+
+
+def test_any_zoo_can_be_judged(finished, tmp_path):
+  out = experiment.sample(finished, num=4, seed=1, out=tmp_path / 'samples')
+  config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
+  report = experiment.evaluate_zoo(config, tmp_path / 'judged', out)
+  arm = next(arm for arm in report['arms'] if arm['name'] == 'samples')
+  assert arm['n'] == 4
+
+
+def test_a_stopped_run_ends_where_it_would_have_ended(
+  finished, tmp_path, monkeypatch
+):
+  save = checkpoint.Checkpoints.save
+
+  def save_and_stop(self, *args):
+    save(self, *args)
+    monkeypatch.setattr(checkpoint.Checkpoints, 'save', save)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
+  monkeypatch.setattr(checkpoint.Checkpoints, 'save', save_and_stop)
+  with pytest.raises(loop.Interrupted):
+    experiment.run(smoke(), tmp_path, progress=False)
+  experiment.run(smoke(), tmp_path, progress=False)
+  whole = store.Zoo.open(finished / 'samples/seed0')
+  stopped = store.Zoo.open(tmp_path / 'samples/seed0')
+  assert whole.content_digest == stopped.content_digest
+
+
+@pytest.mark.parametrize(
+  'name', ['digits_diffusion', 'digits_normalizing_flow', 'mnist_dwf']
+)
+def test_every_config_runs_to_its_report(name, tmp_path):
+  config = smoke(name)
+  report = experiment.run(config, tmp_path, progress=False)
+  arm = next(a for a in report['arms'] if a['kind'] == 'generator')
+  assert arm['n'] == 8 * len(config.train.seeds)
+  assert np.isfinite(arm['metrics']['accuracy']['value'])
