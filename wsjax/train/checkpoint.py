@@ -47,7 +47,13 @@ class Checkpoints:
       step,
       args=ocp.args.Composite(
         state=ocp.args.StandardSave(tree),
-        meta=ocp.args.JsonSave({'digests': digests(tree), 'history': history}),
+        meta=ocp.args.JsonSave(
+          {
+            'leaves': leaves(tree),
+            'digests': digests(tree),
+            'history': history,
+          }
+        ),
       ),
     )
     self._manager.wait_until_finished()
@@ -62,11 +68,16 @@ class Checkpoints:
 
     Returns:
       (step, tree, history), or None if there is none.
+
+    Raises:
+      ValueError: if the newest one that can be read is of another model.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     for step in sorted(self._manager.all_steps(), reverse=True):
       try:
         return step, *self._read(step, abstract)
+      except _AnotherModel:
+        raise
       # Damage shows as any of a dozen exceptions of the layers below.
       except Exception as error:
         self._quarantine(step, error)
@@ -87,34 +98,58 @@ class Checkpoints:
     )
 
   def _read(self, step: int, abstract: typing.PyTree) -> tuple[Any, Any]:
-    restored = self._manager.restore(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
-      ),
-    )
-    found = digests(restored.state)
+    # First what it holds: a sound checkpoint of another model is no damage.
+    meta = self._manager.restore(
+      step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
+    ).meta
+    wanted = leaves(abstract)
+    if other := sorted(set(meta['leaves'].items()) ^ set(wanted.items())):
+      path = other[0][0]
+      raise _AnotherModel(
+        f'Checkpoint {step} in {self._path} is of another model: {path} is '
+        f'{meta["leaves"].get(path, "not")} there and '
+        f'{wanted.get(path, "not")} here. Train in another folder.'
+      )
+    state = self._manager.restore(
+      step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+    ).state
+    found = digests(state)
     if damaged := sorted(
       path
-      for path, expected in restored.meta['digests'].items()
+      for path, expected in meta['digests'].items()
       if found.get(path) != expected
     ):
       raise ValueError(f'the values of {damaged[0]} were changed')
-    return restored.state, restored.meta['history']
+    return state, meta['history']
 
   def _quarantine(self, step: int, error: Exception) -> None:
     """Sets a damaged checkpoint aside; it is never deleted."""
+    aside, count = self._path / f'{step}.corrupt', 1
+    while aside.exists():
+      aside, count = self._path / f'{step}.corrupt{count}', count + 1
     logging.warning(
-      'Checkpoint %d in %s is damaged (%s); it is kept as %d.corrupt and the '
-      'one before it is used.',
+      'Checkpoint %d in %s is damaged (%s); it is kept as %s and the one '
+      'before it is used.',
       step,
       self._path,
-      str(error).splitlines()[0],
-      step,
+      (str(error) or repr(error)).splitlines()[0],
+      aside.name,
     )
     self._manager.close()
-    (self._path / str(step)).rename(self._path / f'{step}.corrupt')
+    (self._path / str(step)).rename(aside)
     self._manager = self._open()
+
+
+class _AnotherModel(ValueError):
+  """A sound checkpoint that does not fit; nothing is set aside."""
+
+
+def leaves(tree: typing.PyTree) -> dict[str, str]:
+  """Type and shape of every leaf, by its path."""
+  return {
+    jax.tree_util.keystr(path): f'{leaf.dtype}{list(leaf.shape)}'
+    for path, leaf in jax.tree.leaves_with_path(tree)
+  }
 
 
 def digests(tree: typing.PyTree) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The training loop: blocks of steps, checkpoints, exact resumption."""
 
+import inspect
 import pathlib
 import signal
 import threading
@@ -9,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
 from rich import progress as rich_progress
 
 from wsjax import typing
@@ -65,21 +68,24 @@ def fit(
     val_loss, one entry per block.
 
   Raises:
-    Interrupted: on SIGTERM or SIGINT, after a checkpoint.
-    ValueError: if the loss is not finite; nothing is saved after that.
+    Interrupted: on SIGTERM or SIGINT, after a checkpoint. A second signal
+      does not wait for the block to end.
+    ValueError: if `section` lacks a key or has one too many, `data` or the
+      loss is not finite (nothing is saved after that), or `workdir` holds
+      the checkpoints of another model.
   """
-  section = dict(section)
-  steps = section['steps']
-  inner_steps = section.pop('inner_steps')
-  save_every = section.pop('checkpoint_every_steps')
-  batch_size = min(section.pop('batch_size'), len(data))
-  ema_decay = section.pop('ema_decay')
-  mesh = step.make_mesh(section.pop('mesh'))
-  tx = optimizer.make(**section)
+  settings, tx = _settings(section)
+  steps, save_every = settings['steps'], settings['checkpoint_every_steps']
+  mesh = step.make_mesh(settings['mesh'])
+  for name, split in (('data', data), ('val', val)):
+    if split is not None and not np.all(np.isfinite(split)):
+      raise ValueError(f'{name} to train on is not finite everywhere.')
   init_key, run_key, val_key = jax.random.split(jax.random.key(seed), 3)
 
+  replicated = NamedSharding(mesh, PartitionSpec())
   train_state = jax.jit(
-    lambda key: state.create(generator.init(key, data[0]), tx)
+    lambda key: state.create(generator.init(key, data[0]), tx),
+    out_shardings=replicated,
   )(init_key)
   checkpoints = checkpoint.Checkpoints(workdir)
   history: History = {'step': [], 'loss': []}
@@ -90,17 +96,19 @@ def fit(
     tx,
     mesh,
     key=run_key,
-    batch_size=batch_size,
-    ema_decay=ema_decay,
+    batch_size=min(settings['batch_size'], len(data)),
+    ema_decay=settings['ema_decay'],
   )
   val_loss = None if val is None else _make_val_loss(generator, val, val_key)
 
-  data = jnp.asarray(data)
+  data = jax.device_put(data, replicated)
   done = int(train_state.step)
   with _Bar(steps, done, progress) as bar, _Signals() as signals:
     while done < steps:
       # Blocks end where saves are due, so a resumed run has the same blocks.
-      count = min(inner_steps, save_every - done % save_every, steps - done)
+      count = min(
+        settings['inner_steps'], save_every - done % save_every, steps - done
+      )
       train_state, metrics = block(train_state, data, count)
       done += count
       loss = float(jnp.mean(metrics['loss']))
@@ -119,11 +127,34 @@ def fit(
       stopped = signals.received
       if done % save_every == 0 or done == steps or stopped:
         checkpoints.save(done, train_state, history)
-      if stopped and done < steps:
+      if stopped:
         checkpoints.close()
         raise Interrupted(done, stopped)
   checkpoints.close()
   return train_state.ema, history
+
+
+def _settings(
+  section: Mapping[str, Any],
+) -> tuple[dict[str, Any], optax.GradientTransformation]:
+  """What the loop reads of a config section, and the optimizer of the rest."""
+  rest = dict(section)
+  names = (
+    'batch_size', 'inner_steps', 'checkpoint_every_steps', 'ema_decay', 'mesh',
+  )  # fmt: skip
+  if missing := sorted({*names, 'steps', 'learning_rate'} - set(rest)):
+    raise ValueError(f'The train section lacks {missing[0]!r}.')
+  settings = {name: rest.pop(name) for name in names}
+  for name in ('batch_size', 'inner_steps', 'checkpoint_every_steps'):
+    if settings[name] < 1:
+      raise ValueError(f'train.{name} is {settings[name]}, not >= 1.')
+  allowed = inspect.signature(optimizer.make).parameters
+  if unknown := sorted(set(rest) - set(allowed)):
+    raise ValueError(
+      f'The train section has {unknown[0]!r}; allowed: '
+      f'{", ".join(sorted({*names, *allowed}))}.'
+    )
+  return {**settings, 'steps': rest['steps']}, optimizer.make(**rest)
 
 
 def _make_val_loss(generator: Any, val: np.ndarray, key: jax.Array) -> Any:
@@ -160,6 +191,8 @@ class _Signals:
       signal.signal(number, handler)
 
   def _receive(self, number: int, _) -> None:
+    if self.received:
+      raise KeyboardInterrupt
     self.received = number
 
 

@@ -86,18 +86,27 @@ def make_train_block(
     state is donated; the number is static.
 
   Raises:
-    ValueError: if the batch does not divide over the axis.
+    ValueError: if there is no such axis, or the batch does not divide over it.
   """
+  if 'data' not in mesh.shape:
+    raise ValueError(f'The mesh has no axis data; got {dict(mesh.shape)}.')
   devices = mesh.shape['data']
   if batch_size % devices:
     raise ValueError(
       f'A batch of {batch_size} does not divide over {devices} devices.'
     )
   over_data = NamedSharding(mesh, P('data'))
+  replicated = NamedSharding(mesh, P())
   order_key, noise_key = jax.random.split(key)
   gradient = jax.value_and_grad(loss, has_aux=True)
 
-  @functools.partial(jax.jit, donate_argnums=0, static_argnums=2)
+  @functools.partial(
+    jax.jit,
+    donate_argnums=0,
+    static_argnums=2,
+    in_shardings=(replicated, replicated),
+    out_shardings=replicated,
+  )
   def train_block(state, data, num_steps):
     def train_step(state, _):
       indices = batch_indices(order_key, state.step, len(data), batch_size)

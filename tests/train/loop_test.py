@@ -1,0 +1,128 @@
+"""Stopping and starting again ends where not stopping would have ended."""
+
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from tests.reference import toy
+from wsjax.train import checkpoint, loop
+
+DATA = np.random.default_rng(0).standard_normal((50, 1, 3)).astype(np.float32)
+
+
+def section(**changes):
+  return {
+    'steps': 60,
+    'batch_size': 8,
+    'learning_rate': 1e-2,
+    'schedule': 'cosine',
+    'warmup_steps': 5,
+    'ema_decay': 0.99,
+    'inner_steps': 10,
+    'checkpoint_every_steps': 25,
+    'mesh': (('data', -1),),
+    **changes,
+  }
+
+
+def fit(workdir, *, generator=None, data=DATA, val=None, seed=0, **changes):
+  return loop.fit(
+    generator or toy.Shift(),
+    data,
+    section(**changes),
+    seed=seed,
+    workdir=workdir,
+    val=val,
+    progress=False,
+  )
+
+
+def final_state(workdir):
+  """Every array of the newest checkpoint, as bytes."""
+  manager = checkpoint.ocp.CheckpointManager(workdir)
+  step = manager.latest_step()
+  tree = manager.restore(
+    step,
+    args=checkpoint.ocp.args.Composite(
+      state=checkpoint.ocp.args.StandardRestore()
+    ),
+  ).state
+  manager.close()
+  return step, jax.tree.map(lambda leaf: np.asarray(leaf).tobytes(), tree)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_was_stopped_ends_bitwise_like_one_that_was_not(
+  tmp_path, number
+):
+  want, want_history = fit(tmp_path / 'whole', val=DATA[:9])
+  with pytest.raises(loop.Interrupted) as error:
+    fit(tmp_path / 'stopped', generator=toy.Killed(30, number), val=DATA[:9])
+  assert 30 <= error.value.step < 60 and error.value.signal == number
+  got, history = fit(tmp_path / 'stopped', val=DATA[:9])
+  assert history == want_history
+  jax.tree.map(np.testing.assert_array_equal, got, want)
+  # Parameters, average and optimizer state alike.
+  assert final_state(tmp_path / 'stopped') == final_state(tmp_path / 'whole')
+
+
+def test_signals_are_as_before_afterwards(tmp_path):
+  before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+  fit(tmp_path, steps=10)
+  after = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+  assert after == before
+
+
+def test_a_finished_run_is_read_back_not_repeated(tmp_path):
+  want, _ = fit(tmp_path)
+  got, _ = fit(tmp_path, generator=toy.Killed(0, signal.SIGTERM))
+  jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def test_training_fits_and_is_a_function_of_the_seed(tmp_path):
+  long = {'steps': 400, 'learning_rate': 0.05}
+  params, history = fit(tmp_path / 'a', val=DATA[:9], **long)
+  np.testing.assert_allclose(params['shift'], DATA.mean((0, 1)), atol=0.3)
+  assert history['step'][-1] == 400
+  assert len(history['loss']) == len(history['val_loss'])
+  assert history['val_loss'][-1] < history['val_loss'][0]
+  again, _ = fit(tmp_path / 'b', **long)
+  other, _ = fit(tmp_path / 'c', **long, seed=1)
+  np.testing.assert_array_equal(again['shift'], params['shift'])
+  assert not np.array_equal(other['shift'], params['shift'])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+  with pytest.raises(ValueError, match='loss is nan between steps 20 and 30'):
+    fit(
+      tmp_path,
+      generator=toy.Exploding(22),
+      schedule='constant',
+      warmup_steps=0,
+      checkpoint_every_steps=10,
+    )
+  assert final_state(tmp_path)[0] == 20
+
+
+def test_bad_input_is_refused(tmp_path):
+  with pytest.raises(ValueError, match="'learning_rat'; allowed: .*ema_decay"):
+    fit(tmp_path, learning_rat=1.0)
+  with pytest.raises(ValueError, match='inner_steps is 0'):
+    fit(tmp_path, inner_steps=0)
+  with pytest.raises(ValueError, match='data to train on is not finite'):
+    fit(tmp_path, data=np.full((9, 1, 3), np.nan, np.float32))
+  broken = section()
+  del broken['mesh']
+  with pytest.raises(ValueError, match="lacks 'mesh'"):
+    loop.fit(toy.Shift(), DATA, broken, seed=0, workdir=tmp_path)
+  assert os.listdir(tmp_path) == []
+
+
+def test_checkpoints_of_another_model_are_refused_and_kept(tmp_path):
+  fit(tmp_path, steps=10)
+  with pytest.raises(ValueError, match=r'of another model.*float32\[3\] there'):
+    fit(tmp_path, data=np.zeros((9, 1, 4), np.float32), steps=10)
+  assert not list(tmp_path.glob('*.corrupt*'))

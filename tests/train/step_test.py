@@ -1,0 +1,167 @@
+"""Batches are functions of the step; devices do not change the training."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from tests.reference import toy
+from wsjax.train import optimizer, state, step
+
+DATA = np.random.default_rng(0).standard_normal((50, 1, 3)).astype(np.float32)
+
+
+def block(batch_size=8, **options):
+  return step.make_train_block(
+    toy.Shift().loss,
+    optax.adam(0.1),
+    step.make_mesh((('data', -1),)),
+    key=jax.random.key(1),
+    batch_size=batch_size,
+    ema_decay=options.get('ema_decay', 0.9),
+  )
+
+
+def start():
+  params = toy.Shift().init(jax.random.key(0), DATA[0])
+  return state.create(params, optax.adam(0.1))
+
+
+def test_an_epoch_sees_every_example_once():
+  key = jax.random.key(0)
+  batches = [step.batch_indices(key, s, 50, 8) for s in range(12)]
+  for epoch in (batches[:6], batches[6:]):
+    seen = np.concatenate(epoch)
+    assert len(set(seen.tolist())) == 48 and seen.min() >= 0
+    assert seen.max() < 50
+  assert not np.array_equal(batches[0], batches[6])
+  again = step.batch_indices(key, 7, 50, 8)  # Any step, without the others.
+  np.testing.assert_array_equal(again, batches[7])
+
+
+def test_blocks_of_any_length_take_the_same_steps():
+  one, metrics = block()(start(), DATA, 12)
+  two = start()
+  for count in (5, 7):
+    two, _ = block()(two, DATA, count)
+  assert int(one.step) == int(two.step) == 12
+  assert metrics['loss'].shape == metrics['grad_norm'].shape == (12,)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), one, two
+  )
+
+
+def test_the_average_is_of_the_parameters_since_the_start():
+  train, train_block, seen = start(), block(ema_decay=0.9), []
+  want = None
+  for number in range(1, 15):
+    train, _ = train_block(train, DATA, 1)
+    seen.append(np.asarray(train.params['shift']))
+    decay = min(0.9, 1 - 1 / number)
+    want = seen[-1] * (1 - decay) + (0 if want is None else want * decay)
+  np.testing.assert_allclose(train.ema['shift'], want, rtol=1e-5)
+
+
+def test_meshes_and_batches_that_do_not_fit_are_refused():
+  with pytest.raises(ValueError, match='does not fit'):
+    step.make_mesh((('data', 1000),))
+  with pytest.raises(ValueError, match='no axis data'):
+    step.make_train_block(
+      toy.Shift().loss,
+      optax.adam(0.1),
+      step.make_mesh((('model', -1),)),
+      key=jax.random.key(0),
+      batch_size=8,
+      ema_decay=0.9,
+    )
+
+
+SCRIPT = """
+import json, pathlib, signal, sys
+import jax, numpy as np
+from tests.reference import toy
+from tests.train import loop_test
+from wsjax.train import loop, step
+workdir = pathlib.Path(sys.argv[1])
+try:
+  generator = toy.Killed(30, signal.SIGTERM) if sys.argv[2] == 'kill' else None
+  params, history = loop_test.fit(workdir, generator=generator)
+  print(json.dumps([jax.device_count(), params['shift'].tolist()]))
+except loop.Interrupted as error:
+  print(json.dumps([jax.device_count(), error.step]))
+"""
+
+
+def run(workdir, devices, mode='go'):
+  env = dict(
+    os.environ,
+    NPROC='16',
+    JAX_PLATFORMS='cpu',
+    XLA_FLAGS=f'--xla_force_host_platform_device_count={devices}',
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', SCRIPT, str(workdir), mode],
+    env=env,
+    capture_output=True,
+    text=True,
+    check=True,
+    timeout=300,
+  )
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_four_devices_train_like_one_and_resume_there(tmp_path):
+  devices, one = run(tmp_path / 'one', 1)
+  assert devices == 1
+  devices, four = run(tmp_path / 'four', 4)
+  assert devices == 4
+  np.testing.assert_allclose(four, one, rtol=1e-5)
+  _, at = run(tmp_path / 'stopped', 4, 'kill')
+  assert 30 <= at < 60
+  _, resumed = run(tmp_path / 'stopped', 4)
+  assert resumed == four
+  run(tmp_path / 'moved', 4, 'kill')
+  _, moved = run(tmp_path / 'moved', 1)  # A checkpoint is not tied to a mesh.
+  np.testing.assert_allclose(moved, one, rtol=1e-5)
+
+
+def test_the_schedule_rises_and_falls():
+  tx = optimizer.make(
+    steps=100, learning_rate=1e-2, schedule='cosine', warmup_steps=10
+  )
+  params, grads = {'w': np.float32(0)}, {'w': np.float32(1)}
+  opt_state, sizes = tx.init(params), []
+  for _ in range(100):
+    updates, opt_state = tx.update(grads, opt_state, params)
+    sizes.append(-float(updates['w']))
+  # Adam's step is the learning rate while the gradient is constant.
+  np.testing.assert_allclose(sizes[:11], np.arange(11) * 1e-3, atol=1e-6)
+  assert sizes[99] < 1e-4 and np.all(np.diff(sizes[10:]) <= 1e-9)
+
+
+def test_gradients_are_clipped_and_weights_decay():
+  make = optimizer.make
+  sgd_like = make(steps=1, learning_rate=1.0, weight_decay=0.1)
+  params = {'w': np.float32(2)}
+  updates, _ = sgd_like.update(
+    {'w': np.float32(0)}, sgd_like.init(params), params
+  )
+  np.testing.assert_allclose(updates['w'], -0.2, rtol=1e-5)
+  clipped = make(steps=1, learning_rate=1.0, clip_norm=1.0)
+  opt_state = clipped.init(params)
+  _, opt_state = clipped.update({'w': np.float32(50)}, opt_state, params)
+  moment = optax.tree.get(opt_state, 'mu')['w']
+  np.testing.assert_allclose(moment, 0.1, rtol=1e-5)
+
+
+def test_unknown_schedules_are_refused():
+  with pytest.raises(ValueError, match='Unknown schedule'):
+    optimizer.make(steps=1, learning_rate=1.0, schedule='step')
+  with pytest.raises(ValueError, match='warmup_steps'):
+    optimizer.make(steps=1, learning_rate=1.0, warmup_steps=2)
