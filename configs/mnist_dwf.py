@@ -59,7 +59,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       snapshots=(),
     ),
     splits=dict(train=100, val=0, test=64, holdout_audit=36),
-    chunk_size=20,
+    chunk_size=40,
   )
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')

@@ -34,7 +34,6 @@ def judge(
     train=prepared.train,
     heldout=prepared.heldout,
     reference=prepared.reference,
-    mode=config.symmetry.canonicalize,
     restarts=config.symmetry.restarts,
     finetune=_finetune(config, prepared, dataset),
     finetune_steps=(section.finetune_steps,),
