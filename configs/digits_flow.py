@@ -3,7 +3,8 @@ r"""The demo: breed a zoo on digits, learn it by flow matching, judge it.
   wsjax run --config configs/digits_flow.py --workdir runs/demo
 
 512 training networks 64-16-10, made canonical (scales balanced, units
-aligned); a velocity field carries noise to them, all 1,210 weights at once.
+aligned), in 64 whitened principal components; a velocity field carries noise
+to them.
 Options: `canonicalize`, which symmetry is removed first, and `smoke`, which
 runs every stage in seconds.
 
@@ -46,10 +47,10 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer')
-  c.embed = dict(name='identity')
+  c.embed = dict(name='linear', rank=64, whiten=True)
   c.generate = dict(
     name='flow_matching',
-    backbone=dict(name='mlp', width=512, depth=3, dropout=0.1),
+    backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
     source_std=1.0,
     source_draws=0,
     path_std=0.0,
@@ -75,6 +76,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
+    c.embed.rank = 8
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.checkpoint_every_steps = 2
     c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)

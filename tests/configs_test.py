@@ -1,4 +1,4 @@
-"""Every config file runs: smoke mode to the end, and every sweep arm applies."""
+"""Every config file says what it measured; every sweep arm applies."""
 
 import importlib.util
 import pathlib
