@@ -37,7 +37,10 @@ def judge(
     restarts=config.symmetry.restarts,
     finetune=_finetune(config, prepared, dataset),
     finetune_steps=(section.finetune_steps,),
-    fresh_seconds=stages.seconds.get('zoo', 0.0) / len(prepared.zoo) or None,
+    # A zoo from elsewhere was opened, not bred: nobody measured that.
+    fresh_seconds=(
+      None if config.zoo.path else stages.seconds['zoo'] / len(prepared.zoo)
+    ),
     seed=config.seed,
   )
   panel = baselines.panel(
