@@ -46,7 +46,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       name='mlp',
       widths=(784, 32, 32, 10),
       activation='relu',
-      init='torch_uniform',
+      init='lecun_normal',
     ),
     dataset=dict(name=arg['dataset'], val_fraction=0.0),
     recipe=dict(
@@ -95,7 +95,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     c.zoo.dataset.name = 'digits'
     c.zoo.splits = dict(train=16, val=0, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
-    c.embed.rank = 8
+    c.embed.rank, c.generate.num_steps, c.train.seeds = 8, 4, (0, 1)
     c.train.steps, c.train.inner_steps = 4, 2
     c.train.checkpoint_every_steps = 2
     c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)

@@ -47,7 +47,11 @@ def violations(source):
 
 @pytest.mark.parametrize('file', FILES, ids=lambda f: str(f.relative_to(ROOT)))
 def test_no_file_imports_what_unpickles(file):
-  assert not violations(file.read_text())
+  found = violations(file.read_text())
+  # The one script that another environment runs, to be measured against.
+  if file == ROOT / 'bench/peers/torch_breed.py':
+    found = [name for name in found if name.split('.')[0] != 'torch']
+  assert not found
 
 
 @pytest.mark.parametrize(
