@@ -8,8 +8,8 @@ import shutil
 
 import numpy as np
 import pytest
-import zoo_samples
 
+from tests.zoo import zoo_samples
 from wsjax.zoo import digest, safetensors_io, shards, store
 from wsjax.zoo import record as record_lib
 from wsjax.zoo.architectures import cnn

@@ -8,8 +8,8 @@ import time
 import lmdb
 import numpy as np
 import pytest
-import zoo_samples
 
+from tests.zoo import zoo_samples
 from wsjax.zoo import log as log_lib
 from wsjax.zoo import store
 
@@ -136,7 +136,7 @@ def test_what_is_not_a_log_is_said_so(tmp_path):
 
 WRITER = """
 import sys
-import zoo_samples
+from tests.zoo import zoo_samples
 from wsjax.zoo import store
 
 SIZE = 8
@@ -190,7 +190,7 @@ FILLER = """
 import resource
 import signal
 import sys
-import zoo_samples
+from tests.zoo import zoo_samples
 from wsjax.zoo import store
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -5,9 +5,9 @@ import hypothesis
 import jsonschema
 import numpy as np
 import pytest
-import zoo_samples
 from hypothesis import strategies as st
 
+from tests.zoo import zoo_samples
 from wsjax.zoo import fields, licence
 from wsjax.zoo import record as record_lib
 

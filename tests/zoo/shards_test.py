@@ -3,8 +3,8 @@ import shutil
 import sys
 
 import pytest
-import zoo_samples
 
+from tests.zoo import zoo_samples
 from wsjax.zoo import shards, store
 
 

@@ -2,8 +2,8 @@ import shutil
 
 import numpy as np
 import pytest
-import zoo_samples
 
+from tests.zoo import zoo_samples
 from wsjax.zoo import digest, fields, store
 from wsjax.zoo.architectures import cnn, mlp, siren
 

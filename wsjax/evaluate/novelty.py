@@ -8,27 +8,18 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.evaluate import arms, gate, statistics
-from wsjax.symmetry import canonicalize, element, weight_matching
+from wsjax.symmetry import canonicalize, pair_distance
 from wsjax.symmetry import spec as spec_lib
-
-# Bytes of the weights that are subtracted or moved at once.
-_MEMORY = 64 << 20
-
-# Inner products in float32 lose digits of squared distances below this share
-# of the squared norm.
-_NEAR = 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Neighbours:
   """Finds the training network nearest to each sample, up to symmetry.
 
-  The distance is the minimum over the weights as they are, balanced, both
-  aligned to one reference, and aligned to each other, since any one matching
-  may end in a local optimum and call a near copy new. Matching every sample
-  with every training network costs too much, so that is done for candidates:
-  the nearest ones before it, and those that behave most alike. What is found
-  is an upper bound; tau is found by the same rule.
+  The distance of a pair is that of `pair_distance`, with all starts. Matching
+  every sample with every training network costs too much, so that is done for
+  candidates: the nearest ones without it, and those that behave most alike.
+  What is found is an upper bound; tau is found by the same rule.
 
   Attributes:
     train: path -> [B, ...] training networks.
@@ -119,10 +110,10 @@ class Neighbours:
     excluded: np.ndarray | None,
   ) -> tuple[np.ndarray, np.ndarray]:
     """As `nearest`, of usable samples; `excluded` is one index per sample."""
-    forms = tuple(zip(self.forms(params), self.train_forms, strict=True))
-    flat = [(arms.flatten(a), arms.flatten(b)) for a, b in forms]
-    squared = [_squared(a, b) for a, b in flat]
-    estimate = np.min(squared, axis=0)
+    forms = zip(self.forms(params), self.train_forms, strict=True)
+    estimate = np.min(
+      [_squared(arms.flatten(a), arms.flatten(b)) for a, b in forms], axis=0
+    )
     banned = np.zeros(estimate.shape, bool)
     if excluded is not None:
       banned[np.arange(len(excluded)), excluded] = True
@@ -134,69 +125,24 @@ class Neighbours:
         np.where(banned, np.inf, -similarity), self.num_similar
       )
     pairs = np.argwhere(chosen & ~banned)
-    distances = [
-      _refined(form, a, b, pairs)
-      for form, (a, b) in zip(squared, flat, strict=True)
-    ]
-    distances.append(self._matched(*forms[-1], pairs))
     table = np.full(estimate.shape, np.inf)
-    table[pairs[:, 0], pairs[:, 1]] = np.min(distances, axis=0)
-    return table.min(axis=1), table.argmin(axis=1)
-
-  def _matched(
-    self,
-    a: typing.StackedParams,
-    b: typing.StackedParams,
-    pairs: np.ndarray,
-  ) -> np.ndarray:
-    """[P] distances after moving b of each pair onto a."""
-    g = weight_matching.match_pairs(
-      a, b, pairs, self.spec, restarts=self.restarts, seed=self.seed
+    table[pairs[:, 0], pairs[:, 1]] = pair_distance.squared(
+      params,
+      self.train,
+      pairs,
+      self.spec,
+      reference=self.reference,
+      restarts=self.restarts,
+      seed=self.seed,
     )
-    size = _chunk(self.spec.num_params)
-    distances = []
-    for start in range(0, len(pairs), size):
-      rows = np.arange(start, min(start + size, len(pairs)))
-      # The last chunk is filled up, so that one size is compiled.
-      filled = np.resize(rows, min(size, len(pairs)))
-      moved = canonicalize.apply_all(
-        _take(g, filled), arms.take(b, pairs[filled, 1]), self.spec
-      )
-      gap = arms.flatten(moved) - arms.flatten(arms.take(a, pairs[filled, 0]))
-      distances.append(_norm(gap)[: len(rows)])
-    return np.concatenate(distances)
+    return np.sqrt(table.min(axis=1)), table.argmin(axis=1)
 
 
 def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """[A, B] squared distances, by inner products: poor near zero."""
+  """[A, B] squared distances by inner products, good enough to choose by."""
   norms = [np.einsum('nd,nd->n', x, x) for x in (a, b)]
   squared = norms[0][:, None] + norms[1][None] - 2 * (a @ b.T)
   return np.maximum(squared, 0)
-
-
-def _refined(
-  squared: np.ndarray, a: np.ndarray, b: np.ndarray, pairs: np.ndarray
-) -> np.ndarray:
-  """[P] distances of pairs, summed again from differences where near zero."""
-  squared = squared[pairs[:, 0], pairs[:, 1]]
-  norms = np.einsum('nd,nd->n', b, b)[pairs[:, 1]]
-  distances = np.sqrt(squared, dtype=np.float64)
-  near = np.flatnonzero(squared < _NEAR * norms)
-  size = _chunk(a.shape[1])
-  for rows in np.split(near, range(size, len(near), size)):
-    gap = a[pairs[rows, 0]] - b[pairs[rows, 1]]
-    distances[rows] = _norm(gap)
-  return distances
-
-
-def _norm(gap: np.ndarray) -> np.ndarray:
-  """[P] length of each row."""
-  return np.sqrt(np.einsum('pd,pd->p', gap, gap, dtype=np.float64))
-
-
-def _chunk(num_params: int) -> int:
-  """Networks whose weights fit in `_MEMORY`."""
-  return max(1, _MEMORY // (4 * num_params))
 
 
 def _smallest(values: np.ndarray, k: int) -> np.ndarray:
@@ -206,16 +152,6 @@ def _smallest(values: np.ndarray, k: int) -> np.ndarray:
     columns = np.argsort(values, axis=1)[:, :k]
     np.put_along_axis(mask, columns, True, axis=1)
   return mask
-
-
-def _take(g: element.GroupElement, rows: np.ndarray) -> element.GroupElement:
-  """Some of many elements."""
-  return element.GroupElement(
-    *(
-      {id: np.asarray(x)[rows] for id, x in table.items()}
-      for table in (g.perms, g.scales, g.turns)
-    )
-  )
 
 
 def metrics(
