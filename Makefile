@@ -30,7 +30,8 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/ready
-	$(BIN)/wsjax bench --help
+	$(BIN)/wsjax bench match
+	$(BIN)/wsjax bench breed
 
 # Rewrites the lock from the ranges in setup.cfg: one file for 3.11 and newer.
 lock: $(VENV)/ready
