@@ -3,9 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := launch/requirements-cpu.txt
-# XLA sizes its CPU thread pool by core count; simulated devices need more
-# threads than a small machine has cores, or a collective waits forever.
-export NPROC ?= 16
 export JAX_PLATFORMS ?= cpu
 
 .PHONY: demo test test-slow test-latest lint bench lock clean

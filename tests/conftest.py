@@ -3,9 +3,8 @@
 import os
 import pathlib
 
-# Before jax starts: its CPU thread pool is sized by core count, and simulated
-# devices on a small machine would wait for each other forever.
-os.environ.setdefault('NPROC', '16')
+# Before jax starts. A test that simulates devices does so in a subprocess, and
+# sets NPROC there: see wsjax/cli/main.py.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('MPLBACKEND', 'agg')
 # Most of the suite's time is compilation, and most programs recur: between

@@ -7,8 +7,8 @@ import time
 import types
 
 import pytest
-from reference import fake_report
 
+from tests.reference import fake_report
 from wsjax.cli import bench, configs, main, run
 from wsjax.evaluate import report
 
@@ -233,3 +233,18 @@ def test_benches_are_found_by_file_name(tmp_path, monkeypatch, capsys):
   assert '"hours": 8' in out.read_text()
   assert main.main(['bench', 'nap', '--days', '1']) == 2
   assert 'see wsjax bench nap --help.' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ('flags', 'threads'),
+  [('', None), ('--xla_force_host_platform_device_count=4', '16')],
+)
+def test_only_simulated_devices_get_more_threads(monkeypatch, flags, threads):
+  seen = {}
+  monkeypatch.setattr(
+    'wsjax.cli.report.run', lambda args: seen.update(os.environ) or 0
+  )
+  monkeypatch.delenv('NPROC')
+  monkeypatch.setenv('XLA_FLAGS', flags)
+  assert main.main(['report', '--workdir', 'x']) == 0
+  assert seen.get('NPROC') == threads

@@ -3,8 +3,8 @@ import sys
 import types
 
 import pytest
-from reference import fake_report
 
+from tests.reference import fake_report
 from wsjax.cli import main, sweep
 from wsjax.evaluate import comparison, report
 

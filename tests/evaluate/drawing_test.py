@@ -2,8 +2,8 @@ import itertools
 
 import numpy as np
 import pytest
-from reference import fake_report
 
+from tests.reference import fake_report
 from wsjax.evaluate import drawing, figures, planes
 
 

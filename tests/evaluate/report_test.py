@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from reference import fake_report
 from rich import console
 
+from tests.reference import fake_report
 from wsjax.evaluate import columns, report, verdict
 
 

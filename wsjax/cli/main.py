@@ -127,9 +127,11 @@ def _set_environment() -> None:
   python = f'{sys.version_info.major}.{sys.version_info.minor}'
   jax = importlib.metadata.version('jax')
   cache = pathlib.Path.home() / '.cache' / 'wsjax' / f'jax-{python}-{jax}'
-  # XLA sizes its CPU thread pool by core count; simulated devices need more
-  # threads than a small machine has cores, or a collective waits forever.
-  os.environ.setdefault('NPROC', '16')
+  if 'host_platform_device_count' in os.environ.get('XLA_FLAGS', ''):
+    # XLA sizes its CPU thread pool by core count; simulated devices need more
+    # threads than a small machine has cores, or a collective waits forever.
+    # One device is three times slower with so many.
+    os.environ.setdefault('NPROC', '16')
   os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache))
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.5')
 
