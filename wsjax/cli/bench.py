@@ -73,7 +73,11 @@ def table(result: Mapping[str, Any], name: str) -> Any:
 
   rows = result['rows']
   made = rich_table.Table(title=name, box=box.SIMPLE_HEAD)
-  columns = list(dict.fromkeys(key for row in rows for key in row))
+  columns = [  # Lists, such as the seconds of every round, are for --out.
+    key
+    for key in dict.fromkeys(key for row in rows for key in row)
+    if not any(isinstance(row.get(key), list) for row in rows)
+  ]
   for column in columns:
     numbers = all(isinstance(row.get(column, 0), int | float) for row in rows)
     made.add_column(column, justify='right' if numbers else 'left')
