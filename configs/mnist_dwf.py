@@ -20,7 +20,7 @@ Published: zoo 96.32 +- 0.20; width 512: 96.17 +- 0.31 with re-basin,
 
 Hardware: 2 CPU cores shared with other work, so times are upper bounds.
 Time: zoo of 200 networks 10 min, three generators 9 min, evaluation 2 min.
-Measured (100 networks per seed, 3 training seeds, one zoo; 95 % intervals):
+Measured: 100 networks per seed, 3 training seeds, one zoo; 95 % intervals:
 zoo 96.20 % [95.92, 96.48], p5 95.78 %. Width 512 with re-basin: 96.15 %
 [95.86, 96.44], 99.3 % copies [97.6, 99.9] (per seed 100, 100, 98), median
 distance 0.023 tau, largest error-IoU 0.93 against 0.50 in the zoo; G, G1/2

@@ -22,7 +22,7 @@ def load(path: pathlib.Path):
 @pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda p: p.stem)
 def test_a_config_says_how_to_run_it_and_what_came_out(path):
   text = load(path).__doc__
-  for word in ('wsjax run --config', 'Hardware:', 'Time:', 'Measured'):
+  for word in ('wsjax run --config', 'Hardware:', 'Time:', 'Measured:'):
     assert word in text, f'{path.name} lacks {word!r} in its docstring'
 
 

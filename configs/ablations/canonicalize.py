@@ -8,8 +8,8 @@ scale of every ReLU unit is balanced.
 
 Hardware: 2 CPU cores shared with other work, so times are upper bounds.
 Time: 12 min for all arms, 11 of them training.
-Measured (128 networks per seed, 3 training seeds, one zoo of 512; accuracy
-with its 95 % interval over seeds, networks and items): none 71.0 %
+Measured: 128 networks per seed, 3 training seeds, one zoo of 512; accuracy
+with its 95 % interval over seeds, networks and items: none 71.0 %
 [68.6, 73.5] at 0.90 tau; permutation 81.1 % [78.8, 83.5] at 0.87 tau;
 permutation and scale 82.3 % [80.1, 84.6] at 0.86 tau. No copies, G = G1/2 =
 G_b = 0 of 384 in every arm: permutations carry the gain, what scales add is
