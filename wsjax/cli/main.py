@@ -22,7 +22,10 @@ COMMANDS = (
   'report',
   'data',
   'bench',
+  'inspect',
 )
+# Where the file of a sub-command has another name.
+MODULES = {'inspect': 'inspect_model'}
 USER_ERROR = 2
 TERMINATED = 75  # EX_TEMPFAIL: try again, it goes on.
 INTERRUPTED = 130
@@ -119,7 +122,7 @@ def _parser() -> parsing.Parser:
 
 
 def _module(name: str) -> ModuleType:
-  return importlib.import_module(f'wsjax.cli.{name}')
+  return importlib.import_module(f'wsjax.cli.{MODULES.get(name, name)}')
 
 
 def _set_environment() -> None:

@@ -1,0 +1,90 @@
+import pytest
+
+from wsjax.cli import main
+
+MODEL = """
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+X = jax.ShapeDtypeStruct((4, 3), jnp.float32)
+
+class Net(nn.Module):
+  @nn.compact
+  def __call__(self, x):
+    x = nn.relu(nn.Dense(6, name='up')(x))
+    x = nn.tanh(nn.Dense(5, name='down')(x))
+    return nn.Dense(2, name='head')(jnp.cumsum(x, axis=-1))
+
+def module():
+  return Net(), X
+
+def function():
+  def fn(params, x):
+    return jnp.tanh(x @ params['w']) @ params['v']
+  struct = jax.ShapeDtypeStruct
+  shapes = {'w': struct((3, 6), jnp.float32), 'v': struct((6, 2), jnp.float32)}
+  return fn, shapes, (X,)
+
+def number():
+  return 3
+"""
+
+
+@pytest.fixture
+def model(tmp_path):
+  path = tmp_path / 'model.py'
+  path.write_text(MODEL)
+  return str(path)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+  for name in ('JAX_COMPILATION_CACHE_DIR', 'NPROC',
+               'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'):  # fmt: skip
+    monkeypatch.setenv(name, 'set')  # So that what main sets is undone.
+
+
+def test_a_flax_module_is_inspected_and_drawn(model, tmp_path, capsys):
+  out = tmp_path / 'graph.png'
+  assert main.main(['inspect', f'{model}:module', '--out', str(out)]) == 0
+  shown = capsys.readouterr().out
+  row = next(line for line in shown.splitlines() if line.startswith('  up '))
+  assert row.split()[1:4] == ['6', 'permutation,', 'positive_scale']
+  for text in ('cumsum', 'down/kernel:1', 'checked: 3 random elements', 'png'):
+    assert text in shown
+  assert max(map(len, shown.splitlines()[:-1])) <= 100
+  assert out.read_bytes().startswith(b'\x89PNG')
+
+
+def test_a_function_with_shapes_is_inspected(model, capsys):
+  assert main.main(['inspect', f'{model}:function', '--check', '0']) == 0
+  shown = capsys.readouterr().out
+  assert 'permutation, sign' in shown and 'checked' not in shown
+
+
+@pytest.mark.parametrize(
+  ('target', 'message'),
+  [
+    ('{}', 'does not name a function; write FILE.py:FN'),
+    ('{}:number', 'returned int; needed: (apply_fn, params, inputs)'),
+    ('{}:nothing', "no function 'nothing'; it has"),
+    ('{}x:fn', 'There is no file'),
+    ('{}:module --check -1', '--check is -1; it must be 0 or more'),
+    ('{}:module --out graph.xyz', 'allowed suffixes: '),
+  ],
+)
+def test_wrong_input_is_one_line_and_status_2(target, message, model, capsys):
+  words = target.format(model).split()
+  assert main.main(['inspect', *words]) == 2
+  err = capsys.readouterr().err
+  assert message in err and err.count('\n') == 1
+
+
+def test_a_wrong_group_fails_the_check(model, monkeypatch, capsys):
+  from wsjax.symmetry import infer_rules
+
+  rule = infer_rules.RULES['tanh']
+  monkeypatch.setitem(infer_rules.RULES, 'cumsum', rule)
+  assert main.main(['inspect', f'{model}:module']) == 1
+  assert 'check failed' in capsys.readouterr().out
