@@ -23,6 +23,8 @@ CASES = {
     (dict(widths=(4, 7, 2), activation='tanh'), (2, 2, 1)),
     (dict(widths=(4, 3, 3, 2), activation='gelu'), (4,)),
     (dict(widths=(4, 3, 2), activation='leaky_relu'), (4,)),
+    (dict(widths=(3, 5, 2), output_activation='tanh'), (3,)),
+    (dict(widths=(5, 2)), (5,)),
   ],
   'cnn': [
     (
@@ -38,6 +40,19 @@ CASES = {
         activation='tanh',
       ),  # fmt: skip
       (5, 4, 1),
+    ),
+    (
+      dict(
+        image=(9, 8, 1),
+        channels=(3, 4),
+        dense=(5,),
+        num_classes=3,
+        pool=1,
+        window=4,
+        stride=2,
+        padding=1,
+      ),
+      (9, 8, 1),
     ),
   ],
   'siren': [

@@ -58,7 +58,7 @@ def test_records_say_how_each_net_came_about(zoo):
   assert (first['step'], last['step'], last['steps']) == (10, 30, 30)
   assert first['run_id'] == last['run_id'] == last['split_group']
   assert last['parents'][0]['record_id'] == first['record_id']
-  assert [point['step'] for point in last['trace']] == [10] * 3 + [30] * 3
+  assert [point['step'] for point in last['trace']] == [10] * 4 + [30] * 4
   assert last['optimizer']['hparams']['learning_rate'] == 0.01
   assert last['seed'] == {'init': 1, 'data': 1}
   assert last['epoch'] == pytest.approx(30 * 64 / 1293)

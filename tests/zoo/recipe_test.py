@@ -18,6 +18,24 @@ def test_ranges_are_drawn_log_uniformly_within_bounds():
   np.testing.assert_array_equal(drawn['weight_decay'], np.full(4000, 0.5))
 
 
+def test_other_factors_are_drawn_uniformly_or_as_whole_numbers():
+  recipe = recipe_lib.Recipe(dropout=(0.1, 0.5), shift=(1, 3), init_scale=2.0)
+  drawn = jax.vmap(recipe.draw)(jax.random.split(jax.random.key(0), 4000))
+  rates = drawn['dropout']
+  assert 0.1 <= rates.min() < 0.11 and 0.49 < rates.max() <= 0.5
+  assert np.std(rates) == pytest.approx(0.4 / 12**0.5, abs=0.01)
+  counts = np.bincount(drawn['shift'], minlength=5)
+  assert counts[0] == counts[4] == 0 and counts[1:4].min() > 1200
+  np.testing.assert_array_equal(drawn['init_scale'], np.full(4000, 2.0))
+
+
+def test_factors_at_their_neutral_value_are_not_drawn():
+  recipe = recipe_lib.Recipe(dropout=0.0, train_fraction=1.0)
+  drawn = recipe.draw(jax.random.key(0))
+  assert set(drawn) == {'learning_rate', 'weight_decay'}
+  assert not recipe.uses('dropout', 'train_fraction')
+
+
 @pytest.mark.parametrize(
   ('name', 'momentum', 'expected'),
   [
@@ -60,6 +78,12 @@ def test_weight_decay_is_a_penalty_unless_decoupled():
     (dict(learning_rate=(1e-2, 1e-4)), 'low <= high'),
     (dict(weight_decay=(0.0, 1e-4)), '0 < low'),
     (dict(steps=0), 'at least 1'),
+    (dict(dropout=1.0), 'between 0.0 and 0.99'),
+    (dict(label_noise=(0.5, 0.1)), 'low <= high'),
+    (dict(train_fraction=(0.0, 1.0)), '0 < low'),
+    (dict(train_fraction=1.5), 'between 0.0 and 1.0'),
+    (dict(shift=(0, 1.5)), 'whole number'),
+    (dict(input_noise=-0.1), 'between 0.0'),
     (dict(steps=10, snapshots=(5, 5)), 'must increase'),
     (dict(steps=10, snapshots=(10,)), 'between 0 and 10'),
   ],

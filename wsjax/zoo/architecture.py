@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,8 @@ ACTIVATIONS = {
   'silu': jax.nn.silu,
   'sigmoid': jax.nn.sigmoid,
 }
+# What may be applied to the outputs; the hidden units do not notice.
+OUTPUT_ACTIVATIONS = {'identity': lambda x: x, 'tanh': jnp.tanh}
 
 # Init -> (variance times fan, fan, distribution, whether biases are drawn like
 # their kernel or are zero). 'torch_uniform' is U(+-1 / sqrt(fan_in)) for both,
@@ -31,6 +33,8 @@ INITS = {
   'glorot_uniform': (1.0, 'fan_avg', 'uniform', False),
   'torch_uniform': (1 / 3, 'fan_in', 'uniform', True),
 }
+# Key, and share of the hidden activations that are left out; None is none.
+Dropout: TypeAlias = tuple[jax.Array, jax.Array] | None
 # Standard deviation of a normal distribution cut at two deviations.
 _CUT_NORMAL_STD = 0.87962566103423978
 
@@ -48,6 +52,7 @@ class Architecture:
     spec: shapes of the parameters, and the symmetries.
     init: key -> params of one network.
     apply: (params of one network, inputs [b, ...]) -> outputs [b, d].
+      Classifiers take a `Dropout` as third argument, for training.
     activation: name of the non-linearity.
     task: what it is made for: 'classification' of images, or 'image_fitting',
       from coordinates to values.
@@ -57,7 +62,7 @@ class Architecture:
   config: Mapping[str, Any]
   spec: spec_lib.PermutationSpec
   init: Callable[[jax.Array], typing.Params]
-  apply: Callable[[typing.Params, typing.Array], jax.Array]
+  apply: Callable[..., jax.Array]
   activation: str
   task: str = 'classification'
 
@@ -175,7 +180,34 @@ def draw_params(
   return params
 
 
+def drop(x: jax.Array, dropout: Dropout, layer: int) -> jax.Array:
+  """Sets some activations to 0 and scales the others, so that means stay.
+
+  Args:
+    x: hidden activations.
+    dropout: None gives them back.
+    layer: number of the layer, so that every layer has its own draw.
+
+  Returns:
+    As `x`.
+  """
+  if dropout is None:
+    return x
+  key, rate = dropout
+  kept = jax.random.bernoulli(jax.random.fold_in(key, layer), 1 - rate, x.shape)
+  return jnp.where(kept, x / (1 - rate), 0)
+
+
 def check_init(init: str) -> None:
   """Raises ValueError unless `init` is a key of `INITS`."""
   if init not in INITS:
     raise ValueError(f'Unknown init {init!r}; allowed: {", ".join(INITS)}.')
+
+
+def check_output_activation(name: str) -> None:
+  """Raises ValueError unless `name` is a key of `OUTPUT_ACTIVATIONS`."""
+  if name not in OUTPUT_ACTIVATIONS:
+    raise ValueError(
+      f'Unknown output activation {name!r}; allowed: '
+      f'{", ".join(OUTPUT_ACTIVATIONS)}.'
+    )

@@ -18,6 +18,13 @@ from wsjax.zoo import datasets, trainer
 from wsjax.zoo import recipe as recipe_lib
 
 Recipe = recipe_lib.Recipe
+_OF_CLASSIFIERS = (
+  'dropout',
+  'train_fraction',
+  'label_noise',
+  'input_noise',
+  'shift',
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,13 +36,17 @@ class Brood:
     params: final weights.
     snapshots: step -> weights then.
     optimizer: [n] name.
-    hparams: 'learning_rate' and 'weight_decay', each [n].
+    hparams: 'learning_rate', 'weight_decay' and every other factor in use of
+      `recipe.FACTORS`, each [n].
     trace_steps: [t] the snapshots and the last step.
     trace: metric -> [n, t]. 'train_loss' is the mean over the batches since
-      the last trace step, of one epoch at most; of 'val_loss' (nats) and
-      'val_accuracy', or 'psnr' (dB) of images. NaN where there is no val
-      split.
+      the last trace step, of one epoch at most, and so is 'train_accuracy'
+      of classifiers: of examples and labels as they were trained on; of
+      'val_loss' (nats) and 'val_accuracy', or 'psnr' (dB) of images. NaN
+      where there is no val split.
     diverged: [n] whether a final weight or loss is not finite.
+    seen: [n, examples] which examples of the training split a net has seen;
+      None is all of them.
   """
 
   indices: np.ndarray
@@ -46,11 +57,17 @@ class Brood:
   trace_steps: tuple[int, ...]
   trace: dict[str, np.ndarray]
   diverged: np.ndarray
+  seen: np.ndarray | None = None
 
   @property
   def train_loss(self) -> np.ndarray:
     """[n] training loss at the end."""
     return self.trace['train_loss'][:, -1]
+
+  @property
+  def train_accuracy(self) -> np.ndarray:
+    """[n] share of training examples classified correctly at the end."""
+    return self.trace['train_accuracy'][:, -1]
 
   @property
   def val_accuracy(self) -> np.ndarray:
@@ -126,6 +143,7 @@ def breed_images(
   indices: Sequence[int] | np.ndarray,
   *,
   seed: int,
+  initial: typing.StackedParams | None = None,
 ) -> Brood:
   """Fits network i to image i: one implicit representation per image.
 
@@ -135,13 +153,16 @@ def breed_images(
     recipe: how; `batch_size` is not used, every step sees every pixel.
     indices: [n] which images.
     seed: of the zoo.
+    initial: path -> [n, ...] weights to start from, in the order of `indices`;
+      None draws them.
 
   Returns:
     The nets; 'train_loss' is the mean squared error before the last update,
     'psnr' of the weights kept.
 
   Raises:
-    ValueError: for an index that has no image.
+    ValueError: for an index that has no image, or a recipe with what only
+      classifiers have.
   """
   indices = np.asarray(indices)
   if indices.size and not 0 <= indices.min() <= indices.max() < len(images):
@@ -149,12 +170,17 @@ def breed_images(
       f'Net i is fitted to image i; got indices up to {indices.max()} and '
       f'{len(images)} images.'
     )
+  if recipe.uses(*_OF_CLASSIFIERS):
+    raise ValueError(
+      f'Nets that fit images have none of {", ".join(_OF_CLASSIFIERS)}; got '
+      f'{recipe}.'
+    )
   flat = images.reshape(len(images), -1, images.shape[-1])
   data = {
     'inputs': coordinates(*images.shape[1:3]),
     'targets': flat,
   }
-  return _by_optimizer(architecture, data, recipe, indices, seed, None)
+  return _by_optimizer(architecture, data, recipe, indices, seed, initial)
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -225,4 +251,5 @@ def _by_optimizer(
     trace_steps=steps,
     trace=result['trace'],
     diverged=~np.all(finite, axis=0),
+    seen=result['seen'],
   )

@@ -24,6 +24,7 @@ _METRICS = {
   'psnr': ('train', 'psnr'),
   'val_loss': ('val', 'loss'),
   'val_accuracy': ('val', 'accuracy'),
+  'train_accuracy': ('train', 'accuracy'),
 }
 
 
@@ -83,7 +84,7 @@ def entries(
             'momentum': recipe.momentum,
           },
         },
-        datasets=[_lineage(architecture, dataset, index)],
+        datasets=[_lineage(brood, architecture, dataset, row)],
         step=step,
         epoch=step * common['batch_size'] / _examples(architecture, dataset),
         trace=trace,
@@ -126,7 +127,9 @@ def _common(
     'steps': recipe.steps,
     # With the index in run_id these give every random draw of the net.
     'seed': {'init': seed, 'data': seed},
-    'augmentation': [],
+    'augmentation': [
+      name for name in ('input_noise', 'shift') if recipe.uses(name)
+    ],
     'precision': 'float32',
     'config_sha256': config_sha256,
     'license': LICENSE,
@@ -152,14 +155,18 @@ def _examples(
 
 
 def _lineage(
+  brood: breed.Brood,
   architecture: architecture_lib.Architecture,
   dataset: datasets.Dataset,
-  index: int,
+  row: int,
 ) -> dict[str, Any]:
-  """The data that net `index` has seen."""
+  """The data that a net has seen."""
   subset = dataset.subset_sha256
   if architecture.task == 'image_fitting':
+    index = brood.indices[row]
     subset = datasets.index_digest(dataset.train_index[index : index + 1])
+  elif brood.seen is not None:
+    subset = datasets.index_digest(dataset.train_index[brood.seen[row]])
   return {
     'name': dataset.name,
     'version': dataset.version,
@@ -179,14 +186,17 @@ def _quality(
 ) -> list[dict[str, Any]]:
   """Metrics of one checkpoint; those of an absent val split are left out."""
   result = []
-  for name, values in brood.trace.items():
-    split, metric = _METRICS[name]
+  for name, (split, metric) in _METRICS.items():
+    if name not in brood.trace:
+      continue
     n = len(dataset.val_y) if split == 'val' else None
     if n == 0:
       continue
-    value = float(values[row, place])
+    value = float(brood.trace[name][row, place])
+    # A mean over the batches of an epoch, between which weights change, is no
+    # share of independent examples.
     low, high = (
-      _binomial_interval(value, n) if metric == 'accuracy' else (None, None)
+      _binomial_interval(value, n) if name == 'val_accuracy' else (None, None)
     )
     result.append(
       {

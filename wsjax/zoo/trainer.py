@@ -18,14 +18,13 @@ from jax.sharding import AxisType, PartitionSpec
 from wsjax import typing
 from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import recipe as recipe_lib
-from wsjax.zoo import shuffle
+from wsjax.zoo import tasks
 
-# Streams of randomness of one net.
+# Streams of randomness of one net; those behind them are in tasks.py.
 _INIT, _HPARAMS, _ORDER = range(3)
 # Nets that are trained side by side on one device. On CPU their weights,
 # moments and batches stay in cache; an accelerator takes all at once.
 _CPU_GROUP = 8
-_VAL_METRICS = ('val_loss', 'val_accuracy')
 
 
 def train(
@@ -51,7 +50,8 @@ def train(
 
   Returns:
     Host arrays with leading axis [n]: 'weights', a list over snapshots and
-    the end; 'hparams', name -> [n]; 'trace', metric -> [n, t].
+    the end; 'hparams', name -> [n]; 'trace', metric -> [n, t]; 'seen', None
+    or [n, examples], which of them a net has seen.
   """
   n = len(indices)
   on_cpu = jax.default_backend() == 'cpu'
@@ -123,84 +123,49 @@ def _train_one(
   params = initial
   if params is None:
     params = architecture.init(jax.random.fold_in(net_key, _INIT))
+    if recipe.uses('init_scale'):
+      params = _scale_kernels(params, hparams['init_scale'])
   transformation = recipe.transformation(optimizer, hparams)
   order_key = jax.random.fold_in(
     key if recipe.shared_batches else net_key, _ORDER
   )
   if 'inputs' in data:
-    task = _image_task(architecture, data, index)
+    task = tasks.fit_image(architecture, data, index)
   else:
-    task = _class_task(architecture, data, recipe, order_key)
-  loss_fn, batches, batches_per_epoch, measure = task
+    task = tasks.classify(
+      architecture, data, recipe, hparams, net_key=net_key, order_key=order_key
+    )
 
-  def step(carry: tuple, batch: Any) -> tuple[tuple, jax.Array]:
+  def step(carry: tuple, batch: Any) -> tuple[tuple, dict[str, jax.Array]]:
     params, state = carry
-    loss, gradients = jax.value_and_grad(loss_fn)(params, batch)
+    (_, metrics), gradients = jax.value_and_grad(task.loss, has_aux=True)(
+      params, batch
+    )
     updates, state = transformation.update(gradients, state, params)
-    return (optax.apply_updates(params, updates), state), loss
+    return (optax.apply_updates(params, updates), state), metrics
 
   carry = (params, transformation.init(params))
   weights, trace = [], []
   for start, stop in itertools.pairwise((0, *recipe.snapshots, recipe.steps)):
-    segment = batches if batches is None else batches[start:stop]
-    carry, losses = jax.lax.scan(step, carry, segment, length=stop - start)
+    segment = jax.tree.map(
+      lambda array, start=start, stop=stop: array[start:stop], task.batches
+    )
+    carry, metrics = jax.lax.scan(step, carry, segment, length=stop - start)
     weights.append(carry[0])
-    trace.append(
-      {'train_loss': losses[-batches_per_epoch:].mean(), **measure(carry[0])}
-    )
+    means = {k: v[-task.per_epoch :].mean() for k, v in metrics.items()}
+    trace.append({**means, **task.measure(carry[0])})
   trace = jax.tree.map(lambda *values: jnp.stack(values), *trace)
-  return {'weights': weights, 'hparams': hparams, 'trace': trace}
+  return {
+    'weights': weights,
+    'hparams': hparams,
+    'trace': trace,
+    'seen': task.seen,
+  }
 
 
-def _class_task(
-  architecture: architecture_lib.Architecture,
-  data: dict[str, jax.Array],
-  recipe: recipe_lib.Recipe,
-  key: jax.Array,
-) -> tuple[Callable, jax.Array, int, Callable]:
-  """Cross-entropy on minibatches; an epoch drops what fills no batch."""
-  size = len(data['train_y'])
-  per_epoch = size // recipe.batch_size
-  num_epochs = -(-recipe.steps // per_epoch)
-  places = jnp.arange(per_epoch * recipe.batch_size)
-  order = jax.vmap(
-    lambda epoch: shuffle.permutation(
-      jax.random.fold_in(key, epoch), places, size
-    )
-  )(jnp.arange(num_epochs))
-  order = order.reshape(-1, recipe.batch_size)[: recipe.steps]
-
-  def loss_fn(params: typing.Params, rows: jax.Array) -> jax.Array:
-    x = data['train_x'].at[rows].get(mode='promise_in_bounds')
-    y = data['train_y'].at[rows].get(mode='promise_in_bounds')
-    logits = architecture.apply(params, x)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-
-  def measure(params: typing.Params) -> dict[str, jax.Array]:
-    x, y = data['val_x'], data['val_y']
-    if not len(y):
-      return {name: jnp.float32(jnp.nan) for name in _VAL_METRICS}
-    logits = architecture.apply(params, x)
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-    return dict(
-      zip(_VAL_METRICS, (loss, (logits.argmax(-1) == y).mean()), strict=True)
-    )
-
-  return loss_fn, order, per_epoch, measure
-
-
-def _image_task(
-  architecture: architecture_lib.Architecture,
-  data: dict[str, jax.Array],
-  index: jax.Array,
-) -> tuple[Callable, None, int, Callable]:
-  """Mean squared error over all pixels of image `index`."""
-  target = data['targets'][index]
-
-  def loss_fn(params: typing.Params, _: None) -> jax.Array:
-    return jnp.mean((architecture.apply(params, data['inputs']) - target) ** 2)
-
-  def measure(params: typing.Params) -> dict[str, jax.Array]:
-    return {'psnr': -10 * jnp.log10(loss_fn(params, None))}
-
-  return loss_fn, None, 1, measure
+def _scale_kernels(params: typing.Params, factor: jax.Array) -> typing.Params:
+  """Weights with every kernel multiplied."""
+  return {
+    path: factor * array if path.endswith('/kernel') else array
+    for path, array in params.items()
+  }

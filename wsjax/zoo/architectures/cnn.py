@@ -11,8 +11,6 @@ from wsjax import typing
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo import architecture
 
-WINDOW = (3, 3)
-
 
 def make(
   image: tuple[int, int, int] = (28, 28, 1),
@@ -22,8 +20,11 @@ def make(
   activation: str = 'relu',
   pool: int = 2,
   init: str = 'lecun_normal',
+  window: int = 3,
+  stride: int = 1,
+  padding: int | None = None,
 ) -> architecture.Architecture:
-  """A CNN with 3x3 windows and padding that keeps height and width.
+  """A CNN, by default of 3x3 windows that keep height and width.
 
   Args:
     image: height, width and channels of one input.
@@ -33,24 +34,37 @@ def make(
     activation: key of `architecture.ACTIVATIONS`, after every hidden layer.
     pool: side of the mean-pooling window; rows and columns left over are cut.
     init: key of `architecture.INITS`.
+    window: side of the window of every convolution.
+    stride: pixels from one window to the next.
+    padding: rows and columns of zeros on every side; None is as many as keep
+      height and width at stride 1.
 
   Returns:
-    The architecture; leaves are 'conv0/kernel' [3, 3, in, out], ...,
+    The architecture; leaves are 'conv0/kernel' [window, window, in, out], ...,
     'dense0/kernel', ...
 
   Raises:
-    ValueError: for an unknown activation or init, no convolution, or more
-      pooling than the image has pixels.
+    ValueError: for an unknown activation or init, no convolution, or no
+      pixels left behind the convolutions.
   """
   image, channels, dense = (
     tuple(int(size) for size in sizes) for sizes in (image, channels, dense)
   )
   architecture.check_init(init)
-  height, width = (size // pool ** len(channels) for size in image[:2])
+  pads = (padding, padding)
+  if padding is None:
+    pads = ((window - 1) // 2, window // 2)
+  height, width = image[:2]
+  for _ in channels:
+    height, width = (
+      (size + sum(pads) - window) // stride + 1 for size in (height, width)
+    )
+    height, width = height // pool, width // pool
   if not channels or height < 1 or width < 1:
     raise ValueError(
       f'A CNN needs a convolution and pixels left after pooling; got image '
-      f'{image}, channels {channels}, pool {pool}.'
+      f'{image}, channels {channels}, pool {pool}, window {window}, stride '
+      f'{stride}, padding {padding}.'
     )
   conv_ids = [f'channel{i}' for i in range(len(channels))]
   dense_ids = [f'hidden{i}' for i in range(len(dense))]
@@ -63,7 +77,12 @@ def make(
   leaves = []
   for i in range(len(channels)):
     leaves += spec_lib.conv(
-      f'conv{i}', WINDOW, fans[i], fans[i + 1], reads=ids[i], feeds=ids[i + 1]
+      f'conv{i}',
+      (window, window),
+      fans[i],
+      fans[i + 1],
+      reads=ids[i],
+      feeds=ids[i + 1],
     )
   blocks = height * width
   fans = (blocks * channels[-1], *dense, num_classes)
@@ -80,30 +99,37 @@ def make(
   spec = spec_lib.PermutationSpec(groups, tuple(leaves))
   nonlinearity = architecture.ACTIVATIONS[activation]
 
-  def apply(params: typing.Params, inputs: typing.Array) -> jax.Array:
+  def apply(
+    params: typing.Params,
+    inputs: typing.Array,
+    dropout: architecture.Dropout = None,
+  ) -> jax.Array:
     x = jnp.asarray(inputs)
     for i in range(len(channels)):
-      x = _convolve(x, params[f'conv{i}/kernel'])
+      x = _convolve(x, params[f'conv{i}/kernel'], pads, stride)
       x = nonlinearity(x + params[f'conv{i}/bias'][None, None, None])
-      x = _mean_pool(x, pool)
+      x = architecture.drop(_mean_pool(x, pool), dropout, i)
     x = x.reshape(x.shape[0], -1)
     for i in range(len(dense) + 1):
       x = x @ params[f'dense{i}/kernel'] + params[f'dense{i}/bias'][None]
       if i < len(dense):
-        x = nonlinearity(x)
+        x = architecture.drop(nonlinearity(x), dropout, len(channels) + i)
     return x
 
+  config = {
+    'image': list(image),
+    'channels': list(channels),
+    'dense': list(dense),
+    'num_classes': num_classes,
+    'activation': activation,
+    'pool': pool,
+    'init': init,
+  }
+  if (window, stride, padding) != (3, 1, None):
+    config |= {'window': window, 'stride': stride, 'padding': padding}
   return architecture.Architecture(
     name='cnn',
-    config={
-      'image': list(image),
-      'channels': list(channels),
-      'dense': list(dense),
-      'num_classes': num_classes,
-      'activation': activation,
-      'pool': pool,
-      'init': init,
-    },
+    config=config,
     spec=spec,
     init=lambda key: architecture.init_params(key, spec, init),
     apply=apply,
@@ -111,26 +137,20 @@ def make(
   )
 
 
-def _convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Convolution [b, h, w, in] -> [b, h, w, out] as one matrix product.
+def _convolve(
+  x: jax.Array, kernel: jax.Array, pads: tuple[int, int], stride: int
+) -> jax.Array:
+  """Convolution [b, h, w, in] -> [b, h', w', out] as one matrix product.
 
   Under vmap over kernels a convolution becomes a grouped one, which XLA runs
   slowly on CPU; gathered patches become a batched matrix product.
   """
   rows, columns = kernel.shape[:2]
-  height, width = x.shape[1:3]
-  x = jnp.pad(
-    x,
-    (
-      (0, 0),
-      ((rows - 1) // 2, rows // 2),
-      ((columns - 1) // 2, columns // 2),
-      (0, 0),
-    ),
-  )
+  x = jnp.pad(x, ((0, 0), pads, pads, (0, 0)))
+  height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
   patches = jnp.concatenate(
     [
-      x[:, i : i + height, j : j + width]
+      x[:, i : i + height : stride, j : j + width : stride]
       for i in range(rows)
       for j in range(columns)
     ],

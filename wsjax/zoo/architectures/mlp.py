@@ -11,6 +11,7 @@ def make(
   widths: tuple[int, ...] = (64, 32, 32, 10),
   activation: str = 'relu',
   init: str = 'lecun_normal',
+  output_activation: str = 'identity',
 ) -> architecture.Architecture:
   """An MLP on flattened inputs.
 
@@ -18,17 +19,19 @@ def make(
     widths: units of every layer, input and output included.
     activation: key of `architecture.ACTIVATIONS`, after every hidden layer.
     init: key of `architecture.INITS`.
+    output_activation: key of `architecture.OUTPUT_ACTIVATIONS`.
 
   Returns:
     The architecture; leaves are 'layer0/kernel', 'layer0/bias', ...
 
   Raises:
-    ValueError: for an unknown activation or init, or fewer than two widths.
+    ValueError: for an unknown activation or init; or fewer than two widths.
   """
   widths = tuple(int(width) for width in widths)
   if len(widths) < 2:
     raise ValueError(f'An MLP needs input and output widths; got {widths}.')
   architecture.check_init(init)
+  architecture.check_output_activation(output_activation)
   depth = len(widths) - 1
   ids = [None, *(f'hidden{i}' for i in range(depth - 1)), None]
   groups = architecture.hidden_groups(
@@ -43,20 +46,28 @@ def make(
   )
   spec = spec_lib.PermutationSpec(groups, leaves)
   nonlinearity = architecture.ACTIVATIONS[activation]
+  outputs = architecture.OUTPUT_ACTIVATIONS[output_activation]
+  config = {'widths': list(widths), 'activation': activation, 'init': init}
+  if output_activation != 'identity':
+    config['output_activation'] = output_activation
 
-  def apply(params: typing.Params, inputs: typing.Array) -> jax.Array:
+  def apply(
+    params: typing.Params,
+    inputs: typing.Array,
+    dropout: architecture.Dropout = None,
+  ) -> jax.Array:
     # Features first, examples last: under vmap over networks the small
     # products then have the long axis contiguous, which is faster on CPU.
     x = inputs.reshape(inputs.shape[0], -1).T
     for i in range(depth):
       x = params[f'layer{i}/kernel'].T @ x + params[f'layer{i}/bias'][:, None]
       if i < depth - 1:
-        x = nonlinearity(x)
-    return x.T
+        x = architecture.drop(nonlinearity(x), dropout, i)
+    return outputs(x.T)
 
   return architecture.Architecture(
     name='mlp',
-    config={'widths': list(widths), 'activation': activation, 'init': init},
+    config=config,
     spec=spec,
     init=lambda key: architecture.init_params(key, spec, init),
     apply=apply,

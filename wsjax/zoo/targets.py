@@ -1,0 +1,200 @@
+"""What may be predicted from the weights of a network: read off its record."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wsjax.zoo import datasets, recipe, store
+
+# Targets that are no hyper-parameter of the recipe.
+NAMES = (
+  'label',
+  'val_accuracy',
+  'train_accuracy',
+  'gap',
+  'optimizer',
+  'activation',
+  'algorithm',
+  'task',
+  'score',
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Targets:
+  """One target of some networks.
+
+  Attributes:
+    values: [n] int32 class numbers, or float32.
+    kind: 'class' or 'number'.
+    names: of the classes, by number; the same for any networks of a zoo. ()
+      for numbers.
+    scale: 'log10' where `values` are logarithms, else 'linear'.
+  """
+
+  values: np.ndarray
+  kind: str
+  names: tuple[str, ...] = ()
+  scale: str = 'linear'
+
+
+def load(
+  zoo: store.Zoo,
+  indices: Sequence[int] | np.ndarray,
+  target: str,
+  *,
+  root: str | os.PathLike[str] | None = None,
+) -> Targets:
+  """Reads a target of some networks.
+
+  Args:
+    zoo: where they are.
+    indices: [n] which.
+    target: 'label', the class of the image that a network was fitted to;
+      'val_accuracy'; 'train_accuracy', a mean over the last epoch, with the
+      noise of training; 'gap', the difference of the two; 'optimizer';
+      'activation'; of imported networks 'algorithm', 'task' and 'score', which
+      compares within a task; or a hyper-parameter of the record by its name,
+      as a logarithm where a recipe draws it log-uniformly.
+    root: of data sets, as in `datasets.load`; for 'label' only.
+
+  Returns:
+    The target, in the order of `indices`.
+
+  Raises:
+    ValueError: if the zoo has no such target, one of these networks has none
+      (see `known`), or a label cannot be verified.
+  """
+  indices = np.asarray(indices, np.int64)
+  if target == 'label':
+    return _labels(zoo, indices, root)
+  column = _column(zoo, target)
+  if (missing := _is_missing(column[indices])).any():
+    raise ValueError(
+      f'{missing.sum()} of {len(indices)} networks of {zoo.path} have no '
+      f'{target!r}, the first of them {zoo.keys[indices[missing][0]]!r}; '
+      'targets.known gives those that have it.'
+    )
+  if column.dtype.kind == 'U':
+    names = sorted(set(column.tolist()) - {''})
+    numbers = np.searchsorted(names, column[indices])
+    return Targets(numbers.astype(np.int32), 'class', tuple(names))
+  values, scale = column[indices], 'linear'
+  if _is_log(target) and (column[~_is_missing(column)] > 0).all():
+    values, scale = np.log10(values), 'log10'
+  return Targets(values.astype(np.float32), 'number', scale=scale)
+
+
+def known(
+  zoo: store.Zoo, indices: Sequence[int] | np.ndarray, target: str
+) -> np.ndarray:
+  """Those of some networks that have a target.
+
+  Args:
+    zoo: where they are.
+    indices: [n] which.
+    target: as in `load`, but for 'label', which all have or none.
+
+  Returns:
+    [m] indices, in the same order.
+
+  Raises:
+    ValueError: if the zoo has no such target.
+  """
+  indices = np.asarray(indices, np.int64)
+  return indices[~_is_missing(_column(zoo, target)[indices])]
+
+
+def _column(zoo: store.Zoo, target: str) -> np.ndarray:
+  """[all networks] strings, '' where unknown, or numbers, NaN likewise."""
+  if target == 'gap':
+    return _column(zoo, 'train_accuracy') - _column(zoo, 'val_accuracy')
+  if target in ('algorithm', 'task', 'score'):
+    details = [_detail(record).get(target) for record in zoo.records]
+    if target == 'score':
+      return np.array([np.nan if v is None else v for v in details], float)
+    return np.array(['' if value is None else value for value in details])
+  names = {
+    'val_accuracy': ('final', 'val', 'accuracy'),
+    'train_accuracy': ('final', 'train', 'accuracy'),
+    'optimizer': ('optimizer', 'name'),
+    'activation': ('activation',),
+  }.get(target, ('optimizer', 'hparams', target))
+  try:
+    return zoo.column(*names)
+  except ValueError as error:
+    raise ValueError(
+      f'{zoo.path} has no target {target!r}; there are {", ".join(NAMES)} and '
+      f'the hyper-parameters in its records: {error}'
+    ) from error
+
+
+def _detail(record: Mapping[str, Any]) -> Mapping[str, Any]:
+  """What the publisher of an imported network said about it."""
+  for parent in record['parents']:
+    if parent.get('external_ref'):
+      return parent.get('detail') or {}
+  return {}
+
+
+def _is_missing(column: np.ndarray) -> np.ndarray:
+  return column == '' if column.dtype.kind == 'U' else np.isnan(column)
+
+
+def _is_log(target: str) -> bool:
+  """Whether recipes draw a hyper-parameter log-uniformly."""
+  factor = recipe.FACTORS.get(target)
+  return factor is not None and factor.scale == 'log'
+
+
+def _labels(
+  zoo: store.Zoo, indices: np.ndarray, root: str | os.PathLike[str] | None
+) -> Targets:
+  """Class of the one image whose digest is in the record."""
+  find: dict[str, dict[str, int]] = {}
+  values, num_classes = [], 0
+  for index in indices.tolist():
+    record = zoo.records[index]
+    lineage = (record['datasets'] or [{'name': None}])[0]
+    if record['task'] != 'image_fitting' or lineage['name'] is None:
+      raise ValueError(
+        f'{zoo.path} net {zoo.keys[index]!r} was not fitted to one image, so '
+        'it has no label.'
+      )
+    if lineage['name'] not in find:
+      find[lineage['name']] = _image_classes(lineage, root)
+    classes = find[lineage['name']]
+    if lineage['subset_indices_sha256'] not in classes:
+      raise ValueError(
+        f'{zoo.path} net {zoo.keys[index]!r} was fitted to no single training '
+        f'image of {lineage["name"]}: its digest is of none.'
+      )
+    values.append(classes[lineage['subset_indices_sha256']])
+  for classes in find.values():
+    num_classes = max(num_classes, 1 + max(classes.values()))
+  names = tuple(str(number) for number in range(num_classes))
+  return Targets(np.array(values, np.int32), 'class', names)
+
+
+def _image_classes(
+  lineage: Mapping[str, Any], root: str | os.PathLike[str] | None
+) -> dict[str, int]:
+  """Digest of every image of a source's training part -> its class.
+
+  The digests are of places in the source, so no split has to be known.
+  """
+  dataset = datasets.load(lineage['name'], root, val_fraction=0)
+  if dataset.sha256 != lineage['sha256']:
+    raise ValueError(
+      f'{lineage["name"]} has digest {dataset.sha256}, but the zoo was bred on '
+      f'{lineage["sha256"]}.'
+    )
+  return {
+    datasets.index_digest(np.array([place])): label
+    for place, label in zip(
+      dataset.train_index.tolist(), dataset.train_y.tolist(), strict=True
+    )
+  }
