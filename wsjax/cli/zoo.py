@@ -1,22 +1,28 @@
-"""Build a zoo of trained networks, or look into one.
+"""Build a zoo of trained networks, look into one, or import one.
 
   wsjax zoo build --config configs/digits_flow.py --workdir runs/demo
   wsjax zoo inspect runs/demo/zoo
+  wsjax zoo import rl_agents --from DIR --out DIR
 
 Build breeds what the section `zoo` of the config says, into WORKDIR/zoo or
-config.zoo.path; it may be killed and started again.
+config.zoo.path; it may be killed and started again. Import makes a zoo of
+networks that others have published.
 """
 
 import argparse
+import importlib
 import pathlib
 
 from wsjax.cli import configs, terminal
+
+# Modules of wsjax.zoo.importers.
+FAMILIES = ('rl_agents', 'es_policies', 'third_party_classifiers')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
   actions = parser.add_subparsers(
-    dest='action', required=True, metavar='build | inspect'
+    dest='action', required=True, metavar='build | inspect | import'
   )
   build = actions.add_parser(
     'build', help='breed, describe, split, publish', allow_abbrev=False
@@ -29,12 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   inspect.add_argument(
     '--record', type=int, metavar='I', help='print the record of network I'
   )
+  foreign = actions.add_parser(
+    'import', help='networks of others', allow_abbrev=False
+  )
+  foreign.add_argument('family', choices=FAMILIES)
+  foreign.add_argument(
+    '--from', dest='source', required=True, metavar='DIR', help='their arrays'
+  )
+  foreign.add_argument(
+    '--out', required=True, metavar='DIR', help='folder of the zoo'
+  )
 
 
 def run(args: argparse.Namespace) -> int:
-  """Builds or inspects."""
+  """Builds, inspects or imports."""
   if args.action == 'build':
     return _build(args)
+  if args.action == 'import':
+    return _import(args)
   from wsjax.cli import inspect
   from wsjax.zoo import store
 
@@ -60,5 +78,12 @@ def _build(args: argparse.Namespace) -> int:
 
   workdir = pathlib.Path(args.workdir)
   zoo = prepare.open_zoo(config, workdir, progress=True)
+  terminal.show_line(zoo.path)
+  return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+  family = importlib.import_module(f'wsjax.zoo.importers.{args.family}')
+  zoo = family.import_zoo(args.source, args.out)
   terminal.show_line(zoo.path)
   return 0

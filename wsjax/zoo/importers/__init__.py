@@ -1,0 +1,1 @@
+"""Importers: published networks of others, as zoos."""
