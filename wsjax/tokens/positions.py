@@ -20,17 +20,20 @@ def positions(
 
   Returns:
     [T, 3] int. The column counts along the last axis of the weight's leaf
-    (its neuron), the row along all axes before it (what feeds the neuron),
-    the layer from 0 in forward order.
+    (its neuron), the row along all axes before it (what feeds the neuron; a
+    bias is one row more), the layer from 0 in forward order.
   """
   table = tokenizer.table(spec)
   where = np.zeros((spec.num_params, 3), int)
   indices = layout.leaf_indices(spec)
   for number, leaves in enumerate(layout.layers(spec).values()):
+    above = 0
     for leaf in leaves:
       grid = indices[leaf.path].reshape(-1, leaf.shape[-1])
       rows, columns = np.indices(grid.shape)
-      where[grid] = np.stack([np.full_like(rows, number), rows, columns], -1)
+      place = [np.full_like(rows, number), rows + above, columns]
+      where[grid] = np.stack(place, -1)
+      above += len(grid)
   return where[table[:, 0]]
 
 
