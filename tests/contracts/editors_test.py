@@ -1,0 +1,96 @@
+"""Every editor: equivariant to what it says, and to no less."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wsjax import config, testing
+from wsjax.embed import residual
+from wsjax.symmetry import element
+from wsjax.symmetry import spec as spec_lib
+from wsjax.zoo.architectures import cnn, mlp, siren
+
+NAMES = config.plugins('embed.editors')
+ARCHITECTURES = {
+  'relu mlp': mlp.make((6, 5, 4, 3), 'relu'),
+  'siren': siren.make((2, 6, 5, 1)),
+  'cnn': cnn.make((8, 8, 1), (4, 3), (), 3),
+}
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+  return request.param
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def architecture(request):
+  return ARCHITECTURES[request.param]
+
+
+def make(name, architecture):
+  return config.build(
+    'embed.editors', {'name': name, 'architecture': architecture}
+  )
+
+
+def weights(architecture, seed=0):
+  params = architecture.init(jax.random.key(seed))
+  # Biases that are all 0 have no order to be read.
+  return {
+    path: value
+    + 0.1 * jax.random.normal(jax.random.key(seed + place), value.shape)
+    for place, (path, value) in enumerate(sorted(params.items()))
+  }
+
+
+def error(module, architecture, kinds, tolerance=testing.TOLERANCE):
+  """Of moving units before against moving them after; it reads its input."""
+  spec, params = architecture.spec, weights(architecture)
+  variables = jax.jit(module.init)(jax.random.key(0), params)
+  return testing.check(
+    jax.jit(lambda params: module.apply(variables, params)),
+    params,
+    spec,
+    lambda g, value: element.apply(g, value, spec),
+    kinds=kinds,
+    key=jax.random.key(1),
+    tolerance=tolerance,
+  )
+
+
+def test_an_edit_moves_with_the_units(name, architecture):
+  editor = make(name, architecture)
+  kinds = type(editor).EQUIVARIANT_TO
+  assert set(kinds) <= set(spec_lib.KINDS)
+  error(editor, architecture, kinds)
+  for kind in {'permutation'} - set(kinds):  # A claim that is too small.
+    with pytest.raises(AssertionError, match=f'equivariant to {kind}'):
+      error(editor, architecture, (kind,))
+
+
+def test_edited_weights_fit_the_architecture_and_are_close(name, architecture):
+  """At first an edit is small beside the weights, and of their own size."""
+  params = weights(architecture)
+  scales = tuple(
+    (path, float(jnp.sqrt(jnp.mean(x**2)))) for path, x in params.items()
+  )
+  module = residual.Residual(make(name, architecture), scales)
+  variables = jax.jit(module.init)(jax.random.key(0), params)
+  many = jax.tree.map(lambda x: jnp.stack([x, 2 * x, x]), params)
+  edited = jax.jit(jax.vmap(lambda p: module.apply(variables, p)))(many)
+  architecture.spec.check(edited, stacked=True)
+  for path, scale in scales:
+    change = np.asarray(edited[path] - many[path])
+    assert 0 < np.abs(change).mean() < 0.1 * scale
+    np.testing.assert_allclose(change[0], change[2], rtol=1e-5)
+    assert not np.allclose(change[0], change[1], rtol=1e-3)
+
+
+def test_what_is_added_to_weights_keeps_the_symmetry(name):
+  architecture = ARCHITECTURES['siren']
+  editor = make(name, architecture)
+  scales = tuple((leaf.path, 0.3) for leaf in architecture.spec.leaves)
+  module = residual.Residual(editor, scales)
+  error(module, architecture, type(editor).EQUIVARIANT_TO)

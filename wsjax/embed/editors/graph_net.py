@@ -1,0 +1,56 @@
+"""Editor by messages between neurons along the weights that join them.
+
+Source: Kofinas et al. 2024, arXiv:2403.12143; Lim et al. 2024,
+arXiv:2312.04501.
+"""
+
+from typing import ClassVar
+
+import flax.linen as nn
+
+from wsjax import typing
+from wsjax.embed import graph_features as features_lib
+from wsjax.embed import graph_layers
+from wsjax.zoo import architecture as architecture_lib
+
+
+class Editor(nn.Module):
+  """An equivariant map from the weights of one network to others.
+
+  Attributes:
+    stack: the equivariant part.
+  """
+
+  EQUIVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
+
+  stack: graph_layers.GraphStack
+
+  @nn.compact
+  def __call__(self, params: typing.Params) -> typing.Params:
+    """Weights of one network -> as many numbers, path by path."""
+    _, nodes, edges = self.stack(params)
+    features = graph_layers.ToWeights(self.stack.spec)(nodes, edges)
+    return {path: value[..., 0] for path, value in features.items()}
+
+
+def make(
+  architecture: architecture_lib.Architecture,
+  *,
+  width: int = 64,
+  edge_width: int = 32,
+  depth: int = 4,
+  num_heads: int = 0,
+  positions: str = 'learned',
+) -> Editor:
+  """The editor for one architecture; see `graph_layers.GraphStack`."""
+  return Editor(
+    graph_layers.GraphStack(
+      architecture.spec,
+      features_lib.capacity(architecture.spec),
+      width,
+      edge_width,
+      depth,
+      num_heads,
+      positions,
+    )
+  )

@@ -1,0 +1,41 @@
+"""Graph transformer: neurons attend to those that their weights join them to.
+
+Attention is restricted to joined neurons, so its cost is linear in weights.
+
+Source: Kofinas et al. 2024, arXiv:2403.12143, section 4; Diao & Loynd 2023,
+arXiv:2210.05062 (relational attention).
+"""
+
+from wsjax.embed import graph_features as features_lib
+from wsjax.embed import graph_layers, graph_net
+from wsjax.zoo import architecture as architecture_lib
+
+
+def make(
+  architecture: architecture_lib.Architecture,
+  *,
+  width: int = 64,
+  edge_width: int = 32,
+  depth: int = 4,
+  num_heads: int = 8,
+  positions: str = 'learned',
+  embedding: int = 128,
+  dropout: float = 0.0,
+) -> graph_net.GraphEncoder:
+  """The encoder for one architecture; see `GraphStack` and `GraphEncoder`.
+
+  Raises:
+    ValueError: if there is no head.
+  """
+  if num_heads < 1:
+    raise ValueError(f'A transformer needs a head; got num_heads={num_heads}.')
+  stack = graph_layers.GraphStack(
+    architecture.spec,
+    features_lib.capacity(architecture.spec),
+    width,
+    edge_width,
+    depth,
+    num_heads,
+    positions,
+  )
+  return graph_net.GraphEncoder(stack, embedding, dropout)
