@@ -6,7 +6,8 @@ workdir, so a run that was interrupted goes on where it stopped:
   run.json             config, overrides and versions, written before step 0
   stages.json          wall seconds per stage, summed over restarts
   zoo/                 the published zoo, unless config.zoo.path names another
-  train/seed0/         checkpoints of a generator, one folder per training seed
+  train/seed0/         checkpoints of a model, one folder per training seed
+  outputs.npz          what predictors of a property said
   samples/seed0/       its networks, published as a zoo
   report.json, .html   the result; a run that has it is finished
 """
@@ -19,8 +20,9 @@ import ml_collections
 import numpy as np
 
 from wsjax.evaluate import arms as arms_lib
-from wsjax.evaluate import report
-from wsjax.stages import generators, judge, manifest, prepare
+from wsjax.evaluate import report, reports
+from wsjax.predict import predictor as predictor_lib
+from wsjax.stages import generators, judge, manifest, prepare, properties
 from wsjax.zoo import store
 
 
@@ -49,9 +51,25 @@ def run(
   workdir = pathlib.Path(workdir)
   stages = manifest.open_run(workdir, config, overrides or {})
   if (workdir / 'report.json').exists():
-    return report.load(workdir)
+    return reports.load(workdir)
   with stages.stage('zoo'):
     zoo = prepare.open_zoo(config, workdir, progress=progress)
+  made = _read_property if 'predict' in config else _generate
+  result = made(config, workdir, zoo, stages, progress=progress)
+  result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
+  reports.of(result).write(result, workdir)
+  return result
+
+
+def _generate(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  zoo: store.Zoo,
+  stages: manifest.Stages,
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """Fits generators, samples, and judges them beside the baselines."""
   with stages.stage('prepare'):
     prepared = prepare.prepare(config, zoo)
   arms, history = [], {}
@@ -69,12 +87,38 @@ def run(
   arm = arms_lib.merge(arms, config.generate.name)
   with stages.stage('evaluate'):
     result = judge.judge(config, prepared, [arm], stages, progress=progress)
-  result |= manifest.describe(workdir) | {
-    'training': history,
-    'wall_seconds': stages.seconds,
-  }
-  report.write(result, workdir)
-  return result
+  return result | {'training': history}
+
+
+def _read_property(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  zoo: store.Zoo,
+  stages: manifest.Stages,
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """Fits predictors of a property of networks, and scores them."""
+  with stages.stage('prepare'):
+    prepared = properties.prepare(config, zoo)
+  outputs: dict[str, list[np.ndarray]] = {'val': [], 'test': []}
+  history, variables = {}, None
+  for seed in config.train.seeds:
+    with stages.stage('train'):
+      predictor, variables, history = properties.fit(
+        config, prepared, workdir, seed=seed, progress=progress
+      )
+    with stages.stage('evaluate'):
+      for split, values in outputs.items():
+        examples = prepared.splits[split]['example']
+        values.append(predictor_lib.predict(predictor, variables, examples))
+  stacked = {split: np.stack(values) for split, values in outputs.items()}
+  np.savez(workdir / 'outputs.npz', **stacked)
+  with stages.stage('evaluate'):
+    result = properties.judge(config, prepared, stacked)
+  seconds = stages.seconds['train'] / len(config.train.seeds)
+  described = properties.describe(config, prepared, variables, seconds)
+  return result | described | {'training': history}
 
 
 def sample(

@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Renders report.html from report.json."""
-  from wsjax.evaluate import report
+  from wsjax.evaluate import reports
 
-  result = report.load(args.workdir)
-  path = report.write(result, args.workdir)
-  terminal.console().print(report.table(result))
+  result = reports.load(args.workdir)
+  path = reports.of(result).write(result, args.workdir)
+  terminal.console().print(reports.of(result).table(result))
   terminal.show_line(path)
   return 0

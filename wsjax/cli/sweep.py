@@ -46,13 +46,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
   from wsjax import experiment
-  from wsjax.evaluate import comparison
+  from wsjax.evaluate import reports as reports_lib
 
   reports = {}
   for name, (config, overrides) in loaded.items():
     terminal.show_line(f'{name}: {folder / name}')
     # A finished run is only read; a folder of another config is refused.
     reports[name] = experiment.run(config, folder / name, overrides=overrides)
+  comparison = reports_lib.comparison_of(reports)
   gathered = comparison.gather(pathlib.Path(args.config).stem, reports)
   path = comparison.write(gathered, folder)
   terminal.console().print(comparison.table(gathered))

@@ -125,7 +125,7 @@ def barrier(report: Mapping[str, Any]) -> str:
 
 @drawing.styled
 def training(report: Mapping[str, Any]) -> str:
-  """Training and validation loss of the generator.
+  """Training and validation loss.
 
   Args:
     report: as `report.load` returns it.
@@ -168,18 +168,23 @@ def training(report: Mapping[str, Any]) -> str:
   axes.set_ylabel('loss')
   axes.margins(x=0.01)
   axes.legend(loc='upper right', ncols=2)
-  return drawing.svg(canvas, 'training', 'Loss of the generator over steps')
+  return drawing.svg(canvas, 'training', 'Loss over training steps')
 
 
 @drawing.styled
 def intervals(
-  rows: Sequence[tuple[str, Mapping[str, Any]]], metrics: Mapping[str, str]
+  rows: Sequence[tuple[str, Mapping[str, Any]]],
+  metrics: Mapping[str, str],
+  *,
+  shares: bool = True,
 ) -> str:
   """Dots with intervals: one row per run, one panel per metric.
 
   Args:
     rows: (label, metric -> Stat), top first.
-    metrics: metric -> title of its panel. Values are shares.
+    metrics: metric -> title of its panel.
+    shares: whether values are shares, shown in percent; all but accuracy
+      are then read from zero.
 
   Returns:
     SVG text.
@@ -203,10 +208,11 @@ def intervals(
         linewidth=1.5,
       )
     axes.set_title(title, loc='left', fontsize=10)
-    axes.xaxis.set_major_formatter(lambda value, _: f'{100 * value:g}%')
+    if shares:
+      axes.xaxis.set_major_formatter(lambda value, _: f'{100 * value:g}%')
     axes.locator_params(axis='x', nbins=4)
     low, high = axes.get_xlim()
-    if metric != 'accuracy':  # Rates are read from zero.
+    if shares and metric != 'accuracy':
       low, high = 0, max(0.05, high)
     axes.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     axes.grid(axis='x', color=_HEX['line'])

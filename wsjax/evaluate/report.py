@@ -38,9 +38,9 @@ def write(
   Raises:
     ValueError: if a number is not finite or a field is missing or malformed.
   """
-  plain = _plain(report, 'report')
-  _check(plain)
-  text = json.dumps(plain, sort_keys=True, indent=1, allow_nan=False)
+  made = plain(report, 'report')
+  check(made)
+  text = json.dumps(made, sort_keys=True, indent=1, allow_nan=False)
   folder = pathlib.Path(workdir)
   folder.mkdir(parents=True, exist_ok=True)
   replace(folder / 'report.json', text + '\n')
@@ -62,20 +62,29 @@ def load(workdir: str | os.PathLike) -> dict[str, Any]:
   Raises:
     ValueError: if there is none, it is truncated, or it is not a report.
   """
+  report = read(workdir)
+  try:
+    check(report)
+  except ValueError as error:
+    raise ValueError(
+      f'{workdir} holds no report of this version: {error}'
+    ) from error
+  return report
+
+
+def read(workdir: str | os.PathLike) -> Any:
+  """The JSON value in report.json, whatever it is.
+
+  Raises:
+    ValueError: if there is none or it is truncated.
+  """
   path = pathlib.Path(workdir) / 'report.json'
   try:
-    report = json.loads(path.read_text())
+    return json.loads(path.read_text())
   except FileNotFoundError:
     raise ValueError(f'There is no report at {path}.') from None
   except ValueError as error:  # Truncated, or not text at all.
     raise ValueError(f'{path} is not readable as JSON: {error}.') from error
-  try:
-    _check(report)
-  except ValueError as error:
-    raise ValueError(f'{path} is not a report of this version: {error}') from (
-      error
-    )
-  return report
 
 
 def page(report: Mapping[str, Any]) -> str:
@@ -212,16 +221,21 @@ def _figure(report: Mapping[str, Any], name: str) -> dict[str, str]:
   return {'svg': draw(report), 'not_run': ''}
 
 
-def _plain(value: Any, where: str) -> Any:
-  """The same in JSON's own types; a number that is not finite is refused."""
+def plain(value: Any, where: str) -> Any:
+  """The same in JSON's own types.
+
+  Raises:
+    ValueError: naming `where` for what JSON has not, and for a number that is
+      not finite.
+  """
   if isinstance(value, Mapping):
     return {
-      str(key): _plain(item, f'{where}.{key}') for key, item in value.items()
+      str(key): plain(item, f'{where}.{key}') for key, item in value.items()
     }
   if hasattr(value, 'tolist'):  # NumPy or JAX.
     value = value.tolist()
   if isinstance(value, list | tuple):
-    return [_plain(item, f'{where}[{i}]') for i, item in enumerate(value)]
+    return [plain(item, f'{where}[{i}]') for i, item in enumerate(value)]
   if isinstance(value, float) and not math.isfinite(value):
     raise ValueError(
       f'{where} is {value}; every number of a report must be finite, and what '
@@ -232,7 +246,7 @@ def _plain(value: Any, where: str) -> Any:
   raise ValueError(f'{where} is a {type(value).__name__}, which JSON has not.')
 
 
-def _check(report: Any) -> None:
+def check(report: Any) -> None:
   """Raises ValueError unless the report has what the page needs."""
   if not isinstance(report, dict) or 'schema_version' not in report:
     raise ValueError('it has no schema_version.')

@@ -38,29 +38,31 @@ class Interrupted(Exception):
 
 
 def fit(
-  generator: Any,
-  data: np.ndarray,
+  model: Any,
+  data: typing.PyTree,
   section: Mapping[str, Any],
   *,
   seed: int,
   workdir: pathlib.Path,
-  val: np.ndarray | None = None,
+  val: typing.PyTree | None = None,
   progress: bool = True,
 ) -> tuple[typing.PyTree, History]:
-  """Trains a generator, or goes on with one that was interrupted.
+  """Trains a model, or goes on with one that was interrupted.
 
   A run that was stopped and started again ends bitwise where it would have
   ended without the stop, on the same devices.
 
   Args:
-    generator: plug-in of `generate`.
-    data: [N, T, D] latents of the training split.
+    model: has `init(key, example)` and `loss(params, batch, key, *, train)`:
+      a plug-in of `generate`, or an objective of `predict`.
+    data: the training split; arrays with leading axis [N], such as latents
+      [N, T, D], of which a batch is some rows.
     section: of the config: steps, batch_size (at most N is used),
       inner_steps (steps per compiled call), checkpoint_every_steps,
       ema_decay, mesh, and the arguments of `optimizer.make`.
     seed: of parameters, batches and noise.
     workdir: of the checkpoints.
-    val: [V, T, D] latents that are only looked at, or None.
+    val: the same of a split that is only looked at, or None.
     progress: whether to show a progress bar.
 
   Returns:
@@ -78,13 +80,15 @@ def fit(
   steps, save_every = settings['steps'], settings['checkpoint_every_steps']
   mesh = step.make_mesh(settings['mesh'])
   for name, split in (('data', data), ('val', val)):
-    if split is not None and not np.all(np.isfinite(split)):
+    if not all(np.all(np.isfinite(x)) for x in jax.tree.leaves(split)):
       raise ValueError(f'{name} to train on is not finite everywhere.')
   init_key, run_key, val_key = jax.random.split(jax.random.key(seed), 3)
 
+  example = jax.tree.map(lambda x: x[0], data)
+  size = len(jax.tree.leaves(data)[0])
   replicated = NamedSharding(mesh, PartitionSpec())
   train_state = jax.jit(
-    lambda key: state.create(generator.init(key, data[0]), tx),
+    lambda key: state.create(model.init(key, example), tx),
     out_shardings=replicated,
   )(init_key)
   checkpoints = checkpoint.Checkpoints(workdir)
@@ -92,14 +96,14 @@ def fit(
   if restored := checkpoints.restore(train_state):
     _, train_state, history = restored
   block = step.make_train_block(
-    generator.loss,
+    model.loss,
     tx,
     mesh,
     key=run_key,
-    batch_size=min(settings['batch_size'], len(data)),
+    batch_size=min(settings['batch_size'], size),
     ema_decay=settings['ema_decay'],
   )
-  val_loss = None if val is None else _make_val_loss(generator, val, val_key)
+  val_loss = None if val is None else _make_val_loss(model, val, val_key)
 
   data = jax.device_put(data, replicated)
   done = int(train_state.step)
@@ -157,17 +161,15 @@ def _settings(
   return {**settings, 'steps': rest['steps']}, optimizer.make(**rest)
 
 
-def _make_val_loss(generator: Any, val: np.ndarray, key: jax.Array) -> Any:
+def _make_val_loss(model: Any, val: typing.PyTree, key: jax.Array) -> Any:
   """Parameters -> loss of the validation split, always the same noise."""
-  data = jnp.asarray(val)
+  data = jax.tree.map(jnp.asarray, val)
   keys = jax.random.split(key, _VAL_DRAWS)
 
   @jax.jit
   def val_loss(params):
     return jnp.mean(
-      jax.lax.map(
-        lambda k: generator.loss(params, data, k, train=False)[0], keys
-      )
+      jax.lax.map(lambda k: model.loss(params, data, k, train=False)[0], keys)
     )
 
   return val_loss

@@ -13,9 +13,10 @@ from wsjax import typing
 from wsjax.train import state as state_lib
 from wsjax.zoo import shuffle
 
-# (params, batch [b, T, D], key) -> (scalar loss, metrics).
+# (params, batch of arrays [b, ...], key) -> (scalar loss, metrics).
 Loss = Callable[
-  [typing.PyTree, jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]
+  [typing.PyTree, typing.PyTree, jax.Array],
+  tuple[jax.Array, dict[str, jax.Array]],
 ]
 
 
@@ -82,8 +83,8 @@ def make_train_block(
       parameters are forgotten. 0 is no average.
 
   Returns:
-    (state, data [N, T, D], number of steps) -> (state, metrics [steps]). The
-    state is donated; the number is static.
+    (state, data, number of steps) -> (state, metrics [steps]). Data are arrays
+    with leading axis [N]. The state is donated; the number is static.
 
   Raises:
     ValueError: if there is no such axis, or the batch does not divide over it.
@@ -108,9 +109,13 @@ def make_train_block(
     out_shardings=replicated,
   )
   def train_block(state, data, num_steps):
+    size = len(jax.tree.leaves(data)[0])
+
     def train_step(state, _):
-      indices = batch_indices(order_key, state.step, len(data), batch_size)
-      batch = jax.lax.with_sharding_constraint(data[indices], over_data)
+      indices = batch_indices(order_key, state.step, size, batch_size)
+      batch = jax.lax.with_sharding_constraint(
+        jax.tree.map(lambda x: x[indices], data), over_data
+      )
       step_key = jax.random.fold_in(noise_key, state.step)
       (value, metrics), gradients = gradient(state.params, batch, step_key)
       updates, opt_state = optimizer.update(

@@ -1,0 +1,107 @@
+r"""How good is this network, and how was it trained? Read it from the weights.
+
+  wsjax run --config configs/cnn_property.py --workdir runs/cnn
+  wsjax run --config configs/cnn_property.py:target=optimizer --workdir runs/o
+
+6,000 CNNs on digits whose recipes differ in eight factors: optimizer, learning
+rate, weight decay, scale of the initial weights, dropout, share of the
+training split, share of wrong labels, and noise on the pixels.
+Options: `target`, `encoder`, and `smoke`, which runs every stage in seconds.
+
+Hardware: 2 CPU cores.
+Time: not measured yet.
+Measured: not yet.
+"""
+
+from ml_collections import config_dict
+
+from wsjax import config as config_lib
+
+# Encoder -> its section.
+ENCODERS = {
+  'neural_functional': dict(name='neural_functional', channels=32, depth=3),
+  'graph_net': dict(name='graph_net', width=64, edge_width=16, depth=3),
+  'graph_transformer': dict(
+    name='graph_transformer', width=64, edge_width=16, depth=3, num_heads=4
+  ),
+  'scale_equivariant': dict(
+    name='scale_equivariant', width=64, edge_width=16, depth=3
+  ),
+  'probes': dict(name='probes', source='free', reader='mlp', num_probes=64),
+  'token_transformer': dict(name='token_transformer', width=96, depth=3),
+  'statistics': dict(name='statistics', hidden=(256, 256)),
+  'flat_mlp': dict(name='flat_mlp', hidden=(512, 512), dropout=0.1),
+}
+TARGETS = (
+  'val_accuracy', 'gap', 'optimizer', 'learning_rate', 'weight_decay',
+  'init_scale', 'dropout', 'train_fraction', 'label_noise', 'input_noise',
+)  # fmt: skip
+
+
+def get_config(arg: str = '') -> config_dict.ConfigDict:
+  """An encoder and a head that read one property of a CNN."""
+  arg = config_lib.parse_arg(
+    arg, smoke=False, target=TARGETS, encoder=tuple(ENCODERS)
+  )
+  c = config_dict.ConfigDict()
+  c.name = f'cnn_{arg["target"]}_{arg["encoder"]}'
+  c.seed = 0
+  c.zoo = dict(
+    path='',  # Empty: the zoo lives in the workdir.
+    architecture=dict(
+      name='cnn',
+      image=(8, 8, 1),
+      channels=(8, 16),
+      dense=(),
+      num_classes=10,
+      activation='relu',
+      init='lecun_normal',
+    ),
+    # Half of the images judge, so that accuracies are fine-grained.
+    dataset=dict(name='digits', val_fraction=0.5),
+    recipe=dict(
+      optimizer=('sgd', 'adam', 'adamw'),
+      learning_rate=(1e-3, 1e-1),
+      weight_decay=(1e-5, 3e-2),
+      momentum=0.9,
+      batch_size=32,
+      steps=200,
+      snapshots=(),
+      init_scale=(0.4, 2.5),
+      dropout=(0.0, 0.5),
+      train_fraction=(0.03, 1.0),
+      label_noise=(0.0, 0.5),
+      input_noise=(0.0, 0.3),
+    ),
+    splits=dict(train=4_000, val=500, test=1_000, holdout_audit=500),
+    chunk_size=144,
+  )
+  c.symmetry = dict(canonicalize='none', restarts=3)
+  c.embed = ENCODERS[arg['encoder']]
+  c.predict = dict(target=arg['target'], num_train=0, folds=0, head=dict())
+  c.augment = dict(symmetry=False, noise=0.0, dropout=0.0)
+  c.train = dict(
+    seeds=(0,),
+    steps=4_000,
+    batch_size=64,
+    learning_rate=2e-3,
+    warmup_steps=100,
+    schedule='cosine',
+    final_learning_rate=0.0,
+    weight_decay=1e-2,
+    clip_norm=1.0,
+    ema_decay=0.995,
+    inner_steps=100,
+    checkpoint_every_steps=1_000,
+    mesh=(('data', -1),),
+  )
+  c.evaluate = dict(num_bootstrap=1_000)
+  if arg['smoke']:
+    c.zoo.recipe.optimizer = ('adam',)  # One program, that compiles fast.
+    c.zoo.recipe.dropout = c.zoo.recipe.input_noise = 0.0
+    c.zoo.recipe.steps = 10
+    c.zoo.splits = dict(train=36, val=9, test=18, holdout_audit=9)
+    c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
+    c.train.batch_size, c.train.checkpoint_every_steps = 4, 2
+    c.evaluate.num_bootstrap = 50
+  return c.lock()

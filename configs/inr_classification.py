@@ -1,0 +1,81 @@
+r"""Which digit does this network draw? Classify INRs from their weights.
+
+  wsjax run --config configs/inr_classification.py --workdir runs/inr
+
+20,000 SIRENs 2-32-32-1, each fitted from its own initialisation to one image.
+Options: `dataset`, `encoder`, and `smoke`, which runs every stage in seconds.
+
+Hardware: 2 CPU cores.
+Time: not measured yet.
+Measured: not yet.
+"""
+
+from ml_collections import config_dict
+
+from wsjax import config as config_lib
+
+# Encoder -> (its section, learning rate, steps).
+ENCODERS = {
+  'probes': dict(
+    name='probes', source='grid', reader='conv', num_probes=784, width=16,
+    dropout=0.3,
+  ),
+  'probe_gen': dict(
+    name='probes', source='linear', reader='mlp', num_probes=128, width=256,
+  ),
+  'neural_functional': dict(name='neural_functional', channels=32, depth=3),
+}  # fmt: skip
+
+
+def get_config(arg: str = '') -> config_dict.ConfigDict:
+  """An encoder and a classifier of implicit neural representations."""
+  arg = config_lib.parse_arg(
+    arg,
+    smoke=False,
+    dataset=('mnist', 'fashion_mnist', 'digits'),
+    encoder=tuple(ENCODERS),
+  )
+  c = config_dict.ConfigDict()
+  c.name = f'inr_{arg["dataset"]}_{arg["encoder"]}'
+  c.seed = 0
+  c.zoo = dict(
+    path='',
+    architecture=dict(name='siren', widths=(2, 32, 32, 1), omega=20.0),
+    dataset=dict(name=arg['dataset'], val_fraction=0.1),
+    recipe=dict(optimizer='adam', learning_rate=5e-3, steps=100),
+    splits=dict(train=20_000, val=500, test=2_000, holdout_audit=500),
+    chunk_size=512,
+  )
+  c.symmetry = dict(canonicalize='none', restarts=3)
+  c.embed = ENCODERS[arg['encoder']]
+  c.predict = dict(
+    target='label', num_train=0, head=dict(name='classifier', smoothing=0.0)
+  )
+  c.augment = dict(
+    symmetry=False, noise=0.0, dropout=0.0,
+    shift=0.1, rotate=0.2, zoom=0.1, flip=arg['dataset'] == 'fashion_mnist',
+  )  # fmt: skip
+  c.train = dict(
+    seeds=(0,),
+    steps=4_000,
+    batch_size=64,
+    learning_rate=2e-3,
+    warmup_steps=100,
+    schedule='cosine',
+    final_learning_rate=0.0,
+    weight_decay=1e-2,
+    clip_norm=1.0,
+    ema_decay=0.995,
+    inner_steps=100,
+    checkpoint_every_steps=500,
+    mesh=(('data', -1),),
+  )
+  c.evaluate = dict(num_bootstrap=1_000)
+  if arg['smoke']:
+    c.zoo.dataset.name = 'digits'
+    c.zoo.splits = dict(train=12, val=4, test=8, holdout_audit=2)
+    c.zoo.recipe.steps = 5
+    c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
+    c.train.batch_size, c.train.checkpoint_every_steps = 4, 2
+    c.evaluate.num_bootstrap = 50
+  return c.lock()

@@ -1,0 +1,1 @@
+"""From an embedding of weights to a property, with its uncertainty."""

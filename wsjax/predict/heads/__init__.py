@@ -1,0 +1,1 @@
+"""Heads: what is read from an embedding, and how wrong that is."""
