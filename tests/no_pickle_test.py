@@ -48,8 +48,8 @@ def violations(source):
 @pytest.mark.parametrize('file', FILES, ids=lambda f: str(f.relative_to(ROOT)))
 def test_no_file_imports_what_unpickles(file):
   found = violations(file.read_text())
-  # The one script that another environment runs, to be measured against.
-  if file == ROOT / 'bench/peers/torch_breed.py':
+  # Scripts that another environment runs, to be measured against.
+  if file.parent == ROOT / 'bench/peers' and file.stem.startswith('torch_'):
     found = [name for name in found if name.split('.')[0] != 'torch']
   assert not found
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from wsjax.bench import breed
+from wsjax.bench import breed, worker
 
 STUB = """
 import json, sys
@@ -30,13 +30,13 @@ def stub(tmp_path):
 
 def test_rates_and_ratios_are_those_of_the_answers(stub, monkeypatch):
   names = ('jax', 'jax 2 devices', 'jax second', 'torch')
-  workers = {name: breed._Worker(stub, 1) for name in names}
+  workers = {name: worker.Worker(stub) for name in names}
   monkeypatch.setattr(breed.timing, 'sgemm_peak', lambda: 1e9)
   try:
     rows = breed._compare('digits_mlp', workers, arguments('--repeats', '2'))
   finally:
-    for worker in workers.values():
-      worker.close()
+    for process in workers.values():
+      process.close()
   by_name = {row['contender']: row for row in rows}
   assert by_name['wsjax']['nets_per_second'] == pytest.approx(2)
   # Two processes with half of the nets each are done in half of the time.
@@ -51,24 +51,24 @@ def test_rates_and_ratios_are_those_of_the_answers(stub, monkeypatch):
 
 
 def test_a_dead_worker_is_an_error_and_not_a_hang():
-  worker = breed._Worker([sys.executable, '-c', 'pass'], 1)
+  process = worker.Worker([sys.executable, '-c', 'pass'])
   with pytest.raises(ValueError, match='died'):
-    worker.ask(nets=1)
-  worker.close()
+    process.ask(nets=1)
+  process.close()
 
 
 def test_the_product_answers_requests():
-  worker = breed._Worker([sys.executable, str(breed.PEERS / 'jax_breed.py')], 1)
+  process = worker.Worker([sys.executable, str(worker.PEERS / 'jax_breed.py')])
   task = dict(breed.TASKS['digits_mlp'], widths=[4, 3, 10], examples=100)
-  answer = worker.ask(task=task, nets=2, steps=3, **breed.DEFAULT)
-  worker.close()
+  answer = process.ask(task=task, nets=2, steps=3, **breed.DEFAULT)
+  process.close()
   assert answer['seconds'] > 0 and 1 < answer['loss'] < 4
 
 
 def test_no_torch_to_install_is_one_sentence(tmp_path, monkeypatch):
   def fail(command, check):
-    raise breed.subprocess.CalledProcessError(1, command)
+    raise worker.subprocess.CalledProcessError(1, command)
 
-  monkeypatch.setattr(breed.subprocess, 'run', fail)
+  monkeypatch.setattr(worker.subprocess, 'run', fail)
   with pytest.raises(ValueError, match='give --no-torch'):
-    breed.torch_python(tmp_path / 'env')
+    worker.torch_python(tmp_path / 'env')

@@ -7,19 +7,13 @@ is.
 """
 
 import argparse
-import contextlib
-import json
-import os
 import pathlib
-import subprocess
 import sys
 import threading
 from typing import Any
 
-from wsjax.bench import timing
+from wsjax.bench import timing, worker
 
-PEERS = pathlib.Path(__file__).parent / 'peers'
-TORCH = 'torch==2.13.0'
 # Widths, batch, examples of the data set, and (nets, steps) that are timed.
 TASKS = {
   'mnist_mlp': dict(
@@ -93,83 +87,33 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     of the machine's sgemm peak, and how many times faster the default is
     (median of rounds, by wall clock and by CPU time). notes: lines.
   """
-  workers = {'jax': _Worker([sys.executable, str(PEERS / 'jax_breed.py')], 1)}
+  command = [sys.executable, str(worker.PEERS / 'jax_breed.py')]
+  workers = {'jax': worker.Worker(command, environment=_devices(1))}
   try:
-    workers['jax 2 devices'] = _Worker(workers['jax'].command, 2)
-    workers['jax second'] = _Worker(workers['jax'].command, 1)
+    workers['jax 2 devices'] = worker.Worker(command, environment=_devices(2))
+    workers['jax second'] = worker.Worker(command, environment=_devices(1))
     if not args.no_torch:
-      python = torch_python(args.torch_env.expanduser())
-      workers['torch'] = _Worker([python, str(PEERS / 'torch_breed.py')], 1)
+      python = worker.torch_python(args.torch_env.expanduser())
+      workers['torch'] = worker.Worker(
+        [python, str(worker.PEERS / 'torch_breed.py')]
+      )
     rows = []
     for task in args.tasks:
       rows += _compare(task, workers, args)
   finally:
-    for worker in workers.values():
-      worker.close()
+    for process in workers.values():
+      process.close()
   return {'rows': rows, 'notes': [timing.machine()]}
 
 
-def torch_python(environment: pathlib.Path) -> str:
-  """The Python of an environment with PyTorch; makes it if necessary.
-
-  Raises:
-    ValueError: if PyTorch cannot be installed.
-  """
-  python = environment / 'bin' / 'python'
-  ready = environment / 'ready'
-  if not ready.exists():
-    try:
-      subprocess.run(
-        [sys.executable, '-m', 'venv', str(environment)], check=True
-      )
-      subprocess.run(
-        [str(python), '-m', 'pip', 'install', '--quiet', TORCH, 'numpy'],
-        check=True,
-      )
-    except subprocess.CalledProcessError as error:
-      raise ValueError(
-        f'{TORCH} could not be installed in {environment}; set PIP_FIND_LINKS '
-        'or PIP_INDEX_URL, or give --no-torch.'
-      ) from error
-    ready.touch()
-  return str(python)
-
-
-class _Worker:
-  """A process that answers one JSON line with another."""
-
-  def __init__(self, command: list[str], num_devices: int):
-    self.command = command
-    flag = f'--xla_force_host_platform_device_count={num_devices}'
-    self._process = subprocess.Popen(
-      command,
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      text=True,
-      env={**os.environ, 'XLA_FLAGS': flag, 'NPROC': '16'},
-    )
-
-  def ask(self, **request: Any) -> dict[str, float]:
-    """Sends a request and waits for the answer."""
-    line = ''
-    with contextlib.suppress(BrokenPipeError):
-      self._process.stdin.write(json.dumps(request) + '\n')
-      self._process.stdin.flush()
-      line = self._process.stdout.readline()
-    if not line:
-      raise ValueError(f'{self.command[-1]} died on {request}.')
-    return json.loads(line)
-
-  def close(self) -> None:
-    """Ends the process."""
-    with contextlib.suppress(BrokenPipeError):
-      self._process.stdin.close()
-    self._process.wait()
-    self._process.stdout.close()
+def _devices(count: int) -> dict[str, str]:
+  """Environment of a process with simulated devices, a thread or more each."""
+  flag = f'--xla_force_host_platform_device_count={count}'
+  return {'XLA_FLAGS': flag, 'NPROC': '16'}
 
 
 def _compare(
-  name: str, workers: dict[str, _Worker], args: argparse.Namespace
+  name: str, workers: dict[str, worker.Worker], args: argparse.Namespace
 ) -> list[dict[str, Any]]:
   """Rows of one task."""
   task = TASKS[name]
@@ -254,13 +198,13 @@ def _compare(
 
 
 def _both(
-  workers: tuple[_Worker, _Worker], request: dict[str, Any]
+  workers: tuple[worker.Worker, worker.Worker], request: dict[str, Any]
 ) -> dict[str, float]:
   """Asks two workers at the same time."""
   answers = []
   threads = [
-    threading.Thread(target=lambda w=worker: answers.append(w.ask(**request)))
-    for worker in workers
+    threading.Thread(target=lambda p=process: answers.append(p.ask(**request)))
+    for process in workers
   ]
   for thread in threads:
     thread.start()
