@@ -171,3 +171,20 @@ def test_a_spec_with_one_axis_pinned_is_caught(name, arguments, shape):
           caught += 1
           break
   assert caught == total > 0
+
+
+@pytest.mark.parametrize(('name', 'arguments', 'shape'), ALL)
+def test_activations_move_with_their_units(name, arguments, shape):
+  net, apply, _ = programs(name, repr(arguments), shape)
+  params, inputs = params_and_inputs(net, shape, 0)
+  drawn = element.random(jax.random.key(0), net.spec)
+  order = element.identity(net.spec).replace(perms=drawn.perms)
+  forward = jax.jit(net.forward)
+  outputs, hidden = forward(params, inputs)
+  np.testing.assert_allclose(outputs, apply(params, inputs), atol=1e-5)
+  assert set(hidden) == {group.id for group in net.spec.groups}
+  _, moved = forward(element.apply(order, params, net.spec), inputs)
+  for id, values in hidden.items():
+    np.testing.assert_allclose(
+      moved[id], values[:, np.asarray(drawn.perms[id])], rtol=1e-4, atol=1e-4
+    )

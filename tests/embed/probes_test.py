@@ -76,3 +76,21 @@ def test_what_the_network_computes_is_all_that_counts():
   np.testing.assert_allclose(
     encoder.apply(variables, params), encoder.apply(variables, other), atol=1e-6
   )
+
+
+@pytest.mark.parametrize(('window', 'stride'), [(3, 1), (5, 2)])
+@pytest.mark.parametrize('size', [7, 8])
+def test_products_of_patches_are_a_convolution(window, stride, size):
+  x = jax.random.normal(jax.random.key(0), (size, size, 2))
+  layer = probes._Convolution(3, window, stride)
+  variables = layer.init(jax.random.key(1), x)
+  dense = variables['params']['Dense_0']
+  pads = (window // 2, window // 2)
+  expected = jax.lax.conv_general_dilated(
+    x[None],
+    dense['kernel'].reshape(window, window, 2, 3),
+    (stride, stride),
+    (pads, pads),
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+  )[0]
+  np.testing.assert_allclose(layer.apply(variables, x), expected, atol=1e-5)

@@ -163,6 +163,8 @@ class GraphStack(nn.Module):
     depth: number of layers.
     num_heads: of the attention; 0 for plain means.
     positions: of pinned nodes: 'learned', 'sinusoidal' or 'none'.
+    probed: what nodes carry besides, or None; it needs weights that can be
+      run, so no graph.
   """
 
   spec: spec_lib.PermutationSpec
@@ -172,10 +174,13 @@ class GraphStack(nn.Module):
   depth: int = 4
   num_heads: int = 0
   positions: str = 'learned'
+  probed: nn.Module | None = None
 
   @nn.compact
   def __call__(
-    self, example: typing.Params | graph_lib.WeightGraph
+    self,
+    example: typing.Params | graph_lib.WeightGraph,
+    function: typing.Params | None = None,
   ) -> tuple[topology_lib.Topology, jax.Array, Edges]:
     """One network -> topology, nodes [N, width], edges [..., edge_width].
 
@@ -183,9 +188,10 @@ class GraphStack(nn.Module):
       example: weights of `spec`, which gives one grid of edges per leaf; or
         a graph, of any architecture within `limit` if it is placed, which
         gives one list of edges.
+      function: the weights as they are run, where the example is scaled.
 
     Raises:
-      ValueError: if the example does not fit.
+      ValueError: if the example does not fit, or is a graph to be run.
     """
     if self.num_heads and self.edge_width % self.num_heads:
       raise ValueError(
@@ -196,6 +202,10 @@ class GraphStack(nn.Module):
     nodes = features_lib.ReadNodes(self.limit, self.width, self.positions)(
       raw.nodes, raw.node_kinds, raw.node_places
     )
+    if self.probed is not None:
+      if isinstance(example, graph_lib.WeightGraph):
+        raise ValueError('Probe features need weights; a graph cannot be run.')
+      nodes += self.probed(example if function is None else function)
     edges = raw.edges
     for number in range(self.depth):
       nodes, edges = self._layer(number)(raw, nodes, edges)

@@ -11,7 +11,7 @@ import jax
 
 from wsjax import typing
 from wsjax.embed import graph_features as features_lib
-from wsjax.embed import graph_layers
+from wsjax.embed import graph_layers, probe_features
 from wsjax.tokens import graph as graph_lib
 from wsjax.zoo import architecture as architecture_lib
 
@@ -31,15 +31,21 @@ class GraphEncoder(nn.Module):
   embedding: int = 128
   dropout: float = 0.0
 
+  @property
+  def ASKS_FUNCTION(self) -> bool:  # noqa: N802
+    """Whether it also wants the weights as they are run."""
+    return self.stack.probed is not None
+
   @nn.compact
   def __call__(
     self,
     example: typing.Params | graph_lib.WeightGraph,
     *,
     train: bool = False,
+    function: typing.Params | None = None,
   ) -> jax.Array:
     """Weights or graph of one network -> [embedding]; see `GraphStack`."""
-    topology, nodes, _ = self.stack(example)
+    topology, nodes, _ = self.stack(example, function)
     x = topology.pool(nodes, self.stack.limit.node_kinds)
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
     return nn.relu(nn.Dense(self.embedding)(x))
@@ -54,20 +60,45 @@ class GraphEncoder(nn.Module):
 def make(
   architecture: architecture_lib.Architecture,
   *,
+  limit: features_lib.Capacity | None = None,
   width: int = 64,
   edge_width: int = 32,
   depth: int = 4,
   positions: str = 'learned',
+  num_probes: int = 0,
   embedding: int = 128,
   dropout: float = 0.0,
 ) -> GraphEncoder:
-  """The encoder for one architecture; see `GraphStack` and `GraphEncoder`."""
+  """The encoder; see `GraphStack` and `GraphEncoder`.
+
+  Args:
+    architecture: whose weights it reads.
+    limit: what placed graphs may have, where it is to read those of other
+      architectures too; None is what the architecture has.
+    width: of the nodes.
+    edge_width: of the edges.
+    depth: number of layers.
+    positions: of pinned nodes.
+    num_probes: questions whose answers nodes carry; 0 for none.
+    embedding: length of the embedding.
+    dropout: share of the pooled features that is dropped in training.
+  """
   stack = graph_layers.GraphStack(
     architecture.spec,
-    features_lib.capacity(architecture.spec),
+    limit or features_lib.capacity(architecture.spec),
     width,
     edge_width,
     depth,
     positions=positions,
+    probed=probed(architecture, num_probes, width),
   )
   return GraphEncoder(stack, embedding, dropout)
+
+
+def probed(
+  architecture: architecture_lib.Architecture, num_probes: int, width: int
+) -> probe_features.ProbeFeatures | None:
+  """Probe features for a stack; None if there are no probes."""
+  if not num_probes:
+    return None
+  return probe_features.ProbeFeatures(architecture, num_probes, width)

@@ -14,15 +14,17 @@ from wsjax.zoo import architecture as architecture_lib
 def make(
   architecture: architecture_lib.Architecture,
   *,
+  limit: features_lib.Capacity | None = None,
   width: int = 64,
   edge_width: int = 32,
   depth: int = 4,
   num_heads: int = 8,
   positions: str = 'learned',
+  num_probes: int = 0,
   embedding: int = 128,
   dropout: float = 0.0,
 ) -> graph_net.GraphEncoder:
-  """The encoder for one architecture; see `GraphStack` and `GraphEncoder`.
+  """The encoder; see `GraphStack`, `GraphEncoder` and `graph_net.make`.
 
   Raises:
     ValueError: if there is no head.
@@ -31,11 +33,12 @@ def make(
     raise ValueError(f'A transformer needs a head; got num_heads={num_heads}.')
   stack = graph_layers.GraphStack(
     architecture.spec,
-    features_lib.capacity(architecture.spec),
+    limit or features_lib.capacity(architecture.spec),
     width,
     edge_width,
     depth,
     num_heads,
     positions,
+    graph_net.probed(architecture, num_probes, width),
   )
   return graph_net.GraphEncoder(stack, embedding, dropout)

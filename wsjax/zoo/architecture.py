@@ -53,6 +53,8 @@ class Architecture:
     init: key -> params of one network.
     apply: (params of one network, inputs [b, ...]) -> outputs [b, d].
       Classifiers take a `Dropout` as third argument, for training.
+    forward: as `apply`, but gives (outputs, group id -> activations [b, n] of
+      its units behind the non-linearity, means over pixels for channels).
     activation: name of the non-linearity.
     task: what it is made for: 'classification' of images, or 'image_fitting',
       from coordinates to values.
@@ -63,6 +65,7 @@ class Architecture:
   spec: spec_lib.PermutationSpec
   init: Callable[[jax.Array], typing.Params]
   apply: Callable[..., jax.Array]
+  forward: Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
   activation: str
   task: str = 'classification'
 

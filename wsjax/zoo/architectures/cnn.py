@@ -99,22 +99,25 @@ def make(
   spec = spec_lib.PermutationSpec(groups, tuple(leaves))
   nonlinearity = architecture.ACTIVATIONS[activation]
 
-  def apply(
+  def forward(
     params: typing.Params,
     inputs: typing.Array,
     dropout: architecture.Dropout = None,
-  ) -> jax.Array:
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
     x = jnp.asarray(inputs)
+    hidden = {}
     for i in range(len(channels)):
       x = _convolve(x, params[f'conv{i}/kernel'], pads, stride)
       x = nonlinearity(x + params[f'conv{i}/bias'][None, None, None])
       x = architecture.drop(_mean_pool(x, pool), dropout, i)
+      hidden[conv_ids[i]] = x.mean((1, 2))
     x = x.reshape(x.shape[0], -1)
     for i in range(len(dense) + 1):
       x = x @ params[f'dense{i}/kernel'] + params[f'dense{i}/bias'][None]
       if i < len(dense):
         x = architecture.drop(nonlinearity(x), dropout, len(channels) + i)
-    return x
+        hidden[dense_ids[i]] = x
+    return x, hidden
 
   config = {
     'image': list(image),
@@ -132,7 +135,8 @@ def make(
     config=config,
     spec=spec,
     init=lambda key: architecture.init_params(key, spec, init),
-    apply=apply,
+    apply=lambda *args: forward(*args)[0],
+    forward=forward,
     activation=activation,
   )
 

@@ -51,25 +51,28 @@ def make(
   if output_activation != 'identity':
     config['output_activation'] = output_activation
 
-  def apply(
+  def forward(
     params: typing.Params,
     inputs: typing.Array,
     dropout: architecture.Dropout = None,
-  ) -> jax.Array:
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
     # Features first, examples last: under vmap over networks the small
     # products then have the long axis contiguous, which is faster on CPU.
     x = inputs.reshape(inputs.shape[0], -1).T
+    hidden = {}
     for i in range(depth):
       x = params[f'layer{i}/kernel'].T @ x + params[f'layer{i}/bias'][:, None]
       if i < depth - 1:
         x = architecture.drop(nonlinearity(x), dropout, i)
-    return outputs(x.T)
+        hidden[ids[i + 1]] = x.T
+    return outputs(x.T), hidden
 
   return architecture.Architecture(
     name='mlp',
     config=config,
     spec=spec,
     init=lambda key: architecture.init_params(key, spec, init),
-    apply=apply,
+    apply=lambda *args: forward(*args)[0],
+    forward=forward,
     activation=activation,
   )

@@ -70,20 +70,25 @@ def make(
     stds[f'layer{i}/kernel'] = bound / math.sqrt(3)
     stds[f'layer{i}/bias'] = fan_in**-0.5 / math.sqrt(3)
 
-  def apply(params: typing.Params, inputs: typing.Array) -> jax.Array:
+  def forward(
+    params: typing.Params, inputs: typing.Array
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
     x = inputs.reshape(inputs.shape[0], -1).T  # Features first: see mlp.py.
+    hidden = {}
     for i in range(depth):
       x = params[f'layer{i}/kernel'].T @ x + params[f'layer{i}/bias'][:, None]
       if i < depth - 1:
         x = sine(jnp.float32(omega) * x)
-    return x.T
+        hidden[ids[i + 1]] = x.T
+    return x.T, hidden
 
   return architecture.Architecture(
     name='siren',
     config={'widths': list(widths), 'omega': float(omega)},
     spec=spec,
     init=lambda key: architecture.draw_params(key, spec, stds, 'uniform'),
-    apply=apply,
+    apply=lambda *args: forward(*args)[0],
+    forward=forward,
     activation='sine',
     task='image_fitting',
   )
