@@ -70,6 +70,20 @@ def test_a_graph_is_padded_on_request():
     graph.make(num_nodes=3).tokenize(params, CASE.spec)
 
 
+def test_a_network_of_one_layer_is_a_graph_too():
+  """Its edges are the first weights in their order, but not all of them."""
+  case = strategies.make_mlp((5, 2))
+  params = case.params(0)
+  net = graph.make().tokenize(params, case.spec)
+  np.testing.assert_array_equal(
+    net.edges[:, 0], np.ravel(params['layer0/kernel'])
+  )
+  np.testing.assert_array_equal(net.nodes[5:, 0], params['layer0/bias'])
+  back = graph.make().detokenize(net, case.spec)
+  for path, value in params.items():
+    np.testing.assert_array_equal(back[path], value)
+
+
 def test_padding_is_ignored_on_the_way_back():
   tokenizer = neurons.make()
   tokens = tokenizer.tokenize(CASE.params(0), CASE.spec)

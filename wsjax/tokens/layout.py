@@ -123,7 +123,8 @@ def gather(vector: typing.Array, table: np.ndarray) -> jax.Array:
   """Weights at the places of a table, 0 where the table is -1."""
   flat = table.reshape(-1)
   if np.array_equal(flat, np.arange(len(flat))):
-    return jnp.reshape(vector, table.shape)  # A gather would copy for nothing.
+    # A gather would copy for nothing.
+    return jnp.reshape(vector[: len(flat)], table.shape)
   values = jnp.asarray(vector)[np.maximum(table, 0)]
   return jnp.where(table >= 0, values, jnp.zeros((), values.dtype))
 
