@@ -102,3 +102,19 @@ def test_the_regressor_knows_how_wrong_it_is():
   assert losses[2.0] == min(losses.values())
   with pytest.raises(ValueError, match='reads one number'):
     config.build('predict.heads', {'name': 'regressor', 'num_outputs': 3})
+
+
+def test_how_wrong_it_is_does_not_shape_the_embedding():
+  head = config.build('predict.heads', {'name': 'regressor', 'num_outputs': 1})
+  embedding = jax.random.normal(jax.random.key(0), (8, 4))
+  target = jax.random.normal(jax.random.key(1), (8,))
+  variables = head.init(jax.random.key(2), embedding[0])
+
+  def outputs(x):
+    return jax.vmap(lambda e: head.apply(variables, e))(x)
+
+  whole = jax.grad(lambda x: head.loss(outputs(x), target)[0])(embedding)
+  error = jax.grad(lambda x: jnp.mean((outputs(x)[:, 0] - target) ** 2))(
+    embedding
+  )
+  np.testing.assert_allclose(whole, error, rtol=1e-5, atol=1e-7)

@@ -7,6 +7,7 @@ import jax
 from wsjax import typing
 from wsjax.predict import predictor as predictor_lib
 from wsjax.train import augment as augment_lib
+from wsjax.train import pretrain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,14 +17,19 @@ class Supervised:
   Attributes:
     predictor: the module.
     augment: what is done to the weights of a training batch, or None.
+    pretrained: variables that the encoder starts from, of `pretrain`, or None.
   """
 
   predictor: predictor_lib.Predictor
   augment: augment_lib.Augmentation | None = None
+  pretrained: typing.PyTree | None = None
 
   def init(self, key: jax.Array, example: typing.PyTree) -> typing.PyTree:
     """Variables of the predictor, for {'example': ..., 'target': ...}."""
-    return self.predictor.init(key, example['example'])
+    variables = self.predictor.init(key, example['example'])
+    if self.pretrained is None:
+      return variables
+    return pretrain.transfer(self.pretrained, variables)
 
   def loss(
     self,

@@ -1,7 +1,9 @@
 """A number with its uncertainty: mean and standard deviation of a normal.
 
 The mean is trained by squared error, and the deviation by the likelihood given
-that mean, so that a network that is hard to read does not count less.
+that mean, so that a network that is hard to read does not count less. The
+deviation reads the embedding without shaping it: an encoder that may learn how
+wrong it was on each training network learns them by heart.
 
 Source: Nix and Weigend 1994, ICNN (a variance as a second output); Seitzer et
 al. 2022, arXiv:2203.09168 (why the likelihood alone learns worse means).
@@ -21,8 +23,10 @@ class Regressor(nn.Module):
   @nn.compact
   def __call__(self, embedding: jax.Array) -> jax.Array:
     """[d] -> (mean, log standard deviation) [2]."""
-    mean, log_std = nn.Dense(2)(embedding)
-    return jnp.stack([mean, jnp.clip(log_std, *_LOG_STD)])
+    mean = nn.Dense(1, name='mean')(embedding)
+    fixed = jax.lax.stop_gradient(embedding)
+    log_std = nn.Dense(1, name='log_std')(fixed)
+    return jnp.concatenate([mean, jnp.clip(log_std, *_LOG_STD)])
 
   def loss(
     self, outputs: jax.Array, target: jax.Array
