@@ -1,5 +1,6 @@
 """A predictor: scaled weights, an encoder, a head."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
+from wsjax.embed import graph_features as features_lib
 
 _BATCH = 128  # Networks per call where nothing is trained.
 
@@ -18,43 +20,112 @@ class Predictor(nn.Module):
   Attributes:
     encoder: plug-in of `embed`.
     head: plug-in of `predict.heads`.
-    scales: path -> what a leaf is divided by before it is encoded; one number
-      per leaf commutes with reordering, rescaling and negating its units. An
-      encoder with READS_FUNCTION gets the weights as they are.
+    scales: what weights are divided by before they are encoded, from
+      `leaf_scales`; one number per leaf commutes with reordering, rescaling
+      and negating its units. An encoder with READS_FUNCTION or SCALES_ITSELF
+      gets the weights as they are.
   """
 
   encoder: nn.Module
   head: nn.Module
-  scales: tuple[tuple[str, float], ...] = ()
+  scales: tuple[tuple[str, Any], ...] = ()
 
   @nn.compact
   def __call__(
-    self, example: typing.PyTree, *, train: bool = False
+    self,
+    example: typing.PyTree,
+    *,
+    train: bool = False,
+    scales: Mapping[str, Any] | None = None,
   ) -> jax.Array:
-    """Weights, or the graph, of one network -> outputs of the head."""
-    if not getattr(self.encoder, 'READS_FUNCTION', False):
-      example = {
-        **example,
-        **{path: example[path] / scale for path, scale in self.scales},
-      }
-    return self.head(self.encoder(example, train=train))
+    """Weights, or the graph, of one network -> outputs of the head.
+
+    Args:
+      example: the network.
+      train: whether there is dropout.
+      scales: in place of the module's own, where they are not known before
+        the program is traced.
+    """
+    extra = {}
+    if getattr(self.encoder, 'ASKS_FUNCTION', False):
+      extra['function'] = example  # Before it is divided: probes run it.
+    if not any(
+      getattr(self.encoder, name, False)
+      for name in ('READS_FUNCTION', 'SCALES_ITSELF')
+    ):
+      example = divide(example, dict(self.scales) if scales is None else scales)
+    return self.head(self.encoder(example, train=train, **extra))
+
+
+def divide(example: typing.PyTree, scales: Mapping[str, Any]) -> typing.PyTree:
+  """One network in other units.
+
+  Args:
+    example: path -> array, or a placed graph.
+    scales: path -> number; of a graph 'edges' and 'nodes' -> number of every
+      kind. What has no entry stays.
+
+  Returns:
+    As `example`.
+  """
+  if not isinstance(example, features_lib.PlacedGraph):
+    return {
+      **example,
+      **{path: example[path] / scale for path, scale in scales.items()},
+    }
+  return example.replace(
+    **{
+      name: getattr(example, name)
+      / jnp.asarray(scale)[getattr(example, kinds)][:, None]
+      for name, kinds, _ in _PARTS
+      if (scale := scales.get(name)) is not None
+    }
+  )
+
+
+# Of a graph: features, what kind each is of, and which are real.
+_PARTS = (
+  ('edges', 'edge_kinds', 'edge_mask'),
+  ('nodes', 'node_kinds', 'node_mask'),
+)
 
 
 def leaf_scales(
-  params: typing.StackedParams,
-) -> tuple[tuple[str, float], ...]:
+  params: typing.StackedParams | features_lib.PlacedGraph,
+) -> tuple[tuple[str, Any], ...]:
   """Root mean square of every leaf over networks, for `Predictor.scales`.
 
   Args:
-    params: path -> [N, ...] of the training split.
+    params: path -> [N, ...] of the training split; or its placed graphs, of
+      which a kind of edges or nodes is what a leaf is of weights.
 
   Returns:
-    (path, root mean square) pairs; 1 where a leaf is 0 everywhere.
+    (path, root mean square) pairs; 1 where a leaf is 0 everywhere. Of graphs
+    ('edges', one number per kind) and ('nodes', likewise), over the entries
+    that are not 0: those are features that an architecture does not have.
   """
+  if isinstance(params, features_lib.PlacedGraph):
+    return tuple(
+      (name, _kind_scales(*(np.asarray(getattr(params, x)) for x in part)))
+      for part in _PARTS
+      for name in part[:1]
+    )
   return tuple(
     (path, float(np.sqrt(np.mean(np.square(value), dtype=np.float64))) or 1.0)
     for path, value in sorted(params.items())
   )
+
+
+def _kind_scales(
+  values: np.ndarray, kinds: np.ndarray, mask: np.ndarray
+) -> tuple[float, ...]:
+  """[N, n, k] features, [N, n] kinds and masks -> a number for every kind."""
+  scales = []
+  for kind in range(kinds.max() + 1):
+    own = values[mask & (kinds == kind)].astype(np.float64)
+    own = own[own != 0]
+    scales.append(float(np.sqrt(np.mean(own**2))) if own.size else 1.0)
+  return tuple(scales)
 
 
 def predict(

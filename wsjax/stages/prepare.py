@@ -11,7 +11,7 @@ from wsjax import typing
 from wsjax.generate import decode
 from wsjax.symmetry import canonicalize
 from wsjax.zoo import architecture as architecture_lib
-from wsjax.zoo import build, store
+from wsjax.zoo import build, shards, store
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,9 +42,22 @@ class Prepared:
 def open_zoo(
   config: ml_collections.ConfigDict, workdir: pathlib.Path, *, progress: bool
 ) -> store.Zoo:
-  """The zoo of a config: bred, gone on with, or opened where it is ready."""
+  """The zoo of a config: bred, gone on with, or opened where it is ready.
+
+  A section with `family` names an importer and is never bred.
+
+  Raises:
+    ValueError: as `build.build`; or if an imported zoo is not there.
+  """
   section = config.zoo.to_dict()
   path = pathlib.Path(section.pop('path') or workdir / 'zoo')
+  if family := section.get('family'):
+    if not (path / shards.MANIFEST).exists():
+      raise ValueError(
+        f'{path} holds no zoo of {family}; make it with: wsjax zoo import '
+        f'{family} --from DIR --out {path}'
+      )
+    return store.Zoo.open(path)
   return build.build(section, path, seed=config.seed, progress=progress)
 
 

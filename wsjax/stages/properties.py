@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,11 +11,9 @@ import numpy as np
 
 from wsjax import config as config_lib
 from wsjax import typing
-from wsjax.evaluate import property_metrics
 from wsjax.predict import predictor as predictor_lib
-from wsjax.symmetry import canonicalize
-from wsjax.train import augment, loop, supervised
-from wsjax.zoo import architecture as architecture_lib
+from wsjax.stages import networks, property_scores
+from wsjax.train import augment, loop, pretrain, supervised
 from wsjax.zoo import store, targets
 
 SPLITS = ('train', 'val', 'test')
@@ -25,18 +24,21 @@ class Prepared:
   """A zoo in the form that a predictor learns from.
 
   Attributes:
-    architecture: of all its networks.
-    splits: 'train', 'val' and 'test' -> {'example': path -> [N, ...],
-      'target': [N]}; numbers are in units of the training split's standard
-      deviation around its mean.
+    kinds: the architectures of its networks.
+    splits: 'train', 'val' and 'test' -> {'example': what `networks.read`
+      gives, 'target': [N]}; numbers are in units of the training split's
+      standard deviation around its mean.
+    unlabelled: {'example': all networks of the training split}, whatever
+      number of them has labels; None where there is no pretraining.
     kind: 'class' or 'number'.
     names: of the classes; empty for a number.
     mean: of the training targets; 0 for a class.
     std: of the training targets; 1 for a class.
   """
 
-  architecture: architecture_lib.Architecture
+  kinds: networks.Kinds
   splits: dict[str, dict[str, Any]]
+  unlabelled: dict[str, Any] | None
   kind: str
   names: tuple[str, ...]
   mean: float
@@ -47,62 +49,76 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   """Weights and targets of every split.
 
   Raises:
-    ValueError: if a split has no network, or as `targets.load`.
+    ValueError: if a split has no network, or as `networks.kinds` and
+      `targets.load`.
   """
-  architecture = architecture_lib.from_record(
-    zoo.records[0]['arch_id'], zoo.records[0]['arch_config']
+  rows = {
+    split: zoo.select(split=split, final=True, diverged=False)
+    for split in SPLITS
+  }
+  unlabelled = rows['train']
+  if config.predict.num_train:
+    rows['train'] = rows['train'][: config.predict.num_train]
+  for split, chosen in rows.items():
+    if not len(chosen):
+      raise ValueError(
+        f'The zoo at {zoo.path} has no networks of {split}; predict.folds '
+        'makes splits of its own.'
+      )
+  kinds = networks.kinds(
+    config, zoo, np.concatenate([unlabelled, *rows.values()])
   )
+  reference = networks.weights(zoo, rows['train'][0])
   splits, found = {}, {}
-  reference = None
-  for split in SPLITS:
-    rows = zoo.select(split=split, final=True, diverged=False)
-    if split == 'train' and config.predict.num_train:
-      rows = rows[: config.predict.num_train]
-    if not len(rows):
-      raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
-    params = zoo.params(rows)
-    reference = reference or {path: x[0] for path, x in params.items()}
-    found[split] = targets.load(zoo, rows, config.predict.target)
+  for split, chosen in rows.items():
+    found[split] = targets.load(zoo, chosen, config.predict.target)
     splits[split] = {
-      'example': canonicalize.canonicalize(
-        params,
-        architecture.spec,
-        config.symmetry.canonicalize,
-        reference=reference,
-        restarts=config.symmetry.restarts,
-        seed=config.seed,
-      ),
+      'example': networks.read(config, zoo, chosen, kinds, reference),
       'target': found[split].values,
     }
   kind = found['train'].kind
+  extra = None
+  if config.pretrain.objective != 'none':
+    read = networks.read(config, zoo, unlabelled, kinds, reference)
+    extra = {'example': read}
   mean, std = 0.0, 1.0
   if kind == 'number':
     mean = float(found['train'].values.mean())
     std = float(found['train'].values.std()) or 1.0
     for split in splits.values():
       split['target'] = ((split['target'] - mean) / std).astype(np.float32)
-  return Prepared(
-    architecture, splits, kind, tuple(found['train'].names), mean, std
-  )
+  names = tuple(found['train'].names)
+  return Prepared(kinds, splits, extra, kind, names, mean, std)
 
 
 def make_predictor(
-  config: ml_collections.ConfigDict, prepared: Prepared
+  config: ml_collections.ConfigDict,
+  kinds: networks.Kinds,
+  names: Sequence[str],
+  scales: tuple[tuple[str, Any], ...] = (),
 ) -> predictor_lib.Predictor:
-  """The module that a config describes."""
-  number = prepared.kind == 'number'
+  """The module that a config describes.
+
+  Args:
+    config: of the run.
+    kinds: what the networks are.
+    names: of the classes; none for a number.
+    scales: of the weights.
+  """
   head = {
-    'name': 'regressor' if number else 'classifier',
-    'num_outputs': 1 if number else len(prepared.names),
+    'name': 'classifier' if names else 'regressor',
+    'num_outputs': len(names) or 1,
     **config.predict.head.to_dict(),
   }
+  encoder = {
+    **config.embed.to_dict(),
+    'architecture': kinds.architectures[0],
+    **({} if kinds.limit is None else {'limit': kinds.limit}),
+  }
   return predictor_lib.Predictor(
-    encoder=config_lib.build(
-      'embed',
-      {**config.embed.to_dict(), 'architecture': prepared.architecture},
-    ),
+    encoder=config_lib.build('embed', encoder),
     head=config_lib.build('predict.heads', head),
-    scales=predictor_lib.leaf_scales(prepared.splits['train']['example']),
+    scales=scales,
   )
 
 
@@ -119,21 +135,59 @@ def fit(
   Returns:
     The module, its averaged variables and the history.
   """
-  predictor = make_predictor(config, prepared)
-  section = config.train.to_dict()
-  del section['seeds']
+  scales = predictor_lib.leaf_scales(prepared.splits['train']['example'])
+  predictor = make_predictor(config, prepared.kinds, prepared.names, scales)
+  # Refused for several architectures, where no augmentation is made.
+  change = None
+  if prepared.kinds.limit is None:
+    change = augment.make(config.augment, prepared.kinds.architectures[0])
+  pretrained = _pretrain(
+    config, prepared, predictor, workdir, seed=seed, progress=progress
+  )
   variables, history = loop.fit(
-    supervised.Supervised(
-      predictor, augment.make(config.augment, prepared.architecture)
-    ),
+    supervised.Supervised(predictor, change, pretrained),
     prepared.splits['train'],
-    section,
+    _without_seeds(config.train),
     seed=seed,
     workdir=workdir / f'train/seed{seed}',
     val=prepared.splits['val'],
     progress=progress,
   )
   return predictor, variables, history
+
+
+def _pretrain(
+  config: ml_collections.ConfigDict,
+  prepared: Prepared,
+  predictor: predictor_lib.Predictor,
+  workdir: pathlib.Path,
+  *,
+  seed: int,
+  progress: bool,
+) -> typing.PyTree | None:
+  """Variables from training without labels, or None where there is none."""
+  if config.pretrain.objective == 'none':
+    return None
+  objective = pretrain.make(
+    config.pretrain,
+    predictor.encoder,
+    prepared.kinds.architectures[0].spec,
+    predictor.scales,
+  )
+  variables, _ = loop.fit(
+    objective,
+    prepared.unlabelled,
+    _without_seeds(config.train) | {'steps': config.pretrain.steps},
+    seed=seed,
+    workdir=workdir / f'pretrain/seed{seed}',
+    progress=progress,
+  )
+  return variables
+
+
+def _without_seeds(section: ml_collections.ConfigDict) -> dict[str, Any]:
+  """What `loop.fit` reads of a train section."""
+  return {key: value for key, value in section.items() if key != 'seeds'}
 
 
 def judge(
@@ -152,45 +206,34 @@ def judge(
     'metrics', 'constant' (what the best constant scores) and 'outcome', what
     a figure shows of the first seed.
   """
-  options = {
-    'num_bootstrap': config.evaluate.num_bootstrap,
-    'seed': config.seed,
-  }
   truth = {name: s['target'] for name, s in prepared.splits.items()}
   if prepared.kind == 'class':
-    k = len(prepared.names)
-    counts = np.zeros((k, k), int)
-    np.add.at(counts, (truth['test'], outputs['test'][0].argmax(-1)), 1)
-    share = np.bincount(truth['train'], minlength=k) / len(truth['train'])
-    guess = share.argmax()
-    return {
-      'metrics': property_metrics.classification(
-        outputs['test'], truth['test'], **options
-      ),
-      'constant': {'accuracy': float(np.mean(truth['test'] == guess))},
-      'outcome': {'confusion': counts},
-    }
+    guess = np.bincount(truth['train']).argmax()
+    return property_scores.classes(
+      config, outputs['test'], truth['test'], guess
+    )
   mean, std = prepared.mean, prepared.std
   known = {name: mean + std * truth[name] for name in ('val', 'test')}
   read = {}
   for name in known:
     m, log_std = np.moveaxis(outputs[name].astype(np.float64), -1, 0)
     read[name] = np.stack([mean + std * m, std * np.exp(log_std)], -1)
-  metrics, half = property_metrics.regression(
-    read['test'], known['test'], (read['val'], known['val']), **options
+  return property_scores.numbers(
+    config, read['test'], known['test'], (read['val'], known['val']), mean
   )
+
+
+def outputs(
+  prepared: Prepared,
+  predictor: predictor_lib.Predictor,
+  variables: typing.PyTree,
+) -> dict[str, np.ndarray]:
+  """'val' and 'test' -> [n, ...] outputs of the head."""
   return {
-    'metrics': metrics,
-    'constant': {
-      'tau': 0.0,
-      'r2': 0.0,
-      'mae': float(np.abs(known['test'] - mean).mean()),
-    },
-    'outcome': {
-      'truth': known['test'],
-      'mean': read['test'][0, :, 0],
-      'half_width': half[0],
-    },
+    split: predictor_lib.predict(
+      predictor, variables, prepared.splits[split]['example']
+    )
+    for split in ('val', 'test')
   }
 
 
@@ -209,11 +252,18 @@ def describe(
       'num_train': len(prepared.splits['train']['target']),
       'num_test': len(prepared.splits['test']['target']),
     },
-    'encoder': {
-      **config.embed.to_dict(),
-      'num_params': sum(x.size for x in jax.tree.leaves(variables)),
-      'steps': config.train.steps,
-      'train_seconds': seconds,
-      'seeds': list(config.train.seeds),
-    },
+    'encoder': describe_encoder(config, variables, seconds),
+  }
+
+
+def describe_encoder(
+  config: ml_collections.ConfigDict, variables: typing.PyTree, seconds: float
+) -> dict[str, Any]:
+  """What read the property, and how long it took to train."""
+  return {
+    **config.embed.to_dict(),
+    'num_params': sum(x.size for x in jax.tree.leaves(variables)),
+    'steps': config.train.steps,
+    'train_seconds': seconds,
+    'seeds': list(config.train.seeds),
   }

@@ -166,13 +166,14 @@ def _make_val_loss(model: Any, val: typing.PyTree, key: jax.Array) -> Any:
   data = jax.tree.map(jnp.asarray, val)
   keys = jax.random.split(key, _VAL_DRAWS)
 
+  # Data as an argument: of constants the compiler works out what it can.
   @jax.jit
-  def val_loss(params):
+  def mean_loss(params, data):
     return jnp.mean(
       jax.lax.map(lambda k: model.loss(params, data, k, train=False)[0], keys)
     )
 
-  return val_loss
+  return lambda params: mean_loss(params, data)
 
 
 class _Signals:
