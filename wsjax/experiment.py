@@ -21,8 +21,15 @@ import numpy as np
 
 from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import report, reports
-from wsjax.predict import predictor as predictor_lib
-from wsjax.stages import generators, judge, manifest, prepare, properties
+from wsjax.stages import (
+  cross_validation,
+  editing,
+  generators,
+  judge,
+  manifest,
+  prepare,
+  properties,
+)
 from wsjax.zoo import store
 
 
@@ -55,6 +62,8 @@ def run(
   with stages.stage('zoo'):
     zoo = prepare.open_zoo(config, workdir, progress=progress)
   made = _read_property if 'predict' in config else _generate
+  if 'edit' in config:
+    made = _edit
   result = made(config, workdir, zoo, stages, progress=progress)
   result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
   reports.of(result).write(result, workdir)
@@ -99,25 +108,52 @@ def _read_property(
   progress: bool,
 ) -> dict[str, Any]:
   """Fits predictors of a property of networks, and scores them."""
+  how = cross_validation if config.predict.folds else properties
   with stages.stage('prepare'):
-    prepared = properties.prepare(config, zoo)
-  outputs: dict[str, list[np.ndarray]] = {'val': [], 'test': []}
+    prepared = how.prepare(config, zoo)
+  outputs: list[dict[str, np.ndarray]] = []
   history, variables = {}, None
   for seed in config.train.seeds:
     with stages.stage('train'):
-      predictor, variables, history = properties.fit(
+      predictor, variables, history = how.fit(
         config, prepared, workdir, seed=seed, progress=progress
       )
     with stages.stage('evaluate'):
-      for split, values in outputs.items():
-        examples = prepared.splits[split]['example']
-        values.append(predictor_lib.predict(predictor, variables, examples))
-  stacked = {split: np.stack(values) for split, values in outputs.items()}
+      outputs.append(how.outputs(prepared, predictor, variables))
+  stacked = {
+    split: np.stack([each[split] for each in outputs]) for split in outputs[0]
+  }
   np.savez(workdir / 'outputs.npz', **stacked)
   with stages.stage('evaluate'):
-    result = properties.judge(config, prepared, stacked)
+    result = how.judge(config, prepared, stacked)
   seconds = stages.seconds['train'] / len(config.train.seeds)
-  described = properties.describe(config, prepared, variables, seconds)
+  described = how.describe(config, prepared, variables, seconds)
+  return result | described | {'training': history}
+
+
+def _edit(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  zoo: store.Zoo,
+  stages: manifest.Stages,
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """Fits editors of networks, and judges what edited networks draw."""
+  with stages.stage('prepare'):
+    prepared = editing.prepare(zoo)
+  edited, history, module, variables = [], {}, None, None
+  for seed in config.train.seeds:
+    with stages.stage('train'):
+      module, variables, history = editing.fit(
+        config, prepared, workdir, seed=seed, progress=progress
+      )
+    with stages.stage('evaluate'):
+      edited.append(editing.edit(module, variables, prepared.splits['test']))
+  with stages.stage('evaluate'):
+    result = editing.judge(config, prepared, edited)
+  seconds = stages.seconds['train'] / len(config.train.seeds)
+  described = editing.describe(config, prepared, module, variables, seconds)
   return result | described | {'training': history}
 
 

@@ -29,9 +29,9 @@ def architecture(request):
   return ARCHITECTURES[request.param]
 
 
-def make(name, architecture):
+def make(name, architecture, **options):
   return config.build(
-    'embed.editors', {'name': name, 'architecture': architecture}
+    'embed.editors', {'name': name, 'architecture': architecture, **options}
   )
 
 
@@ -94,3 +94,28 @@ def test_what_is_added_to_weights_keeps_the_symmetry(name):
   scales = tuple((leaf.path, 0.3) for leaf in architecture.spec.leaves)
   module = residual.Residual(editor, scales)
   error(module, architecture, type(editor).EQUIVARIANT_TO)
+
+
+def test_an_editor_that_runs_the_network_runs_it_as_it_is():
+  architecture = ARCHITECTURES['siren']
+  params = weights(architecture)
+  editor = make('graph_net', architecture, num_probes=5)
+  error(editor, architecture, type(editor).EQUIVARIANT_TO)
+  answers = []
+  for size in (0.3, 0.6):
+    scales = tuple((leaf.path, size) for leaf in architecture.spec.leaves)
+    module = residual.Residual(editor, scales)
+    error(module, architecture, type(editor).EQUIVARIANT_TO)
+    variables = jax.jit(module.init)(jax.random.key(0), params)
+    # What it says of weights divided by their scale, asked about the network.
+    divided = {path: value / size for path, value in params.items()}
+    change = editor.apply(
+      {'params': variables['params']['editor']}, divided, function=params
+    )
+    edited = module.apply(variables, params)
+    for path, value in change.items():
+      np.testing.assert_allclose(
+        edited[path] - params[path], 0.01 * size * value, rtol=1e-3, atol=1e-6
+      )
+    answers.append(change)
+  assert not np.allclose(answers[0]['layer0/bias'], answers[1]['layer0/bias'])

@@ -1,4 +1,4 @@
-"""Which kind of report: of generated networks, or of a property read."""
+"""Which kind of report: networks generated, a property read, or edits."""
 
 import os
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 from wsjax.evaluate import (
   comparison,
+  editing_report,
   property_comparison,
   property_report,
   report,
@@ -15,11 +16,13 @@ from wsjax.evaluate import (
 
 def of(result: Mapping[str, Any]) -> ModuleType:
   """The module that writes and prints this report."""
+  if 'editing' in result:
+    return editing_report
   return property_report if 'property' in result else report
 
 
 def load(workdir: str | os.PathLike) -> dict[str, Any]:
-  """Reads a report of either kind.
+  """Reads a report of any kind.
 
   Args:
     workdir: folder that `write` wrote to.
@@ -28,9 +31,9 @@ def load(workdir: str | os.PathLike) -> dict[str, Any]:
     ValueError: if there is none, it is truncated, or it is not a report.
   """
   result = report.read(workdir)
-  if not (isinstance(result, dict) and 'property' in result):
+  if not isinstance(result, dict) or of(result) is report:
     return report.load(workdir)
-  property_report.check(result)
+  of(result).check(result)
   return result
 
 
@@ -40,12 +43,18 @@ def comparison_of(
   """The module that sets these reports side by side.
 
   Raises:
-    ValueError: if they are not all of one kind.
+    ValueError: if they are not all of one kind, or of one that has no table
+      of several runs: edits.
   """
   kinds = {of(result) for result in reports.values()}
   if len(kinds) != 1:
     raise ValueError(
       'Runs that read a property and runs that generate networks have no '
       f'common table; got {sorted(reports)}.'
+    )
+  if editing_report in kinds:
+    raise ValueError(
+      'Runs that edit networks have no common table; each has its own '
+      f'report.html. Got {sorted(reports)}.'
     )
   return property_comparison if property_report in kinds else comparison

@@ -10,7 +10,7 @@ import flax.linen as nn
 
 from wsjax import typing
 from wsjax.embed import graph_features as features_lib
-from wsjax.embed import graph_layers
+from wsjax.embed import graph_layers, graph_net
 from wsjax.zoo import architecture as architecture_lib
 
 
@@ -25,10 +25,22 @@ class Editor(nn.Module):
 
   stack: graph_layers.GraphStack
 
+  @property
+  def ASKS_FUNCTION(self) -> bool:  # noqa: N802 (a constant of other editors)
+    """Whether it runs the network: then it takes `function` too."""
+    return self.stack.probed is not None
+
   @nn.compact
-  def __call__(self, params: typing.Params) -> typing.Params:
-    """Weights of one network -> as many numbers, path by path."""
-    _, nodes, edges = self.stack(params)
+  def __call__(
+    self, params: typing.Params, function: typing.Params | None = None
+  ) -> typing.Params:
+    """Weights of one network -> as many numbers, path by path.
+
+    Args:
+      params: weights.
+      function: the weights as they are run, where `params` are scaled.
+    """
+    _, nodes, edges = self.stack(params, function)
     features = graph_layers.ToWeights(self.stack.spec)(nodes, edges)
     return {path: value[..., 0] for path, value in features.items()}
 
@@ -41,8 +53,19 @@ def make(
   depth: int = 4,
   num_heads: int = 0,
   positions: str = 'learned',
+  num_probes: int = 0,
 ) -> Editor:
-  """The editor for one architecture; see `graph_layers.GraphStack`."""
+  """The editor for one architecture; see `graph_layers.GraphStack`.
+
+  Args:
+    architecture: whose weights it edits.
+    width: of the nodes.
+    edge_width: of the edges.
+    depth: number of layers.
+    num_heads: of the attention; 0 for plain means.
+    positions: of pinned nodes.
+    num_probes: questions whose answers nodes carry; 0 for none.
+  """
   return Editor(
     graph_layers.GraphStack(
       architecture.spec,
@@ -52,5 +75,6 @@ def make(
       depth,
       num_heads,
       positions,
+      graph_net.probed(architecture, num_probes, width),
     )
   )

@@ -1,0 +1,96 @@
+r"""Thicken the digit that a network draws, by changing its weights alone.
+
+  wsjax run --config configs/inr_editing.py --workdir runs/inr_dilate
+  wsjax run --config configs/inr_editing.py:edit=erode --workdir runs/inr_erode
+
+An editor reads the weights of a SIREN 2-32-32-1 and gives new ones, whose
+picture should be the old one after a grey-scale dilation of 3 x 3 pixels. The
+zoo is that of configs/inr_classification.py; it is bred if it is not there.
+Options: `edit`, `editor`, and `smoke`, which runs every stage in seconds.
+
+Hardware: 2 CPU cores, shared with other jobs (load 5 to 8).
+Time: 190 s of training per seed with neural_functional (2,000 steps) and about
+as long with graph_net (1,200 steps); 53 s with flat_mlp; 10 s to judge.
+Measured: mean squared error to the dilated picture of 2,000 test networks, 95 %
+intervals over networks and, where there are several, training seeds.
+
+  neural_functional  0.0355 [0.0350, 0.0361]  14.7 dB  3 seeds
+  graph_net, probes  0.0329 [0.0324, 0.0333]  15.0 dB  1 seed
+  flat_mlp, control  0.0666 [0.0661, 0.0672]  11.9 dB  1 seed
+  no edit            0.0921 [0.0912, 0.0929]  10.5 dB
+  one change for all 0.0726 [0.0720, 0.0731]  11.5 dB  of the output
+  fitted anew        0.0002 [0.0002, 0.0002]  38.2 dB  64 networks
+
+Strokes get thicker, but far from the target: a training run of 2 Adam steps per
+network on its target is already closer (0.027; after 1 step 0.040). The flat
+MLP is hardly better than one change of the output layer for all. Moving units
+before the edit instead of after it changes the edit by 1e-5 of its size at most
+with neural_functional and graph_net, and by 2.2 times its size with flat_mlp.
+"""
+
+from ml_collections import config_dict
+
+from wsjax import config as config_lib
+
+# Editor -> (its section, steps, learning rate).
+EDITORS = {
+  'neural_functional': (
+    dict(name='neural_functional', channels=32, depth=3, fourier=8),
+    2_000,
+    5e-3,
+  ),
+  'graph_net': (
+    dict(name='graph_net', width=64, edge_width=16, depth=3, num_probes=128),
+    1_200,
+    3e-3,
+  ),
+  'flat_mlp': (dict(name='flat_mlp', hidden=(512, 512)), 2_000, 1e-3),
+}
+
+
+def get_config(arg: str = '') -> config_dict.ConfigDict:
+  """An editor of implicit neural representations."""
+  arg = config_lib.parse_arg(
+    arg, smoke=False, edit=('dilate', 'erode'), editor=tuple(EDITORS)
+  )
+  editor, steps, learning_rate = EDITORS[arg['editor']]
+  c = config_dict.ConfigDict()
+  c.name = f'inr_{arg["edit"]}_{arg["editor"]}'
+  c.seed = 0
+  c.zoo = dict(
+    path='runs/zoos/inr_mnist',
+    architecture=dict(name='siren', widths=(2, 32, 32, 1), omega=20.0),
+    dataset=dict(name='mnist', val_fraction=0.1),
+    recipe=dict(optimizer='adam', learning_rate=5e-3, steps=100),
+    splits=dict(train=20_000, val=500, test=2_000, holdout_audit=500),
+    chunk_size=512,
+  )
+  c.edit = dict(name=arg['edit'], pixels=28, editor=editor)
+  c.augment = dict(
+    symmetry=False, noise=0.0, dropout=0.0,
+    shift=0.0, rotate=0.0, zoom=0.0, flip=False,
+  )  # fmt: skip
+  c.train = dict(
+    seeds=(0,),
+    steps=steps,
+    batch_size=64,
+    learning_rate=learning_rate,
+    warmup_steps=100,
+    schedule='cosine',
+    final_learning_rate=0.0,
+    weight_decay=1e-2,
+    clip_norm=1.0,
+    ema_decay=0.99,
+    inner_steps=200,
+    checkpoint_every_steps=400,
+    mesh=(('data', -1),),
+  )
+  c.evaluate = dict(num_bootstrap=1_000, num_direct=64)
+  if arg['smoke']:
+    c.zoo.path, c.zoo.dataset.name, c.edit.pixels = '', 'digits', 8
+    c.zoo.splits = dict(train=12, val=4, test=8, holdout_audit=2)
+    c.zoo.recipe.steps = 5
+    c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
+    c.train.batch_size, c.train.checkpoint_every_steps = 4, 2
+    c.evaluate.num_bootstrap, c.evaluate.num_direct = 50, 4
+  return c.lock()
