@@ -17,21 +17,46 @@ from ml_collections import config_dict
 
 from wsjax import config as config_lib
 
-# Encoder -> its section.
+# Encoder -> (its section, steps). Steps give every encoder about half a minute
+# of training on 2 cores.
 ENCODERS = {
-  'neural_functional': dict(name='neural_functional', channels=32, depth=3),
-  'graph_net': dict(name='graph_net', width=64, edge_width=16, depth=3),
-  'graph_transformer': dict(
-    name='graph_transformer', width=64, edge_width=16, depth=3, num_heads=4
+  'probes': (
+    dict(name='probes', source='free', reader='mlp', num_probes=128, width=256),
+    4_000,
   ),
-  'scale_equivariant': dict(
-    name='scale_equivariant', width=64, edge_width=16, depth=3
+  'probed_graph': (
+    dict(
+      name='graph_net', width=32, edge_width=16, depth=2, num_probes=64
+    ),
+    1_000,
   ),
-  'probes': dict(name='probes', source='free', reader='mlp', num_probes=64),
-  'token_transformer': dict(name='token_transformer', width=96, depth=3),
-  'statistics': dict(name='statistics', hidden=(256, 256)),
-  'flat_mlp': dict(name='flat_mlp', hidden=(512, 512), dropout=0.1),
-}
+  'neural_functional': (
+    dict(name='neural_functional', channels=32, depth=3),
+    1_000,
+  ),
+  'graph_net': (
+    dict(
+      name='graph_net', width=32, edge_width=16, depth=3, positions='learned'
+    ),
+    1_000,
+  ),
+  'graph_transformer': (
+    dict(
+      name='graph_transformer', width=32, edge_width=16, num_heads=4, depth=3
+    ),
+    600,
+  ),
+  'scale_equivariant': (
+    dict(name='scale_equivariant', width=32, edge_width=8, depth=3),
+    400,
+  ),
+  'token_transformer': (
+    dict(name='token_transformer', width=66, depth=2, num_heads=3),
+    600,
+  ),
+  'statistics': (dict(name='statistics'), 750),
+  'flat_mlp': (dict(name='flat_mlp'), 6_000),
+}  # fmt: skip
 TARGETS = (
   'val_accuracy', 'gap', 'optimizer', 'learning_rate', 'weight_decay',
   'init_scale', 'dropout', 'train_fraction', 'label_noise', 'input_noise',
@@ -43,6 +68,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   arg = config_lib.parse_arg(
     arg, smoke=False, target=TARGETS, encoder=tuple(ENCODERS)
   )
+  embed, steps = ENCODERS[arg['encoder']]
   c = config_dict.ConfigDict()
   c.name = f'cnn_{arg["target"]}_{arg["encoder"]}'
   c.seed = 0
@@ -77,12 +103,15 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     chunk_size=144,
   )
   c.symmetry = dict(canonicalize='none', restarts=3)
-  c.embed = ENCODERS[arg['encoder']]
+  c.embed = embed
   c.predict = dict(target=arg['target'], num_train=0, folds=0, head=dict())
   c.augment = dict(symmetry=False, noise=0.0, dropout=0.0)
+  c.pretrain = dict(
+    objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5
+  )
   c.train = dict(
     seeds=(0,),
-    steps=4_000,
+    steps=steps,
     batch_size=64,
     learning_rate=2e-3,
     warmup_steps=100,
@@ -98,7 +127,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.evaluate = dict(num_bootstrap=1_000)
   if arg['smoke']:
     c.zoo.recipe.optimizer = ('adam',)  # One program, that compiles fast.
-    c.zoo.recipe.dropout = c.zoo.recipe.input_noise = 0.0
+    with c.ignore_type():  # Single values instead of ranges.
+      c.zoo.recipe.dropout = c.zoo.recipe.input_noise = 0.0
     c.zoo.recipe.steps = 10
     c.zoo.splits = dict(train=36, val=9, test=18, holdout_audit=9)
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2

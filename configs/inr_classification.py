@@ -32,6 +32,11 @@ ENCODERS = {
     6_000,
     2e-3,
   ),
+  'probed_graph': (
+    dict(name='graph_net', width=32, edge_width=16, depth=2, num_probes=64),
+    1_000,
+    1e-3,
+  ),
   'neural_functional': (
     dict(name='neural_functional', channels=32, depth=3),
     1_000,
@@ -40,14 +45,14 @@ ENCODERS = {
   'graph_net': (
     dict(name='graph_net', width=32, edge_width=16, depth=3),
     1_000,
-    2e-3,
+    1e-3,
   ),
   'graph_transformer': (
     dict(
       name='graph_transformer', width=32, edge_width=16, num_heads=4, depth=3
     ),
     600,
-    2e-3,
+    1e-3,
   ),
   'scale_equivariant': (
     dict(name='scale_equivariant', width=32, edge_width=8, depth=3),
@@ -96,6 +101,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     symmetry=False, noise=0.0, dropout=0.0,
     shift=move, rotate=0.05 if fashion else 0.2, zoom=move, flip=fashion,
   )  # fmt: skip
+  c.pretrain = dict(
+    objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5
+  )
   c.train = dict(
     seeds=(0,),
     steps=steps,

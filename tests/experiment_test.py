@@ -107,3 +107,17 @@ def test_every_config_runs_to_its_report(name, tmp_path):
   arm = next(a for a in report['arms'] if a['kind'] == 'generator')
   assert arm['n'] == 8 * len(config.train.seeds)
   assert np.isfinite(arm['metrics']['accuracy']['value'])
+
+
+@pytest.mark.parametrize(
+  'name', ['cnn_property', 'foreign_agents', 'inr_classification']
+)
+def test_every_config_that_reads_a_property_runs_to_its_report(name, tmp_path):
+  config = smoke(name)
+  report = experiment.run(config, tmp_path, progress=False)
+  metrics = report['metrics'].values()
+  assert all(np.isfinite(metric['value']) for metric in metrics)
+  assert len(report['metrics'].popitem()[1]['per_seed']) == len(
+    config.train.seeds
+  )
+  assert (tmp_path / 'report.html').stat().st_size > 10_000

@@ -1,0 +1,25 @@
+r"""Do inputs and outputs need positions? A graph network with and without.
+
+  wsjax sweep --config configs/ablations/positions.py --workdir runs/positions
+
+Hidden units have no position. Those of pinned inputs and outputs are learned,
+sinusoidal, or left out, so that classes and pixels are told apart by nothing.
+
+Hardware: 2 CPU cores.
+Time: not measured yet.
+Measured: not yet.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+BASE = 'configs/cnn_property.py:encoder=graph_net'
+ARMS = ('learned', 'sinusoidal', 'none')
+# All arms read one zoo; the first one breeds it.
+SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
+
+
+def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
+  """Yields (run name, config, overrides): 3 arms."""
+  for arm in ARMS:
+    yield arm, BASE, {**SHARED, 'embed.positions': arm}

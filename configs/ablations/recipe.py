@@ -1,0 +1,28 @@
+r"""What do weights tell about their recipe? One factor per arm.
+
+  wsjax sweep --config configs/ablations/recipe.py --workdir runs/recipe
+
+The neural functional reads every factor of the recipe of a CNN from its final
+weights: the class of the optimizer, and seven numbers.
+
+Hardware: 2 CPU cores.
+Time: not measured yet.
+Measured: not yet.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+BASE = 'configs/cnn_property.py'
+ARMS = (
+  'optimizer', 'learning_rate', 'weight_decay', 'init_scale', 'dropout',
+  'train_fraction', 'label_noise', 'input_noise',
+)  # fmt: skip
+# All arms read one zoo; the first one breeds it.
+SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
+
+
+def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
+  """Yields (run name, config, overrides): 8 arms."""
+  for arm in ARMS:
+    yield arm, f'{BASE}:target={arm},encoder=neural_functional', SHARED
