@@ -20,7 +20,7 @@ import ml_collections
 import numpy as np
 
 from wsjax.evaluate import arms as arms_lib
-from wsjax.evaluate import report, reports
+from wsjax.evaluate import reports
 from wsjax.stages import (
   cross_validation,
   editing,
@@ -66,7 +66,7 @@ def run(
     made = _edit
   result = made(config, workdir, zoo, stages, progress=progress)
   result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
-  reports.of(result).write(result, workdir)
+  reports.write(result, workdir)
   return result
 
 
@@ -219,5 +219,5 @@ def evaluate_zoo(
   with stages.stage('evaluate'):
     result = judge.judge(config, prepared, [arm], stages)
   result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
-  report.write(result, workdir)
+  reports.write(result, workdir)
   return result

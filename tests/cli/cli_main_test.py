@@ -10,7 +10,7 @@ import pytest
 
 from tests.reference import fake_report
 from wsjax.cli import bench, configs, main, run
-from wsjax.evaluate import report
+from wsjax.evaluate import reports
 
 CONFIG = """
 from ml_collections import config_dict
@@ -187,7 +187,7 @@ def test_sigterm_ends_with_75_and_the_handler_is_put_back(monkeypatch, capsys):
 
 def test_report_renders_again_and_prints_the_table(tmp_path, capsys):
   made = fake_report.make(fake_report.ARMS[:3])
-  report.write(made, tmp_path)
+  reports.write(made, tmp_path)
   (tmp_path / 'report.html').unlink()
   assert main.main(['report', '--workdir', str(tmp_path)]) == 0
   out = capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 
 from tests.reference import fake_report
 from wsjax.cli import main, sweep
-from wsjax.evaluate import comparison, report
+from wsjax.evaluate import comparison, report, reports
 
 CONFIG = """
 from ml_collections import config_dict
@@ -44,7 +44,7 @@ def experiment(monkeypatch):
     ran.append(workdir.name)
     made = fake_report.make(fake_report.ARMS[:4])
     made['overrides'] = overrides
-    report.write(made, workdir)
+    reports.write(made, workdir)
     return report.load(workdir)
 
   fake = types.SimpleNamespace(run=run)

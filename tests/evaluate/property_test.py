@@ -131,14 +131,14 @@ def fake(kind):
 
 @pytest.mark.parametrize('kind', ('class', 'number'))
 def test_the_page_says_what_was_found(kind, tmp_path):
-  path = property_report.write(fake(kind), tmp_path)
+  path = reports.write(fake(kind), tmp_path)
   text = path.read_text()
   loaded = reports.load(tmp_path)
   assert property_report.headline(loaded).split(' reads')[0] in text
   assert 'b&lt;c' in text or kind == 'number'
   assert '<svg' in text and 'src=' not in text and 'http' not in text
   before = path.read_bytes()
-  property_report.write(loaded, tmp_path)
+  reports.write(loaded, tmp_path)
   assert path.read_bytes() == before
   assert reports.of(loaded) is property_report
   assert property_report.table(loaded).row_count == len(loaded['metrics'])
@@ -148,7 +148,7 @@ def test_a_report_that_lacks_something_is_refused(tmp_path):
   broken = fake('number')
   del broken['metrics']
   with pytest.raises(ValueError, match='missing: metrics'):
-    property_report.write(broken, tmp_path)
+    reports.write(broken, tmp_path)
   assert not (tmp_path / 'report.json').exists()
 
 

@@ -7,13 +7,13 @@ import pytest
 from rich import console
 
 from tests.reference import fake_report
-from wsjax.evaluate import columns, report, verdict
+from wsjax.evaluate import columns, report, reports, verdict
 
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
   folder = tmp_path_factory.mktemp('report')
-  report.write(fake_report.make(), folder)
+  reports.write(fake_report.make(), folder)
   return folder
 
 
@@ -64,14 +64,14 @@ def test_missing_sections_say_why(tmp_path):
   del made['training']
   made['barrier'] = {'not_run': 'needs two nets'}
   made['arms'][0]['metrics'] = {}
-  html = report.write(made, tmp_path).read_text()
+  html = reports.write(made, tmp_path).read_text()
   assert 'Loss barrier: not run: needs two nets' in html
   assert 'Training curve: not run: not part of this evaluation' in html
   assert 'Not in the plane, since not measured on both axes: diffusion.' in html
 
 
 def test_same_report_gives_the_same_bytes(written, tmp_path):
-  report.write(fake_report.make(), tmp_path)
+  reports.write(fake_report.make(), tmp_path)
   again = report.load(written)
   for name in ('report.json', 'report.html'):
     assert (written / name).read_bytes() == (tmp_path / name).read_bytes()
@@ -82,7 +82,7 @@ def test_values_are_escaped(tmp_path):
   made = fake_report.make(fake_report.ARMS[:2])
   made['name'] = made['arms'][0]['name'] = '<script>alert("1")</script>'
   made['notes'] = ['a < b & c']
-  html = report.write(made, tmp_path).read_text()
+  html = reports.write(made, tmp_path).read_text()
   assert html.count('<script') == 1  # The one that sorts the table.
   assert 'a &lt; b &amp; c' in html
 
@@ -91,19 +91,19 @@ def test_numpy_numbers_are_taken(tmp_path):
   made = fake_report.make(fake_report.ARMS[:1])
   made['zoo']['tau'] = np.float32(7)
   made['alignment']['before'] = np.array([1.0, 2.0])
-  report.write(made, tmp_path)
+  reports.write(made, tmp_path)
   assert report.load(tmp_path)['alignment']['before'] == [1, 2]
 
 
 @pytest.mark.parametrize('bad', [float('nan'), float('inf'), np.float32('nan')])
 def test_nan_is_refused_and_nothing_is_lost(bad, tmp_path):
   made = fake_report.make(fake_report.ARMS[:1])
-  report.write(made, tmp_path)
+  reports.write(made, tmp_path)
   before = (tmp_path / 'report.json').read_bytes()
   made['arms'][0]['metrics']['accuracy']['value'] = bad
   where = r'report\.arms\[0\]\.metrics\.accuracy\.value is (nan|inf)'
   with pytest.raises(ValueError, match=where):
-    report.write(made, tmp_path)
+    reports.write(made, tmp_path)
   assert (tmp_path / 'report.json').read_bytes() == before
 
 
@@ -111,7 +111,7 @@ def test_value_without_reason_is_refused(tmp_path):
   made = fake_report.make(fake_report.ARMS[:1])
   made['arms'][0]['metrics']['accuracy'] = {'value': None}
   with pytest.raises(ValueError, match='neither a value nor a reason'):
-    report.write(made, tmp_path)
+    reports.write(made, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_percent(share, text):
 
 def test_what_the_evaluation_measures_can_be_shown(request, tmp_path):
   made = fake_report.make() | request.getfixturevalue('report')
-  html = report.write(made, tmp_path).read_text()
+  html = reports.write(made, tmp_path).read_text()
   for arm in made['arms']:
     assert f'>{arm["name"]}<' in html
   assert 'Not in the plane' not in html

@@ -61,7 +61,7 @@ def test_a_finished_run_is_read_and_rendered_again_the_same(finished):
   again = experiment.run(config, workdir, progress=False)
   assert again == json.loads((workdir / 'report.json').read_text())
   assert reports.of(again) is editing_report
-  editing_report.write(again, workdir)
+  reports.write(again, workdir)
   assert (workdir / 'report.html').read_bytes() == before
   assert editing_report.table(again).row_count == 4
 
@@ -69,7 +69,7 @@ def test_a_finished_run_is_read_and_rendered_again_the_same(finished):
 def test_a_report_that_lacks_something_is_refused(finished, tmp_path):
   result = finished[0]
   with pytest.raises(ValueError, match='missing: pictures'):
-    editing_report.write(
+    reports.write(
       {key: x for key, x in result.items() if key != 'pictures'}, tmp_path
     )
   with pytest.raises(ValueError, match='edit networks have no common table'):

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
   from wsjax.evaluate import reports
 
   result = reports.load(args.workdir)
-  path = reports.of(result).write(result, args.workdir)
+  path = reports.write(result, args.workdir)
   terminal.console().print(reports.of(result).table(result))
   terminal.show_line(path)
   return 0

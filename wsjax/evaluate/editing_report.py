@@ -1,8 +1,5 @@
 """Report of an experiment that edits networks through their weights."""
 
-import json
-import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,32 +11,6 @@ _REQUIRED = (
   'name', 'config', 'versions', 'editing', 'editor', 'rows', 'equivariance',
   'pictures', 'training',
 )  # fmt: skip
-
-
-def write(
-  result: Mapping[str, Any], workdir: str | os.PathLike
-) -> pathlib.Path:
-  """Writes report.json and report.html, each in one step.
-
-  Args:
-    result: JSON-able; NumPy numbers and arrays are taken too.
-    workdir: folder, made if it is not there.
-
-  Returns:
-    Path of report.html.
-
-  Raises:
-    ValueError: if a number is not finite or a field is missing.
-  """
-  made = report.plain(result, 'report')
-  check(made)
-  text = json.dumps(made, sort_keys=True, indent=1, allow_nan=False)
-  folder = pathlib.Path(workdir)
-  folder.mkdir(parents=True, exist_ok=True)
-  report.replace(folder / 'report.json', text + '\n')
-  path = folder / 'report.html'
-  report.replace(path, page(json.loads(text)))
-  return path
 
 
 def check(result: Mapping[str, Any]) -> None:

@@ -23,33 +23,6 @@ _FIGURES = {
 }
 
 
-def write(
-  report: Mapping[str, Any], workdir: str | os.PathLike
-) -> pathlib.Path:
-  """Writes report.json and report.html, each in one step.
-
-  Args:
-    report: JSON-able; NumPy numbers and arrays are taken too.
-    workdir: folder, made if it is not there.
-
-  Returns:
-    Path of report.html.
-
-  Raises:
-    ValueError: if a number is not finite or a field is missing or malformed.
-  """
-  made = plain(report, 'report')
-  check(made)
-  text = json.dumps(made, sort_keys=True, indent=1, allow_nan=False)
-  folder = pathlib.Path(workdir)
-  folder.mkdir(parents=True, exist_ok=True)
-  replace(folder / 'report.json', text + '\n')
-  path = folder / 'report.html'
-  # From the sorted text, as `load` gives it: rendered again, the same bytes.
-  replace(path, page(json.loads(text)))
-  return path
-
-
 def load(workdir: str | os.PathLike) -> dict[str, Any]:
   """Reads report.json.
 

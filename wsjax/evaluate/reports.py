@@ -1,6 +1,8 @@
 """Which kind of report: networks generated, a property read, or edits."""
 
+import json
 import os
+import pathlib
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -15,10 +17,38 @@ from wsjax.evaluate import (
 
 
 def of(result: Mapping[str, Any]) -> ModuleType:
-  """The module that writes and prints this report."""
+  """The module that checks, draws and prints this kind of report."""
   if 'editing' in result:
     return editing_report
   return property_report if 'property' in result else report
+
+
+def write(
+  result: Mapping[str, Any], workdir: str | os.PathLike
+) -> pathlib.Path:
+  """Writes report.json and report.html, each in one step.
+
+  Args:
+    result: a report of any kind; NumPy numbers and arrays are taken too.
+    workdir: folder, made if it is not there.
+
+  Returns:
+    Path of report.html.
+
+  Raises:
+    ValueError: if a number is not finite or a field is missing or malformed.
+  """
+  kind = of(result)
+  made = report.plain(result, 'report')
+  kind.check(made)
+  text = json.dumps(made, sort_keys=True, indent=1, allow_nan=False)
+  folder = pathlib.Path(workdir)
+  folder.mkdir(parents=True, exist_ok=True)
+  report.replace(folder / 'report.json', text + '\n')
+  path = folder / 'report.html'
+  # From the sorted text, as `load` gives it: rendered again, the same bytes.
+  report.replace(path, kind.page(json.loads(text)))
+  return path
 
 
 def load(workdir: str | os.PathLike) -> dict[str, Any]:
