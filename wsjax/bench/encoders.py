@@ -31,7 +31,7 @@ ENCODERS = {
   'statistics': {},
   'flat_mlp': {},
   'probes': dict(
-    source='grid', reader='conv', num_probes=196, width=16, dropout=0.3
+    source='grid', reader='conv', num_probes=784, width=16, dropout=0.3
   ),
 }
 

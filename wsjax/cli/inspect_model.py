@@ -210,7 +210,8 @@ def _table(title: str, *headings: str) -> Any:
       'axes',
       'pinned',
     )
-    table.add_column(heading, justify='right' if numeric else 'left')
+    justify = 'right' if numeric else 'left'
+    table.add_column(heading, justify=justify, overflow='fold')
   return table
 
 
