@@ -68,7 +68,7 @@ def _scatter(report: Mapping[str, Any]) -> str:
   axes.errorbar(
     truth, mean, yerr=half, fmt='none', ecolor=_HEX['line'], elinewidth=0.8
   )
-  axes.scatter(truth, mean, s=7, color=_HEX['generator'], linewidth=0)
+  axes.scatter(truth, mean, s=7, color=_HEX['generator'], linewidth=0, zorder=3)
   ends = [min(truth.min(), mean.min()), max(truth.max(), mean.max())]
   axes.plot(ends, ends, color=_HEX['muted'], linewidth=1)
   axes.set_xlabel(f'true {report["property"]["target"].replace("_", " ")}')
