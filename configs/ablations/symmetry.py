@@ -22,7 +22,7 @@ ARMS = {
   'canonical_form': (
     'flat_mlp', {'symmetry.canonicalize': 'permutation+scale'},
   ),
-  'permutation_in_the_layers': ('neural_functional', {}),
+  'permutation_in_the_layers': ('neural_functional', {'train.steps': 3_000}),
   'scale_in_the_layers': ('scale_equivariant', {}),
 }  # fmt: skip
 # All arms read one zoo; the first one breeds it.
