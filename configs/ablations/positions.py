@@ -5,9 +5,12 @@ r"""Do inputs and outputs need positions? A graph network with and without.
 Hidden units have no position. Those of pinned inputs and outputs are learned,
 sinusoidal, or left out, so that classes and pixels are told apart by nothing.
 
-Hardware: 2 CPU cores.
-Time: not measured yet.
-Measured: not yet.
+Hardware: 2 CPU cores, shared with other jobs.
+Time: 13 to 21 s of training per seed; 3 min in all.
+Measured: Kendall's tau of the accuracy of 1,000 test networks, 3 seeds, 95 %
+intervals: learned 0.748 [0.733, 0.762], sinusoidal 0.754 [0.740, 0.768], none
+0.731 [0.714, 0.747]. Positions help a little, if at all; which kind does not
+matter.
 """
 
 from collections.abc import Iterator
