@@ -24,6 +24,7 @@ def block(batch_size=8, **options):
     key=jax.random.key(1),
     batch_size=batch_size,
     ema_decay=options.get('ema_decay', 0.9),
+    microbatch=options.get('microbatch', 0),
   )
 
 
@@ -54,6 +55,26 @@ def test_blocks_of_any_length_take_the_same_steps():
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), one, two
   )
+
+
+def mean_square(params, batch, key):
+  del key
+  loss = ((batch[:, 0] - params['shift'][None] * batch[:, 0, ::-1]) ** 2).mean()
+  return loss, {'size': abs(batch).mean()}
+
+
+def test_gradients_of_parts_add_up_to_that_of_the_batch(monkeypatch):
+  monkeypatch.setattr(toy.Shift, 'loss', lambda self, *args: mean_square(*args))
+  whole, metrics = block()(start(), DATA, 6)
+  parts, same = block(microbatch=2)(start(), DATA, 6)
+  for a, b in ((metrics, same), (whole.params, parts.params)):
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), a, b
+    )
+  large, _ = block(microbatch=64)(start(), DATA, 6)  # Larger than the batch.
+  np.testing.assert_array_equal(large.params['shift'], whole.params['shift'])
+  with pytest.raises(ValueError, match='microbatches of 3'):
+    block(microbatch=3)
 
 
 def test_the_average_is_of_the_parameters_since_the_start():

@@ -1,5 +1,6 @@
 """A predictor: scaled weights, an encoder, a head."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from wsjax import typing
 from wsjax.embed import graph_features as features_lib
 
 _BATCH = 128  # Networks per call where nothing is trained.
+_CPU_GROUP = 16  # Networks at once: what is computed of them stays in cache.
 
 
 class Predictor(nn.Module):
@@ -128,6 +130,27 @@ def _kind_scales(
   return tuple(scales)
 
 
+def apply(
+  predictor: Predictor, variables: typing.PyTree, examples: typing.PyTree
+) -> jax.Array:
+  """Outputs for many networks, inside a compiled program.
+
+  Args:
+    predictor: the module.
+    variables: of it.
+    examples: arrays with leading axis [n].
+
+  Returns:
+    [n, ...] outputs of the head.
+  """
+  on_cpu = jax.default_backend() == 'cpu'
+  return jax.lax.map(
+    lambda example: predictor.apply(variables, example),
+    examples,
+    batch_size=_CPU_GROUP if on_cpu else len(jax.tree.leaves(examples)[0]),
+  )
+
+
 def predict(
   predictor: Predictor, variables: typing.PyTree, examples: typing.PyTree
 ) -> np.ndarray:
@@ -142,11 +165,7 @@ def predict(
     [N, ...] outputs of the head, on the host.
   """
   size = len(jax.tree.leaves(examples)[0])
-  run = jax.jit(
-    lambda variables, batch: jax.vmap(
-      lambda example: predictor.apply(variables, example)
-    )(batch)
-  )
+  run = jax.jit(functools.partial(apply, predictor))
   outputs: list[Any] = []
   for start in range(0, size, _BATCH):
     # The last network again, so that one compiled program does all.

@@ -54,7 +54,8 @@ def fit(
 
   Args:
     model: has `init(key, example)` and `loss(params, batch, key, *, train)`:
-      a plug-in of `generate`, or an objective of `predict`.
+      a plug-in of `generate`, or an objective of `predict`. It may have a
+      `microbatch`, examples whose gradients are best taken at once on CPU.
     data: the training split; arrays with leading axis [N], such as latents
       [N, T, D], of which a batch is some rows.
     section: of the config: steps, batch_size (at most N is used),
@@ -95,13 +96,15 @@ def fit(
   history: History = {'step': [], 'loss': []}
   if restored := checkpoints.restore(train_state):
     _, train_state, history = restored
+  batch_size = min(settings['batch_size'], size)
   block = step.make_train_block(
     model.loss,
     tx,
     mesh,
     key=run_key,
-    batch_size=min(settings['batch_size'], size),
+    batch_size=batch_size,
     ema_decay=settings['ema_decay'],
+    microbatch=_microbatch(model, batch_size // mesh.shape['data']),
   )
   val_loss = None if val is None else _make_val_loss(model, val, val_key)
 
@@ -159,6 +162,14 @@ def _settings(
       f'{", ".join(sorted({*names, *allowed}))}.'
     )
   return {**settings, 'steps': rest['steps']}, optimizer.make(**rest)
+
+
+def _microbatch(model: Any, batch_size: int) -> int:
+  """Examples at once; 0, which is all, on accelerators."""
+  wanted = getattr(model, 'microbatch', 0)
+  if not wanted or jax.default_backend() != 'cpu':
+    return 0
+  return wanted if batch_size % wanted == 0 else 0
 
 
 def _make_val_loss(model: Any, val: typing.PyTree, key: jax.Array) -> Any:

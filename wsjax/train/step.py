@@ -70,6 +70,7 @@ def make_train_block(
   key: jax.Array,
   batch_size: int,
   ema_decay: float,
+  microbatch: int = 0,
 ) -> Callable[..., tuple[state_lib.TrainState, dict[str, jax.Array]]]:
   """Compiles many steps into one call.
 
@@ -81,6 +82,9 @@ def make_train_block(
     batch_size: examples per step, over all devices.
     ema_decay: of the average; it starts as a plain mean, so that the initial
       parameters are forgotten. 0 is no average.
+    microbatch: examples per device whose gradients are taken at once, of a
+      loss that is a mean over examples; 0 is all. It must divide the batch of
+      a device; a smaller batch is taken whole.
 
   Returns:
     (state, data, number of steps) -> (state, metrics [steps]). Data are arrays
@@ -100,6 +104,14 @@ def make_train_block(
   replicated = NamedSharding(mesh, P())
   order_key, noise_key = jax.random.split(key)
   gradient = jax.value_and_grad(loss, has_aux=True)
+  part = microbatch * devices
+  if 0 < part < batch_size:
+    if batch_size % part:
+      raise ValueError(
+        f'A batch of {batch_size} does not divide into microbatches of '
+        f'{microbatch} on {devices} devices.'
+      )
+    gradient = _in_parts(gradient, batch_size // part, over_data)
 
   @functools.partial(
     jax.jit,
@@ -135,3 +147,29 @@ def make_train_block(
     return jax.lax.scan(train_step, state, length=num_steps)
 
   return train_block
+
+
+def _in_parts(
+  gradient: Callable[..., typing.PyTree], parts: int, over_data: NamedSharding
+) -> Callable[..., typing.PyTree]:
+  """Means of (loss, metrics) and gradients over equal parts of a batch."""
+
+  def mean(
+    params: typing.PyTree, batch: typing.PyTree, key: jax.Array
+  ) -> typing.PyTree:
+    batch = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+
+    def add(total: typing.PyTree, part: typing.PyTree) -> tuple:
+      number, examples = part
+      examples = jax.lax.with_sharding_constraint(examples, over_data)
+      own = gradient(params, examples, jax.random.fold_in(key, number))
+      return jax.tree.map(jnp.add, total, own), None
+
+    shapes = jax.eval_shape(
+      gradient, params, jax.tree.map(lambda x: x[0], batch), key
+    )
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    total, _ = jax.lax.scan(add, zero, (jnp.arange(parts), batch))
+    return jax.tree.map(lambda x: x / parts, total)
+
+  return mean
