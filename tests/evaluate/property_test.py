@@ -10,6 +10,7 @@ from wsjax.evaluate import (
   property_comparison,
   property_metrics,
   property_report,
+  report,
   reports,
 )
 
@@ -156,7 +157,7 @@ def test_runs_stand_side_by_side(tmp_path):
   runs = {'arm/a': fake('number'), 'arm/b': fake('number')}
   assert reports.comparison_of(runs) is property_comparison
   gathered = property_comparison.gather('ablation', runs)
-  path = property_comparison.write(gathered, tmp_path)
+  path = report.publish(tmp_path, 'sweep', gathered, property_comparison.page)
   assert 'arm/a/report.html' in path.read_text()
   assert len(json.loads((tmp_path / 'sweep.json').read_text())['runs']) == 2
   assert property_comparison.table(gathered).row_count == 2

@@ -7,7 +7,6 @@ is.
 """
 
 import argparse
-import pathlib
 import sys
 import threading
 from typing import Any
@@ -62,18 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='of PyTorch, each tried; more than free cores make it slower',
   )
   parser.add_argument(
-    '--no-torch', action='store_true', help='without the opponent'
-  )
-  parser.add_argument(
     '--variants', action='store_true', help='also what is not the default'
   )
-  parser.add_argument(
-    '--torch-env',
-    type=pathlib.Path,
-    default=pathlib.Path('~/.cache/wsjax/bench-torch'),
-    help="virtual environment of the opponent; made if it is not there; pip's "
-    'own settings, such as PIP_FIND_LINKS, say where torch comes from',
-  )
+  worker.add_torch_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,6 @@ all alike. Compiling is not timed.
 """
 
 import argparse
-import pathlib
 import sys
 from typing import Any
 
@@ -50,20 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--repeats', type=int, default=7, help='rounds of timing')
   parser.add_argument('--threads', type=int, default=2, help='of PyTorch')
   parser.add_argument(
-    '--no-torch', action='store_true', help='without the opponent'
-  )
-  parser.add_argument(
     '--no-scaling',
     action='store_true',
     help='without cost against channels and against number of weights',
   )
-  parser.add_argument(
-    '--torch-env',
-    type=pathlib.Path,
-    default=pathlib.Path('~/.cache/wsjax/bench-torch'),
-    help="virtual environment of the opponent; made if it is not there; pip's "
-    'own settings, such as PIP_FIND_LINKS, say where torch comes from',
-  )
+  worker.add_torch_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

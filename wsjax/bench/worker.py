@@ -1,5 +1,6 @@
 """A contender in a process of its own, perhaps on a Python of its own."""
 
+import argparse
 import contextlib
 import json
 import os
@@ -59,6 +60,20 @@ class Worker:
       self._process.stdin.close()
     self._process.wait()
     self._process.stdout.close()
+
+
+def add_torch_arguments(parser: argparse.ArgumentParser) -> None:
+  """Options of a bench with an opponent in PyTorch; see `torch_python`."""
+  parser.add_argument(
+    '--no-torch', action='store_true', help='without the opponent'
+  )
+  parser.add_argument(
+    '--torch-env',
+    type=pathlib.Path,
+    default=pathlib.Path('~/.cache/wsjax/bench-torch'),
+    help="virtual environment of the opponent; made if it is not there; pip's "
+    'own settings, such as PIP_FIND_LINKS, say where torch comes from',
+  )
 
 
 def torch_python(environment: pathlib.Path) -> str:

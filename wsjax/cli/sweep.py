@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
   from wsjax import experiment
+  from wsjax.evaluate import report
   from wsjax.evaluate import reports as reports_lib
 
   reports = {}
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     reports[name] = experiment.run(config, folder / name, overrides=overrides)
   comparison = reports_lib.comparison_of(reports)
   gathered = comparison.gather(pathlib.Path(args.config).stem, reports)
-  path = comparison.write(gathered, folder)
+  path = report.publish(folder, 'sweep', gathered, comparison.page)
   terminal.console().print(comparison.table(gathered))
   terminal.show_line(path)
   return 0

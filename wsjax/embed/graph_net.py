@@ -32,9 +32,9 @@ class GraphEncoder(nn.Module):
   dropout: float = 0.0
 
   @property
-  def ASKS_FUNCTION(self) -> bool:  # noqa: N802
-    """Whether it also wants the weights as they are run."""
-    return self.stack.probed is not None
+  def READS(self) -> str:  # noqa: N802 (a constant of other modules)
+    """Probes run the network, so they need the weights as they are too."""
+    return 'scaled' if self.stack.probed is None else 'both'
 
   @nn.compact
   def __call__(

@@ -80,7 +80,7 @@ class GraphStatistics(nn.Module):
 
   INVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
   # Brings sizes to one scale itself, and to do so once is cheaper.
-  SCALES_ITSELF: ClassVar[bool] = True
+  READS: ClassVar[str] = 'raw'
 
   spec: spec_lib.PermutationSpec
   limit: features_lib.Capacity

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from wsjax import typing
 from wsjax.zoo import architecture as architecture_lib
+from wsjax.zoo.architectures import cnn
 
 SOURCES = ('free', 'linear', 'grid')
 READERS = ('mlp', 'conv')
@@ -45,7 +46,7 @@ class Probes(nn.Module):
   INVARIANT_TO: ClassVar[tuple[str, ...]] = (
     'permutation', 'positive_scale', 'sign', 'phase',
   )  # fmt: skip
-  READS_FUNCTION: ClassVar[bool] = True
+  READS: ClassVar[str] = 'raw'
 
   architecture: architecture_lib.Architecture
   input_shape: tuple[int, ...]
@@ -177,15 +178,9 @@ class _Convolution(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """[h, w, c] -> [ceil(h / stride), ceil(w / stride), features]."""
-    height, width = (-(-size // self.stride) for size in x.shape[:2])
     pad = self.window // 2
-    x = jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)))
-    patches = [
-      x[i :: self.stride, j :: self.stride][:height, :width]
-      for i in range(self.window)
-      for j in range(self.window)
-    ]
-    return nn.Dense(self.features)(jnp.concatenate(patches, -1))
+    gathered = cnn.patches(x, self.window, (pad, pad), self.stride)
+    return nn.Dense(self.features)(gathered)
 
 
 def _convolutions(x: jax.Array, width: int) -> jax.Array:

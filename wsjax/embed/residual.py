@@ -31,12 +31,10 @@ class Residual(nn.Module):
   @nn.compact
   def __call__(self, params: typing.Params) -> typing.Params:
     """Weights of one network -> weights of the edited one."""
-    extra = {}
-    if getattr(self.editor, 'ASKS_FUNCTION', False):
-      extra['function'] = params  # Before it is divided: probes run it.
-    change = self.editor(
-      {path: params[path] / scale for path, scale in self.scales}, **extra
-    )
+    scaled = {path: params[path] / scale for path, scale in self.scales}
+    # Before it is divided: probes run it.
+    both = getattr(self.editor, 'READS', 'scaled') == 'both'
+    change = self.editor(scaled, **({'function': params} if both else {}))
     first = nn.initializers.constant(_FIRST_GAIN)
     return {
       path: params[path]

@@ -1,8 +1,5 @@
 """Runs of a sweep side by side: sweep.json, a page, a terminal table."""
 
-import json
-import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,25 +61,16 @@ def gather(
   }
 
 
-def write(
-  gathered: Mapping[str, Any], workdir: str | os.PathLike
-) -> pathlib.Path:
-  """Writes sweep.json and sweep.html.
+def page(gathered: Mapping[str, Any]) -> str:
+  """HTML of the table, for `report.publish`.
 
   Args:
     gathered: as `gather` returns it.
-    workdir: folder of the sweep; its runs are folders in it.
-
-  Returns:
-    Path of sweep.html.
   """
   from wsjax.evaluate import figures
 
-  folder = pathlib.Path(workdir)
-  text = json.dumps(gathered, sort_keys=True, indent=1, allow_nan=False)
-  report.replace(folder / 'sweep.json', text + '\n')
   runs = gathered['runs']
-  page = report.render(
+  return report.render(
     'comparison.html.j2',
     name=gathered['name'],
     runs=runs,
@@ -92,9 +80,6 @@ def write(
     columns=_SHOWN,
     rows=[_cells(run) for run in runs],
   )
-  path = folder / 'sweep.html'
-  report.replace(path, page)
-  return path
 
 
 def table(gathered: Mapping[str, Any]) -> Any:

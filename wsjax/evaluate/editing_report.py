@@ -24,7 +24,6 @@ def check(result: Mapping[str, Any]) -> None:
 
 def page(result: Mapping[str, Any]) -> str:
   """HTML that needs nothing else: figures and style are inside."""
-  clock = result.get('wall_seconds', {})
   return report.render(
     'editing.html.j2',
     report=result,
@@ -34,10 +33,7 @@ def page(result: Mapping[str, Any]) -> str:
     rows=rows(result),
     pictures=editing_figures.pictures(result),
     training=figures.training(result),
-    clock=[
-      (stage, f'{clock[stage]:.1f} s')
-      for stage in sorted(clock, key=clock.get, reverse=True)
-    ],
+    clock=report.clock(result),
   )
 
 

@@ -1,9 +1,6 @@
 """Runs of a sweep that read a property, side by side."""
 
 import itertools
-import json
-import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,23 +37,14 @@ def gather(
   }
 
 
-def write(
-  gathered: Mapping[str, Any], workdir: str | os.PathLike
-) -> pathlib.Path:
-  """Writes sweep.json and sweep.html.
+def page(gathered: Mapping[str, Any]) -> str:
+  """HTML of the table, for `report.publish`.
 
   Args:
     gathered: as `gather` returns it.
-    workdir: folder of the sweep; its runs are folders in it.
-
-  Returns:
-    Path of sweep.html.
   """
-  folder = pathlib.Path(workdir)
-  text = json.dumps(gathered, sort_keys=True, indent=1, allow_nan=False)
-  report.replace(folder / 'sweep.json', text + '\n')
   shown = _shown(gathered)
-  page = report.render(
+  return report.render(
     'property_comparison.html.j2',
     name=gathered['name'],
     runs=gathered['runs'],
@@ -68,9 +56,6 @@ def write(
     headings=[property_report.COLUMNS[key][0] for key in shown],
     rows=[cells(run, shown) for run in gathered['runs']],
   )
-  path = folder / 'sweep.html'
-  report.replace(path, page)
-  return path
 
 
 def table(gathered: Mapping[str, Any]) -> Any:

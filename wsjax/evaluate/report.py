@@ -5,7 +5,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from wsjax.evaluate import columns, verdict
@@ -79,8 +79,6 @@ def page(report: Mapping[str, Any]) -> str:
     ]
     for kind, title in columns.KINDS.items()
   }
-  clock = report.get('wall_seconds', {})
-  by_time = sorted(clock, key=clock.get, reverse=True)
   return render(
     'report.html.j2',
     report=report,
@@ -96,7 +94,7 @@ def page(report: Mapping[str, Any]) -> str:
     columns=groups,
     rows={title: arms for title, arms in rows.items() if arms},
     reasons=reasons,
-    clock=[(stage, f'{clock[stage]:.1f} s') for stage in by_time],
+    clock=clock(report),
   )
 
 
@@ -113,6 +111,40 @@ def render(template: str, **values: Any) -> str:
   )
   environment.filters['percent'] = verdict.percent
   return environment.get_template(template).render(**values)
+
+
+def publish(
+  folder: str | os.PathLike,
+  stem: str,
+  value: Mapping[str, Any],
+  page: Callable[[Any], str],
+) -> pathlib.Path:
+  """Writes stem.json and stem.html, each in one step.
+
+  Args:
+    folder: made if it is not there.
+    stem: name of both files.
+    value: JSON-able.
+    page: HTML of it. It gets the value as it is read again, keys sorted, so
+      that a page rendered from the file has the same bytes.
+
+  Returns:
+    Path of stem.html.
+  """
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False)
+  replace(folder / f'{stem}.json', text + '\n')
+  path = folder / f'{stem}.html'
+  replace(path, page(json.loads(text)))
+  return path
+
+
+def clock(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+  """Stages of a run and their wall seconds, the longest first."""
+  seconds = report.get('wall_seconds', {})
+  by_time = sorted(seconds, key=seconds.get, reverse=True)
+  return [(stage, f'{seconds[stage]:.1f} s') for stage in by_time]
 
 
 def replace(path: pathlib.Path, text: str) -> None:

@@ -1,6 +1,5 @@
 """Which kind of report: networks generated, a property read, or edits."""
 
-import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -41,14 +40,7 @@ def write(
   kind = of(result)
   made = report.plain(result, 'report')
   kind.check(made)
-  text = json.dumps(made, sort_keys=True, indent=1, allow_nan=False)
-  folder = pathlib.Path(workdir)
-  folder.mkdir(parents=True, exist_ok=True)
-  report.replace(folder / 'report.json', text + '\n')
-  path = folder / 'report.html'
-  # From the sorted text, as `load` gives it: rendered again, the same bytes.
-  report.replace(path, kind.page(json.loads(text)))
-  return path
+  return report.publish(workdir, 'report', made, kind.page)
 
 
 def load(workdir: str | os.PathLike) -> dict[str, Any]:

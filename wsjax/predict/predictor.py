@@ -1,7 +1,7 @@
 """A predictor: scaled weights, an encoder, a head."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -24,8 +24,8 @@ class Predictor(nn.Module):
     head: plug-in of `predict.heads`.
     scales: what weights are divided by before they are encoded, from
       `leaf_scales`; one number per leaf commutes with reordering, rescaling
-      and negating its units. An encoder with READS_FUNCTION or SCALES_ITSELF
-      gets the weights as they are.
+      and negating its units. An encoder may say that it READS weights 'raw',
+      as they are, or 'both', the raw ones as `function`; else it is 'scaled'.
   """
 
   encoder: nn.Module
@@ -48,13 +48,10 @@ class Predictor(nn.Module):
       scales: in place of the module's own, where they are not known before
         the program is traced.
     """
-    extra = {}
-    if getattr(self.encoder, 'ASKS_FUNCTION', False):
+    reads, extra = getattr(self.encoder, 'READS', 'scaled'), {}
+    if reads == 'both':
       extra['function'] = example  # Before it is divided: probes run it.
-    if not any(
-      getattr(self.encoder, name, False)
-      for name in ('READS_FUNCTION', 'SCALES_ITSELF')
-    ):
+    if reads != 'raw':
       example = divide(example, dict(self.scales) if scales is None else scales)
     return self.head(self.encoder(example, train=train, **extra))
 
@@ -164,12 +161,27 @@ def predict(
   Returns:
     [N, ...] outputs of the head, on the host.
   """
-  size = len(jax.tree.leaves(examples)[0])
   run = jax.jit(functools.partial(apply, predictor))
-  outputs: list[Any] = []
+  return in_batches(functools.partial(run, variables), examples)
+
+
+def in_batches(
+  run: Callable[[typing.PyTree], typing.PyTree], examples: typing.PyTree
+) -> typing.PyTree:
+  """Results of a compiled function for many networks, on the host.
+
+  Args:
+    run: arrays [b, ...] -> arrays [b, ...]; called with one b only.
+    examples: arrays with leading axis [N].
+
+  Returns:
+    NumPy arrays [N, ...].
+  """
+  size = len(jax.tree.leaves(examples)[0])
+  parts = []
   for start in range(0, size, _BATCH):
     # The last network again, so that one compiled program does all.
     rows = np.minimum(np.arange(start, start + _BATCH), size - 1)
-    batch = jax.tree.map(lambda x, rows=rows: jnp.asarray(x[rows]), examples)
-    outputs.append(np.asarray(run(variables, batch)))
-  return np.concatenate(outputs)[:size]
+    batch = jax.tree.map(lambda x, rows=rows: x[rows], examples)
+    parts.append(jax.device_get(run(batch)))
+  return jax.tree.map(lambda *x: np.concatenate(x)[:size], *parts)

@@ -137,12 +137,10 @@ def fit(
     prepared.mean,
     prepared.std,
   )
-  section = config.train.to_dict()
-  del section['seeds']
   variables, history = loop.fit(
     objective,
     prepared.data,
-    section,
+    config.train.to_dict(),
     seed=seed,
     workdir=workdir / f'train/seed{seed}',
     val=prepared.data,
@@ -224,8 +222,11 @@ def describe(
       'weights': config.predict.weights,
       **told,
     },
-    'encoder': properties.describe_encoder(
-      config, jax.tree.map(lambda x: x[0], variables), seconds
+    'encoder': properties.describe_model(
+      config.embed,
+      config.train,
+      jax.tree.map(lambda x: x[0], variables),
+      seconds,
     ),
   }
 

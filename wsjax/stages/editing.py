@@ -14,6 +14,7 @@ from wsjax import typing
 from wsjax.embed import residual
 from wsjax.evaluate import editing_metrics, equivariance
 from wsjax.predict import predictor as predictor_lib
+from wsjax.stages import properties
 from wsjax.train import augment, editing, loop
 from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import breed, pictures, store
@@ -23,7 +24,6 @@ SPLITS = ('train', 'val', 'test')
 _SHOWN = 6  # Test networks in the figure.
 _ALIKE = 1024  # Training networks that set what is done to all alike.
 _MOVED = 16  # Test networks whose units are moved.
-_BATCH = 128  # Networks per call where nothing is trained.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,12 +91,10 @@ def fit(
     config.edit.pixels,
     augment.make(config.augment, architecture),
   )
-  section = config.train.to_dict()
-  del section['seeds']
   variables, history = loop.fit(
     objective,
     prepared.splits['train'],
-    section,
+    config.train.to_dict(),
     seed=seed,
     workdir=workdir / f'train/seed{seed}',
     val=prepared.splits['val'],
@@ -112,7 +110,7 @@ def edit(
 ) -> typing.StackedParams:
   """Edited weights of many networks, path -> [N, ...], on the host."""
   run = jax.jit(jax.vmap(module.apply, in_axes=(None, 0)))
-  return _in_batches(functools.partial(run, variables), params)
+  return predictor_lib.in_batches(functools.partial(run, variables), params)
 
 
 def judge(
@@ -143,9 +141,9 @@ def judge(
     jax.vmap(lambda picture: pictures.target(picture, config.edit.name))
   )
   test = prepared.splits['test']
-  before = _in_batches(draw, test)
+  before = predictor_lib.in_batches(draw, test)
   target = np.asarray(to_target(before))
-  some = _in_batches(
+  some = predictor_lib.in_batches(
     draw, {path: x[:_ALIKE] for path, x in prepared.splits['train'].items()}
   )
   # As an edit: the last kernel times the factor, and so for its bias. What
@@ -162,8 +160,8 @@ def judge(
     seed=config.seed,
     initial={path: x[:num_direct] for path, x in test.items()},
   ).params
-  after = [_in_batches(draw, params) for params in edited]
-  anew = _in_batches(draw, direct)
+  after = [predictor_lib.in_batches(draw, params) for params in edited]
+  anew = predictor_lib.in_batches(draw, direct)
   rows = [
     (f'edited by {config.edit.editor.name}', after),
     ('no edit', [before]),
@@ -214,13 +212,9 @@ def describe(
       'num_train': train,
       'num_test': test,
     },
-    'editor': {
-      **config.edit.editor.to_dict(),
-      'num_params': sum(x.size for x in jax.tree.leaves(variables)),
-      'steps': config.train.steps,
-      'train_seconds': seconds,
-      'seeds': list(config.train.seeds),
-    },
+    'editor': properties.describe_model(
+      config.edit.editor, config.train, variables, seconds
+    ),
     'equivariance': equivariance.of_edit(
       functools.partial(module.apply, variables),
       prepared.architecture,
@@ -235,15 +229,3 @@ def _errors(drawn: np.ndarray, target: np.ndarray) -> np.ndarray:
   """[n] mean squared error of the first n pictures, as drawn: not clipped."""
   difference = (drawn - target[: len(drawn)]).astype(np.float64)
   return np.mean(difference**2, axis=(1, 2, 3))
-
-
-def _in_batches(run: Any, params: typing.StackedParams) -> Any:
-  """Results of a compiled function for many networks, on the host."""
-  size = len(next(iter(params.values())))
-  parts = []
-  for start in range(0, size, _BATCH):
-    # The last network again, so that one compiled program does all.
-    rows = np.minimum(np.arange(start, start + _BATCH), size - 1)
-    batch = {path: x[rows] for path, x in params.items()}
-    parts.append(jax.device_get(run(batch)))
-  return jax.tree.map(lambda *x: np.concatenate(x)[:size], *parts)

@@ -31,12 +31,10 @@ def fit(
     The generator, its averaged parameters and the training history.
   """
   generator = config_lib.build('generate', config.generate)
-  section = config.train.to_dict()
-  del section['seeds']
   params, history = loop.fit(
     generator,
     prepared.latents,
-    section,
+    config.train.to_dict(),
     seed=seed,
     workdir=workdir / f'train/seed{seed}',
     val=prepared.val_latents,

@@ -5,6 +5,8 @@ graphs, padded to what the largest takes.
 """
 
 import dataclasses
+import importlib
+import inspect
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +15,13 @@ import jax
 import ml_collections
 import numpy as np
 
+from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.embed import graph_features as features_lib
 from wsjax.symmetry import canonicalize
 from wsjax.tokens import graph as graph_lib
 from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import store
-
-# Plug-ins of `embed` that read graphs of several architectures.
-SEVERAL = ('graph_net', 'graph_statistics', 'graph_transformer')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,10 +146,13 @@ def _check_several(
 ) -> None:
   """Raises ValueError unless the config is for several architectures."""
   where = f'The networks of {zoo.path} have {number} architectures'
-  if config.embed.name not in SEVERAL:
+  several = [
+    name for name in config_lib.plugins('embed') if _reads_several(name)
+  ]
+  if config.embed.name not in several:
     raise ValueError(
       f'{where}; the encoder {config.embed.name!r} reads one. Allowed: '
-      f'{", ".join(SEVERAL)}.'
+      f'{", ".join(several)}.'
     )
   if config.symmetry.canonicalize != 'none':
     raise ValueError(
@@ -161,3 +164,9 @@ def _check_several(
       f'{where}, so augment.{wanted[0]} must be off: augmentations are made '
       'for one.'
     )
+
+
+def _reads_several(name: str) -> bool:
+  """Whether a plug-in of `embed` takes the limit of graphs of any kind."""
+  make = importlib.import_module(f'wsjax.embed.{name}').make
+  return 'limit' in inspect.signature(make).parameters

@@ -147,7 +147,7 @@ def fit(
   variables, history = loop.fit(
     supervised.Supervised(predictor, change, pretrained),
     prepared.splits['train'],
-    _without_seeds(config.train),
+    config.train.to_dict(),
     seed=seed,
     workdir=workdir / f'train/seed{seed}',
     val=prepared.splits['val'],
@@ -177,17 +177,12 @@ def _pretrain(
   variables, _ = loop.fit(
     objective,
     prepared.unlabelled,
-    _without_seeds(config.train) | {'steps': config.pretrain.steps},
+    config.train.to_dict() | {'steps': config.pretrain.steps},
     seed=seed,
     workdir=workdir / f'pretrain/seed{seed}',
     progress=progress,
   )
   return variables
-
-
-def _without_seeds(section: ml_collections.ConfigDict) -> dict[str, Any]:
-  """What `loop.fit` reads of a train section."""
-  return {key: value for key, value in section.items() if key != 'seeds'}
 
 
 def judge(
@@ -252,18 +247,21 @@ def describe(
       'num_train': len(prepared.splits['train']['target']),
       'num_test': len(prepared.splits['test']['target']),
     },
-    'encoder': describe_encoder(config, variables, seconds),
+    'encoder': describe_model(config.embed, config.train, variables, seconds),
   }
 
 
-def describe_encoder(
-  config: ml_collections.ConfigDict, variables: typing.PyTree, seconds: float
+def describe_model(
+  section: ml_collections.ConfigDict,
+  train: ml_collections.ConfigDict,
+  variables: typing.PyTree,
+  seconds: float,
 ) -> dict[str, Any]:
-  """What read the property, and how long it took to train."""
+  """A trained model for the report: its section, size and training."""
   return {
-    **config.embed.to_dict(),
+    **section.to_dict(),
     'num_params': sum(x.size for x in jax.tree.leaves(variables)),
-    'steps': config.train.steps,
+    'steps': train.steps,
     'train_seconds': seconds,
-    'seeds': list(config.train.seeds),
+    'seeds': list(train.seeds),
   }

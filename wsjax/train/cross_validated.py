@@ -5,6 +5,7 @@ them all. A network has no part in the loss of the fold that it is held out of.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +57,8 @@ class CrossValidated:
     mean: [folds] of the target, of the networks that a fold trains on.
     std: [folds] likewise.
   """
+
+  val_draws: ClassVar[int] = 1
 
   predictor: predictor_lib.Predictor
   scales: dict[str, np.ndarray]

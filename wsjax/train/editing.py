@@ -1,6 +1,7 @@
 """Editing objective: weights whose picture is the picture, edited."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +25,17 @@ class Editing:
     edit: key of `pictures.EDITS`.
     pixels: rows and columns of the pictures.
     augment: what is done to the weights of a training batch, or None.
+    microbatch: as in `Supervised`.
   """
+
+  val_draws: ClassVar[int] = 1
 
   module: residual.Residual
   architecture: architecture_lib.Architecture
   edit: str
   pixels: int
   augment: augment_lib.Augmentation | None = None
+  microbatch: int = 16
 
   def init(self, key: jax.Array, example: typing.Params) -> typing.PyTree:
     """Variables of the module, for the weights of one network."""

@@ -17,7 +17,8 @@ from rich import progress as rich_progress
 from wsjax import typing
 from wsjax.train import checkpoint, optimizer, state, step
 
-# Loss of the validation split is measured with this many noise draws.
+# Loss of the validation split is measured with this many noise draws, of models
+# whose loss is noisy without training too.
 _VAL_DRAWS = 8
 
 History = dict[str, list[float]]
@@ -55,12 +56,14 @@ def fit(
   Args:
     model: has `init(key, example)` and `loss(params, batch, key, *, train)`:
       a plug-in of `generate`, or an objective of `predict`. It may have a
-      `microbatch`, examples whose gradients are best taken at once on CPU.
+      `microbatch`, examples whose gradients are best taken at once on CPU, and
+      `val_draws`, 1 where validation has no noise.
     data: the training split; arrays with leading axis [N], such as latents
       [N, T, D], of which a batch is some rows.
     section: of the config: steps, batch_size (at most N is used),
       inner_steps (steps per compiled call), checkpoint_every_steps,
-      ema_decay, mesh, and the arguments of `optimizer.make`.
+      ema_decay, mesh, and the arguments of `optimizer.make`. 'seeds' is for
+      who calls this once per seed.
     seed: of parameters, batches and noise.
     workdir: of the checkpoints.
     val: the same of a split that is only looked at, or None.
@@ -145,7 +148,7 @@ def _settings(
   section: Mapping[str, Any],
 ) -> tuple[dict[str, Any], optax.GradientTransformation]:
   """What the loop reads of a config section, and the optimizer of the rest."""
-  rest = dict(section)
+  rest = {key: value for key, value in section.items() if key != 'seeds'}
   names = (
     'batch_size', 'inner_steps', 'checkpoint_every_steps', 'ema_decay', 'mesh',
   )  # fmt: skip
@@ -175,7 +178,7 @@ def _microbatch(model: Any, batch_size: int) -> int:
 def _make_val_loss(model: Any, val: typing.PyTree, key: jax.Array) -> Any:
   """Parameters -> loss of the validation split, always the same noise."""
   data = jax.tree.map(jnp.asarray, val)
-  keys = jax.random.split(key, _VAL_DRAWS)
+  keys = jax.random.split(key, getattr(model, 'val_draws', _VAL_DRAWS))
 
   # Data as an argument: of constants the compiler works out what it can.
   @jax.jit

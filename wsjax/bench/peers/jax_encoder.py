@@ -54,8 +54,8 @@ class Bench:
       microbatch=objective.microbatch,
     )
     self._state = state_lib.create(variables, optimizer)
-    # Not constants, of which XLA would compute as much as it can beforehand.
-    self._data = jax.tree.map(jnp.asarray, data)
+    # An argument of all programs: of constants XLA computes what it can.
+    self._data = data
     self._forward = jax.jit(functools.partial(predictor_lib.apply, predictor))
     whole = jax.jit(jax.grad(objective.loss, has_aux=True))
     lowered = whole.lower(variables, self._data, jax.random.key(0))

@@ -26,9 +26,9 @@ class Editor(nn.Module):
   stack: graph_layers.GraphStack
 
   @property
-  def ASKS_FUNCTION(self) -> bool:  # noqa: N802 (a constant of other editors)
-    """Whether it runs the network: then it takes `function` too."""
-    return self.stack.probed is not None
+  def READS(self) -> str:  # noqa: N802 (a constant of other modules)
+    """Probes run the network, so they need the weights as they are too."""
+    return 'scaled' if self.stack.probed is None else 'both'
 
   @nn.compact
   def __call__(

@@ -149,18 +149,34 @@ def _convolve(
   Under vmap over kernels a convolution becomes a grouped one, which XLA runs
   slowly on CPU; gathered patches become a batched matrix product.
   """
-  rows, columns = kernel.shape[:2]
-  x = jnp.pad(x, ((0, 0), pads, pads, (0, 0)))
-  height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
-  patches = jnp.concatenate(
+  gathered = patches(x, kernel.shape[0], pads, stride)
+  return gathered @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def patches(
+  x: jax.Array, window: int, pads: tuple[int, int], stride: int
+) -> jax.Array:
+  """What each window of a convolution sees, side by side.
+
+  Args:
+    x: [*b, h, w, c].
+    window: side of the window.
+    pads: rows and columns of zeros before and behind.
+    stride: pixels from one window to the next.
+
+  Returns:
+    [*b, h', w', window * window * c], in the order of a raveled kernel.
+  """
+  x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [pads, pads, (0, 0)])
+  height, width = (size - window + 1 for size in x.shape[-3:-1])
+  return jnp.concatenate(
     [
-      x[:, i : i + height : stride, j : j + width : stride]
-      for i in range(rows)
-      for j in range(columns)
+      x[..., i : i + height : stride, j : j + width : stride, :]
+      for i in range(window)
+      for j in range(window)
     ],
     axis=-1,
   )
-  return patches @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _mean_pool(x: jax.Array, size: int) -> jax.Array:
