@@ -8,11 +8,11 @@ rate, weight decay, scale of the initial weights, dropout, share of the
 training split, share of wrong labels, and noise on the pixels.
 Options: `target`, `encoder`, and `smoke`, which runs every stage in seconds.
 
-Hardware: 2 CPU cores, shared with other jobs (load 4 to 8).
-Time: 12 min to breed the zoo; the rest is in the ablations.
+Hardware: 2 CPU cores.
+Time: 12 min to breed the zoo, beside other jobs; the rest is in the ablations.
 Measured: 1,000 test networks, 3 seeds, 95 % intervals: Kendall's tau of the
-accuracy 0.806 [0.795, 0.816] with `probed_graph`, 0.779 [0.766, 0.791] with
-`neural_functional`, 0.670 [0.646, 0.692] with `statistics`; all encoders are in
+accuracy 0.806 [0.796, 0.817] with `probed_graph`, 0.779 [0.766, 0.791] with
+`neural_functional`, 0.668 [0.643, 0.690] with `statistics`; all encoders are in
 configs/ablations/cnn_encoders.py, all factors in recipe.py, and the learning
 curve in zoo_size.py. Accuracies range from 4 to 92 %, a quarter below 19 %.
 """
@@ -21,8 +21,8 @@ from ml_collections import config_dict
 
 from wsjax import config as config_lib
 
-# Encoder -> (its section, steps). Steps give every encoder about half a minute
-# of training on 2 cores.
+# Encoder -> (its section, steps). Steps give every encoder 6 to 65 s of
+# training on 2 cores.
 ENCODERS = {
   'probed_graph': (
     dict(

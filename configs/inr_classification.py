@@ -5,22 +5,22 @@ r"""Which digit does this network draw? Classify INRs from their weights.
 20,000 SIRENs 2-32-32-1, each fitted from its own initialisation to one image.
 Options: `dataset`, `encoder`, and `smoke`, which runs every stage in seconds.
 
-Hardware: 2 CPU cores, shared with other jobs (load 4 to 8).
-Time: 5 min to breed the zoo of MNIST, 7 min that of Fashion-MNIST; 2 min of
-training per seed.
-Measured: `probes`, 2,000 test networks, 3 seeds, 95 % intervals. MNIST 99.2 %
-[98.7, 99.5]; Fashion-MNIST 89.5 % [88.1, 90.7]. The zoos have a PSNR of 36.7
+Hardware: 2 CPU cores.
+Time: 5 min to breed the zoo of MNIST, 7 min that of Fashion-MNIST, beside other
+jobs; half a minute of training per seed.
+Measured: `probes`, 2,000 test networks, 3 seeds, 95 % intervals. MNIST 99.1 %
+[98.7, 99.5]; Fashion-MNIST 89.4 % [88.2, 90.7]. The zoos have a PSNR of 36.7
 and 36.8 dB (5th percentiles 32.1 and 32.0). All encoders are in
 configs/ablations/inr_encoders.py. The movements of Fashion-MNIST were chosen by
-validation loss (0.239, against 0.280 for those of MNIST; 4,000 steps).
+validation loss.
 """
 
 from ml_collections import config_dict
 
 from wsjax import config as config_lib
 
-# Encoder -> (its section, steps, learning rate). Steps give every encoder about
-# half a minute of training on 2 cores.
+# Encoder -> (its section, steps, learning rate). Steps give every encoder 11 to 33 s
+# of training on 2 cores.
 ENCODERS = {
   'probes': (
     dict(

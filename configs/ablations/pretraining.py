@@ -7,13 +7,13 @@ from scratch, after contrast of random orbit members, and after filling in
 hidden tokens, both on all 4,000 training networks.
 
 Hardware: 2 CPU cores.
-Time: 7 s of training per seed, and 11 to 24 s of pretraining; 3 min in all.
+Time: 8 s of training per seed, and 7 to 14 s of pretraining; 3 min in all.
 Measured: Kendall's tau and R2 of the accuracy of 1,000 test networks, 3 seeds,
 95 % intervals.
 
-  scratch      0.519 [0.490, 0.545]  0.49
-  contrastive  0.584 [0.560, 0.611]  0.62
-  masked       0.536 [0.502, 0.567]  0.53
+  scratch      0.518 [0.490, 0.545]  0.49
+  contrastive  0.585 [0.561, 0.612]  0.62
+  masked       0.536 [0.501, 0.566]  0.53
 """
 
 from collections.abc import Iterator
