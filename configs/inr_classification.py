@@ -19,8 +19,8 @@ from ml_collections import config_dict
 
 from wsjax import config as config_lib
 
-# Encoder -> (its section, steps, learning rate). Steps give every encoder 11 to 33 s
-# of training on 2 cores.
+# Encoder -> (its section, steps, learning rate). Steps give every encoder 11 to
+# 33 s of training on 2 cores.
 ENCODERS = {
   'probes': (
     dict(

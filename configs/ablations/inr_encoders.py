@@ -21,7 +21,8 @@ best constant has 11.0 %.
   token_transformer  15.9 [14.4, 17.5]  no symmetry
   flat_mlp           10.3 [9.1, 11.4]   no symmetry, control
 
-What a network does is read in half a minute at most; what its weights say is not.
+What a network does is read in half a minute at most; what its weights say is
+not.
 """
 
 from collections.abc import Iterator
