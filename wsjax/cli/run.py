@@ -7,6 +7,7 @@ field of the config.
 """
 
 import argparse
+import os
 import pathlib
 
 from wsjax.cli import configs, terminal
@@ -15,10 +16,24 @@ from wsjax.cli import configs, terminal
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
   configs.add_arguments(parser)
+  parser.add_argument(
+    '--profile',
+    metavar='START:STOP',
+    help='trace these steps of every training, counted from 0 and without '
+    'STOP, into the folder profile beside its checkpoints; also '
+    'WSJAX_PROFILE=START:STOP',
+  )
+  parser.add_argument(
+    '--tensorboard',
+    action='store_true',
+    help='write the metrics of every training as TensorBoard events too, into '
+    'the folder tensorboard beside its checkpoints; also WSJAX_TENSORBOARD=1',
+  )
 
 
 def run(args: argparse.Namespace) -> int:
   """Runs the experiment and prints its table and the path of its report."""
+  _observe(args)
   config, overrides = configs.load(args.config, args.overrides)
 
   from wsjax import experiment
@@ -28,3 +43,17 @@ def run(args: argparse.Namespace) -> int:
   terminal.console().print(reports.of(result).table(result))
   terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0
+
+
+def _observe(args: argparse.Namespace) -> None:
+  """Sets the environment that training reads; refuses what it would refuse."""
+  from wsjax.train import metrics, profile
+
+  if args.profile is not None:
+    profile.parse(args.profile, name='--profile')
+    os.environ[profile.VARIABLE] = args.profile
+  if args.tensorboard:
+    os.environ[metrics.TENSORBOARD] = '1'
+  # Also what was set by hand: training reads it only after the zoo is built.
+  profile.wanted()
+  metrics.tensorboard_wanted()
