@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsjax.train import metrics
@@ -59,6 +59,7 @@ def train_with_kills(folder, kills):
   train(folder, done, 100)
 
 
+@settings(max_examples=50)
 @given(kills=st.lists(KILLS, max_size=5))
 @example(kills=[(3, 0, 2), (5, 17, 1), (5, 1000, 0)])
 def test_kills_leave_every_step_once_and_in_order(kills):

@@ -50,12 +50,14 @@ def captured(profiler, capture, *, begin=0, end=60, size=10):
   ],
 )
 def test_a_trace_is_of_the_blocks_that_cover_the_steps(
-  wanted, blocks, profiler, tmp_path, monkeypatch
+  wanted, blocks, profiler, tmp_path, monkeypatch, caplog
 ):
   monkeypatch.setenv('WSJAX_PROFILE', wanted)
   with profile.Capture(tmp_path) as capture:
     assert captured(profiler, capture) == list(blocks)
   assert profiler.calls == (['start', 'stop'] if blocks else [])
+  assert caplog.text.count('The trace is in') == bool(blocks)
+  assert caplog.text.count('Nothing was profiled') == (not blocks)
 
 
 def test_a_process_that_goes_on_after_the_steps_says_it_has_no_trace(
