@@ -1,0 +1,83 @@
+"""One writer per folder: a lock that its holder takes to the grave.
+
+The kernel releases the lock of a process that ends, however it ends, so that no
+stale lock has to be removed by hand. Who holds it is written in the file, for
+people to read; only the lock itself counts.
+"""
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import json
+import os
+import pathlib
+import socket
+from collections.abc import Iterator
+
+from absl import logging
+
+_NAME = '.lock'
+# What a file system says that has no locks.
+_UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
+
+
+@contextlib.contextmanager
+def hold(workdir: pathlib.Path | str) -> Iterator[None]:
+  """Holds a folder against other runs while the context lasts.
+
+  The file '.lock' stays: to remove it could let two runs in, each with the lock
+  of a file of that name. Processes that are forked meanwhile hold it too, those
+  that are started anew do not. In a run of several processes only one calls
+  this. A file system without locks gives a warning, and no protection.
+
+  Args:
+    workdir: created if it does not exist.
+
+  Raises:
+    ValueError: if another run holds it, in this process or another.
+    OSError: if the file cannot be written.
+  """
+  path = pathlib.Path(workdir).absolute() / _NAME
+  path.parent.mkdir(parents=True, exist_ok=True)
+  # Not truncated: until the lock is ours, the text is of its holder.
+  with open(path, 'a+', encoding='utf-8') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise ValueError(
+        f'Another run is writing to {path.parent}: {_holder(file)}. Wait for '
+        'it to end, stop it, or choose another folder.'
+      ) from None
+    except OSError as error:
+      if error.errno not in _UNSUPPORTED:
+        raise
+      logging.warning(
+        'The file system of %s has no locks (%s): nothing keeps another run '
+        'from writing there at the same time.',
+        path.parent,
+        error.strerror,
+      )
+    file.truncate(0)
+    json.dump(
+      {
+        'pid': os.getpid(),
+        'host': socket.gethostname(),
+        'since': datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds'),
+      },
+      file,
+    )
+    file.flush()
+    yield
+
+
+def _holder(file) -> str:
+  """Who wrote the file; it may be about to."""
+  file.seek(0)
+  try:
+    holder = json.loads(file.read())
+    return (
+      f'process {holder["pid"]} on {holder["host"]}, since {holder["since"]}'
+    )
+  except (ValueError, KeyError, TypeError):
+    return 'it has not said which process it is'
