@@ -1,4 +1,7 @@
 import json
+import os
+import signal
+import subprocess
 import sys
 import types
 
@@ -88,6 +91,166 @@ def test_runs_are_compared_and_finished_ones_skipped(
   assert 'http' not in page
   assert 'href="long/report.html"' in page
   assert '<code>train.steps=99</code>' in page
+
+
+# Stands for a launcher: does to an arm what the file `acts` says.
+LAUNCHER = """
+import json, os, pathlib, shutil, signal, sys
+folder = pathlib.Path(__file__).parent
+words = sys.argv[sys.argv.index('--') + 1:]
+assert words[:2] == ['wsjax', 'run']
+workdir = pathlib.Path(words[words.index('--workdir') + 1])
+with (folder / 'log').open('a') as log:
+  log.write(f'start {workdir.name}\\n')
+act = json.loads((folder / 'acts').read_text()).get(workdir.name, 'finish')
+print('this is', workdir.name, flush=True)
+if act == 'meet':  # Opens only when somebody opens the other end.
+  mode = 'w' if workdir.name == 'seed0' else 'r'
+  (folder / 'meeting').open(mode).close()
+  act = 'finish'
+if act == 'wait':
+  def stop(number, frame):
+    (folder / 'stopped').write_text(str(number))
+    sys.exit(75)
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, stop)
+  (folder / 'meeting').open('w').close()
+  signal.pause()
+if act == 'finish':
+  workdir.mkdir(parents=True)
+  shutil.copy(folder / 'report.json', workdir)
+  act = 0
+with (folder / 'log').open('a') as log:
+  log.write(f'end {workdir.name}\\n')
+sys.exit(0 if act == 'queue' else act)
+"""
+
+
+@pytest.fixture
+def launcher(tmp_path):
+  """A function: arms -> acts gives the options that use the launcher."""
+  folder = tmp_path / 'launcher'
+  folder.mkdir()
+  reports.write(fake_report.make(fake_report.ARMS[:4]), folder)
+  (folder / 'launch.py').write_text(LAUNCHER)
+  os.mkfifo(folder / 'meeting')
+
+  def acting(**acts):
+    (folder / 'acts').write_text(json.dumps(acts))
+    return '--via', f'{sys.executable} {folder / "launch.py"} --fast --'
+
+  acting.folder = folder
+  acting.log = lambda: (folder / 'log').read_text().splitlines()
+  return acting
+
+
+def test_a_launcher_stands_before_every_command(
+  file, tmp_path, capsys, launcher
+):
+  assert main.main(words(file, tmp_path, *launcher(), '--dry-run')) == 0
+  lines = capsys.readouterr().out.splitlines()
+  prefix = f'{sys.executable} {launcher.folder / "launch.py"} --fast -- '
+  assert all(line.startswith(f'{prefix}wsjax run --') for line in lines)
+  assert len(lines) == 3 and not (launcher.folder / 'log').exists()
+
+
+def test_arms_of_a_launcher_are_compared(
+  file, tmp_path, capsys, experiment, launcher
+):
+  assert main.main(words(file, tmp_path, *launcher())) == 0
+  assert not experiment  # None ran here.
+  # One after the other, as --jobs is 1.
+  names = ('seed0', 'seed1', 'long')
+  assert launcher.log() == [
+    f'{verb} {name}' for name in names for verb in ('start', 'end')
+  ]
+  gathered = json.loads((tmp_path / 'out' / 'sweep.json').read_text())
+  assert len(gathered['runs']) == 6
+  assert (tmp_path / 'out/base/seed0.log').read_text() == 'this is seed0\n'
+  out = capsys.readouterr().out
+  assert 'long: ended with 0 (3 of 3)' in out
+  assert out.rstrip().endswith('sweep.html')
+
+
+def test_arms_that_are_queued_elsewhere_are_gathered_later(
+  file, tmp_path, capsys, experiment, launcher
+):
+  via = launcher(seed1='queue', long=75)
+  assert main.main(words(file, tmp_path, *via)) == 75
+  out = capsys.readouterr().out
+  assert 'pending: base/seed1, long; the same command gathers them' in out
+  assert 'base/seed0: diffusion' in out  # The finished one is shown.
+  assert main.main(words(file, tmp_path, *launcher())) == 0
+  assert launcher.log().count('start seed0') == 1
+  assert len(json.loads((tmp_path / 'out/sweep.json').read_text())['runs']) == 6
+
+
+@pytest.mark.parametrize('code, status', [(134, 1), (2, 2)])
+def test_an_arm_that_fails_does_not_stop_the_others(
+  code, status, file, tmp_path, capsys, experiment, launcher
+):
+  via = launcher(seed0=code, seed1='queue')
+  assert main.main(words(file, tmp_path, *via)) == status
+  out = capsys.readouterr().out
+  assert f'failed: base/seed0 (exit status {code})' in out
+  assert 'pending: base/seed1;' in out
+  assert (tmp_path / 'out/long/report.json').exists()
+
+
+def test_two_arms_run_at_once_and_no_third(
+  file, tmp_path, experiment, launcher
+):
+  via = launcher(seed0='meet', seed1='meet')  # Alone each would wait forever.
+  assert main.main(words(file, tmp_path, *via, '--jobs', '2')) == 0
+  at_once, most = 0, 0
+  for line in launcher.log():
+    at_once += 1 if line.startswith('start') else -1
+    most = max(most, at_once)
+  assert most == 2
+
+
+def test_several_jobs_need_no_launcher(
+  file, tmp_path, capsys, experiment, monkeypatch
+):
+  python = tmp_path / 'python'
+  python.write_text('#!/bin/sh\necho "$@"\nexit 3\n')
+  python.chmod(0o755)
+  monkeypatch.setattr(sys, 'executable', str(python))
+  assert main.main(words(file, tmp_path, '--jobs=2', '--arm=base')) == 1
+  codes = 'base/seed0 (exit status 3), base/seed1 (exit status 3)'
+  assert f'failed: {codes}' in capsys.readouterr().out
+  said = (tmp_path / 'out/base/seed1.log').read_text()
+  assert said.startswith('-m wsjax.cli.main run --config ')
+  assert said.endswith('/out/base/seed1 --config.seed=1\n')
+  assert not experiment
+
+
+def test_wrong_launchers_are_errors(file, tmp_path, capsys, experiment):
+  assert main.main(words(file, tmp_path, '--via', 'no_such_program --')) == 2
+  assert 'there is no program no_such_program' in capsys.readouterr().err
+  assert main.main(words(file, tmp_path, '--jobs', '0')) == 2
+  assert '--jobs is 0; at least 1' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  'number, status', [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+)
+def test_a_signal_is_passed_on_to_the_arms(
+  number, status, file, tmp_path, launcher
+):
+  via = launcher(seed0='wait')
+  with subprocess.Popen(
+    [sys.executable, '-m', 'wsjax.cli.main', *words(file, tmp_path, *via)],
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  ) as process:
+    (launcher.folder / 'meeting').open().close()  # The arm is ready.
+    process.send_signal(number)
+    assert 'the same command goes on' in process.stderr.read()
+    assert process.wait(20) == status
+  assert (launcher.folder / 'stopped').read_text() == str(int(number))
+  assert launcher.log() == ['start seed0']  # The others were not begun.
 
 
 def test_unknown_arm_is_an_error(file, tmp_path, capsys):

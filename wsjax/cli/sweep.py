@@ -1,19 +1,39 @@
-"""Run every arm of an ablation in turn, then compare them.
+"""Run every arm of an ablation, then compare them.
 
   wsjax sweep --config configs/ablations/canonicalize.py --workdir runs/c
 
 The file defines `sweep()`, which yields (run name, 'configs/file.py:arg',
 overrides). Finished runs are skipped, so it goes on where it stopped.
+
+--via starts each arm through a launcher, such as
+  --via 'python launch/local.py --processes 2 --devices 2 --'
+  --via 'launch/slurm/submit.sh --'
+Exit status 75 says that arms are still to come; the same command gathers them.
 """
 
 import argparse
+import ctypes
+import os
 import pathlib
+import queue
 import shlex
-from collections.abc import Iterator, Sequence
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from wsjax.cli import configs, terminal
 
+if TYPE_CHECKING:
+  from ml_collections import config_dict
+
 Run = tuple[str, str, list[str]]
+FAILED = 1
+USER_ERROR = 2
+PENDING = 75  # Try again later.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,21 +50,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action='store_true',
     help='check every config and print one command per run',
   )
+  parser.add_argument(
+    '--via',
+    default='',
+    metavar='COMMAND',
+    help='launcher that starts an arm; its words stand before wsjax run',
+  )
+  parser.add_argument(
+    '--jobs',
+    type=int,
+    default=1,
+    metavar='N',
+    help='arms at once; with more than 1, each is a process',
+  )
 
 
 def run(args: argparse.Namespace) -> int:
-  """Runs the arms one after the other and writes the comparison."""
+  """Runs the arms and writes the comparison of those that are finished."""
+  if args.jobs < 1:
+    raise ValueError(f'--jobs is {args.jobs}; at least 1 is allowed.')
+  launcher = shlex.split(args.via)
   runs = list(select(plan(args.config, args.overrides), args.arm))
   # All of them first: an error in the last arm should not wait for the others.
   loaded = {name: configs.load(file, flags) for name, file, flags in runs}
   folder = pathlib.Path(args.workdir)
+  commands = {}
+  for name, file, flags in runs:
+    words = ['wsjax', 'run', '--config', file]
+    words += ['--workdir', str(folder / name), *flags]
+    commands[name] = [*launcher, *words]
   if args.dry_run:
-    for name, file, flags in runs:
-      words = ['wsjax', 'run', '--config', file]
-      words += ['--workdir', str(folder / name), *flags]
+    for words in commands.values():
       terminal.show_line(shlex.join(words))
     return 0
+  if not launcher and args.jobs == 1:
+    _gather(args.config, folder, loaded)
+    return 0
 
+  if launcher and shutil.which(launcher[0]) is None:
+    raise ValueError(f'--via: there is no program {launcher[0]}.')
+  if not launcher:  # This wsjax, wherever it is.
+    module = [sys.executable, '-m', 'wsjax.cli.main']
+    commands = {name: module + words[1:] for name, words in commands.items()}
+  statuses = _run_processes(
+    {
+      name: words for name, words in commands.items() if not _done(folder, name)
+    },
+    folder,
+    args.jobs,
+  )
+  finished = {name: loaded[name] for name in loaded if _done(folder, name)}
+  if finished:
+    _gather(args.config, folder, finished)
+  return _conclude(statuses, finished)
+
+
+def _gather(
+  path: str,
+  folder: pathlib.Path,
+  loaded: Mapping[str, tuple['config_dict.ConfigDict', dict[str, Any]]],
+) -> None:
+  """Runs the arms here, one after the other, and compares them."""
   from wsjax import experiment
   from wsjax.evaluate import report
   from wsjax.evaluate import reports as reports_lib
@@ -55,11 +121,102 @@ def run(args: argparse.Namespace) -> int:
     # A finished run is only read; a folder of another config is refused.
     reports[name] = experiment.run(config, folder / name, overrides=overrides)
   comparison = reports_lib.comparison_of(reports)
-  gathered = comparison.gather(pathlib.Path(args.config).stem, reports)
-  path = report.publish(folder, 'sweep', gathered, comparison.page)
+  gathered = comparison.gather(pathlib.Path(path).stem, reports)
+  page = report.publish(folder, 'sweep', gathered, comparison.page)
   terminal.console().print(comparison.table(gathered))
-  terminal.show_line(path)
-  return 0
+  terminal.show_line(page)
+
+
+def _done(folder: pathlib.Path, name: str) -> bool:
+  return (folder / name / 'report.json').exists()
+
+
+def _run_processes(
+  commands: Mapping[str, Sequence[str]], folder: pathlib.Path, jobs: int
+) -> dict[str, int]:
+  """Runs a command per arm, some at once; gives the exit status of each.
+
+  SIGTERM and Ctrl-C are passed on to the arms that run, and waited for.
+  """
+  waiting, running, statuses = list(commands), {}, {}
+  ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+  try:
+    while waiting or running:
+      while waiting and len(running) < jobs:
+        name = waiting.pop(0)
+        running[name] = _start(name, commands[name], folder, ended)
+      name = ended.get()
+      code = running.pop(name).returncode
+      statuses[name] = code if code >= 0 else 128 - code  # As a shell says it.
+      count = f'{len(statuses)} of {len(commands)}'
+      terminal.show_line(f'{name}: ended with {statuses[name]} ({count})')
+  except KeyboardInterrupt as error:
+    # The command line raises a subclass for SIGTERM.
+    ctrl_c = type(error) is KeyboardInterrupt
+    for process in running.values():
+      process.send_signal(signal.SIGINT if ctrl_c else signal.SIGTERM)
+    try:
+      for process in running.values():
+        process.wait()
+    except KeyboardInterrupt:  # Whoever asks twice does not want to wait.
+      for process in running.values():
+        process.kill()
+    raise
+  return statuses
+
+
+def _start(
+  name: str,
+  words: Sequence[str],
+  folder: pathlib.Path,
+  ended: 'queue.SimpleQueue[str]',
+) -> subprocess.Popen:
+  """Starts the process of an arm; its name is put when it has ended."""
+  log = folder / f'{name}.log'  # Beside its folder, which is its own.
+  log.parent.mkdir(parents=True, exist_ok=True)
+  terminal.show_line(f'{name}: started; its output is in {log}')
+  here = pathlib.Path(sys.executable).parent
+  path = f'{os.environ.get("PATH", os.defpath)}{os.pathsep}{here}'
+  with log.open('a') as output:
+    process = subprocess.Popen(
+      words,
+      env={**os.environ, 'PATH': path},
+      stdin=subprocess.DEVNULL,
+      stdout=output,
+      stderr=subprocess.STDOUT,
+      # Ctrl-C of a terminal comes to us alone, and we pass it on once.
+      start_new_session=True,
+      preexec_fn=_end_with_parent if sys.platform == 'linux' else None,
+    )
+
+  def wait() -> None:
+    process.wait()
+    ended.put(name)
+
+  threading.Thread(target=wait, daemon=True).start()
+  return process
+
+
+def _end_with_parent() -> None:
+  # Started again, a sweep would run the arm a second time in the same folder.
+  ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
+  """Names the arms that are not finished, and gives the exit status."""
+  # An arm that saved and stopped goes on, like one that is queued elsewhere.
+  going = (0, PENDING)
+  failed = {name: code for name, code in statuses.items() if code not in going}
+  pending = [name for name in statuses if name not in {*failed, *finished}]
+  if pending:
+    terminal.show_line(
+      f'pending: {", ".join(pending)}; the same command gathers them'
+    )
+  if failed:
+    codes = [f'{name} (exit status {code})' for name, code in failed.items()]
+    terminal.show_line(f'failed: {", ".join(codes)}')
+    return USER_ERROR if USER_ERROR in failed.values() else FAILED
+  return PENDING if pending else 0
 
 
 def plan(path: str, overrides: Sequence[str]) -> list[Run]:
