@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import yaml
 from launch import local
 
 PATH = pathlib.Path(local.__file__).parent / 'skypilot' / 'train.yaml'
+BASH = shutil.which('bash')
 CHECKER = pathlib.Path(sys.executable).with_name('shellcheck')
 # Of the SkyPilot documentation; other keys are refused by it.
 KNOWN = {
@@ -71,6 +73,19 @@ def test_scripts_are_clean(part):
   assert done.returncode == 0, done.stdout
 
 
+def test_what_has_to_be_given_is_asked_for_before_anything_is_installed():
+  task = load()
+  for name in ('WSJAX_CONFIG', 'WSJAX_WORKDIR', 'WSJAX_NFS'):
+    given = {'WSJAX_CONFIG': 'a', 'WSJAX_WORKDIR': 'b', 'WSJAX_NFS': 'c'}
+    done = subprocess.run(
+      [BASH, '-c', task['setup']],
+      env=task['envs'] | given | {name: '', 'PATH': ''},
+      capture_output=True,
+      text=True,
+    )
+    assert done.returncode and f'{name}: give --env' in done.stderr
+
+
 def run(folder, **variables):
   """What the script starts, with stand-ins that print their words."""
   names = ('WSJAX_COORDINATOR', 'WSJAX_NUM_PROCESSES', 'WSJAX_PROCESS_ID')
@@ -81,8 +96,7 @@ def run(folder, **variables):
     path.write_text(f'#!/bin/sh\necho "{name} $*|{shown}"\n')
     path.chmod(0o755)
   task = load()
-  envs = {key: value or '' for key, value in task['envs'].items()}
-  envs |= {'WSJAX_CONFIG': 'a b.py', 'WSJAX_WORKDIR': '/w'}
+  envs = task['envs'] | {'WSJAX_CONFIG': 'a b.py', 'WSJAX_WORKDIR': '/w'}
   done = subprocess.run(
     ['bash', '-c', task['run']],
     env=os.environ | envs | variables,
