@@ -19,6 +19,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from wsjax import hosts
 from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import reports
 from wsjax.stages import (
@@ -66,7 +67,9 @@ def run(
     made = _edit
   result = made(config, workdir, zoo, stages, progress=progress)
   result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
-  reports.write(result, workdir)
+  if hosts.is_writer():
+    reports.write(result, workdir)
+  hosts.barrier('report')
   return result
 
 
@@ -123,7 +126,8 @@ def _read_property(
   stacked = {
     split: np.stack([each[split] for each in outputs]) for split in outputs[0]
   }
-  np.savez(workdir / 'outputs.npz', **stacked)
+  if hosts.is_writer():
+    np.savez(workdir / 'outputs.npz', **stacked)
   with stages.stage('evaluate'):
     result = how.judge(config, prepared, stacked)
   seconds = stages.seconds['train'] / len(config.train.seeds)

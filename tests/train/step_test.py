@@ -1,17 +1,12 @@
 """Batches are functions of the step; devices do not change the training."""
 
-import json
-import os
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import optax
 import pytest
 
 from tests.reference import toy
-from wsjax.train import optimizer, state, step
+from wsjax.train import optimizer, sharding, state, step
 
 DATA = np.random.default_rng(0).standard_normal((50, 1, 3)).astype(np.float32)
 
@@ -20,11 +15,10 @@ def block(batch_size=8, **options):
   return step.make_train_block(
     toy.Shift().loss,
     optax.adam(0.1),
-    step.make_mesh((('data', -1),)),
+    sharding.make_mesh((('data', -1),)),
     key=jax.random.key(1),
     batch_size=batch_size,
-    ema_decay=options.get('ema_decay', 0.9),
-    microbatch=options.get('microbatch', 0),
+    **{'ema_decay': 0.9, **options},
   )
 
 
@@ -77,6 +71,24 @@ def test_gradients_of_parts_add_up_to_that_of_the_batch(monkeypatch):
     block(microbatch=3)
 
 
+def test_a_step_that_is_not_finite_is_skipped_where_that_is_allowed():
+  data = DATA.copy()
+  data[7] = np.nan
+  start_params = np.asarray(start().params['shift'])
+  # One batch of the epoch has the example.
+  got, metrics = block(skip_nonfinite=True)(start(), data, 6)
+  assert metrics['skipped'].sum() == 1 and int(got.step) == 6
+  for leaf in jax.tree.leaves(got):
+    assert np.isfinite(leaf).all()
+  assert not np.array_equal(got.params['shift'], start_params)
+  spoilt, _ = block()(start(), data, 6)
+  assert np.isnan(spoilt.params['shift']).any()
+  # Without one, the guard changes nothing.
+  a, _ = block(skip_nonfinite=True)(start(), DATA, 6)
+  b, _ = block()(start(), DATA, 6)
+  np.testing.assert_array_equal(a.params['shift'], b.params['shift'])
+
+
 def test_the_average_is_of_the_parameters_since_the_start():
   train, train_block, seen = start(), block(ema_decay=0.9), []
   want = None
@@ -92,66 +104,16 @@ def test_the_average_is_of_the_parameters_since_the_start():
 
 def test_meshes_and_batches_that_do_not_fit_are_refused():
   with pytest.raises(ValueError, match='does not fit'):
-    step.make_mesh((('data', 1000),))
+    sharding.make_mesh((('data', 1000),))
   with pytest.raises(ValueError, match='no axis data'):
     step.make_train_block(
       toy.Shift().loss,
       optax.adam(0.1),
-      step.make_mesh((('model', -1),)),
+      sharding.make_mesh((('model', -1),)),
       key=jax.random.key(0),
       batch_size=8,
       ema_decay=0.9,
     )
-
-
-SCRIPT = """
-import json, pathlib, signal, sys
-import jax, numpy as np
-from tests.reference import toy
-from tests.train import loop_test
-from wsjax.train import loop, step
-workdir = pathlib.Path(sys.argv[1])
-try:
-  generator = toy.Killed(30, signal.SIGTERM) if sys.argv[2] == 'kill' else None
-  params, history = loop_test.fit(workdir, generator=generator)
-  print(json.dumps([jax.device_count(), params['shift'].tolist()]))
-except loop.Interrupted as error:
-  print(json.dumps([jax.device_count(), error.step]))
-"""
-
-
-def run(workdir, devices, mode='go'):
-  env = dict(
-    os.environ,
-    NPROC='16',
-    JAX_PLATFORMS='cpu',
-    XLA_FLAGS=f'--xla_force_host_platform_device_count={devices}',
-  )
-  done = subprocess.run(
-    [sys.executable, '-c', SCRIPT, str(workdir), mode],
-    env=env,
-    capture_output=True,
-    text=True,
-    check=True,
-    timeout=300,
-  )
-  return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.slow
-def test_four_devices_train_like_one_and_resume_there(tmp_path):
-  devices, one = run(tmp_path / 'one', 1)
-  assert devices == 1
-  devices, four = run(tmp_path / 'four', 4)
-  assert devices == 4
-  np.testing.assert_allclose(four, one, rtol=1e-5)
-  _, at = run(tmp_path / 'stopped', 4, 'kill')
-  assert 30 <= at < 60
-  _, resumed = run(tmp_path / 'stopped', 4)
-  assert resumed == four
-  run(tmp_path / 'moved', 4, 'kill')
-  _, moved = run(tmp_path / 'moved', 1)  # A checkpoint is not tied to a mesh.
-  np.testing.assert_allclose(moved, one, rtol=1e-5)
 
 
 def test_the_schedule_rises_and_falls():

@@ -52,6 +52,7 @@ def load(
   from ml_collections import config_flags
 
   config = _config(config_arg)
+  _set_defaults(config)
   for override in overrides:
     _check(config, override)
   values = flags.FlagValues()
@@ -109,6 +110,17 @@ def _config(config_arg: str) -> 'config_dict.ConfigDict':
       'ConfigDict.'
     )
   return config
+
+
+def _set_defaults(config: 'config_dict.ConfigDict') -> None:
+  """Gives a train section every field it has, so that each can be changed."""
+  from wsjax.train import settings
+
+  if 'train' in config:
+    with config.train.unlocked():
+      for name, value in settings.DEFAULTS.items():
+        if name not in config.train:
+          config.train[name] = value
 
 
 def _check(config: 'config_dict.ConfigDict', override: str) -> None:

@@ -26,6 +26,8 @@ COMMANDS = (
 )
 # Where the file of a sub-command has another name.
 MODULES = {'inspect': 'inspect_model'}
+# Those that every process of a run of several starts with the same words.
+DISTRIBUTED = ('run', 'zoo', 'sample')
 USER_ERROR = 2
 TERMINATED = 75  # EX_TEMPFAIL: try again, it goes on.
 INTERRUPTED = 130
@@ -89,6 +91,10 @@ def _run(words: Sequence[str]) -> int:
     )
   args.overrides, args.rest = overrides, rest
   _set_environment()
+  if args.command in DISTRIBUTED:
+    from wsjax import hosts
+
+    hosts.initialize()
   return _module(args.command).run(args)
 
 

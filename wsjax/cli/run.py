@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
 
   result = experiment.run(config, args.workdir, overrides=overrides)
   terminal.console().print(reports.of(result).table(result))
+  for note in result['notes']:
+    terminal.show_line(note)
   terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0
 

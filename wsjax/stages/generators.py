@@ -6,14 +6,17 @@ from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 from absl import logging
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from wsjax import config as config_lib
-from wsjax import typing
+from wsjax import hosts, typing
 from wsjax.evaluate import arms as arms_lib
 from wsjax.generate import publish as publish_lib
 from wsjax.stages import prepare
-from wsjax.train import loop
+from wsjax.train import feed, loop, sharding
 from wsjax.zoo import digest
 
 
@@ -50,10 +53,20 @@ def draw(
   num: int,
   seed: int,
 ) -> typing.StackedParams:
-  """`num` networks of a generator, on the host."""
-  latents = generator.sample(
-    params, jax.random.key(seed), num, shape=prepared.latents.shape[1:]
-  )
+  """`num` networks of a generator, on the host; each device draws its share."""
+  shape = prepared.latents.shape[1:]
+
+  def sample(params: typing.PyTree, seed: int) -> jax.Array:
+    return generator.sample(params, jax.random.key(seed), num, shape=shape)
+
+  if jax.device_count() > 1:
+    mesh = sharding.make_mesh((('nets', -1),))
+    cut = P('nets') if num % mesh.size == 0 else P()
+    placed = feed.place(params, NamedSharding(mesh, P()))
+    sharded = jax.jit(sample, out_shardings=NamedSharding(mesh, cut))
+    latents = hosts.everywhere(sharded(placed, np.uint32(seed)))
+  else:
+    latents = sample(params, seed)
   return prepared.decoder.decode(latents)
 
 
@@ -105,7 +118,7 @@ def sampled_arm(
   networks = draw(prepared, generator, params, num, seed)
   seconds = time.perf_counter() - start
   path = workdir / f'samples/seed{seed}'
-  if not (path / 'manifest.json').exists():
+  if hosts.is_writer() and not (path / 'manifest.json').exists():
     publish(config, prepared, params, networks, path, seed)
   logging.info('%d networks in %.2f s: %s', num, seconds, path)
   return arms_lib.Arm(

@@ -13,6 +13,9 @@ from typing import Any
 import jax
 import ml_collections
 
+from wsjax import hosts
+from wsjax.train import goodput, settings
+
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy')
 
 
@@ -63,7 +66,7 @@ def open_run(
   }
   if path.exists():
     before = json.loads(path.read_text())['config']
-    if keys := sorted(_difference(before, run['config'])):
+    if keys := sorted(_difference(_identity(before), _identity(run['config']))):
       raise ValueError(
         f'{workdir} belongs to a run with another config: {", ".join(keys)} '
         'differ; use another --workdir, or the same config to go on.'
@@ -80,6 +83,7 @@ def open_run(
           name: importlib.metadata.version(name) for name in PACKAGES
         },
         'device': f'{len(devices)} x {devices[0].device_kind}',
+        'processes': jax.process_count(),
         'created_at': now,
       },
     )
@@ -102,12 +106,24 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
 def describe(workdir: pathlib.Path) -> dict[str, Any]:
   """The parts of the report that say what the run in a workdir was."""
   run = json.loads((workdir / 'run.json').read_text())
+  logs = {
+    str(file.parent.relative_to(workdir)): goodput.summary(file)
+    for file in sorted(workdir.glob('train/**/goodput.jsonl'))
+  }
   return run | {
     'schema_version': '1.0.0',
     'name': run['config']['name'],
     'config_text': json.dumps(run['config'], indent=2),
-    'notes': [],
+    'goodput': logs,
+    'notes': [f'{name}: {goodput.describe(log)}' for name, log in logs.items()],
   }
+
+
+def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+  """A config without what changes no number, such as the devices."""
+  train = settings.DEFAULTS | dict(config.get('train', {}))
+  kept = {key: train[key] for key in sorted(set(train) - set(settings.HOW))}
+  return {**config, 'train': kept}
 
 
 def _difference(a: Any, b: Any, prefix: str = '') -> set[str]:
@@ -120,7 +136,9 @@ def _difference(a: Any, b: Any, prefix: str = '') -> set[str]:
 
 
 def _write(path: pathlib.Path, value: Any) -> None:
-  """Writes JSON so that a reader never sees half of it."""
+  """Writes JSON so that a reader never sees half of it; on one host only."""
+  if not hosts.is_writer():
+    return
   temporary = path.with_suffix('.tmp')
   temporary.write_text(json.dumps(value, indent=2, sort_keys=True))
   os.replace(temporary, path)

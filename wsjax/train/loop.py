@@ -1,41 +1,35 @@
 """The training loop: blocks of steps, checkpoints, exact resumption."""
 
-import inspect
+import contextlib
+import dataclasses
 import pathlib
-import signal
-import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jax.sharding import NamedSharding, PartitionSpec
-from rich import progress as rich_progress
 
-from wsjax import typing
-from wsjax.train import checkpoint, optimizer, state, step
-
-# Loss of the validation split is measured with this many noise draws, of models
-# whose loss is noisy without training too.
-_VAL_DRAWS = 8
+from wsjax import hosts, typing
+from wsjax.train import bar as bar_lib
+from wsjax.train import (
+  checkpoint,
+  goodput,
+  gradients,
+  optimizer,
+  profile,
+  sharding,
+  step,
+  validation,
+)
+from wsjax.train import feed as feed_lib
+from wsjax.train import metrics as metrics_lib
+from wsjax.train import settings as settings_lib
+from wsjax.train import signals as signals_lib
+from wsjax.train import state as state_lib
 
 History = dict[str, list[float]]
-
-
-class Interrupted(Exception):
-  """Training stopped on a signal, with a checkpoint at `step`.
-
-  Attributes:
-    step: updates so far.
-    signal: number of the signal.
-  """
-
-  def __init__(self, step: int, signal: int):
-    super().__init__(f'stopped by signal {signal}; saved at step {step}')
-    self.step = step
-    self.signal = signal
+Interrupted = signals_lib.Interrupted
 
 
 def fit(
@@ -51,7 +45,7 @@ def fit(
   """Trains a model, or goes on with one that was interrupted.
 
   A run that was stopped and started again ends bitwise where it would have
-  ended without the stop, on the same devices.
+  ended without the stop, on the same devices; on others, up to rounding.
 
   Args:
     model: has `init(key, example)` and `loss(params, batch, key, *, train)`:
@@ -60,18 +54,17 @@ def fit(
       `val_draws`, 1 where validation has no noise.
     data: the training split; arrays with leading axis [N], such as latents
       [N, T, D], of which a batch is some rows.
-    section: of the config: steps, batch_size (at most N is used),
-      inner_steps (steps per compiled call), checkpoint_every_steps,
-      ema_decay, mesh, and the arguments of `optimizer.make`. 'seeds' is for
-      who calls this once per seed.
+    section: of the config: `settings.Settings`, of whose batch at most N is
+      used, and the arguments of `optimizer.make`. 'seeds' is for who calls this
+      once per seed.
     seed: of parameters, batches and noise.
-    workdir: of the checkpoints.
+    workdir: of the checkpoints, metrics.jsonl and goodput.jsonl.
     val: the same of a split that is only looked at, or None.
     progress: whether to show a progress bar.
 
   Returns:
-    The averaged parameters, and the history: step, loss and, with `val`,
-    val_loss, one entry per block.
+    The averaged parameters, on the host, and the history: step, loss and, with
+    `val`, val_loss, one entry per block.
 
   Raises:
     Interrupted: on SIGTERM or SIGINT, after a checkpoint. A second signal
@@ -79,164 +72,212 @@ def fit(
     ValueError: if `section` lacks a key or has one too many, `data` or the
       loss is not finite (nothing is saved after that), or `workdir` holds
       the checkpoints of another model.
+    OSError: if a checkpoint cannot be written.
   """
-  settings, tx = _settings(section)
-  steps, save_every = settings['steps'], settings['checkpoint_every_steps']
-  mesh = step.make_mesh(settings['mesh'])
+  settings, rest = settings_lib.read(section, optimizer.make)
+  tx = optimizer.make(**rest)
+  mesh = sharding.make_mesh(settings.mesh)
   for name, split in (('data', data), ('val', val)):
     if not all(np.all(np.isfinite(x)) for x in jax.tree.leaves(split)):
       raise ValueError(f'{name} to train on is not finite everywhere.')
   init_key, run_key, val_key = jax.random.split(jax.random.key(seed), 3)
 
   example = jax.tree.map(lambda x: x[0], data)
-  size = len(jax.tree.leaves(data)[0])
-  replicated = NamedSharding(mesh, PartitionSpec())
-  train_state = jax.jit(
-    lambda key: state.create(model.init(key, example), tx),
-    out_shardings=replicated,
-  )(init_key)
-  checkpoints = checkpoint.Checkpoints(workdir)
-  history: History = {'step': [], 'loss': []}
-  if restored := checkpoints.restore(train_state):
-    _, train_state, history = restored
-  batch_size = min(settings['batch_size'], size)
+  batch_size = min(settings.batch_size, len(jax.tree.leaves(data)[0]))
+
+  def initial(key_data: np.ndarray) -> state_lib.TrainState:
+    key = jax.random.wrap_key_data(key_data)
+    return state_lib.create(model.init(key, example), tx)
+
+  # Shapes before allocation: a large state exists only in its shards.
+  init_data = np.asarray(jax.random.key_data(init_key))
+  shardings = sharding.of_state(
+    jax.eval_shape(initial, init_data),
+    mesh,
+    rules=settings.sharding,
+    fsdp=settings.fsdp,
+  )
   block = step.make_train_block(
     model.loss,
     tx,
     mesh,
     key=run_key,
     batch_size=batch_size,
-    ema_decay=settings['ema_decay'],
-    microbatch=_microbatch(model, batch_size // mesh.shape['data']),
+    ema_decay=settings.ema_decay,
+    state_sharding=shardings,
+    skip_nonfinite=settings.skip_nonfinite > 0,
+    streamed=settings.data == 'host',
+    parallel=settings.parallel,
+    microbatch=settings.microbatch
+    or gradients.wished(model, batch_size, settings.parallel, mesh),
+    compute_dtype=settings.compute_dtype,
   )
-  val_loss = None if val is None else _make_val_loss(model, val, val_key)
+  if settings.data == 'host':
+    feed = feed_lib.of_host(data, mesh, key=run_key, batch_size=batch_size)
+  else:
+    feed = feed_lib.of_device(data, mesh)
+  val_loss = None
+  if val is not None:
+    val_loss = validation.make_loss(model, val, val_key, mesh)
 
-  data = jax.device_put(data, replicated)
-  done = int(train_state.step)
-  with _Bar(steps, done, progress) as bar, _Signals() as signals:
-    while done < steps:
-      # Blocks end where saves are due, so a resumed run has the same blocks.
-      count = min(
-        settings['inner_steps'], save_every - done % save_every, steps - done
-      )
-      train_state, metrics = block(train_state, data, count)
+  writes = hosts.is_writer()
+  with contextlib.ExitStack() as stack:
+    checkpoints = checkpoint.Checkpoints(
+      workdir, keep=settings.keep, keep_best=settings.keep_best
+    )
+    stack.callback(checkpoints.close)
+    recorder = goodput.Recorder(workdir / 'goodput.jsonl', enabled=writes)
+    stack.enter_context(recorder)
+    start = time.perf_counter()
+    train_state = jax.jit(initial, out_shardings=shardings)(init_data)
+    history: History = {'step': [], 'loss': []}
+    if restored := checkpoints.restore(train_state):
+      _, train_state, history = restored
+    done = int(train_state.step)
+    if done >= settings.steps:
+      return hosts.everywhere(train_state.ema), history
+    recorder.start(done)
+    if restored:
+      recorder.restore(time.perf_counter() - start)
+    metrics = metrics_lib.Metrics(
+      workdir,
+      resume_step=done,
+      tensorboard=metrics_lib.tensorboard_wanted(),
+      enabled=writes,
+    )
+    run = _Run(
+      settings,
+      block,
+      feed,
+      val_loss,
+      checkpoints,
+      recorder,
+      stack.enter_context(metrics),
+      stack.enter_context(profile.Capture(workdir, enabled=writes)),
+      stack.enter_context(
+        bar_lib.Bar(settings.steps, done, progress and writes)
+      ),
+      stack.enter_context(signals_lib.Signals()),
+    )
+    train_state = run.go_on(train_state, done, history)
+  return hosts.everywhere(train_state.ema), history
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+  """What the blocks of a run need besides the state."""
+
+  settings: settings_lib.Settings
+  block: Callable[..., tuple[state_lib.TrainState, step.Metrics]]
+  feed: feed_lib.Feed
+  val_loss: Callable[[typing.PyTree], jax.Array] | None
+  checkpoints: checkpoint.Checkpoints
+  recorder: goodput.Recorder
+  metrics: metrics_lib.Metrics
+  capture: profile.Capture
+  bar: bar_lib.Bar
+  signals: signals_lib.Signals
+
+  def go_on(
+    self, train_state: state_lib.TrainState, done: int, history: History
+  ) -> state_lib.TrainState:
+    """Trains from update `done` to the last; adds to the history."""
+    settings, skipped, first = self.settings, 0, True
+    saved_at = time.monotonic()
+    data = self.feed(done, self._length(done))
+    while count := self._length(done):
+      start = time.perf_counter()
+      self.capture.before(done, count)
+      # All that a block needs lies on the devices already.
+      with jax.transfer_guard('disallow'):
+        train_state, values = self.block(train_state, data, count)
       done += count
-      loss = float(jnp.mean(metrics['loss']))
-      if not np.isfinite(loss):
-        raise ValueError(
-          f'The training loss is {loss} between steps {done - count} and '
-          f'{done}; the last checkpoint is from before it. Try a lower '
-          'train.learning_rate or a train.clip_norm.'
-        )
+      if following := self._length(done):  # While the devices compute.
+        data = self.feed(done, following)
+      values = {key: np.asarray(x) for key, x in values.items()}
+      seconds = time.perf_counter() - start
+      self.capture.after(done)
+      self.recorder.block(done - count, done, seconds=seconds, compiled=first)
+      first = False
+      skipped = _skipped(values, skipped, settings.skip_nonfinite, done)
+      entry = _means(values)
+      if self.val_loss is not None:
+        entry['val_loss'] = float(self.val_loss(train_state.ema))
+      for key in ('loss', 'val_loss'):
+        if key in entry:
+          history.setdefault(key, []).append(entry[key])
       history['step'].append(done)
-      history['loss'].append(loss)
-      if val_loss is not None:
-        value = float(val_loss(train_state.ema))
-        history.setdefault('val_loss', []).append(value)
-      bar.update(done, loss)
-      stopped = signals.received
-      if done % save_every == 0 or done == steps or stopped:
-        checkpoints.save(done, train_state, history)
+      self.metrics.write(done, entry, seconds=seconds)
+      self.bar.update(done, entry['loss'])
+      stopped = self.signals.received()
+      if (
+        stopped
+        or done % settings.checkpoint_every_steps == 0
+        or done == settings.steps
+        or self._is_late(saved_at)
+      ):
+        start = time.perf_counter()
+        metric = entry.get('val_loss', entry['loss'])
+        self.checkpoints.save(done, train_state, history, metric=metric)
+        self.recorder.save(time.perf_counter() - start)
+        saved_at = time.monotonic()
       if stopped:
-        checkpoints.close()
+        self.checkpoints.wait()
+        self.recorder.stop(done, f'signal {stopped}')
         raise Interrupted(done, stopped)
-  checkpoints.close()
-  return train_state.ema, history
+    self.checkpoints.wait()
+    self.recorder.stop(done, goodput.DONE)
+    return train_state
 
+  def _length(self, done: int) -> int:
+    """Steps of the block behind update `done`; 0 behind the last.
 
-def _settings(
-  section: Mapping[str, Any],
-) -> tuple[dict[str, Any], optax.GradientTransformation]:
-  """What the loop reads of a config section, and the optimizer of the rest."""
-  rest = {key: value for key, value in section.items() if key != 'seeds'}
-  names = (
-    'batch_size', 'inner_steps', 'checkpoint_every_steps', 'ema_decay', 'mesh',
-  )  # fmt: skip
-  if missing := sorted({*names, 'steps', 'learning_rate'} - set(rest)):
-    raise ValueError(f'The train section lacks {missing[0]!r}.')
-  settings = {name: rest.pop(name) for name in names}
-  for name in ('batch_size', 'inner_steps', 'checkpoint_every_steps'):
-    if settings[name] < 1:
-      raise ValueError(f'train.{name} is {settings[name]}, not >= 1.')
-  allowed = inspect.signature(optimizer.make).parameters
-  if unknown := sorted(set(rest) - set(allowed)):
-    raise ValueError(
-      f'The train section has {unknown[0]!r}; allowed: '
-      f'{", ".join(sorted({*names, *allowed}))}.'
-    )
-  return {**settings, 'steps': rest['steps']}, optimizer.make(**rest)
-
-
-def _microbatch(model: Any, batch_size: int) -> int:
-  """Examples at once; 0, which is all, on accelerators."""
-  wanted = getattr(model, 'microbatch', 0)
-  if not wanted or jax.default_backend() != 'cpu':
-    return 0
-  return wanted if batch_size % wanted == 0 else 0
-
-
-def _make_val_loss(model: Any, val: typing.PyTree, key: jax.Array) -> Any:
-  """Parameters -> loss of the validation split, always the same noise."""
-  data = jax.tree.map(jnp.asarray, val)
-  keys = jax.random.split(key, getattr(model, 'val_draws', _VAL_DRAWS))
-
-  # Data as an argument: of constants the compiler works out what it can.
-  @jax.jit
-  def mean_loss(params, data):
-    return jnp.mean(
-      jax.lax.map(lambda k: model.loss(params, data, k, train=False)[0], keys)
+    Blocks end where saves are due, so a resumed run has the same blocks.
+    """
+    settings = self.settings
+    every = settings.checkpoint_every_steps
+    return min(
+      settings.inner_steps, every - done % every, max(settings.steps - done, 0)
     )
 
-  return lambda params: mean_loss(params, data)
+  def _is_late(self, saved_at: float) -> bool:
+    """Whether a save is due by the clock, on any host."""
+    limit = self.settings.checkpoint_every_seconds
+    if not limit:
+      return False
+    return hosts.largest(int(time.monotonic() - saved_at >= limit)) > 0
 
 
-class _Signals:
-  """Remembers SIGTERM and SIGINT instead of dying in the middle of a block."""
-
-  def __init__(self):
-    self.received = 0
-    self._before = {}
-
-  def __enter__(self) -> '_Signals':
-    if threading.current_thread() is threading.main_thread():
-      for number in (signal.SIGTERM, signal.SIGINT):
-        self._before[number] = signal.signal(number, self._receive)
-    return self
-
-  def __exit__(self, *_) -> None:
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def _receive(self, number: int, _) -> None:
-    if self.received:
-      raise KeyboardInterrupt
-    self.received = number
+def _means(values: Mapping[str, np.ndarray]) -> dict[str, float]:
+  """Means over the steps of a block that were not skipped, and their number."""
+  good = np.isfinite(values['loss']) & (values.get('skipped', 0.0) == 0)
+  means = {
+    key: float(x[good].mean()) if good.any() else float('nan')
+    for key, x in values.items()
+    if key != 'skipped'
+  }
+  if 'skipped' in values:
+    means['skipped'] = float(values['skipped'].sum())
+  return means
 
 
-class _Bar:
-  """A progress bar with the loss, the rate and the time that is left."""
+def _skipped(
+  values: Mapping[str, np.ndarray], before: int, allowed: int, done: int
+) -> int:
+  """How many steps in a row were not finite up to the last of a block.
 
-  def __init__(self, steps: int, done: int, show: bool):
-    self._bar = rich_progress.Progress(
-      rich_progress.TextColumn('train'),
-      rich_progress.BarColumn(),
-      rich_progress.MofNCompleteColumn(),
-      rich_progress.TimeRemainingColumn(),
-      rich_progress.TextColumn('{task.fields[note]}'),
-      disable=not show,
-    )
-    self._task = self._bar.add_task('train', total=steps, note='')
-    self._bar.update(self._task, completed=done)
-
-  def __enter__(self) -> '_Bar':
-    self._bar.start()
-    return self
-
-  def __exit__(self, *_) -> None:
-    self._bar.stop()
-
-  def update(self, done: int, loss: float) -> None:
-    """Shows the number of updates and the loss of the last block."""
-    rate = self._bar.tasks[0].finished_speed or self._bar.tasks[0].speed or 0
-    note = f'loss {loss:.4g}, {rate:.0f} steps/s'
-    self._bar.update(self._task, completed=done, note=note)
+  Raises:
+    ValueError: if there were more than allowed.
+  """
+  bad = values.get('skipped', ~np.isfinite(values['loss']))
+  run = before
+  for number, is_bad in enumerate(bad):
+    run = run + 1 if is_bad else 0
+    if run > allowed:
+      in_a_row = f', {run} steps in a row' if allowed else ''
+      raise ValueError(
+        f'The training loss is {values["loss"][number]} between steps '
+        f'{done - len(bad)} and {done}{in_a_row}; the last checkpoint is from '
+        'before it. Try a lower train.learning_rate or a train.clip_norm.'
+      )
+  return run

@@ -1,45 +1,20 @@
 """One compiled block of training steps over a mesh of devices."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from wsjax import typing
+from wsjax.train import gradients
 from wsjax.train import state as state_lib
 from wsjax.zoo import shuffle
 
-# (params, batch of arrays [b, ...], key) -> (scalar loss, metrics).
-Loss = Callable[
-  [typing.PyTree, typing.PyTree, jax.Array],
-  tuple[jax.Array, dict[str, jax.Array]],
-]
-
-
-def make_mesh(axes: Sequence[tuple[str, int]]) -> Mesh:
-  """A mesh of all devices.
-
-  Args:
-    axes: (name, size) pairs; one size may be -1: the devices that remain.
-
-  Raises:
-    ValueError: if the sizes do not multiply to the number of devices.
-  """
-  names = [name for name, _ in axes]
-  sizes = [size for _, size in axes]
-  count = jax.device_count()
-  known = 1
-  for size in sizes:
-    known *= abs(size)
-  if sizes.count(-1) == 1 and count % known == 0:
-    sizes[sizes.index(-1)] = count // known
-  elif known != count or -1 in sizes:
-    raise ValueError(f'A mesh {dict(axes)} does not fit {count} devices.')
-  return jax.make_mesh(sizes, names, axis_types=(AxisType.Auto,) * len(names))
+Metrics = dict[str, jax.Array]
 
 
 def batch_indices(
@@ -62,16 +37,26 @@ def batch_indices(
   return shuffle.permutation(jax.random.fold_in(key, epoch), places, size)
 
 
+def keys_of_run(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Keys of the order of examples, and of noise, from that of a run."""
+  order_key, noise_key = jax.random.split(key)
+  return order_key, noise_key
+
+
 def make_train_block(
-  loss: Loss,
+  loss: gradients.Loss,
   optimizer: optax.GradientTransformation,
   mesh: Mesh,
   *,
   key: jax.Array,
   batch_size: int,
   ema_decay: float,
-  microbatch: int = 0,
-) -> Callable[..., tuple[state_lib.TrainState, dict[str, jax.Array]]]:
+  state_sharding: typing.PyTree = None,
+  skip_nonfinite: bool = False,
+  streamed: bool = False,
+  parallel: str = 'jit',
+  **precision,
+) -> Callable[..., tuple[state_lib.TrainState, Metrics]]:
   """Compiles many steps into one call.
 
   Args:
@@ -82,94 +67,128 @@ def make_train_block(
     batch_size: examples per step, over all devices.
     ema_decay: of the average; it starts as a plain mean, so that the initial
       parameters are forgotten. 0 is no average.
-    microbatch: examples per device whose gradients are taken at once, of a
-      loss that is a mean over examples; 0 is all. It must divide the batch of
-      a device; a smaller batch is taken whole.
+    state_sharding: of the leaves of the state; None is whole everywhere.
+    skip_nonfinite: whether a step whose loss or gradient is not finite leaves
+      parameters, average and optimizer as they are; metrics then have
+      'skipped', 1 where that was so.
+    streamed: whether the examples of every step are given, [steps, b, ...] with
+      b over 'data', instead of all the data.
+    parallel: as in `gradients.make`; 'pmap' is for one process.
+    **precision: microbatch and compute_dtype of `gradients.make`.
 
   Returns:
     (state, data, number of steps) -> (state, metrics [steps]). Data are arrays
     with leading axis [N]. The state is donated; the number is static.
 
   Raises:
-    ValueError: if there is no such axis, or the batch does not divide over it.
+    ValueError: if there is no such axis, the mode cannot do what is asked for,
+      or as `gradients.make`.
   """
   if 'data' not in mesh.shape:
     raise ValueError(f'The mesh has no axis data; got {dict(mesh.shape)}.')
-  devices = mesh.shape['data']
-  if batch_size % devices:
-    raise ValueError(
-      f'A batch of {batch_size} does not divide over {devices} devices.'
-    )
-  over_data = NamedSharding(mesh, P('data'))
-  replicated = NamedSharding(mesh, P())
-  order_key, noise_key = jax.random.split(key)
-  gradient = jax.value_and_grad(loss, has_aux=True)
-  part = microbatch * devices
-  if 0 < part < batch_size:
-    if batch_size % part:
-      raise ValueError(
-        f'A batch of {batch_size} does not divide into microbatches of '
-        f'{microbatch} on {devices} devices.'
-      )
-    gradient = _in_parts(gradient, batch_size // part, over_data)
-
-  @functools.partial(
-    jax.jit,
-    donate_argnums=0,
-    static_argnums=2,
-    in_shardings=(replicated, replicated),
-    out_shardings=replicated,
+  gradient = gradients.make(
+    loss, mesh, batch_size=batch_size, parallel=parallel, **precision
   )
-  def train_block(state, data, num_steps):
+  order_key, noise_key = keys_of_run(key)
+  replicated, over_data = (
+    NamedSharding(mesh, P()),
+    NamedSharding(mesh, P('data')),
+  )
+
+  def take(
+    state: state_lib.TrainState, batch: typing.PyTree
+  ) -> tuple[state_lib.TrainState, Metrics]:
+    step_key = jax.random.fold_in(noise_key, state.step)
+    (value, metrics), grads = gradient(state.params, batch, step_key)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    step = state.step + 1
+    # A small model waits for memory more than for arithmetic, so nothing
+    # goes over all parameters again that nobody asked for.
+    ema = params
+    if ema_decay:
+      decay = jnp.minimum(ema_decay, 1 - 1 / step)
+      ema = optax.incremental_update(params, state.ema, 1 - decay)
+    metrics = {'loss': value} | metrics
+    new = state_lib.TrainState(step, params, ema, opt_state)
+    if skip_nonfinite:
+      good = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(grads))
+      kept = state.replace(step=step)
+      new = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, kept)
+      metrics['skipped'] = 1 - good.astype(jnp.float32)
+    return new, metrics
+
+  def take_many(
+    cut: Callable[[jax.Array], jax.Array],
+    state: state_lib.TrainState,
+    data: typing.PyTree,
+    num_steps: int,
+  ) -> tuple[state_lib.TrainState, Metrics]:
+    """Scans over the steps; `cut` gives a device its part of the indices."""
+    if streamed:
+      return jax.lax.scan(take, state, data, length=num_steps)
     size = len(jax.tree.leaves(data)[0])
 
-    def train_step(state, _):
-      indices = batch_indices(order_key, state.step, size, batch_size)
-      batch = jax.lax.with_sharding_constraint(
-        jax.tree.map(lambda x: x[indices], data), over_data
-      )
-      step_key = jax.random.fold_in(noise_key, state.step)
-      (value, metrics), gradients = gradient(state.params, batch, step_key)
-      updates, opt_state = optimizer.update(
-        gradients, state.opt_state, state.params
-      )
-      params = optax.apply_updates(state.params, updates)
-      step = state.step + 1
-      # A small model waits for memory more than for arithmetic, so nothing
-      # goes over all parameters again that nobody asked for.
-      ema = params
-      if ema_decay:
-        decay = jnp.minimum(ema_decay, 1 - 1 / step)
-        ema = optax.incremental_update(params, state.ema, 1 - decay)
-      metrics = {'loss': value} | metrics
-      return state_lib.TrainState(step, params, ema, opt_state), metrics
+    def take_next(state: state_lib.TrainState, _):
+      indices = cut(batch_indices(order_key, state.step, size, batch_size))
+      batch = jax.tree.map(lambda x: x[indices], data)
+      if parallel != 'pmap':
+        batch = jax.lax.with_sharding_constraint(batch, over_data)
+      return take(state, batch)
 
-    return jax.lax.scan(train_step, state, length=num_steps)
+    return jax.lax.scan(take_next, state, length=num_steps)
 
-  return train_block
+  if parallel == 'pmap':
+    return _pmapped(take_many, mesh, batch_size, state_sharding, streamed)
+  data_sharding = replicated
+  if streamed:
+    data_sharding = NamedSharding(mesh, P(None, 'data'))
+  state_sharding = replicated if state_sharding is None else state_sharding
+  return jax.jit(
+    functools.partial(take_many, lambda indices: indices),
+    donate_argnums=0,
+    static_argnums=2,
+    in_shardings=(state_sharding, data_sharding),
+    out_shardings=(state_sharding, replicated),
+  )
 
 
-def _in_parts(
-  gradient: Callable[..., typing.PyTree], parts: int, over_data: NamedSharding
-) -> Callable[..., typing.PyTree]:
-  """Means of (loss, metrics) and gradients over equal parts of a batch."""
-
-  def mean(
-    params: typing.PyTree, batch: typing.PyTree, key: jax.Array
-  ) -> typing.PyTree:
-    batch = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
-
-    def add(total: typing.PyTree, part: typing.PyTree) -> tuple:
-      number, examples = part
-      examples = jax.lax.with_sharding_constraint(examples, over_data)
-      own = gradient(params, examples, jax.random.fold_in(key, number))
-      return jax.tree.map(jnp.add, total, own), None
-
-    shapes = jax.eval_shape(
-      gradient, params, jax.tree.map(lambda x: x[0], batch), key
+def _pmapped(
+  take_many: Callable[..., tuple[state_lib.TrainState, Metrics]],
+  mesh: Mesh,
+  batch_size: int,
+  state_sharding: typing.PyTree,
+  streamed: bool,
+) -> Callable[..., tuple[state_lib.TrainState, Metrics]]:
+  """The block under `jax.pmap`, with the state of one device in and out."""
+  devices = mesh.shape['data']
+  whole = jax.tree.leaves(state_sharding)
+  if not all(sharding.is_fully_replicated for sharding in whole) or streamed:
+    raise ValueError(
+      "train.parallel = 'pmap' keeps state and data whole on every device: no "
+      "train.sharding, train.fsdp or train.data = 'host'."
     )
-    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    total, _ = jax.lax.scan(add, zero, (jnp.arange(parts), batch))
-    return jax.tree.map(lambda x: x / parts, total)
+  if jax.process_count() > 1 or mesh.size > devices:
+    raise ValueError(
+      "train.parallel = 'pmap' is for one process and a mesh of the axis data "
+      f'alone; got {jax.process_count()} processes and {dict(mesh.shape)}.'
+    )
+  own = batch_size // devices
 
-  return mean
+  @functools.partial(
+    jax.pmap,
+    axis_name=gradients.AXIS,
+    in_axes=(0, None, None),
+    out_axes=None,
+    static_broadcasted_argnums=3,
+  )
+  def block(
+    rank: jax.Array, state: state_lib.TrainState, data: typing.PyTree, n: int
+  ) -> tuple[state_lib.TrainState, Metrics]:
+    def cut(indices: jax.Array) -> jax.Array:
+      return jax.lax.dynamic_slice_in_dim(indices, rank * own, own)
+
+    return take_many(cut, state, data, n)
+
+  ranks = jax.device_put(jnp.arange(devices), NamedSharding(mesh, P('data')))
+  return functools.partial(block, ranks)

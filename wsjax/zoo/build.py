@@ -5,6 +5,7 @@ While it is built the folder holds `build.json`, what is being built, and
 the log is deleted.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -18,6 +19,7 @@ import rich.console
 import rich.progress
 
 from wsjax import config as config_lib
+from wsjax import hosts
 from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import breed, brood_records, datasets, digest, shards, store
 from wsjax.zoo import splits as splits_lib
@@ -70,21 +72,13 @@ def build(
     sum(section['splits'].values()), section['splits'], seed=seed
   )
   _check_plan(path, plan)
-  if (path / shards.MANIFEST).exists():
+  # Process 0 decides: the others may see its files a little later.
+  if hosts.of_writer(np.int32((path / shards.MANIFEST).exists())):
     return _finish(path)
   dataset = datasets.load(**section['dataset'], root=root)
   _check_tasks(families, dataset, len(splits))
-  _write_plan(path, plan)
-  with store.Log(path / _LOG) as log, _progress(progress) as bar:
-    done = set(log.keys())
-    missing = np.array(
-      [
-        i
-        for i in range(len(splits))
-        if brood_records.key(i, recipe.steps) not in done
-      ],
-      np.int64,
-    )
+  with _open_log(path, plan) as log, _progress(progress) as bar:
+    missing = _missing(log, len(splits), recipe.steps)
     task = bar.add_task(
       'breeding', total=len(splits), completed=len(splits) - len(missing)
     )
@@ -95,6 +89,8 @@ def build(
       entries = {}
       for architecture, chosen in _by_family(families, recipe, indices):
         brood = _breed(architecture, dataset, recipe, chosen, seed)
+        if log is None:
+          continue
         for entry in brood_records.entries(
           brood,
           architecture,
@@ -105,10 +101,32 @@ def build(
           splits=splits,
         ):
           entries[entry.key] = entry
-      log.append(list(entries.values()))
+      if log is not None:
+        log.append(list(entries.values()))
       bar.advance(task, len(set(indices.tolist())))
-    store.publish(log, path)
+    if log is not None:
+      store.publish(log, path)
+  hosts.barrier('zoo')
   return _finish(path)
+
+
+def _open_log(
+  path: pathlib.Path, plan: Mapping[str, Any]
+) -> contextlib.AbstractContextManager[store.Log | None]:
+  """The log, in process 0; None in the others, which only breed."""
+  if not hosts.is_writer():
+    return contextlib.nullcontext()
+  _write_plan(path, plan)
+  return store.Log(path / _LOG)
+
+
+def _missing(log: store.Log | None, num_runs: int, steps: int) -> np.ndarray:
+  """[n] nets that the log lacks, the same in every process."""
+  done = set(() if log is None else log.keys())
+  lacks = np.array(
+    [brood_records.key(i, steps) not in done for i in range(num_runs)]
+  )
+  return np.flatnonzero(hosts.of_writer(lacks))
 
 
 def _plain(value: Any) -> Any:
@@ -266,14 +284,14 @@ def _progress(shown: bool) -> rich.progress.Progress:
     rich.progress.TimeElapsedColumn(),
     rich.progress.TimeRemainingColumn(),
     console=rich.console.Console(stderr=True),
-    disable=not shown,
+    disable=not shown or not hosts.is_writer(),
   )
 
 
 def _finish(path: pathlib.Path) -> store.Zoo:
   """Opens a published zoo; deletes the log once all weights are verified."""
   zoo = store.Zoo.open(path)
-  if (path / _LOG).exists():
+  if hosts.is_writer() and (path / _LOG).exists():
     zoo.check()
     shutil.rmtree(path / _LOG)
   return zoo

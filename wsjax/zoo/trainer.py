@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, PartitionSpec
 
-from wsjax import typing
+from wsjax import hosts, typing
 from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import recipe as recipe_lib
 from wsjax.zoo import tasks
@@ -55,9 +55,10 @@ def train(
   """
   n = len(indices)
   on_cpu = jax.default_backend() == 'cpu'
-  num_devices = jax.local_device_count()
+  num_devices = jax.device_count()
   group = _CPU_GROUP if on_cpu else -(-n // num_devices)
-  num_devices = min(num_devices, -(-n // group))
+  if jax.process_count() == 1:  # Of several, each takes part in every call.
+    num_devices = min(num_devices, -(-n // group))
   program = _program(architecture, recipe, optimizer, group, num_devices)
   # The last net again, so that each device has whole groups.
   whole = group * num_devices
@@ -65,7 +66,7 @@ def train(
   nets = (indices[padding],)
   if initial is not None:
     nets += ({k: v[padding].astype(np.float32) for k, v in initial.items()},)
-  result = jax.device_get(program(jax.random.key(seed), data, nets))
+  result = hosts.everywhere(program(jax.random.key(seed), data, nets))
   return jax.tree.map(lambda array: array[:n], result)
 
 
@@ -95,7 +96,7 @@ def _program(
       (num_devices,),
       ('nets',),
       axis_types=(AxisType.Auto,),
-      devices=jax.local_devices()[:num_devices],
+      devices=jax.devices()[:num_devices],
     )
     everywhere, split = PartitionSpec(), PartitionSpec('nets')
     many = jax.shard_map(

@@ -13,9 +13,9 @@ import optax
 
 from wsjax import config
 from wsjax.predict import predictor as predictor_lib
+from wsjax.train import sharding, supervised
 from wsjax.train import state as state_lib
 from wsjax.train import step as step_lib
-from wsjax.train import supervised
 
 STEPS = 5  # Per compiled call; configs have 100.
 
@@ -47,7 +47,7 @@ class Bench:
     self._block = step_lib.make_train_block(
       objective.loss,
       optimizer,
-      step_lib.make_mesh((('data', -1),)),
+      sharding.make_mesh((('data', -1),)),
       key=jax.random.key(2),
       batch_size=batch,
       ema_decay=0.0,

@@ -25,7 +25,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(
-    self, h: jax.Array, given: jax.Array, *, train: bool = False
+    self, h: jax.Array, given: jax.Array, train: bool = False
   ) -> jax.Array:
     """[T, width] tokens from [T, width] tokens and [width] features."""
     zeros = nn.initializers.zeros
@@ -63,12 +63,15 @@ class Transformer(nn.Module):
     depth: number of blocks.
     num_heads: of the attention; divides `width`.
     dropout: share of activations dropped while training.
+    remat: whether the way back computes each block again from its input, so
+      that memory is that of one block and the inputs of all.
   """
 
   width: int
   depth: int
   num_heads: int
   dropout: float = 0.0
+  remat: bool = False
 
   @nn.compact
   def __call__(
@@ -87,18 +90,25 @@ class Transformer(nn.Module):
       'positions', nn.initializers.normal(0.02), (len(x), self.width)
     )
     h = nn.Dense(self.width, name='in')(x) + place
+    run = Block.__call__
+    if self.remat:
+      run = nn.remat(run, static_argnums=3)
     for number in range(self.depth):
       block = Block(
         self.width, self.num_heads, self.dropout, name=f'block{number}'
       )
-      h = block(h, given, train=train)
+      h = run(block, h, given, train)
     zeros = nn.initializers.zeros
     h = nn.LayerNorm(name='norm')(h)
     return nn.Dense(x.shape[-1], kernel_init=zeros, name='out')(h)
 
 
 def make(
-  width: int = 128, depth: int = 4, num_heads: int = 4, dropout: float = 0.0
+  width: int = 128,
+  depth: int = 4,
+  num_heads: int = 4,
+  dropout: float = 0.0,
+  remat: bool = False,
 ) -> Transformer:
   """The token transformer.
 
@@ -107,6 +117,7 @@ def make(
     depth: number of blocks.
     num_heads: of the attention; divides `width`.
     dropout: share of activations dropped while training.
+    remat: whether blocks are computed again on the way back.
 
   Raises:
     ValueError: if the heads do not divide the width.
@@ -115,4 +126,4 @@ def make(
     raise ValueError(
       f'A width of {width} does not divide into {num_heads} heads.'
     )
-  return Transformer(width, depth, num_heads, dropout)
+  return Transformer(width, depth, num_heads, dropout, remat)

@@ -1,0 +1,98 @@
+"""Runs a module of tests on simulated devices, in one process or several."""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def start(
+  module: str, argument: str, *, devices: int, processes: int = 1, **environment
+) -> list[subprocess.Popen]:
+  """Starts the processes of a run.
+
+  Args:
+    module: run as `python -m module argument`.
+    argument: one word.
+    devices: of every process.
+    processes: joined by explicit variables if there are several.
+    **environment: further variables.
+  """
+  with contextlib.closing(socket.socket()) as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  common = {
+    **os.environ,
+    'JAX_PLATFORMS': 'cpu',
+    # Threads for all devices: see wsjax/cli/main.py.
+    'NPROC': '16',
+    'SIMULATED_DEVICES': str(devices),
+    **environment,
+  }
+  if processes > 1:
+    common['WSJAX_COORDINATOR'] = f'127.0.0.1:{port}'
+    common['WSJAX_NUM_PROCESSES'] = str(processes)
+  return [
+    subprocess.Popen(
+      [sys.executable, '-m', module, argument],
+      env={**common, 'WSJAX_PROCESS_ID': str(i)} if processes > 1 else common,
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for i in range(processes)
+  ]
+
+
+def run(
+  jobs: Sequence[dict[str, Any]], *, devices: int, processes: int = 1
+) -> list[list[dict[str, Any]]]:
+  """Trains: one list of results per process, one result per job.
+
+  Args:
+    jobs: arguments of `worker.train`.
+    devices: of every process.
+    processes: of the run.
+  """
+  started = start(
+    'tests.devices.worker',
+    json.dumps(list(jobs), default=str),
+    devices=devices,
+    processes=processes,
+  )
+  results = []
+  for status, out, err in finish(started):
+    assert status == 0, err[-3000:]
+    lines = [line for line in out.splitlines() if line.startswith('{')]
+    results.append([json.loads(line) for line in lines])
+  return results
+
+
+def finish(
+  started: Sequence[subprocess.Popen], *, timeout: float = 240
+) -> list[tuple[int, str, str]]:
+  """Exit status, output and errors of every process; none outlives this."""
+  try:
+    return [
+      (process.returncode, out, err)
+      for process in started
+      for out, err in [process.communicate(timeout=timeout)]
+    ]
+  finally:
+    for process in started:
+      process.kill()
+
+
+def params(result: dict[str, Any]) -> np.ndarray:
+  """All parameters of a result, in one vector."""
+  return np.frombuffer(bytes.fromhex(result['bytes']), np.float32)

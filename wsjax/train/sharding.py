@@ -1,0 +1,120 @@
+"""How the training state lies on a mesh: rules by name, and FSDP."""
+
+import re
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from wsjax import typing
+
+# Pattern of a leaf's path, such as 'block\\d+/wide/kernel' -> mesh axis or None
+# per axis of the leaf.
+Rules = Sequence[tuple[str, Sequence[str | None]]]
+# Smaller leaves stay whole: gathering them costs more than they take.
+_MIN_FSDP_SIZE = 1024
+
+
+def make_mesh(axes: Sequence[tuple[str, int]]) -> Mesh:
+  """A mesh of all devices.
+
+  Args:
+    axes: (name, size) pairs; one size may be -1: the devices that remain.
+
+  Raises:
+    ValueError: if the sizes do not multiply to the number of devices.
+  """
+  names = [name for name, _ in axes]
+  sizes = [size for _, size in axes]
+  count = jax.device_count()
+  known = 1
+  for size in sizes:
+    known *= abs(size)
+  if sizes.count(-1) == 1 and count % known == 0:
+    sizes[sizes.index(-1)] = count // known
+  elif known != count or -1 in sizes:
+    raise ValueError(f'A mesh {dict(axes)} does not fit {count} devices.')
+  return jax.make_mesh(sizes, names, axis_types=(AxisType.Auto,) * len(names))
+
+
+def of_state(
+  state: typing.PyTree, mesh: Mesh, *, rules: Rules = (), fsdp: bool = False
+) -> typing.PyTree:
+  """A sharding for every leaf of a training state.
+
+  Moments of the optimizer and averages have the path of their parameter at the
+  end of their own, so a rule for a parameter is one for them too.
+
+  Args:
+    state: of arrays, or of their shapes.
+    mesh: of the devices.
+    rules: the first whose pattern is found in a path says how the leaf lies;
+      a leaf of no rule is whole on every device.
+    fsdp: whether leaves of 1024 values and more also lie over 'data', by their
+      longest axis that is free and divides (Rajbhandari et al. 2020,
+      arXiv:1910.02054, stage 3).
+
+  Returns:
+    The tree of shardings.
+
+  Raises:
+    ValueError: if a rule names an axis that the mesh lacks, has more axes than
+      a leaf that it is for, does not divide it, or is for no leaf.
+  """
+  used = set()
+
+  def of_leaf(path: tuple, leaf: jax.Array) -> NamedSharding:
+    name = jax.tree_util.keystr(path, simple=True, separator='/')
+    axes: list[str | None] = [None] * leaf.ndim
+    for pattern, wanted in rules:
+      if re.search(pattern, name):
+        used.add(pattern)
+        _check(name, leaf.shape, wanted, mesh)
+        axes[: len(wanted)] = wanted
+        break
+    if fsdp and leaf.size >= _MIN_FSDP_SIZE and 'data' not in axes:
+      free = [
+        (size, -place)
+        for place, size in enumerate(leaf.shape)
+        if axes[place] is None and size % mesh.shape['data'] == 0
+      ]
+      if free:
+        axes[-max(free)[1]] = 'data'
+    return NamedSharding(mesh, P(*axes))
+
+  shardings = jax.tree.map_with_path(of_leaf, state)
+  if unused := [pattern for pattern, _ in rules if pattern not in used]:
+    names = [
+      jax.tree_util.keystr(path, simple=True, separator='/')
+      for path, _ in jax.tree.leaves_with_path(state)
+    ]
+    raise ValueError(
+      f'The rule {unused[0]!r} of train.sharding is for no leaf; there are '
+      f'{", ".join(names[:8])} and {max(len(names) - 8, 0)} more.'
+    )
+  return shardings
+
+
+def _check(
+  name: str, shape: Sequence[int], wanted: Sequence[str | None], mesh: Mesh
+) -> None:
+  """Raises ValueError unless a rule fits a leaf."""
+  if len(wanted) > len(shape):
+    raise ValueError(
+      f'The rule of train.sharding for {name} has {len(wanted)} axes '
+      f'{tuple(wanted)}; the leaf has shape {tuple(shape)}.'
+    )
+  for axis, size in zip(wanted, shape, strict=False):
+    if axis is None:
+      continue
+    if axis not in mesh.shape:
+      raise ValueError(
+        f'The rule of train.sharding for {name} names the axis {axis!r}; the '
+        f'mesh has {", ".join(mesh.shape)}.'
+      )
+    if size % mesh.shape[axis]:
+      raise ValueError(
+        f'The rule of train.sharding for {name} cuts {size} values over the '
+        f'{mesh.shape[axis]} devices of {axis!r}, which does not divide.'
+      )
