@@ -17,6 +17,7 @@ on without it, so the whole set is stopped and started again. Exit status:
 import argparse
 import ctypes
 import dataclasses
+import math
 import os
 import re
 import selectors
@@ -34,8 +35,9 @@ INTERRUPTED = 130
 # A process that saves and stops when nobody asked was preempted; that is free,
 # but a program that never gets further must end some day.
 MAX_RESUMES = 1000
+# Seconds for those that lost a peer: to save takes all of them.
+PEER_GRACE = 10.0
 DEVICE_COUNT = '--xla_force_host_platform_device_count'
-_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,10 +182,10 @@ class Launcher:
     """Waits for the set; passes signals on; stops all when one has failed."""
     status, passed_on, deadline = 0, 0, None
 
-    def stop(number: int) -> float:
+    def stop(number: int, grace: float = self._plan.grace) -> float:
       for child in children:
         child.send(number)
-      return deadline or time.monotonic() + self._plan.grace
+      return deadline or time.monotonic() + grace
 
     while True:
       if len(self._signals) > passed_on:
@@ -197,7 +199,8 @@ class Launcher:
         status = code if code > 0 else 128 - code  # As a shell says it.
         _say(f'p{failed[0]} ended with {status}')
         if not self._signals:
-          deadline = stop(signal.SIGTERM)
+          most = math.inf if status == SAVED else PEER_GRACE
+          deadline = stop(signal.SIGTERM, min(self._plan.grace, most))
       if None not in codes:
         return status
       left = deadline and deadline - time.monotonic()
@@ -205,7 +208,7 @@ class Launcher:
         stop(signal.SIGKILL)
         left = None
       for key, _ in self._selector.select(left):
-        if key.data is None:
+        if key.fileobj is self._waked:
           self._waked.recv(4096)
         elif not key.data.pass_on():
           self._selector.unregister(key.fileobj)
@@ -222,8 +225,7 @@ class _Child:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # Ctrl-C of a terminal comes to us alone, and we pass it on once.
-        start_new_session=True,
+        start_new_session=True,  # Ctrl-C comes to us; we pass it on once.
         preexec_fn=_die_with_parent if sys.platform == 'linux' else None,
       )
     except OSError as error:
@@ -257,7 +259,7 @@ class _Child:
 
 def _die_with_parent() -> None:
   # Two sets in one workdir would spoil it, so none outlives its launcher.
-  ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+  ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _say(sentence: str) -> None:

@@ -196,6 +196,32 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path):
     assert launcher.wait(60) == local.SAVED
 
 
+def test_a_process_that_lost_its_peer_is_not_waited_for_long(tmp_path):
+  os.mkfifo(tmp_path / 'ready')
+  body = f"""
+  signal.signal(signal.SIGTERM, signal.SIG_IGN)  # It hangs in a collective.
+  if rank == 0:
+    open('ready').close()
+    sys.exit(7)
+  open('ready', 'w').close()
+  {WAIT}
+  """
+  # With a grace of an hour, a launcher that waited would never end here.
+  code = (
+    'import sys; from launch import local; local.PEER_GRACE = 0.1; '
+    'sys.exit(local.main())'
+  )
+  options = ('--processes', '2', '--restarts', '0', '--grace', '3600')
+  _, _, *rest = words(body, *options)
+  done = subprocess.run(
+    [sys.executable, '-c', code, *rest],
+    cwd=tmp_path,
+    env=os.environ | {'PYTHONPATH': str(LAUNCHER.parents[1])},
+    timeout=20,
+  )
+  assert done.returncode == 7
+
+
 @pytest.mark.skipif(sys.platform != 'linux', reason='asks the Linux kernel')
 def test_no_process_outlives_a_launcher_that_was_killed(tmp_path):
   os.mkfifo(tmp_path / 'alive')
