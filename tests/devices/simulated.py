@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent import futures
 from typing import Any
 
 import numpy as np
@@ -82,15 +83,17 @@ def finish(
   started: Sequence[subprocess.Popen], *, timeout: float = 240
 ) -> list[tuple[int, str, str]]:
   """Exit status, output and errors of every process; none outlives this."""
-  try:
-    return [
-      (process.returncode, out, err)
-      for process in started
-      for out, err in [process.communicate(timeout=timeout)]
-    ]
-  finally:
-    for process in started:
-      process.kill()
+  # All are read at once: a full pipe would stop one, and with it the others.
+  with futures.ThreadPoolExecutor(len(started)) as pool:
+    try:
+      texts = list(pool.map(lambda p: p.communicate(timeout=timeout), started))
+    finally:
+      for process in started:
+        process.kill()
+  return [
+    (process.returncode, *text)
+    for process, text in zip(started, texts, strict=True)
+  ]
 
 
 def params(result: dict[str, Any]) -> np.ndarray:
