@@ -17,12 +17,14 @@ named assumptions. Of P float32 parameters and b examples per chip
 with one message per pass for data parallelism, where the compiler combines all
 gradients, and one per layer for FSDP. That is what a compiler for such chips is
 expected to do: on CPU it gathers weights once and reduces gradients whole, so
-the bytes that `wsjax bench scaling` reads there for FSDP differ. The 40 bytes are what Adam in float32
-cannot avoid: weights are read forth and back (8), the gradient written (4), and
-weight, gradient and two moments read and three of them written (28);
-activations are left out, and so is that FSDP cuts the 28. A ring passes every
-chip, so its latency grows with n; a torus of two axes would need fewer hops.
-Efficiency is busy / step: weak scaling against one chip, which sends nothing.
+the bytes that `wsjax bench scaling` reads there for FSDP differ.
+
+The 40 bytes are what Adam in float32 cannot avoid: weights are read forth and
+back (8), the gradient written (4), and weight, gradient and two moments read
+and three of them written (28); activations are left out, and so is that FSDP
+cuts the 28. A ring passes every chip, so its latency grows with n; a torus of
+two axes would need fewer hops. Efficiency is busy / step: weak scaling against
+one chip, which sends nothing.
 
 The ring terms: Patarasuk & Yuan 2009, doi:10.1016/j.jpdc.2008.09.002. The form
 latency + bytes / bandwidth: Thakur et al. 2005, doi:10.1177/1094342005051521.
@@ -232,7 +234,7 @@ def notes(works: Sequence[Workload], chip: Chip, *, batch: int) -> list[str]:
         f'{work.name} ({work.num_params / 1e6:.3g} M parameters, '
         f'{work.flops / 1e9:.3g} GFLOP per example), {strategy}, {batch} per '
         'chip: efficiency '
-        + ', '.join(f'{row["chips"]}: {row["efficiency"]:.2f}' for row in shown)
+        + ', '.join(f'{row["chips"]}: {row["efficiency"]:.2g}' for row in shown)
         + f'; 80 % on 256 takes {last["batch_per_chip_for_80_percent"]} per '
         f'chip; there {last["latency"] / last["communication"]:.0%} of '
         'communication is latency'
