@@ -27,6 +27,9 @@ from wsjax.train import description, folder, preservation
 History = dict[str, list[float]]
 Restored = tuple[int, typing.PyTree, History]
 
+# Seconds between the first and the last process to have written a checkpoint.
+_PATIENCE = 300
+
 
 class Checkpoints:
   """Checkpoints of one training run.
@@ -144,7 +147,7 @@ class Checkpoints:
     self.wait()
     if self._manager is None:
       self._manager = self._open()
-    return sorted(self._manager.all_steps())
+    return sorted(int(step) for step in self._manager.all_steps())
 
   def close(self) -> None:
     """Waits for the last save and releases what the manager holds.
@@ -164,9 +167,13 @@ class Checkpoints:
       options=ocp.CheckpointManagerOptions(
         preservation_policy=self._policy,
         single_host_load_and_broadcast=True,
-        # In the background, one that cannot be created leaves threads that
-        # wait for it for minutes, and the process with them.
-        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+        async_options=ocp.AsyncOptions(
+          # In the background, one that cannot be created leaves threads that
+          # wait for it for minutes, and the process with them.
+          create_directories_asynchronously=False,
+          # Where one process fails the others wait that long for it.
+          timeout_secs=_PATIENCE,
+        ),
       ),
     )
 

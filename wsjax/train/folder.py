@@ -1,6 +1,7 @@
 """The folder of checkpoints: what process 0 does to it, and errors to read."""
 
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -70,11 +71,16 @@ def failed_save(
 
 
 def first_line(error: Exception | None) -> str:
-  """What an error says, in short; None is one of another process."""
+  """What an error says, in short; None is of another process."""
   if error is None:
     return 'another process failed'
-  lines = (str(error).strip() or repr(error)).splitlines()
-  return lines[0].rstrip('.')[:300]
+  # That the others came too late is what followed, not what happened.
+  while 'Barrier timed out' in str(error) and error.__context__ is not None:
+    error = error.__context__
+  line = (str(error).strip() or repr(error)).splitlines()[0]
+  # TensorStore wraps the cause in the paths of files, and adds its own sources.
+  line = re.split(r' \[(?:os_error|source)', line)[0].rstrip('.')
+  return line if len(line) <= 300 else f'{line[:100]} ... {line[-200:]}'
 
 
 def _on_writer(action: Callable[[], None], problem: str) -> None:
