@@ -83,8 +83,8 @@ def test_a_stopped_run_ends_where_it_would_have_ended(
 ):
   save = checkpoint.Checkpoints.save
 
-  def save_and_stop(self, *args):
-    save(self, *args)
+  def save_and_stop(self, *args, **kwargs):
+    save(self, *args, **kwargs)
     monkeypatch.setattr(checkpoint.Checkpoints, 'save', save)
     os.kill(os.getpid(), signal.SIGTERM)
 

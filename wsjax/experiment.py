@@ -12,6 +12,7 @@ workdir, so a run that was interrupted goes on where it stopped:
   report.json, .html   the result; a run that has it is finished
 """
 
+import contextlib
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from wsjax import hosts
+from wsjax import hosts, lock
 from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import reports
 from wsjax.stages import (
@@ -53,11 +54,31 @@ def run(
     The report, as in report.json.
 
   Raises:
-    ValueError: if the workdir belongs to another config, or as a room says.
+    ValueError: if the workdir belongs to another config, another run is
+      writing to it, or as a room says.
     loop.Interrupted: after SIGTERM or Ctrl-C, with everything saved.
   """
   workdir = pathlib.Path(workdir)
-  stages = manifest.open_run(workdir, config, overrides or {})
+  with _held(workdir):
+    return _run(config, workdir, overrides or {}, progress=progress)
+
+
+def _held(workdir: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+  """A workdir against other writers; one that is finished is only read."""
+  if (workdir / 'report.json').exists() or not hosts.is_writer():
+    return contextlib.nullcontext()
+  return lock.hold(workdir)
+
+
+def _run(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  overrides: Mapping[str, Any],
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """`run` of a workdir that nobody else writes to."""
+  stages = manifest.open_run(workdir, config, overrides)
   if (workdir / 'report.json').exists():
     return reports.load(workdir)
   with stages.stage('zoo'):
@@ -180,15 +201,17 @@ def sample(
   """
   workdir, out = pathlib.Path(workdir), pathlib.Path(out)
   config = manifest.load_config(workdir)
-  prepared = prepare.prepare(
-    config, prepare.open_zoo(config, workdir, progress=False)
-  )
   train_seed = config.train.seeds[0]
-  generator, params, _ = generators.fit(
-    config, prepared, workdir, seed=train_seed
-  )
+  with _held(workdir):
+    prepared = prepare.prepare(
+      config, prepare.open_zoo(config, workdir, progress=False)
+    )
+    generator, params, _ = generators.fit(
+      config, prepared, workdir, seed=train_seed
+    )
   networks = generators.draw(prepared, generator, params, num, seed)
-  generators.publish(config, prepared, params, networks, out, seed)
+  if hosts.is_writer():
+    generators.publish(config, prepared, params, networks, out, seed)
   return out
 
 
@@ -211,17 +234,18 @@ def evaluate_zoo(
     ValueError: if the architectures differ, or as a room says.
   """
   workdir, zoo_path = pathlib.Path(workdir), pathlib.Path(zoo_path)
-  stages = manifest.open_run(workdir, config, {'zoo': str(zoo_path)})
-  given = store.Zoo.open(zoo_path)
-  with stages.stage('zoo'):
-    prepared = prepare.prepare(
-      config, prepare.open_zoo(config, workdir, progress=True)
-    )
-  params = given.params(np.arange(len(given)))
-  prepared.architecture.spec.check(params, stacked=True)
-  arm = arms_lib.Arm(zoo_path.name, 'generator', params)
-  with stages.stage('evaluate'):
-    result = judge.judge(config, prepared, [arm], stages)
-  result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
-  reports.write(result, workdir)
+  with _held(workdir):
+    stages = manifest.open_run(workdir, config, {'zoo': str(zoo_path)})
+    given = store.Zoo.open(zoo_path)
+    with stages.stage('zoo'):
+      prepared = prepare.prepare(
+        config, prepare.open_zoo(config, workdir, progress=True)
+      )
+    params = given.params(np.arange(len(given)))
+    prepared.architecture.spec.check(params, stacked=True)
+    arm = arms_lib.Arm(zoo_path.name, 'generator', params)
+    with stages.stage('evaluate'):
+      result = judge.judge(config, prepared, [arm], stages)
+    result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
+    reports.write(result, workdir)
   return result

@@ -7,8 +7,6 @@ the log is deleted.
 
 import contextlib
 import dataclasses
-import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +17,13 @@ import rich.console
 import rich.progress
 
 from wsjax import config as config_lib
-from wsjax import hosts
+from wsjax import hosts, lock
 from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import breed, brood_records, datasets, digest, shards, store
+from wsjax.zoo import plan as plan_lib
 from wsjax.zoo import splits as splits_lib
 
 SECTIONS = ('architecture', 'dataset', 'recipe', 'splits', 'chunk_size')
-_PLAN = 'build.json'
 _LOG = 'log.lmdb'
 
 
@@ -71,7 +69,7 @@ def build(
   splits = splits_lib.assign(
     sum(section['splits'].values()), section['splits'], seed=seed
   )
-  _check_plan(path, plan)
+  plan_lib.check(path, plan, parts=(shards.MANIFEST, _LOG))
   # Process 0 decides: the others may see its files a little later.
   if hosts.of_writer(np.int32((path / shards.MANIFEST).exists())):
     return _finish(path)
@@ -110,14 +108,18 @@ def build(
   return _finish(path)
 
 
+@contextlib.contextmanager
 def _open_log(
   path: pathlib.Path, plan: Mapping[str, Any]
-) -> contextlib.AbstractContextManager[store.Log | None]:
+) -> Iterator[store.Log | None]:
   """The log, in process 0; None in the others, which only breed."""
   if not hosts.is_writer():
-    return contextlib.nullcontext()
-  _write_plan(path, plan)
-  return store.Log(path / _LOG)
+    yield None
+    return
+  plan_lib.write(path, plan)  # First: a log without a plan is of nobody.
+  with lock.hold(path / _LOG):
+    with store.Log(path / _LOG) as log:
+      yield log
 
 
 def _missing(log: store.Log | None, num_runs: int, steps: int) -> np.ndarray:
@@ -224,54 +226,6 @@ def _breed(
       architecture, dataset.train_x, recipe, indices, seed=seed
     )
   return breed.breed(architecture, dataset, recipe, indices, seed=seed)
-
-
-def _check_plan(path: pathlib.Path, plan: Mapping[str, Any]) -> None:
-  """Raises ValueError if the folder holds a zoo of another config."""
-  if not (path / _PLAN).exists():
-    if (path / shards.MANIFEST).exists() or (path / _LOG).exists():
-      raise ValueError(
-        f'{path} holds a zoo without {_PLAN}, so not one bred from a config; '
-        'give another folder.'
-      )
-    return
-  try:
-    old = _flat(json.loads((path / _PLAN).read_text()))
-  except (ValueError, AttributeError) as error:
-    raise ValueError(f'{path / _PLAN} is broken: {error}.') from error
-  new = _flat(json.loads(json.dumps(plan)))
-  keys = [k for k in sorted(old | new) if old.get(k, ...) != new.get(k, ...)]
-  if keys:
-    changes = ', '.join(
-      f'{k} is {new.get(k, "absent")!r} and was {old.get(k, "absent")!r}'
-      for k in keys
-    )
-    raise ValueError(
-      f'{path} holds a zoo of another config: {changes}. It is left as it is; '
-      'give another folder.'
-    )
-
-
-def _flat(plan: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-  """Nested keys joined by dots; the section itself without a prefix."""
-  flat = {}
-  for key, value in plan.items():
-    if isinstance(value, Mapping):
-      flat |= _flat(value, prefix + ('' if key == 'section' else f'{key}.'))
-    else:
-      flat[prefix + key] = value
-  return flat
-
-
-def _write_plan(path: pathlib.Path, plan: Mapping[str, Any]) -> None:
-  """Writes what is being built; it is either there or absent."""
-  path.mkdir(parents=True, exist_ok=True)
-  temporary = path / f'.{_PLAN}.{os.getpid()}'
-  with open(temporary, 'w') as file:
-    json.dump(plan, file, indent=2)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path / _PLAN)
 
 
 def _progress(shown: bool) -> rich.progress.Progress:
