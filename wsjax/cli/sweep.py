@@ -12,7 +12,6 @@ Exit status 75 says that arms are still to come; the same command gathers them.
 """
 
 import argparse
-import ctypes
 import os
 import pathlib
 import queue
@@ -186,7 +185,6 @@ def _start(
       stderr=subprocess.STDOUT,
       # Ctrl-C of a terminal comes to us alone, and we pass it on once.
       start_new_session=True,
-      preexec_fn=_end_with_parent if sys.platform == 'linux' else None,
     )
 
   def wait() -> None:
@@ -195,11 +193,6 @@ def _start(
 
   threading.Thread(target=wait, daemon=True).start()
   return process
-
-
-def _end_with_parent() -> None:
-  # Started again, a sweep would run the arm a second time in the same folder.
-  ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
