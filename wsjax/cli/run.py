@@ -36,10 +36,12 @@ def run(args: argparse.Namespace) -> int:
   _observe(args)
   config, overrides = configs.load(args.config, args.overrides)
 
-  from wsjax import experiment
+  from wsjax import experiment, hosts
   from wsjax.evaluate import reports
 
   result = experiment.run(config, args.workdir, overrides=overrides)
+  if not hosts.is_writer():
+    return 0
   terminal.console().print(reports.of(result).table(result))
   for note in result['notes']:
     terminal.show_line(note)

@@ -1,0 +1,44 @@
+"""Breeds a zoo, fits a generator and samples; prints digests of all three.
+
+Run as `python -m tests.devices.pipeline_worker WORKDIR`; see worker.py.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+import jax
+
+# Before anything is computed.
+jax.config.update('jax_num_cpu_devices', int(os.environ['SIMULATED_DEVICES']))
+
+import numpy as np  # noqa: E402
+
+from configs import digits_flow  # noqa: E402
+from wsjax import hosts  # noqa: E402
+from wsjax.stages import generators, prepare  # noqa: E402
+
+
+def main() -> None:
+  """Does what the command line says."""
+  hosts.initialize()
+  workdir = pathlib.Path(sys.argv[1])
+  config = digits_flow.get_config('smoke')
+  zoo = prepare.open_zoo(config, workdir, progress=False)
+  prepared = prepare.prepare(config, zoo)
+  generator, params, _ = generators.fit(config, prepared, workdir, seed=0)
+  networks = generators.draw(prepared, generator, params, 8, 0)
+  result = {
+    'zoo': zoo.content_digest,
+    'networks': {
+      path: np.asarray(value).ravel()[:100].tolist()
+      for path, value in networks.items()
+    },
+    'writes': hosts.is_writer(),
+  }
+  sys.stdout.write(json.dumps(result) + '\n')
+
+
+if __name__ == '__main__':
+  main()
