@@ -49,8 +49,8 @@ def make(
     parallel: 'jit', where the compiler cuts the examples of a part over the
       devices, so D divides m, and sums the gradient over devices once a part;
       'shard_map', where every device takes whole parts, so D divides B / m,
-      and the sum over devices is taken once a step; 'pmap', the same inside `jax.pmap` over 'data',
-      which the caller puts around it.
+      and the sum over devices is taken once a step; 'pmap', the same inside
+      `jax.pmap` over 'data', which the caller puts around it.
     compute_dtype: of parameters, examples and activations inside the loss;
       parameters, gradients and the loss are float32 outside.
 
