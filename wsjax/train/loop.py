@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -28,8 +29,9 @@ from wsjax.train import settings as settings_lib
 from wsjax.train import signals as signals_lib
 from wsjax.train import state as state_lib
 
-History = dict[str, list[float]]
+History = dict[str, list[float | None]]
 Interrupted = signals_lib.Interrupted
+_SKIPPED = 'skipped_in_a_row'
 
 
 def fit(
@@ -64,7 +66,9 @@ def fit(
 
   Returns:
     The averaged parameters, on the host, and the history: step, loss and, with
-    `val`, val_loss, one entry per block.
+    `val`, val_loss, one entry per block; None where a loss is not finite, as
+    of a block whose every step was skipped. With steps that may be skipped
+    also skipped_in_a_row, how many before the end of the block.
 
   Raises:
     Interrupted: on SIGTERM or SIGINT, after a checkpoint. A second signal
@@ -182,7 +186,9 @@ class _Run:
     self, train_state: state_lib.TrainState, done: int, history: History
   ) -> state_lib.TrainState:
     """Trains from update `done` to the last; adds to the history."""
-    settings, skipped, first = self.settings, 0, True
+    settings, first = self.settings, True
+    # Counted on, or every restart would let some more through.
+    skipped = int((history.get(_SKIPPED) or [0])[-1])
     saved_at = time.monotonic()
     data = self.feed(done, self._length(done))
     while count := self._length(done):
@@ -205,7 +211,10 @@ class _Run:
         entry['val_loss'] = float(self.val_loss(train_state.ema))
       for key in ('loss', 'val_loss'):
         if key in entry:
-          history.setdefault(key, []).append(entry[key])
+          value = entry[key] if math.isfinite(entry[key]) else None
+          history.setdefault(key, []).append(value)
+      if settings.skip_nonfinite:
+        history.setdefault(_SKIPPED, []).append(skipped)
       history['step'].append(done)
       self.metrics.write(done, entry, seconds=seconds)
       self.bar.update(done, entry['loss'])
