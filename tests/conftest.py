@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 # Before jax starts. A test that simulates devices does so in a subprocess, and
 # sets NPROC there: see wsjax/cli/main.py.
@@ -15,6 +16,10 @@ os.environ.setdefault(
 )
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
+
+# A shell starts what runs in the background with Ctrl-C ignored, and children
+# would inherit that: programs under test could not be stopped by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
