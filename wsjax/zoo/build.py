@@ -247,5 +247,7 @@ def _finish(path: pathlib.Path) -> store.Zoo:
   zoo = store.Zoo.open(path)
   if hosts.is_writer() and (path / _LOG).exists():
     zoo.check()
+    # Empty, of a process that was killed behind its last rename.
+    shutil.rmtree(path / shards.STAGING, ignore_errors=True)
     shutil.rmtree(path / _LOG)
   return zoo

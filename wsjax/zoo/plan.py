@@ -47,9 +47,10 @@ def check(
 
 
 def write(path: pathlib.Path, plan: Mapping[str, Any]) -> None:
-  """Writes a plan; it is either there or absent."""
+  """Writes a plan; it is either there or absent. For one writer at a time."""
   path.mkdir(parents=True, exist_ok=True)
-  temporary = path / f'.{NAME}.{os.getpid()}'
+  # Always the same name: what a killed process leaves is written over.
+  temporary = path / f'.{NAME}.tmp'
   with open(temporary, 'w') as file:
     json.dump(plan, file, indent=2)
     file.flush()
