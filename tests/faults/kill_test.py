@@ -83,6 +83,7 @@ def test_f3_2_killed_three_times_at_random_it_ends_bitwise_alike(
   assert finish(tmp_path / TASK) == whole[0]
 
 
+@pytest.mark.slow
 def test_f3_2_killed_between_two_changes_of_a_save_it_ends_bitwise_alike(
   whole, tmp_path
 ):
