@@ -34,7 +34,9 @@ def holder(tmp_path):
   assert process.stdout.readline() == 'held\n'
   yield process
   process.kill()
-  process.communicate()
+  process.wait()
+  process.stdin.close()
+  process.stdout.close()
 
 
 def test_f3_11_a_second_run_is_told_who_holds_the_folder(holder, tmp_path):
@@ -48,6 +50,18 @@ def test_f3_11_a_second_run_is_told_who_holds_the_folder(holder, tmp_path):
   holder.communicate('')  # It ends, and the folder is free.
   with lock.hold(tmp_path):
     pass
+
+
+def test_a_run_may_wait_for_another(holder, tmp_path, monkeypatch):
+  said = []
+  # What is said is said before waiting: then the holder is let go.
+  monkeypatch.setattr(
+    lock.logging, 'warning', lambda *a: said.append(a) or holder.stdin.close()
+  )
+  with lock.hold(tmp_path, wait=True):
+    assert holder.wait(20) == 0
+    assert json.loads((tmp_path / '.lock').read_text())['pid'] == os.getpid()
+  assert str(holder.pid) in said[0][1]
 
 
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])

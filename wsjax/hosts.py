@@ -5,6 +5,8 @@ spread over devices are computed by each of them, and only process 0 writes.
 """
 
 import os
+import sys
+import traceback
 from collections.abc import Mapping
 
 import jax
@@ -65,6 +67,26 @@ def initialize() -> None:
     jax.distributed.initialize(address, int(count), int(number))
   else:
     jax.distributed.initialize()
+  # Now that all are here: on CPU the first collective does not wait for long.
+  barrier('start')
+
+
+def leave(status: int, error: BaseException | None = None) -> None:
+  """Ends this process at once if it is one of several; else does nothing.
+
+  At a regular exit it would wait for the others, which wait for it in the
+  middle of a computation.
+
+  Args:
+    status: of the process.
+    error: whose traceback is shown.
+  """
+  if jax.distributed.is_initialized() and jax.process_count() > 1:
+    if error is not None:
+      traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def is_writer() -> bool:

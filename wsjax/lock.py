@@ -23,7 +23,7 @@ _UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 
 
 @contextlib.contextmanager
-def hold(workdir: pathlib.Path | str) -> Iterator[None]:
+def hold(workdir: pathlib.Path | str, *, wait: bool = False) -> Iterator[None]:
   """Holds a folder against other runs while the context lasts.
 
   The file '.lock' stays: to remove it could let two runs in, each with the lock
@@ -33,6 +33,7 @@ def hold(workdir: pathlib.Path | str) -> Iterator[None]:
 
   Args:
     workdir: created if it does not exist.
+    wait: for another run to end, instead of an error.
 
   Raises:
     ValueError: if another run holds it, in this process or another.
@@ -45,10 +46,13 @@ def hold(workdir: pathlib.Path | str) -> Iterator[None]:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-      raise ValueError(
-        f'Another run is writing to {path.parent}: {_holder(file)}. Wait for '
-        'it to end, stop it, or choose another folder.'
-      ) from None
+      holder = f'Another run is writing to {path.parent}: {_holder(file)}.'
+      if not wait:
+        raise ValueError(
+          f'{holder} Wait for it to end, stop it, or choose another folder.'
+        ) from None
+      logging.warning('%s Waiting for it to end.', holder)
+      fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
       if error.errno not in _UNSUPPORTED:
         raise

@@ -50,6 +50,12 @@ def test_every_mode_on_four_devices_ends_where_one_device_does(tmp_path, alone):
   for name, result in zip(modes, results, strict=True):
     assert result['devices'] == 4, name
     check(result, alone)
+  # Modes that cut the work otherwise need the size of a part to be said; jit
+  # does not, and no number of devices changes it.
+  whole = {'whole': {'microbatch': 0}}
+  ((four,),) = simulated.run(jobs(tmp_path / 'four', whole), devices=4)
+  ((one,),) = simulated.run(jobs(tmp_path / 'one', whole), devices=1)
+  check(four, one)
   # And it can fail: other noise ends elsewhere.
   ((other,),) = simulated.run(
     jobs(tmp_path, {'other': {'microbatch': 16}}), devices=1

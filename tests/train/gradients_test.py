@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh, AxisType
 
 from wsjax.train import gradients, sharding
 
@@ -105,3 +106,20 @@ def test_what_does_not_fit_is_refused():
     make(compute_dtype='float8')
   with pytest.raises(ValueError, match='microbatches of 24'):
     make(microbatch=24)
+
+
+@pytest.mark.parametrize(
+  ('parallel', 'microbatch', 'message'),
+  [
+    ('jit', 2, 'examples of a microbatch .* over 4 .* a multiple of 4'),
+    # Smaller parts would have other noise: nobody chooses them silently.
+    ('shard_map', 0, 'Parts .* over 4 .* 1 microbatches of 64.* to 16 or a'),
+    ('pmap', 32, 'Parts do not divide over 4 devices'),
+  ],
+)
+def test_devices_never_choose_another_step(parallel, microbatch, message):
+  mesh = AbstractMesh((4,), ('data',), (AxisType.Auto,))
+  with pytest.raises(ValueError, match=message):
+    gradients.make(
+      loss, mesh, batch_size=64, parallel=parallel, microbatch=microbatch
+    )

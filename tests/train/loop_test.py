@@ -1,14 +1,16 @@
 """Stopping and starting again ends where not stopping would have ended."""
 
+import dataclasses
 import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.reference import toy
-from wsjax.train import checkpoint, loop
+from wsjax.train import checkpoint, loop, signals
 
 DATA = np.random.default_rng(0).standard_normal((50, 1, 3)).astype(np.float32)
 
@@ -105,6 +107,31 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
       checkpoint_every_steps=10,
     )
   assert final_state(tmp_path)[0] == 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Steep(toy.Shift):
+  """Has a finite loss whose derivative is not."""
+
+  def loss(self, params, batch, key, condition=None, *, train=True):
+    loss, metrics = super().loss(params, batch, key, condition, train=train)
+    return loss + jnp.sqrt(jnp.sum(params['shift'] * 0)), metrics
+
+
+def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
+  with pytest.raises(ValueError, match='not finite at step 1, though the loss'):
+    fit(tmp_path, generator=Steep(), steps=1, warmup_steps=0)
+  assert not [p for p in tmp_path.iterdir() if p.name.isdigit()]
+
+
+def test_a_second_sigterm_waits_and_a_ctrl_c_does_not():
+  with signals.Signals() as received:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert received.received() == signal.SIGTERM
+    with pytest.raises(KeyboardInterrupt):
+      os.kill(os.getpid(), signal.SIGINT)
+      received.received()
 
 
 def test_bad_input_is_refused(tmp_path):

@@ -38,6 +38,7 @@ def test_every_field_that_need_not_be_said_has_a_default():
     ({'paralel': 'jit'}, "has 'paralel'; allowed: .*parallel"),
     ({'data': 'disk'}, "train.data is 'disk'; allowed: device, host"),
     ({'keep': 0}, 'train.keep is 0, not >= 1'),
+    ({'steps': 0}, 'train.steps is 0, not >= 1'),
     ({'microbatch': -1}, 'train.microbatch is -1, not >= 0'),
   ],
 )

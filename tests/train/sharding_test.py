@@ -55,6 +55,12 @@ def test_fsdp_takes_the_longest_axis_that_is_free_and_divides():
   )
 
 
+@pytest.mark.parametrize('size', [0, -2])
+def test_a_mesh_has_sizes_that_can_be(size):
+  with pytest.raises(ValueError, match=f'size {size}; allowed: 1 and more'):
+    sharding.make_mesh((('data', size),))
+
+
 @pytest.mark.parametrize(
   ('rule', 'message'),
   [

@@ -28,6 +28,7 @@ COMMANDS = (
 MODULES = {'inspect': 'inspect_model'}
 # Those that every process of a run of several starts with the same words.
 DISTRIBUTED = ('run', 'zoo', 'sample')
+FAILED = 1
 USER_ERROR = 2
 TERMINATED = 75  # EX_TEMPFAIL: try again, it goes on.
 INTERRUPTED = 130
@@ -59,17 +60,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     if debug:
       raise
     _say(_sentence(error))
+    _leave(USER_ERROR)
     return USER_ERROR
   except BaseException as error:
     status = _stopped(error)
     if status is None:
+      _leave(FAILED, error)
       raise
     by = 'SIGTERM' if status == TERMINATED else 'Ctrl-C'
     again = shlex.join(['wsjax', *words])
     _say(f'stopped by {by}; the same command goes on from here: {again}')
+    if isinstance(error, KeyboardInterrupt):  # Where the others are not.
+      _leave(status)
     return status
   finally:
     signal.signal(signal.SIGTERM, before)
+
+
+def _leave(status: int, error: BaseException | None = None) -> None:
+  """Ends a process that failed alone, so that the others notice."""
+  hosts = sys.modules.get('wsjax.hosts')
+  if hosts is not None:
+    hosts.leave(status, error)
 
 
 def _run(words: Sequence[str]) -> int:
@@ -91,7 +103,9 @@ def _run(words: Sequence[str]) -> int:
     )
   args.overrides, args.rest = overrides, rest
   _set_environment()
-  if args.command in DISTRIBUTED:
+  if (
+    args.command in DISTRIBUTED and getattr(args, 'action', 'build') == 'build'
+  ):
     from wsjax import hosts
 
     hosts.initialize()

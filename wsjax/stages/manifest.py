@@ -103,19 +103,34 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(config, convert_dict=True).lock()
 
 
+def load_config_here(workdir: pathlib.Path) -> ml_collections.ConfigDict:
+  """The same for the devices of this process, whatever it was trained on."""
+  config = load_config(workdir)
+  with config.unlocked():
+    config.train.update(
+      {k: v for k, v in settings.DEFAULTS.items() if k in settings.HOW}
+    )
+    config.train.mesh = (('data', -1),)
+  return config
+
+
 def describe(workdir: pathlib.Path) -> dict[str, Any]:
   """The parts of the report that say what the run in a workdir was."""
   run = json.loads((workdir / 'run.json').read_text())
-  logs = {
-    str(file.parent.relative_to(workdir)): goodput.summary(file)
-    for file in sorted(workdir.glob('train/**/goodput.jsonl'))
-  }
+  logs, notes = {}, []
+  for file in sorted(workdir.glob('*train/**/goodput.jsonl')):
+    name = str(file.parent.relative_to(workdir))
+    try:
+      logs[name] = goodput.summary(file)
+      notes.append(f'{name}: {goodput.describe(logs[name])}')
+    except ValueError as error:  # It is only a log.
+      notes.append(f'{name}: no goodput, since {error}')
   return run | {
     'schema_version': '1.0.0',
     'name': run['config']['name'],
     'config_text': json.dumps(run['config'], indent=2),
     'goodput': logs,
-    'notes': [f'{name}: {goodput.describe(log)}' for name, log in logs.items()],
+    'notes': notes,
   }
 
 

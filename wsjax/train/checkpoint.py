@@ -261,10 +261,8 @@ def _agreed(read: Callable[[], Any]) -> Any:
     error = caught
   # No fault of the file: to go on would set one good checkpoint after another
   # aside.
-  innocent = isinstance(error, MemoryError | PermissionError) or (
-    'RESOURCE_EXHAUSTED' in str(error)
-  )
-  verdict = hosts.largest(0 if error is None else 2 if innocent else 1)
+  passing = folder.is_passing(error)
+  verdict = hosts.largest(0 if error is None else 2 if passing else 1)
   if verdict == 2:
     raise OSError(
       f'A checkpoint cannot be read here: {folder.first_line(error)}.'

@@ -1,5 +1,6 @@
 """The folder of checkpoints: what process 0 does to it, and errors to read."""
 
+import errno
 import pathlib
 import re
 import shutil
@@ -12,6 +13,12 @@ from wsjax import hosts
 
 # What orbax calls a checkpoint that is not finished.
 _UNFINISHED = '*.orbax-checkpoint-tmp*'
+# Errors of memory, a disk, a network or a limit, which say nothing of the file.
+_PASSING = (
+  errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EMFILE,
+  errno.ENFILE,
+)  # fmt: skip
+_PASSING_WORDS = ('RESOURCE_EXHAUSTED', 'UNAVAILABLE', 'DEADLINE_EXCEEDED')
 
 
 def prepare(path: pathlib.Path) -> None:
@@ -67,6 +74,15 @@ def failed_save(
     f'Checkpoint {step} could not be written to {path}: {first_line(error)}. '
     f'{left}. Free space there or make it writable, then start the run again: '
     f'it {onwards}.'
+  )
+
+
+def is_passing(error: Exception | None) -> bool:
+  """Whether an error in reading may be gone in the next try."""
+  return (
+    isinstance(error, MemoryError | PermissionError)
+    or getattr(error, 'errno', None) in _PASSING
+    or any(word in str(error) for word in _PASSING_WORDS)
   )
 
 

@@ -2,7 +2,8 @@
 
 Whatever the devices and the mode, a step is the same: a batch of B examples is
 cut into B / m parts of m examples, part p has the key fold_in(key, p), and the
-gradient is the mean over parts.
+gradient is the mean over parts. Where m does not suit the devices or the mode
+this is an error: another m would be another step.
 """
 
 import functools
@@ -44,8 +45,8 @@ def make(
     loss: a mean over examples, where it is taken in more than one part.
     mesh: its axis 'data' has D devices.
     batch_size: B examples, over all devices.
-    microbatch: m examples of a part; memory is that of one part. 0 is B with
-      'jit', and else B / D.
+    microbatch: m examples of a part, at most B; memory is that of one part. 0
+      is B.
     parallel: 'jit', where the compiler cuts the examples of a part over the
       devices, so D divides m, and sums the gradient over devices once a part;
       'shard_map', where every device takes whole parts, so D divides B / m,
@@ -95,44 +96,40 @@ def make(
   )
 
 
-def wished(model: Any, batch_size: int, parallel: str, mesh: Mesh) -> int:
-  """The `microbatch` of a model on CPU, where it divides; else 0, which is all.
+def wished(model: Any, batch_size: int) -> int:
+  """The `microbatch` of a model on CPU, if it divides; else 0, which is all.
 
-  Small parts keep activations in the cache of a CPU; accelerators have none.
+  Small parts keep activations in the cache of a CPU; accelerators have none, so
+  there the noise of such a model is another, unless the config says the size.
   """
   size = getattr(model, 'microbatch', 0)
-  if not size or jax.default_backend() != 'cpu':
+  if not size or jax.default_backend() != 'cpu' or batch_size % size:
     return 0
-  devices = mesh.shape[AXIS]
-  if parallel == 'jit':
-    fits = batch_size % size == 0 and size % devices == 0
-  else:
-    fits = batch_size % (size * devices) == 0
-  return size if fits else 0
+  return size
 
 
 def _num_parts(
   batch_size: int, microbatch: int, parallel: str, devices: int
 ) -> int:
   """B / m; raises ValueError unless the sizes divide."""
-  if batch_size % devices:
-    raise ValueError(
-      f'A batch of {batch_size} does not divide over {devices} devices.'
-    )
-  whole = batch_size if parallel == 'jit' else batch_size // devices
-  size = min(microbatch, whole) or whole
-  if batch_size % size:
+  size = min(microbatch, batch_size) or batch_size
+  parts, rest = divmod(batch_size, size)
+  if rest:
     raise ValueError(
       f'A batch of {batch_size} does not divide into microbatches of {size}.'
     )
-  parts = batch_size // size
-  if parallel == 'jit' and size % devices:
+  # What is cut over the devices: examples of a part, or parts.
+  cut = size if parallel == 'jit' else parts
+  if cut % devices:
+    what = 'The examples of a microbatch' if parallel == 'jit' else 'Parts'
     raise ValueError(
-      f'A microbatch of {size} does not divide over {devices} devices.'
-    )
-  if parallel != 'jit' and parts % devices:
-    raise ValueError(
-      f'{parts} microbatches of {size} do not divide over {devices} devices.'
+      f'{what} do not divide over {devices} devices: a batch of {batch_size} '
+      f'has {parts} microbatches of {size}. Set train.microbatch, to '
+      + (
+        f'a multiple of {devices}.'
+        if parallel == 'jit'
+        else f'{batch_size // devices} or a divisor of it.'
+      )
     )
   return parts
 

@@ -15,6 +15,7 @@ from wsjax import hosts, typing
 from wsjax.train import bar as bar_lib
 from wsjax.train import (
   checkpoint,
+  finite,
   goodput,
   gradients,
   optimizer,
@@ -65,13 +66,13 @@ def fit(
     progress: whether to show a progress bar.
 
   Returns:
-    The averaged parameters, on the host, and the history: step, loss and, with
+    The averaged parameters, and the history: step, loss and, with
     `val`, val_loss, one entry per block; None where a loss is not finite, as
     of a block whose every step was skipped. With steps that may be skipped
     also skipped_in_a_row, how many before the end of the block.
 
   Raises:
-    Interrupted: on SIGTERM or SIGINT, after a checkpoint. A second signal
+    Interrupted: on SIGTERM or SIGINT, after a checkpoint. A Ctrl-C after it
       does not wait for the block to end.
     ValueError: if `section` lacks a key or has one too many, `data` or the
       loss is not finite (nothing is saved after that), or `workdir` holds
@@ -112,8 +113,7 @@ def fit(
     skip_nonfinite=settings.skip_nonfinite > 0,
     streamed=settings.data == 'host',
     parallel=settings.parallel,
-    microbatch=settings.microbatch
-    or gradients.wished(model, batch_size, settings.parallel, mesh),
+    microbatch=settings.microbatch or gradients.wished(model, batch_size),
     compute_dtype=settings.compute_dtype,
   )
   if settings.data == 'host':
@@ -129,7 +129,9 @@ def fit(
     checkpoints = checkpoint.Checkpoints(
       workdir, keep=settings.keep, keep_best=settings.keep_best
     )
-    stack.callback(checkpoints.close)
+    # After an error the other processes are elsewhere; to close is for all.
+    if jax.process_count() == 1:
+      stack.callback(checkpoints.close)
     recorder = goodput.Recorder(workdir / 'goodput.jsonl', enabled=writes)
     stack.enter_context(recorder)
     start = time.perf_counter()
@@ -139,7 +141,8 @@ def fit(
       _, train_state, history = restored
     done = int(train_state.step)
     if done >= settings.steps:
-      return hosts.everywhere(train_state.ema), history
+      checkpoints.close()
+      return _on_host(train_state.ema), history
     recorder.start(done)
     if restored:
       recorder.restore(time.perf_counter() - start)
@@ -164,7 +167,13 @@ def fit(
       stack.enter_context(signals_lib.Signals()),
     )
     train_state = run.go_on(train_state, done, history)
-  return hosts.everywhere(train_state.ema), history
+    checkpoints.close()
+  return _on_host(train_state.ema), history
+
+
+def _on_host(params: typing.PyTree) -> typing.PyTree:
+  """Parameters that any program can take; of one device as they are."""
+  return params if jax.device_count() == 1 else hosts.everywhere(params)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +195,7 @@ class _Run:
     self, train_state: state_lib.TrainState, done: int, history: History
   ) -> state_lib.TrainState:
     """Trains from update `done` to the last; adds to the history."""
-    settings, first = self.settings, True
+    settings, compiled = self.settings, set()
     # Counted on, or every restart would let some more through.
     skipped = int((history.get(_SKIPPED) or [0])[-1])
     saved_at = time.monotonic()
@@ -203,10 +212,12 @@ class _Run:
       values = {key: np.asarray(x) for key, x in values.items()}
       seconds = time.perf_counter() - start
       self.capture.after(done)
-      self.recorder.block(done - count, done, seconds=seconds, compiled=first)
-      first = False
-      skipped = _skipped(values, skipped, settings.skip_nonfinite, done)
-      entry = _means(values)
+      self.recorder.block(
+        done - count, done, seconds=seconds, compiled=count not in compiled
+      )
+      compiled.add(count)
+      skipped = finite.skipped(values, skipped, settings.skip_nonfinite, done)
+      entry = finite.means(values)
       if self.val_loss is not None:
         entry['val_loss'] = float(self.val_loss(train_state.ema))
       for key in ('loss', 'val_loss'):
@@ -226,6 +237,7 @@ class _Run:
         or self._is_late(saved_at)
       ):
         start = time.perf_counter()
+        finite.check(train_state.params, done)
         metric = entry.get('val_loss', entry['loss'])
         self.checkpoints.save(done, train_state, history, metric=metric)
         self.recorder.save(time.perf_counter() - start)
@@ -255,38 +267,3 @@ class _Run:
     if not limit:
       return False
     return hosts.largest(int(time.monotonic() - saved_at >= limit)) > 0
-
-
-def _means(values: Mapping[str, np.ndarray]) -> dict[str, float]:
-  """Means over the steps of a block that were not skipped, and their number."""
-  good = np.isfinite(values['loss']) & (values.get('skipped', 0.0) == 0)
-  means = {
-    key: float(x[good].mean()) if good.any() else float('nan')
-    for key, x in values.items()
-    if key != 'skipped'
-  }
-  if 'skipped' in values:
-    means['skipped'] = float(values['skipped'].sum())
-  return means
-
-
-def _skipped(
-  values: Mapping[str, np.ndarray], before: int, allowed: int, done: int
-) -> int:
-  """How many steps in a row were not finite up to the last of a block.
-
-  Raises:
-    ValueError: if there were more than allowed.
-  """
-  bad = values.get('skipped', ~np.isfinite(values['loss']))
-  run = before
-  for number, is_bad in enumerate(bad):
-    run = run + 1 if is_bad else 0
-    if run > allowed:
-      in_a_row = f', {run} steps in a row' if allowed else ''
-      raise ValueError(
-        f'The training loss is {values["loss"][number]} between steps '
-        f'{done - len(bad)} and {done}{in_a_row}; the last checkpoint is from '
-        'before it. Try a lower train.learning_rate or a train.clip_norm.'
-      )
-  return run

@@ -35,7 +35,8 @@ class Settings:
     checkpoint_every_seconds: saved, too, at the end of a block that is so long
       after the last save; 0 is never.
     keep: newest checkpoints that are kept.
-    keep_best: checkpoints of the lowest validation loss kept besides.
+    keep_best: checkpoints of the lowest validation loss, or training loss
+      where there is no validation, that are kept besides.
     parallel: 'jit', 'shard_map' or 'pmap'; see `gradients.make`.
     data: 'device', all examples on every device; 'host', every process puts
       only its part of every batch on its devices.
@@ -66,7 +67,9 @@ class Settings:
   skip_nonfinite: int = 0
 
   def __post_init__(self):
-    for name in ('batch_size', 'inner_steps', 'checkpoint_every_steps', 'keep'):
+    for name in (
+      'steps', 'batch_size', 'inner_steps', 'checkpoint_every_steps', 'keep',
+    ):  # fmt: skip
       if getattr(self, name) < 1:
         raise ValueError(f'train.{name} is {getattr(self, name)}, not >= 1.')
     for name in (

@@ -23,10 +23,16 @@ def make_mesh(axes: Sequence[tuple[str, int]]) -> Mesh:
     axes: (name, size) pairs; one size may be -1: the devices that remain.
 
   Raises:
-    ValueError: if the sizes do not multiply to the number of devices.
+    ValueError: if a size is not allowed, or they do not multiply to the number
+      of devices.
   """
   names = [name for name, _ in axes]
   sizes = [size for _, size in axes]
+  if wrong := [size for size in sizes if size < 1 and size != -1]:
+    raise ValueError(
+      f'A mesh {dict(axes)} has the size {wrong[0]}; allowed: 1 and more, or '
+      '-1 once.'
+    )
   count = jax.device_count()
   known = 1
   for size in sizes:

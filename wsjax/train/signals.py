@@ -23,7 +23,8 @@ class Interrupted(Exception):
 class Signals:
   """Remembers SIGTERM and SIGINT while it is entered.
 
-  A second signal is not waited for: it raises KeyboardInterrupt at once.
+  A Ctrl-C after another signal raises KeyboardInterrupt at once. SIGTERM may
+  come twice, from a scheduler and from a launcher, and still waits.
   """
 
   def __init__(self):
@@ -49,6 +50,6 @@ class Signals:
       signal.signal(number, handler)
 
   def _receive(self, number: int, _) -> None:
-    if self._received:
+    if self._received and number == signal.SIGINT:
       raise KeyboardInterrupt
-    self._received = number
+    self._received = self._received or number

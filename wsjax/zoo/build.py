@@ -70,56 +70,61 @@ def build(
     sum(section['splits'].values()), section['splits'], seed=seed
   )
   plan_lib.check(path, plan, parts=(shards.MANIFEST, _LOG))
-  # Process 0 decides: the others may see its files a little later.
-  if hosts.of_writer(np.int32((path / shards.MANIFEST).exists())):
-    return _finish(path)
-  dataset = datasets.load(**section['dataset'], root=root)
-  _check_tasks(families, dataset, len(splits))
-  with _open_log(path, plan) as log, _progress(progress) as bar:
-    missing = _missing(log, len(splits), recipe.steps)
-    task = bar.add_task(
-      'breeding', total=len(splits), completed=len(splits) - len(missing)
-    )
-    for start in range(0, len(missing), chunk_size):
-      indices = missing[start : start + chunk_size]
-      if start:  # Whole, so that the compiled program fits: some nets twice.
-        indices = np.resize(indices, chunk_size)
-      entries = {}
-      for architecture, chosen in _by_family(families, recipe, indices):
-        brood = _breed(architecture, dataset, recipe, chosen, seed)
-        if log is None:
-          continue
-        for entry in brood_records.entries(
-          brood,
-          architecture,
-          dataset,
-          recipe,
-          seed=seed,
-          config_sha256=digest.of_json(plan),
-          splits=splits,
-        ):
-          entries[entry.key] = entry
+  with _alone(path):
+    # Process 0 decides: the others may see its files a little later.
+    if hosts.of_writer(np.int32((path / shards.MANIFEST).exists())):
+      return _finish(path)
+    dataset = datasets.load(**section['dataset'], root=root)
+    _check_tasks(families, dataset, len(splits))
+    with _open_log(path, plan) as log, _progress(progress) as bar:
+      missing = _missing(log, len(splits), recipe.steps)
+      task = bar.add_task(
+        'breeding', total=len(splits), completed=len(splits) - len(missing)
+      )
+      for start in range(0, len(missing), chunk_size):
+        indices = missing[start : start + chunk_size]
+        if start:  # Whole, so that the compiled program fits: some nets twice.
+          indices = np.resize(indices, chunk_size)
+        entries = {}
+        for architecture, chosen in _by_family(families, recipe, indices):
+          brood = _breed(architecture, dataset, recipe, chosen, seed)
+          if log is None:
+            continue
+          for entry in brood_records.entries(
+            brood,
+            architecture,
+            dataset,
+            recipe,
+            seed=seed,
+            config_sha256=digest.of_json(plan),
+            splits=splits,
+          ):
+            entries[entry.key] = entry
+        if log is not None:
+          log.append(list(entries.values()))
+        bar.advance(task, len(set(indices.tolist())))
       if log is not None:
-        log.append(list(entries.values()))
-      bar.advance(task, len(set(indices.tolist())))
-    if log is not None:
-      store.publish(log, path)
-  hosts.barrier('zoo')
-  return _finish(path)
+        store.publish(log, path)
+    hosts.barrier('zoo')
+    return _finish(path)
 
 
-@contextlib.contextmanager
+def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+  """A zoo that is built, for one run; another waits, and then finds it."""
+  finished = (path / shards.MANIFEST).exists() and not (path / _LOG).exists()
+  if finished or not hosts.is_writer():
+    return contextlib.nullcontext()
+  return lock.hold(path, wait=True)
+
+
 def _open_log(
   path: pathlib.Path, plan: Mapping[str, Any]
-) -> Iterator[store.Log | None]:
+) -> contextlib.AbstractContextManager[store.Log | None]:
   """The log, in process 0; None in the others, which only breed."""
   if not hosts.is_writer():
-    yield None
-    return
+    return contextlib.nullcontext()
   plan_lib.write(path, plan)  # First: a log without a plan is of nobody.
-  with lock.hold(path / _LOG):
-    with store.Log(path / _LOG) as log:
-      yield log
+  return store.Log(path / _LOG)
 
 
 def _missing(log: store.Log | None, num_runs: int, steps: int) -> np.ndarray:
