@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from tests.faults import runs
+from tests.faults import runs, worker
 
 # Long enough to be hit while it does something: about every other block is
 # saved by the clock, besides every third.
 SECTION = {'steps': 240, 'checkpoint_every_seconds': 0.02, 'keep_best': 1}
-BLOCKS = SECTION['steps'] // runs.SECTION['inner_steps']
+BLOCKS = SECTION['steps'] // worker.SECTION['inner_steps']
 TASK = 'train/seed0'
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.faults import runs
+from tests.faults import runs, worker
 from wsjax.train import step
 
 # (devices, processes, steps done in the end): a run that moves house.
@@ -20,7 +20,7 @@ def expected(num_steps):
   return [
     sorted(
       np.asarray(
-        step.batch_indices(order_key, np.int32(s), runs.SIZE, runs.BATCH)
+        step.batch_indices(order_key, np.int32(s), worker.SIZE, worker.BATCH)
       ).tolist()
     )
     for s in range(num_steps)
@@ -29,13 +29,13 @@ def expected(num_steps):
 
 def check_epochs(taken):
   """Every epoch takes an example at most once, and all that fit."""
-  per_epoch = runs.SIZE // runs.BATCH
+  per_epoch = worker.SIZE // worker.BATCH
   for start in range(0, len(taken), per_epoch):
     epoch = sum(taken[start : start + per_epoch], [])
     assert len(epoch) == len(set(epoch)), f'repeated after step {start}'
-    missing = runs.SIZE - len(epoch)
+    missing = worker.SIZE - len(epoch)
     whole = len(taken) - start >= per_epoch
-    assert not whole or missing == runs.SIZE % runs.BATCH
+    assert not whole or missing == worker.SIZE % worker.BATCH
 
 
 @pytest.fixture(scope='module')

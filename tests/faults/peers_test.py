@@ -26,7 +26,7 @@ def launch(*words, grace='1'):
 
 
 def job(words):
-  return [sys.executable, '-m', 'tests.faults.runs', json.dumps(words)]
+  return [sys.executable, '-m', 'tests.faults.worker', json.dumps(words)]
 
 
 def printed(output, rank):

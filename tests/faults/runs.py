@@ -1,86 +1,28 @@
-"""Runs that meet a fault, and what is left of them.
+"""Runs processes that meet a fault, and looks at what is left of them."""
 
-As a program, `python -m tests.faults.runs '{...}'` trains, or is the command
-line, and sends itself a signal at a chosen event.
-"""
-
-import contextlib
-import ctypes
-import dataclasses
 import hashlib
 import json
-import os
 import pathlib
-import resource
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tests.devices import simulated
-from tests.reference import toy
+from tests.faults import worker
 
-# 43 examples make 5 batches of 8, and 3 are left over in every epoch.
-SIZE, BATCH = 43, 8
-SECTION = {
-  'steps': 60,
-  'batch_size': BATCH,
-  'learning_rate': 1e-2,
-  'schedule': 'cosine',
-  'warmup_steps': 5,
-  'ema_decay': 0.9,
-  'inner_steps': 5,
-  'checkpoint_every_steps': 15,
-  'mesh': (('data', -1),),
-}
 # A process that may be killed reads compiled programs, but writes none: half of
 # one would stay, and everybody who needs it would be warned of it.
 READ_ONLY_CACHE = {'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '1000000'}
-# Differs in every process.
-_STARTED = time.time_ns() // 1000 % 1000
-
-
-def examples(*, steady: bool = True) -> np.ndarray:
-  """[SIZE, 1, 5], of which the first number is the index of the example.
-
-  Args:
-    steady: if not, they are others in every process: a fault to be found.
-  """
-  rng = np.random.default_rng(0)
-  noise = rng.standard_normal((SIZE, 1, 4)).astype(np.float32)
-  if not steady:
-    noise += _STARTED / 1000
-  index = np.arange(SIZE, dtype=np.float32)[:, None, None]
-  return np.concatenate([index, noise], axis=-1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Counted(toy.Shift):
-  """Says in its metrics which examples it was given."""
-
-  def init(self, key, example):
-    return super().init(key, example[..., 1:])
-
-  def loss(self, params, batch, key, condition=None, *, train=True):
-    loss, _ = super().loss(params, batch[..., 1:], key, train=train)
-    seen = batch[:, 0, :1] == jnp.arange(SIZE)[None]
-    share = seen.astype(jnp.float32).mean(axis=0)
-    return loss, {f'seen{i}': share[i] for i in range(SIZE)}
-
-
-# --- The side of a test ---
 
 
 def start(
   job: Mapping[str, Any], *, devices: int = 1, processes: int = 1, **environment
 ) -> list[subprocess.Popen]:
-  """Starts the processes of a job, which is what `main` takes.
+  """Starts the processes of a job, which is what `worker.main` takes.
 
   Args:
     job: of every process.
@@ -92,7 +34,7 @@ def start(
   if '"at"' in text:
     environment = READ_ONLY_CACHE | environment
   return simulated.start(
-    'tests.faults.runs',
+    'tests.faults.worker',
     text,
     devices=devices,
     processes=processes,
@@ -132,9 +74,9 @@ def lines(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def seen(row: Mapping[str, Any]) -> list[int]:
-  """The examples of a block of one step, from the metrics of `Counted`."""
-  counts = [round(BATCH * row[f'seen{i}']) for i in range(SIZE)]
-  return sorted(np.repeat(np.arange(SIZE), counts).tolist())
+  """Examples of a block of one step, from the metrics of `worker.Counted`."""
+  counts = [round(worker.BATCH * row[f'seen{i}']) for i in range(worker.SIZE)]
+  return sorted(np.repeat(np.arange(worker.SIZE), counts).tolist())
 
 
 def state(workdir: pathlib.Path) -> tuple[int, Any, Any]:
@@ -185,167 +127,3 @@ def listing(folder: pathlib.Path) -> dict[str, tuple[int, str]]:
     digest = hashlib.sha256(content).hexdigest()
     found[str(path.relative_to(folder))] = path.stat().st_mtime_ns, digest
   return found
-
-
-# --- The side of the process ---
-
-# How many times the folder of this process was changed so far.
-_changes = []
-
-
-def main() -> None:
-  """Does a job: {'train': list of arguments of `train`} or {'argv': words}.
-
-  With 'at' it sends itself a signal meanwhile: see `_signalled`. With 'inside',
-  a folder, it says in the end how many changes of files were made there. With
-  'limit' no file gets larger: a full disk. With 'bound' permissions bind it,
-  also if it is root.
-  """
-  job = json.loads(sys.argv[1])
-  if job.pop('bound', False) and os.geteuid() == 0:
-    dac_override, drop = 1, 24  # CAP_DAC_OVERRIDE, PR_CAPBSET_DROP
-    ctypes.CDLL(None).prctl(drop, dac_override, 0, 0, 0)
-    # What is dropped is gone behind this.
-    command = [sys.executable, '-m', 'tests.faults.runs', json.dumps(job)]
-    os.execv(sys.executable, command)
-  if 'limit' in job:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (job['limit'], job['limit']))
-  if 'SIMULATED_DEVICES' in os.environ:
-    jax.config.update(
-      'jax_num_cpu_devices', int(os.environ['SIMULATED_DEVICES'])
-    )
-  status = 0
-  with _signalled(**job.get('at', {}), inside=job.get('inside')):
-    if 'argv' in job:
-      from wsjax.cli import main as cli
-
-      status = cli.main(job['argv'])
-    else:
-      from wsjax import hosts
-
-      hosts.initialize()
-      for each in job['train']:
-        _say(train(**each))
-  if 'inside' in job:
-    _say({'changes': len(_changes)})
-  sys.exit(status)
-
-
-def train(
-  workdir: str,
-  steady: bool = True,
-  at: Mapping[str, Any] | None = None,
-  **changes,
-) -> dict[str, Any]:
-  """Trains: the averaged parameters, or the step where it was interrupted.
-
-  Args:
-    workdir: of the checkpoints.
-    steady: as in `examples`.
-    at: the event that interrupts it; see `_signalled`.
-    **changes: of the section.
-  """
-  from wsjax.train import loop
-
-  data = examples(steady=steady)
-  section = {**SECTION, **changes}
-  section['mesh'] = tuple((name, size) for name, size in section['mesh'])
-  with _signalled(**(at or {})):
-    try:
-      params, history = loop.fit(
-        Counted(),
-        data,
-        section,
-        seed=0,
-        workdir=pathlib.Path(workdir),
-        val=data[:9],
-        progress=False,
-      )
-    except loop.Interrupted as error:
-      return {'interrupted': error.step}
-  leaves = jax.tree.leaves(params)
-  params = b''.join(np.asarray(leaf).tobytes() for leaf in leaves)
-  return {'params': params.hex(), 'history': history}
-
-
-@contextlib.contextmanager
-def _signalled(
-  call: str = '',
-  number: int = 0,
-  sends: int = signal.SIGKILL,
-  rank: int = 0,
-  once: str = '',
-  inside: str | None = None,
-) -> Iterator[None]:
-  """Sends this process a signal at an event; without one it is as if not there.
-
-  Args:
-    call: the event is the call of this function: 'file.py:name' of Python,
-      'Class.name' of C. Empty: the event is a change of a file of `inside`.
-    number: of the event, from 1; 0 is none.
-    sends: the signal.
-    rank: of the process that does this.
-    once: a file that is made when it does, and keeps it from doing it again.
-    inside: a folder.
-  """
-  counted = []
-
-  def count(events: list[None]) -> None:
-    events.append(None)
-    if len(events) != number:
-      return
-    sys.setprofile(None)  # Whoever outlives the signal is not slowed down.
-    if once:
-      pathlib.Path(once).touch()
-    os.kill(os.getpid(), sends)
-
-  file, _, function = call.rpartition(':')
-
-  def profile(frame, event: str, arg: Any) -> None:
-    # Of every call there is, so the cheapest question comes first.
-    if file:
-      code = frame.f_code
-      if event != 'call' or code.co_name != function:
-        return
-      if os.path.basename(code.co_filename) == file:
-        count(counted)
-    elif event == 'c_call' and arg.__qualname__ == function:
-      count(counted)
-
-  other = int(os.environ.get('WSJAX_PROCESS_ID', 0)) != rank
-  if other or (once and os.path.exists(once)):
-    number = 0
-  if inside and not call:
-    folder = str(inside)
-    # There is no way to take such a hook back.
-    sys.addaudithook(
-      lambda event, args: _is_change(event, args, folder) and count(_changes)
-    )
-  if call and number:
-    sys.setprofile(profile)
-  try:
-    yield
-  finally:
-    if call and number:
-      sys.setprofile(None)
-
-
-def _is_change(event: str, args: tuple[Any, ...], folder: str) -> bool:
-  """Whether an audit event is the start of a change of files in a folder."""
-  if event == 'open':
-    path, _, flags = args
-    writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    return bool(writes) and str(path).startswith(folder)
-  if event in ('os.remove', 'os.rmdir') and args[-1] != -1:
-    return True  # Of a tree, whose names are relative.
-  changes = ('os.mkdir', 'os.rename', 'os.remove', 'os.rmdir', 'os.truncate')
-  return event in changes and str(args[0]).startswith(folder)
-
-
-def _say(result: Mapping[str, Any]) -> None:
-  sys.stdout.write(json.dumps(result) + '\n')
-  sys.stdout.flush()
-
-
-if __name__ == '__main__':
-  main()
