@@ -45,17 +45,12 @@ def check(result, want):
 
 
 def test_every_mode_on_four_devices_ends_where_one_device_does(tmp_path, alone):
-  modes = MODES | {'two_axes': OVER_TWO_AXES}
+  modes = {name: MODES[name] for name in ('jit', 'shard_map', 'pmap', 'fsdp')}
+  modes |= {'two_axes': OVER_TWO_AXES}
   (results,) = simulated.run(jobs(tmp_path, modes), devices=4)
   for name, result in zip(modes, results, strict=True):
     assert result['devices'] == 4, name
     check(result, alone)
-  # Modes that cut the work otherwise need the size of a part to be said; jit
-  # does not, and no number of devices changes it.
-  whole = {'whole': {'microbatch': 0}}
-  ((four,),) = simulated.run(jobs(tmp_path / 'four', whole), devices=4)
-  ((one,),) = simulated.run(jobs(tmp_path / 'one', whole), devices=1)
-  check(four, one)
   # And it can fail: other noise ends elsewhere.
   ((other,),) = simulated.run(
     jobs(tmp_path, {'other': {'microbatch': 16}}), devices=1
@@ -65,7 +60,7 @@ def test_every_mode_on_four_devices_ends_where_one_device_does(tmp_path, alone):
 
 
 def test_two_processes_train_like_one(tmp_path, alone):
-  modes = {'jit': {}, 'streamed': {'data': 'host'}}
+  modes = {'streamed': {'data': 'host'}}
   first, second = simulated.run(jobs(tmp_path, modes), devices=2, processes=2)
   for a, b in zip(first, second, strict=True):
     assert a['processes'] == 2 and a['devices'] == 4
@@ -74,7 +69,17 @@ def test_two_processes_train_like_one(tmp_path, alone):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('devices', [1, 2, 8])
+def test_no_number_of_devices_changes_the_parts_of_a_batch(tmp_path):
+  # Modes that cut the work otherwise need the size of a part to be said; jit
+  # does not, and no number of devices changes it.
+  whole = {'whole': {'microbatch': 0}}
+  ((four,),) = simulated.run(jobs(tmp_path / 'four', whole), devices=4)
+  ((one,),) = simulated.run(jobs(tmp_path / 'one', whole), devices=1)
+  check(four, one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('devices', [1, 2, 4, 8])
 def test_every_mode_on_any_devices(tmp_path, alone, devices):
   (results,) = simulated.run(jobs(tmp_path, MODES), devices=devices)
   for result in results:

@@ -37,6 +37,7 @@ def check(result, want):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_breed_and_sample_like_one(tmp_path, alone):
   first, second = run(tmp_path, devices=2, processes=2)
   check(first, alone)

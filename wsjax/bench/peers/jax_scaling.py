@@ -72,7 +72,9 @@ def training(
     ema_decay=0.0,
     state_sharding=placed,
     parallel=options['parallel'],
-    microbatch=microbatch,
+    # Whole parts per device, as the mode asks for.
+    microbatch=microbatch
+    or (batch // mesh.size if options['parallel'] == 'shard_map' else 0),
   )
   data = jax.device_put(data, NamedSharding(mesh, P()))
   state = jax.jit(initial, out_shardings=placed)(key)
