@@ -21,6 +21,8 @@ from wsjax.zoo import store
 TASK = 'train/seed0'
 # The one metric that is of the machine.
 SPEED = 'seconds_per_net'
+# Before there is anything but the claim of the workdir.
+OPENING = {'call': 'prepare.py:open_zoo', 'number': 1}
 # While a zoo is bred: the second network of the second chunk goes to the log.
 BREEDING = {'call': 'Transaction.put', 'number': 6}
 # While a generator is trained: the metrics of its first block are written.
@@ -107,12 +109,19 @@ def end_like(finished, workdir):
   assert result(workdir) == result(finished)
 
 
-def test_f3_3_f3_4_training_that_meets_faults_in_turn_ends_as_without_them(
+def test_f3_3_stopped_in_training_it_ends_as_if_it_was_not(finished, tmp_path):
+  shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
+  stopped(tmp_path, TRAINING)
+  check_stopped_in_training(tmp_path)
+  end_like(finished, tmp_path)
+
+
+@pytest.mark.slow
+def test_f3_4_training_on_a_full_disk_says_so_and_goes_on_later(
   finished, tmp_path
 ):
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
   stopped(tmp_path, TRAINING)
-  check_stopped_in_training(tmp_path)
   said = full_disk(tmp_path)
   assert f'Checkpoint 4 could not be written to {tmp_path / TASK}' in said
   assert 'goes on from step 2' in said
@@ -133,7 +142,7 @@ def test_f3_11_a_second_launch_ends_and_touches_nothing_of_the_first(
   finished, tmp_path
 ):
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
-  first = start(tmp_path, at=TRAINING | {'sends': signal.SIGSTOP})
+  first = start(tmp_path, at=OPENING | {'sends': signal.SIGSTOP})
   try:
     os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     before = runs.listing(tmp_path)
@@ -194,14 +203,14 @@ def test_f3_11_after_the_first_was_killed_the_second_may_start(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('part', range(8))
+@pytest.mark.parametrize('part', range(4))
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
 def test_f3_3_stopped_before_any_change_of_files_it_ends_alike(
   finished, tmp_path, number, part
 ):
   folder, status = tmp_path / 'run', None
   # Until the run has no so many changes left: every life stops somewhere.
-  at = {'number': 5 + 23 * part, 'sends': number}
+  at = {'number': 5 + 46 * part, 'sends': number}
   for _ in range(30):
     status, err = end(start(folder, inside=str(folder), at=at))
     wanted = 75 if number == signal.SIGTERM else -number
