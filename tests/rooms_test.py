@@ -9,9 +9,9 @@ import wsjax
 
 # In pipeline order; a room may import what stands before it.
 ROOMS = (
-  'typing', 'config', 'hosts', 'lock', 'symmetry', 'testing', 'zoo', 'tokens',
-  'embed', 'predict', 'generate', 'train', 'evaluate', 'apps', 'govern',
-  'bench', 'stages', 'experiment', 'cli',
+  'typing', 'config', 'files', 'hosts', 'lock', 'symmetry', 'testing', 'zoo',
+  'tokens', 'embed', 'predict', 'generate', 'train', 'evaluate', 'apps',
+  'govern', 'bench', 'stages', 'experiment', 'cli',
 )  # fmt: skip
 ROOT = pathlib.Path(wsjax.__file__).parent
 FILES = sorted(ROOT.rglob('*.py'))

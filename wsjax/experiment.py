@@ -200,7 +200,7 @@ def sample(
     ValueError: if the workdir has no trained generator, or `out` is taken.
   """
   workdir, out = pathlib.Path(workdir), pathlib.Path(out)
-  config = manifest.load_config_here(workdir)
+  config = manifest.load_config(workdir)
   train_seed = config.train.seeds[0]
   with _held(workdir):
     prepared = prepare.prepare(

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import wsjax
+from wsjax import files
 from wsjax.cli import parsing, terminal
 
 
@@ -51,10 +52,8 @@ def run(args: argparse.Namespace) -> int:
   for note in result.get('notes', ()):
     terminal.show_line(note)
   if options.out:
-    from wsjax.evaluate import report
-
     text = json.dumps(result, indent=1, sort_keys=True, allow_nan=False)
-    report.replace(pathlib.Path(options.out), text + '\n')
+    files.replace(pathlib.Path(options.out), text + '\n')
   return 0
 
 

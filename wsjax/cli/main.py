@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from types import FrameType, ModuleType
 
 from wsjax.cli import parsing
+from wsjax.cli import status as status_lib
 
 COMMANDS = (
   'run',
@@ -28,10 +29,6 @@ COMMANDS = (
 MODULES = {'inspect': 'inspect_model'}
 # Those that every process of a run of several starts with the same words.
 DISTRIBUTED = ('run', 'zoo', 'sample')
-FAILED = 1
-USER_ERROR = 2
-TERMINATED = 75  # EX_TEMPFAIL: try again, it goes on.
-INTERRUPTED = 130
 
 
 class Terminated(KeyboardInterrupt):
@@ -60,14 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if debug:
       raise
     _say(_sentence(error))
-    _leave(USER_ERROR)
-    return USER_ERROR
+    _leave(status_lib.USER_ERROR)
+    return status_lib.USER_ERROR
   except BaseException as error:
     status = _stopped(error)
     if status is None:
-      _leave(FAILED, error)
+      _leave(status_lib.FAILED, error)
       raise
-    by = 'SIGTERM' if status == TERMINATED else 'Ctrl-C'
+    by = 'SIGTERM' if status == status_lib.TERMINATED else 'Ctrl-C'
     again = shlex.join(['wsjax', *words])
     _say(f'stopped by {by}; the same command goes on from here: {again}')
     if isinstance(error, KeyboardInterrupt):  # Where the others are not.
@@ -167,12 +164,20 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 def _stopped(error: BaseException) -> int | None:
   """Exit status if the error means that the user stopped us, else None."""
   if isinstance(error, KeyboardInterrupt):
-    return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+    return (
+      status_lib.TERMINATED
+      if isinstance(error, Terminated)
+      else status_lib.INTERRUPTED
+    )
   # Not imported for this: where it was never loaded, it did not raise.
   loop = sys.modules.get('wsjax.train.loop')
   if loop is None or not isinstance(error, loop.Interrupted):
     return None
-  return INTERRUPTED if error.signal == signal.SIGINT else TERMINATED
+  return (
+    status_lib.INTERRUPTED
+    if error.signal == signal.SIGINT
+    else status_lib.TERMINATED
+  )
 
 
 def _sentence(error: BaseException) -> str:

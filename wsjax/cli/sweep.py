@@ -24,15 +24,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wsjax.cli import configs, terminal
+from wsjax.cli import configs, status, terminal
 
 if TYPE_CHECKING:
   from ml_collections import config_dict
 
 Run = tuple[str, str, list[str]]
-FAILED = 1
-USER_ERROR = 2
-PENDING = 75  # Try again later.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -198,7 +195,7 @@ def _start(
 def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
   """Names the arms that are not finished, and gives the exit status."""
   # An arm that saved and stopped goes on, like one that is queued elsewhere.
-  going = (0, PENDING)
+  going = (0, status.TERMINATED)
   failed = {name: code for name, code in statuses.items() if code not in going}
   pending = [name for name in statuses if name not in {*failed, *finished}]
   if pending:
@@ -208,8 +205,9 @@ def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
   if failed:
     codes = [f'{name} (exit status {code})' for name, code in failed.items()]
     terminal.show_line(f'failed: {", ".join(codes)}')
-    return USER_ERROR if USER_ERROR in failed.values() else FAILED
-  return PENDING if pending else 0
+    user_error = status.USER_ERROR in failed.values()
+    return status.USER_ERROR if user_error else status.FAILED
+  return status.TERMINATED if pending else 0
 
 
 def plan(path: str, overrides: Sequence[str]) -> list[Run]:

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from wsjax import files
 from wsjax.evaluate import columns, verdict
 
 SCHEMA_VERSION = '1.0.0'
@@ -134,9 +135,9 @@ def publish(
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False)
-  replace(folder / f'{stem}.json', text + '\n')
+  files.replace(folder / f'{stem}.json', text + '\n')
   path = folder / f'{stem}.html'
-  replace(path, page(json.loads(text)))
+  files.replace(path, page(json.loads(text)))
   return path
 
 
@@ -145,16 +146,6 @@ def clock(report: Mapping[str, Any]) -> list[tuple[str, str]]:
   seconds = report.get('wall_seconds', {})
   by_time = sorted(seconds, key=seconds.get, reverse=True)
   return [(stage, f'{seconds[stage]:.1f} s') for stage in by_time]
-
-
-def replace(path: pathlib.Path, text: str) -> None:
-  """Puts a text file in place in one step: old or new, never half."""
-  draft = path.with_name(f'.{path.name}.tmp')
-  with open(draft, 'w', encoding='utf-8') as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(draft, path)
 
 
 def table(report: Mapping[str, Any]) -> Any:

@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
-import os
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from wsjax import hosts
+from wsjax import files, hosts
 from wsjax.train import goodput, settings
 
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy')
@@ -91,7 +90,7 @@ def open_run(
 
 
 def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
-  """The config of the run in a workdir.
+  """The config of the run in a workdir, for the devices of this process.
 
   Raises:
     ValueError: if there is no run.
@@ -100,18 +99,13 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
   if not path.exists():
     raise ValueError(f'{workdir} holds no run: it has no run.json.')
   config = json.loads(path.read_text())['config']
-  return ml_collections.ConfigDict(config, convert_dict=True).lock()
-
-
-def load_config_here(workdir: pathlib.Path) -> ml_collections.ConfigDict:
-  """The same for the devices of this process, whatever it was trained on."""
-  config = load_config(workdir)
-  with config.unlocked():
-    config.train.update(
-      {k: v for k, v in settings.DEFAULTS.items() if k in settings.HOW}
-    )
-    config.train.mesh = (('data', -1),)
-  return config
+  config = ml_collections.ConfigDict(config, convert_dict=True)
+  # Whatever it was trained on.
+  config.train.update(
+    {k: v for k, v in settings.DEFAULTS.items() if k in settings.HOW}
+  )
+  config.train.mesh = (('data', -1),)
+  return config.lock()
 
 
 def describe(workdir: pathlib.Path) -> dict[str, Any]:
@@ -137,7 +131,7 @@ def describe(workdir: pathlib.Path) -> dict[str, Any]:
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
   """A config without what changes no number, such as the devices."""
   train = settings.DEFAULTS | dict(config.get('train', {}))
-  kept = {key: train[key] for key in sorted(set(train) - set(settings.HOW))}
+  kept = {key: train[key] for key in set(train) - set(settings.HOW)}
   return {**config, 'train': kept}
 
 
@@ -151,9 +145,6 @@ def _difference(a: Any, b: Any, prefix: str = '') -> set[str]:
 
 
 def _write(path: pathlib.Path, value: Any) -> None:
-  """Writes JSON so that a reader never sees half of it; on one host only."""
-  if not hosts.is_writer():
-    return
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(json.dumps(value, indent=2, sort_keys=True))
-  os.replace(temporary, path)
+  """Writes JSON, on one host only."""
+  if hosts.is_writer():
+    files.replace(path, json.dumps(value, indent=2, sort_keys=True))

@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from wsjax import files
+
 NAME = 'metrics.jsonl'
 TENSORBOARD = 'WSJAX_TENSORBOARD'
 _OWN = ('step', 'time', 'seconds')
@@ -147,12 +149,7 @@ def _drop_after(path: pathlib.Path, step: int) -> int:
   kept = [(line, row) for line, row in _rows(path) if row['step'] <= step]
   text = b''.join(line + b'\n' for line, _ in kept)
   if text != path.read_bytes():
-    draft = path.with_name(f'.{path.name}.tmp')
-    with open(draft, 'wb') as file:
-      file.write(text)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(draft, path)
+    files.replace(path, text)
   return kept[-1][1]['step'] if kept else -1
 
 

@@ -1,10 +1,11 @@
 """What a folder of a zoo is being built from: `build.json`."""
 
 import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from wsjax import files
 
 NAME = 'build.json'
 
@@ -49,13 +50,7 @@ def check(
 def write(path: pathlib.Path, plan: Mapping[str, Any]) -> None:
   """Writes a plan; it is either there or absent. For one writer at a time."""
   path.mkdir(parents=True, exist_ok=True)
-  # Always the same name: what a killed process leaves is written over.
-  temporary = path / f'.{NAME}.tmp'
-  with open(temporary, 'w') as file:
-    json.dump(plan, file, indent=2)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path / NAME)
+  files.replace(path / NAME, json.dumps(plan, indent=2))
 
 
 def _flat(plan: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
