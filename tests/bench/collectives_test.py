@@ -208,10 +208,9 @@ GENERATOR = {
 
 def built(*requests, devices=4):
   """Facts of training programs on simulated devices."""
-  flag = f'--xla_force_host_platform_device_count={devices}'
   process = worker.Worker(
     [sys.executable, str(worker.PEERS / 'jax_scaling.py')],
-    environment={'XLA_FLAGS': flag, 'NPROC': '16', 'JAX_PLATFORMS': 'cpu'},
+    environment={'JAX_PLATFORMS': 'cpu', **worker.simulated_devices(devices)},
   )
   common = dict(
     kind='train', generator=GENERATOR, shape=[2, 16], batch=32, steps=3

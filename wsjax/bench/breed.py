@@ -78,10 +78,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     (median of rounds, by wall clock and by CPU time). notes: lines.
   """
   command = [sys.executable, str(worker.PEERS / 'jax_breed.py')]
-  workers = {'jax': worker.Worker(command, environment=_devices(1))}
+  workers = {
+    'jax': worker.Worker(command, environment=worker.simulated_devices(1))
+  }
   try:
-    workers['jax 2 devices'] = worker.Worker(command, environment=_devices(2))
-    workers['jax second'] = worker.Worker(command, environment=_devices(1))
+    workers['jax 2 devices'] = worker.Worker(
+      command, environment=worker.simulated_devices(2)
+    )
+    workers['jax second'] = worker.Worker(
+      command, environment=worker.simulated_devices(1)
+    )
     if not args.no_torch:
       python = worker.torch_python(args.torch_env.expanduser())
       workers['torch'] = worker.Worker(
@@ -94,12 +100,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for process in workers.values():
       process.close()
   return {'rows': rows, 'notes': [timing.machine()]}
-
-
-def _devices(count: int) -> dict[str, str]:
-  """Environment of a process with simulated devices, a thread or more each."""
-  flag = f'--xla_force_host_platform_device_count={count}'
-  return {'XLA_FLAGS': flag, 'NPROC': '16'}
 
 
 def _compare(
@@ -155,10 +155,7 @@ def _compare(
   }
   timing.interleaved(timed, repeats=args.repeats)
   peak = timing.sgemm_peak()
-  macs = sum(a * b for a, b in zip(task['widths'], task['widths'][1:]))  # noqa: B905
-  # Forward, gradient by weights, gradient by inputs but for the first layer.
-  flops = 6 * macs - 2 * task['widths'][0] * task['widths'][1]
-  flops *= task['batch'] * steps
+  flops = timing.mlp_flops(task['widths']) * task['batch'] * steps
   rows = []
   for label, rounds in answers.items():
     count = max(2, nets // 16) if 'loop' in label else nets

@@ -108,11 +108,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for process in workers.values():
       process.close()
   works = [_workload('large generator', LARGE['depth'], **large)]
-  for cell in cells:
-    if cell['mode'] != 'breed':
-      count, flops = cell['num_params'], cell['flops'] / cell['batch']
-      works.insert(0, _workload('measured generator', DEPTH, count, flops))
-      break
+  trained = next((cell for cell in cells if cell['mode'] != 'breed'), None)
+  if trained is not None:
+    count, flops = trained['num_params'], trained['flops'] / trained['batch']
+    works.insert(0, _workload('measured generator', DEPTH, count, flops))
   rows = _rows(cells, cores)
   batch = args.chip_batch
   return {
@@ -131,9 +130,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _environment(count: int) -> dict[str, str]:
-  """Environment of a process with simulated devices, a thread or more each."""
-  flag = f'--xla_force_host_platform_device_count={count}'
-  return {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flag, 'NPROC': '16'}
+  return {'JAX_PLATFORMS': 'cpu', **worker.simulated_devices(count)}
 
 
 def _generator(

@@ -62,6 +62,12 @@ class Worker:
     self._process.stdout.close()
 
 
+def simulated_devices(count: int) -> dict[str, str]:
+  """Environment of a process with simulated devices, a thread or more each."""
+  flag = f'--xla_force_host_platform_device_count={count}'
+  return {'XLA_FLAGS': flag, 'NPROC': '16'}
+
+
 def add_torch_arguments(parser: argparse.ArgumentParser) -> None:
   """Options of a bench with an opponent in PyTorch; see `torch_python`."""
   parser.add_argument(

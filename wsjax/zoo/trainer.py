@@ -54,20 +54,34 @@ def train(
     or [n, examples], which of them a net has seen.
   """
   n = len(indices)
+  run, padding = program(architecture, recipe, optimizer, n)
+  nets = (indices[padding],)
+  if initial is not None:
+    nets += ({k: v[padding].astype(np.float32) for k, v in initial.items()},)
+  result = hosts.everywhere(run(jax.random.key(seed), data, nets))
+  return jax.tree.map(lambda array: array[:n], result)
+
+
+def program(
+  architecture: architecture_lib.Architecture,
+  recipe: recipe_lib.Recipe,
+  optimizer: str,
+  n: int,
+) -> tuple[Callable[..., dict[str, Any]], np.ndarray]:
+  """The compiled program for n nets, and how they are padded for it.
+
+  Returns:
+    (key, data, nets with leading axis [m]) -> results; and [m] which of the n
+    nets these are: the last one again, so that each device has whole groups.
+  """
   on_cpu = jax.default_backend() == 'cpu'
   num_devices = jax.device_count()
   group = _CPU_GROUP if on_cpu else -(-n // num_devices)
   if jax.process_count() == 1:  # Of several, each takes part in every call.
     num_devices = min(num_devices, -(-n // group))
-  program = _program(architecture, recipe, optimizer, group, num_devices)
-  # The last net again, so that each device has whole groups.
   whole = group * num_devices
   padding = np.minimum(np.arange(-(-n // whole) * whole), n - 1)
-  nets = (indices[padding],)
-  if initial is not None:
-    nets += ({k: v[padding].astype(np.float32) for k, v in initial.items()},)
-  result = hosts.everywhere(program(jax.random.key(seed), data, nets))
-  return jax.tree.map(lambda array: array[:n], result)
+  return _program(architecture, recipe, optimizer, group, num_devices), padding
 
 
 @functools.lru_cache(maxsize=32)

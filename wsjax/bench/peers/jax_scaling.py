@@ -22,7 +22,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from wsjax import config, typing
-from wsjax.bench import collectives
+from wsjax.bench import collectives, timing
 from wsjax.train import sharding
 from wsjax.train import state as state_lib
 from wsjax.train import step as step_lib
@@ -112,20 +112,14 @@ def breeding(
     brood = breed.breed(net, data, recipe, np.arange(nets), seed=0)
     return steps, float(brood.train_loss.mean())
 
-  group = trainer._CPU_GROUP
-  devices = min(jax.device_count(), -(-nets // group))
-  program = trainer._program(net, recipe, recipe.optimizers[0], group, devices)
+  program, padding = trainer.program(net, recipe, recipe.optimizers[0], nets)
   arrays = {'train_x': x, 'train_y': y, 'val_x': none[0], 'val_y': none[1]}
-  whole = -(-nets // (group * devices)) * group * devices
-  indices = np.minimum(np.arange(whole, dtype=np.int32), nets - 1)
+  indices = padding.astype(np.int32)
   lowered = program.lower(jax.random.key(0), arrays, (indices,))
-  macs = sum(a * b for a, b in zip(widths, widths[1:]))  # noqa: B905
   facts = {
     'num_params': net.spec.num_params,
     'collectives': _collectives(lowered.compile().as_text(), steps),
-    # Forward, gradient by weights, gradient by inputs but for the first layer;
-    # XLA would count one turn of the loops over steps and groups.
-    'flops': nets * batch * (6 * macs - 2 * widths[0] * widths[1]),
+    'flops': nets * batch * timing.mlp_flops(widths),
   }
   return run, facts
 
