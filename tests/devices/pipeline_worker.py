@@ -4,20 +4,14 @@ Run as `python -m tests.devices.pipeline_worker WORKDIR`; see worker.py.
 """
 
 import json
-import os
 import pathlib
 import sys
 
-import jax
+import numpy as np
 
-# Before anything is computed.
-jax.config.update('jax_num_cpu_devices', int(os.environ['SIMULATED_DEVICES']))
-
-import numpy as np  # noqa: E402
-
-from configs import digits_flow  # noqa: E402
-from wsjax import hosts  # noqa: E402
-from wsjax.stages import generators, prepare  # noqa: E402
+from configs import digits_flow
+from wsjax import hosts
+from wsjax.stages import generators, prepare
 
 
 def main() -> None:

@@ -1,10 +1,8 @@
 """Runs a module of tests on simulated devices, in one process or several."""
 
-import contextlib
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +10,8 @@ from concurrent import futures
 from typing import Any
 
 import numpy as np
+
+from launch import local
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -28,30 +28,19 @@ def start(
     processes: joined by explicit variables if there are several.
     **environment: further variables.
   """
-  with contextlib.closing(socket.socket()) as free:
-    free.bind(('127.0.0.1', 0))
-    port = free.getsockname()[1]
-  common = {
-    **os.environ,
-    'JAX_PLATFORMS': 'cpu',
-    # Threads for all devices: see wsjax/cli/main.py.
-    'NPROC': '16',
-    'SIMULATED_DEVICES': str(devices),
-    **environment,
-  }
-  if processes > 1:
-    common['WSJAX_COORDINATOR'] = f'127.0.0.1:{port}'
-    common['WSJAX_NUM_PROCESSES'] = str(processes)
+  command = (sys.executable, '-m', module, argument)
+  plan = local.Plan(command, processes=processes, devices=devices)
+  base, port = {**os.environ, **environment}, local.free_port()
   return [
     subprocess.Popen(
-      [sys.executable, '-m', module, argument],
-      env={**common, 'WSJAX_PROCESS_ID': str(i)} if processes > 1 else common,
+      command,
+      env={**base, **local.variables(plan, rank, port=port, base=base)},
       cwd=ROOT,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
     )
-    for i in range(processes)
+    for rank in range(processes)
   ]
 
 

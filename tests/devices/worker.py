@@ -1,25 +1,20 @@
 """Trains a small flow under several settings; prints one JSON line each.
 
 Run as a process of its own: `python -m tests.devices.worker '[{...}, ...]'`,
-each a train section's changes and 'workdir'. Devices are simulated by
-JAX_NUM_CPU_DEVICES, processes joined as `wsjax.hosts` says.
+each a train section's changes and 'workdir'. The environment says which devices
+and processes there are; see simulated.py.
 """
 
 import json
-import os
 import pathlib
 import sys
 
 import jax
+import numpy as np
 
-# Before anything is computed.
-jax.config.update('jax_num_cpu_devices', int(os.environ['SIMULATED_DEVICES']))
-
-import numpy as np  # noqa: E402
-
-from wsjax import config as config_lib  # noqa: E402
-from wsjax import hosts  # noqa: E402
-from wsjax.train import loop  # noqa: E402
+from wsjax import config as config_lib
+from wsjax import hosts, typing
+from wsjax.train import loop
 
 DATA = np.random.default_rng(0).standard_normal((200, 1, 24)).astype(np.float32)
 SECTION = {
@@ -44,35 +39,35 @@ GENERATOR = {
 }
 
 
-def train(workdir: str, stop_at: int = 0, **changes) -> dict:
+def train(workdir: str, **changes) -> dict:
   """What a training with a changed section ends with.
 
   Args:
     workdir: of the checkpoints.
-    stop_at: the run is stopped there as a signal does; 0 is not.
     **changes: of the section.
   """
-  section = {**SECTION, **changes}
-  section['mesh'] = tuple((name, size) for name, size in section['mesh'])
-  if stop_at:
-    section['steps'] = stop_at
   params, history = loop.fit(
     config_lib.build('generate', GENERATOR),
     DATA,
-    section,
+    {**SECTION, **changes},
     seed=0,
     workdir=pathlib.Path(workdir),
     val=DATA[:20],
     progress=False,
   )
-  leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
   return {
     'devices': jax.device_count(),
     'processes': jax.process_count(),
-    'bytes': b''.join(leaf.tobytes() for leaf in leaves).hex(),
+    'bytes': as_text(params),
     'loss': history['loss'],
     'val_loss': history['val_loss'],
   }
+
+
+def as_text(params: typing.PyTree) -> str:
+  """Every bit of all arrays, as hex digits."""
+  leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+  return b''.join(leaf.tobytes() for leaf in leaves).hex()
 
 
 def main() -> None:

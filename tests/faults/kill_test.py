@@ -6,7 +6,6 @@ Killed from outside at random, and by itself right before a change of a file.
 import random
 import shutil
 import signal
-import time
 
 import pytest
 
@@ -33,9 +32,6 @@ def whole(tmp_path_factory):
 
 def kill_at_random(folder, block, delay):
   """Kills a training `delay` seconds after a block; -1 is while it opens."""
-  (process,) = runs.start(
-    {'train': [{'workdir': folder, **SECTION}]}, **runs.READ_ONLY_CACHE
-  )
   log = folder / ('metrics.jsonl' if block >= 0 else 'goodput.jsonl')
 
   def reached():
@@ -43,15 +39,7 @@ def kill_at_random(folder, block, delay):
       return log.exists()
     return log.exists() and log.read_bytes().count(b'\n') > block
 
-  try:
-    runs.wait_for(reached, process)
-    # The random instant is what is tested; nothing waits for anything here.
-    time.sleep(delay)
-  finally:
-    process.kill()
-    _, err = process.communicate()
-  # It may have been quicker than us.
-  assert process.returncode in (0, -signal.SIGKILL), err[-3000:]
+  runs.kill({'train': [{'workdir': folder, **SECTION}]}, reached, delay)
 
 
 def kill_before_change(folder, number):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -57,10 +58,21 @@ def run(job: Mapping[str, Any], *, status: int = 0, **kwargs) -> list[Any]:
   return [json.loads(line) for line in lines if line.startswith('{')]
 
 
-def wait_for(condition: Callable[[], Any], process: subprocess.Popen) -> None:
-  """Returns when a condition holds, or the process has ended."""
-  while not condition() and process.poll() is None:
-    time.sleep(0.001)
+def kill(
+  job: Mapping[str, Any], condition: Callable[[], Any], delay: float
+) -> None:
+  """Kills the process of a job `delay` seconds after a condition holds."""
+  (process,) = start(job, **READ_ONLY_CACHE)
+  try:
+    while not condition() and process.poll() is None:
+      time.sleep(0.001)
+    # The random instant is what is tested; nothing waits for anything here.
+    time.sleep(delay)
+  finally:
+    process.kill()
+    _, err = process.communicate()
+  # It may have been quicker than us.
+  assert process.returncode in (0, -signal.SIGKILL), err[-3000:]
 
 
 def lines(workdir: pathlib.Path) -> list[dict[str, Any]]:

@@ -16,10 +16,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests.devices import worker as devices
 from tests.reference import toy
 
 # 43 examples make 5 batches of 8, and 3 are left over in every epoch.
@@ -88,10 +88,6 @@ def main() -> None:
     os.execv(sys.executable, command)
   if 'limit' in job:
     resource.setrlimit(resource.RLIMIT_FSIZE, (job['limit'], job['limit']))
-  if 'SIMULATED_DEVICES' in os.environ:
-    jax.config.update(
-      'jax_num_cpu_devices', int(os.environ['SIMULATED_DEVICES'])
-    )
   status = 0
   with _signalled(**job.get('at', {}), inside=job.get('inside')):
     if 'argv' in job:
@@ -126,14 +122,12 @@ def train(
   from wsjax.train import loop
 
   data = examples(steady=steady)
-  section = {**SECTION, **changes}
-  section['mesh'] = tuple((name, size) for name, size in section['mesh'])
   with _signalled(**(at or {})):
     try:
       params, history = loop.fit(
         Counted(),
         data,
-        section,
+        {**SECTION, **changes},
         seed=0,
         workdir=pathlib.Path(workdir),
         val=data[:9],
@@ -141,9 +135,7 @@ def train(
       )
     except loop.Interrupted as error:
       return {'interrupted': error.step}
-  leaves = jax.tree.leaves(params)
-  params = b''.join(np.asarray(leaf).tobytes() for leaf in leaves)
-  return {'params': params.hex(), 'history': history}
+  return {'params': devices.as_text(params), 'history': history}
 
 
 @contextlib.contextmanager

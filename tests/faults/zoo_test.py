@@ -2,7 +2,6 @@
 
 import random
 import signal
-import time
 
 import pytest
 
@@ -60,16 +59,7 @@ def kill_at_random(folder, event, delay):
       seen.add(log.stat().st_mtime_ns)
     return len(seen) > event
 
-  (process,) = runs.start(job(folder), **runs.READ_ONLY_CACHE)
-  try:
-    runs.wait_for(reached, process)
-    # The random instant is what is tested; nothing waits for anything here.
-    time.sleep(delay)
-  finally:
-    process.kill()
-    _, err = process.communicate()
-  # It may have been quicker than us.
-  assert process.returncode in (0, -signal.SIGKILL), err[-3000:]
+  runs.kill(job(folder), reached, delay)
 
 
 def finish(folder):

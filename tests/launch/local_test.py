@@ -40,6 +40,12 @@ def run(folder, body, *options):
   )
 
 
+def start(folder, body, *options):
+  return subprocess.Popen(
+    words(body, *options), cwd=folder, stdout=subprocess.PIPE, text=True
+  )
+
+
 def lives(folder):
   ranks = (folder / 'log').read_text().split()
   return {int(rank): ranks.count(rank) for rank in set(ranks)}
@@ -168,12 +174,7 @@ def test_a_signal_is_passed_on_and_waited_for(tmp_path, number, status):
     signal.signal(number, save)
   {WAIT}
   """
-  with subprocess.Popen(
-    words(body, '--processes', '2'),
-    cwd=tmp_path,
-    stdout=subprocess.PIPE,
-    text=True,
-  ) as launcher:
+  with start(tmp_path, body, '--processes', '2') as launcher:
     for _ in range(2):  # Both are ready.
       assert launcher.stdout.readline().endswith('ready\n')
     launcher.send_signal(number)
@@ -185,12 +186,7 @@ def test_a_signal_is_passed_on_and_waited_for(tmp_path, number, status):
 
 def test_a_process_that_does_not_listen_is_killed(tmp_path):
   body = f'signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAIT}'
-  with subprocess.Popen(
-    words(body, '--grace', '0.1'),
-    cwd=tmp_path,
-    stdout=subprocess.PIPE,
-    text=True,
-  ) as launcher:
+  with start(tmp_path, body, '--grace', '0.1') as launcher:
     launcher.stdout.readline()
     launcher.terminate()
     assert launcher.wait(60) == local.SAVED
@@ -226,9 +222,7 @@ def test_a_process_that_lost_its_peer_is_not_waited_for_long(tmp_path):
 def test_no_process_outlives_a_launcher_that_was_killed(tmp_path):
   os.mkfifo(tmp_path / 'alive')
   body = f'held = open("alive", "w"); {WAIT}'
-  with subprocess.Popen(
-    words(body), cwd=tmp_path, stdout=subprocess.PIPE, text=True
-  ) as launcher:
+  with start(tmp_path, body) as launcher:
     with (tmp_path / 'alive').open() as alive:
       launcher.stdout.readline()
       launcher.kill()

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.faults import runs
 from tests.reference import toy
-from wsjax.train import checkpoint, loop, signals
+from wsjax.train import loop, signals
 
 DATA = np.random.default_rng(0).standard_normal((50, 1, 3)).astype(np.float32)
 
@@ -43,17 +44,8 @@ def fit(workdir, *, generator=None, data=DATA, val=None, seed=0, **changes):
 
 
 def final_state(workdir):
-  """Every array of the newest checkpoint, as bytes."""
-  manager = checkpoint.ocp.CheckpointManager(workdir)
-  step = manager.latest_step()
-  tree = manager.restore(
-    step,
-    args=checkpoint.ocp.args.Composite(
-      state=checkpoint.ocp.args.StandardRestore()
-    ),
-  ).state
-  manager.close()
-  return step, jax.tree.map(lambda leaf: np.asarray(leaf).tobytes(), tree)
+  """Step of the newest checkpoint, and every array of it as bytes."""
+  return runs.state(workdir)[:2]
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
