@@ -166,7 +166,6 @@ class Checkpoints:
       self._path,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=self._policy,
-        single_host_load_and_broadcast=True,
         async_options=ocp.AsyncOptions(
           # In the background, one that cannot be created leaves threads that
           # wait for it for minutes, and the process with them.

@@ -90,10 +90,8 @@ def make_train_block(
     loss, mesh, batch_size=batch_size, parallel=parallel, **precision
   )
   order_key, noise_key = keys_of_run(key)
-  replicated, over_data = (
-    NamedSharding(mesh, P()),
-    NamedSharding(mesh, P('data')),
-  )
+  replicated = NamedSharding(mesh, P())
+  over_data = NamedSharding(mesh, P('data'))
 
   def take(
     state: state_lib.TrainState, batch: typing.PyTree

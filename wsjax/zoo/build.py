@@ -88,18 +88,17 @@ def build(
         entries = {}
         for architecture, chosen in _by_family(families, recipe, indices):
           brood = _breed(architecture, dataset, recipe, chosen, seed)
-          if log is None:
-            continue
-          for entry in brood_records.entries(
-            brood,
-            architecture,
-            dataset,
-            recipe,
-            seed=seed,
-            config_sha256=digest.of_json(plan),
-            splits=splits,
-          ):
-            entries[entry.key] = entry
+          if log is not None:
+            made = brood_records.entries(
+              brood,
+              architecture,
+              dataset,
+              recipe,
+              seed=seed,
+              config_sha256=digest.of_json(plan),
+              splits=splits,
+            )
+            entries |= {entry.key: entry for entry in made}
         if log is not None:
           log.append(list(entries.values()))
         bar.advance(task, len(set(indices.tolist())))
