@@ -113,14 +113,23 @@ def _config(config_arg: str) -> 'config_dict.ConfigDict':
 
 
 def _set_defaults(config: 'config_dict.ConfigDict') -> None:
-  """Gives a train section every field it has, so that each can be changed."""
-  from wsjax.train import settings
+  """Gives sections every field they have, so that each can be changed."""
+  from ml_collections import config_dict
 
+  from wsjax.train import generative, settings
+
+  defaults = {}
   if 'train' in config:
-    with config.train.unlocked():
-      for name, value in settings.DEFAULTS.items():
-        if name not in config.train:
-          config.train[name] = value
+    defaults['train'] = settings.DEFAULTS
+  if 'generate' in config:
+    defaults['strategy'] = generative.DEFAULTS
+  with config.unlocked():
+    for section, values in defaults.items():
+      given = config.get(section, config_dict.ConfigDict())
+      for name, value in values.items():
+        if name not in given:
+          given[name] = value
+      config[section] = given
 
 
 def _check(config: 'config_dict.ConfigDict', override: str) -> None:

@@ -41,6 +41,16 @@ class Decoder:
     latents = _encode(self.codec, self.state, self._tokens(params))
     return np.asarray(latents)
 
+  def latents(self, params: typing.StackedParams) -> jax.Array:
+    """As `encode`, inside a program that is being traced."""
+    return self.codec.encode(self.state, self._tokens(params))
+
+  def networks(self, latents: jax.Array) -> typing.StackedParams:
+    """As `decode`, inside a program that is being traced; differentiable."""
+    detokenize = functools.partial(self.tokenizer.detokenize, spec=self.spec)
+    values = self.codec.decode(self.state, latents)
+    return self.normalizer.invert(jax.vmap(detokenize)(values))
+
   def decode(self, latents: typing.Array) -> typing.StackedParams:
     """path -> [n, ...] networks of latents [n, T, D], on the host."""
     parts = []

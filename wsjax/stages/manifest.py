@@ -13,7 +13,7 @@ import jax
 import ml_collections
 
 from wsjax import files, hosts
-from wsjax.train import goodput, settings
+from wsjax.train import generative, goodput, settings
 
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy')
 
@@ -132,7 +132,9 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
   """A config without what changes no number, such as the devices."""
   train = settings.DEFAULTS | dict(config.get('train', {}))
   kept = {key: train[key] for key in set(train) - set(settings.HOW)}
-  return {**config, 'train': kept}
+  # A run from before there was an option goes on with its default.
+  strategy = generative.DEFAULTS | dict(config.get('strategy', {}))
+  return {**config, 'train': kept, 'strategy': strategy}
 
 
 def _difference(a: Any, b: Any, prefix: str = '') -> set[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from wsjax import typing
 from wsjax.generate import decode
 from wsjax.symmetry import canonicalize
+from wsjax.train import generative
 from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import build, shards, store
 
@@ -24,7 +25,8 @@ class Prepared:
     reference: the network that the others are aligned to.
     train: path -> [N, ...] raw training networks.
     heldout: path -> [M, ...] raw networks of the test split, or None.
-    latents: [N, T, D] `train`: canonical, tokenized, normalized, encoded.
+    latents: [L, T, D] `train`: canonical, tokenized, normalized, encoded;
+      behind them, where trajectories are learned from, their snapshots.
     val_latents: [V, T, D] the same of the validation split, or None.
     decoder: latents -> networks.
   """
@@ -67,12 +69,15 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   All statistics are those of the training split.
 
   Raises:
-    ValueError: if the zoo has no training network, or its networks differ in
-      architecture.
+    ValueError: if the zoo has no training network, its networks differ in
+      architecture, or more of them are wanted than it has, or snapshots and
+      it has none.
   """
+  strategy = generative.read(config.get('strategy', {}))
   train = _final(zoo, 'train')
   if train is None:
     raise ValueError(f'The zoo at {zoo.path} has no training network.')
+  train = _first(train, strategy.num_train)
   architecture = architecture_lib.from_record(
     zoo.records[0]['arch_id'], zoo.records[0]['arch_config']
   )
@@ -92,6 +97,10 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     normalize=config.normalize,
     embed=config.embed,
   )
+  if strategy.trajectory:
+    latents = np.concatenate(
+      [latents, decoder.encode(canonical(_snapshots(zoo, strategy)))]
+    )
   val = _final(zoo, 'val')
   return Prepared(
     zoo=zoo,
@@ -109,3 +118,32 @@ def _final(zoo: store.Zoo, split: str) -> typing.StackedParams | None:
   """Final weights of the runs of a split that did not diverge, or None."""
   indices = zoo.select(split=split, final=True, diverged=False)
   return zoo.params(indices) if len(indices) else None
+
+
+def _first(train: typing.StackedParams, num: int) -> typing.StackedParams:
+  """The first `num` networks, 0 for all."""
+  count = len(next(iter(train.values())))
+  if num > count:
+    raise ValueError(
+      f'strategy.num_train is {num}; the zoo has {count} training networks.'
+    )
+  return {path: value[: num or count] for path, value in train.items()}
+
+
+def _snapshots(
+  zoo: store.Zoo, strategy: generative.Strategy
+) -> typing.StackedParams:
+  """Weights of the training runs that are learned from, before their end."""
+  every = zoo.select(split='train', diverged=False)
+  final = zoo.select(split='train', final=True, diverged=False)
+  runs = {zoo.records[i]['run_id'] for i in final[: strategy.num_train or None]}
+  indices = np.array(
+    [i for i in np.setdiff1d(every, final) if zoo.records[i]['run_id'] in runs],
+    int,
+  )
+  if not len(indices):
+    raise ValueError(
+      f'strategy.trajectory is set, and the zoo at {zoo.path} has no '
+      'snapshots; zoo.recipe.snapshots lists the steps to keep.'
+    )
+  return zoo.params(indices)

@@ -18,6 +18,7 @@ from wsjax.train import (
   finite,
   goodput,
   gradients,
+  guard,
   optimizer,
   profile,
   sharding,
@@ -52,9 +53,10 @@ def fit(
 
   Args:
     model: has `init(key, example)` and `loss(params, batch, key, *, train)`:
-      a plug-in of `generate`, or an objective of `predict`. It may have a
-      `microbatch`, examples whose gradients are best taken at once on CPU, and
-      `val_draws`, 1 where validation has no noise.
+      a plug-in of `generate`, or an objective of this room. It may have a
+      `microbatch`, examples whose gradients are best taken at once on CPU,
+      `val_draws`, 1 where validation has no noise, and a `min_dispersion` not
+      0, the least that `dispersion(params, batch, key)` may become.
     data: the training split; arrays with leading axis [N], such as latents
       [N, T, D], of which a batch is some rows.
     section: of the config: `settings.Settings`, of whose batch at most N is
@@ -66,17 +68,19 @@ def fit(
     progress: whether to show a progress bar.
 
   Returns:
-    The averaged parameters, and the history: step, loss and, with
-    `val`, val_loss, one entry per block; None where a loss is not finite, as
-    of a block whose every step was skipped. With steps that may be skipped
-    also skipped_in_a_row, how many before the end of the block.
+    The averaged parameters, at the end or, with patience, where `val_loss` was
+    lowest; and the history: step, loss and, with `val`, val_loss, one entry
+    per block; None where a loss is not finite, as of a block whose every step
+    was skipped. With steps that may be skipped also skipped_in_a_row, how many
+    before the end of the block; with a least dispersion also that.
 
   Raises:
     Interrupted: on SIGTERM or SIGINT, after a checkpoint. A Ctrl-C after it
       does not wait for the block to end.
     ValueError: if `section` lacks a key or has one too many, `data` or the
-      loss is not finite (nothing is saved after that), or `workdir` holds
-      the checkpoints of another model.
+      loss is not finite or samples have collapsed (nothing is saved after
+      that), there is patience and no `val`, or `workdir` holds the checkpoints
+      of another model.
     OSError: if a checkpoint cannot be written.
   """
   settings, rest = settings_lib.read(section, optimizer.make)
@@ -120,9 +124,18 @@ def fit(
     feed = feed_lib.of_host(data, mesh, key=run_key, batch_size=batch_size)
   else:
     feed = feed_lib.of_device(data, mesh)
-  val_loss = None
+  val_loss = dispersion = None
   if val is not None:
     val_loss = validation.make_loss(model, val, val_key, mesh)
+  elif settings.patience:
+    raise ValueError(
+      f'train.patience is {settings.patience}, and there is no validation '
+      'split to lose it with.'
+    )
+  if getattr(model, 'min_dispersion', 0.0):
+    dispersion = guard.make_dispersion(
+      model, data, val_key, mesh, steps=settings.steps
+    )
 
   writes = hosts.is_writer()
   with contextlib.ExitStack() as stack:
@@ -140,9 +153,8 @@ def fit(
     if restored := checkpoints.restore(train_state):
       _, train_state, history = restored
     done = int(train_state.step)
-    if done >= settings.steps:
-      checkpoints.close()
-      return _on_host(train_state.ema), history
+    if done >= settings.steps or guard.is_over(history, settings.patience):
+      return _result(checkpoints, train_state, history, settings)
     recorder.start(done)
     if restored:
       recorder.restore(time.perf_counter() - start)
@@ -157,6 +169,7 @@ def fit(
       block,
       feed,
       val_loss,
+      dispersion,
       checkpoints,
       recorder,
       stack.enter_context(metrics),
@@ -167,7 +180,19 @@ def fit(
       stack.enter_context(signals_lib.Signals()),
     )
     train_state = run.go_on(train_state, done, history)
-    checkpoints.close()
+    return _result(checkpoints, train_state, history, settings)
+
+
+def _result(
+  checkpoints: checkpoint.Checkpoints,
+  train_state: state_lib.TrainState,
+  history: History,
+  settings: settings_lib.Settings,
+) -> tuple[typing.PyTree, History]:
+  """What `fit` returns, when training is over."""
+  if settings.patience and (best := checkpoints.best(train_state)):
+    train_state = best[1]
+  checkpoints.close()
   return _on_host(train_state.ema), history
 
 
@@ -184,6 +209,7 @@ class _Run:
   block: Callable[..., tuple[state_lib.TrainState, step.Metrics]]
   feed: feed_lib.Feed
   val_loss: Callable[[typing.PyTree], jax.Array] | None
+  dispersion: Callable[[typing.PyTree, int], float] | None
   checkpoints: checkpoint.Checkpoints
   recorder: goodput.Recorder
   metrics: metrics_lib.Metrics
@@ -220,7 +246,9 @@ class _Run:
       entry = finite.means(values)
       if self.val_loss is not None:
         entry['val_loss'] = float(self.val_loss(train_state.ema))
-      for key in ('loss', 'val_loss'):
+      if self.dispersion is not None:
+        entry['dispersion'] = self.dispersion(train_state.ema, done)
+      for key in ('loss', 'val_loss', 'dispersion'):
         if key in entry:
           value = entry[key] if math.isfinite(entry[key]) else None
           history.setdefault(key, []).append(value)
@@ -230,12 +258,8 @@ class _Run:
       self.metrics.write(done, entry, seconds=seconds)
       self.bar.update(done, entry['loss'])
       stopped = self.signals.received()
-      if (
-        stopped
-        or done % settings.checkpoint_every_steps == 0
-        or done == settings.steps
-        or self._is_late(saved_at)
-      ):
+      over = guard.is_over(history, settings.patience)
+      if stopped or over or self._is_due(done, saved_at, history):
         start = time.perf_counter()
         finite.check(train_state.params, done)
         metric = entry.get('val_loss', entry['loss'])
@@ -246,6 +270,8 @@ class _Run:
         self.checkpoints.wait()
         self.recorder.stop(done, f'signal {stopped}')
         raise Interrupted(done, stopped)
+      if over:
+        break
     self.checkpoints.wait()
     self.recorder.stop(done, goodput.DONE)
     return train_state
@@ -261,9 +287,13 @@ class _Run:
       settings.inner_steps, every - done % every, max(settings.steps - done, 0)
     )
 
-  def _is_late(self, saved_at: float) -> bool:
-    """Whether a save is due by the clock, on any host."""
-    limit = self.settings.checkpoint_every_seconds
-    if not limit:
-      return False
-    return hosts.largest(int(time.monotonic() - saved_at >= limit)) > 0
+  def _is_due(self, done: int, saved_at: float, history: History) -> bool:
+    """Whether to save behind update `done`; by the clock, of any host."""
+    settings = self.settings
+    if done % settings.checkpoint_every_steps == 0 or done == settings.steps:
+      return True
+    if settings.patience and not guard.blocks_since_best(history['val_loss']):
+      return True
+    limit = settings.checkpoint_every_seconds
+    late = limit and time.monotonic() - saved_at >= limit
+    return bool(limit) and hosts.largest(int(late)) > 0

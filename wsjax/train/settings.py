@@ -47,6 +47,9 @@ class Settings:
     compute_dtype: 'float32' or 'bfloat16', inside the loss.
     skip_nonfinite: steps in a row that may have a loss or gradient that is not
       finite, and are skipped; one more ends the run.
+    patience: blocks in a row without a lower validation loss, after which
+      training ends; the parameters are then those of the lowest one. 0 is
+      training to the last step, and its parameters.
   """
 
   steps: int
@@ -65,6 +68,7 @@ class Settings:
   fsdp: bool = False
   compute_dtype: str = 'float32'
   skip_nonfinite: int = 0
+  patience: int = 0
 
   def __post_init__(self):
     for name in (
@@ -74,9 +78,15 @@ class Settings:
         raise ValueError(f'train.{name} is {getattr(self, name)}, not >= 1.')
     for name in (
       'checkpoint_every_seconds', 'keep_best', 'microbatch', 'skip_nonfinite',
+      'patience',
     ):  # fmt: skip
       if getattr(self, name) < 0:
         raise ValueError(f'train.{name} is {getattr(self, name)}, not >= 0.')
+    if self.patience and not self.keep_best:
+      raise ValueError(
+        f'train.patience is {self.patience}, and train.keep_best 0: the '
+        'checkpoint that training goes back to would not be kept.'
+      )
     if self.data not in DATA:
       raise ValueError(
         f'train.data is {self.data!r}; allowed: {", ".join(DATA)}.'

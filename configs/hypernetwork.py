@@ -1,0 +1,117 @@
+r"""A noise-driven hypernetwork that learns from a zoo and from the task.
+
+  wsjax run --config configs/hypernetwork.py --workdir runs/hypernetwork
+  wsjax run --config configs/hypernetwork.py:rig=mnist_mlp --workdir runs/mnist
+
+One pass from 32 normal coordinates to all weights of a classifier. It learns
+by the energy score against the canonical weights of a zoo, and by the
+cross-entropy of its own networks on the training images.
+Options: `rig`, the zoo; `canonicalize`, the symmetry that is removed first;
+`smoke`, which runs every stage in seconds.
+
+Hardware: 2 CPU cores.
+Time: TODO
+Measured: TODO
+"""
+
+from ml_collections import config_dict
+
+from wsjax import config as config_lib
+
+# Rig -> architecture, data set, what breeding differs in, runs per split.
+RIGS = {
+  'digits': (
+    dict(name='mlp', widths=(64, 16, 10), activation='relu'),
+    dict(name='digits', val_fraction=0.1),
+    dict(steps=400, learning_rate=3e-3),
+    dict(train=512, val=64, test=128, holdout_audit=64),
+  ),
+  'digits_cnn': (
+    dict(
+      name='cnn', image_size=8, in_channels=1, channels=(8, 8), kernel_size=3,
+      num_classes=10, activation='relu',
+    ),
+    dict(name='digits', val_fraction=0.1),
+    dict(steps=600, learning_rate=3e-3),
+    dict(train=256, val=32, test=128, holdout_audit=64),
+  ),
+  'mnist': (
+    dict(name='mlp', widths=(784, 32, 32, 10), activation='relu'),
+    dict(name='mnist', val_fraction=0.0),
+    dict(steps=4_690, learning_rate=1e-3),
+    dict(train=1_000, val=0, test=128, holdout_audit=72),
+  ),
+  'fashion_mnist': (
+    dict(name='mlp', widths=(784, 32, 32, 10), activation='relu'),
+    dict(name='fashion_mnist', val_fraction=0.0),
+    dict(steps=4_690, learning_rate=1e-3),
+    dict(train=100, val=0, test=64, holdout_audit=36),
+  ),
+}  # fmt: skip
+
+
+def get_config(arg: str = '') -> config_dict.ConfigDict:
+  """A hypernetwork with behaviour loss, on one of four rigs."""
+  arg = config_lib.parse_arg(
+    arg,
+    smoke=False,
+    rig=tuple(RIGS),
+    canonicalize=('permutation+scale', 'permutation', 'none'),
+  )
+  architecture, dataset, breeding, splits = RIGS[arg['rig']]
+  c = config_dict.ConfigDict()
+  c.name = f'{arg["rig"]}_hypernetwork'
+  c.seed = 0
+  c.zoo = dict(
+    path='',  # Empty: the zoo lives in the workdir.
+    architecture=architecture,
+    dataset=dataset,
+    recipe=dict(
+      optimizer='adam',
+      weight_decay=0.0,
+      momentum=0.9,
+      batch_size=64,
+      snapshots=(),
+      **breeding,
+    ),
+    splits=splits,
+    chunk_size=64,
+  )
+  c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
+  c.tokens = dict(name='flat')
+  c.normalize = dict(how='layer')
+  c.embed = dict(name='identity')
+  c.generate = dict(
+    name='hypernetwork',
+    network='mlp',
+    width=256,
+    depth=2,
+    noise_size=32,
+    draws=2,
+  )
+  c.strategy = dict(
+    likeness=4.0, behaviour=1.0, behaviour_nets=32, behaviour_items=64
+  )
+  c.train = dict(
+    seeds=(0, 1, 2),
+    steps=2_000,
+    batch_size=32,
+    learning_rate=1e-3,
+    warmup_steps=0,
+    schedule='cosine',
+    final_learning_rate=0.0,
+    weight_decay=0.0,
+    clip_norm=1.0,
+    ema_decay=0.99,
+    inner_steps=250,
+    checkpoint_every_steps=1_000,
+    mesh=(('data', -1),),
+  )
+  c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50)
+  if arg['smoke']:
+    c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
+    c.zoo.recipe.steps = 20
+    c.train.steps, c.train.inner_steps = 4, 2
+    c.train.checkpoint_every_steps = 2
+    c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)
+  return c.lock()

@@ -1,0 +1,219 @@
+"""Hypernetwork: one pass from noise and condition to the weights of a network.
+
+Without noise it is a regression of weights on conditions (Ha et al. 2017,
+arXiv:1609.09106). With noise it is a sampler, and learns by the energy score,
+which is lowest for the true distribution, needs no density and no adversary:
+for a network y and samples g, g' of its condition, E|g - y| - E|g - g'| / 2
+(Gneiting & Raftery 2007, JASA 102(477), equation 22).
+"""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from wsjax import typing
+from wsjax.generate import generator
+from wsjax.generate.backbones import transformer
+
+NETWORKS = ('mlp', 'transformer')
+# Below this a distance per coordinate has no direction worth following.
+_NEAREST = 1e-6
+
+
+class _MLP(nn.Module):
+  """Residual blocks from what is given to all latents at once."""
+
+  width: int
+  depth: int
+
+  @nn.compact
+  def __call__(self, given: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """[T, D] from [C]."""
+    h = nn.Dense(self.width, name='in')(given)
+    for number in range(self.depth):
+      update = nn.LayerNorm(name=f'norm{number}')(h)
+      update = nn.gelu(nn.Dense(self.width, name=f'wide{number}')(update))
+      h += nn.Dense(self.width, name=f'back{number}')(update)
+    out = nn.Dense(shape[0] * shape[1], name='out')(h)
+    return out.reshape(shape)
+
+
+class _Transformer(nn.Module):
+  """A learned query per token; what is given enters every block."""
+
+  width: int
+  depth: int
+  num_heads: int
+
+  @nn.compact
+  def __call__(self, given: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """[T, D] from [C]."""
+    given = nn.Dense(self.width, name='in')(given)
+    queries = self.param(
+      'queries', nn.initializers.normal(1.0), (shape[0], self.width)
+    )
+    h = queries + given[None]
+    for number in range(self.depth):
+      block = transformer.Block(
+        self.width, self.num_heads, 0.0, name=f'block{number}'
+      )
+      h = block(h, nn.silu(given))
+    return nn.Dense(shape[1], name='out')(nn.LayerNorm(name='norm')(h))
+
+
+@dataclasses.dataclass(frozen=True)
+class Hypernetwork:
+  """Generator by a single pass.
+
+  Attributes:
+    module: ([C] noise and condition, (T, D)) -> [T, D].
+    noise_size: coordinates of the noise; 0 = one network per condition.
+    condition_size: features of the condition; 0 = unconditional.
+    draws: samples per training network in the energy score.
+  """
+
+  module: nn.Module
+  noise_size: int
+  condition_size: int
+  draws: int
+
+  def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
+    """Parameters for latents of the shape of `example`, [T, D]."""
+    given = jnp.zeros(self.noise_size + self.condition_size)
+    return self.module.init(key, given, example.shape)['params']
+
+  def loss(
+    self,
+    params: typing.PyTree,
+    batch: typing.Array,
+    key: jax.Array,
+    condition: typing.Array | None = None,
+    *,
+    train: bool = True,
+  ) -> tuple[jax.Array, generator.Metrics]:
+    """Energy score, or without noise the squared error, per latent.
+
+    Args:
+      params: from `init`.
+      batch: [b, T, D] latents.
+      key: of the noise.
+      condition: [b, C], or None.
+      train: not used; the same noise is drawn in validation.
+
+    Returns:
+      The mean over the batch, and with noise the two parts of the score:
+      'to_data', the distance to the training networks, and 'to_samples', that
+      between samples of one condition. Both in root mean square per latent.
+    """
+    del train
+    num = len(batch)
+    if not self.noise_size:
+      made = self._make(params, None, num, batch.shape[1:], condition)
+      return jnp.mean((made - batch) ** 2), {}
+    keys = jax.random.split(key, self.draws)
+    made = jax.vmap(
+      lambda key: self.sample(
+        params, key, num, shape=batch.shape[1:], condition=condition
+      )
+    )(keys)
+    to_data = jnp.mean(_distance(made, jnp.asarray(batch)[None]))
+    shifted = jnp.roll(made, 1, axis=0)  # Every draw beside another one.
+    to_samples = jnp.mean(_distance(made, shifted))
+    metrics = {'to_data': to_data, 'to_samples': to_samples}
+    return to_data - to_samples / 2, metrics
+
+  @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
+  def sample(
+    self,
+    params: typing.PyTree,
+    key: jax.Array,
+    num: int,
+    *,
+    shape: tuple[int, int],
+    condition: typing.Array | None = None,
+  ) -> jax.Array:
+    """Draws latents.
+
+    Args:
+      params: from `init`.
+      key: of the noise; not used without noise.
+      num: how many.
+      shape: (T, D).
+      condition: [num, C], or None.
+
+    Returns:
+      [num, T, D] latents.
+    """
+    noise = None
+    if self.noise_size:
+      noise = jax.random.normal(key, (num, self.noise_size))
+    return self._make(params, noise, num, shape, condition)
+
+  def _make(
+    self,
+    params: typing.PyTree,
+    noise: jax.Array | None,
+    num: int,
+    shape: tuple[int, ...],
+    condition: typing.Array | None,
+  ) -> jax.Array:
+    """[num, T, D] of noise [num, k] and condition [num, C], either None."""
+    parts = [jnp.zeros((num, 0))]
+    parts += [jnp.asarray(x) for x in (noise, condition) if x is not None]
+    given = jnp.concatenate(parts, axis=1)
+    return jax.vmap(
+      lambda given: self.module.apply({'params': params}, given, shape)
+    )(given)
+
+
+def _distance(a: jax.Array, b: jax.Array) -> jax.Array:
+  """Root mean square over the last two axes of a - b; smooth at 0."""
+  return jnp.sqrt(jnp.mean((a - b) ** 2, axis=(-2, -1)) + _NEAREST)
+
+
+def make(
+  network: str = 'mlp',
+  width: int = 256,
+  depth: int = 2,
+  num_heads: int = 4,
+  noise_size: int = 32,
+  condition_size: int = 0,
+  draws: int = 2,
+) -> Hypernetwork:
+  """The hypernetwork.
+
+  Args:
+    network: 'mlp', all latents at once, or 'transformer', token by token.
+    width: of its hidden layers.
+    depth: number of its blocks.
+    num_heads: of the transformer; divides `width`.
+    noise_size: coordinates of the noise; 0 = one network per condition.
+    condition_size: features of the condition; 0 = unconditional.
+    draws: samples per training network in the energy score, at least 2.
+
+  Raises:
+    ValueError: if the network is unknown, the heads do not divide the width,
+      there is neither noise nor condition, or `draws` < 2.
+  """
+  if network not in NETWORKS:
+    raise ValueError(
+      f'Unknown network {network!r}; allowed: {", ".join(NETWORKS)}.'
+    )
+  if noise_size + condition_size < 1:
+    raise ValueError(
+      'A hypernetwork needs noise or a condition; both sizes are 0.'
+    )
+  if draws < 2:
+    raise ValueError(f'draws is {draws}, not >= 2: samples have no distance.')
+  if network == 'transformer':
+    if width % num_heads:
+      raise ValueError(
+        f'A width of {width} does not divide into {num_heads} heads.'
+      )
+    module: nn.Module = _Transformer(width, depth, num_heads)
+  else:
+    module = _MLP(width, depth)
+  return Hypernetwork(module, noise_size, condition_size, draws)

@@ -1,0 +1,244 @@
+"""What a generator minimises: likeness to a zoo, and work of its networks.
+
+Likeness is the loss of the family, on latents. Work is the mean loss of
+networks that the generator makes, on examples of their task, with gradients
+through the sampler and the decoder. Whatever the family, one switch each.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from wsjax import typing
+from wsjax.zoo import architecture as architecture_lib
+
+Metrics = dict[str, jax.Array]
+
+# Streams of randomness of one step, besides that of the family.
+_MOVE, _BEHAVE = 1, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+  """The strategy section of a config.
+
+  Attributes:
+    likeness: weight of the loss of the family.
+    behaviour: weight of the loss of generated networks on their task.
+    behaviour_nets: networks generated per step for it.
+    behaviour_items: examples that each of them sees.
+    augment: whether every training network is replaced, at every step, by a
+      random element of its orbit. Without a canonical form this is how a model
+      may learn the symmetry.
+    trajectory: whether the snapshots of the training runs are learned from,
+      too, not only where the runs ended.
+    num_train: training networks that are learned from, and that samples are
+      held against, the first ones; 0 is all.
+    min_dispersion: training ends with an error when the spread of samples over
+      that of the training latents falls below; 0 is no guard.
+  """
+
+  likeness: float = 1.0
+  behaviour: float = 0.0
+  behaviour_nets: int = 16
+  behaviour_items: int = 64
+  augment: bool = False
+  trajectory: bool = False
+  num_train: int = 0
+  min_dispersion: float = 0.0
+
+  def __post_init__(self):
+    for name in ('likeness', 'behaviour', 'num_train', 'min_dispersion'):
+      if getattr(self, name) < 0:
+        raise ValueError(f'strategy.{name} is {getattr(self, name)}, not >= 0.')
+    if not self.likeness and not self.behaviour:
+      raise ValueError(
+        'strategy.likeness and strategy.behaviour are both 0: nothing is left '
+        'to learn.'
+      )
+    for name in ('behaviour_nets', 'behaviour_items'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'strategy.{name} is {getattr(self, name)}, not >= 1.')
+
+
+# Option -> value where a section does not say it.
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Strategy)}
+
+
+def read(section: Mapping[str, Any]) -> Strategy:
+  """The strategy of a config section; what it does not say is as by default.
+
+  Raises:
+    ValueError: for an unknown key or a value that is not allowed.
+  """
+  if unknown := sorted(set(section) - set(DEFAULTS)):
+    raise ValueError(
+      f'The strategy section has {unknown[0]!r}; allowed: '
+      f'{", ".join(sorted(DEFAULTS))}.'
+    )
+  return Strategy(**section)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+  """What generated classifiers are tried on while training.
+
+  Attributes:
+    architecture: of the networks.
+    decode: latents [n, T, D] -> stacked networks; differentiable.
+    inputs: [m, ...] training examples of the zoo, never of its test split.
+    labels: [m] int classes.
+    val_inputs: as inputs, for the validation loss; None if there are none.
+    val_labels: as labels.
+  """
+
+  architecture: architecture_lib.Architecture
+  decode: Callable[[jax.Array], typing.StackedParams]
+  inputs: typing.Array
+  labels: typing.Array
+  val_inputs: typing.Array | None = None
+  val_labels: typing.Array | None = None
+
+  def loss(
+    self, latents: jax.Array, key: jax.Array, items: int, *, train: bool
+  ) -> jax.Array:
+    """Mean cross-entropy of networks, each on `items` examples of its own.
+
+    Args:
+      latents: [n, T, D].
+      key: of the examples.
+      items: examples per network, drawn with replacement.
+      train: whether they come from the training split.
+
+    Returns:
+      Nats, a scalar.
+    """
+    inputs, labels = self.inputs, self.labels
+    if not train and self.val_inputs is not None:
+      inputs, labels = self.val_inputs, self.val_labels
+    chosen = jax.random.randint(key, (len(latents), items), 0, len(labels))
+    outputs = jax.vmap(self.architecture.apply)(
+      self.decode(latents), jnp.asarray(inputs)[chosen]
+    )
+    return jnp.mean(
+      optax.softmax_cross_entropy_with_integer_labels(
+        outputs, jnp.asarray(labels, jnp.int32)[chosen]
+      )
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Objective:
+  """What `loop.fit` trains: a generator, by a strategy.
+
+  Examples are {'latents': [T, D]}, with 'condition' [C] where there is one.
+
+  Attributes:
+    generator: plug-in of `generate`.
+    strategy: what counts how much.
+    task: of generated networks; None where behaviour does not count.
+    move: (key, latents [T, D]) -> latents of a random element of the orbit;
+      None where nothing is augmented.
+    spread: root mean square deviation of the training latents from their mean.
+  """
+
+  generator: Any
+  strategy: Strategy
+  task: Task | None
+  move: Callable[[jax.Array, jax.Array], jax.Array] | None
+  spread: float
+
+  @property
+  def min_dispersion(self) -> float:
+    """The least that `dispersion` may become."""
+    return self.strategy.min_dispersion
+
+  def init(self, key: jax.Array, example: typing.PyTree) -> typing.PyTree:
+    """Parameters of the generator."""
+    return self.generator.init(key, example['latents'])
+
+  def loss(
+    self,
+    params: typing.PyTree,
+    batch: typing.PyTree,
+    key: jax.Array,
+    *,
+    train: bool = True,
+  ) -> tuple[jax.Array, Metrics]:
+    """Weighted sum of likeness and behaviour, each a metric as well.
+
+    Args:
+      params: from `init`.
+      batch: examples with leading axis [b].
+      key: of noise, orbits and examples of the task.
+      train: whether examples of the task come from its training split, and
+        the generator drops out.
+    """
+    strategy, latents = self.strategy, batch['latents']
+    condition = batch.get('condition')
+    if self.move is not None:
+      keys = jax.random.split(jax.random.fold_in(key, _MOVE), len(latents))
+      latents = jax.vmap(self.move)(keys, latents)
+    total, metrics = jnp.zeros(()), {}
+    if strategy.likeness:
+      value, parts = self.generator.loss(
+        params, latents, key, condition, train=train
+      )
+      total += strategy.likeness * value
+      metrics |= {**parts, 'likeness': value}
+    if self.task is not None:
+      value = self._behaviour(
+        params,
+        latents.shape[1:],
+        jax.random.fold_in(key, _BEHAVE),
+        condition,
+        train=train,
+      )
+      total += strategy.behaviour * value
+      metrics['behaviour'] = value
+    return total, metrics
+
+  def _behaviour(
+    self,
+    params: typing.PyTree,
+    shape: tuple[int, ...],
+    key: jax.Array,
+    condition: jax.Array | None,
+    *,
+    train: bool,
+  ) -> jax.Array:
+    """Loss of generated networks on their task, nats."""
+    strategy = self.strategy
+    num = strategy.behaviour_nets
+    sample_key, items_key = jax.random.split(key)
+    if condition is not None:
+      condition = condition[jnp.arange(num) % len(condition)]
+    made = self.generator.sample(
+      params, sample_key, num, shape=tuple(shape), condition=condition
+    )
+    return self.task.loss(
+      made, items_key, strategy.behaviour_items, train=train
+    )
+
+  def dispersion(
+    self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array
+  ) -> jax.Array:
+    """Spread of samples over that of the training latents, a scalar.
+
+    0 is a collapse to one network. The loss does not show it: a generator of
+    one mean network may have a low one.
+    """
+    latents = batch['latents']
+    made = self.generator.sample(
+      params,
+      key,
+      len(latents),
+      shape=latents.shape[1:],
+      condition=batch.get('condition'),
+    )
+    centred = made - made.mean(0, keepdims=True)
+    return jnp.sqrt(jnp.mean(centred**2)) / self.spread
