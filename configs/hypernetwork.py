@@ -27,10 +27,7 @@ RIGS = {
     dict(train=512, val=64, test=128, holdout_audit=64),
   ),
   'digits_cnn': (
-    dict(
-      name='cnn', image_size=8, in_channels=1, channels=(8, 8), kernel_size=3,
-      num_classes=10, activation='relu',
-    ),
+    dict(name='cnn', image=(8, 8, 1), channels=(8, 16), dense=()),
     dict(name='digits', val_fraction=0.1),
     dict(steps=600, learning_rate=3e-3),
     dict(train=256, val=32, test=128, holdout_audit=64),
@@ -57,6 +54,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     smoke=False,
     rig=tuple(RIGS),
     canonicalize=('permutation+scale', 'permutation', 'none'),
+    num_train=0,
   )
   architecture, dataset, breeding, splits = RIGS[arg['rig']]
   c = config_dict.ConfigDict()
@@ -90,7 +88,11 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     draws=2,
   )
   c.strategy = dict(
-    likeness=4.0, behaviour=1.0, behaviour_nets=32, behaviour_items=64
+    likeness=4.0,
+    behaviour=1.0,
+    behaviour_nets=32,
+    behaviour_items=64,
+    num_train=arg['num_train'],
   )
   c.train = dict(
     seeds=(0, 1, 2),

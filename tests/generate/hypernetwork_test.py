@@ -104,3 +104,21 @@ def test_options_that_mean_nothing_are_refused():
     hypernetwork.make('lstm')
   with pytest.raises(ValueError, match='into 3 heads'):
     hypernetwork.make('transformer', width=16, num_heads=3)
+
+
+def test_a_network_in_parts_is_the_network():
+  generator = hypernetwork.make('chunks', width=16, depth=1, noise_size=3)
+  params = generator.init(jax.random.key(0), jnp.zeros((7, 5)))
+  key = jax.random.key(1)
+  whole = generator.sample(params, key, 1, shape=(7, 5))[0]
+  parts = list(generator.stream(params, key, shape=(7, 5), rows=3))
+  assert [len(part) for part in parts] == [3, 3, 1]
+  np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+  assert np.std(np.asarray(whole), axis=0).min() > 0  # Tokens differ.
+
+
+def test_a_network_whose_tokens_need_each_other_has_no_parts():
+  generator = hypernetwork.make('mlp', width=8, depth=1, noise_size=3)
+  params = generator.init(jax.random.key(0), jnp.zeros((7, 5)))
+  with pytest.raises(ValueError, match="Only network='chunks'"):
+    next(generator.stream(params, jax.random.key(1), shape=(7, 5), rows=3))

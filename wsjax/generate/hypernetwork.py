@@ -9,59 +9,23 @@ for a network y and samples g, g' of its condition, E|g - y| - E|g - g'| / 2
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wsjax import typing
-from wsjax.generate import generator
-from wsjax.generate.backbones import transformer
+from wsjax.generate import generator, single_pass
 
-NETWORKS = ('mlp', 'transformer')
+NETWORKS = {
+  'mlp': single_pass.MLP,
+  'transformer': single_pass.Transformer,
+  'chunks': single_pass.Chunks,
+}
 # Below this a distance per coordinate has no direction worth following.
 _NEAREST = 1e-6
-
-
-class _MLP(nn.Module):
-  """Residual blocks from what is given to all latents at once."""
-
-  width: int
-  depth: int
-
-  @nn.compact
-  def __call__(self, given: jax.Array, shape: tuple[int, int]) -> jax.Array:
-    """[T, D] from [C]."""
-    h = nn.Dense(self.width, name='in')(given)
-    for number in range(self.depth):
-      update = nn.LayerNorm(name=f'norm{number}')(h)
-      update = nn.gelu(nn.Dense(self.width, name=f'wide{number}')(update))
-      h += nn.Dense(self.width, name=f'back{number}')(update)
-    out = nn.Dense(shape[0] * shape[1], name='out')(h)
-    return out.reshape(shape)
-
-
-class _Transformer(nn.Module):
-  """A learned query per token; what is given enters every block."""
-
-  width: int
-  depth: int
-  num_heads: int
-
-  @nn.compact
-  def __call__(self, given: jax.Array, shape: tuple[int, int]) -> jax.Array:
-    """[T, D] from [C]."""
-    given = nn.Dense(self.width, name='in')(given)
-    queries = self.param(
-      'queries', nn.initializers.normal(1.0), (shape[0], self.width)
-    )
-    h = queries + given[None]
-    for number in range(self.depth):
-      block = transformer.Block(
-        self.width, self.num_heads, 0.0, name=f'block{number}'
-      )
-      h = block(h, nn.silu(given))
-    return nn.Dense(shape[1], name='out')(nn.LayerNorm(name='norm')(h))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +33,7 @@ class Hypernetwork:
   """Generator by a single pass.
 
   Attributes:
-    module: ([C] noise and condition, (T, D)) -> [T, D].
+    module: of `single_pass`: ([C] noise and condition, (T, D)) -> [T, D].
     noise_size: coordinates of the noise; 0 = one network per condition.
     condition_size: features of the condition; 0 = unconditional.
     draws: samples per training network in the energy score.
@@ -152,6 +116,55 @@ class Hypernetwork:
       noise = jax.random.normal(key, (num, self.noise_size))
     return self._make(params, noise, num, shape, condition)
 
+  def stream(
+    self,
+    params: typing.PyTree,
+    key: jax.Array,
+    *,
+    shape: tuple[int, int],
+    rows: int,
+    condition: typing.Array | None = None,
+  ) -> Iterator[np.ndarray]:
+    """One network in parts, so that it never has to fit into memory.
+
+    Args:
+      params: from `init`.
+      key: of the noise; the same as for `sample` gives the same network.
+      shape: (T, D).
+      rows: tokens of a part.
+      condition: [C], or None.
+
+    Yields:
+      [rows, D] of tokens in order, on the host; the last may be shorter.
+
+    Raises:
+      ValueError: unless the network is 'chunks', whose tokens are made apart.
+    """
+    if not isinstance(self.module, single_pass.Chunks):
+      raise ValueError(
+        "Only network='chunks' makes one token without the others; this is "
+        f'{type(self.module).__name__}.'
+      )
+    noise = jax.random.normal(key, (1, self.noise_size))[0]
+    given = noise
+    if condition is not None:
+      given = jnp.concatenate([noise, jnp.asarray(condition)])
+
+    for first in range(0, shape[0], rows):
+      size = (min(rows, shape[0] - first), shape[1])
+      yield np.asarray(self._part(params, given, np.int32(first), size))
+
+  @functools.partial(jax.jit, static_argnames=('self', 'size'))
+  def _part(
+    self,
+    params: typing.PyTree,
+    given: jax.Array,
+    first: jax.Array,
+    size: tuple[int, int],
+  ) -> jax.Array:
+    """Tokens `first` to `first` + size[0] of one network."""
+    return self.module.apply({'params': params}, given, size, first)
+
   def _make(
     self,
     params: typing.PyTree,
@@ -186,7 +199,8 @@ def make(
   """The hypernetwork.
 
   Args:
-    network: 'mlp', all latents at once, or 'transformer', token by token.
+    network: 'mlp', all latents at once; 'transformer', tokens that attend to
+      each other; or 'chunks', every token by itself, in constant memory.
     width: of its hidden layers.
     depth: number of its blocks.
     num_heads: of the transformer; divides `width`.
@@ -208,12 +222,10 @@ def make(
     )
   if draws < 2:
     raise ValueError(f'draws is {draws}, not >= 2: samples have no distance.')
-  if network == 'transformer':
-    if width % num_heads:
-      raise ValueError(
-        f'A width of {width} does not divide into {num_heads} heads.'
-      )
-    module: nn.Module = _Transformer(width, depth, num_heads)
-  else:
-    module = _MLP(width, depth)
+  if network == 'transformer' and width % num_heads:
+    raise ValueError(
+      f'A width of {width} does not divide into {num_heads} heads.'
+    )
+  options = {'num_heads': num_heads} if network == 'transformer' else {}
+  module = NETWORKS[network](width, depth, **options)
   return Hypernetwork(module, noise_size, condition_size, draws)
