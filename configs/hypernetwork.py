@@ -33,7 +33,10 @@ RIGS = {
     dict(train=256, val=32, test=128, holdout_audit=64),
   ),
   'mnist': (
-    dict(name='mlp', widths=(784, 32, 32, 10), activation='relu'),
+    dict(
+      name='mlp', widths=(784, 32, 32, 10), activation='relu',
+      init='lecun_normal',
+    ),
     dict(name='mnist', val_fraction=0.0),
     dict(steps=4_690, learning_rate=1e-3),
     dict(train=1_000, val=0, test=128, holdout_audit=72),
