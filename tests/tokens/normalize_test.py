@@ -8,6 +8,8 @@ import pytest
 from tests import strategies
 from wsjax.tokens import normalize
 
+CASE = strategies.make_mlp()
+
 
 @hypothesis.settings(max_examples=8)
 @hypothesis.given(
@@ -60,3 +62,20 @@ def test_statistics_are_of_the_networks_given_and_no_other():
   path = 'layer0/kernel'
   assert abs(float(np.mean(one.mean[path]))) < 0.2
   assert float(np.mean(two.mean[path])) > 2
+
+
+def test_the_weight_of_a_layer_counts_its_squared_deviations_more_often():
+  zoo = CASE.params(0, 8)
+  plain = normalize.fit(zoo, CASE.spec)
+  heavy = normalize.fit(zoo, CASE.spec, weights=(('layer1', 4.0),))
+  for path, value in plain.apply(zoo).items():
+    ratio = np.mean(np.square(heavy.apply(zoo)[path])) / np.mean(value**2)
+    assert ratio == pytest.approx(4 if path.startswith('layer1') else 1)
+  back = heavy.invert(heavy.apply(zoo))
+  for path, value in zoo.items():
+    np.testing.assert_allclose(back[path], value, atol=1e-5)
+
+
+def test_a_weight_of_no_layer_is_refused():
+  with pytest.raises(ValueError, match="'layer9': 2.0; allowed"):
+    normalize.fit(CASE.params(0, 3), CASE.spec, weights=(('layer9', 2.0),))

@@ -1,5 +1,7 @@
 """Statistics of the training split: applied before a model, undone after."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +49,7 @@ def fit(
   spec: spec_lib.PermutationSpec,
   *,
   how: str = 'layer',
+  weights: Sequence[tuple[str, float]] = (),
 ) -> Normalizer:
   """Statistics of many networks.
 
@@ -55,29 +58,50 @@ def fit(
     spec: of the architecture.
     how: 'layer': one mean and deviation per leaf; 'coordinate': one per
       weight; 'none': 0 and 1.
+    weights: (layer or path of a leaf, w) pairs: squared deviations there count
+      w times in whatever a model minimises, since its units are 1 / sqrt(w)
+      as large. The last that names a leaf counts.
 
   Returns:
     The normalizer.
 
   Raises:
-    ValueError: if `how` is unknown or the weights are not of the spec.
+    ValueError: if `how` is unknown, the networks are not of the spec, or a
+      weight names no leaf or is not > 0.
   """
   if how not in HOW:
     raise ValueError(f'Unknown normalization {how!r}; allowed: {HOW}.')
   spec.check(params, stacked=True)
-  mean, std = {}, {}
+  mean, std, scale = {}, {}, _scales(spec, weights)
   for leaf in spec.leaves:
     value = np.asarray(params[leaf.path], np.float64)
     axis = None if how == 'layer' else 0
     shape = (1,) * len(leaf.shape) if how == 'layer' else leaf.shape
     if how == 'none':
       mean[leaf.path] = np.zeros(shape, np.float32)
-      std[leaf.path] = np.ones(shape, np.float32)
+      std[leaf.path] = np.full(shape, scale[leaf.path], np.float32)
       continue
     mean[leaf.path] = np.mean(value, axis).reshape(shape).astype(np.float32)
     spread = np.std(value, axis).reshape(shape).astype(np.float32)
-    std[leaf.path] = np.where(spread > _SMALLEST, spread, 1).astype(np.float32)
+    spread = np.where(spread > _SMALLEST, spread, 1)
+    std[leaf.path] = (scale[leaf.path] * spread).astype(np.float32)
   return Normalizer(mean, std)
+
+
+def _scales(
+  spec: spec_lib.PermutationSpec, weights: Sequence[tuple[str, float]]
+) -> dict[str, float]:
+  """Path of a leaf -> factor of its unit."""
+  scale = {leaf.path: 1.0 for leaf in spec.leaves}
+  for name, weight in weights:
+    paths = [path for path in scale if name in (path, path.split('/')[0])]
+    if not paths or weight <= 0:
+      raise ValueError(
+        f'normalize.weights has {name!r}: {weight}; allowed are layers and '
+        f'leaves of {sorted(scale)}, and weights > 0.'
+      )
+    scale |= dict.fromkeys(paths, 1 / weight**0.5)
+  return scale
 
 
 def _like(statistic: typing.Array, value: typing.Array) -> jax.Array:
