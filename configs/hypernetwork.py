@@ -99,8 +99,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c.train = dict(
     seeds=(0, 1, 2),
-    steps=2_000,
-    batch_size=32,
+    steps=4_000,
+    batch_size=16,
     learning_rate=1e-3,
     warmup_steps=0,
     schedule='cosine',
