@@ -69,6 +69,7 @@ def measure(
       float(statistic(uniform)[0]), resamples, n=len(x), method=method
     )
 
+  # Ranks are those of all networks also in a resample, where ties are many.
   ranks = scipy.stats.rankdata(x), scipy.stats.rankdata(y)
   return {
     'spearman': entry(lambda w: _moments(w, *ranks)[2]),
