@@ -85,10 +85,12 @@ def test_an_evaluation_has_what_it_was_asked_for(zoo_context, nets):
     num_bootstrap=20,
     progress=False,
     axes=('ensembles',),
+    axis_limits={'ensembles': (4, 50)},
   )
   asked = set(measures.METRICS) | set(axis_words.AXES['ensembles'])
   for row in result['arms']:
     assert set(row['metrics']) == asked
+    assert row['metrics']['ensemble4_gain']['n'] == 1
   assert set(result['metrics']) == asked
   groups = columns.groups_of(result)
   assert 'Ensembles' in groups and 'Robustness' not in groups
@@ -169,8 +171,14 @@ def test_limits_bound_networks_and_items(zoo_context, nets):
 
 
 @pytest.mark.parametrize(
-  ('names', 'match'), [(('colour',), 'colour'), (('weights',) * 2, 'differ')]
+  ('keywords', 'match'),
+  [
+    ({'axes': ('colour',)}, 'colour'),
+    ({'axes': ('weights', 'weights')}, 'differ'),
+    ({'axes': (), 'axis_limits': {'weights': (0, 5)}}, 'at least'),
+    ({'axes': (), 'axis_limits': {'colour': (1, 5)}}, 'colour'),
+  ],
 )
-def test_wrong_axes_are_refused_before_the_work(zoo_context, names, match):
+def test_wrong_axes_are_refused_before_the_work(zoo_context, keywords, match):
   with pytest.raises(ValueError, match=match):
-    evaluator.evaluate([], zoo_context, axes=names)
+    evaluator.evaluate([], zoo_context, **keywords)

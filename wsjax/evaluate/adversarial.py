@@ -63,7 +63,7 @@ def attack(
   restarts: int = 5,
   bounds: tuple[float, float] = (0.0, 1.0),
   seed: int = 0,
-  nets_per_call: int = 8,
+  nets_per_call: int = 2,
 ) -> Attack:
   """Attacks every network on every item.
 
@@ -81,7 +81,8 @@ def attack(
     restarts: of PGD.
     bounds: least and largest value of an input.
     seed: of the starts and of the noise.
-    nets_per_call: networks that one call of the compiled program takes.
+    nets_per_call: networks that one call of the compiled program takes; it
+      holds E * restarts * n points of each, which is work enough.
 
   Returns:
     What stayed right. An output that is not finite is wrong.

@@ -55,14 +55,31 @@ class _Setting:
   resampler: statistics.Resampler
 
 
-def check(names: Sequence[str]) -> None:
-  """Raises ValueError unless all names are of axes, each given once."""
-  if unknown := sorted(set(names) - set(NAMES)):
+def check(
+  names: Sequence[str], limits: Mapping[str, tuple[int, int]] | None = None
+) -> None:
+  """Checks what `extend` is asked for, before the work.
+
+  Args:
+    names: axes.
+    limits: axis -> most networks and items.
+
+  Raises:
+    ValueError: for an unknown axis, one named twice, or a limit below 1.
+  """
+  limits = limits or {}
+  if unknown := sorted({*names, *limits} - set(NAMES)):
     raise ValueError(
       f'Unknown axis {unknown[0]!r}; allowed: {", ".join(NAMES)}.'
     )
   if len(set(names)) != len(names):
     raise ValueError(f'Axes must differ from each other; got {tuple(names)}.')
+  for name, limit in limits.items():
+    if len(limit) != 2 or min(limit) < 1:
+      raise ValueError(
+        f'The limit of {name} must be numbers of networks and items, at least '
+        f'1; got {limit}.'
+      )
 
 
 def extend(
@@ -72,7 +89,7 @@ def extend(
   resampler: statistics.Resampler,
   names: Sequence[str],
   *,
-  limits: Mapping[str, tuple[int, int]] = LIMITS,
+  limits: Mapping[str, tuple[int, int]] | None = None,
   progress: bool = False,
 ) -> dict[str, Any]:
   """Adds axes to an evaluation.
@@ -83,7 +100,8 @@ def extend(
     context: the zoo and the test set.
     resampler: gives the number of resamples and the seed.
     names: axes to measure, from `NAMES`.
-    limits: axis -> most networks and most items of each arm, evenly spaced.
+    limits: axis -> most networks and most items of each arm, evenly spaced;
+      `LIMITS` for those that are not given.
     progress: whether to show bars.
 
   Returns:
@@ -91,9 +109,10 @@ def extend(
     'robustness' and 'adversarial', arm -> curves for figures.
 
   Raises:
-    ValueError: for an unknown axis, or one named twice.
+    ValueError: for an unknown axis, one named twice, or a limit below 1.
   """
-  check(names)
+  check(names, limits)
+  limits = {**LIMITS, **(limits or {})}
   result = {**result, 'metrics': dict(result['metrics'])}
   for name in names:
     nets, num_items = limits[name]

@@ -4,7 +4,7 @@ There is no average over axes: a number that hides a copy behind an accuracy
 is what this file is against.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ def evaluate(
   seed: int = 0,
   progress: bool = True,
   axes: Sequence[str] = (),
+  axis_limits: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, Any]:
   """Measures every arm against one zoo.
 
@@ -53,6 +54,8 @@ def evaluate(
     seed: of the resamples.
     progress: whether to show a bar.
     axes: optional axes to measure too, names in `axes.NAMES`.
+    axis_limits: axis -> most networks and items of each arm that it takes, if
+      not those of `axes.LIMITS`.
 
   Returns:
     JSON value with zoo, arms, metrics, histograms, alignment and barrier. Who
@@ -63,7 +66,7 @@ def evaluate(
       are not of the architecture, the zoo has no spread, or an axis is not
       known.
   """
-  axes_lib.check(axes)
+  axes_lib.check(axes, axis_limits)
   names = [arm.name for arm in arms]
   if len(set(names)) != len(names) or set(names) & set(_RESERVED):
     raise ValueError(
@@ -105,7 +108,13 @@ def evaluate(
     'barrier': connectivity.barriers(context),
   }
   return axes_lib.extend(
-    result, [zoo_arm, *arms], context, resampler, axes, progress=progress
+    result,
+    [zoo_arm, *arms],
+    context,
+    resampler,
+    axes,
+    limits=axis_limits,
+    progress=progress,
   )
 
 

@@ -32,6 +32,7 @@ def severity(report: Mapping[str, Any]) -> str:
     axes.set_xticks(range(len(values)), ['clean', *range(1, len(values))])
     axes.set_ylim(0, 1)
     axes.grid(axis='y', color=_HEX['line'], linewidth=0.6)
+    axes.set_axisbelow(True)
   panels[0].yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
   panels[0].set_ylabel('test error')
   panels[len(panels) // 2].set_xlabel('severity of the corruption')
@@ -58,11 +59,12 @@ def attack(report: Mapping[str, Any]) -> str:
       curve = curves[name][norm]
       axes.plot(curve['epsilon'], curve['robust'], **style)
       if 'label' in style:
-        dotted = {**style, 'linestyle': ':', 'label': None, 'alpha': 0.6}
+        dotted = {**style, 'linestyle': ':', 'label': None, 'marker': ''}
         axes.plot(curve['epsilon'], curve['noise'], **dotted)
     axes.set_xlabel(f'{_NORMS.get(norm, norm)} radius')
     axes.set_ylim(0, 1)
     axes.grid(axis='y', color=_HEX['line'], linewidth=0.6)
+    axes.set_axisbelow(True)
   panels[0].yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
   panels[0].set_ylabel('test accuracy')
   _legend(canvas, panels[0])
@@ -86,6 +88,8 @@ def _styles(
     else:
       faint.append((arm['name'], style))
       continue
+    # Kinds differ in shape too: colour alone is not read by everyone.
+    style |= {'marker': drawing.MARKERS[arm['kind']], 'markersize': 4}
     named.append((arm['name'], {**style, 'label': arm['name']}))
   return faint + named
 
