@@ -115,3 +115,25 @@ def test_what_was_not_measured_says_why():
   )
   one = statistics.over_nets(np.ones(1), ONE(1), _resampler())
   assert one['value'] == 1 and one['low'] is None and one['method'] == 'none'
+
+
+def test_holm_by_hand():
+  # Sorted: 0.005, 0.01, 0.03, 0.04; times 4, 3, 2, 1: 0.02, 0.03, 0.06, 0.04;
+  # and none may be below the one before it.
+  np.testing.assert_allclose(
+    statistics.holm(np.array([0.01, 0.04, 0.03, 0.005])),
+    [0.03, 0.06, 0.06, 0.02],
+  )
+  np.testing.assert_array_equal(statistics.holm(np.array([0.7, 0.6])), [1, 1])
+  assert statistics.holm(np.array([0.03])) == 0.03
+  for bad in ([1.5], [np.nan], [[0.5]]):
+    with pytest.raises(ValueError, match='p_values'):
+      statistics.holm(np.array(bad))
+
+
+def test_holm_keeps_false_alarms_rare_and_plain_tests_do_not():
+  p = np.random.default_rng(0).random((2000, 8))
+  plain = np.mean(np.any(p <= 0.05, axis=1))
+  adjusted = np.mean([np.any(statistics.holm(row) <= 0.05) for row in p])
+  assert plain > 0.3
+  assert adjusted == pytest.approx(0.05, abs=0.015)

@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 from wsjax.bench import timing, worker
+from wsjax.evaluate import efficiency
 
 # Widths, batch, examples of the data set, and (nets, steps) that are timed.
 TASKS = {
@@ -155,7 +156,7 @@ def _compare(
   }
   timing.interleaved(timed, repeats=args.repeats)
   peak = timing.sgemm_peak()
-  flops = timing.mlp_flops(task['widths']) * task['batch'] * steps
+  flops = efficiency.mlp_train_flops(task['widths']) * task['batch'] * steps
   rows = []
   for label, rounds in answers.items():
     count = max(2, nets // 16) if 'loop' in label else nets

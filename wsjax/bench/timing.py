@@ -1,10 +1,9 @@
 """Timing that survives a noisy machine: interleaved runs, ratios, peak."""
 
-import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -39,16 +38,6 @@ def sgemm_peak(size: int = 2048, *, repeats: int = 5) -> float:
   a = np.random.default_rng(0).standard_normal((size, size), np.float32)
   best = min(interleaved({'a': lambda: a @ a}, repeats=repeats)['a'])
   return 2 * size**3 / best
-
-
-def mlp_flops(widths: Sequence[int]) -> int:
-  """FLOPs per example of a training step of an MLP: its matrix products.
-
-  Forward, gradient by weights, gradient by inputs but for the first layer. XLA
-  would count one turn of the loops over steps and groups.
-  """
-  macs = sum(a * b for a, b in itertools.pairwise(widths))
-  return 6 * macs - 2 * widths[0] * widths[1]
 
 
 def machine() -> str:

@@ -1,7 +1,7 @@
 """An arm: the networks that one method made, and what they cost."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -147,6 +147,42 @@ def take(
 ) -> typing.StackedParams:
   """The networks at `indices`, host float32."""
   return {path: np.asarray(value)[indices] for path, value in params.items()}
+
+
+def evenly(count: int, limit: int) -> np.ndarray:
+  """At most `limit` of `count` places, evenly spaced, increasing.
+
+  Networks lie in blocks, one per seed: the first ones would be of one seed.
+
+  Args:
+    count: of things in a row.
+    limit: of places wanted, at least 1.
+
+  Returns:
+    [min(count, limit)] int.
+  """
+  return np.linspace(0, count - 1, min(count, limit)).round().astype(int)
+
+
+def chunks(
+  params: typing.StackedParams, size: int
+) -> Iterator[typing.StackedParams]:
+  """Cuts networks into calls of one size, so that one program serves all.
+
+  Args:
+    params: path -> [N, ...].
+    size: networks per call.
+
+  Yields:
+    path -> [size, ...] on the host; the last is filled up with its own
+    networks, so the caller cuts what it joins to N.
+  """
+  count = len(next(iter(params.values())))
+  for start in range(0, count, size):
+    yield {
+      path: np.resize(value[start : start + size], (size, *np.shape(value)[1:]))
+      for path, value in params.items()
+    }
 
 
 def _rows(value: typing.Array) -> np.ndarray:

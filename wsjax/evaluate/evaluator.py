@@ -4,13 +4,14 @@ There is no average over axes: a number that hides a copy behind an accuracy
 is what this file is against.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import rich.progress
 
 from wsjax.evaluate import arms as arms_lib
+from wsjax.evaluate import axes as axes_lib
 from wsjax.evaluate import (
   calibration,
   connectivity,
@@ -40,6 +41,8 @@ def evaluate(
   num_bootstrap: int = 2000,
   seed: int = 0,
   progress: bool = True,
+  axes: Sequence[str] = (),
+  axis_limits: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, Any]:
   """Measures every arm against one zoo.
 
@@ -50,6 +53,9 @@ def evaluate(
     num_bootstrap: resamples behind every interval.
     seed: of the resamples.
     progress: whether to show a bar.
+    axes: optional axes to measure too, names in `axes.NAMES`.
+    axis_limits: axis -> most networks and items of each arm that it takes, if
+      not those of `axes.LIMITS`.
 
   Returns:
     JSON value with zoo, arms, metrics, histograms, alignment and barrier. Who
@@ -57,8 +63,10 @@ def evaluate(
 
   Raises:
     ValueError: if two arms have one name or a reserved one, an arm's weights
-      are not of the architecture, or the zoo has no spread.
+      are not of the architecture, the zoo has no spread, or an axis is not
+      known.
   """
+  axes_lib.check(axes, axis_limits)
   names = [arm.name for arm in arms]
   if len(set(names)) != len(names) or set(names) & set(_RESERVED):
     raise ValueError(
@@ -85,7 +93,7 @@ def evaluate(
     rows.append(row)
     if canonical is not None and arm is not zoo_arm:
       densities[arm.name] = fidelity.densities(canonical, edges)
-  return {
+  result = {
     'zoo': _zoo(context, rows[0]),
     'arms': rows,
     'metrics': measures.METRICS,
@@ -99,6 +107,15 @@ def evaluate(
     'alignment': connectivity.alignment(context),
     'barrier': connectivity.barriers(context),
   }
+  return axes_lib.extend(
+    result,
+    [zoo_arm, *arms],
+    context,
+    resampler,
+    axes,
+    limits=axis_limits,
+    progress=progress,
+  )
 
 
 def _measure(

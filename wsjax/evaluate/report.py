@@ -21,6 +21,8 @@ _FIGURES = {
   'alignment': ('figures', 'alignment', 'alignment'),
   'barrier': ('figures', 'barrier', 'barrier'),
   'training': ('figures', 'training', 'training'),
+  'severity': ('robustness_figures', 'severity', 'robustness'),
+  'attack': ('robustness_figures', 'attack', 'adversarial'),
 }
 
 

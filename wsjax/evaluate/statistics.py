@@ -238,6 +238,31 @@ def rate(hits: np.ndarray) -> dict[str, Any]:
   }
 
 
+def holm(p_values: np.ndarray) -> np.ndarray:
+  """P-values of a family of tests, so that one false alarm in all is rare.
+
+  Args:
+    p_values: [m] of single tests, in any order.
+
+  Returns:
+    [m] adjusted: rejecting where one is <= 0.05 has a chance of at most 0.05
+    of any false rejection, whatever the dependence of the tests.
+
+  Raises:
+    ValueError: if one is not in [0, 1].
+
+  Source: Holm 1979, Scand. J. Statist. 6:65.
+  """
+  p = np.asarray(p_values, np.float64)
+  if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
+    raise ValueError(f'p_values must be [m] numbers in [0, 1]; got {p}.')
+  order = np.argsort(p, kind='stable')
+  scaled = p[order] * np.arange(len(p), 0, -1)
+  adjusted = np.empty_like(p)
+  adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+  return adjusted
+
+
 def net_method(name: str, groups: np.ndarray) -> str:
   """Name of a method of resampling, saying so if seeds are resampled too."""
   suffix = '-nets' if name == 'bootstrap' else ''

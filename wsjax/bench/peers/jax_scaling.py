@@ -22,7 +22,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from wsjax import config, typing
-from wsjax.bench import collectives, timing
+from wsjax.bench import collectives
+from wsjax.evaluate import efficiency
 from wsjax.train import sharding
 from wsjax.train import state as state_lib
 from wsjax.train import step as step_lib
@@ -119,7 +120,7 @@ def breeding(
   facts = {
     'num_params': net.spec.num_params,
     'collectives': _collectives(lowered.compile().as_text(), steps),
-    'flops': nets * batch * timing.mlp_flops(widths),
+    'flops': nets * batch * efficiency.mlp_train_flops(widths),
   }
   return run, facts
 

@@ -1,0 +1,145 @@
+"""What each measure of the optional axes is called and means."""
+
+from wsjax.evaluate import (
+  adversarial,
+  corruptions,
+  ensembles,
+  weight_robustness,
+)
+
+_LOWER, _HIGHER = 'lower', 'higher'
+_MIDDLE = {norm: radii[len(radii) // 2]
+           for norm, radii in adversarial.EPSILONS.items()}  # fmt: skip
+_NORMS = {'linf': 'L∞', 'l2': 'L2'}
+_DEAD = ' A network that works no better than chance has nothing to lose.'
+_NOISE = f'{100 * weight_robustness.NOISE:g} %'
+
+# axis -> metric -> (label, unit, better, description).
+_TABLE = {
+  'robustness': {
+    'mce': (
+      'mean corruption error',
+      '',
+      _LOWER,
+      'Error on corrupted items over that of the zoo, summed over five '
+      'severities, mean over nine kinds: 1 is the zoo.',
+    ),
+    'relative_mce': (
+      'relative corruption error',
+      '',
+      _LOWER,
+      'The same with the clean error taken from every error: how much worse a '
+      'network gets, over how much worse the zoo gets.' + _DEAD,
+    ),
+    **{
+      f'drop_{family}': (
+        f'accuracy lost to {family}',
+        'share',
+        _LOWER,
+        'Share of the clean accuracy that is lost, mean over five severities '
+        f'of {", ".join(kinds).replace("_", " ")}.' + _DEAD,
+      )
+      for family, kinds in corruptions.FAMILIES.items()
+    },
+  },
+  'adversarial': {
+    key: entry
+    for norm, epsilon in _MIDDLE.items()
+    for key, entry in {
+      f'robust_{norm}': (
+        f'accuracy under attack, {_NORMS[norm]}',
+        'share',
+        _HIGHER,
+        f'Items right under the worst of FGSM and PGD, 20 steps from 5 starts, '
+        f'{_NORMS[norm]} radius {epsilon:g} of pixels in [0, 1]. An upper '
+        'bound.',
+      ),
+      f'noise_{norm}': (
+        f'accuracy under noise, {_NORMS[norm]}',
+        'share',
+        _HIGHER,
+        'Items right under each of 5 random changes of that size: an attack '
+        'that is no stronger has failed.',
+      ),
+    }.items()
+  },
+  'weights': {
+    'weight_noise_nll': (
+      'loss added by weight noise',
+      'nats',
+      _LOWER,
+      f'Rise of the test loss when every filter of the canonical form gets '
+      f'noise of {_NOISE} of its norm, mean over draws.' + _DEAD,
+    ),
+    'weight_noise_worst_nll': (
+      'loss added by the worst noise',
+      'nats',
+      _LOWER,
+      f'The same by the worst of {weight_robustness.NUM_DRAWS} draws, which '
+      'all networks share.',
+    ),
+    **{
+      f'weight_int{bits}_drop': (
+        f'accuracy lost to {bits} bits',
+        'share',
+        _LOWER,
+        f'Accuracy lost when the kernels of the canonical form are rounded to '
+        f'{bits} bits.' + _DEAD,
+      )
+      for bits in weight_robustness.BITS
+    },
+    'weight_prune_drop': (
+      'accuracy lost to pruning',
+      'share',
+      _LOWER,
+      'Accuracy lost when the smaller half of the weights of every kernel is '
+      'set to 0.' + _DEAD,
+    ),
+  },
+  'ensembles': {
+    key: entry
+    for size in ensembles.SIZES
+    for key, entry in {
+      f'ensemble{size}_accuracy': (
+        f'accuracy of {size}',
+        'share',
+        _HIGHER,
+        f'Accuracy of the mean prediction of {size} networks of one seed; n '
+        'counts ensembles.',
+      ),
+      f'ensemble{size}_nll': (
+        f'negative log likelihood of {size}',
+        'nats',
+        _LOWER,
+        f'Loss of the mean prediction of {size} networks.',
+      ),
+      f'ensemble{size}_gain': (
+        f'gain of {size}',
+        'nats',
+        _HIGHER,
+        'Mean loss of the members minus that of the ensemble: 0 for copies of '
+        'one network. It grows with the error: compare at equal accuracy.',
+      ),
+      f'ensemble{size}_ece': (
+        f'calibration error of {size}',
+        'share',
+        _LOWER,
+        f'Expected calibration error of the mean prediction of {size} '
+        'networks; a mean is less sure than its members.',
+      ),
+    }.items()
+  },
+}
+
+AXES = {
+  axis: {
+    key: {
+      'label': label,
+      'unit': unit,
+      'better': better,
+      'description': description,
+    }
+    for key, (label, unit, better, description) in table.items()
+  }
+  for axis, table in _TABLE.items()
+}
