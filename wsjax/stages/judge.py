@@ -27,6 +27,7 @@ def judge(
   """
   dataset = datasets.load(**config.zoo.dataset.to_dict())
   section = config.evaluate
+  limits = section.get('axis_limits')
   context = context_lib.Context(
     architecture=prepared.architecture,
     test_x=dataset.test_x,
@@ -52,6 +53,8 @@ def judge(
     num_bootstrap=section.num_bootstrap,
     seed=config.seed,
     progress=progress,
+    axes=tuple(section.get('axes', ())),
+    axis_limits=limits.to_dict() if limits else None,
   )
   result['zoo'] |= {
     'path': str(prepared.zoo.path),
