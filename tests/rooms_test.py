@@ -11,7 +11,7 @@ import wsjax
 ROOMS = (
   'typing', 'config', 'files', 'hosts', 'lock', 'symmetry', 'testing', 'zoo',
   'tokens', 'embed', 'predict', 'generate', 'train', 'evaluate', 'apps',
-  'govern', 'bench', 'stages', 'experiment', 'cli',
+  'govern', 'stages', 'bench', 'experiment', 'cli',
 )  # fmt: skip
 ROOT = pathlib.Path(wsjax.__file__).parent
 FILES = sorted(ROOT.rglob('*.py'))
