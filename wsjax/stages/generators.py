@@ -2,6 +2,7 @@
 
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,10 +15,11 @@ from jax.sharding import PartitionSpec as P
 from wsjax import config as config_lib
 from wsjax import hosts, typing
 from wsjax.evaluate import arms as arms_lib
+from wsjax.evaluate import predictions
 from wsjax.generate import publish as publish_lib
 from wsjax.stages import prepare
 from wsjax.train import feed, loop, sharding
-from wsjax.zoo import digest
+from wsjax.zoo import datasets, digest
 
 
 def fit(
@@ -27,13 +29,17 @@ def fit(
   *,
   seed: int,
   progress: bool = False,
-) -> tuple[Any, typing.PyTree, dict[str, list[float]]]:
-  """The generator of one training seed, trained or restored.
+) -> tuple[Any, typing.PyTree, dict[str, Any]]:
+  """The generator of one training seed: trained, restored, or fitted.
 
   Returns:
-    The generator, its averaged parameters and the training history.
+    The generator, its averaged parameters and the training history. A
+    generator without steps has no history: it says so, and how many networks
+    it chose among.
   """
   generator = config_lib.build('generate', config.generate)
+  if hasattr(generator, 'fit'):
+    return generator, *_fit_at_once(config, prepared, generator, seed)
   params, history = loop.fit(
     generator,
     prepared.latents,
@@ -44,6 +50,49 @@ def fit(
     progress=progress,
   )
   return generator, params, history
+
+
+def _fit_at_once(
+  config: ml_collections.ConfigDict,
+  prepared: prepare.Prepared,
+  generator: Any,
+  seed: int,
+) -> tuple[typing.PyTree, dict[str, Any]]:
+  """Parameters of a `Fitted` generator, and what stands for its history.
+
+  Nothing is stored: the same seed gives the same fit after a restart.
+  """
+  key, latents = jax.random.key(seed), prepared.latents
+  said = 'fitted to all networks at once, without steps'
+  if not getattr(generator, 'NEEDS_SCORE', False):
+    return generator.fit(latents, key), {'not_run': said}
+  dataset = datasets.load(**config.zoo.dataset.to_dict())
+  params = generator.fit(latents, key, score=_score(prepared, dataset))
+  said += (
+    f'; selected among {generator.num_scored} networks by their accuracy on '
+    f'{len(dataset.val_y)} validation images'
+  )
+  logging.info(said)
+  return params, {'not_run': said, 'num_scored': generator.num_scored}
+
+
+def _score(
+  prepared: prepare.Prepared, dataset: datasets.Dataset
+) -> Callable[[np.ndarray], np.ndarray]:
+  """Latents [n, T, D] -> accuracies [n] on the validation images.
+
+  Raises:
+    ValueError: if the data set has no validation images.
+  """
+  items = predictions.make_items(dataset.val_x, dataset.val_y)
+
+  def score(latents: np.ndarray) -> np.ndarray:
+    said = predictions.predict(
+      prepared.architecture, prepared.decoder.decode(latents), items
+    )
+    return np.mean(said.labels == dataset.val_y[None], axis=1)
+
+  return score
 
 
 def draw(
