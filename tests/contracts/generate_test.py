@@ -19,6 +19,12 @@ SMALL = {
   'flow_matching': {'backbone': BACKBONE, 'num_steps': 16},
   'diffusion': {'backbone': BACKBONE, 'sigma_max': 10.0, 'num_steps': 16},
   'flow': {'num_layers': 6, 'width': 32, 'depth': 2},
+  'recurrent': {
+    'head': BACKBONE,
+    'width': 32,
+    'state_size': 32,
+    'depth': 1,
+  },
   # Dimension by dimension there would be more modes than two, and the rule for
   # one mode blurs two.
   'kde': {'per': 'joint', 'factor': 0.3},
