@@ -1,4 +1,8 @@
-"""Every generator learns two modes, and samples them reproducibly."""
+"""Every generator learns two modes, and samples them reproducibly.
+
+Both protocols of `wsjax.generate.generator`: those that are trained in steps,
+and those that are fitted at once.
+"""
 
 import functools
 
@@ -15,6 +19,22 @@ SMALL = {
   'flow_matching': {'backbone': BACKBONE, 'num_steps': 16},
   'diffusion': {'backbone': BACKBONE, 'sigma_max': 10.0, 'num_steps': 16},
   'flow': {'num_layers': 6, 'width': 32, 'depth': 2},
+  'recurrent': {
+    'head': BACKBONE,
+    'width': 32,
+    'state_size': 32,
+    'depth': 1,
+  },
+  # Dimension by dimension there would be more modes than two, and the rule for
+  # one mode blurs two.
+  'kde': {'per': 'joint', 'factor': 0.3},
+  'gaussian_mixture': {'num_components': 2},
+  'subsample': {
+    'per': 'joint',
+    'factor': 0.3,
+    'candidates': 1024,
+    'keep': 1024,
+  },
 }
 NAMES = config.plugins('generate')
 SHAPE = (2, 2)
@@ -26,6 +46,10 @@ def build(name):
   return config.build('generate', {'name': name, **SMALL.get(name, {})})
 
 
+FITTED = [name for name in NAMES if hasattr(build(name), 'fit')]
+TRAINED = [name for name in NAMES if name not in FITTED]
+
+
 def two_modes(num, seed=0):
   """Tokens [num, 2, 2] near CENTRE or near -CENTRE."""
   rng = np.random.default_rng(seed)
@@ -34,10 +58,19 @@ def two_modes(num, seed=0):
   return (sign * CENTRE[None] + noise).astype(np.float32)
 
 
+def fit(generator, **options):
+  """Parameters of a fitted generator; a score, if needed, of no preference."""
+  if getattr(generator, 'NEEDS_SCORE', False):
+    options['score'] = lambda latents: np.zeros(len(latents))
+  return generator.fit(two_modes(1024), jax.random.key(0), **options)
+
+
 @functools.cache
 def trained(name):
-  """Generator, its parameters and the loss at every step."""
+  """Generator, its parameters and the loss at every step, if it has steps."""
   generator, data = build(name), jnp.asarray(two_modes(1024))
+  if name in FITTED:
+    return generator, fit(generator), None
   params = generator.init(jax.random.key(0), data[0])
   tx = optax.adam(optax.cosine_decay_schedule(3e-3, NUM_STEPS))
 
@@ -58,6 +91,35 @@ def trained(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
+def test_a_generator_follows_one_of_the_protocols(name):
+  generator = build(name)
+  steps = {'init', 'loss'} & set(dir(generator))
+  assert steps == (set() if name in FITTED else {'init', 'loss'})
+  assert getattr(generator, 'NEEDS_SCORE', False) == hasattr(
+    generator, 'num_scored'
+  )
+
+
+@pytest.mark.parametrize('name', FITTED)
+def test_a_fit_depends_on_its_key_only_and_is_arrays(name):
+  generator, params, _ = trained(name)
+  again = fit(generator)
+  for one, other in zip(
+    jax.tree.leaves(params), jax.tree.leaves(again), strict=True
+  ):
+    assert isinstance(one, np.ndarray | jax.Array)
+    np.testing.assert_array_equal(one, other)
+    assert np.all(np.isfinite(one))
+
+
+@pytest.mark.parametrize('name', FITTED)
+def test_a_condition_that_it_cannot_use_is_refused(name):
+  generator, _, _ = trained(name)
+  with pytest.raises(ValueError, match='unconditional'):
+    fit(generator, condition=np.ones((1024, 2), np.float32))
+
+
+@pytest.mark.parametrize('name', TRAINED)
 def test_the_loss_falls(name):
   _, _, losses = trained(name)
   assert np.all(np.isfinite(losses))
@@ -90,7 +152,7 @@ def test_samples_depend_on_the_key_and_on_nothing_else(name):
   assert not np.array_equal(one, draw(jax.random.key(4)))
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', TRAINED)
 def test_the_loss_without_training_depends_on_its_key_only(name):
   generator, params, _ = trained(name)
   batch = two_modes(16)

@@ -1,19 +1,23 @@
 """Generator: what every family of this room offers."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import jax
+import numpy as np
 
 from wsjax import typing
 
 Metrics = dict[str, jax.Array]
+Score = Callable[[np.ndarray], np.ndarray]
 
 
 class Generator(Protocol):
-  """A family of distributions over latents [T, D].
+  """A family of distributions over latents [T, D], trained in steps.
 
-  What `make` of a plug-in of this room returns. A family with an exact density
-  also has `log_prob(params, x, condition=None)`: [b, T, D] -> [b] nats.
+  What `make` of a plug-in of this room returns, unless it returns a `Fitted`.
+  A family with an exact density also has `log_prob(params, x,
+  condition=None)`: [b, T, D] -> [b] nats.
   """
 
   def init(self, key: jax.Array, example: jax.Array) -> typing.PyTree:
@@ -43,3 +47,70 @@ class Generator(Protocol):
     condition: jax.Array | None = None,
   ) -> jax.Array:
     """`num` samples [num, T, D] of shape (T, D), conditions [num, C]."""
+
+
+class Fitted(Protocol):
+  """A family that is fitted to all latents at once, without steps.
+
+  It has `fit` where a `Generator` has `init` and `loss`; `sample` and
+  `log_prob` are the same.
+
+  One that chooses among networks has `NEEDS_SCORE = True`, and its `fit` takes
+  one more keyword: `score`, which maps latents [n, T, D] to the accuracies
+  [n] of their networks on validation images. What it draws is selected, so it
+  has `num_scored`, the number of networks it looked at, for the report.
+  """
+
+  def fit(
+    self,
+    latents: np.ndarray,
+    key: jax.Array,
+    condition: np.ndarray | None = None,
+  ) -> typing.PyTree:
+    """Arrays that are all that sampling needs.
+
+    Args:
+      latents: [N, T, D] of the training networks, on the host.
+      key: of whatever is random in the fit.
+      condition: [N, C], or None.
+
+    Raises:
+      ValueError: if the family takes no condition and one is given, or the
+        latents are too few for it.
+    """
+
+  def sample(
+    self,
+    params: typing.PyTree,
+    key: jax.Array,
+    num: int,
+    *,
+    shape: tuple[int, int],
+    condition: jax.Array | None = None,
+  ) -> jax.Array:
+    """`num` samples [num, T, D] of shape (T, D), conditions [num, C]."""
+
+
+def check(
+  name: str,
+  fitted: tuple[int, ...],
+  asked: tuple[int, ...],
+  condition: typing.Array | None,
+) -> None:
+  """Raises ValueError unless an unconditional family can do what is asked.
+
+  Args:
+    name: of the family.
+    fitted: shape (T, D) of the latents that it was fitted to.
+    asked: shape (T, D) wanted of it.
+    condition: must be None.
+  """
+  if tuple(fitted) != tuple(asked):
+    raise ValueError(
+      f'{name} was fitted to latents of shape {tuple(fitted)}, not of '
+      f'{tuple(asked)}.'
+    )
+  if condition is not None:
+    raise ValueError(
+      f'{name} is unconditional; got a condition of shape {condition.shape}.'
+    )

@@ -2,6 +2,7 @@
 
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,10 +15,10 @@ from jax.sharding import PartitionSpec as P
 from wsjax import config as config_lib
 from wsjax import hosts, typing
 from wsjax.evaluate import arms as arms_lib
+from wsjax.evaluate import predictions
 from wsjax.generate import publish as publish_lib
-from wsjax.stages import prepare
-from wsjax.symmetry import element
-from wsjax.train import feed, generative, loop, sharding
+from wsjax.stages import objectives, prepare
+from wsjax.train import feed, loop, sharding
 from wsjax.zoo import datasets, digest
 
 
@@ -28,22 +29,25 @@ def fit(
   *,
   seed: int,
   progress: bool = False,
-) -> tuple[Any, typing.PyTree, dict[str, list[float]]]:
-  """The generator of one training seed, trained or restored.
+) -> tuple[Any, typing.PyTree, dict[str, Any]]:
+  """The generator of one training seed: trained, restored, or fitted.
 
   Returns:
-    The generator, its averaged parameters and the training history.
+    The generator, its averaged parameters and the training history. A
+    generator without steps has no history: it says so, and how many networks
+    it chose among.
 
   Raises:
-    ValueError: if generated networks are to be tried on a task that is not
-      classification, or as `loop.fit`.
+    ValueError: as `objectives.make` or `loop.fit`.
   """
   generator = config_lib.build('generate', config.generate)
+  if hasattr(generator, 'fit'):
+    return generator, *_fit_at_once(config, prepared, generator, seed)
   data, val = {'latents': prepared.latents}, None
   if prepared.val_latents is not None:
     val = {'latents': prepared.val_latents}
   params, history = loop.fit(
-    objective(config, prepared, generator),
+    objectives.make(config, prepared, generator),
     data,
     config.train.to_dict(),
     seed=seed,
@@ -54,47 +58,47 @@ def fit(
   return generator, params, history
 
 
-def objective(
-  config: ml_collections.ConfigDict, prepared: prepare.Prepared, generator: Any
-) -> generative.Objective:
-  """What a generator minimises by the strategy of a config."""
-  strategy = generative.read(config.get('strategy', {}))
-  decoder, task, move = prepared.decoder, None, None
-  if strategy.behaviour:
-    task = _task(config, prepared)
-  if strategy.augment:
-    spec = prepared.architecture.spec
+def _fit_at_once(
+  config: ml_collections.ConfigDict,
+  prepared: prepare.Prepared,
+  generator: Any,
+  seed: int,
+) -> tuple[typing.PyTree, dict[str, Any]]:
+  """Parameters of a `Fitted` generator, and what stands for its history.
 
-    def move(key: jax.Array, latents: jax.Array) -> jax.Array:
-      net = {k: v[0] for k, v in decoder.networks(latents[None]).items()}
-      net = element.apply(element.random(key, spec), net, spec)
-      return decoder.latents({k: v[None] for k, v in net.items()})[0]
-
-  centred = prepared.latents - prepared.latents.mean(0, keepdims=True)
-  spread = float(np.sqrt(np.mean(centred**2)))
-  return generative.Objective(generator, strategy, task, move, spread)
-
-
-def _task(
-  config: ml_collections.ConfigDict, prepared: prepare.Prepared
-) -> generative.Task:
-  """The examples that the networks of the zoo learned from."""
-  architecture = prepared.architecture
-  if architecture.task != 'classification':
-    raise ValueError(
-      f'strategy.behaviour is for classifiers; {architecture.name} is made for '
-      f'{architecture.task}.'
-    )
+  Nothing is stored: the same seed gives the same fit after a restart.
+  """
+  key, latents = jax.random.key(seed), prepared.latents
+  said = 'fitted to all networks at once, without steps'
+  if not getattr(generator, 'NEEDS_SCORE', False):
+    return generator.fit(latents, key), {'not_run': said}
   dataset = datasets.load(**config.zoo.dataset.to_dict())
-  has_val = len(dataset.val_y) > 0
-  return generative.Task(
-    architecture,
-    prepared.decoder.networks,
-    dataset.train_x,
-    dataset.train_y,
-    dataset.val_x if has_val else None,
-    dataset.val_y if has_val else None,
+  params = generator.fit(latents, key, score=_score(prepared, dataset))
+  said += (
+    f'; selected among {generator.num_scored} networks by their accuracy on '
+    f'{len(dataset.val_y)} validation images'
   )
+  logging.info(said)
+  return params, {'not_run': said, 'num_scored': generator.num_scored}
+
+
+def _score(
+  prepared: prepare.Prepared, dataset: datasets.Dataset
+) -> Callable[[np.ndarray], np.ndarray]:
+  """Latents [n, T, D] -> accuracies [n] on the validation images.
+
+  Raises:
+    ValueError: if the data set has no validation images.
+  """
+  items = predictions.make_items(dataset.val_x, dataset.val_y)
+
+  def score(latents: np.ndarray) -> np.ndarray:
+    said = predictions.predict(
+      prepared.architecture, prepared.decoder.decode(latents), items
+    )
+    return np.mean(said.labels == dataset.val_y[None], axis=1)
+
+  return score
 
 
 def draw(
