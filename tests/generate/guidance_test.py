@@ -1,6 +1,7 @@
 """Guidance weighs conditional against unconditional, and task losses."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +15,13 @@ BACKBONE = {'name': 'mlp', 'width': 16, 'depth': 1}
 PARAMS = {'a': 0.5, 'b': 0.25, 'c': 2.0}
 X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
 CONDITION = np.asarray([1.0, 0.5], np.float32)
+# Solvers that are quick to compile.
 FAMILIES = {
-  'flow_matching': lambda **keys: flow_matching.make(
-    BACKBONE, num_steps=8, **keys
+  'flow_matching': functools.partial(
+    flow_matching.make, BACKBONE, num_steps=8, solver='euler'
   ),
-  'diffusion': lambda **keys: diffusion.make(
-    BACKBONE, num_steps=8, sigma_max=10.0, **keys
-  ),
-  'ancestral': lambda **keys: diffusion.make(
-    BACKBONE, num_steps=8, sigma_max=10.0, solver='ancestral', **keys
+  'diffusion': functools.partial(
+    diffusion.make, BACKBONE, num_steps=8, sigma_max=10.0, solver='ancestral'
   ),
 }
 EVERY = pytest.mark.parametrize('family', FAMILIES)
@@ -173,22 +172,16 @@ def test_samples_under_a_task_loss_have_less_of_it(family):
 
   plain = draw()
   np.testing.assert_array_equal(draw(task_loss=target_loss), plain)
-  losses = [
-    np.asarray(jax.vmap(target_loss)(x))
-    for x in (
-      plain,
-      draw(task_loss=target_loss, task_scale=0.05),
-      draw(task_loss=target_loss, task_scale=0.5),
-    )
-  ]
-  assert np.all(losses[1] < losses[0]) and np.all(losses[2] < losses[1])
-  assert losses[2].mean() < 0.7 * losses[0].mean()
+  guided = draw(task_loss=target_loss, task_scale=0.5)
+  before, after = (np.sum((x - 2) ** 2, (1, 2)) for x in (plain, guided))
+  assert np.all(after < before)
+  assert after.mean() < 0.7 * before.mean()
 
 
 def test_the_score_is_weighted_by_the_exponential_of_the_loss():
   # A linear loss shifts a Gaussian by variance x slope, and nothing else.
   generator, params = gaussian('diffusion')
-  generator = dataclasses.replace(generator, num_steps=48)
+  generator = dataclasses.replace(generator, num_steps=48, solver='heun')
   plain, tilted = (
     np.asarray(
       generator.sample(
