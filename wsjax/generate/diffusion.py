@@ -105,7 +105,8 @@ class Diffusion:
       num: how many.
       shape: (T, D).
       condition: [num, C]; None = unconditional.
-      task_loss: of clean tokens [T, D] -> scalar, or None.
+      task_loss: of clean tokens [T, D] -> scalar, or None; each function is
+        compiled for.
       task_scale: of its gradient, which is taken off the score: to first order
         samples are weighted by exp(-task_scale x task_loss).
 

@@ -98,7 +98,8 @@ class FlowMatching:
       num: how many.
       shape: (T, D).
       condition: [num, C]; None = unconditional.
-      task_loss: of clean tokens [T, D] -> scalar, or None.
+      task_loss: of clean tokens [T, D] -> scalar, or None; each function is
+        compiled for.
       task_scale: of its gradient, which is taken off the velocity.
 
     Returns:
