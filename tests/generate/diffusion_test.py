@@ -1,10 +1,14 @@
 """The preconditioning is that of the paper."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
+from tests.reference import fields
 from wsjax.generate import diffusion
 
 BACKBONE = {'name': 'mlp', 'width': 16, 'depth': 1}
@@ -30,15 +34,43 @@ def test_inputs_and_targets_of_the_backbone_have_unit_variance():
     assert abs(np.std((clean - c_skip * noisy) / c_out) - 1) < 0.02
 
 
-@pytest.mark.parametrize('solver', ['euler', 'heun'])
-def test_a_new_model_samples_the_gaussian_it_stands_for(solver):
-  # With residual 0 the denoiser is exact for Gaussian data of that deviation.
+def exact(mean, data_std, **keys):
+  """A model that denoises N(mean, data_std^2) exactly, and parameters."""
   generator = diffusion.make(
-    BACKBONE, data_std=0.5, sigma_max=20.0, num_steps=64, solver=solver
+    BACKBONE, data_std=data_std, sigma_max=20.0, **keys
   )
-  params = generator.init(jax.random.key(0), np.zeros((1, 2), np.float32))
+  backbone = fields.Residual(mean, data_std, generator.schedule.sigma)
+  field = dataclasses.replace(generator.field, backbone=backbone)
+  generator = dataclasses.replace(generator, field=field)
+  return generator, generator.init(jax.random.key(0), np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize(
+  'solver,bias',
+  [('heun', 0.002), ('euler', 0.03), ('ddim', 0.03), ('ancestral', 0.03)],
+)
+def test_an_exact_denoiser_samples_its_gaussian(solver, bias):
+  generator, params = exact(1.5, 0.5, num_steps=64, solver=solver)
   x = generator.sample(params, jax.random.key(1), 4000, shape=(1, 2))
-  assert abs(float(jnp.std(x)) - 0.5) < (0.05 if solver == 'euler' else 0.02)
+  # Four standard errors, what the steps miss, and what the noise at the
+  # start lacks: the mean of the data, of which little is left at the end.
+  error = 4 * 0.5 / np.sqrt(8000)
+  assert abs(float(jnp.mean(x)) - 1.5) < error + 1.5 * 0.5 / 20
+  assert abs(float(jnp.std(x)) - 0.5) < error / np.sqrt(2) + bias
+
+
+def test_the_density_of_a_gaussian_is_known():
+  generator, params = exact(1.5, 0.5, num_steps=48)
+  x = np.random.default_rng(0).normal(1.5, 0.5, (5, 1, 2)).astype(np.float32)
+  # Deviations from the mean grow with the spread of the noisy data; at the
+  # largest noise level the sampler starts from noise without the data.
+  growth = np.sqrt((0.25 + 20.0**2) / (0.25 + 0.002**2))
+  noise = 1.5 + (x - 1.5) * growth
+  want = scipy.stats.norm.logpdf(noise, scale=20.0) + np.log(growth)
+  got = generator.log_prob(params, x)
+  np.testing.assert_allclose(got, want.sum((1, 2)), atol=5e-3)
+  data = scipy.stats.norm.logpdf(x, 1.5, 0.5).sum((1, 2))
+  np.testing.assert_allclose(got, data, atol=0.3)
 
 
 def test_conditions_reach_the_backbone():

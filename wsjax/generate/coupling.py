@@ -1,5 +1,7 @@
 """Invertible layers on vectors: forward and inverse, each with its log-det."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -54,40 +56,68 @@ class Scaling(nn.Module):
     return x, -jnp.sum(self.log_scale)
 
 
-class AffineCoupling(nn.Module):
-  """Half of the coordinates scale and shift the other half.
+class Coupling(nn.Module):
+  """Half of the coordinates decide how the other half is transformed.
+
+  What the couplings share: the halves, and the network from one half and the
+  condition to the features by which each coordinate is transformed. They are
+  all 0 at initialisation, which must stand for the identity.
 
   Attributes:
     layer: number of the layer, which decides the halves.
     size: number of coordinates D.
-    width: of the hidden layers of the network in it.
+    width: of the hidden layers of the network.
     depth: number of them.
-    max_log_scale: bound of the logarithm of the scale, so that one layer
-      cannot blow up far from the data.
-
-  Source: Dinh et al. 2017, arXiv:1605.08803, section 3.2.
   """
 
   layer: int
   size: int
   width: int
   depth: int
-  max_log_scale: float = 2.0
+
+  @property
+  def num_features(self) -> int:
+    """How many features transform one coordinate."""
+    raise NotImplementedError
 
   def setup(self):
     """Starts as the identity."""
     self.mask = bit_mask(self.size, self.layer)
     self.hidden = [nn.Dense(self.width) for _ in range(self.depth)]
-    self.out = nn.Dense(2 * self.size, kernel_init=nn.initializers.zeros)
+    size = self.num_features * self.size
+    self.out = nn.Dense(size, kernel_init=nn.initializers.zeros)
 
-  def _affine(
-    self, kept: jax.Array, condition: jax.Array | None
-  ) -> tuple[jax.Array, jax.Array]:
-    """Logarithm of the scale and shift, 0 where coordinates are kept."""
+  def features(self, x: jax.Array, condition: jax.Array | None) -> jax.Array:
+    """[num_features, D] from the kept ones of x [D] and a condition [C]."""
+    kept = x * self.mask
     h = kept if condition is None else jnp.concatenate([kept, condition])
     for dense in self.hidden:
       h = nn.silu(dense(h))
-    log_scale, shift = jnp.split(self.out(h), 2)
+    return self.out(h).reshape(self.num_features, self.size)
+
+
+class AffineCoupling(Coupling):
+  """Half of the coordinates scale and shift the other half.
+
+  Attributes:
+    max_log_scale: bound of the logarithm of the scale, so that one layer
+      cannot blow up far from the data.
+
+  Source: Dinh et al. 2017, arXiv:1605.08803, section 3.2.
+  """
+
+  max_log_scale: float = 2.0
+
+  @property
+  def num_features(self) -> int:
+    """Logarithm of the scale, and shift."""
+    return 2
+
+  def _affine(
+    self, x: jax.Array, condition: jax.Array | None
+  ) -> tuple[jax.Array, jax.Array]:
+    """Logarithm of the scale and shift, 0 where coordinates are kept."""
+    log_scale, shift = self.features(x, condition)
     bound = self.max_log_scale
     log_scale = bound * jnp.tanh(log_scale / bound)
     return log_scale * (1 - self.mask), shift * (1 - self.mask)
@@ -96,14 +126,14 @@ class AffineCoupling(nn.Module):
     self, x: jax.Array, condition: jax.Array | None = None
   ) -> tuple[jax.Array, jax.Array]:
     """([D] y, log |det dy/dx| in nats) of [D] x and a condition [C]."""
-    log_scale, shift = self._affine(x * self.mask, condition)
+    log_scale, shift = self._affine(x, condition)
     return x * jnp.exp(log_scale) + shift, jnp.sum(log_scale)
 
   def inverse(
     self, y: jax.Array, condition: jax.Array | None = None
   ) -> tuple[jax.Array, jax.Array]:
     """([D] x, log |det dx/dy| in nats) of [D] y and a condition [C]."""
-    log_scale, shift = self._affine(y * self.mask, condition)
+    log_scale, shift = self._affine(y, condition)
     return (y - shift) * jnp.exp(-log_scale), -jnp.sum(log_scale)
 
 
@@ -115,21 +145,19 @@ class Stack(nn.Module):
   Attributes:
     size: number of coordinates D.
     num_layers: number of couplings.
-    width: of the hidden layers inside a coupling.
-    depth: number of them.
+    make_coupling: the coupling of a layer, from its number.
   """
 
   size: int
   num_layers: int
-  width: int
-  depth: int
+  make_coupling: Callable[[int], Coupling]
 
   def setup(self):
     """Lists the layers from data to noise."""
     layers = []
     for number in range(self.num_layers):
       layers.append(Scaling(self.size))
-      layers.append(AffineCoupling(number, self.size, self.width, self.depth))
+      layers.append(self.make_coupling(number))
     self.layers = [*layers, Scaling(self.size)]
 
   def forward(

@@ -8,13 +8,13 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from wsjax import config as config_lib
 from wsjax import typing
-from wsjax.generate import generator, samplers, schedules
+from wsjax.generate import denoising, generator, likelihood, samplers, schedules
+from wsjax.generate import guidance as guidance_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,30 +22,26 @@ class Diffusion:
   """Generator by denoising.
 
   Attributes:
-    backbone: predicts the scaled residual of the denoiser.
+    field: predicts the scaled residual of the denoiser.
     schedule: noise levels of the sampler.
     data_std: standard deviation of the tokens.
     log_sigma_mean: of the logarithm of the noise level while training.
     log_sigma_std: the same, standard deviation.
-    solver: key of `samplers.SOLVERS`.
+    solver: key of `samplers.SOLVERS` or of `denoising.ETAS`.
     num_steps: of the solver, plus one last step to no noise.
-    condition_size: features of the condition; 0 = unconditional.
   """
 
-  backbone: nn.Module
+  field: guidance_lib.ConditionalField
   schedule: schedules.Karras
   data_std: float
   log_sigma_mean: float
   log_sigma_std: float
   solver: str
   num_steps: int
-  condition_size: int
 
   def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
     """Parameters for tokens of the shape of `example`, [T, D]."""
-    given = jnp.zeros(self.condition_size) if self.condition_size else None
-    x = jnp.asarray(example)
-    return self.backbone.init(key, x, jnp.float32(0), given)['params']
+    return self.field.init(key, example)
 
   def loss(
     self,
@@ -61,9 +57,9 @@ class Diffusion:
     Args:
       params: from `init`.
       batch: [B, T, D] tokens.
-      key: of noise, noise levels and dropout.
+      key: of noise, noise levels and what is dropped.
       condition: [B, C], or None.
-      train: whether to drop out.
+      train: whether conditions and hidden units are dropped.
 
     Returns:
       The mean, about 1 for a backbone that outputs 0; no metrics.
@@ -76,12 +72,17 @@ class Diffusion:
     sigma = jnp.exp(log_sigma)
     noisy = batch + sigma * jax.random.normal(noise_key, batch.shape)
     keys = jax.random.split(drop_key, num) if train else None
-    c_skip, c_out, _ = self._scales(sigma)
-    residual = self._residual(params, noisy, sigma, condition, keys)
+    c_skip, c_out, c_in = self._scales(sigma)
+    one = functools.partial(self.field.train, params)
+    times = self._time(sigma[:, 0, 0])
+    residual = jax.vmap(one)(c_in * noisy, times, condition, keys)
     # The weight of eq. 8 cancels c_out: see its appendix B.6.
     return jnp.mean((residual - (batch - c_skip * noisy) / c_out) ** 2), {}
 
-  @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
+  @functools.partial(
+    jax.jit,
+    static_argnames=('self', 'num', 'shape', 'task_loss', 'task_scale'),
+  )
   def sample(
     self,
     params: typing.PyTree,
@@ -90,37 +91,99 @@ class Diffusion:
     *,
     shape: tuple[int, int],
     condition: typing.Array | None = None,
+    task_loss: guidance_lib.TaskLoss | None = None,
+    task_scale: float = 0.0,
   ) -> jax.Array:
-    """Draws tokens by the probability-flow equation (eq. 1, algorithm 1).
+    """Draws tokens along the noise levels.
+
+    By the probability-flow equation (eq. 1, algorithm 1), or by the steps of
+    `denoising`, of which 'ancestral' draws noise anew in each.
 
     Args:
       params: from `init`.
       key: of the noise.
       num: how many.
       shape: (T, D).
-      condition: [num, C], or None.
+      condition: [num, C]; None = unconditional.
+      task_loss: of clean tokens [T, D] -> scalar, or None; each function is
+        compiled for.
+      task_scale: of its gradient, which is taken off the score: to first order
+        samples are weighted by exp(-task_scale x task_loss).
 
     Returns:
       [num, T, D] tokens.
     """
 
     def denoise(x: jax.Array, sigma: jax.Array) -> jax.Array:
-      sigma = jnp.full((num, 1, 1), sigma)
-      c_skip, c_out, _ = self._scales(sigma)
-      return c_skip * x + c_out * (
-        self._residual(params, x, sigma, condition, None)
-      )
+      one = functools.partial(self._denoise, params)
+      return jax.vmap(one, (0, None, 0))(x, sigma, condition)
 
+    denoise = _steered(denoise, task_loss, task_scale)
     levels = self.schedule.levels(self.num_steps + 1)
+    if self.solver in denoising.ETAS:
+      key, steps_key = jax.random.split(key)
     x = levels[0] * jax.random.normal(key, (num, *shape))
-    x = samplers.along(
-      lambda x, sigma: (x - denoise(x, sigma)) / sigma,
-      x,
-      levels,
-      solver=self.solver,
-    )
+    if self.solver in denoising.ETAS:
+      eta = denoising.ETAS[self.solver]
+      x = denoising.along(denoise, x, levels, eta=eta, key=steps_key)
+    else:
+      x = samplers.along(
+        lambda x, sigma: (x - denoise(x, sigma)) / sigma,
+        x,
+        levels,
+        solver=self.solver,
+      )
     # An Euler step from the last level to no noise ends at the denoised.
     return denoise(x, levels[-1])
+
+  @functools.partial(jax.jit, static_argnames=('self', 'trace', 'num_probes'))
+  def log_prob(
+    self,
+    params: typing.PyTree,
+    x: typing.Array,
+    condition: typing.Array | None = None,
+    *,
+    trace: str = 'exact',
+    num_probes: int = 1,
+    key: jax.Array | None = None,
+  ) -> jax.Array:
+    """Log-density of tokens under the probability-flow equation.
+
+    It is the density at the smallest noise level, guidance included. `sample`
+    denoises once more, and 'ancestral' follows another process, of the same
+    density where the denoiser is exact.
+
+    Args:
+      params: from `init`.
+      x: [B, T, D] tokens.
+      condition: [B, C]; None = unconditional.
+      trace: of the Jacobian, one of `likelihood.TRACES`.
+      num_probes: of 'hutchinson'.
+      key: of 'hutchinson'.
+
+    Returns:
+      [B] nats per network, with respect to the units of the tokens, up to the
+      error of `num_steps` steps of `likelihood.SOLVER`.
+
+    Raises:
+      ValueError: as `likelihood.log_prob`.
+    """
+
+    def field(
+      x: jax.Array, sigma: jax.Array, condition: jax.Array | None
+    ) -> jax.Array:
+      return (x - self._denoise(params, x, sigma, condition)) / sigma
+
+    return likelihood.log_prob(
+      field,
+      x,
+      condition,
+      times=self.schedule.levels(self.num_steps + 1)[::-1],
+      noise_std=self.schedule.sigma_max,
+      trace=trace,
+      num_probes=num_probes,
+      key=key,
+    )
 
   def _scales(self, sigma: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """c_skip, c_out and c_in (table 1)."""
@@ -131,35 +194,44 @@ class Diffusion:
       1 / jnp.sqrt(total),
     )
 
-  def _residual(
+  def _time(self, sigma: jax.Array) -> jax.Array:
+    """Noise levels of the schedule as t in [0, 1], as backbones want it."""
+    return jnp.clip(self.schedule.time(sigma), 0, 1)
+
+  def _denoise(
     self,
     params: typing.PyTree,
     x: jax.Array,
     sigma: jax.Array,
     condition: jax.Array | None,
-    keys: jax.Array | None,
   ) -> jax.Array:
-    """F of eq. 7 at x [B, T, D], sigma [B, 1, 1]; dropout by keys, or none."""
-    _, _, c_in = self._scales(sigma)
-    # Noise levels of the schedule map to t in [0, 1], as backbones want it.
-    t = jnp.clip(self.schedule.time(sigma[:, 0, 0]), 0, 1)
+    """[T, D] of eq. 7 at x [T, D], a noise level and a condition [C].
 
-    def one(
-      x: jax.Array,
-      t: jax.Array,
-      condition: jax.Array | None,
-      key: jax.Array | None,
-    ) -> jax.Array:
-      return self.backbone.apply(
-        {'params': params},
-        x,
-        t,
-        condition,
-        train=key is not None,
-        rngs=None if key is None else {'dropout': key},
-      )
+    Guidance on the residual is guidance on the denoised: no scale depends on
+    the condition.
+    """
+    c_skip, c_out, c_in = self._scales(sigma)
+    t = self._time(sigma)
+    return c_skip * x + c_out * self.field.sample(
+      params, c_in * x, t, condition
+    )
 
-    return jax.vmap(one)(c_in * x, t, condition, keys)
+
+def _steered(
+  denoise: guidance_lib.Field,
+  task_loss: guidance_lib.TaskLoss | None,
+  scale: float,
+) -> guidance_lib.Field:
+  """The denoiser whose score has the guidance of a task loss (eq. 3)."""
+  if task_loss is None or scale == 0:
+    return denoise
+  score = guidance_lib.guided_field(
+    lambda x, sigma: (denoise(x, sigma) - x) / sigma**2,
+    denoise,
+    task_loss,
+    scale,
+  )
+  return lambda x, sigma: x + sigma**2 * score(x, sigma)
 
 
 def make(
@@ -173,6 +245,8 @@ def make(
   solver: str = 'heun',
   num_steps: int = 32,
   condition_size: int = 0,
+  drop_condition: float = 0.0,
+  guidance: float = 1.0,
 ) -> Diffusion:
   """Diffusion with the settings of EDM.
 
@@ -184,24 +258,30 @@ def make(
     rho: how strongly the levels crowd at the low end.
     log_sigma_mean: of the logarithm of the noise level while training.
     log_sigma_std: the same, standard deviation.
-    solver: key of `samplers.SOLVERS`.
+    solver: key of `samplers.SOLVERS` or of `denoising.ETAS`.
     num_steps: of the solver, plus one last step to no noise.
     condition_size: features of the condition; 0 = unconditional.
+    drop_condition: share of the training examples without their condition.
+    guidance: how much of the condition samples get; 1 = as trained.
 
   Raises:
     ValueError: if the backbone or the solver is unknown, the noise levels are
-      out of order, or `data_std` <= 0.
+      out of order, `data_std` <= 0, or as `guidance.ConditionalField`.
   """
-  samplers.check(solver, num_steps)
+  samplers.check(solver, num_steps, (*samplers.SOLVERS, *denoising.ETAS))
   if data_std <= 0:
     raise ValueError(f'data_std is {data_std}, not > 0.')
   return Diffusion(
-    backbone=config_lib.build('generate.backbones', backbone),
+    field=guidance_lib.ConditionalField(
+      config_lib.build('generate.backbones', backbone),
+      condition_size,
+      drop_condition,
+      guidance,
+    ),
     schedule=schedules.Karras(sigma_min, sigma_max, rho),
     data_std=data_std,
     log_sigma_mean=log_sigma_mean,
     log_sigma_std=log_sigma_std,
     solver=solver,
     num_steps=num_steps,
-    condition_size=condition_size,
   )

@@ -11,12 +11,15 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.generate import coupling, generator
+from wsjax.generate import coupling as coupling_lib
+from wsjax.generate import generator, spline
+
+COUPLINGS = ('affine', 'spline')
 
 
 @dataclasses.dataclass(frozen=True)
 class Flow:
-  """Generator by affine couplings between tokens and Gaussian noise.
+  """Generator by couplings between tokens and Gaussian noise.
 
   Attributes:
     num_layers: number of couplings.
@@ -25,6 +28,9 @@ class Flow:
     noise_std: of noise added to the tokens while training, in their units.
       Without it the likelihood of a few networks grows without bound.
     condition_size: features of the condition; 0 = unconditional.
+    coupling: one of `COUPLINGS`.
+    num_bins: of each spline; of no use to 'affine'.
+    tail_bound: where the splines end; of no use to 'affine'.
   """
 
   num_layers: int
@@ -32,6 +38,9 @@ class Flow:
   depth: int
   noise_std: float
   condition_size: int
+  coupling: str
+  num_bins: int
+  tail_bound: float
 
   def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
     """Parameters for tokens of the shape of `example`, [T, D]."""
@@ -68,6 +77,7 @@ class Flow:
     loss = nats / math.prod(batch.shape[1:])
     return loss, {'bits_per_weight': loss / math.log(2)}
 
+  @functools.partial(jax.jit, static_argnames='self')
   def log_prob(
     self,
     params: typing.PyTree,
@@ -125,10 +135,16 @@ class Flow:
     noise = jax.random.normal(key, (num, math.prod(shape)))
     return jax.vmap(one)(noise, condition).reshape(num, *shape)
 
-  def _stack(self, shape: tuple[int, ...]) -> coupling.Stack:
-    return coupling.Stack(
-      math.prod(shape), self.num_layers, self.width, self.depth
-    )
+  def _stack(self, shape: tuple[int, ...]) -> coupling_lib.Stack:
+    size = math.prod(shape)
+
+    def make_coupling(number: int) -> coupling_lib.Coupling:
+      shared = (number, size, self.width, self.depth)
+      if self.coupling == 'affine':
+        return coupling_lib.AffineCoupling(*shared)
+      return spline.SplineCoupling(*shared, self.num_bins, self.tail_bound)
+
+    return coupling_lib.Stack(size, self.num_layers, make_coupling)
 
 
 def make(
@@ -137,6 +153,9 @@ def make(
   depth: int = 2,
   noise_std: float = 0.0,
   condition_size: int = 0,
+  coupling: str = 'affine',
+  num_bins: int = 8,
+  tail_bound: float = 4.0,
 ) -> Flow:
   """The normalizing flow.
 
@@ -147,13 +166,36 @@ def make(
     depth: number of them.
     noise_std: of noise added to the tokens while training, in their units.
     condition_size: features of the condition; 0 = unconditional.
+    coupling: one of `COUPLINGS`.
+    num_bins: of each spline; of no use to 'affine'.
+    tail_bound: where the splines end, in units of the tokens; beyond it they
+      are the identity. Of no use to 'affine'.
 
   Raises:
-    ValueError: if `num_layers` < 1 or `noise_std` < 0.
+    ValueError: if `num_layers` < 1, `noise_std` < 0, the coupling is unknown,
+      `num_bins` < 2 or `tail_bound` <= 0.
   """
   if num_layers < 1 or noise_std < 0:
     raise ValueError(
       'A flow needs num_layers >= 1 and noise_std >= 0; got '
       f'{num_layers} and {noise_std}.'
     )
-  return Flow(num_layers, width, depth, noise_std, condition_size)
+  if coupling not in COUPLINGS:
+    raise ValueError(
+      f'Unknown coupling {coupling!r}; allowed: {", ".join(COUPLINGS)}.'
+    )
+  if num_bins < 2 or tail_bound <= 0:
+    raise ValueError(
+      'A spline needs num_bins >= 2 and tail_bound > 0; got '
+      f'{num_bins} and {tail_bound}.'
+    )
+  return Flow(
+    num_layers=num_layers,
+    width=width,
+    depth=depth,
+    noise_std=noise_std,
+    condition_size=condition_size,
+    coupling=coupling,
+    num_bins=num_bins,
+    tail_bound=tail_bound,
+  )

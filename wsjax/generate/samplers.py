@@ -1,11 +1,13 @@
 """From noise to samples: ordinary differential equations, by diffrax."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import diffrax
 import jax
 import numpy as np
+
+from wsjax import typing
 
 
 class RK4(diffrax.AbstractERK):
@@ -38,11 +40,13 @@ SOLVERS = {
 }
 
 
-def check(solver: str, num_steps: int) -> None:
-  """Raises ValueError unless `integrate` can be called with these."""
-  if solver not in SOLVERS:
+def check(
+  solver: str, num_steps: int, allowed: Iterable[str] = tuple(SOLVERS)
+) -> None:
+  """Raises ValueError unless the solver is allowed and takes a step."""
+  if solver not in allowed:
     raise ValueError(
-      f'Unknown solver {solver!r}; allowed: {", ".join(SOLVERS)}.'
+      f'Unknown solver {solver!r}; allowed: {", ".join(allowed)}.'
     )
   if num_steps < 1:
     raise ValueError(f'num_steps is {num_steps}, not >= 1.')
@@ -83,17 +87,17 @@ def integrate(
 
 
 def along(
-  field: Callable[[jax.Array, jax.Array], jax.Array],
-  x: jax.Array,
+  field: Callable[[typing.PyTree, jax.Array], typing.PyTree],
+  x: typing.PyTree,
   times: np.ndarray,
   *,
   solver: str,
-) -> jax.Array:
+) -> typing.PyTree:
   """Solves dx/dt = field(x, t) in steps that end at given times.
 
   Args:
-    field: ([*b], scalar) -> [*b].
-    x: [*b] at the first time.
+    field: ([*b], scalar) -> [*b]; or trees of arrays, as x.
+    x: [*b] at the first time, or a tree of arrays.
     times: [s] increasing or decreasing, s >= 2.
     solver: key of `SOLVERS`.
 
@@ -117,13 +121,13 @@ def along(
 
 
 def _solve(
-  field: Callable[[jax.Array, jax.Array], jax.Array],
-  x: jax.Array,
+  field: Callable[[typing.PyTree, jax.Array], typing.PyTree],
+  x: typing.PyTree,
   *,
   solver: str,
   **settings: Any,
-) -> jax.Array:
-  """[*b] at t1, by diffrax."""
+) -> typing.PyTree:
+  """State at t1, by diffrax."""
   solution = diffrax.diffeqsolve(
     diffrax.ODETerm(lambda t, y, _: field(y, t)),
     SOLVERS[solver](),
@@ -132,4 +136,4 @@ def _solve(
     adjoint=diffrax.DirectAdjoint(),
     **settings,
   )
-  return solution.ys[0]
+  return jax.tree.map(lambda leaf: leaf[0], solution.ys)
