@@ -17,10 +17,10 @@ class Generator(Protocol):
 
   What `make` of a plug-in of this room returns, unless it returns a `Fitted`.
   A family with a density also has `log_prob(params, x, condition=None)`:
-  [b, T, D] -> [b] nats. Where that is the density of a differential equation, `trace`, `num_probes` and `key`
-  say how its divergence is computed: see `likelihood`. A family that is drawn
-  step by step takes `task_loss` and `task_scale` when it samples: see
-  `guidance`.
+  [b, T, D] -> [b] nats. Where that is the density of a differential equation,
+  `trace`, `num_probes` and `key` say how its divergence is computed: see
+  `likelihood`. A family that is drawn step by step takes `task_loss` and
+  `task_scale` when it samples: see `guidance`.
 
   A family that can have a condition is made with `condition_size`.
   """
