@@ -4,8 +4,6 @@ A blend of networks is far from each of them and so passes any test of the
 nearest one. It is near to their convex hull.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +11,9 @@ import numpy as np
 from wsjax import typing
 
 NUM_STEPS = 300
+
+# Hulls that one call of the compiled program takes.
+_HULLS_PER_CALL = 32
 
 
 def simplex(values: jax.Array) -> jax.Array:
@@ -74,11 +75,18 @@ def residual(gram: typing.Array) -> np.ndarray:
   # The last digits of a hull around a copy mean nothing.
   copies = nearest <= 1e-12 * np.max(gram, axis=(1, 2))
   scale = np.where(copies, 1, nearest)[:, None, None]
-  left = np.sqrt(np.maximum(np.asarray(_least(gram / scale)), 0))
-  return np.where(copies, 1.0, np.minimum(left, 1.0)).astype(np.float64)
+  gram = gram / scale
+  parts = []
+  for start in range(0, len(gram), _HULLS_PER_CALL):
+    rows = np.arange(start, min(start + _HULLS_PER_CALL, len(gram)))
+    # The last call is filled up, so that one size is compiled.
+    parts.append(np.asarray(_least(gram[np.resize(rows, _HULLS_PER_CALL)])))
+  least = np.concatenate(parts)[: len(gram)]
+  left = np.minimum(np.sqrt(np.maximum(least, 0)), 1)
+  return np.where(copies, 1.0, left).astype(np.float64)
 
 
-@functools.partial(jax.jit)
+@jax.jit
 def _least(gram: jax.Array) -> jax.Array:
   def one(products: jax.Array) -> jax.Array:
     weights = project(products)

@@ -9,6 +9,7 @@ were written in the same order.)
 """
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -19,9 +20,11 @@ from wsjax.evaluate import arms, hull
 from wsjax.symmetry import canonicalize, element, weight_matching
 from wsjax.symmetry import spec as spec_lib
 
-# Neighbours of the blend test, by distance and by likeness of behaviour: of
-# deep networks the canonical form of a copy can lie far from the original's.
-NUM_NEAREST, NUM_SIMILAR = 12, 4
+# Neighbours of a network: the nearest; those that lie beyond it as seen from
+# the nearest, for the second parent of a blend that is mostly the first can be
+# far; and those that behave most alike, for the canonical form of a copy of a
+# deep network can be far from the original's.
+NUM_NEAREST, NUM_BEYOND, NUM_SIMILAR = 10, 3, 3
 _RESTARTS = 2
 
 # Networks whose neighbours are moved in one call, and bytes these may need.
@@ -33,14 +36,37 @@ class Neighbourhood:
   """What is around N networks.
 
   Attributes:
-    distance: [N] quotient distance to the nearest network of a zoo.
-    index: [N] which one that is.
-    residual: [N] `hull.residual` with respect to the neighbours.
+    neighbours: [N, k] which networks of a zoo.
+    gram: [N, k, k] inner products of (neighbour, moved onto the network) -
+      network.
+    still: [N, k, k] the same without moving. A blend was made of networks that
+      were aligned to something, which need not be the blend.
   """
 
-  distance: np.ndarray
-  index: np.ndarray
-  residual: np.ndarray
+  neighbours: np.ndarray
+  gram: np.ndarray
+  still: np.ndarray
+
+  @functools.cached_property
+  def _squared(self) -> np.ndarray:
+    """[N, k] squared quotient distances."""
+    return np.maximum(np.diagonal(self.gram, axis1=1, axis2=2), 0)
+
+  @property
+  def distance(self) -> np.ndarray:
+    """[N] quotient distance to the nearest network of the zoo."""
+    return np.sqrt(self._squared.min(axis=1).astype(np.float64))
+
+  @property
+  def index(self) -> np.ndarray:
+    """[N] which network of the zoo that is."""
+    best = self._squared.argmin(axis=1)
+    return self.neighbours[np.arange(len(best)), best]
+
+  @functools.cached_property
+  def residual(self) -> np.ndarray:
+    """[N] the smaller `hull.residual` of neighbours, moved and still."""
+    return np.minimum(hull.residual(self.gram), hull.residual(self.still))
 
 
 def search(
@@ -50,8 +76,7 @@ def search(
   similarity: np.ndarray,
   *,
   exclude_same_index: bool = False,
-  num_nearest: int = NUM_NEAREST,
-  num_similar: int = NUM_SIMILAR,
+  counts: tuple[int, int, int] = (NUM_NEAREST, NUM_BEYOND, NUM_SIMILAR),
   seed: int = 0,
 ) -> Neighbourhood:
   """Finds the neighbours of each network and matches them to it.
@@ -63,8 +88,7 @@ def search(
     similarity: [N, M] likeness of behaviour, such as the error-IoU.
     exclude_same_index: whether network i is number i of the zoo, which it is
       then not compared with.
-    num_nearest: neighbours by distance of canonical forms.
-    num_similar: neighbours by behaviour among the rest.
+    counts: neighbours that are nearest, beyond, and alike in behaviour.
     seed: of the matching.
 
   Returns:
@@ -73,43 +97,49 @@ def search(
   Raises:
     ValueError: if nothing is left to be a neighbour.
   """
-  estimate = sklearn.metrics.pairwise.euclidean_distances(
-    arms.flatten(nets), arms.flatten(zoo), squared=True
-  )
-  left = estimate.shape[1] - exclude_same_index
-  if left < 1:
+  one, two = arms.flatten(nets), arms.flatten(zoo)
+  distance = sklearn.metrics.pairwise.euclidean_distances(one, two)
+  free = np.ones(distance.shape, bool)
+  if exclude_same_index:
+    np.fill_diagonal(free, False)
+  if not free.any(axis=1).all():
     raise ValueError(
-      f'No network is left to be a neighbour: the zoo has {len(estimate[0])}, '
+      f'No network is left to be a neighbour: the zoo has {len(two)}, '
       f'exclude_same_index={exclude_same_index}.'
     )
-  banned = np.zeros(estimate.shape, bool)
-  if exclude_same_index:
-    np.fill_diagonal(banned, True)
-  near = np.argsort(np.where(banned, np.inf, estimate), axis=1)
-  near = near[:, : min(num_nearest, left)]
-  np.put_along_axis(banned, near, True, axis=1)
-  alike = np.argsort(np.where(banned, np.inf, -similarity), axis=1)
-  alike = alike[:, : min(num_similar, left - near.shape[1])]
-  chosen = np.concatenate([near, alike], axis=1)
-  gram = _gram(nets, zoo, chosen, spec, seed)
-  squared = np.maximum(np.diagonal(gram, axis1=1, axis2=2), 0)
-  best = np.argmin(squared, axis=1)
-  rows = np.arange(len(best))
+  nearest = np.where(free, distance, np.inf).argmin(axis=1)
+  chosen = []
+  for score, count in zip(
+    (-distance, _beyond(one, two, nearest), similarity), counts, strict=True
+  ):
+    count = min(count, free[0].sum())
+    order = np.argsort(np.where(free, -score, np.inf), axis=1)[:, :count]
+    np.put_along_axis(free, order, False, axis=1)
+    chosen.append(order)
+  neighbours = np.concatenate(chosen, axis=1)
   return Neighbourhood(
-    distance=np.sqrt(squared[rows, best].astype(np.float64)),
-    index=chosen[rows, best],
-    residual=hull.residual(gram),
+    neighbours, *_products(nets, zoo, neighbours, spec, seed)
   )
 
 
-def _gram(
+def _beyond(
+  nets: np.ndarray, zoo: np.ndarray, nearest: np.ndarray
+) -> np.ndarray:
+  """[N, M] cosine between the ways from the nearest to net and to others."""
+  way = nets - zoo[nearest]
+  ahead = way @ zoo.T - np.einsum('nd,nd->n', way, zoo[nearest])[:, None]
+  length = sklearn.metrics.pairwise.euclidean_distances(zoo)[nearest]
+  return ahead / np.maximum(length, 1e-12)
+
+
+def _products(
   nets: typing.StackedParams,
   zoo: typing.StackedParams,
   chosen: np.ndarray,
   spec: spec_lib.PermutationSpec,
   seed: int,
-) -> np.ndarray:
-  """[N, k, k] products of (neighbour, moved onto the network) - network."""
+) -> tuple[np.ndarray, np.ndarray]:
+  """`gram` and `still` of the neighbourhood."""
   count, k = chosen.shape
   pairs = np.stack([np.repeat(np.arange(count), k), chosen.ravel()], axis=1)
   g = element.identity(spec)
@@ -131,12 +161,14 @@ def _gram(
     # The last call is filled up, so that one size is compiled.
     rows = np.resize(np.arange(start, min(start + size, count)), size)
     at = (rows[:, None] * k + np.arange(k)[None]).ravel()
+    still = {path: np.asarray(v)[pairs[at, 1]] for path, v in zoo.items()}
     moved = canonicalize.apply_all(
-      jax.tree.map(lambda table: np.asarray(table)[at], g),
-      {path: np.asarray(value)[pairs[at, 1]] for path, value in zoo.items()},
-      spec,
+      jax.tree.map(lambda table, at=at: np.asarray(table)[at], g), still, spec
     )
-    gap = arms.flatten(moved).reshape(size, k, -1)
-    gap = gap - arms.flatten(arms.take(nets, rows))[:, None]
-    parts.append(gap @ np.swapaxes(gap, 1, 2))
-  return np.concatenate(parts)[:count]
+    here = arms.flatten(arms.take(nets, rows))[:, None]
+    gaps = [arms.flatten(x).reshape(size, k, -1) - here for x in (moved, still)]
+    parts.append([gap @ np.swapaxes(gap, 1, 2) for gap in gaps])
+  gram, still = (
+    np.concatenate(part)[:count] for part in zip(*parts, strict=True)
+  )
+  return gram, still
