@@ -6,10 +6,9 @@ so that no difference comes from the ruler.
 
 import dataclasses
 import functools
-import hashlib
-from collections.abc import Sequence
 
 import numpy as np
+import sklearn.metrics
 
 from wsjax import typing
 from wsjax.evaluate import (
@@ -27,13 +26,16 @@ SPACES = ('weights', 'behaviour')
 # Candidates for the nearest other network of the same set.
 _OTHERS = (4, 0, 2)
 
+# Of the norm; float32 and canonical forms leave 1e-4 of a moved network.
+_SAME = 1e-3
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Nets:
   """N networks with finite weights.
 
   Attributes:
-    digests: [N] of the weights as they are.
+    vectors: [N, d] canonical forms.
     accuracy: [N] fractions of the test set.
     max_iou: [N] largest error-IoU with a training network.
     around: the training networks around each.
@@ -43,7 +45,7 @@ class Nets:
     features: space -> [N, f] principal coordinates.
   """
 
-  digests: Sequence[bytes]
+  vectors: np.ndarray
   accuracy: np.ndarray
   max_iou: np.ndarray
   around: neighbourhood.Neighbourhood
@@ -70,7 +72,7 @@ class Auditor:
       context.aligned_train, context.train_errors, exclude_same_index=True
     )
     return Nets(
-      digests=_digests(context.train),
+      vectors=self._train_vectors['weights'],
       accuracy=1 - np.mean(context.train_errors, axis=1),
       max_iou=context.train_iou,
       around=around,
@@ -131,7 +133,7 @@ class Auditor:
       ).distance
     vectors = self._vectors(params, canonical)
     return Nets(
-      digests=_digests(params),
+      vectors=vectors['weights'],
       accuracy=1 - np.mean(errors, axis=1),
       max_iou=memorization.max_iou(iou)[0],
       around=self._around(canonical, errors),
@@ -193,7 +195,7 @@ class Auditor:
 
 
 def disjoint(
-  mine: Sequence[bytes], theirs: Sequence[bytes]
+  mine: np.ndarray, theirs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
   """Leaves every network on one side only, where two sets share some.
 
@@ -201,23 +203,17 @@ def disjoint(
   what is shared, each side keeps half.
 
   Args:
-    mine: [N] digests.
-    theirs: [M] digests.
+    mine: [N, d] canonical forms, which are those of one network where they
+      are equal up to rounding.
+    theirs: [M, d].
 
   Returns:
     [N] and [M] bool, what stays.
   """
-  shared = sorted(set(mine) & set(theirs))
-  lost_here, lost_there = set(shared[1::2]), set(shared[::2])
+  distance = sklearn.metrics.pairwise.euclidean_distances(mine, theirs)
+  same = distance <= _SAME * np.linalg.norm(theirs, axis=1)[None]
+  shared = np.flatnonzero(same.any(axis=0))
   return (
-    np.array([digest not in lost_here for digest in mine]),
-    np.array([digest not in lost_there for digest in theirs]),
+    ~same[:, shared[1::2]].any(axis=1),
+    ~np.isin(np.arange(len(theirs)), shared[::2]),
   )
-
-
-def _digests(params: typing.StackedParams) -> list[bytes]:
-  """[N] of the weights of each network."""
-  return [
-    hashlib.blake2b(row.tobytes(), digest_size=16).digest()
-    for row in arms.flatten(params)
-  ]

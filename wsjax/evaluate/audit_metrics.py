@@ -153,7 +153,7 @@ def _against(
   resampler: statistics.Resampler,
 ) -> dict[str, Any]:
   """Entries of distances and overlaps beside those of held-out networks."""
-  mine, theirs = audit.disjoint(nets.digests, heldout.digests)
+  mine, theirs = audit.disjoint(nets.vectors, heldout.vectors)
   if not theirs.any():
     reason = statistics.not_run('its one network is the one held out')
     return {k: reason for k in ('replica_rate', 'copying_z', 'iou_excess')}
@@ -186,7 +186,7 @@ def _sets(
   """Entries of the two sets, of equally many networks each."""
   rng = _rng(resampler, 1)
   mine, theirs = map(
-    np.flatnonzero, audit.disjoint(nets.digests, heldout.digests)
+    np.flatnonzero, audit.disjoint(nets.vectors, heldout.vectors)
   )
   count = min(len(mine), len(theirs), len(auditor.train.accuracy))
   if count < MIN_NETS:
