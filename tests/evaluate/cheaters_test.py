@@ -1,5 +1,7 @@
 """Every planted cheater is named by its own name, a truthful one by none."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,22 @@ def test_truth_and_the_zoo_itself_are_not_named(audited, name):
   assert audited[name]['suspicions'] == []
 
 
+@pytest.mark.parametrize(
+  'name, own',
+  [
+    ('retrieval', 'copies'),
+    ('permuted copy', 'copies'),
+    ('noise(0.05)', 'copies with noise'),
+    ('interpolation aligned', 'averages neighbours'),
+    ('soup-2 aligned', 'averages neighbours'),
+    ('soup-16 aligned', 'collapsed to the mean'),
+    ('random init', 'not working'),
+  ],
+)
+def test_baselines_are_named_for_what_they_are(rows, name, own):
+  assert own in _named(rows[name])
+
+
 def test_fresh_runs_of_the_panel_are_not_named(rows):
   assert rows['fresh runs']['suspicions'] == []
   assert rows['fresh runs']['metrics']['coverage_weights']['value'] > 0.8
@@ -155,8 +173,6 @@ def test_a_finding_needs_its_numbers(audited):
 
 
 def test_without_held_out_runs_the_rest_says_why(zoo_context):
-  import dataclasses
-
   context = dataclasses.replace(zoo_context, heldout=None)
   copies = arms.take(zoo_context.train, np.arange(12))
   row = evaluator.evaluate(

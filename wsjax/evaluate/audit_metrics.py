@@ -25,6 +25,7 @@ MIN_NETS = 10
 
 _NO_HELDOUT = 'there are no held-out networks'
 _TOO_FEW = f'a comparison of two sets needs {MIN_NETS} networks in each'
+_TOO_FEW_HELDOUT = f'there are fewer than {MIN_NETS} held-out networks'
 _SHARES = ('density', 'coverage', 'precision', 'recall')
 
 NOVELTY = (
@@ -154,8 +155,8 @@ def _against(
 ) -> dict[str, Any]:
   """Entries of distances and overlaps beside those of held-out networks."""
   mine, theirs = audit.disjoint(nets.vectors, heldout.vectors)
-  if not theirs.any():
-    reason = statistics.not_run('its one network is the one held out')
+  if theirs.sum() < MIN_NETS:
+    reason = statistics.not_run(_TOO_FEW_HELDOUT)
     return {k: reason for k in ('replica_rate', 'copying_z', 'iou_excess')}
   tau = auditor.context.bar.tau
   r, h = nets.around.distance[mine] / tau, heldout.around.distance[theirs] / tau

@@ -97,39 +97,62 @@ def search(
   Raises:
     ValueError: if nothing is left to be a neighbour.
   """
-  one, two = arms.flatten(nets), arms.flatten(zoo)
-  distance = sklearn.metrics.pairwise.euclidean_distances(one, two)
+  vectors = arms.flatten(zoo)
+  distance = _distances(arms.flatten(nets), vectors)
   free = np.ones(distance.shape, bool)
   if exclude_same_index:
     np.fill_diagonal(free, False)
   if not free.any(axis=1).all():
     raise ValueError(
-      f'No network is left to be a neighbour: the zoo has {len(two)}, '
+      f'No network is left to be a neighbour: the zoo has {len(vectors)}, '
       f'exclude_same_index={exclude_same_index}.'
     )
   nearest = np.where(free, distance, np.inf).argmin(axis=1)
   chosen = []
-  for score, count in zip(
-    (-distance, _beyond(one, two, nearest), similarity), counts, strict=True
+  for count, score in zip(
+    counts,
+    (
+      lambda: -distance,
+      lambda: _beyond(distance, nearest, vectors),
+      lambda: similarity,
+    ),
+    strict=True,
   ):
     count = min(count, free[0].sum())
-    order = np.argsort(np.where(free, -score, np.inf), axis=1)[:, :count]
-    np.put_along_axis(free, order, False, axis=1)
-    chosen.append(order)
+    if count:
+      order = np.argsort(np.where(free, -score(), np.inf), axis=1)[:, :count]
+      np.put_along_axis(free, order, False, axis=1)
+      chosen.append(order)
   neighbours = np.concatenate(chosen, axis=1)
   return Neighbourhood(
     neighbours, *_products(nets, zoo, neighbours, spec, seed)
   )
 
 
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """[A, B] Euclidean distances of vectors."""
+  return sklearn.metrics.pairwise.euclidean_distances(a, b)
+
+
 def _beyond(
-  nets: np.ndarray, zoo: np.ndarray, nearest: np.ndarray
+  distance: np.ndarray, nearest: np.ndarray, vectors: np.ndarray
 ) -> np.ndarray:
-  """[N, M] cosine between the ways from the nearest to net and to others."""
-  way = nets - zoo[nearest]
-  ahead = way @ zoo.T - np.einsum('nd,nd->n', way, zoo[nearest])[:, None]
-  length = sklearn.metrics.pairwise.euclidean_distances(zoo)[nearest]
-  return ahead / np.maximum(length, 1e-12)
+  """How far along the way from the nearest network each network lies.
+
+  Args:
+    distance: [N, M] of networks to those of the zoo.
+    nearest: [N] which of the zoo is nearest.
+    vectors: [M, d] the zoo.
+
+  Returns:
+    [N, M] cosine at the nearest network between the two ways, times the
+    distance to it, by the law of cosines.
+  """
+  length = _distances(vectors[nearest], vectors)
+  rows = np.arange(len(nearest))
+  way = distance[rows, nearest][:, None] ** 2
+  inner = (way + length**2 - distance**2) / 2
+  return inner / np.maximum(length, 1e-6)
 
 
 def _products(
