@@ -74,7 +74,7 @@ def test_both_parents_of_a_lopsided_blend_are_found(zoo):
   assert found.residual[0] < 0.05
   # Its nearest neighbours alone do not have the second one.
   near = _search(blend, train, spec, counts=(2, 0, 0))
-  assert near.residual[0] > 0.8
+  assert near.residual[0] > 0.7
 
 
 def test_moved_networks_have_the_same_neighbourhood(zoo):

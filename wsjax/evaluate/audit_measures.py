@@ -7,7 +7,7 @@ TABLE = {
     'share',
     'lower',
     'Networks nearer to a training network than 99 % of held-out networks are. '
-    'An honest generator has 1 %.',
+    'An honest generator has about 1 %.',
   ),
   'copying_z': (
     'data-copying z',

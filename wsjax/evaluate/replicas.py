@@ -32,14 +32,17 @@ def rate(r: np.ndarray, h: np.ndarray) -> dict[str, Any]:
     h: [M] the same of held-out networks.
 
   Returns:
-    The entry of the report, with `heldout` 0.01, what an honest generator has;
-    `note` says so where there are too few held-out networks for that.
+    The entry of the report. `heldout` is what an honest generator is expected
+    to have: of M held-out networks the quantile lies above 1 + 0.01 (M - 1) of
+    M + 1 equal shares. `note` says where that is far from 1 %.
   """
-  entry = statistics.rate(r < threshold(h)) | {'heldout': QUANTILE}
+  honest = (1 + QUANTILE * (len(h) - 1)) / (len(h) + 1)
+  entry = statistics.rate(r < threshold(h)) | {'heldout': honest}
   if len(h) < ENOUGH:
     entry['note'] = (
       f'the 1 % quantile of {len(h)} held-out networks is unstable (below '
-      f'{ENOUGH}): an honest generator has up to {1 / (len(h) + 1):.1%}'
+      f'{ENOUGH}): an honest generator has about {honest:.1%}, give or take '
+      'as much'
     )
   return entry
 
