@@ -5,22 +5,36 @@ import pytest
 
 from wsjax.evaluate import arms
 
-NUM_TRAIN, NUM_FRESH = 48, 32
+NUM_TRAIN, NUM_FRESH, NUM_FURTHER = 48, 32, 32
 
 
 @pytest.fixture(scope='session')
-def zoo_context():
-  """48 training and 32 held-out networks 64-16-10, and 360 test digits."""
-  from wsjax.evaluate import context
+def bred():
+  """Dataset, architecture, recipe, and 112 networks 64-16-10 by it."""
   from wsjax.zoo import breed, datasets
   from wsjax.zoo.architectures import mlp
 
   data = datasets.load('digits')
   architecture = mlp.make(widths=(64, 16, 10))
   recipe = breed.Recipe(learning_rate=3e-3, steps=400)
-  zoo = breed.breed(
-    architecture, data, recipe, np.arange(NUM_TRAIN + NUM_FRESH), seed=0
-  ).params
+  count = NUM_TRAIN + NUM_FRESH + NUM_FURTHER
+  zoo = breed.breed(architecture, data, recipe, np.arange(count), seed=0)
+  return data, architecture, recipe, zoo.params
+
+
+@pytest.fixture(scope='session')
+def further_runs(bred):
+  """32 networks that nothing else was shown."""
+  return arms.take(bred[3], np.arange(-NUM_FURTHER, 0))
+
+
+@pytest.fixture(scope='session')
+def zoo_context(bred):
+  """48 training and 32 held-out networks, and 360 test digits."""
+  from wsjax.evaluate import context
+  from wsjax.zoo import breed
+
+  data, architecture, recipe, zoo = bred
   train = arms.take(zoo, np.arange(NUM_TRAIN))
 
   def finetune(params, *, steps, seed):

@@ -5,7 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from wsjax.evaluate import arms, baselines, evaluator, measures
+from wsjax.evaluate import (
+  arms,
+  audit_metrics,
+  baselines,
+  evaluator,
+  measures,
+)
 from wsjax.evaluate import report as report_lib
 
 GATES = ('gate_strict', 'gate_half', 'gate_behaviour')
@@ -125,7 +131,7 @@ def test_every_number_has_its_n_and_its_method(report):
         assert stat['not_run'], (row['name'], key)
         continue
       assert stat['method'], (row['name'], key)
-      few = key in ('novelty', 'max_iou_at_bar')
+      few = key in ('novelty', 'max_iou_at_bar', *audit_metrics.ALL)
       assert stat['n'] <= row['n'] if few else stat['n'] == row['n']
       if stat['low'] is not None and stat['method'] == 'clopper-pearson':
         assert stat['low'] <= stat['value'] <= stat['high']

@@ -197,6 +197,25 @@ def test_verdict_calls_a_copy_a_copy():
   assert 'are those of a training net: largest' in found['Behaviour']
 
 
+def test_suspicions_are_in_the_verdict_and_beside_the_name(tmp_path):
+  made = fake_report.make(fake_report.ARMS[:1] + fake_report.ARMS[2:4])
+  assert 'Suspicions' not in dict(verdict.findings(made))
+  for arm in made['arms']:
+    arm['suspicions'] = []
+  assert 'do not give' in dict(verdict.findings(made))['Suspicions']
+  made['zoo']['n_heldout'] = 0
+  assert 'without held-out' in dict(verdict.findings(made))['Suspicions']
+  made['arms'][0]['suspicions'] = [{'name': 'one mode', 'evidence': '0.1 τ'}]
+  made['arms'][0]['metrics'] |= {
+    'mmd_weights': fake_report.stat(0.1, method='none') | {'p': 0.002},
+    'replica_rate': fake_report.stat(0.1) | {'note': 'few', 'heldout': 0.01},
+  }
+  html = reports.write(made, tmp_path).read_text()
+  assert 'The audit names: one mode (0.1 τ).' in html
+  assert '>diffusion<small>one mode</small>' in html
+  assert 'p = 0.002' in html and 'held-out networks: 0.01; few' in html
+
+
 def test_verdict_reports_a_bent_ruler():
   made = fake_report.make()
   _rates(made, 'permuted copy', copy_rate=0.4)

@@ -47,3 +47,48 @@ def two_way_bootstrap(table, num_bootstrap, seed):
     columns = rng.integers(table.shape[1], size=table.shape[1])
     means.append(table[rows][:, columns].mean())
   return np.array(means)
+
+
+def mmd2(a, b, width, biased=False):
+  """Squared discrepancy of two sets, pair by pair."""
+
+  def mean(x, y, same):
+    values = [
+      np.exp(-np.sum((p - q) ** 2) / (2 * width**2))
+      for i, p in enumerate(x)
+      for j, q in enumerate(y)
+      if biased or not same or i != j
+    ]
+    return np.mean(values)
+
+  return mean(a, a, True) + mean(b, b, True) - 2 * mean(a, b, False)
+
+
+def balls(points, k):
+  """Distance of each point to its k-th nearest other one."""
+  return [
+    sorted(np.linalg.norm(p - q) for j, q in enumerate(points) if j != i)[k - 1]
+    for i, p in enumerate(points)
+  ]
+
+
+def coverage(real, samples, k):
+  """Density, coverage, precision and recall, ball by ball."""
+  reach, sample_reach = balls(real, k), balls(samples, k)
+  near = [
+    [np.linalg.norm(x - y) <= r for y in samples]
+    for x, r in zip(real, reach, strict=True)
+  ]
+  back = [
+    any(
+      np.linalg.norm(x - y) <= r
+      for y, r in zip(samples, sample_reach, strict=True)
+    )
+    for x in real
+  ]
+  return {
+    'density': np.sum(near) / (k * len(samples)),
+    'coverage': np.mean([any(row) for row in near]),
+    'precision': np.mean([any(column) for column in zip(*near, strict=True)]),
+    'recall': np.mean(back),
+  }

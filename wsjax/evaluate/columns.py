@@ -23,6 +23,11 @@ COLUMNS = {
     'copy_rate': ('copies %', 100, '.0f'),
     'max_iou': ('max IoU', 1, '.2f'),
     'max_iou_at_bar': ('same, ≥ p5', 1, '.2f'),
+    'iou_excess': ('IoU − held-out', 1, '+.2f'),
+    'replica_rate': ('replicas %', 100, '.0f'),
+    'copying_z': ('copying z', 1, '+.1f'),
+    'authenticity': ('authentic %', 100, '.0f'),
+    'hull_residual': ('to hull', 1, '.2f'),
   },
   'Gates, %': {
     'gate_strict': ('G', 100, '.0f'),
@@ -39,6 +44,25 @@ COLUMNS = {
     'rms_ratio': ('spread / zoo', 1, '.2f'),
     'norm_ratio': ('size / zoo', 1, '.2f'),
     'disagreement': ('disagree / error', 1, '.2f'),
+    'vendi_ratio': ('Vendi / held-out', 1, '.2f'),
+    'self_distance': ('other sample τ', 1, '.2f'),
+    'centre_distance': ('to mean / zoo', 1, '.2f'),
+  },
+  'Fidelity, weights': {
+    'density_weights': ('density', 1, '.2f'),
+    'coverage_weights': ('coverage %', 100, '.0f'),
+    'precision_weights': ('precision %', 100, '.0f'),
+    'recall_weights': ('recall %', 100, '.0f'),
+    'mmd_weights': ('MMD²', 1, '.3f'),
+    'mmd_ratio_weights': ('MMD / zoo', 1, '.2f'),
+  },
+  'Fidelity, behaviour': {
+    'density_behaviour': ('density', 1, '.2f'),
+    'coverage_behaviour': ('coverage %', 100, '.0f'),
+    'precision_behaviour': ('precision %', 100, '.0f'),
+    'recall_behaviour': ('recall %', 100, '.0f'),
+    'mmd_behaviour': ('MMD²', 1, '.3f'),
+    'mmd_ratio_behaviour': ('MMD / zoo', 1, '.2f'),
   },
   'Cost': {
     'seconds_per_net': ('ms per net', 1000, '.3g'),
@@ -134,8 +158,15 @@ def row(
         interval = '' if exact or len(shown) < 3 else '–'.join(shown[1:])
         title = f'{column["label"]}: {stat["value"]:.6g}'
         title += f', n = {stat.get("n")}, interval: {stat.get("method")}'
+        if 'heldout' in stat:
+          title += f', held-out networks: {stat["heldout"]:.6g}'
+        if 'note' in stat:
+          title += f'; {stat["note"]}'
+        if 'p' in stat:
+          interval = f'p = {stat["p"]:.2g}'
         cell.update(sort=stat['value'], text=shown[0], interval=interval)
         cell.update(title=title)
       cells.append(cell)
   return {'name': arm['name'], 'n': arm['n'], 'kind': arm['kind'],
-          'seeds': arm.get('seeds', []), 'cells': cells}  # fmt: skip
+          'seeds': arm.get('seeds', []), 'cells': cells,
+          'suspicions': arm.get('suspicions', [])}  # fmt: skip

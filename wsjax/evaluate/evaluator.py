@@ -13,6 +13,8 @@ import rich.progress
 from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import axes as axes_lib
 from wsjax.evaluate import (
+  audit,
+  audit_metrics,
   calibration,
   connectivity,
   diversity,
@@ -24,6 +26,7 @@ from wsjax.evaluate import (
   predictions,
   quality,
   statistics,
+  suspicions,
 )
 from wsjax.evaluate import context as context_lib
 
@@ -85,11 +88,12 @@ def evaluate(
   )
   edges = fidelity.bin_edges(context.aligned_train)
   densities = {'zoo': fidelity.densities(context.aligned_train, edges)}
+  auditor = audit.Auditor(context)
   rows = []
   for arm in rich.progress.track(
     [zoo_arm, *arms], 'evaluate', disable=not progress
   ):
-    row, canonical = _measure(arm, context, resampler)
+    row, canonical = _measure(arm, auditor, resampler)
     rows.append(row)
     if canonical is not None and arm is not zoo_arm:
       densities[arm.name] = fidelity.densities(canonical, edges)
@@ -120,10 +124,11 @@ def evaluate(
 
 def _measure(
   arm: arms_lib.Arm,
-  context: context_lib.Context,
+  auditor: audit.Auditor,
   resampler: statistics.Resampler,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
   """Entry of one arm, and the canonical forms of its usable networks."""
+  context = auditor.context
   is_zoo, groups, usable = arm.params is context.train, arm.groups, arm.usable
   if is_zoo:
     predicted, distances = context.train_predictions, context.train_distance
@@ -150,6 +155,15 @@ def _measure(
       groups[usable],
       resampler,
     )
+  audited, numbers = audit_metrics.measure(
+    arm,
+    canonical,
+    predicted.labels != context.test_y[None],
+    auditor,
+    resampler,
+  )
+  metrics |= audited
+  per_net |= numbers
   row = {
     'name': arm.name,
     'kind': arm.kind,
@@ -158,6 +172,10 @@ def _measure(
     'metrics': {key: metrics[key] for key in measures.METRICS},
     'per_net': {key: _listed(value) for key, value in per_net.items()},
   }
+  chance = quality.chance(context.test_y)
+  row['suspicions'] = suspicions.find(
+    row, suspicions.working_bar(chance, context.bar.accuracy)
+  )
   if len(arm.seeds) > 1:
     row['per_seed'] = _per_seed(per_net, groups, context.bar)
   return row, canonical

@@ -1,5 +1,7 @@
 """What each measure of the report is called and means."""
 
+from wsjax.evaluate import audit_measures
+
 # metric -> (label, unit, better, description).
 _TABLE = {
   'accuracy': (
@@ -143,5 +145,8 @@ METRICS = {
     'better': better,
     'description': description,
   }
-  for key, (label, unit, better, description) in _TABLE.items()
+  for key, (label, unit, better, description) in {
+    **_TABLE,
+    **audit_measures.TABLE,
+  }.items()
 }

@@ -142,6 +142,7 @@ def findings(report: Mapping[str, Any]) -> list[tuple[str, str]]:
       ('Copies', _copying(arm)),
       ('Behaviour', _behaviour(report, arm)),
       ('Spread', _spread(arm)),
+      ('Suspicions', _suspicions(report, arm)),
     ]
     generators = sum(a['kind'] == 'generator' for a in report['arms'])
     if generators > 1:
@@ -208,6 +209,22 @@ def _spread(arm: Mapping[str, Any]) -> str:
   else:
     said = 'No collapse to the mean'
   return f"{said}: the weights have {ratio:.2f} of the zoo's spread."
+
+
+def _suspicions(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
+  """What the audit named; nothing where it was not run."""
+  found = arm.get('suspicions')
+  if found is None:
+    return ''
+  if found:
+    named = [f'{entry["name"]} ({entry["evidence"]})' for entry in found]
+    return f'The audit names: {"; ".join(named)}.'
+  if not report['zoo'].get('n_heldout'):
+    return (
+      'None, but without held-out runs only exact copies, collapse to the mean '
+      'and failure were looked for.'
+    )
+  return 'None: beside held-out runs the samples do not give themselves away.'
 
 
 def _ruler(report: Mapping[str, Any]) -> str:

@@ -1,0 +1,145 @@
+"""What each measure of the audit is called and means."""
+
+# metric -> (label, unit, better, description).
+TABLE = {
+  'replica_rate': (
+    'replicas',
+    'share',
+    'lower',
+    'Networks nearer to a training network than 99 % of held-out networks are. '
+    'An honest generator has about 1 %.',
+  ),
+  'copying_z': (
+    'data-copying z',
+    '',
+    'none',
+    'Mann-Whitney z of the distances to the zoo against those of held-out '
+    'networks, with the probability p of one so low by chance. Below 0: '
+    'copying; above 0: underfitting.',
+  ),
+  'authenticity': (
+    'authenticity',
+    'share',
+    'none',
+    'Networks farther from their nearest training network than any other '
+    'training network is from that one. Compare with held-out networks.',
+  ),
+  'hull_residual': (
+    'distance to the hull',
+    '',
+    'none',
+    'Distance to the convex hull of 16 aligned training networks over that to '
+    'the nearest of them, median: 0 for averages of neighbours, 1 for copies '
+    'with noise. Compare with held-out networks.',
+  ),
+  'iou_excess': (
+    'error-IoU above held-out',
+    '',
+    'lower',
+    'Largest error-IoU with a training network, less that of held-out networks '
+    'within half a point of accuracy; n says how many networks have any.',
+  ),
+  'vendi_ratio': (
+    'Vendi score ratio',
+    '',
+    'higher',
+    'Effective number of networks by what they say on test items, over that of '
+    'equally many held-out networks.',
+  ),
+  'self_distance': (
+    'distance to nearest other sample',
+    'tau',
+    'higher',
+    'Median quotient distance to the nearest other network of the same arm. '
+    'Near 0: one network and noise, new or not.',
+  ),
+  'centre_distance': (
+    'distance to the mean',
+    '',
+    'none',
+    'Median distance of canonical forms to the mean of the zoo, over that of '
+    'the training networks: 0 is a collapse to the mean.',
+  ),
+  'density_weights': (
+    'density, weights',
+    '',
+    'higher',
+    'Balls of held-out networks around a sample, over 5, in the principal '
+    'components of canonical weights. Over 1: crowded where they are dense.',
+  ),
+  'coverage_weights': (
+    'coverage, weights',
+    'share',
+    'higher',
+    'Held-out networks with a sample among their 5 nearest neighbours, in the '
+    'same space.',
+  ),
+  'precision_weights': (
+    'precision, weights',
+    'share',
+    'higher',
+    'Samples in the ball of 5 neighbours of a held-out network.',
+  ),
+  'recall_weights': (
+    'recall, weights',
+    'share',
+    'higher',
+    'Held-out networks in the ball of 5 neighbours of a sample. Stray samples '
+    'have large balls: read it beside coverage.',
+  ),
+  'mmd_weights': (
+    'discrepancy, weights',
+    '',
+    'lower',
+    'Unbiased squared maximum mean discrepancy to held-out networks, Gaussian '
+    'kernel, with the probability p of one so large by chance.',
+  ),
+  'mmd_ratio_weights': (
+    'discrepancy over that of the zoo, weights',
+    '',
+    'none',
+    'Discrepancy to held-out networks over that of equally many training '
+    'networks. Copies of those have 1.',
+  ),
+  'density_behaviour': (
+    'density, behaviour',
+    '',
+    'higher',
+    'Balls of held-out networks around a sample, over 5, in the principal '
+    'components of logits on test items. Over 1: crowded where they are dense.',
+  ),
+  'coverage_behaviour': (
+    'coverage, behaviour',
+    'share',
+    'higher',
+    'Held-out networks with a sample among their 5 nearest neighbours, in the '
+    'same space.',
+  ),
+  'precision_behaviour': (
+    'precision, behaviour',
+    'share',
+    'higher',
+    'Samples in the ball of 5 neighbours of a held-out network.',
+  ),
+  'recall_behaviour': (
+    'recall, behaviour',
+    'share',
+    'higher',
+    'Held-out networks in the ball of 5 neighbours of a sample. Stray samples '
+    'have large balls: read it beside coverage.',
+  ),
+  'mmd_behaviour': (
+    'discrepancy, behaviour',
+    '',
+    'lower',
+    'Unbiased squared maximum mean discrepancy to held-out networks, Gaussian '
+    'kernel, with the probability p of one so large by chance.',
+  ),
+  'mmd_ratio_behaviour': (
+    'discrepancy over that of the zoo, behaviour',
+    '',
+    'none',
+    'Discrepancy to held-out networks over that of equally many training '
+    'networks. Copies of those have 1.',
+  ),
+}
