@@ -58,7 +58,7 @@ class SlotNet(nn.Module):
       for name, value in update.items():
         if given is not None:
           shift = nn.Dense(self.width, name=f'given{number} {name}')(given)
-          value += shift.reshape(*(1,) * (value.ndim - 1), -1)
+          value += unit_slots.along(shift, value)
         back = nn.Dense(self.width, name=f'back{number} {name}')
         state[name] += back(drop(nn.gelu(value)))
     out = {}
@@ -91,7 +91,5 @@ class Gains(nn.Module):
         kernel_init=nn.initializers.zeros,
         name=unit_slots.name(labels),
       )
-      scaled[labels] = value * dense(given).reshape(
-        *(1,) * (value.ndim - 1), -1
-      )
+      scaled[labels] = value * unit_slots.along(dense(given), value)
     return scaled

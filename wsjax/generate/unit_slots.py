@@ -65,6 +65,11 @@ def name(labels: Labels) -> str:
   return ' '.join(labels) or 'rest'
 
 
+def along(vector: typing.Array, value: jax.Array) -> typing.Array:
+  """[c] per channel, with as many axes as [*units, c] that it goes along."""
+  return vector.reshape(*(1,) * (value.ndim - vector.ndim), *vector.shape)
+
+
 @functools.cache
 def _sorted(
   spec: spec_lib.PermutationSpec,
