@@ -15,6 +15,12 @@ SMALL = {
   'flow_matching': {'backbone': BACKBONE, 'num_steps': 16},
   'diffusion': {'backbone': BACKBONE, 'sigma_max': 10.0, 'num_steps': 16},
   'flow': {'num_layers': 6, 'width': 32, 'depth': 2},
+  'graph_flow': {
+    # Four weights, as many as the tokens have numbers.
+    'architecture': {'name': 'mlp', 'widths': (1, 1, 1)},
+    'num_layers': 4,
+    'width': 32,
+  },
 }
 NAMES = config.plugins('generate')
 SHAPE = (2, 2)
@@ -24,6 +30,16 @@ NUM_STEPS, BATCH = 1000, 128
 
 def build(name):
   return config.build('generate', {'name': name, **SMALL.get(name, {})})
+
+
+def shape_of(name):
+  """(T, D) of the tokens that a generator is for."""
+  return (1, 4) if 'architecture' in SMALL.get(name, {}) else SHAPE
+
+
+def tokens_of(name, num, seed=0):
+  """`two_modes`, in the tokens that a generator is for."""
+  return two_modes(num, seed).reshape(num, *shape_of(name))
 
 
 def two_modes(num, seed=0):
@@ -37,7 +53,7 @@ def two_modes(num, seed=0):
 @functools.cache
 def trained(name):
   """Generator, its parameters and the loss at every step."""
-  generator, data = build(name), jnp.asarray(two_modes(1024))
+  generator, data = build(name), jnp.asarray(tokens_of(name, 1024))
   params = generator.init(jax.random.key(0), data[0])
   tx = optax.adam(optax.cosine_decay_schedule(3e-3, NUM_STEPS))
 
@@ -67,9 +83,10 @@ def test_the_loss_falls(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_samples_have_the_moments_and_modes_of_the_data(name):
   generator, params, _ = trained(name)
-  samples = generator.sample(params, jax.random.key(2), 1000, shape=SHAPE)
-  assert samples.shape == (1000, *SHAPE)
-  samples = np.asarray(samples)
+  shape = shape_of(name)
+  samples = generator.sample(params, jax.random.key(2), 1000, shape=shape)
+  assert samples.shape == (1000, *shape)
+  samples = np.asarray(samples).reshape(1000, *SHAPE)
   assert np.all(np.isfinite(samples))
   data = two_modes(1000, seed=1)
   # A mean off by 0.25 is a mode drawn 8 % too often.
@@ -84,7 +101,9 @@ def test_samples_have_the_moments_and_modes_of_the_data(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_samples_depend_on_the_key_and_on_nothing_else(name):
   generator, params, _ = trained(name)
-  draw = functools.partial(generator.sample, params, num=8, shape=SHAPE)
+  draw = functools.partial(
+    generator.sample, params, num=8, shape=shape_of(name)
+  )
   one, again = draw(jax.random.key(3)), draw(jax.random.key(3))
   np.testing.assert_array_equal(one, again)
   assert not np.array_equal(one, draw(jax.random.key(4)))
@@ -93,7 +112,7 @@ def test_samples_depend_on_the_key_and_on_nothing_else(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_the_loss_without_training_depends_on_its_key_only(name):
   generator, params, _ = trained(name)
-  batch = two_modes(16)
+  batch = tokens_of(name, 16)
   losses = [
     float(generator.loss(params, batch, jax.random.key(5), train=False)[0])
     for _ in range(2)
@@ -106,7 +125,7 @@ def test_a_likelihood_prefers_data_to_noise(name):
   generator, params, _ = trained(name)
   if not hasattr(generator, 'log_prob'):
     pytest.skip(f'{name} has no exact likelihood')
-  data = two_modes(500, seed=2)
+  data = tokens_of(name, 500, seed=2)
   noise = data.std(0)[None] * np.random.default_rng(0).standard_normal(
     data.shape
   ).astype(np.float32)

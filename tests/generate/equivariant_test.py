@@ -1,6 +1,7 @@
 """Fields and losses that move with the hidden units of the networks."""
 
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 from tests import strategies
 from wsjax import config, testing
+from wsjax.cli import configs
 from wsjax.generate import unit_slots
 from wsjax.generate.backbones import (
   graph_transformer,
@@ -18,6 +20,7 @@ from wsjax.generate.backbones import (
 from wsjax.symmetry import element
 from wsjax.tokens import layout
 
+CONFIG = pathlib.Path(__file__).parents[2] / 'configs/digits_equivariant.py'
 NETWORK = {'name': 'mlp', 'widths': (5, 4, 2), 'activation': 'relu'}
 SPEC = config.build('zoo.architectures', NETWORK).spec
 ONLY_ORDER = SPEC.permutations_only()
@@ -158,6 +161,17 @@ def test_slots_hold_every_weight_once(name):
   back = unit_slots.write(slots, case.spec)
   for path, value in weights.items():
     np.testing.assert_array_equal(back[path], value)
+
+
+@pytest.mark.parametrize(
+  'arg', ['', 'smoke', 'backbone=neural_functional', 'generator=graph_flow']
+)
+def test_every_arm_of_the_config_is_made_for_its_zoo(arg):
+  config_of = configs.load(f'{CONFIG}:{arg}', [])[0]
+  generator = config.build('generate', config_of.generate.to_dict())
+  example = jax.ShapeDtypeStruct((1, 1210), jnp.float32)
+  params = jax.eval_shape(generator.init, jax.random.key(0), example)
+  assert sum(leaf.size for leaf in jax.tree.leaves(params)) > 1_000
 
 
 def test_tokens_of_another_kind_are_refused():

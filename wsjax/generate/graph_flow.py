@@ -16,21 +16,32 @@ from wsjax.symmetry import spec as spec_lib
 
 
 @dataclasses.dataclass(frozen=True)
-class GraphFlow(flow.Flow):
+class GraphFlow:
   """Generator by equivariant couplings between weights and Gaussian noise.
 
   For flat tokens, [1, D], that no codec has changed.
 
   Attributes:
+    spec: of the networks that are made.
     num_layers: number of couplings.
     width: of the networks inside a coupling.
     depth: blocks of those.
     noise_std: of noise added to the tokens while training, in their units.
     condition_size: features of the condition; 0 = unconditional.
-    spec: of the networks that are made.
   """
 
   spec: spec_lib.PermutationSpec
+  num_layers: int
+  width: int
+  depth: int
+  noise_std: float
+  condition_size: int
+
+  # A density and its samples do not depend on what the layers are.
+  init = flow.Flow.init
+  loss = flow.Flow.loss
+  log_prob = flow.Flow.log_prob
+  sample = flow.Flow.sample
 
   def _stack(self, shape: tuple[int, ...]) -> slot_coupling.SlotStack:
     if tuple(shape) != (1, self.spec.num_params):
@@ -73,4 +84,4 @@ def make(
       f'{num_layers} and {noise_std}.'
     )
   spec = config_lib.build('zoo.architectures', architecture).spec
-  return GraphFlow(num_layers, width, depth, noise_std, condition_size, spec)
+  return GraphFlow(spec, num_layers, width, depth, noise_std, condition_size)

@@ -139,20 +139,14 @@ def make(
     dropout: share of activations dropped while training.
 
   Raises:
-    ValueError: if the heads do not divide the width, the architecture is
-      unknown, or a weight of it joins more than two sets of hidden neurons.
+    ValueError: if the heads do not divide the width, or the architecture is
+      unknown.
   """
   if num_heads < 1 or width % num_heads:
     raise ValueError(
       f'A width of {width} does not divide into {num_heads} heads.'
     )
   spec = config_lib.build('zoo.architectures', architecture).spec
-  for labels, _ in unit_slots.channels(spec):
-    if len(labels) > 2:
-      raise ValueError(
-        f'Some weight joins the groups {labels}; a graph takes weights that '
-        'join at most two.'
-      )
   return GraphTransformer(spec, width, edge_width, depth, num_heads, dropout)
 
 
