@@ -18,7 +18,7 @@ SMALL = {
   'graph_flow': {
     # Four weights, as many as the tokens have numbers.
     'architecture': {'name': 'mlp', 'widths': (1, 1, 1)},
-    'num_layers': 4,
+    'num_layers': 6,
     'width': 32,
   },
 }
