@@ -9,9 +9,19 @@ Options: `generator`, `graph_flow` for an equivariant flow with exact
 likelihoods; `backbone`, `neural_functional` for linear maps instead of
 attention; `canonicalize`, which symmetry is removed first; `smoke`.
 
-Hardware: not measured yet.
-Time: not measured yet.
-Measured: not measured yet.
+Hardware: 2 CPU cores, both of them busy with other work.
+Time: 3 min of one core with a zoo at hand, compilation and evaluation
+included; 29 min by the clock on the busy machine, training 22 of them. One
+training step takes 33 ms of one core at a batch of 64; 22 ms with the neural
+functional, 54 ms for the graph flow.
+Measured: the default arm, 128 samples, 1 training seed; 95 % intervals: zoo
+96.3 %; samples 84.4 % [82.1, 86.5] at 1.01 tau [1.00, 1.01], no copies [0,
+2.8], 1.00 of the zoo's spread; G, G1/2 and G_b 0 % [0, 2.8]. Noise of 0.1 has
+91.0 % at 0.31 tau, a soup of 16 aligned networks 89.2 % at 0.65 tau, the
+PCA-Gaussian 77.3 % at 0.94 tau; fresh runs pass G at 46 %. So: as
+far from the zoo as a fresh run, but not good enough. The validation loss still
+falls at the end, to 1.014 where that of training is 1.002. The other arms are
+not measured yet.
 """
 
 from ml_collections import config_dict
