@@ -99,7 +99,13 @@ def test_a_stopped_run_ends_where_it_would_have_ended(
 
 
 @pytest.mark.parametrize(
-  'name', ['digits_diffusion', 'digits_normalizing_flow', 'mnist_dwf']
+  'name',
+  [
+    'digits_diffusion',
+    'digits_equivariant',
+    'digits_normalizing_flow',
+    'mnist_dwf',
+  ],
 )
 def test_every_config_runs_to_its_report(name, tmp_path):
   config = smoke(name)

@@ -9,14 +9,33 @@ import pytest
 
 from wsjax import config
 
+# 15 weights, as many as the tokens of the other backbones have numbers.
+ARCHITECTURE = {'name': 'mlp', 'widths': (2, 2, 3), 'activation': 'relu'}
 SMALL = {
   'mlp': {'width': 16, 'depth': 2},
   'deep_weight_flow': {'width': 16, 'time_features': 8},
   'transformer': {'width': 16, 'depth': 2, 'num_heads': 2},
+  'graph_transformer': {
+    'architecture': ARCHITECTURE,
+    'width': 16,
+    'edge_width': 8,
+    'depth': 1,
+    'num_heads': 2,
+  },
+  'neural_functional': {
+    'architecture': ARCHITECTURE,
+    'width': 16,
+    'depth': 1,
+  },
 }
 NAMES = config.plugins('generate.backbones')
 X = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
 CONDITION = np.ones(2, np.float32)
+
+
+def example(name):
+  """[T, D]: tokens of the kind that a backbone is for."""
+  return X.reshape(1, -1) if 'architecture' in SMALL.get(name, {}) else X
 
 
 @functools.cache
@@ -24,7 +43,8 @@ def built(name, **options):
   """The module, and parameters that are nowhere zero."""
   section = {'name': name, **SMALL.get(name, {}), **options}
   module = config.build('generate.backbones', section)
-  params = module.init(jax.random.key(0), X, jnp.float32(0), CONDITION)
+  x = example(name)
+  params = module.init(jax.random.key(0), x, jnp.float32(0), CONDITION)
   leaves, tree = jax.tree.flatten(params)
   keys = jax.random.split(jax.random.key(1), len(leaves))
   leaves = [
@@ -37,8 +57,9 @@ def built(name, **options):
 @pytest.mark.parametrize('name', NAMES)
 def test_the_output_has_the_shape_of_the_input_and_starts_at_zero(name):
   module, _, fresh = built(name)
-  out = module.apply(fresh, X, jnp.float32(0.3), CONDITION)
-  assert out.shape == X.shape and out.dtype == jnp.float32
+  x = example(name)
+  out = module.apply(fresh, x, jnp.float32(0.3), CONDITION)
+  assert out.shape == x.shape and out.dtype == jnp.float32
   np.testing.assert_array_equal(out, 0)
 
 
@@ -50,7 +71,7 @@ def test_every_input_matters_for_every_output(name):
     return module.apply(params, x, t, condition)
 
   jacobians = jax.jit(jax.jacrev(out, (0, 1, 2)))(
-    X, jnp.float32(0.3), CONDITION
+    example(name), jnp.float32(0.3), CONDITION
   )
   for jacobian in jacobians:
     assert np.all(np.isfinite(jacobian))
@@ -60,7 +81,7 @@ def test_every_input_matters_for_every_output(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_a_batch_is_a_vmap(name):
   module, params, _ = built(name)
-  batch = np.stack([X, 2 * X])
+  batch = np.stack([example(name), 2 * example(name)])
   times = jnp.asarray([0.1, 0.7])
   one = functools.partial(module.apply, params)
   outs = jax.vmap(lambda x, t: one(x, t, CONDITION))(batch, times)
@@ -77,7 +98,9 @@ def test_dropout_acts_while_training_only(name):
   def out(key, train):
     rngs = {'dropout': jax.random.key(key)}
     t = jnp.float32(0.3)
-    return module.apply(params, X, t, CONDITION, train=train, rngs=rngs)
+    return module.apply(
+      params, example(name), t, CONDITION, train=train, rngs=rngs
+    )
 
   assert not np.array_equal(out(0, True), out(1, True))
   np.testing.assert_array_equal(out(0, False), out(1, False))

@@ -11,7 +11,6 @@ import numpy as np
 import rich.progress
 
 from wsjax.evaluate import arms as arms_lib
-from wsjax.evaluate import axes as axes_lib
 from wsjax.evaluate import (
   audit,
   audit_metrics,
@@ -28,6 +27,7 @@ from wsjax.evaluate import (
   statistics,
   suspicions,
 )
+from wsjax.evaluate import axes as axes_lib
 from wsjax.evaluate import context as context_lib
 
 # Name of the arm of the training networks, each compared with the others.

@@ -1,0 +1,117 @@
+r"""Generators that move with the hidden units, on raw weights of classifiers.
+
+  wsjax run --config configs/digits_equivariant.py --workdir runs/equivariant
+
+The zoo of `digits_flow`, all 1,210 weights as they are: no codec, no principal
+components. Flow matching by a graph transformer, whose law is the same for all
+orders of the hidden units.
+Options: `generator`, `graph_flow` for an equivariant flow with exact
+likelihoods; `backbone`, `neural_functional` for linear maps instead of
+attention; `canonicalize`, which symmetry is removed first; `smoke`.
+
+Hardware: 2 CPU cores, both of them busy with other work.
+Time: 3 min of one core with a zoo at hand, compilation and evaluation
+included; 29 min by the clock on the busy machine, training 22 of them. One
+training step takes 33 ms of one core at a batch of 64; 22 ms with the neural
+functional, 54 ms for the graph flow.
+Measured: the default arm, 128 samples, 1 training seed; 95 % intervals: zoo
+96.3 %; samples 84.4 % [82.1, 86.5] at 1.01 tau [1.00, 1.01], no copies [0,
+2.8], 1.00 of the zoo's spread; G, G1/2 and G_b 0 % [0, 2.8]. Noise of 0.1 has
+91.0 % at 0.31 tau, a soup of 16 aligned networks 89.2 % at 0.65 tau, the
+PCA-Gaussian 77.3 % at 0.94 tau; fresh runs pass G at 46 %. So: as
+far from the zoo as a fresh run, but not good enough. The validation loss still
+falls at the end, to 1.014 where that of training is 1.002. The other arms are
+not measured yet.
+"""
+
+from ml_collections import config_dict
+
+from wsjax import config as config_lib
+
+
+def get_config(arg: str = '') -> config_dict.ConfigDict:
+  """Equivariant generators of digit classifiers."""
+  arg = config_lib.parse_arg(
+    arg,
+    smoke=False,
+    canonicalize=('permutation+scale', 'permutation', 'none'),
+    generator=('flow_matching', 'graph_flow'),
+    backbone=('graph_transformer', 'neural_functional'),
+  )
+  c = config_dict.ConfigDict()
+  c.name = 'digits_equivariant'
+  c.seed = 0
+  c.zoo = dict(
+    path='',  # Empty: the zoo lives in the workdir.
+    architecture=dict(name='mlp', widths=(64, 16, 10), activation='relu'),
+    dataset=dict(name='digits', val_fraction=0.1),
+    recipe=dict(
+      optimizer='adam',
+      learning_rate=3e-3,
+      weight_decay=0.0,
+      momentum=0.9,
+      batch_size=64,
+      steps=400,
+      snapshots=(),
+    ),
+    splits=dict(train=512, val=64, test=128, holdout_audit=64),
+    chunk_size=64,
+  )
+  c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
+  # The generators read the weights by architecture: flat, and no codec.
+  c.tokens = dict(name='flat')
+  c.normalize = dict(how='layer')
+  c.embed = dict(name='identity')
+  architecture = c.zoo.architecture.to_dict()
+  if arg['generator'] == 'graph_flow':
+    c.generate = dict(
+      name='graph_flow',
+      architecture=architecture,
+      num_layers=8,
+      width=64,
+      depth=1,
+      noise_std=0.1,
+    )
+  else:
+    c.generate = dict(
+      name='flow_matching',
+      backbone=dict(
+        name=arg['backbone'],
+        architecture=architecture,
+        width=64 if arg['backbone'] == 'graph_transformer' else 128,
+        depth=3,
+      ),
+      source_std=1.0,
+      source_draws=0,
+      path_std=0.0,
+      solver='heun',
+      num_steps=32,
+    )
+  c.train = dict(
+    seeds=(0,),
+    steps=4_000,
+    batch_size=64,
+    learning_rate=1e-3,
+    warmup_steps=200,
+    schedule='cosine',
+    final_learning_rate=0.0,
+    weight_decay=1e-2,
+    clip_norm=1.0,
+    ema_decay=0.999,
+    inner_steps=250,
+    checkpoint_every_steps=1_000,
+    mesh=(('data', -1),),
+  )
+  c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50)
+  if arg['smoke']:
+    c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
+    c.zoo.recipe.steps = 20
+    if arg['generator'] == 'graph_flow':
+      c.generate.num_layers, c.generate.width = 2, 8
+    else:
+      c.generate.backbone.width, c.generate.backbone.depth = 8, 1
+      c.generate.num_steps = 2
+    c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
+    c.train.checkpoint_every_steps = 2
+    c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)
+  return c.lock()
