@@ -51,7 +51,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
-  c.normalize = dict(how='layer')
+  c.normalize = dict(how='layer', weights=())
   c.embed = dict(name='linear', rank=64, whiten=True)
   c.generate = dict(
     name='flow_matching',
@@ -61,6 +61,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     path_std=0.0,
     solver='heun',
     num_steps=32,
+    coupling='independent',
   )
   c.train = dict(
     seeds=(0,),

@@ -15,8 +15,10 @@ import numpy as np
 
 from wsjax import config as config_lib
 from wsjax import typing
-from wsjax.generate import generator, likelihood, samplers
+from wsjax.generate import generator, likelihood, samplers, transport
 from wsjax.generate import guidance as guidance_lib
+
+COUPLINGS = ('independent', 'transport')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,7 @@ class FlowMatching:
     path_std: of noise around the straight path.
     solver: key of `samplers.SOLVERS`.
     num_steps: of the solver.
+    coupling: of noise and networks in a batch, from `COUPLINGS`.
   """
 
   field: guidance_lib.ConditionalField
@@ -39,6 +42,7 @@ class FlowMatching:
   path_std: float
   solver: str
   num_steps: int
+  coupling: str
 
   def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
     """Parameters for tokens of the shape of `example`, [T, D]."""
@@ -67,6 +71,8 @@ class FlowMatching:
     """
     source_key, time_key, path_key, drop_key = jax.random.split(key, 4)
     source = self._source(source_key, batch.shape)
+    if self.coupling == 'transport':
+      source = transport.pair(source, jnp.asarray(batch))
     t = jax.random.uniform(time_key, (len(batch), 1, 1))
     x = (1 - t) * source + t * batch
     x += self.path_std * jax.random.normal(path_key, batch.shape)
@@ -189,6 +195,7 @@ def make(
   condition_size: int = 0,
   drop_condition: float = 0.0,
   guidance: float = 1.0,
+  coupling: str = 'independent',
 ) -> FlowMatching:
   """Flow matching.
 
@@ -203,11 +210,17 @@ def make(
     condition_size: features of the condition; 0 = unconditional.
     drop_condition: share of the training examples without their condition.
     guidance: how much of the condition samples get; 1 = as trained.
+    coupling: of noise and networks in a batch: 'independent', or 'transport',
+      the pairs of least squared distance; see `transport`.
 
   Raises:
-    ValueError: if the backbone or the solver is unknown, or as
+    ValueError: if the backbone, the solver or the coupling is unknown, or as
       `guidance.ConditionalField`.
   """
+  if coupling not in COUPLINGS:
+    raise ValueError(
+      f'Unknown coupling {coupling!r}; allowed: {", ".join(COUPLINGS)}.'
+    )
   samplers.check(solver, num_steps)
   return FlowMatching(
     field=guidance_lib.ConditionalField(
@@ -221,4 +234,5 @@ def make(
     path_std=path_std,
     solver=solver,
     num_steps=num_steps,
+    coupling=coupling,
   )
