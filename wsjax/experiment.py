@@ -13,6 +13,7 @@ workdir, so a run that was interrupted goes on where it stopped:
 """
 
 import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -117,7 +118,10 @@ def _generate(
           config, prepared, workdir, generator, params, seed
         )
       )
-  arm = arms_lib.merge(arms, config.generate.name)
+  arm = dataclasses.replace(
+    arms_lib.merge(arms, config.generate.name),
+    fit_seconds=stages.seconds['train'],
+  )
   with stages.stage('evaluate'):
     result = judge.judge(config, prepared, [arm], stages, progress=progress)
   return result | {'training': history}

@@ -1,10 +1,13 @@
 """Break-even by hand, and FLOPs against what XLA counts without a loop."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from wsjax.evaluate import efficiency
+from wsjax.evaluate import arms, efficiency
 from wsjax.zoo.architectures import mlp
 
 # A zoo of 100 runs of 10 s; a generator of 500 s; each network then costs 2 s
@@ -98,3 +101,26 @@ def test_xla_counts_one_turn_of_a_loop():
     return jax.lax.scan(lambda c, _: (matrix @ c, None), x, length=10)[0]
 
   assert _counted(turns, matrix) < 2 * 2 * 40**3, 'then count by XLA instead'
+
+
+def test_networks_drawn_in_vain_count_and_unmeasured_times_are_said(
+  zoo_context,
+):
+  context = dataclasses.replace(zoo_context, fresh_seconds=2.0)
+  nets = arms.take(context.heldout, np.arange(8))
+  arm = arms.Arm('a', 'generator', nets, 8.0, 16, (0, 1), fit_seconds=20.0)
+  good = np.arange(8) % 4 == 0  # One in four, so that one costs four.
+  found = efficiency.of_arm(arm, good, context)
+  assert found['seconds_per_net']['value'] == 1
+  assert 'never' in found['break_even']['not_run']  # 4 s against 2 s.
+  cheap = dataclasses.replace(arm, seconds=0.8)
+  found = efficiency.of_arm(cheap, good, context)
+  # 10 s per seed over 2 - 4 x 0.1 s; the zoo was 2 s each.
+  assert found['break_even']['value'] == pytest.approx(10 / 1.6)
+  assert found['break_even_with_zoo']['value'] == pytest.approx(
+    (10 + 2 * context.num_train) / 1.6
+  )
+  useless = efficiency.of_arm(cheap, np.zeros(8, bool), context)
+  assert 'as accurate' in useless['break_even']['not_run']
+  unknown = efficiency.of_arm(cheap, good, zoo_context)
+  assert 'fresh run' in unknown['break_even']['not_run']

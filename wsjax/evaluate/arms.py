@@ -26,6 +26,8 @@ class Arm:
       or the training networks that a baseline draws from.
     seeds: training seeds of the generator. With S > 1 the networks lie in S
       equal blocks, one per seed, and intervals resample seeds first.
+    fit_seconds: wall time to train the generator, all seeds together; None
+      where nothing was trained or nobody measured it.
   """
 
   name: str
@@ -34,6 +36,7 @@ class Arm:
   seconds: float | None = None
   num_bytes: int = 0
   seeds: tuple[int, ...] = ()
+  fit_seconds: float | None = None
 
   def __post_init__(self):
     if self.kind not in KINDS:
@@ -90,6 +93,7 @@ def merge(arms: Sequence[Arm], name: str) -> Arm:
       f'each; got (kind, networks, seeds) {sorted(shapes)}.'
     )
   seconds = [arm.seconds for arm in arms]
+  fits = [arm.fit_seconds for arm in arms]
   return Arm(
     name=name,
     kind=arms[0].kind,
@@ -100,6 +104,7 @@ def merge(arms: Sequence[Arm], name: str) -> Arm:
     seconds=None if None in seconds else sum(seconds),
     num_bytes=sum(arm.num_bytes for arm in arms),
     seeds=tuple(arm.seeds[0] for arm in arms),
+    fit_seconds=None if None in fits else sum(fits),
   )
 
 

@@ -65,6 +65,8 @@ COLUMNS = {
     'mmd_ratio_behaviour': ('MMD / zoo', 1, '.2f'),
   },
   'Cost': {
+    'break_even': ('break-even', 1, ',.0f'),
+    'break_even_with_zoo': ('same, with zoo', 1, ',.0f'),
     'seconds_per_net': ('ms per net', 1000, '.3g'),
     'bytes_per_net': ('bytes per net', 1, ',.0f'),
   },

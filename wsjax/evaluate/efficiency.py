@@ -9,7 +9,10 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from wsjax.evaluate import statistics
+import numpy as np
+
+from wsjax.evaluate import arms, statistics
+from wsjax.evaluate import context as context_lib
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,52 @@ def metrics(costs: Costs) -> dict[str, Any]:
     'break_even': break_even(costs, with_zoo=False),
     'break_even_with_zoo': break_even(costs, with_zoo=True),
   }
+
+
+def of_arm(
+  arm: arms.Arm, good: np.ndarray, context: context_lib.Context
+) -> dict[str, Any]:
+  """What the networks of an arm cost.
+
+  Args:
+    arm: the networks, and the seconds that they took.
+    good: [N] whether a network is as accurate as the zoo; the others are drawn
+      in vain, and drawn again.
+    context: the zoo, and the seconds of a fresh run, which is what a generated
+      network replaces.
+
+  Returns:
+    metric -> entry of the report: those of `metrics`, for one training seed,
+    'seconds_per_net' and 'bytes_per_net'.
+  """
+  n, fresh = arm.num_nets, context.fresh_seconds
+  seconds = statistics.not_run('nobody measured the time')
+  if arm.seconds is not None:
+    seconds = statistics.stat(arm.seconds / n, None, n=n, method='none')
+  reason = None
+  if arm.fit_seconds is None:
+    reason = 'nothing was trained for it, or nobody measured the time'
+  elif fresh is None or arm.seconds is None:
+    reason = 'nobody measured the time of a fresh run'
+  elif not good.any():
+    reason = 'never: no network is as accurate as the zoo'
+  if reason is not None:
+    paid = dict.fromkeys(
+      ('break_even', 'break_even_with_zoo'), statistics.not_run(reason)
+    )
+  else:
+    each, share = arm.seconds / n, np.mean(good)
+    paid = metrics(
+      Costs(
+        zoo=fresh * context.num_train,
+        generator=arm.fit_seconds / max(len(arm.seeds), 1),
+        finetune=fresh,
+        sample=each,
+        select=each * float(1 / share - 1),
+      )
+    )
+  size = statistics.stat(arm.num_bytes / n, None, n=n, method='none')
+  return {**paid, 'seconds_per_net': seconds, 'bytes_per_net': size}
 
 
 def mlp_forward_flops(widths: Sequence[int]) -> int:

@@ -17,6 +17,7 @@ from wsjax.evaluate import (
   calibration,
   connectivity,
   diversity,
+  efficiency,
   fidelity,
   gate,
   measures,
@@ -217,11 +218,8 @@ def _metrics(
   per_net: dict[str, np.ndarray],
 ) -> dict[str, Any]:
   """Entries of one arm but for those of canonical weights."""
-  groups, bar, n = arm.groups, context.bar, arm.num_nets
+  groups, bar = arm.groups, context.bar
   correct = predicted.labels == context.test_y[None]
-  seconds = statistics.not_run('nobody measured the time')
-  if arm.seconds is not None:
-    seconds = statistics.stat(arm.seconds / n, None, n=n, method='none')
   good = per_net['accuracy'] >= bar.accuracy
   at_bar = statistics.not_run('no network reaches the accuracy bar')
   if good.any():
@@ -245,10 +243,7 @@ def _metrics(
       key: statistics.rate(hits) for key, hits in _gates(per_net, bar).items()
     },
     **diversity.metrics(predicted.labels, correct, groups, resampler),
-    'seconds_per_net': seconds,
-    'bytes_per_net': statistics.stat(
-      arm.num_bytes / n, None, n=n, method='none'
-    ),
+    **efficiency.of_arm(arm, good, context),
   }
 
 

@@ -123,6 +123,20 @@ _TABLE = {
     'Share of items two networks of the arm call differently, divided by '
     'their mean error rate: 0 for copies of one network.',
   ),
+  'break_even': (
+    'break-even',
+    'networks',
+    'lower',
+    'Networks as accurate as the zoo after which training and drawing from the '
+    'generator took no longer than as many fresh runs; networks drawn in vain '
+    'count.',
+  ),
+  'break_even_with_zoo': (
+    'break-even with the zoo',
+    'networks',
+    'lower',
+    'The same if the zoo had to be trained for it.',
+  ),
   'seconds_per_net': (
     'seconds per network',
     's',
