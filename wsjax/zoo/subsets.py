@@ -69,3 +69,9 @@ def pair(code: str) -> str:
   if code[0] == '0':
     return code
   return ''.join('1' if bit == '0' else '0' for bit in code)
+
+
+def num_leaks(train: np.ndarray, test: np.ndarray) -> int:
+  """How many codes [m, C] have themselves or their complement in [n, C]."""
+  seen = {pair(text(code)) for code in train}
+  return sum(pair(text(code)) in seen for code in test)
