@@ -53,7 +53,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c.train = dict(
     seeds=(0, 1, 2),
-    steps=4_000,
+    steps=5_000,
     batch_size=2_048,
     learning_rate=4e-3,
     warmup_steps=100,
