@@ -16,9 +16,11 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     smoke=False,
     dataset=('mnist', 'fashion_mnist', 'digits'),
     split=('pair', 'leaky'),
+    told=('code', 'images'),
+    reach=('all', 'last'),
   )
   c = config_dict.ConfigDict()
-  c.name = f'unseen_tasks_{arg["dataset"]}_{arg["split"]}'
+  c.name = f'unseen_tasks_{arg["dataset"]}_{arg["split"]}_{arg["told"]}'
   c.seed = 0
   c.zoo = dict(
     path=f'runs/zoos/{arg["dataset"]}_subsets',
@@ -46,7 +48,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.tasks = dict(
     split=arg['split'],
     condition=dict(name='task_code', size=10),
-    network=dict(width=64, depth=2, pairs=True),
+    set_size=32 if arg['told'] == 'images' else 0,
+    encoder=dict(size=32, width=128, depth=2, pool='mean'),
+    network=dict(width=64, depth=2, pairs=True, reach=arg['reach']),
     num_tasks=32,  # Per step; they share its images.
     steps_of_classes=6_000,
     fresh_steps=(10, 30, 100, 300),
@@ -73,7 +77,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     c.zoo.splits = dict(train=40, val=4, test=12, holdout_audit=0)
     c.zoo.recipe.steps = 40
     c.tasks.num_tasks, c.tasks.steps_of_classes = 8, 40
-    c.tasks.network = dict(width=16, depth=1, pairs=True)
+    c.tasks.set_size = min(c.tasks.set_size, 4)
+    c.tasks.network.width, c.tasks.network.depth = 16, 1
     c.tasks.fresh_steps = (4, 8)
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 40, 20, 2
     c.train.batch_size, c.train.checkpoint_every_steps = 256, 20

@@ -203,8 +203,8 @@ def _solve_tasks(
         config, prepared, workdir, seed=seed, progress=progress
       )
     with stages.stage('generate'):
-      conditions = prepared.conditions['test']
-      made.append(unseen_tasks.generate(module, variables, conditions))
+      given = unseen_tasks.requests(config, prepared)
+      made.append(unseen_tasks.generate(module, variables, given))
   with stages.stage('evaluate'):
     result = unseen_tasks.judge(config, prepared, made)
   seconds = stages.seconds['train'] / len(config.train.seeds)

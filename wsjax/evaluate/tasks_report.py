@@ -46,7 +46,7 @@ def headline(result: Mapping[str, Any]) -> str:
   tasks = result['tasks']
   leak = tasks['complements_seen']
   return (
-    f'Networks generated from the code of {tasks["num_test"]} unseen tasks '
+    f'Networks {generated["name"]} of {tasks["num_test"]} unseen tasks '
     f'({leak or "no"} complement{"" if leak == 1 else "s"} seen) are right for '
     f'{_percent(generated["metrics"]["accuracy"])} %, '
     f'{_percent(generated["metrics"]["gap"], ".2f")} pt'

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from wsjax import typing
 from wsjax.zoo import architecture as architecture_lib
 
+REACHES = ('all', 'last')
+
 
 class TaskNetwork(nn.Module):
   """Residual MLP on a condition; the last layer has an output per weight.
@@ -25,6 +27,8 @@ class TaskNetwork(nn.Module):
     width: of the hidden layers.
     depth: number of blocks.
     pairs: whether products of two entries of the condition are read, too.
+    reach: 'all' leaves differ between conditions, or those of the 'last' layer
+      only, behind a backbone that is learned for all.
 
   Source: Ha et al. 2017, arXiv:1609.09106 (hypernetworks); Yang et al. 2022,
     arXiv:2203.03466, table 3 (the division by the width).
@@ -35,11 +39,18 @@ class TaskNetwork(nn.Module):
   width: int = 128
   depth: int = 2
   pairs: bool = True
+  reach: str = 'all'
+
+  def __post_init__(self):
+    if self.reach not in REACHES:
+      raise ValueError(
+        f'Unknown reach {self.reach!r}; allowed: {", ".join(REACHES)}.'
+      )
+    super().__post_init__()
 
   @nn.compact
   def __call__(self, condition: jax.Array) -> typing.Params:
     """Params of one network from what the encoder reads, or [C]."""
-    spec = self.architecture.spec
     base = self.param('base', self.architecture.init)
     if self.encoder is not None:
       condition = self.encoder(condition)
@@ -53,14 +64,18 @@ class TaskNetwork(nn.Module):
       update = nn.gelu(nn.Dense(self.width, name=f'wide{number}')(update))
       h += nn.Dense(self.width, name=f'back{number}')(update)
     h = nn.LayerNorm(name='norm')(h)
+    leaves = self.architecture.spec.leaves
+    if self.reach == 'last':
+      layer = leaves[-1].path.rpartition('/')[0]
+      leaves = [x for x in leaves if x.path.rpartition('/')[0] == layer]
     change = nn.Dense(
-      spec.num_params,
+      sum(math.prod(leaf.shape) for leaf in leaves),
       kernel_init=nn.initializers.zeros,
       use_bias=False,  # The base is one.
       name='out',
     )(h)
-    params, start = {}, 0
-    for leaf in spec.leaves:
+    params, start = dict(base), 0
+    for leaf in leaves:
       stop = start + math.prod(leaf.shape)
       params[leaf.path] = base[leaf.path] + (
         change[start:stop].reshape(leaf.shape) / self.width

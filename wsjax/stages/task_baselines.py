@@ -16,8 +16,6 @@ from wsjax.stages import task_lines, task_outputs
 from wsjax.zoo import breed
 from wsjax.zoo.architectures import mlp
 
-_CHUNK = 64  # Networks whose outputs are held at once.
-
 
 def panel(
   config: ml_collections.ConfigDict, tasks: task_outputs.Tasks
@@ -35,15 +33,8 @@ def retrieval(tasks: task_outputs.Tasks) -> list[task_outputs.Arm]:
   """Networks of the training tasks that are most alike, as they are."""
   codes, seen = tasks.codes['test'], tasks.codes['train']
   y = tasks.dataset.test_y
-  margin = np.concatenate(
-    [
-      task_outputs.margins(
-        tasks.architecture,
-        {path: x[i : i + _CHUNK] for path, x in tasks.params['train'].items()},
-        tasks.dataset.test_x,
-      )
-      for i in range(0, len(seen), _CHUNK)
-    ]
+  margin = task_outputs.margins(
+    tasks.architecture, tasks.params['train'], tasks.dataset.test_x
   )
   distance = (codes[:, None] != seen[None]).sum(-1)
   near = distance == distance.min(1, keepdims=True)

@@ -70,7 +70,7 @@ def least_squares(
   """
   architecture, dataset = tasks.architecture, tasks.dataset
   last = architecture.spec.leaves[-2]
-  hidden = _hidden(params, architecture, dataset.train_x)
+  hidden = np.asarray(_hidden(params, architecture, dataset.train_x))
   features = np.append(hidden, np.ones((len(hidden), 1)), 1).astype(np.float64)
   classes = np.eye(codes.shape[1])[dataset.train_y]
   gram = features.T @ features
@@ -135,12 +135,11 @@ def _features(codes: np.ndarray) -> np.ndarray:
   return np.concatenate([ones, signs, signs[:, rows] * signs[:, columns]], 1)
 
 
+@functools.partial(jax.jit, static_argnames='architecture')
 def _hidden(
   params: typing.Params,
   architecture: architecture_lib.Architecture,
-  x: np.ndarray,
-) -> np.ndarray:
+  x: jax.Array,
+) -> jax.Array:
   """[N, h] activations that the last layer reads."""
-  group = architecture.spec.groups[-1].id
-  run = jax.jit(lambda params, x: architecture.forward(params, x)[1][group])
-  return np.asarray(run(params, x))
+  return architecture.forward(params, x)[1][architecture.spec.groups[-1].id]

@@ -1,6 +1,7 @@
 """What networks of binary tasks say about images, many at once."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.generate.conditions import task_code
-from wsjax.predict import predictor
 from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import datasets
 
@@ -65,17 +65,21 @@ def margins(
   x: np.ndarray,
 ) -> np.ndarray:
   """[n, N] float32 logit of 'in the subset' minus that of 'not in it'."""
+  return np.asarray(_margins(architecture, params, x))
 
-  @jax.jit
-  def run(params: typing.StackedParams, x: jax.Array) -> jax.Array:
-    def one(params: typing.Params) -> jax.Array:
-      logits = architecture.apply(params, x)
-      return logits[:, 1] - logits[:, 0]
 
-    return jax.lax.map(one, params, batch_size=8)
+@functools.partial(jax.jit, static_argnames='architecture')
+def _margins(
+  architecture: architecture_lib.Architecture,
+  params: typing.StackedParams,
+  x: jax.Array,
+) -> jax.Array:
+  def one(params: typing.Params) -> jax.Array:
+    logits = architecture.apply(params, x)
+    return logits[:, 1] - logits[:, 0]
 
-  placed = jax.device_put(x)
-  return predictor.in_batches(lambda params: run(params, placed), params)
+  # Few at a time, so that what is computed of them stays in cache.
+  return jax.lax.map(one, params, batch_size=8)
 
 
 def right(margin: np.ndarray, codes: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.evaluate import task_metrics
-from wsjax.generate import task_network
+from wsjax.generate import set_encoder, task_network
 from wsjax.stages import properties, task_baselines, task_outputs
 from wsjax.train import loop, subset_tasks
 from wsjax.zoo import architecture as architecture_lib
@@ -100,6 +100,7 @@ def fit(
     prepared.codes['val'],
     prepared.conditions['val'],
     config.tasks.num_tasks,
+    config.tasks.set_size,
   )
   dataset = prepared.dataset
   variables, history = loop.fit(
@@ -119,22 +120,45 @@ def make_module(
   architecture: architecture_lib.Architecture,
 ) -> task_network.TaskNetwork:
   """The hypernetwork that a config describes."""
+  encoder = None
+  if config.tasks.set_size:
+    encoder = set_encoder.SetEncoder(**config.tasks.encoder.to_dict())
   return task_network.TaskNetwork(
-    architecture=architecture, **config.tasks.network.to_dict()
+    architecture=architecture, encoder=encoder, **config.tasks.network.to_dict()
   )
+
+
+def requests(
+  config: ml_collections.ConfigDict, prepared: task_outputs.Tasks
+) -> np.ndarray:
+  """What the generator is given for every test task.
+
+  Returns:
+    [n, C] conditions; or [n, S, d + 1] labelled training images, drawn alone
+    for every task.
+  """
+  size, dataset = config.tasks.set_size, prepared.dataset
+  if not size:
+    return prepared.conditions['test']
+  rng, sets = np.random.default_rng(config.seed), []
+  for code in prepared.codes['test']:
+    rows = rng.choice(len(dataset.train_y), size, replace=False)
+    labels = code[dataset.train_y[rows]]
+    sets.append(subset_tasks.labelled(dataset.train_x[rows], labels))
+  return np.stack(sets).astype(np.float32)
 
 
 def generate(
   module: task_network.TaskNetwork,
   variables: typing.PyTree,
-  conditions: np.ndarray,
+  given: np.ndarray,
 ) -> tuple[typing.StackedParams, float]:
-  """Networks for conditions [n, C], and wall seconds of one of them."""
+  """Networks for `requests` [n, ...], and wall seconds of one of them."""
   run = jax.jit(jax.vmap(functools.partial(module.apply, variables)))
-  jax.block_until_ready(run(conditions))  # Compiles.
+  jax.block_until_ready(run(given))  # Compiles.
   start = time.perf_counter()
-  params = jax.block_until_ready(run(conditions))
-  seconds = (time.perf_counter() - start) / len(conditions)
+  params = jax.block_until_ready(run(given))
+  seconds = (time.perf_counter() - start) / len(given)
   return jax.device_get(params), seconds
 
 
@@ -155,6 +179,9 @@ def judge(
     is measured to, and the second those generated.
   """
   codes = prepared.codes['test']
+  told = 'the code'
+  if size := config.tasks.set_size:
+    told = f'{size} labelled images'
   panel = task_baselines.panel(config, prepared)
   # Of the arms trained anew: the price of a step.
   longest = max(arm.seconds or 0.0 for arm in panel)
@@ -167,7 +194,7 @@ def judge(
       per_step * config.zoo.recipe.steps,
     ),
     task_outputs.Arm(
-      'generated from the code',
+      f'generated from {told}',
       'generator',
       np.stack(
         [
@@ -216,7 +243,11 @@ def describe(
     'tasks': {
       'dataset': prepared.dataset.name,
       'split': config.tasks.split,
-      'condition': config.tasks.condition.name,
+      'told': (
+        f'{config.tasks.set_size} labelled images'
+        if config.tasks.set_size
+        else config.tasks.condition.name
+      ),
       'num_train': len(prepared.codes['train']),
       'num_test': len(prepared.codes['test']),
       'complements_seen': prepared.num_leaks,
