@@ -122,9 +122,7 @@ def test_the_leaky_control_sees_every_complement_and_the_swap_finds_it(
 
 
 def test_accuracy_is_that_of_the_forward_pass(tasks):
-  params = {
-    k: np.asarray(x, np.float64) for k, x in tasks.params['test'].items()
-  }
+  params = tasks.params['test']
   x = tasks.dataset.test_x.reshape(len(tasks.dataset.test_y), -1)
   found = task_outputs.accuracy(
     tasks, tasks.params['test'], tasks.codes['test']

@@ -38,20 +38,20 @@ def prepare(
     ValueError: if the networks are no MLPs of binary tasks, a split has none,
       or the complement of a test task is for training but in 'leaky'.
   """
+  leaky = config.tasks.split == 'leaky'
+  if not leaky and config.tasks.split != 'pair':
+    raise ValueError(
+      f"tasks.split is {config.tasks.split!r}; allowed: 'pair', 'leaky'."
+    )
   architecture = zoo.architecture
   if architecture.name != 'mlp':
     raise ValueError(
       f'Unseen tasks are for MLPs; those at {zoo.path} are {architecture.name}.'
     )
   rows = {split: zoo.select(split=split) for split in SPLITS}
-  leaky = config.tasks.split == 'leaky'
   if leaky:
     seen, kept = rows['test'][1::2], rows['test'][::2]
     rows |= {'train': np.sort(np.append(rows['train'], seen)), 'test': kept}
-  elif config.tasks.split != 'pair':
-    raise ValueError(
-      f"tasks.split is {config.tasks.split!r}; allowed: 'pair', 'leaky'."
-    )
   for split, chosen in rows.items():
     if not len(chosen):
       raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
