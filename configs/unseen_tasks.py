@@ -53,7 +53,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     network=dict(width=64, depth=2, pairs=True, reach=arg['reach']),
     num_tasks=32,  # Per step; they share its images.
     steps_of_classes=6_000,
-    fresh_steps=(10, 30, 100, 300),
+    fresh_steps=(30, 300),
   )
   c.train = dict(
     seeds=(0, 1, 2),
