@@ -32,6 +32,7 @@ from wsjax.stages import (
   manifest,
   prepare,
   properties,
+  unseen_tasks,
 )
 from wsjax.zoo import store
 
@@ -87,6 +88,8 @@ def _run(
   made = _read_property if 'predict' in config else _generate
   if 'edit' in config:
     made = _edit
+  if 'tasks' in config:
+    made = _solve_tasks
   result = made(config, workdir, zoo, stages, progress=progress)
   result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
   if hosts.is_writer():
@@ -183,6 +186,33 @@ def _edit(
     result = editing.judge(config, prepared, edited)
   seconds = stages.seconds['train'] / len(config.train.seeds)
   described = editing.describe(config, prepared, module, variables, seconds)
+  return result | described | {'training': history}
+
+
+def _solve_tasks(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  zoo: store.Zoo,
+  stages: manifest.Stages,
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """Fits generators of networks for tasks, and judges them on unseen ones."""
+  with stages.stage('prepare'):
+    prepared = unseen_tasks.prepare(config, zoo)
+  made, history, variables = [], {}, None
+  for seed in config.train.seeds:
+    with stages.stage('train'):
+      module, variables, history = unseen_tasks.fit(
+        config, prepared, workdir, seed=seed, progress=progress
+      )
+    with stages.stage('generate'):
+      given = unseen_tasks.requests(config, prepared)
+      made.append(unseen_tasks.generate(module, variables, given))
+  with stages.stage('evaluate'):
+    result = unseen_tasks.judge(config, prepared, made)
+  seconds = stages.seconds['train'] / len(config.train.seeds)
+  described = unseen_tasks.describe(config, prepared, variables, seconds)
   return result | described | {'training': history}
 
 

@@ -1,4 +1,4 @@
-"""Which kind of report: networks generated, a property read, or edits."""
+"""Which kind of report: networks generated, also for tasks, reads, edits."""
 
 import os
 import pathlib
@@ -12,6 +12,7 @@ from wsjax.evaluate import (
   property_comparison,
   property_report,
   report,
+  tasks_report,
 )
 
 
@@ -19,6 +20,8 @@ def of(result: Mapping[str, Any]) -> ModuleType:
   """The module that checks, draws and prints this kind of report."""
   if 'editing' in result:
     return editing_report
+  if 'tasks' in result:
+    return tasks_report
   return property_report if 'property' in result else report
 
 
@@ -66,7 +69,7 @@ def comparison_of(
 
   Raises:
     ValueError: if they are not all of one kind, or of one that has no table
-      of several runs: edits.
+      of several runs: edits and unseen tasks.
   """
   kinds = {of(result) for result in reports.values()}
   if len(kinds) != 1:
@@ -77,6 +80,11 @@ def comparison_of(
   if editing_report in kinds:
     raise ValueError(
       'Runs that edit networks have no common table; each has its own '
+      f'report.html. Got {sorted(reports)}.'
+    )
+  if tasks_report in kinds:
+    raise ValueError(
+      'Runs for unseen tasks have no common table; each has its own '
       f'report.html. Got {sorted(reports)}.'
     )
   return property_comparison if property_report in kinds else comparison

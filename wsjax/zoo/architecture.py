@@ -74,6 +74,14 @@ class Architecture:
     """Name and config as one string of JSON."""
     return json.dumps([self.name, dict(self.config)], sort_keys=True)
 
+  def num_outputs(self, inputs: typing.Array) -> int:
+    """Number of outputs for inputs [b, ...]; nothing is computed."""
+    params = {
+      leaf.path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
+      for leaf in self.spec.leaves
+    }
+    return jax.eval_shape(self.apply, params, inputs).shape[-1]
+
   def __eq__(self, other: object) -> bool:
     return isinstance(other, Architecture) and self.identity == other.identity
 

@@ -96,7 +96,8 @@ def breed(
     The trained nets, in the order of `indices`.
 
   Raises:
-    ValueError: if a batch is larger than the training split.
+    ValueError: if a batch is larger than the training split, or an index has
+      no code in a data set that has them.
   """
   return _by_optimizer(architecture, dataset, recipe, indices, seed, None)
 
@@ -219,6 +220,13 @@ def _by_optimizer(
       part: getattr(dataset, part)
       for part in ('train_x', 'train_y', 'val_x', 'val_y')
     }
+    if dataset.codes is not None:
+      data['codes'] = dataset.codes
+      if indices.min() < 0 or indices.max() >= len(dataset.codes):
+        raise ValueError(
+          f'Net i learns code i; got indices up to {indices.max()} and '
+          f'{len(dataset.codes)} codes.'
+        )
     if recipe.batch_size > len(dataset.train_y):
       raise ValueError(
         f'batch_size {recipe.batch_size} is larger than the training split, '

@@ -1,7 +1,7 @@
 """From a brood to the log: keys, records and weights of its checkpoints."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import scipy.stats
 
 import wsjax
 from wsjax.zoo import architecture as architecture_lib
-from wsjax.zoo import breed, datasets, describe, log
+from wsjax.zoo import breed, datasets, describe, log, subsets
 from wsjax.zoo import record as record_lib
 
 # Licence of the weights that wsjax breeds; that of the data comes on top.
@@ -64,6 +64,7 @@ def entries(
   result = []
   for row, index in enumerate(brood.indices.tolist()):
     run_id = f'{config_sha256[:16]}/{index:08d}'
+    lineage = _lineage(brood, architecture, dataset, row)
     parents = []
     trace = []
     for place, (step, stacked) in enumerate(zip(steps, stages, strict=True)):
@@ -84,14 +85,14 @@ def entries(
             'momentum': recipe.momentum,
           },
         },
-        datasets=[_lineage(brood, architecture, dataset, row)],
+        datasets=[lineage],
         step=step,
         epoch=step * common['batch_size'] / _examples(architecture, dataset),
         trace=trace,
         final=final,
         diverged=bool(brood.diverged[row]),
         run_id=run_id,
-        split_group=run_id,
+        split_group=_split_group(lineage, run_id),
         split=splits[index],
         parents=parents,
       )
@@ -167,7 +168,11 @@ def _lineage(
     subset = datasets.index_digest(dataset.train_index[index : index + 1])
   elif brood.seen is not None:
     subset = datasets.index_digest(dataset.train_index[brood.seen[row]])
+  labels = {}
+  if dataset.codes is not None:
+    labels['labels'] = subsets.text(dataset.codes[brood.indices[row]])
   return {
+    **labels,
     'name': dataset.name,
     'version': dataset.version,
     'sha256': dataset.sha256,
@@ -175,6 +180,13 @@ def _lineage(
     'subset_indices_sha256': subset,
     'contains_personal_data': 'unknown',
   }
+
+
+def _split_group(lineage: Mapping[str, Any], run_id: str) -> str:
+  """The run; of binary tasks the pair of a subset and its complement."""
+  if 'labels' not in lineage:
+    return run_id
+  return f'{run_id.partition("/")[0]}/{subsets.pair(lineage["labels"])}'
 
 
 def _quality(

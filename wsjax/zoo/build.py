@@ -19,11 +19,20 @@ import rich.progress
 from wsjax import config as config_lib
 from wsjax import hosts, lock
 from wsjax.zoo import architecture as architecture_lib
-from wsjax.zoo import breed, brood_records, datasets, digest, shards, store
+from wsjax.zoo import (
+  breed,
+  brood_records,
+  datasets,
+  digest,
+  shards,
+  store,
+  subsets,
+)
 from wsjax.zoo import plan as plan_lib
 from wsjax.zoo import splits as splits_lib
 
 SECTIONS = ('architecture', 'dataset', 'recipe', 'splits', 'chunk_size')
+LABELS = ('classes', 'subsets')
 _LOG = 'log.lmdb'
 
 
@@ -45,7 +54,9 @@ def build(
       `recipe`, arguments of `datasets.load` and `breed.Recipe`; `splits`,
       split -> number of runs; `chunk_size`, nets per compiled call. Net i of
       k optimizers and a activations has optimizer number i mod k and
-      activation number (i div k) mod a.
+      activation number (i div k) mod a. `dataset` may have `labels`: with
+      'subsets' net i tells the classes of row i of `subsets.codes` from the
+      others, and complements are of one split.
     path: folder of the zoo.
     seed: of everything.
     progress: whether to show a progress bar on standard error.
@@ -66,15 +77,18 @@ def build(
   plan = {'seed': int(seed), 'section': section}
   families = _families(section['architecture'])
   recipe = _recipe(section['recipe'])
-  splits = splits_lib.assign(
-    sum(section['splits'].values()), section['splits'], seed=seed
-  )
+  source = dict(section['dataset'])
+  labels = source.pop('labels', LABELS[0])
+  splits = _assign(labels, section['splits'], seed)
   plan_lib.check(path, plan, parts=(shards.MANIFEST, _LOG))
   with _alone(path):
     # Process 0 decides: the others may see its files a little later.
     if hosts.of_writer(np.int32((path / shards.MANIFEST).exists())):
       return _finish(path)
-    dataset = datasets.load(**section['dataset'], root=root)
+    dataset = datasets.load(**source, root=root)
+    if labels == 'subsets':
+      codes = subsets.codes(dataset.num_classes, seed=seed)
+      dataset = dataclasses.replace(dataset, codes=codes)
     _check_tasks(families, dataset, len(splits))
     with _open_log(path, plan) as log, _progress(progress) as bar:
       missing = _missing(log, len(splits), recipe.steps)
@@ -157,11 +171,23 @@ def _check_keys(section: Mapping[str, Any]) -> None:
     )
   if wrong := [n for n in section['splits'].values() if type(n) is not int]:
     raise ValueError(f'Splits are whole numbers of runs; got {wrong[0]!r}.')
-  if unknown := set(section['dataset']) - {'name', 'val_fraction', 'root'}:
+  allowed = {'name', 'val_fraction', 'root', 'labels'}
+  if unknown := set(section['dataset']) - allowed:
     raise ValueError(
       f'The dataset of a zoo has no key {sorted(unknown)[0]!r}; allowed: '
-      'name, val_fraction, root.'
+      'name, val_fraction, root, labels.'
     )
+
+
+def _assign(labels: str, counts: Mapping[str, int], seed: int) -> list[str]:
+  """Split of every net: drawn alone, or with its complement."""
+  if labels not in LABELS:
+    raise ValueError(
+      f'Unknown labels {labels!r} of a data set; allowed: {", ".join(LABELS)}.'
+    )
+  if labels == 'subsets':
+    return subsets.assign(counts, seed=seed)
+  return splits_lib.assign(sum(counts.values()), counts, seed=seed)
 
 
 def _families(
@@ -197,7 +223,20 @@ def _check_tasks(
   dataset: datasets.Dataset,
   num_runs: int,
 ) -> None:
-  """Raises ValueError unless there is an image for every net that fits one."""
+  """Raises ValueError unless every net has something that it can learn."""
+  if dataset.codes is not None:
+    if families[0].task != 'classification' or num_runs > len(dataset.codes):
+      raise ValueError(
+        f'Subsets of the classes of {dataset.name} are tasks for up to '
+        f'{len(dataset.codes)} classifiers; got {num_runs} nets for '
+        f'{families[0].task}.'
+      )
+    widths = {family.num_outputs(dataset.train_x[:1]) for family in families}
+    if widths != {2}:
+      raise ValueError(
+        'A subset against the other classes needs 2 outputs; got an '
+        f'architecture with {max(widths)}.'
+      )
   if families[0].task == 'image_fitting' and num_runs > len(dataset.train_x):
     raise ValueError(
       f'Net i is fitted to image i; {num_runs} runs need as many training '

@@ -25,6 +25,8 @@ class Dataset:
     test_y: as train_y.
     train_index: [n] places of the training examples in the source's training
       part, increasing.
+    codes: [num_nets, num_classes] int32, the label that net i learns for every
+      class; None where labels are the classes themselves.
   """
 
   name: str
@@ -38,6 +40,7 @@ class Dataset:
   test_x: np.ndarray
   test_y: np.ndarray
   train_index: np.ndarray
+  codes: np.ndarray | None = None
 
   @property
   def subset_sha256(self) -> str:

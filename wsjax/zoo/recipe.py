@@ -76,6 +76,8 @@ class Recipe:
       besides the final ones.
     shared_batches: whether all nets see the same batches in the same order;
       faster, but then only the initial weights tell two nets apart.
+    shared_init: whether all nets start from the same weights; then only their
+      batches and labels tell them apart.
     init_scale: multiplies the initial kernels; as learning_rate.
     dropout: share of the hidden activations that a step leaves out; one
       value, or (low, high): uniform, drawn per net. This and all below are of
@@ -100,6 +102,7 @@ class Recipe:
   steps: int = 500
   snapshots: tuple[int, ...] = ()
   shared_batches: bool = False
+  shared_init: bool = False
   init_scale: Range = 1.0
   dropout: Range = 0.0
   train_fraction: Range = 1.0

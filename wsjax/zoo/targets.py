@@ -150,33 +150,65 @@ def _is_log(target: str) -> bool:
   return factor is not None and factor.scale == 'log'
 
 
+def image_classes(
+  records: Sequence[Mapping[str, Any]],
+  root: str | os.PathLike[str] | None = None,
+) -> np.ndarray:
+  """Class of the one image that each network was fitted to.
+
+  Args:
+    records: of the networks.
+    root: of data sets, as in `datasets.load`.
+
+  Returns:
+    [n] int32 class numbers.
+
+  Raises:
+    ValueError: if a network was fitted to no single training image of a data
+      set that is there as it was.
+  """
+  return _classes_of_images(records, root)[0]
+
+
 def _labels(
   zoo: store.Zoo, indices: np.ndarray, root: str | os.PathLike[str] | None
 ) -> Targets:
   """Class of the one image whose digest is in the record."""
+  records = [zoo.records[index] for index in indices.tolist()]
+  try:
+    values, num_classes = _classes_of_images(records, root)
+  except ValueError as error:
+    raise ValueError(f'{zoo.path}: {error}') from error
+  names = tuple(str(number) for number in range(num_classes))
+  return Targets(values, 'class', names)
+
+
+def _classes_of_images(
+  records: Sequence[Mapping[str, Any]], root: str | os.PathLike[str] | None
+) -> tuple[np.ndarray, int]:
+  """[n] class numbers, and how many classes their data sets have."""
   find: dict[str, dict[str, int]] = {}
-  values, num_classes = [], 0
-  for index in indices.tolist():
-    record = zoo.records[index]
+  values = []
+  for record in records:
     lineage = (record['datasets'] or [{'name': None}])[0]
     if record['task'] != 'image_fitting' or lineage['name'] is None:
       raise ValueError(
-        f'{zoo.path} net {zoo.keys[index]!r} was not fitted to one image, so '
-        'it has no label.'
+        f'Network {record["run_id"]} was not fitted to one image, so it has no '
+        'label.'
       )
     if lineage['name'] not in find:
       find[lineage['name']] = _image_classes(lineage, root)
     classes = find[lineage['name']]
     if lineage['subset_indices_sha256'] not in classes:
       raise ValueError(
-        f'{zoo.path} net {zoo.keys[index]!r} was fitted to no single training '
-        f'image of {lineage["name"]}: its digest is of none.'
+        f'Network {record["run_id"]} was fitted to no single training image of '
+        f'{lineage["name"]}: its digest is of none.'
       )
     values.append(classes[lineage['subset_indices_sha256']])
-  for classes in find.values():
-    num_classes = max(num_classes, 1 + max(classes.values()))
-  names = tuple(str(number) for number in range(num_classes))
-  return Targets(np.array(values, np.int32), 'class', names)
+  num_classes = max(
+    (1 + max(classes.values()) for classes in find.values()), default=0
+  )
+  return np.array(values, np.int32), num_classes
 
 
 def _image_classes(

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from wsjax import typing
@@ -81,7 +80,7 @@ def classify(
         jax.random.fold_in(net_key, _WRONG),
         labels,
         wrong,
-        _num_outputs(architecture, data),
+        architecture.num_outputs(data['train_x'][:1]),
       )
   is_random = recipe.uses('dropout', 'input_noise', 'shift')
   read = _reader(data['train_x'], recipe, hparams)
@@ -117,6 +116,20 @@ def classify(
   if is_random:
     batches = batches, jnp.arange(recipe.steps)
   return Task(loss, batches, size // recipe.batch_size, measure, seen)
+
+
+def relabelled(
+  data: Mapping[str, jax.Array], index: jax.Array
+) -> dict[str, jax.Array]:
+  """Data whose labels are what net `index` calls their classes.
+
+  Args:
+    data: as `classify`, and codes [num_nets, num_classes].
+    index: of the network.
+  """
+  code = data['codes'][index]
+  labels = {part: code[data[part]] for part in ('train_y', 'val_y')}
+  return {**data, **labels}
 
 
 def fit_image(
@@ -172,19 +185,6 @@ def _is_largest(logits: jax.Array, y: jax.Array) -> jax.Array:
 
 def _at_least_one(count: jax.Array) -> jax.Array:
   return jnp.maximum(jnp.round(count), 1).astype(jnp.int32)
-
-
-def _num_outputs(
-  architecture: architecture_lib.Architecture, data: Mapping[str, jax.Array]
-) -> int:
-  """Number of classes that the architecture tells apart."""
-  params = {
-    leaf.path: jax.ShapeDtypeStruct(leaf.shape, np.float32)
-    for leaf in architecture.spec.leaves
-  }
-  return jax.eval_shape(architecture.apply, params, data['train_x'][:1]).shape[
-    -1
-  ]
 
 
 def _with_wrong_labels(

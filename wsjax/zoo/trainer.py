@@ -42,8 +42,9 @@ def train(
     architecture: what they are.
     recipe: how they learn.
     optimizer: one of the recipe's.
-    data: train_x, train_y, val_x and val_y to classify; or inputs [b, d] and
-      targets [num_nets, b, c] to fit net i to target i.
+    data: train_x, train_y, val_x and val_y to classify, and perhaps codes, the
+      label of every class for net i; or inputs [b, d] and targets
+      [num_nets, b, c] to fit net i to target i.
     indices: [n] int32, which nets.
     seed: of the zoo.
     initial: weights to start from; None draws them.
@@ -137,7 +138,8 @@ def _train_one(
   hparams = recipe.draw(jax.random.fold_in(net_key, _HPARAMS))
   params = initial
   if params is None:
-    params = architecture.init(jax.random.fold_in(net_key, _INIT))
+    init_key = key if recipe.shared_init else net_key
+    params = architecture.init(jax.random.fold_in(init_key, _INIT))
     if recipe.uses('init_scale'):
       params = _scale_kernels(params, hparams['init_scale'])
   transformation = recipe.transformation(optimizer, hparams)
@@ -147,6 +149,8 @@ def _train_one(
   if 'inputs' in data:
     task = tasks.fit_image(architecture, data, index)
   else:
+    if 'codes' in data:
+      data = tasks.relabelled(data, index)
     task = tasks.classify(
       architecture, data, recipe, hparams, net_key=net_key, order_key=order_key
     )

@@ -1,0 +1,1 @@
+"""What a network is asked to be, as a vector read off its record."""
