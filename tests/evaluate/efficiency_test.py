@@ -122,5 +122,6 @@ def test_networks_drawn_in_vain_count_and_unmeasured_times_are_said(
   )
   useless = efficiency.of_arm(cheap, np.zeros(8, bool), context)
   assert 'as accurate' in useless['break_even']['not_run']
-  unknown = efficiency.of_arm(cheap, good, zoo_context)
+  context = dataclasses.replace(context, fresh_seconds=None)
+  unknown = efficiency.of_arm(cheap, good, context)
   assert 'fresh run' in unknown['break_even']['not_run']
