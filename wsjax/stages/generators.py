@@ -43,9 +43,8 @@ def fit(
   generator = config_lib.build('generate', config.generate)
   if hasattr(generator, 'fit'):
     return generator, *_fit_at_once(config, prepared, generator, seed)
-  data, val = {'latents': prepared.latents}, None
-  if prepared.val_latents is not None:
-    val = {'latents': prepared.val_latents}
+  data = _examples(prepared.latents, prepared.condition)
+  val = _examples(prepared.val_latents, prepared.val_condition)
   params, history = loop.fit(
     objectives.make(config, prepared, generator),
     data,
@@ -56,6 +55,26 @@ def fit(
     progress=progress,
   )
   return generator, params, history
+
+
+def _examples(
+  latents: np.ndarray | None, condition: np.ndarray | None
+) -> dict[str, np.ndarray] | None:
+  """What `generative.Objective` learns from; None if there is nothing."""
+  if latents is None:
+    return None
+  examples = {'latents': latents, 'condition': condition}
+  return {name: value for name, value in examples.items() if value is not None}
+
+
+def requests(
+  prepared: prepare.Prepared, num: int, seed: int
+) -> np.ndarray | None:
+  """[num, C] what samples are asked to be: as training networks were."""
+  if prepared.condition is None:
+    return None
+  rng = np.random.default_rng(seed)
+  return prepared.condition[rng.integers(len(prepared.condition), size=num)]
 
 
 def _fit_at_once(
@@ -71,9 +90,11 @@ def _fit_at_once(
   key, latents = jax.random.key(seed), prepared.latents
   said = 'fitted to all networks at once, without steps'
   if not getattr(generator, 'NEEDS_SCORE', False):
-    return generator.fit(latents, key), {'not_run': said}
+    return generator.fit(latents, key, prepared.condition), {'not_run': said}
   dataset = datasets.load(**config.zoo.dataset.to_dict())
-  params = generator.fit(latents, key, score=_score(prepared, dataset))
+  params = generator.fit(
+    latents, key, prepared.condition, score=_score(prepared, dataset)
+  )
   said += (
     f'; selected among {generator.num_scored} networks by their accuracy on '
     f'{len(dataset.val_y)} validation images'
@@ -108,11 +129,17 @@ def draw(
   num: int,
   seed: int,
 ) -> typing.StackedParams:
-  """`num` networks of a generator, on the host; each device draws its share."""
+  """`num` networks of a generator, on the host; each device draws its share.
+
+  Where it has conditions, they are `requests` of the same seed.
+  """
   shape = prepared.latents.shape[1:]
+  condition = requests(prepared, num, seed)
 
   def sample(params: typing.PyTree, seed: int) -> jax.Array:
-    return generator.sample(params, jax.random.key(seed), num, shape=shape)
+    return generator.sample(
+      params, jax.random.key(seed), num, shape=shape, condition=condition
+    )
 
   if jax.device_count() > 1:
     mesh = sharding.make_mesh((('nets', -1),))

@@ -7,6 +7,7 @@ import pathlib
 import ml_collections
 import numpy as np
 
+from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.generate import decode
 from wsjax.symmetry import canonicalize
@@ -28,6 +29,8 @@ class Prepared:
     latents: [L, T, D] `train`: canonical, tokenized, normalized, encoded;
       behind them, where trajectories are learned from, their snapshots.
     val_latents: [V, T, D] the same of the validation split, or None.
+    condition: [L, C] what each of `latents` was told to be, or None.
+    val_condition: [V, C] the same of `val_latents`, or None.
     decoder: latents -> networks.
   """
 
@@ -38,6 +41,8 @@ class Prepared:
   heldout: typing.StackedParams | None
   latents: np.ndarray
   val_latents: np.ndarray | None
+  condition: np.ndarray | None
+  val_condition: np.ndarray | None
   decoder: decode.Decoder
 
 
@@ -74,10 +79,16 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
       it has none.
   """
   strategy = generative.read(config.get('strategy', {}))
-  train = _final(zoo, 'train')
-  if train is None:
+  rows = _final(zoo, 'train')
+  if not len(rows):
     raise ValueError(f'The zoo at {zoo.path} has no training network.')
-  train = _first(train, strategy.num_train)
+  if strategy.num_train > len(rows):
+    raise ValueError(
+      f'strategy.num_train is {strategy.num_train}; the zoo has {len(rows)} '
+      'training networks.'
+    )
+  rows = rows[: strategy.num_train or None]
+  train = zoo.params(rows)
   architecture = architecture_lib.from_record(
     zoo.records[0]['arch_id'], zoo.records[0]['arch_config']
   )
@@ -98,52 +109,75 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     embed=config.embed,
   )
   if strategy.trajectory:
+    before = _snapshots(zoo, rows)
     latents = np.concatenate(
-      [latents, decoder.encode(canonical(_snapshots(zoo, strategy)))]
+      [latents, decoder.encode(canonical(zoo.params(before)))]
     )
-  val = _final(zoo, 'val')
+    rows = np.concatenate([rows, before])
+  val, heldout = _final(zoo, 'val'), _final(zoo, 'test')
+  told = functools.partial(_condition, config, zoo)
   return Prepared(
     zoo=zoo,
     architecture=architecture,
     reference=reference,
     train=train,
-    heldout=_final(zoo, 'test'),
+    heldout=zoo.params(heldout) if len(heldout) else None,
     latents=latents,
-    val_latents=None if val is None else decoder.encode(canonical(val)),
+    val_latents=(
+      decoder.encode(canonical(zoo.params(val))) if len(val) else None
+    ),
+    condition=told(rows),
+    val_condition=told(val) if len(val) else None,
     decoder=decoder,
   )
 
 
-def _final(zoo: store.Zoo, split: str) -> typing.StackedParams | None:
-  """Final weights of the runs of a split that did not diverge, or None."""
-  indices = zoo.select(split=split, final=True, diverged=False)
-  return zoo.params(indices) if len(indices) else None
+def _final(zoo: store.Zoo, split: str) -> np.ndarray:
+  """Rows of the ends of the runs of a split that did not diverge."""
+  return np.asarray(zoo.select(split=split, final=True, diverged=False), int)
 
 
-def _first(train: typing.StackedParams, num: int) -> typing.StackedParams:
-  """The first `num` networks, 0 for all."""
-  count = len(next(iter(train.values())))
-  if num > count:
-    raise ValueError(
-      f'strategy.num_train is {num}; the zoo has {count} training networks.'
-    )
-  return {path: value[: num or count] for path, value in train.items()}
+def _snapshots(zoo: store.Zoo, final: np.ndarray) -> np.ndarray:
+  """Rows of the weights of some training runs before their end.
 
-
-def _snapshots(
-  zoo: store.Zoo, strategy: generative.Strategy
-) -> typing.StackedParams:
-  """Weights of the training runs that are learned from, before their end."""
+  Raises:
+    ValueError: if there are none.
+  """
+  runs = {zoo.records[row]['run_id'] for row in final}
   every = zoo.select(split='train', diverged=False)
-  final = zoo.select(split='train', final=True, diverged=False)
-  runs = {zoo.records[i]['run_id'] for i in final[: strategy.num_train or None]}
-  indices = np.array(
-    [i for i in np.setdiff1d(every, final) if zoo.records[i]['run_id'] in runs],
-    int,
-  )
-  if not len(indices):
+  rows = [
+    row
+    for row in np.setdiff1d(every, final)
+    if zoo.records[row]['run_id'] in runs
+  ]
+  if not rows:
     raise ValueError(
       f'strategy.trajectory is set, and the zoo at {zoo.path} has no '
       'snapshots; zoo.recipe.snapshots lists the steps to keep.'
     )
-  return zoo.params(indices)
+  return np.array(rows)
+
+
+def _condition(
+  config: ml_collections.ConfigDict, zoo: store.Zoo, rows: np.ndarray
+) -> np.ndarray | None:
+  """[n, C] what networks are told to be, if the config has that section.
+
+  Raises:
+    ValueError: if the generator takes conditions of another size.
+  """
+  section = config.get('condition')
+  size = config.generate.get('condition_size', 0)
+  if section is None:
+    if size:
+      raise ValueError(
+        f'generate.condition_size is {size}, and there is no section condition.'
+      )
+    return None
+  condition = config_lib.build('generate.conditions', section)
+  if condition.size != size:
+    raise ValueError(
+      f'The condition {section.name!r} has {condition.size} features; '
+      f'generate.condition_size is {size}.'
+    )
+  return condition.of_records([zoo.records[row] for row in rows])

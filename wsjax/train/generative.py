@@ -217,9 +217,11 @@ class Objective:
     sample_key, items_key = jax.random.split(key)
     if condition is not None:
       condition = condition[jnp.arange(num) % len(condition)]
-    made = self.generator.sample(
-      params, sample_key, num, shape=tuple(shape), condition=condition
-    )
+    # Solvers put constants on the device while they are traced.
+    with jax.transfer_guard('allow'):
+      made = self.generator.sample(
+        params, sample_key, num, shape=tuple(shape), condition=condition
+      )
     return self.task.loss(
       made, items_key, strategy.behaviour_items, train=train
     )
