@@ -24,6 +24,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     arg,
     smoke=False,
     canonicalize=('permutation+scale', 'permutation', 'none'),
+    coupling=('affine', 'spline'),
+    patience=4,
   )
   c = config_dict.ConfigDict()
   c.name = 'digits_normalizing_flow'
@@ -54,6 +56,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     width=128,
     depth=2,
     noise_std=0.1,
+    coupling=arg['coupling'],
   )
   c.train = dict(
     seeds=(0,),
@@ -69,13 +72,17 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     inner_steps=250,
     checkpoint_every_steps=2_000,
     mesh=(('data', -1),),
+    patience=arg['patience'],
+    keep_best=1,
   )
-  c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50)
+  c.evaluate = dict(
+    num_samples=128, num_bootstrap=1_000, finetune_steps=50, membership=True
+  )
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
     c.embed.rank = 8
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.checkpoint_every_steps = 2
-    c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)
+    c.evaluate.update(num_samples=8, num_bootstrap=50, finetune_steps=2)
   return c.lock()

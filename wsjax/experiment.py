@@ -29,6 +29,7 @@ from wsjax.stages import (
   editing,
   generators,
   judge,
+  likelihoods,
   manifest,
   prepare,
   properties,
@@ -92,6 +93,7 @@ def _run(
     made = _solve_tasks
   result = made(config, workdir, zoo, stages, progress=progress)
   result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
+  result['notes'] += result.pop('remarks', [])
   if hosts.is_writer():
     reports.write(result, workdir)
   hosts.barrier('report')
@@ -109,7 +111,7 @@ def _generate(
   """Fits generators, samples, and judges them beside the baselines."""
   with stages.stage('prepare'):
     prepared = prepare.prepare(config, zoo)
-  arms, history = [], {}
+  arms, history, known = [], {}, {}
   for seed in config.train.seeds:
     with stages.stage('train'):
       generator, params, history = generators.fit(
@@ -121,13 +123,23 @@ def _generate(
           config, prepared, workdir, generator, params, seed
         )
       )
+    if config.evaluate.get('membership'):
+      with stages.stage('evaluate'):
+        known[seed] = likelihoods.compare(
+          config, prepared, generator, params, seed
+        )
   arm = dataclasses.replace(
     arms_lib.merge(arms, config.generate.name),
     fit_seconds=stages.seconds['train'],
   )
   with stages.stage('evaluate'):
     result = judge.judge(config, prepared, [arm], stages, progress=progress)
-  return result | {'training': history}
+  remarks = [likelihoods.remark(found, seed) for seed, found in known.items()]
+  return result | {
+    'training': history,
+    'membership': list(known.values()),
+    'remarks': remarks,
+  }
 
 
 def _read_property(

@@ -31,6 +31,8 @@ class Prepared:
     val_latents: [V, T, D] the same of the validation split, or None.
     condition: [L, C] what each of `latents` was told to be, or None.
     val_condition: [V, C] the same of `val_latents`, or None.
+    heldout_latents: [M, T, D] the same of `heldout`, or None.
+    heldout_condition: [M, C] the same of `heldout_latents`, or None.
     decoder: latents -> networks.
   """
 
@@ -43,6 +45,8 @@ class Prepared:
   val_latents: np.ndarray | None
   condition: np.ndarray | None
   val_condition: np.ndarray | None
+  heldout_latents: np.ndarray | None
+  heldout_condition: np.ndarray | None
   decoder: decode.Decoder
 
 
@@ -116,6 +120,12 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     rows = np.concatenate([rows, before])
   val, heldout = _final(zoo, 'val'), _final(zoo, 'test')
   told = functools.partial(_condition, config, zoo)
+
+  def encoded(rows: np.ndarray) -> np.ndarray | None:
+    if not len(rows):
+      return None
+    return decoder.encode(canonical(zoo.params(rows)))
+
   return Prepared(
     zoo=zoo,
     architecture=architecture,
@@ -123,11 +133,11 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     train=train,
     heldout=zoo.params(heldout) if len(heldout) else None,
     latents=latents,
-    val_latents=(
-      decoder.encode(canonical(zoo.params(val))) if len(val) else None
-    ),
+    val_latents=encoded(val),
     condition=told(rows),
     val_condition=told(val) if len(val) else None,
+    heldout_latents=encoded(heldout),
+    heldout_condition=told(heldout) if len(heldout) else None,
     decoder=decoder,
   )
 
