@@ -9,9 +9,28 @@ cross-entropy of its own networks on the training images.
 Options: `rig`, the zoo; `canonicalize`, the symmetry that is removed first;
 `smoke`, which runs every stage in seconds.
 
-Hardware: 2 CPU cores.
-Time: TODO
-Measured: TODO
+Hardware: 2 CPU cores shared with a lot of other work, so times are upper
+bounds.
+Time: training 5 min per seed on MNIST, 1 min on digits; the zoo of 1,200
+networks of `mnist` 31 min, that of `fashion_mnist` 5 min; evaluation 2 min.
+Measured: three training seeds x 128 samples, one zoo per rig, nothing selected;
+95 % intervals. `mnist` with num_train=100; zoo, fresh runs and all baselines in
+the report; G, G1/2 and G_b are 0 for every baseline on MNIST.
+
+  rig            accuracy (zoo)            tau   copies  G     G1/2  G_b
+  digits         96.2 [94.6, 97.6] (96.3)  1.17  0       75.8  91.4  89.1
+  mnist          95.9 [95.6, 96.2] (96.2)  0.87  0       3.9   75.5  40.6
+  fashion_mnist  85.7 [85.2, 86.3] (86.0)  0.89  0       5.7   97.4  79.2
+
+Fresh runs pass G at 46 to 52 %, G1/2 at 92 to 96 %, G_b at 44 to 48 %; the best
+baseline passes G at 0, G1/2 at 0.8 % (fine-tuned copies, Fashion), G_b at 62 %
+(the same, digits; on the other two at 3 % or less). So the samples are good and
+new, and they are not from the distribution of the zoo: on digits their spread
+is 1.24 of the zoo's, and behaviour is further from held-out runs than theirs
+from the zoo's by a factor of 9 (MMD): fewer errors shared, better calibrated.
+What it costs: training is 8.2 million forward and backward passes of an
+example, 320 training runs of the digits zoo or 27 of the MNIST zoo, and as many
+passes of the hypernetwork; by FLOPs about 350 runs on MNIST.
 """
 
 from ml_collections import config_dict

@@ -8,9 +8,23 @@ on the training images, the symmetry that is removed first, or augmentation in
 place of it. `flow` is flow matching in 64 principal components with the same
 behaviour loss, through eight steps of its sampler; `flow plain` is without.
 
-Hardware: 2 CPU cores.
-Time: TODO
-Measured: TODO
+Hardware: 2 CPU cores shared with a lot of other work, so times are upper
+bounds.
+Time: 2 to 5 min per arm.
+Measured: 128 networks per seed, 3 training seeds, one zoo of 512; accuracy with
+its 95 % interval; novelty in tau; spread over that of the zoo; G, G1/2, G_b.
+
+  both             96.2 [94.6, 97.6]   1.17   1.24   75.8  91.4  89.1 %
+  likeness only    45.9 [43.0, 48.7]   1.05   1.00   0     0     0
+  behaviour only   88.3 [83.3, 92.1]  27.1   20.8    0     0     0
+  likeness 1       96.7 [95.0, 98.0]   1.30   1.41   88.5  97.9  97.4
+  likeness 16      95.1 [93.3, 96.6]   1.10   1.14   45.1  52.3  51.6
+  no symmetry      96.4 [94.7, 97.8]   1.29   1.38   93.8  95.6  95.6
+  augmented        96.2 [94.5, 97.5]   1.56   1.73   92.4  92.4  92.4
+
+So both losses are needed, and the symmetry is not what passes the gate: it
+keeps samples nearer to the zoo's spread. Not measured: `permutation`,
+`flow plain`.
 """
 
 from collections.abc import Iterator
