@@ -127,3 +127,12 @@ def test_every_config_that_reads_a_property_runs_to_its_report(name, tmp_path):
     config.train.seeds
   )
   assert (tmp_path / 'report.html').stat().st_size > 10_000
+
+
+def test_networks_of_many_tasks_are_not_judged_as_of_one(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.zoo.dataset.labels = 'subsets'
+    config.zoo.architecture.widths = (64, 6, 2)
+  with pytest.raises(ValueError, match='for a config with a section tasks'):
+    experiment.run(config, tmp_path, progress=False)

@@ -79,10 +79,15 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
 
   Raises:
     ValueError: if the zoo has no training network, its networks differ in
-      architecture, or more of them are wanted than it has, or snapshots and
-      it has none.
+      architecture or in task, or more of them are wanted than it has, or
+      snapshots and it has none.
   """
   strategy = generative.read(config.get('strategy', {}))
+  if config.zoo.get('dataset', {}).get('labels', 'classes') != 'classes':
+    raise ValueError(
+      f'zoo.dataset.labels is {config.zoo.dataset.labels!r}: every network has '
+      'a task of its own, which is for a config with a section tasks.'
+    )
   rows = _final(zoo, 'train')
   if not len(rows):
     raise ValueError(f'The zoo at {zoo.path} has no training network.')
