@@ -136,3 +136,26 @@ def test_networks_of_many_tasks_are_not_judged_as_of_one(tmp_path):
     config.zoo.architecture.widths = (64, 6, 2)
   with pytest.raises(ValueError, match='for a config with a section tasks'):
     experiment.run(config, tmp_path, progress=False)
+
+
+def test_a_run_that_lost_patience_can_be_drawn_from(tmp_path):
+  changes = ('patience=1', 'keep_best=1', 'steps=8')
+  config = smoke(
+    'digits_normalizing_flow', *(f'--config.train.{x}' for x in changes)
+  )
+  report = experiment.run(config, tmp_path / 'run', progress=False)
+  known = report['membership'][0]
+  assert 0 <= known['auc']['value'] <= 1
+  assert any('log-density' in note for note in report['notes'])
+  out = experiment.sample(tmp_path / 'run', num=2, seed=0, out=tmp_path / 'new')
+  assert len(store.Zoo.open(out)) == 2
+
+
+def test_membership_of_what_has_no_density_is_refused_before_training(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.evaluate.membership = True
+    config.generate = dict(name='hypernetwork', width=8, noise_size=2)
+  with pytest.raises(ValueError, match='generator with log_prob'):
+    experiment.run(config, tmp_path, progress=False)
+  assert not (tmp_path / 'train').exists()

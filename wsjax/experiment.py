@@ -21,6 +21,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from wsjax import config as config_lib
 from wsjax import hosts, lock
 from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import reports
@@ -111,7 +112,9 @@ def _generate(
   """Fits generators, samples, and judges them beside the baselines."""
   with stages.stage('prepare'):
     prepared = prepare.prepare(config, zoo)
-  arms, history, known = [], {}, {}
+    if config.evaluate.get('membership'):
+      likelihoods.check(prepared, config_lib.build('generate', config.generate))
+  arms, history, known = [], {}, []
   for seed in config.train.seeds:
     with stages.stage('train'):
       generator, params, history = generators.fit(
@@ -125,8 +128,8 @@ def _generate(
       )
     if config.evaluate.get('membership'):
       with stages.stage('evaluate'):
-        known[seed] = likelihoods.compare(
-          config, prepared, generator, params, seed
+        known.append(
+          likelihoods.compare(config, prepared, generator, params, seed)
         )
   arm = dataclasses.replace(
     arms_lib.merge(arms, config.generate.name),
@@ -134,11 +137,10 @@ def _generate(
   )
   with stages.stage('evaluate'):
     result = judge.judge(config, prepared, [arm], stages, progress=progress)
-  remarks = [likelihoods.remark(found, seed) for seed, found in known.items()]
   return result | {
     'training': history,
-    'membership': list(known.values()),
-    'remarks': remarks,
+    'membership': known,
+    'remarks': [likelihoods.remark(found) for found in known],
   }
 
 
@@ -247,6 +249,8 @@ def sample(
   """
   workdir, out = pathlib.Path(workdir), pathlib.Path(out)
   config = manifest.load_config(workdir)
+  if 'generate' not in config:
+    raise ValueError(f'The run in {workdir} has no generator to draw from.')
   train_seed = config.train.seeds[0]
   with _held(workdir):
     prepared = prepare.prepare(

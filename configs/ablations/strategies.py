@@ -5,8 +5,8 @@ r"""Strategies of training a flow, one switch per arm.
 Flow matching on one zoo of digits 64-16-10, three training seeds. Arms differ
 from `plain` by optimal transport between noise and networks, random orbits
 instead of a canonical form, the snapshots of every run, patience with the loss
-of held-out networks, a first layer that counts four times, and twice as many
-training networks less.
+of held-out networks, a first layer that counts four times, and half of the
+training networks.
 
 Hardware: 2 CPU cores.
 Time: about 1 min per arm on an idle machine.

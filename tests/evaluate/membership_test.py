@@ -37,5 +37,11 @@ def test_a_memorizing_density_is_told_from_an_honest_one():
 def test_what_has_no_answer_is_refused():
   with pytest.raises(ValueError, match='both kinds; got 0 and 3'):
     membership.auc(np.zeros(0), np.zeros(3), num_bootstrap=5, seed=0)
-  with pytest.raises(ValueError, match='not finite'):
+  with pytest.raises(ValueError, match='not a number'):
     membership.auc(np.array([np.nan]), np.zeros(3), num_bootstrap=5, seed=0)
+
+
+def test_a_density_of_0_ranks_lowest():
+  members, others = np.array([0.0, 1.0]), np.array([-np.inf, -np.inf, 2.0])
+  found = membership.auc(members, others, num_bootstrap=20, seed=0)
+  assert found['value'] == pytest.approx(4 / 6)

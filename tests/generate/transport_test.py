@@ -47,3 +47,8 @@ def test_paths_of_transport_are_shorter():
 def test_an_unknown_coupling_is_refused():
   with pytest.raises(ValueError, match="'sinkhorn'; allowed: independent"):
     flow_matching.make({'name': 'mlp'}, coupling='sinkhorn')
+
+
+def test_noise_that_would_know_its_condition_is_refused():
+  with pytest.raises(ValueError, match='does not see conditions'):
+    flow_matching.make({'name': 'mlp'}, coupling='transport', condition_size=1)

@@ -149,7 +149,10 @@ def test_dispersion_is_0_for_one_network_and_1_for_the_zoo():
   whole = model.dispersion(latents, batch(), key)
   one = model.dispersion(jnp.broadcast_to(latents[:1], latents.shape),
                          batch(), key)  # fmt: skip
-  assert float(whole) == pytest.approx(1, rel=1e-5) and float(one) < 1e-6
+  assert (
+    float(whole) == pytest.approx((12 / 11) ** 0.5, rel=1e-5)
+    and float(one) < 1e-6
+  )
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def of_arm(
   Args:
     arm: the networks, and the seconds that they took.
     good: [N] whether a network is as accurate as the zoo; the others are drawn
-      in vain, and drawn again.
+      in vain, and drawn again. What it costs to tell is not counted.
     context: the zoo, and the seconds of a fresh run, which is what a generated
       network replaces.
 

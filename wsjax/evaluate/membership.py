@@ -27,7 +27,8 @@ def auc(
     Entry of the report: area under the ROC curve, 0.5 for chance.
 
   Raises:
-    ValueError: if either set is empty or not finite.
+    ValueError: if either set is empty or has a NaN; minus infinity is a
+      density of 0 and ranks lowest.
   """
   members, others = (np.asarray(x, np.float64) for x in (members, others))
   if not (members.size and others.size):
@@ -35,8 +36,8 @@ def auc(
       f'Membership needs networks of both kinds; got {members.size} and '
       f'{others.size}.'
     )
-  if not (np.isfinite(members).all() and np.isfinite(others).all()):
-    raise ValueError('A log-density is not finite.')
+  if np.isnan(members).any() or np.isnan(others).any():
+    raise ValueError('A log-density is not a number.')
   rng = np.random.default_rng(seed)
   resamples = np.array(
     [

@@ -214,12 +214,17 @@ def make(
       the pairs of least squared distance; see `transport`.
 
   Raises:
-    ValueError: if the backbone, the solver or the coupling is unknown, or as
-      `guidance.ConditionalField`.
+    ValueError: if the backbone, the solver or the coupling is unknown, there
+      are conditions with 'transport', or as `guidance.ConditionalField`.
   """
   if coupling not in COUPLINGS:
     raise ValueError(
       f'Unknown coupling {coupling!r}; allowed: {", ".join(COUPLINGS)}.'
+    )
+  if coupling == 'transport' and condition_size:
+    raise ValueError(
+      "coupling='transport' does not see conditions: the noise of one "
+      'condition would not be Gaussian in training, as it is when sampling.'
     )
   samplers.check(solver, num_steps)
   return FlowMatching(

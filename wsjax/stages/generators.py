@@ -70,11 +70,11 @@ def _examples(
 def requests(
   prepared: prepare.Prepared, num: int, seed: int
 ) -> np.ndarray | None:
-  """[num, C] what samples are asked to be: as training networks were."""
+  """[num, C] what samples are asked to be: as the ends of training runs."""
   if prepared.condition is None:
     return None
   rng = np.random.default_rng(seed)
-  return prepared.condition[rng.integers(len(prepared.condition), size=num)]
+  return prepared.condition[rng.integers(prepared.num_train, size=num)]
 
 
 def _fit_at_once(

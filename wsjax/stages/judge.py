@@ -40,7 +40,9 @@ def judge(
     finetune_steps=(section.finetune_steps,),
     # A zoo from elsewhere was opened, not bred: nobody measured that.
     fresh_seconds=(
-      None if config.zoo.path else stages.seconds['zoo'] / len(prepared.zoo)
+      None
+      if config.zoo.path
+      else stages.seconds['zoo'] / len(prepared.zoo.select(final=True))
     ),
     seed=config.seed,
   )

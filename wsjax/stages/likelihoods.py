@@ -32,18 +32,13 @@ def compare(
     seed: of its training, and of what is estimated.
 
   Returns:
-    'auc', an entry of the report; mean log-densities 'train' and 'heldout',
-    nats per latent.
+    'auc', an entry of the report; 'seed'; median log-densities 'train' and
+    'heldout', nats per latent or None.
 
   Raises:
-    ValueError: if the generator has no density or the zoo no held-out run.
+    ValueError: as `check`.
   """
-  if not hasattr(generator, 'log_prob') or prepared.heldout_latents is None:
-    raise ValueError(
-      'evaluate.membership needs a generator with log_prob and a split test; '
-      f'got {type(generator).__name__} and splits '
-      f'{dict(config.zoo.splits)}.'
-    )
+  check(prepared, generator)
   options: dict[str, Any] = {}
   if 'trace' in inspect.signature(generator.log_prob).parameters:
     options = dict(
@@ -54,23 +49,43 @@ def compare(
     found = generator.log_prob(params, latents, condition, **options)
     return np.asarray(found) / latents[0].size
 
-  train = density(prepared.latents, prepared.condition)
+  num = prepared.num_train  # Snapshots are of another population.
+  told = prepared.condition
+  train = density(prepared.latents[:num], None if told is None else told[:num])
   heldout = density(prepared.heldout_latents, prepared.heldout_condition)
   return {
     'auc': membership.auc(
       train, heldout, num_bootstrap=config.evaluate.num_bootstrap, seed=seed
     ),
-    'train': float(train.mean()),
-    'heldout': float(heldout.mean()),
+    'seed': seed,
+    'train': _median(train),
+    'heldout': _median(heldout),
   }
 
 
-def remark(found: dict[str, Any], seed: int) -> str:
+def check(prepared: prepare.Prepared, generator: Any) -> None:
+  """Raises ValueError unless a generator can be compared, trained or not."""
+  if not hasattr(generator, 'log_prob') or prepared.heldout_latents is None:
+    held = 'has' if prepared.heldout_latents is not None else 'has no'
+    raise ValueError(
+      'evaluate.membership needs a generator with log_prob and a zoo with a '
+      f'split test; got {type(generator).__name__}, and the zoo {held} such '
+      'split.'
+    )
+
+
+def remark(found: dict[str, Any]) -> str:
   """One line about a comparison."""
   auc = found['auc']
   return (
-    f'train/seed{seed}: log-density per latent {found["train"]:.3g} of '
-    f'training and {found["heldout"]:.3g} of held-out networks; that of a '
-    f'training network is higher at {auc["value"]:.2f} [{auc["low"]:.2f}, '
-    f'{auc["high"]:.2f}], chance 0.5'
+    f'train/seed{found["seed"]}: median log-density per latent '
+    f'{found["train"]} of training and {found["heldout"]} of held-out '
+    f'networks; that of a training network is higher at {auc["value"]:.2f} '
+    f'[{auc["low"]:.2f}, {auc["high"]:.2f}], chance 0.5'
   )
+
+
+def _median(densities: np.ndarray) -> float | None:
+  """Rounded; None where most networks have density 0, which is no JSON."""
+  value = float(np.median(densities))
+  return round(value, 3) if np.isfinite(value) else None

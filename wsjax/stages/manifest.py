@@ -100,9 +100,13 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     raise ValueError(f'{workdir} holds no run: it has no run.json.')
   config = json.loads(path.read_text())['config']
   config = ml_collections.ConfigDict(config, convert_dict=True)
-  # Whatever it was trained on.
+  # Whatever it was trained on; what is kept of it stays.
   config.train.update(
-    {k: v for k, v in settings.DEFAULTS.items() if k in settings.HOW}
+    {
+      key: value
+      for key, value in settings.DEFAULTS.items()
+      if key in settings.HOW and key not in ('keep', 'keep_best')
+    }
   )
   config.train.mesh = (('data', -1),)
   return config.lock()

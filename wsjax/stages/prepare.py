@@ -31,7 +31,8 @@ class Prepared:
     val_latents: [V, T, D] the same of the validation split, or None.
     condition: [L, C] what each of `latents` was told to be, or None.
     val_condition: [V, C] the same of `val_latents`, or None.
-    heldout_latents: [M, T, D] the same of `heldout`, or None.
+    heldout_latents: [M, T, D] the same of `heldout`, if there are any and the
+      config wants a likelihood of them; else None.
     heldout_condition: [M, C] the same of `heldout_latents`, or None.
     decoder: latents -> networks.
   """
@@ -48,6 +49,11 @@ class Prepared:
   heldout_latents: np.ndarray | None
   heldout_condition: np.ndarray | None
   decoder: decode.Decoder
+
+  @property
+  def num_train(self) -> int:
+    """Training networks N; as many rows of `latents` come first."""
+    return len(next(iter(self.train.values())))
 
 
 def open_zoo(
@@ -124,6 +130,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     )
     rows = np.concatenate([rows, before])
   val, heldout = _final(zoo, 'val'), _final(zoo, 'test')
+  likely = heldout if config.evaluate.get('membership') else heldout[:0]
   told = functools.partial(_condition, config, zoo)
 
   def encoded(rows: np.ndarray) -> np.ndarray | None:
@@ -141,8 +148,8 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     val_latents=encoded(val),
     condition=told(rows),
     val_condition=told(val) if len(val) else None,
-    heldout_latents=encoded(heldout),
-    heldout_condition=told(heldout) if len(heldout) else None,
+    heldout_latents=encoded(likely),
+    heldout_condition=told(likely) if len(likely) else None,
     decoder=decoder,
   )
 
@@ -193,6 +200,7 @@ def _condition(
   if condition.size != size:
     raise ValueError(
       f'The condition {section.name!r} has {condition.size} features; '
-      f'generate.condition_size is {size}.'
+      f'generate.condition_size of {config.generate.name!r} is {size}, and a '
+      'family without it takes no condition.'
     )
   return condition.of_records([zoo.records[row] for row in rows])

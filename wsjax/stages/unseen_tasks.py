@@ -103,6 +103,11 @@ def fit(
     config.tasks.set_size,
   )
   dataset = prepared.dataset
+  if not len(dataset.val_y):
+    raise ValueError(
+      'Unseen tasks are validated on images of their own; '
+      f'zoo.dataset.val_fraction is {config.zoo.dataset.val_fraction}.'
+    )
   variables, history = loop.fit(
     objective,
     {'x': dataset.train_x, 'y': dataset.train_y},

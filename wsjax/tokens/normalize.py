@@ -59,8 +59,8 @@ def fit(
     how: 'layer': one mean and deviation per leaf; 'coordinate': one per
       weight; 'none': 0 and 1.
     weights: (layer or path of a leaf, w) pairs: squared deviations there count
-      w times in whatever a model minimises, since its units are 1 / sqrt(w)
-      as large. The last that names a leaf counts.
+      w times where a squared error on tokens is minimised, since units there
+      are sqrt(w) times as small. The last that names a leaf counts.
 
   Returns:
     The normalizer.

@@ -18,7 +18,7 @@ from wsjax.zoo import architecture as architecture_lib
 
 Metrics = dict[str, jax.Array]
 
-# Streams of randomness of one step, besides that of the family.
+# Streams of randomness of one step; the family splits the key of the step.
 _MOVE, _BEHAVE = 1, 2
 
 
@@ -29,7 +29,7 @@ class Strategy:
   Attributes:
     likeness: weight of the loss of the family.
     behaviour: weight of the loss of generated networks on their task.
-    behaviour_nets: networks generated per step for it.
+    behaviour_nets: networks generated for it, per step and microbatch.
     behaviour_items: examples that each of them sees.
     augment: whether every training network is replaced, at every step, by a
       random element of its orbit. Without a canonical form this is how a model
@@ -243,4 +243,6 @@ class Objective:
       condition=batch.get('condition'),
     )
     centred = made - made.mean(0, keepdims=True)
-    return jnp.sqrt(jnp.mean(centred**2)) / self.spread
+    # Of few samples the mean is nearer than that of all networks.
+    factor = len(made) / max(len(made) - 1, 1)
+    return jnp.sqrt(factor * jnp.mean(centred**2)) / self.spread

@@ -134,7 +134,7 @@ def fit(
     )
   if getattr(model, 'min_dispersion', 0.0):
     dispersion = guard.make_dispersion(
-      model, data, val_key, mesh, steps=settings.steps
+      model, data, jax.random.fold_in(val_key, 1), mesh, steps=settings.steps
     )
 
   writes = hosts.is_writer()

@@ -87,6 +87,13 @@ class Settings:
         f'train.patience is {self.patience}, and train.keep_best 0: the '
         'checkpoint that training goes back to would not be kept.'
       )
+    if self.patience and self.checkpoint_every_steps % self.inner_steps:
+      raise ValueError(
+        'Patience counts blocks, which end where checkpoints are due: with '
+        f'train.patience, train.checkpoint_every_steps must be a multiple of '
+        f'train.inner_steps; they are {self.checkpoint_every_steps} and '
+        f'{self.inner_steps}.'
+      )
     if self.data not in DATA:
       raise ValueError(
         f'train.data is {self.data!r}; allowed: {", ".join(DATA)}.'
