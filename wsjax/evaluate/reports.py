@@ -1,4 +1,4 @@
-"""Which kind of report: networks generated, a property read, or edits."""
+"""Which kind of report: networks generated, a property read, edits, prompts."""
 
 import os
 import pathlib
@@ -9,6 +9,7 @@ from typing import Any
 from wsjax.evaluate import (
   comparison,
   editing_report,
+  prompting_report,
   property_comparison,
   property_report,
   report,
@@ -19,6 +20,8 @@ def of(result: Mapping[str, Any]) -> ModuleType:
   """The module that checks, draws and prints this kind of report."""
   if 'editing' in result:
     return editing_report
+  if 'prompting' in result:
+    return prompting_report
   return property_report if 'property' in result else report
 
 
@@ -66,7 +69,7 @@ def comparison_of(
 
   Raises:
     ValueError: if they are not all of one kind, or of one that has no table
-      of several runs: edits.
+      of several runs: edits, and prompts.
   """
   kinds = {of(result) for result in reports.values()}
   if len(kinds) != 1:
@@ -78,5 +81,10 @@ def comparison_of(
     raise ValueError(
       'Runs that edit networks have no common table; each has its own '
       f'report.html. Got {sorted(reports)}.'
+    )
+  if prompting_report in kinds:
+    raise ValueError(
+      'Runs that update networks by a prompt have no common table; each has '
+      f'its own report.html. Got {sorted(reports)}.'
     )
   return property_comparison if property_report in kinds else comparison

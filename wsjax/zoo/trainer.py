@@ -84,6 +84,33 @@ def program(
   return _program(architecture, recipe, optimizer, group, num_devices), padding
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def starts(
+  architecture: architecture_lib.Architecture,
+  recipe: recipe_lib.Recipe,
+  indices: typing.Array,
+  seed: int,
+) -> typing.StackedParams:
+  """Weights of nets before their first step, which no zoo keeps.
+
+  Args:
+    architecture: what they are.
+    recipe: how they learn.
+    indices: [n] int32, which nets.
+    seed: of the zoo.
+
+  Returns:
+    path -> [n, ...].
+  """
+
+  def one(index: jax.Array) -> typing.Params:
+    net_key = jax.random.fold_in(jax.random.key(seed), index)
+    hparams = recipe.draw(jax.random.fold_in(net_key, _HPARAMS))
+    return _start(architecture, recipe, net_key, hparams)
+
+  return jax.vmap(one)(indices)
+
+
 @functools.lru_cache(maxsize=32)
 def _program(
   architecture: architecture_lib.Architecture,
@@ -137,9 +164,7 @@ def _train_one(
   hparams = recipe.draw(jax.random.fold_in(net_key, _HPARAMS))
   params = initial
   if params is None:
-    params = architecture.init(jax.random.fold_in(net_key, _INIT))
-    if recipe.uses('init_scale'):
-      params = _scale_kernels(params, hparams['init_scale'])
+    params = _start(architecture, recipe, net_key, hparams)
   transformation = recipe.transformation(optimizer, hparams)
   order_key = jax.random.fold_in(
     key if recipe.shared_batches else net_key, _ORDER
@@ -176,6 +201,19 @@ def _train_one(
     'trace': trace,
     'seen': task.seen,
   }
+
+
+def _start(
+  architecture: architecture_lib.Architecture,
+  recipe: recipe_lib.Recipe,
+  net_key: jax.Array,
+  hparams: dict[str, jax.Array],
+) -> typing.Params:
+  """Weights of one net before its first step."""
+  params = architecture.init(jax.random.fold_in(net_key, _INIT))
+  if recipe.uses('init_scale'):
+    params = _scale_kernels(params, hparams['init_scale'])
+  return params
 
 
 def _scale_kernels(params: typing.Params, factor: jax.Array) -> typing.Params:
