@@ -30,6 +30,8 @@ from wsjax.stages import (
   judge,
   manifest,
   prepare,
+  prompting,
+  prompting_scores,
   properties,
 )
 from wsjax.zoo import store
@@ -86,6 +88,8 @@ def _run(
   made = _read_property if 'predict' in config else _generate
   if 'edit' in config:
     made = _edit
+  if 'prompt' in config:
+    made = _prompt
   result = made(config, workdir, zoo, stages, progress=progress)
   result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
   if hosts.is_writer():
@@ -179,6 +183,32 @@ def _edit(
     result = editing.judge(config, prepared, edited)
   seconds = stages.seconds['train'] / len(config.train.seeds)
   described = editing.describe(config, prepared, module, variables, seconds)
+  return result | described | {'training': history}
+
+
+def _prompt(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  zoo: store.Zoo,
+  stages: manifest.Stages,
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """Fits updates by a prompt, and judges what came of those asked for."""
+  with stages.stage('prepare'):
+    prepared = prompting.prepare(config, zoo)
+  answers, history, variables = [], {}, None
+  for seed in config.train.seeds:
+    with stages.stage('train'):
+      module, variables, history = prompting.fit(
+        config, prepared, workdir, seed=seed, progress=progress
+      )
+    with stages.stage('evaluate'):
+      answers.append(prompting.answer(config, prepared, module, variables))
+  with stages.stage('evaluate'):
+    result = prompting_scores.judge(config, prepared, answers)
+  seconds = stages.seconds['train'] / len(config.train.seeds)
+  described = prompting.describe(config, prepared, variables, seconds)
   return result | described | {'training': history}
 
 
