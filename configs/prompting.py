@@ -12,10 +12,13 @@ from wsjax import config as config_lib
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """A prompted update of MLPs 784-10-10."""
   arg = config_lib.parse_arg(
-    arg, smoke=False, learn=('both', 'likeness', 'behaviour')
+    arg,
+    smoke=False,
+    rig=('mnist', 'digits'),
+    learn=('both', 'likeness', 'behaviour'),
   )
   c = config_dict.ConfigDict()
-  c.name = f'mnist_prompting_{arg["learn"]}'
+  c.name = f'{arg["rig"]}_prompting_{arg["learn"]}'
   c.seed = 0
   c.zoo = dict(
     path='runs/zoos/mnist_prompting',
@@ -65,6 +68,16 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     mesh=(('data', -1),),
   )
   c.evaluate = dict(num_bootstrap=1_000, num_prompts=12, num_grid=32)
+  if arg['rig'] == 'digits':
+    c.zoo.path = 'runs/zoos/digits_prompting'
+    c.zoo.architecture.widths = (64, 10, 10)
+    c.zoo.dataset.name = 'digits'
+    c.zoo.recipe.steps, c.zoo.recipe.batch_size = 400, 64
+    c.zoo.recipe.snapshots = (
+      1, 4, 10, 18, 28, 40, 55, 75, 100, 130, 170, 220, 280, 340,
+    )  # fmt: skip
+    c.prompt.model.width, c.prompt.model.depth = 96, 1
+    c.prompt.items, c.prompt.lowest = 256, 0.08
   if arg['smoke']:
     c.zoo.path = ''
     c.zoo.architecture.widths = (64, 6, 10)

@@ -44,6 +44,11 @@ def variables():
   return jax.jit(make().init)(jax.random.key(1), example)
 
 
+def value(objective, *args, **kwargs):
+  """The loss of an objective, compiled: op by op it takes ten times longer."""
+  return jax.jit(objective.loss, static_argnames='train')(*args, **kwargs)
+
+
 def slow_loss(params, rows):
   """Cross-entropy of one network, image by image."""
   total = 0.0
@@ -57,15 +62,17 @@ def slow_loss(params, rows):
 
 
 def test_pairs_are_two_checkpoints_of_one_run():
-  batch = runs(200)
-  start, loss, target, wanted = prompting._pairs(jax.random.key(0), batch)
+  batch = runs(60)
+  start, loss, target, wanted = jax.device_get(
+    prompting._pairs(jax.random.key(0), batch)
+  )
   assert np.all(loss != wanted)
   assert {(float(a), float(b)) for a, b in zip(loss, wanted, strict=True)} == {
     (a, b) for a in (2.0, 1.0, 0.5) for b in (2.0, 1.0, 0.5) if a != b
   }
   place = {2.0: 0, 1.0: 1, 0.5: 2}
   for made, losses in ((start, loss), (target, wanted)):
-    for i in range(200):
+    for i in range(60):
       for path, x in batch['params'].items():
         np.testing.assert_array_equal(made[path][i], x[i, place[losses[i]]])
 
@@ -75,9 +82,9 @@ def test_the_loss_is_its_parts_by_hand(variables):
   objective, batch, key = (
     make(items=8, likeness=2.0, behaviour=3.0),
     runs(5),
-    (jax.random.key(3)),
+    jax.random.key(3),
   )
-  total, metrics = objective.loss(variables, batch, key)
+  total, metrics = value(objective, variables, batch, key)
   start, _, target, wanted = prompting._pairs(
     jax.random.fold_in(key, prompting._PAIRS), batch
   )
@@ -106,7 +113,7 @@ def test_the_loss_is_its_parts_by_hand(variables):
 @pytest.mark.parametrize('kept', ['likeness', 'behaviour'])
 def test_either_part_can_be_switched_off(variables, kept):
   off = {'likeness': 0.0, 'behaviour': 0.0, kept: 1.0}
-  total, metrics = make(**off).loss(variables, runs(4), jax.random.key(0))
+  total, metrics = value(make(**off), variables, runs(4), jax.random.key(0))
   assert set(metrics) == {kept} and float(total) == float(metrics[kept])
   with pytest.raises(ValueError, match='nothing is left to learn'):
     make(likeness=0.0, behaviour=0.0)
@@ -114,13 +121,19 @@ def test_either_part_can_be_switched_off(variables, kept):
 
 def test_fresh_starts_are_for_behaviour_in_training(variables):
   batch, key = runs(4), jax.random.key(0)
-  without = make().loss(variables, batch, key)[1]
+  without = value(make(), variables, batch, key)[1]
   objective = make(fresh=3)
-  with_fresh = objective.loss(variables, batch, key)[1]
-  assert with_fresh['likeness'] == without['likeness']
-  assert with_fresh['behaviour'] != without['behaviour']
-  val = objective.loss(variables, batch, key, train=False)[1]
-  assert val['behaviour'] == without['behaviour']
+  with_fresh = value(objective, variables, batch, key)[1]
+  assert float(with_fresh['likeness']) == pytest.approx(
+    float(without['likeness']), rel=1e-5
+  )
+  assert float(with_fresh['behaviour']) != pytest.approx(
+    float(without['behaviour']), rel=1e-3
+  )
+  val = value(objective, variables, batch, key, train=False)[1]
+  assert float(val['behaviour']) == pytest.approx(
+    float(without['behaviour']), rel=1e-5
+  )
 
 
 @pytest.mark.parametrize(
