@@ -2,6 +2,21 @@ r"""One update by a prompt on MNIST: start weights and a wanted loss, one pass.
 
 wsjax data prepare mnist --from DIR
 wsjax run --config configs/prompting.py --workdir runs/prompting
+  wsjax run --config configs/prompting.py:rig=digits --workdir runs/prompt_d
+
+A zoo of 200 runs, 96 to learn from, their checkpoints and their starts; a model
+that is told the loss of a start and the one wanted, and changes the weights in
+one pass; judged from the starts of 100 runs that it never saw. Source: Peebles
+et al. 2022, arXiv:2209.12892 (10,728 runs of 25 epochs, SGD 0.1). At that rate
+8 runs of this architecture had 91.0 % on validation images after 4,200 steps,
+with 1.4 points between runs, so the rate here is 0.03.
+
+Options: `rig`, `learn` (likeness to the run, behaviour, or both), and `smoke`,
+which runs every stage in seconds.
+
+Hardware: 2 CPU cores.
+Time: not measured.
+Measured: nothing yet, on neither rig; only that every stage runs (`smoke`).
 """
 
 from ml_collections import config_dict
