@@ -1,7 +1,7 @@
 r"""One update by a prompt on MNIST: start weights and a wanted loss, one pass.
 
-wsjax data prepare mnist --from DIR
-wsjax run --config configs/prompting.py --workdir runs/prompting
+  wsjax data prepare mnist --from DIR
+  wsjax run --config configs/prompting.py --workdir runs/prompting
   wsjax run --config configs/prompting.py:rig=digits --workdir runs/prompt_d
 
 A zoo of 200 runs, 96 to learn from, their checkpoints and their starts; a model
