@@ -27,14 +27,13 @@ from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import reports
 from wsjax.stages import (
   cross_validation,
-  editing,
   generators,
   judge,
   likelihoods,
+  loops,
   manifest,
   prepare,
   properties,
-  unseen_tasks,
 )
 from wsjax.zoo import store
 
@@ -89,9 +88,11 @@ def _run(
     zoo = prepare.open_zoo(config, workdir, progress=progress)
   made = _read_property if 'predict' in config else _generate
   if 'edit' in config:
-    made = _edit
+    made = loops.edit
   if 'tasks' in config:
-    made = _solve_tasks
+    made = loops.solve_tasks
+  if 'prompt' in config:
+    made = loops.prompt
   result = made(config, workdir, zoo, stages, progress=progress)
   result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
   result['notes'] += result.pop('remarks', [])
@@ -174,59 +175,6 @@ def _read_property(
     result = how.judge(config, prepared, stacked)
   seconds = stages.seconds['train'] / len(config.train.seeds)
   described = how.describe(config, prepared, variables, seconds)
-  return result | described | {'training': history}
-
-
-def _edit(
-  config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
-  zoo: store.Zoo,
-  stages: manifest.Stages,
-  *,
-  progress: bool,
-) -> dict[str, Any]:
-  """Fits editors of networks, and judges what edited networks draw."""
-  with stages.stage('prepare'):
-    prepared = editing.prepare(zoo)
-  edited, history, module, variables = [], {}, None, None
-  for seed in config.train.seeds:
-    with stages.stage('train'):
-      module, variables, history = editing.fit(
-        config, prepared, workdir, seed=seed, progress=progress
-      )
-    with stages.stage('evaluate'):
-      edited.append(editing.edit(module, variables, prepared.splits['test']))
-  with stages.stage('evaluate'):
-    result = editing.judge(config, prepared, edited)
-  seconds = stages.seconds['train'] / len(config.train.seeds)
-  described = editing.describe(config, prepared, module, variables, seconds)
-  return result | described | {'training': history}
-
-
-def _solve_tasks(
-  config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
-  zoo: store.Zoo,
-  stages: manifest.Stages,
-  *,
-  progress: bool,
-) -> dict[str, Any]:
-  """Fits generators of networks for tasks, and judges them on unseen ones."""
-  with stages.stage('prepare'):
-    prepared = unseen_tasks.prepare(config, zoo)
-  made, history, variables = [], {}, None
-  for seed in config.train.seeds:
-    with stages.stage('train'):
-      module, variables, history = unseen_tasks.fit(
-        config, prepared, workdir, seed=seed, progress=progress
-      )
-    with stages.stage('generate'):
-      given = unseen_tasks.requests(config, prepared)
-      made.append(unseen_tasks.generate(module, variables, given))
-  with stages.stage('evaluate'):
-    result = unseen_tasks.judge(config, prepared, made)
-  seconds = stages.seconds['train'] / len(config.train.seeds)
-  described = unseen_tasks.describe(config, prepared, variables, seconds)
   return result | described | {'training': history}
 
 

@@ -1,4 +1,4 @@
-"""Which kind of report: networks generated, also for tasks, reads, edits."""
+"""Which kind of report: networks, tasks, properties, edits or prompts."""
 
 import os
 import pathlib
@@ -9,6 +9,7 @@ from typing import Any
 from wsjax.evaluate import (
   comparison,
   editing_report,
+  prompting_report,
   property_comparison,
   property_report,
   report,
@@ -22,6 +23,8 @@ def of(result: Mapping[str, Any]) -> ModuleType:
     return editing_report
   if 'tasks' in result:
     return tasks_report
+  if 'prompting' in result:
+    return prompting_report
   return property_report if 'property' in result else report
 
 
@@ -69,7 +72,7 @@ def comparison_of(
 
   Raises:
     ValueError: if they are not all of one kind, or of one that has no table
-      of several runs: edits and unseen tasks.
+      of several runs: edits, unseen tasks and prompts.
   """
   kinds = {of(result) for result in reports.values()}
   if len(kinds) != 1:
@@ -86,5 +89,10 @@ def comparison_of(
     raise ValueError(
       'Runs for unseen tasks have no common table; each has its own '
       f'report.html. Got {sorted(reports)}.'
+    )
+  if prompting_report in kinds:
+    raise ValueError(
+      'Runs that update networks by a prompt have no common table; each has '
+      f'its own report.html. Got {sorted(reports)}.'
     )
   return property_comparison if property_report in kinds else comparison

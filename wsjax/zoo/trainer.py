@@ -85,6 +85,34 @@ def program(
   return _program(architecture, recipe, optimizer, group, num_devices), padding
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def starts(
+  architecture: architecture_lib.Architecture,
+  recipe: recipe_lib.Recipe,
+  indices: typing.Array,
+  seed: int,
+) -> typing.StackedParams:
+  """Weights of nets before their first step, which no zoo keeps.
+
+  Args:
+    architecture: what they are.
+    recipe: how they learn.
+    indices: [n] int32, which nets.
+    seed: of the zoo.
+
+  Returns:
+    path -> [n, ...].
+  """
+
+  def one(index: jax.Array) -> typing.Params:
+    key = jax.random.key(seed)
+    net_key = jax.random.fold_in(key, index)
+    hparams = recipe.draw(jax.random.fold_in(net_key, _HPARAMS))
+    return _start(architecture, recipe, key, net_key, hparams)
+
+  return jax.vmap(one)(indices)
+
+
 @functools.lru_cache(maxsize=32)
 def _program(
   architecture: architecture_lib.Architecture,
@@ -138,10 +166,7 @@ def _train_one(
   hparams = recipe.draw(jax.random.fold_in(net_key, _HPARAMS))
   params = initial
   if params is None:
-    init_key = key if recipe.shared_init else net_key
-    params = architecture.init(jax.random.fold_in(init_key, _INIT))
-    if recipe.uses('init_scale'):
-      params = _scale_kernels(params, hparams['init_scale'])
+    params = _start(architecture, recipe, key, net_key, hparams)
   transformation = recipe.transformation(optimizer, hparams)
   order_key = jax.random.fold_in(
     key if recipe.shared_batches else net_key, _ORDER
@@ -180,6 +205,21 @@ def _train_one(
     'trace': trace,
     'seen': task.seen,
   }
+
+
+def _start(
+  architecture: architecture_lib.Architecture,
+  recipe: recipe_lib.Recipe,
+  key: jax.Array,
+  net_key: jax.Array,
+  hparams: dict[str, jax.Array],
+) -> typing.Params:
+  """Weights of one net before its first step; `key` is that of the zoo."""
+  init_key = key if recipe.shared_init else net_key
+  params = architecture.init(jax.random.fold_in(init_key, _INIT))
+  if recipe.uses('init_scale'):
+    params = _scale_kernels(params, hparams['init_scale'])
+  return params
 
 
 def _scale_kernels(params: typing.Params, factor: jax.Array) -> typing.Params:

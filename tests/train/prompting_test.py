@@ -1,0 +1,167 @@
+"""The objective: its value by hand, one switch each, and it is learned."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wsjax.generate import prompted
+from wsjax.train import loop, prompting
+from wsjax.zoo.architectures import mlp
+
+ARCHITECTURE = mlp.make((6, 4, 3))
+SCALES = tuple((leaf.path, 0.5) for leaf in ARCHITECTURE.spec.leaves)
+RNG = np.random.default_rng(0)
+CENTRES = RNG.normal(size=(3, 6))
+LABELS = RNG.integers(0, 3, 64)
+INPUTS = (CENTRES[LABELS] + 0.3 * RNG.normal(size=(64, 6))).astype(np.float32)
+
+
+def runs(num, count=3, seed=0):
+  """Runs of random networks, whose losses are true of none."""
+  keys = jax.random.split(jax.random.key(seed), num * count)
+  params = jax.vmap(ARCHITECTURE.init)(keys)
+  return {
+    'params': {
+      path: np.asarray(x).reshape(num, count, *x.shape[1:])
+      for path, x in params.items()
+    },
+    'loss': np.tile(np.float32([2.0, 1.0, 0.5]), (num, 1)),
+  }
+
+
+def make(**options):
+  module = prompted.Prompted(
+    ARCHITECTURE.spec, SCALES, width=16, depth=1, num_heads=2
+  )
+  options = {'fresh': 0, 'items': 64, **options}
+  return prompting.Prompting(module, ARCHITECTURE, INPUTS, LABELS, **options)
+
+
+@pytest.fixture(scope='module')
+def variables():
+  example = jax.tree.map(lambda x: x[0], runs(1))
+  return jax.jit(make().init)(jax.random.key(1), example)
+
+
+def value(objective, *args, **kwargs):
+  """The loss of an objective, compiled: op by op it takes ten times longer."""
+  return jax.jit(objective.loss, static_argnames='train')(*args, **kwargs)
+
+
+def slow_loss(params, rows):
+  """Cross-entropy of one network, image by image."""
+  total = 0.0
+  for row in rows:
+    hidden = np.maximum(
+      INPUTS[row] @ params['layer0/kernel'] + params['layer0/bias'], 0
+    )
+    logits = hidden @ params['layer1/kernel'] + params['layer1/bias']
+    total += np.log(np.exp(logits).sum()) - logits[LABELS[row]]
+  return total / len(rows)
+
+
+def test_pairs_are_two_checkpoints_of_one_run():
+  batch = runs(60)
+  start, loss, target, wanted = jax.device_get(
+    prompting._pairs(jax.random.key(0), batch)
+  )
+  assert np.all(loss != wanted)
+  assert {(float(a), float(b)) for a, b in zip(loss, wanted, strict=True)} == {
+    (a, b) for a in (2.0, 1.0, 0.5) for b in (2.0, 1.0, 0.5) if a != b
+  }
+  place = {2.0: 0, 1.0: 1, 0.5: 2}
+  for made, losses in ((start, loss), (target, wanted)):
+    for i in range(60):
+      for path, x in batch['params'].items():
+        np.testing.assert_array_equal(made[path][i], x[i, place[losses[i]]])
+
+
+def test_the_loss_is_its_parts_by_hand(variables):
+  """An untrained update keeps the start, whose parts are known."""
+  objective, batch, key = (
+    make(items=8, likeness=2.0, behaviour=3.0),
+    runs(5),
+    jax.random.key(3),
+  )
+  total, metrics = value(objective, variables, batch, key)
+  start, _, target, wanted = prompting._pairs(
+    jax.random.fold_in(key, prompting._PAIRS), batch
+  )
+  rows = np.asarray(
+    jax.random.randint(
+      jax.random.fold_in(key, prompting._ITEMS), (8,), 0, len(LABELS)
+    )
+  )
+  squares = np.concatenate(
+    [((start[path] - target[path]) / 0.5).ravel() ** 2 for path in start]
+  )
+  ratios = [
+    np.log(slow_loss({k: np.asarray(x[i]) for k, x in start.items()}, rows))
+    - np.log(wanted[i])
+    for i in range(5)
+  ]
+  assert float(metrics['likeness']) == pytest.approx(squares.mean(), rel=1e-4)
+  assert float(metrics['behaviour']) == pytest.approx(
+    np.mean(np.square(ratios)), rel=1e-4
+  )
+  assert float(total) == pytest.approx(
+    2 * float(metrics['likeness']) + 3 * float(metrics['behaviour']), rel=1e-5
+  )
+
+
+@pytest.mark.parametrize('kept', ['likeness', 'behaviour'])
+def test_either_part_can_be_switched_off(variables, kept):
+  off = {'likeness': 0.0, 'behaviour': 0.0, kept: 1.0}
+  total, metrics = value(make(**off), variables, runs(4), jax.random.key(0))
+  assert set(metrics) == {kept} and float(total) == float(metrics[kept])
+  with pytest.raises(ValueError, match='nothing is left to learn'):
+    make(likeness=0.0, behaviour=0.0)
+
+
+def test_fresh_starts_are_for_behaviour_in_training(variables):
+  batch, key = runs(4), jax.random.key(0)
+  without = value(make(), variables, batch, key)[1]
+  objective = make(fresh=3)
+  with_fresh = value(objective, variables, batch, key)[1]
+  assert float(with_fresh['likeness']) == pytest.approx(
+    float(without['likeness']), rel=1e-5
+  )
+  assert float(with_fresh['behaviour']) != pytest.approx(
+    float(without['behaviour']), rel=1e-3
+  )
+  val = value(objective, variables, batch, key, train=False)[1]
+  assert float(val['behaviour']) == pytest.approx(
+    float(without['behaviour']), rel=1e-5
+  )
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'fresh': -1}, 'prompt.fresh is -1'),
+    ({'items': 0}, 'prompt.items is 0'),
+    ({'lowest': 3.0}, 'got 3.0 and 2.3'),
+  ],
+)
+def test_options_that_make_no_sense_are_refused(options, message):
+  with pytest.raises(ValueError, match=message):
+    make(**options)
+
+
+def test_a_prompt_is_learned_and_holds_for_new_starts(tmp_path):
+  objective = make(likeness=0.0, fresh=32, lowest=0.1, highest=1.0)
+  section = {
+    'steps': 600, 'batch_size': 4, 'learning_rate': 5e-3, 'inner_steps': 300,
+    'checkpoint_every_steps': 600, 'ema_decay': 0.9, 'mesh': (('data', -1),),
+  }  # fmt: skip
+  variables, _ = loop.fit(
+    objective, runs(8), section, seed=0, workdir=tmp_path, progress=False
+  )
+  start = jax.vmap(ARCHITECTURE.init)(jax.random.split(jax.random.key(9), 64))
+  images = jnp.asarray(INPUTS), jnp.asarray(LABELS)
+  loss = objective._losses(start, images)
+  wanted = jnp.geomspace(0.15, 0.9, 64)
+  made = jax.jit(objective._make)(variables, start, loss, wanted)
+  came = np.asarray(objective._losses(made, images))
+  assert np.corrcoef(np.log(came), np.log(wanted))[0, 1] > 0.9

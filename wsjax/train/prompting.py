@@ -1,0 +1,185 @@
+"""What a prompted update minimises: weights of the run, and the loss asked for.
+
+Likeness: the new weights should be those that the same training run had where
+its loss was the wanted one. Behaviour: the loss of the new network on training
+images should be the wanted one, whatever its weights. One switch each. A start
+needs no run for the second, so that fresh ones can be drawn without end.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from wsjax import typing
+from wsjax.generate import prompted
+from wsjax.zoo import architecture as architecture_lib
+
+# Streams of randomness of one step.
+_PAIRS, _ITEMS, _FRESH, _WANTED = range(4)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prompting:
+  """What `loop.fit` trains.
+
+  Examples are training runs: {'params': path -> [K, ...], 'loss': [K]}, the
+  start and the checkpoints of one run, and the loss of each in nats.
+
+  Attributes:
+    module: of `generate.prompted`.
+    architecture: of the networks.
+    inputs: [m, ...] training images, never of the test split.
+    labels: [m] int classes.
+    likeness: weight of the squared difference of weights.
+    behaviour: weight of the squared log-ratio of losses.
+    fresh: starts drawn anew per step, for behaviour alone.
+    items: images per step, the same for all networks of it.
+    lowest: least loss that is asked of fresh starts, nats; it may be below
+      that of every run, and is then a wish for less.
+    highest: largest loss that is asked of them.
+  """
+
+  val_draws: ClassVar[int] = 4
+
+  module: prompted.Prompted
+  architecture: architecture_lib.Architecture
+  inputs: typing.Array
+  labels: typing.Array
+  likeness: float = 1.0
+  behaviour: float = 1.0
+  fresh: int = 16
+  items: int = 256
+  lowest: float = 0.15
+  highest: float = 2.3
+
+  def __post_init__(self):
+    for name in ('likeness', 'behaviour', 'fresh'):
+      if getattr(self, name) < 0:
+        raise ValueError(f'prompt.{name} is {getattr(self, name)}, not >= 0.')
+    if not self.likeness and not self.behaviour:
+      raise ValueError(
+        'prompt.likeness and prompt.behaviour are both 0: nothing is left to '
+        'learn.'
+      )
+    if self.items < 1:
+      raise ValueError(f'prompt.items is {self.items}, not >= 1.')
+    if not 0 < self.lowest <= self.highest:
+      raise ValueError(
+        'prompt.lowest and prompt.highest must be 0 < lowest <= highest; got '
+        f'{self.lowest} and {self.highest}.'
+      )
+
+  def init(self, key: jax.Array, example: typing.PyTree) -> typing.PyTree:
+    """Variables of the module, for one training run."""
+    start = {path: x[0] for path, x in example['params'].items()}
+    return self.module.init(key, start, example['loss'][0], example['loss'][0])
+
+  def loss(
+    self,
+    params: typing.PyTree,
+    batch: typing.PyTree,
+    key: jax.Array,
+    *,
+    train: bool = True,
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Weighted sum of likeness and behaviour, each a metric as well.
+
+    Args:
+      params: variables of the module.
+      batch: runs with leading axis [b]; of each two checkpoints are drawn, one
+        to start from and one to reach, in either order.
+      key: of the pairs, the images and the fresh starts.
+      train: whether there are fresh starts.
+    """
+    start, loss, target, wanted = _pairs(jax.random.fold_in(key, _PAIRS), batch)
+    made = self._make(params, start, loss, wanted)
+    total, metrics = jnp.zeros(()), {}
+    if self.likeness:
+      value = self._unlike(made, target)
+      total += self.likeness * value
+      metrics['likeness'] = value
+    if self.behaviour:
+      rows = jax.random.randint(
+        jax.random.fold_in(key, _ITEMS), (self.items,), 0, len(self.labels)
+      )
+      images = (
+        jnp.asarray(self.inputs)[rows],
+        jnp.asarray(self.labels, jnp.int32)[rows],
+      )
+      if train and self.fresh:
+        more, asked = self._fresh(params, key, images)
+        made = jax.tree.map(lambda *x: jnp.concatenate(x), made, more)
+        wanted = jnp.concatenate([wanted, asked])
+      found = self._losses(made, images)
+      value = jnp.mean(jnp.log(found / wanted) ** 2)
+      total += self.behaviour * value
+      metrics['behaviour'] = value
+    return total, metrics
+
+  def _make(
+    self,
+    params: typing.PyTree,
+    start: typing.StackedParams,
+    loss: jax.Array,
+    wanted: jax.Array,
+  ) -> typing.StackedParams:
+    return jax.vmap(self.module.apply, (None, 0, 0, 0))(
+      params, start, loss, wanted
+    )
+
+  def _fresh(
+    self,
+    params: typing.PyTree,
+    key: jax.Array,
+    images: tuple[jax.Array, jax.Array],
+  ) -> tuple[typing.StackedParams, jax.Array]:
+    """Updates of untrained networks, and the losses they were asked for."""
+    keys = jax.random.split(jax.random.fold_in(key, _FRESH), self.fresh)
+    start = jax.vmap(self.architecture.init)(keys)
+    low, high = jnp.log(self.lowest), jnp.log(self.highest)
+    u = jax.random.uniform(jax.random.fold_in(key, _WANTED), (self.fresh,))
+    wanted = jnp.exp(low + u * (high - low))
+    loss = self._losses(start, images)
+    return self._make(params, start, loss, wanted), wanted
+
+  def _unlike(
+    self, made: typing.StackedParams, target: typing.StackedParams
+  ) -> jax.Array:
+    """Mean over weights of the squared difference, in units of each leaf."""
+    parts = [
+      ((made[path] - target[path]) / scale) ** 2
+      for path, scale in self.module.scales
+    ]
+    return sum(x.sum() for x in parts) / sum(x.size for x in parts)
+
+  def _losses(
+    self, params: typing.StackedParams, images: tuple[jax.Array, jax.Array]
+  ) -> jax.Array:
+    """[n] mean cross-entropy of every network on the same images, nats."""
+    x, y = images
+
+    def one(params: typing.Params) -> jax.Array:
+      logits = self.architecture.apply(params, x)
+      return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    return jax.vmap(one)(params)
+
+
+def _pairs(
+  key: jax.Array, batch: typing.PyTree
+) -> tuple[typing.StackedParams, jax.Array, typing.StackedParams, jax.Array]:
+  """Two different checkpoints of every run: weights and loss of both."""
+  num, count = batch['loss'].shape
+  first, shift = jax.random.randint(
+    key, (2, num), jnp.array([[0], [1]]), jnp.full((2, 1), count)
+  )
+  second, rows = (first + shift) % count, jnp.arange(num)
+
+  def at(places: jax.Array) -> tuple[typing.StackedParams, jax.Array]:
+    weights = {path: x[rows, places] for path, x in batch['params'].items()}
+    return weights, batch['loss'][rows, places]
+
+  return *at(first), *at(second)
