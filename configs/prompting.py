@@ -15,8 +15,16 @@ Options: `rig`, `learn` (likeness to the run, behaviour, or both), and `smoke`,
 which runs every stage in seconds.
 
 Hardware: 2 CPU cores.
-Time: not measured.
-Measured: nothing yet, on neither rig; only that every stage runs (`smoke`).
+Time: digits 3 min beside other work, 22 s of it the zoo; MNIST not run.
+Measured: digits, 100 starts that no training saw, 3 training seeds, 95 %
+intervals: one prompt for 0.08 nats gives 87.8 % [86.7, 88.7], the training runs
+of those starts 95.5 % [95.3, 95.8]; two prompts 78.9 %, three 49.9 %; the same
+prompt from a noise start 73.3 %; two SGD steps, which take as long, 10.6 %. Of
+prompts within the losses of the zoo R2 is 0.935 [0.926, 0.944], that of the
+nearest training checkpoint 0.997. Median distance to the nearest training run
+over that between training runs: 1.50, with units matched 1.68. 75 % of the
+results are nearest to the run of their own start. So it follows prompts and
+starts, and does not reach trained accuracy; recursion harms. MNIST: not run.
 """
 
 from ml_collections import config_dict
