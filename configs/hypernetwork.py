@@ -26,9 +26,10 @@ the report; G, G1/2 and G_b are 0 for every baseline on MNIST.
 Fresh runs pass G at 46 to 52 %, G1/2 at 92 to 96 %, G_b at 44 to 49 %; the best
 baseline passes G at 0, G1/2 at 0.8 % (fine-tuned copies, Fashion), G_b at 59 to
 62 % (the same, digits; on the other two at 3 % or less). So the samples are
-good and new, and they are not from the distribution of the zoo: on digits their spread
-is 1.24 of the zoo's, and behaviour is further from held-out runs than theirs
-from the zoo's by a factor of 9 (MMD): fewer errors shared, better calibrated.
+good and new, and they are not from the distribution of the zoo: on digits their
+spread is 1.24 of the zoo's, and behaviour is further from held-out runs than
+theirs from the zoo's by a factor of 9 (MMD): fewer errors shared, better
+calibrated.
 What it costs: training is 8.2 million forward and backward passes of an
 example, 320 training runs of the digits zoo or 27 of the MNIST zoo, and as many
 passes of the hypernetwork; by FLOPs about 350 runs on MNIST.
