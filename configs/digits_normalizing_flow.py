@@ -14,8 +14,8 @@ Measured: 128 samples, 1 training seed; 95 % intervals: samples 73.2 %
 spread; G, G1/2 and G_b 0 % [0, 2.8]. A training network has the higher density
 at 0.71 [0.65, 0.76] (512 and 128 networks; 0.5 would be chance): stopped after
 250 steps, and it knows its networks still. With patience=0: 79.8 %
-[77.5, 82.1] at 0.85 tau, spread 0.67; the training loss ends at 0.17, while that
-of held-out networks rises from 1.4 to 64. `spline` is not measured.
+[77.5, 82.1] at 0.85 tau, spread 0.67; the training loss ends at 0.17, while
+that of held-out networks rises from 1.4 to 64. `spline` is not measured.
 """
 
 from ml_collections import config_dict
