@@ -203,7 +203,8 @@ def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
       f'pending: {", ".join(pending)}; the same command gathers them'
     )
   if failed:
-    codes = [f'{name} (exit status {code})' for name, code in failed.items()]
+    # By name: which of several jobs ends first is chance.
+    codes = [f'{name} (exit status {failed[name]})' for name in sorted(failed)]
     terminal.show_line(f'failed: {", ".join(codes)}')
     user_error = status.USER_ERROR in failed.values()
     return status.USER_ERROR if user_error else status.FAILED
