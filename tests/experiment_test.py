@@ -11,6 +11,7 @@ import pytest
 
 from wsjax import experiment
 from wsjax.cli import configs
+from wsjax.stages import prepare
 from wsjax.train import checkpoint, loop
 from wsjax.zoo import store
 
@@ -159,3 +160,31 @@ def test_membership_of_what_has_no_density_is_refused_before_training(tmp_path):
   with pytest.raises(ValueError, match='generator with log_prob'):
     experiment.run(config, tmp_path, progress=False)
   assert not (tmp_path / 'train').exists()
+
+
+def test_trajectories_are_learned_from_behind_the_ends_of_runs(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.zoo.recipe.snapshots = (5, 10)
+    config.strategy.trajectory = True
+  zoo = prepare.open_zoo(config, tmp_path, progress=False)
+  prepared = prepare.prepare(config, zoo)
+  ends = {key: value[:16] for key, value in prepared.train.items()}
+  assert prepared.num_train == 16 and len(prepared.latents) == 3 * 16
+  with config.unlocked():
+    config.strategy.trajectory = False
+  plain = prepare.prepare(config, zoo)
+  np.testing.assert_array_equal(prepared.latents[:16], plain.latents)
+  for path, value in ends.items():
+    np.testing.assert_array_equal(value, plain.train[path])
+  # Every snapshot has weights that no end has.
+  gaps = np.abs(prepared.latents[16:, None] - plain.latents[None])
+  assert gaps.max((2, 3)).min() > 1e-3
+
+
+def test_trajectories_of_a_zoo_without_snapshots_are_an_error(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.strategy.trajectory = True
+  with pytest.raises(ValueError, match='has no snapshots'):
+    experiment.run(config, tmp_path, progress=False)

@@ -42,7 +42,7 @@ def judge(
     fresh_seconds=(
       None
       if config.zoo.path
-      else stages.seconds['zoo'] / len(prepared.zoo.select(final=True))
+      else stages.seconds['zoo'] / len(prepared.zoo.select(diverged=None))
     ),
     seed=config.seed,
   )

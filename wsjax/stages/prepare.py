@@ -159,25 +159,26 @@ def _final(zoo: store.Zoo, split: str) -> np.ndarray:
   return np.asarray(zoo.select(split=split, final=True, diverged=False), int)
 
 
+def rows_of_runs(zoo: store.Zoo, ends: np.ndarray) -> np.ndarray:
+  """Rows of all checkpoints of the runs that end in some rows, increasing."""
+  runs = {zoo.records[row]['run_id'] for row in ends}
+  every = zoo.select(final=None, diverged=None)
+  return np.array([i for i in every if zoo.records[i]['run_id'] in runs], int)
+
+
 def _snapshots(zoo: store.Zoo, final: np.ndarray) -> np.ndarray:
   """Rows of the weights of some training runs before their end.
 
   Raises:
     ValueError: if there are none.
   """
-  runs = {zoo.records[row]['run_id'] for row in final}
-  every = zoo.select(split='train', diverged=False)
-  rows = [
-    row
-    for row in np.setdiff1d(every, final)
-    if zoo.records[row]['run_id'] in runs
-  ]
-  if not rows:
+  rows = np.setdiff1d(rows_of_runs(zoo, final), final)
+  if not len(rows):
     raise ValueError(
       f'strategy.trajectory is set, and the zoo at {zoo.path} has no '
       'snapshots; zoo.recipe.snapshots lists the steps to keep.'
     )
-  return np.array(rows)
+  return rows
 
 
 def _condition(

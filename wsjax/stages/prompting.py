@@ -14,6 +14,7 @@ from wsjax.evaluate import arms
 from wsjax.evaluate import prompting_metrics as metrics_lib
 from wsjax.generate import prompted
 from wsjax.predict import predictor as predictor_lib
+from wsjax.stages import prepare as prepare_lib
 from wsjax.stages import properties
 from wsjax.train import loop, prompting
 from wsjax.zoo import architecture as architecture_lib
@@ -83,11 +84,8 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     ends = zoo.select(split=split, final=True, diverged=False)
     if not len(ends):
       raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
-    wanted = {zoo.records[i]['run_id'] for i in ends}
-    every = zoo.select(split=split, final=None, diverged=None)
     # Keys sort by run and step, and so do rows.
-    rows = [i for i in every if zoo.records[i]['run_id'] in wanted]
-    rows = np.reshape(rows, (len(ends), -1))
+    rows = prepare_lib.rows_of_runs(zoo, ends).reshape(len(ends), -1)
     indices = np.array([int(zoo.keys[i].split('/')[0]) for i in ends], np.int32)
     starts = jax.device_get(
       trainer.starts(architecture, recipe, indices, config.seed)
