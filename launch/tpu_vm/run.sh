@@ -106,9 +106,11 @@ while true; do
     (($(seconds_left) <= 0)) || requeue "${opt[name]} did not come"
     continue
   fi
+  left=$(seconds_left)
+  ((left > 0)) || continue # For timeout, 0 s are for ever.
   status=0
   # In the background, so that a signal to us is handled at once.
-  timeout --kill-after=30 "$(seconds_left)" gcloud compute tpus tpu-vm ssh \
+  timeout --kill-after=30 "$left" gcloud compute tpus tpu-vm ssh \
     "${opt[name]}" --worker=all "${options[@]}" --command="$run_line" &
   running=$!
   wait "$running" || status=$?

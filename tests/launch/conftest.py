@@ -9,7 +9,7 @@ import pytest
 
 PROGRAMS = ('gcloud', 'git', 'kubectl', 'sbatch', 'squeue', 'srun', 'scontrol')
 STUB = """#!{python}
-import json, os, pathlib, signal, sys
+import json, os, pathlib, signal, sys, time
 folder = pathlib.Path(__file__).parent
 words = [pathlib.Path(__file__).name, *sys.argv[1:]]
 with (folder / 'calls').open('a') as calls:
@@ -21,6 +21,7 @@ for answer in answers:
   if all(any(of in word for word in words) for of in answer['of']):
     answers.remove(answer)
     (folder / 'answers').write_text(json.dumps(answers))
+    time.sleep(answer['takes'])
     print(answer['says'], flush=True)
     if answer['waits']:
       signal.pause()
@@ -52,9 +53,9 @@ class Programs:
   def _write(self):
     (self._folder / 'answers').write_text(json.dumps(self._answers))
 
-  def answer(self, *of, says='', status=0, waits=False, runs=False):
+  def answer(self, *of, says='', status=0, waits=False, runs=False, takes=0):
     """The next call that has these pieces in its words gets this answer."""
-    made = {'of': of, 'says': says, 'status': status}
+    made = {'of': of, 'says': says, 'status': status, 'takes': takes}
     self._answers.append(made | {'waits': waits, 'runs': runs})
     self._write()
 
@@ -75,7 +76,7 @@ class Programs:
       env=self.environment | variables,
       capture_output=True,
       text=True,
-      timeout=30,
+      timeout=120,  # A loaded machine is slow; a hang has no end.
     )
 
   def start(self, *words):

@@ -257,10 +257,24 @@ def test_a_signal_saves_and_deletes(programs):
 def test_the_hours_end_with_saving_and_deleting(programs):
   healthy(programs)
   programs.answer(RUNS, waits=True)
-  # One second is left of six hours.
+  # Ten seconds are left of six hours.
   done = programs.run(
-    FOLDER / 'run.sh', *RUN, *COMMAND, SECONDS=str(6 * 3600 - 1)
+    FOLDER / 'run.sh', *RUN, *COMMAND, SECONDS=str(6 * 3600 - 10)
   )
   assert done.returncode == 75
   assert '6 h are over' in done.stderr
+  assert 'run' in steps(programs.calls)
   assert steps(programs.calls)[-2:] == ['save', 'delete']
+
+
+def test_hours_that_end_before_the_command_starts_start_nothing(programs):
+  programs.answer('queued-resources', 'describe', says='ACTIVE', takes=2)
+  programs.answer('tpu-vm', 'describe', says='READY')
+  # With 0 s left, `timeout` would let the command run for ever.
+  programs.answer(RUNS, waits=True)
+  done = programs.run(
+    FOLDER / 'run.sh', *RUN, *COMMAND, SECONDS=str(6 * 3600 - 2)
+  )
+  assert done.returncode == 75
+  assert '6 h are over' in done.stderr
+  assert 'run' not in steps(programs.calls)
