@@ -11,7 +11,7 @@ demo: $(VENV)/ready
 	$(BIN)/wsjax run --config configs/digits_flow.py --workdir runs/demo
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow
