@@ -9,8 +9,9 @@ Options: `canonicalize`, which symmetry is removed first, and `smoke`, which
 runs every stage in seconds.
 
 Hardware: 2 CPU cores.
-Time: half a minute with a warm compilation cache: zoo 5 s, training 8 s,
-evaluation 4 s, the rest starting, compiling and drawing.
+Time: three quarters of a minute from a fresh clone, packages and compilation
+cached: zoo 7 s, training 13 s, evaluation 9 s, the rest installing, starting
+and drawing.
 Measured: 128 samples, 1 training seed; 95 % intervals: zoo 96.3 %; samples
 82.6 % [80.1, 85.0] at 0.87 tau [0.86, 0.87], no copies [0, 2.8], 0.75 of the
 zoo's spread; G, G1/2 and G_b 0 % [0, 2.8]. A soup of 16 aligned networks has

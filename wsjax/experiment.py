@@ -14,6 +14,7 @@ workdir, so a run that was interrupted goes on where it stopped:
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -27,13 +28,16 @@ from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import reports
 from wsjax.stages import (
   cross_validation,
+  editing,
   generators,
   judge,
   likelihoods,
-  loops,
   manifest,
   prepare,
+  prompting,
+  prompting_scores,
   properties,
+  unseen_tasks,
 )
 from wsjax.zoo import store
 
@@ -87,12 +91,9 @@ def _run(
   with stages.stage('zoo'):
     zoo = prepare.open_zoo(config, workdir, progress=progress)
   made = _read_property if 'predict' in config else _generate
-  if 'edit' in config:
-    made = loops.edit
-  if 'tasks' in config:
-    made = loops.solve_tasks
-  if 'prompt' in config:
-    made = loops.prompt
+  for section in _ASKED:
+    if section in config:
+      made = functools.partial(_ask, section)
   result = made(config, workdir, zoo, stages, progress=progress)
   result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
   result['notes'] += result.pop('remarks', [])
@@ -175,6 +176,43 @@ def _read_property(
     result = how.judge(config, prepared, stacked)
   seconds = stages.seconds['train'] / len(config.train.seeds)
   described = how.describe(config, prepared, variables, seconds)
+  return result | described | {'training': history}
+
+
+# Section of a config -> who prepares, fits, answers and describes; who judges
+# the answers; and under what name the time of answering is kept.
+_ASKED = {
+  'edit': (editing, editing.judge, 'evaluate'),
+  'tasks': (unseen_tasks, unseen_tasks.judge, 'generate'),
+  'prompt': (prompting, prompting_scores.judge, 'evaluate'),
+}
+
+
+def _ask(
+  section: str,
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  zoo: store.Zoo,
+  stages: manifest.Stages,
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """Fits one model per training seed, asks each, and judges all answers."""
+  how, judge_answers, asking = _ASKED[section]
+  with stages.stage('prepare'):
+    prepared = how.prepare(config, zoo)
+  answers, history, module, variables = [], {}, None, None
+  for seed in config.train.seeds:
+    with stages.stage('train'):
+      module, variables, history = how.fit(
+        config, prepared, workdir, seed=seed, progress=progress
+      )
+    with stages.stage(asking):
+      answers.append(how.answer(config, prepared, module, variables))
+  with stages.stage('evaluate'):
+    result = judge_answers(config, prepared, answers)
+  seconds = stages.seconds['train'] / len(config.train.seeds)
+  described = how.describe(config, prepared, module, variables, seconds)
   return result | described | {'training': history}
 
 

@@ -124,5 +124,5 @@ def test_networks_that_do_not_draw_are_refused(finished):
     ]
 
   with pytest.raises(ValueError, match='there are for classification'):
-    editing.prepare(Classifiers())
-  assert set(editing.prepare(zoo).splits) == {'train', 'val', 'test'}
+    editing.prepare(None, Classifiers())
+  assert set(editing.prepare(None, zoo).splits) == {'train', 'val', 'test'}

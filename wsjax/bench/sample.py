@@ -9,6 +9,7 @@ of up to 1e8 weights, streamed to disk in parts.
 
 import argparse
 import dataclasses
+import functools
 import pathlib
 import resource
 import tempfile
@@ -24,10 +25,10 @@ from wsjax.bench import timing
 from wsjax.evaluate import predictions
 from wsjax.generate import flow_matching, hypernetwork
 from wsjax.stages import generators, manifest, prepare
-from wsjax.zoo import datasets
 
-# Cheaper ways along the same field: solver, steps, evaluations per step.
-_CHEAPER = (('rk4', 8, 4), ('heun', 8, 2), ('euler', 8, 1), ('euler', 1, 1))
+# Cheaper ways along the same field: solver and steps.
+_CHEAPER = (('rk4', 8), ('heun', 8), ('euler', 8), ('euler', 1))
+# Solver -> evaluations of the field per step.
 _EVALUATIONS = {'rk4': 4, 'heun': 2, 'midpoint': 2, 'euler': 1}
 # Weights of a token, and tokens of a part that is written at once.
 _TOKEN, _PART = 1024, 1024
@@ -92,11 +93,16 @@ def _samplers(args: argparse.Namespace) -> list[dict[str, Any]]:
     generator, params, _ = generators.fit(
       config, prepared, workdir, seed=config.train.seeds[0]
     )
-    accuracy = _accuracy(config, prepared)
+    data = prepared.dataset
     for name, count, variant in _variants(generator):
       name = f'{workdir.name}: {name}'
-      draws[name] = _drawer(prepared, variant, params, args.nets)
-      counts[name], measured[name] = count, accuracy(draws[name]())
+      draws[name] = functools.partial(
+        generators.draw, prepared, variant, params, args.nets, 0
+      )
+      counts[name] = count
+      measured[name] = predictions.accuracy(
+        prepared.architecture, draws[name](), data.test_x, data.test_y
+      )
   seconds = timing.interleaved(draws, repeats=args.repeats)
   rows = []
   for name, times in seconds.items():
@@ -120,44 +126,15 @@ def _variants(generator: Any) -> list[tuple[str, int, Any]]:
   """Name, field evaluations per network, and generator of each sampler."""
   if not isinstance(generator, flow_matching.FlowMatching):
     return [('one pass', 1, generator)]
-  steps = generator.num_steps
-  own = (
-    f'{generator.solver} x {steps}',
-    steps * _EVALUATIONS[generator.solver],
-    generator,
-  )
+  own = (generator.solver, generator.num_steps)
   return [
-    own,
-    *(
-      (
-        f'{solver} x {count}',
-        count * each,
-        dataclasses.replace(generator, solver=solver, num_steps=count),
-      )
-      for solver, count, each in _CHEAPER
-    ),
+    (
+      f'{solver} x {steps}',
+      steps * _EVALUATIONS[solver],
+      dataclasses.replace(generator, solver=solver, num_steps=steps),
+    )
+    for solver, steps in (own, *_CHEAPER)
   ]
-
-
-def _drawer(
-  prepared: prepare.Prepared, generator: Any, params: Any, num: int
-) -> Callable[[], dict[str, np.ndarray]]:
-  """Draws the same networks, on the host, at every call."""
-  return lambda: generators.draw(prepared, generator, params, num, 0)
-
-
-def _accuracy(
-  config: Any, prepared: prepare.Prepared
-) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-  """Networks -> [N] test accuracy."""
-  dataset = datasets.load(**config.zoo.dataset.to_dict())
-  items = predictions.make_items(dataset.test_x, dataset.test_y)
-
-  def measure(networks: dict[str, np.ndarray]) -> np.ndarray:
-    made = predictions.predict(prepared.architecture, networks, items, seed=0)
-    return np.mean(made.labels == dataset.test_y[None], axis=1)
-
-  return measure
 
 
 def _sizes(args: argparse.Namespace) -> list[dict[str, Any]]:

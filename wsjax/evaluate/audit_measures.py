@@ -60,86 +60,51 @@ TABLE = {
     'Median distance of canonical forms to the mean of the zoo, over that of '
     'the training networks: 0 is a collapse to the mean.',
   ),
-  'density_weights': (
-    'density, weights',
-    '',
-    'higher',
-    'Balls of held-out networks around a sample, over 5, in the principal '
-    'components of canonical weights. Over 1: crowded where they are dense.',
-  ),
-  'coverage_weights': (
-    'coverage, weights',
-    'share',
-    'higher',
-    'Held-out networks with a sample among their 5 nearest neighbours, in the '
-    'same space.',
-  ),
-  'precision_weights': (
-    'precision, weights',
-    'share',
-    'higher',
-    'Samples in the ball of 5 neighbours of a held-out network.',
-  ),
-  'recall_weights': (
-    'recall, weights',
-    'share',
-    'higher',
-    'Held-out networks in the ball of 5 neighbours of a sample. Stray samples '
-    'have large balls: read it beside coverage.',
-  ),
-  'mmd_weights': (
-    'discrepancy, weights',
-    '',
-    'lower',
-    'Unbiased squared maximum mean discrepancy to held-out networks, Gaussian '
-    'kernel, with the probability p of one so large by chance.',
-  ),
-  'mmd_ratio_weights': (
-    'discrepancy over that of the zoo, weights',
-    '',
-    'none',
-    'Discrepancy to held-out networks over that of equally many training '
-    'networks. Copies of those have 1.',
-  ),
-  'density_behaviour': (
-    'density, behaviour',
-    '',
-    'higher',
-    'Balls of held-out networks around a sample, over 5, in the principal '
-    'components of logits on test items. Over 1: crowded where they are dense.',
-  ),
-  'coverage_behaviour': (
-    'coverage, behaviour',
-    'share',
-    'higher',
-    'Held-out networks with a sample among their 5 nearest neighbours, in the '
-    'same space.',
-  ),
-  'precision_behaviour': (
-    'precision, behaviour',
-    'share',
-    'higher',
-    'Samples in the ball of 5 neighbours of a held-out network.',
-  ),
-  'recall_behaviour': (
-    'recall, behaviour',
-    'share',
-    'higher',
-    'Held-out networks in the ball of 5 neighbours of a sample. Stray samples '
-    'have large balls: read it beside coverage.',
-  ),
-  'mmd_behaviour': (
-    'discrepancy, behaviour',
-    '',
-    'lower',
-    'Unbiased squared maximum mean discrepancy to held-out networks, Gaussian '
-    'kernel, with the probability p of one so large by chance.',
-  ),
-  'mmd_ratio_behaviour': (
-    'discrepancy over that of the zoo, behaviour',
-    '',
-    'none',
-    'Discrepancy to held-out networks over that of equally many training '
-    'networks. Copies of those have 1.',
-  ),
 }
+for _space, _where in (
+  ('weights', 'canonical weights'),
+  ('behaviour', 'logits on test items'),
+):
+  TABLE |= {
+    f'density_{_space}': (
+      f'density, {_space}',
+      '',
+      'higher',
+      'Balls of held-out networks around a sample, over 5, in the principal '
+      f'components of {_where}. Over 1: crowded where they are dense.',
+    ),
+    f'coverage_{_space}': (
+      f'coverage, {_space}',
+      'share',
+      'higher',
+      'Held-out networks with a sample among their 5 nearest neighbours, in '
+      'the same space.',
+    ),
+    f'precision_{_space}': (
+      f'precision, {_space}',
+      'share',
+      'higher',
+      'Samples in the ball of 5 neighbours of a held-out network.',
+    ),
+    f'recall_{_space}': (
+      f'recall, {_space}',
+      'share',
+      'higher',
+      'Held-out networks in the ball of 5 neighbours of a sample. Stray '
+      'samples have large balls: read it beside coverage.',
+    ),
+    f'mmd_{_space}': (
+      f'discrepancy, {_space}',
+      '',
+      'lower',
+      'Unbiased squared maximum mean discrepancy to held-out networks, '
+      'Gaussian kernel, with the probability p of one so large by chance.',
+    ),
+    f'mmd_ratio_{_space}': (
+      f'discrepancy over that of the zoo, {_space}',
+      '',
+      'none',
+      'Discrepancy to held-out networks over that of equally many training '
+      'networks. Copies of those have 1.',
+    ),
+  }

@@ -4,6 +4,7 @@ from wsjax.evaluate import (
   adversarial,
   corruptions,
   ensembles,
+  measures,
   weight_robustness,
 )
 
@@ -131,15 +132,4 @@ _TABLE = {
   },
 }
 
-AXES = {
-  axis: {
-    key: {
-      'label': label,
-      'unit': unit,
-      'better': better,
-      'description': description,
-    }
-    for key, (label, unit, better, description) in table.items()
-  }
-  for axis, table in _TABLE.items()
-}
+AXES = {axis: measures.described(table) for axis, table in _TABLE.items()}

@@ -84,12 +84,14 @@ def probability_of_improvement(
     statistic of Mann and Whitney 1947, doi:10.1214/aoms/1177730491.
   """
   a, b = np.asarray(a), np.asarray(b)
-  wins = np.sign(a[:, None] - b[None]).astype(np.float32) / 2 + np.float32(0.5)
+  # Not by their difference: two that are infinite are equal.
+  a, b = a[:, None], b[None]
+  wins = (a > b) + np.float32(0.5) * (a == b)
   left = resampler.nets(groups_a) @ wins
   resamples = np.einsum('bm,bm->b', left, resampler.nets(groups_b))
   return statistics.stat(
     float(np.mean(wins, dtype=np.float64)),
     resamples,
-    n=min(len(a), len(b)),
+    n=min(wins.shape),
     method=statistics.net_method('bootstrap', groups_a),
   )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wsjax.evaluate import editing_figures, figures, report
+from wsjax.evaluate import cells, editing_figures, figures, report
 
 # Metric -> (heading, format).
 COLUMNS = {'mse': ('MSE', '.5f'), 'psnr': ('PSNR dB', '.2f')}
@@ -45,7 +45,8 @@ def headline(result: Mapping[str, Any]) -> str:
   form = COLUMNS['mse'][1]
   return (
     f'{result["editor"]["name"]} edits weights to {result["editing"]["edit"]} '
-    f'pictures with an MSE of {edited["value"]:{form}}{_sides(edited, form)}; '
+    f'pictures with an MSE of {edited["value"]:{form}}'
+    f'{cells.sides(edited, form)}; '
     f'no edit: {unedited["value"]:{form}}, '
     f'one factor and shift for all: {alike["value"]:{form}}, '
     f'fitted anew: {direct["value"]:{form}}.'
@@ -64,25 +65,17 @@ def symmetry(result: Mapping[str, Any]) -> str:
 
 def rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
   """Name, number of networks, and a cell per metric: value, interval, seeds."""
-  made = []
-  for row in result['rows']:
-    cells = []
-    for key, (_, form) in COLUMNS.items():
-      stat = row['metrics'][key]
-      seeds = stat['per_seed']
-      cells.append(
-        {
-          'value': format(stat['value'], form),
-          'interval': _sides(stat, form).strip(),
-          'per_seed': (
-            ', '.join(format(value, form) for value in seeds)
-            if len(seeds) > 1
-            else ''
-          ),
-        }
-      )
-    made.append({'name': row['name'], 'n': row['n'], 'cells': cells})
-  return made
+  return [
+    {
+      'name': row['name'],
+      'n': row['n'],
+      'cells': [
+        cells.cell(row['metrics'][key], form)
+        for key, (_, form) in COLUMNS.items()
+      ],
+    }
+    for row in result['rows']
+  ]
 
 
 def table(result: Mapping[str, Any]) -> Any:
@@ -104,10 +97,3 @@ def table(result: Mapping[str, Any]) -> Any:
       *(text.Text(f'{c["value"]} {c["interval"]}') for c in row['cells']),
     )
   return made
-
-
-def _sides(stat: Mapping[str, Any], form: str) -> str:
-  """' [low, high]', or nothing where there is no interval."""
-  if stat.get('low') is None:
-    return ''
-  return f' [{stat["low"]:{form}}, {stat["high"]:{form}}]'

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
+from wsjax.evaluate import arms
 
 NUM_STEPS = 300
 
@@ -76,11 +77,10 @@ def residual(gram: typing.Array) -> np.ndarray:
   copies = nearest <= 1e-12 * np.max(gram, axis=(1, 2))
   scale = np.where(copies, 1, nearest)[:, None, None]
   gram = gram / scale
-  parts = []
-  for start in range(0, len(gram), _HULLS_PER_CALL):
-    rows = np.arange(start, min(start + _HULLS_PER_CALL, len(gram)))
-    # The last call is filled up, so that one size is compiled.
-    parts.append(np.asarray(_least(gram[np.resize(rows, _HULLS_PER_CALL)])))
+  parts = [
+    np.asarray(_least(chunk['gram']))
+    for chunk in arms.chunks({'gram': gram}, _HULLS_PER_CALL)
+  ]
   least = np.concatenate(parts)[: len(gram)]
   left = np.minimum(np.sqrt(np.maximum(least, 0)), 1)
   return np.where(copies, 1.0, left).astype(np.float64)

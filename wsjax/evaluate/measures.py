@@ -1,5 +1,7 @@
 """What each measure of the report is called and means."""
 
+from collections.abc import Mapping
+
 from wsjax.evaluate import audit_measures
 
 # metric -> (label, unit, better, description).
@@ -152,15 +154,16 @@ _TABLE = {
   ),
 }
 
-METRICS = {
-  key: {
-    'label': label,
-    'unit': unit,
-    'better': better,
-    'description': description,
+
+def described(
+  table: Mapping[str, tuple[str, str, str, str]],
+) -> dict[str, dict[str, str]]:
+  """(label, unit, better, description) of every metric, each under its name."""
+  keys = ('label', 'unit', 'better', 'description')
+  return {
+    metric: dict(zip(keys, words, strict=True))
+    for metric, words in table.items()
   }
-  for key, (label, unit, better, description) in {
-    **_TABLE,
-    **audit_measures.TABLE,
-  }.items()
-}
+
+
+METRICS = described({**_TABLE, **audit_measures.TABLE})

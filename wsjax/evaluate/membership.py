@@ -7,9 +7,8 @@ same; one that has memorized gives the training networks more.
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
-from wsjax.evaluate import statistics
+from wsjax.evaluate import differences, statistics
 
 
 def auc(
@@ -38,23 +37,9 @@ def auc(
     )
   if np.isnan(members).any() or np.isnan(others).any():
     raise ValueError('A log-density is not a number.')
-  rng = np.random.default_rng(seed)
-  resamples = np.array(
-    [
-      _area(rng.choice(members, members.size), rng.choice(others, others.size))
-      for _ in range(num_bootstrap)
-    ]
+  resampler = statistics.Resampler(num_bootstrap=num_bootstrap, seed=seed)
+  groups = (np.zeros(x.size, int) for x in (members, others))
+  entry = differences.probability_of_improvement(
+    members, others, *groups, resampler
   )
-  return statistics.stat(
-    _area(members, others),
-    resamples,
-    n=members.size + others.size,
-    method='bootstrap over networks',
-  )
-
-
-def _area(members: np.ndarray, others: np.ndarray) -> float:
-  """Mann-Whitney U over the number of pairs; ties count half."""
-  ranks = scipy.stats.rankdata(np.concatenate([members, others]))
-  n, m = len(members), len(others)
-  return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+  return entry | {'n': members.size + others.size}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluate import calibration
+from wsjax.evaluate import arms, calibration
 from wsjax.zoo import architecture as architecture_lib
 
 # Monte-Carlo draws per network behind the chance level of its ECE.
@@ -95,6 +95,17 @@ def make_items(
   )
 
 
+def accuracy(
+  architecture: architecture_lib.Architecture,
+  params: typing.StackedParams,
+  inputs: typing.Array,
+  labels: typing.Array,
+) -> np.ndarray:
+  """[N] share of items [n, ...] whose label [n] each network predicts."""
+  said = predict(architecture, params, make_items(inputs, labels))
+  return np.mean(said.labels == np.asarray(labels)[None], axis=1)
+
+
 def predict(
   architecture: architecture_lib.Architecture,
   params: typing.StackedParams,
@@ -119,17 +130,8 @@ def predict(
   count = len(next(iter(params.values())))
   key = jax.random.key(seed)
   parts = []
-  for start in range(0, count, nets_per_call):
-    index = np.arange(start, start + nets_per_call)
-    chunk = {
-      path: np.asarray(value[start : start + nets_per_call])
-      for path, value in params.items()
-    }
-    if start + nets_per_call > count:
-      chunk = {
-        path: np.resize(value, (nets_per_call, *value.shape[1:]))
-        for path, value in chunk.items()
-      }
+  for number, chunk in enumerate(arms.chunks(params, nets_per_call)):
+    index = number * nets_per_call + np.arange(nets_per_call)
     parts.append(
       _call(
         architecture, chunk, index, items.inputs, items.labels, items.real, key

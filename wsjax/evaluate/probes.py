@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
+from wsjax.evaluate import arms
 from wsjax.zoo import architecture as architecture_lib
 
 NUM_ITEMS = 256
@@ -50,13 +51,10 @@ def logits(
     the output is not finite.
   """
   count = len(next(iter(params.values())))
-  parts = []
-  for start in range(0, count, nets_per_call):
-    rows = np.arange(start, min(start + nets_per_call, count))
-    # The last call is filled up, so that one size is compiled.
-    rows = np.resize(rows, nets_per_call)
-    chunk = {path: np.asarray(value)[rows] for path, value in params.items()}
-    parts.append(np.asarray(_logits(architecture, chunk, inputs)))
+  parts = [
+    np.asarray(_logits(architecture, chunk, inputs))
+    for chunk in arms.chunks(params, nets_per_call)
+  ]
   return np.concatenate(parts)[:count]
 
 

@@ -10,7 +10,7 @@ import optax
 from scipy.spatial import distance as distance_lib
 
 from wsjax import typing
-from wsjax.evaluate import arms, property_metrics
+from wsjax.evaluate import arms, coverage, property_metrics
 from wsjax.zoo import architecture as architecture_lib
 
 _NETS = 16  # Networks of one compiled call.
@@ -92,10 +92,7 @@ def places(
 
 def apart(train: typing.StackedParams) -> np.ndarray:
   """[T] distance of every training network to the nearest other one."""
-  flat = arms.flatten(train)
-  table = distance_lib.cdist(flat, flat)
-  np.fill_diagonal(table, np.inf)
-  return table.min(1)
+  return coverage.radii(arms.flatten(train), 1)
 
 
 def mean(params: typing.StackedParams, count: int = 1) -> typing.StackedParams:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wsjax.evaluate import figures, prompting_figures, report
+from wsjax.evaluate import cells, figures, prompting_figures, report
 
 # Metric -> (heading, factor, format).
 COLUMNS = {
@@ -61,7 +61,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     r2, retrieved = nats['inside']['r2'], nats['retrieval']['r2']
     lines.append(
       'Requests within the losses of the zoo against test loss: R2 '
-      f'{r2["value"]:.3f}{_sides(r2, 1, ".3f")}; the nearest training '
+      f'{r2["value"]:.3f}{cells.sides(r2, ".3f")}; the nearest training '
       f'checkpoint, all requests: {retrieved["value"]:.3f}.'
     )
   accuracy = result['rows'][1]['metrics']['accuracy']['value']
@@ -83,25 +83,17 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 def rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
   """Name, number of networks, and a cell per metric: value, interval, seeds."""
-  made = []
-  for row in result['rows']:
-    cells = []
-    for key, (_, factor, form) in COLUMNS.items():
-      stat = row['metrics'][key]
-      seeds = stat['per_seed']
-      cells.append(
-        {
-          'value': _text(row, key),
-          'interval': _sides(stat, factor, form).strip(),
-          'per_seed': (
-            ', '.join(format(factor * value, form) for value in seeds)
-            if len(seeds) > 1
-            else ''
-          ),
-        }
-      )
-    made.append({'name': row['name'], 'n': row['n'], 'cells': cells})
-  return made
+  return [
+    {
+      'name': row['name'],
+      'n': row['n'],
+      'cells': [
+        cells.cell(row['metrics'][key], form, factor)
+        for key, (_, factor, form) in COLUMNS.items()
+      ],
+    }
+    for row in result['rows']
+  ]
 
 
 def table(result: Mapping[str, Any]) -> Any:
@@ -130,10 +122,3 @@ def table(result: Mapping[str, Any]) -> Any:
 def _text(row: Mapping[str, Any], key: str) -> str:
   _, factor, form = COLUMNS[key]
   return format(factor * row['metrics'][key]['value'], form)
-
-
-def _sides(stat: Mapping[str, Any], factor: float, form: str) -> str:
-  """' [low, high]', or nothing where there is no interval."""
-  if stat.get('low') is None:
-    return ''
-  return f' [{factor * stat["low"]:{form}}, {factor * stat["high"]:{form}}]'

@@ -16,6 +16,13 @@ from wsjax.evaluate import (
   tasks_report,
 )
 
+# Kinds whose runs have no table side by side -> what such runs do.
+_ALONE = {
+  editing_report: 'that edit networks',
+  tasks_report: 'for unseen tasks',
+  prompting_report: 'that update networks by a prompt',
+}
+
 
 def of(result: Mapping[str, Any]) -> ModuleType:
   """The module that checks, draws and prints this kind of report."""
@@ -80,19 +87,10 @@ def comparison_of(
       'Runs that read a property and runs that generate networks have no '
       f'common table; got {sorted(reports)}.'
     )
-  if editing_report in kinds:
+  (kind,) = kinds
+  if words := _ALONE.get(kind):
     raise ValueError(
-      'Runs that edit networks have no common table; each has its own '
-      f'report.html. Got {sorted(reports)}.'
+      f'Runs {words} have no common table; each has its own report.html. Got '
+      f'{sorted(reports)}.'
     )
-  if tasks_report in kinds:
-    raise ValueError(
-      'Runs for unseen tasks have no common table; each has its own '
-      f'report.html. Got {sorted(reports)}.'
-    )
-  if prompting_report in kinds:
-    raise ValueError(
-      'Runs that update networks by a prompt have no common table; each has '
-      f'its own report.html. Got {sorted(reports)}.'
-    )
-  return property_comparison if property_report in kinds else comparison
+  return property_comparison if kind is property_report else comparison

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wsjax.evaluate import figures, report
+from wsjax.evaluate import cells, figures, report
 
 # Metric -> heading; all are shares, shown in percent.
 COLUMNS = {'accuracy': 'accuracy %', 'gap': 'gap, pt', 'worst': 'worst gap, pt'}
@@ -50,8 +50,8 @@ def headline(result: Mapping[str, Any]) -> str:
     f'({leak or "no"} complement{"" if leak == 1 else "s"} seen) are right for '
     f'{_percent(generated["metrics"]["accuracy"])} %, '
     f'{_percent(generated["metrics"]["gap"], ".2f")} pt'
-    f'{_sides(generated["metrics"]["gap"])} below those trained one by one '
-    f'({_percent(trained["metrics"]["accuracy"])} %).'
+    f'{cells.sides(generated["metrics"]["gap"], ".2f", 100)} below those '
+    f'trained one by one ({_percent(trained["metrics"]["accuracy"])} %).'
   )
 
 
@@ -81,28 +81,18 @@ def rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
   """Name, kind, n, worst task, time, and a cell per metric."""
   made = []
   for row in result['rows']:
-    cells = []
-    for key in COLUMNS:
-      stat, form = row['metrics'][key], '.1f' if key == 'worst' else '.2f'
-      seeds = stat['per_seed']
-      cells.append(
-        {
-          'value': _percent(stat, form),
-          'interval': _sides(stat, form).strip(),
-          'per_seed': (
-            ', '.join(format(100 * value, form) for value in seeds)
-            if len(seeds) > 1
-            else ''
-          ),
-        }
-      )
     seconds = row['seconds_per_net']
     made.append(
       {
         'name': row['name'],
         'kind': row['kind'],
         'n': row['n'],
-        'cells': cells,
+        'cells': [
+          cells.cell(
+            row['metrics'][key], '.1f' if key == 'worst' else '.2f', 100
+          )
+          for key in COLUMNS
+        ],
         'worst_task': row['worst_task'],
         'time': '–' if seconds is None else f'{1e3 * seconds:.3g} ms',
       }
@@ -134,10 +124,3 @@ def table(result: Mapping[str, Any]) -> Any:
 
 def _percent(stat: Mapping[str, Any], form: str = '.1f') -> str:
   return format(100 * stat['value'], form)
-
-
-def _sides(stat: Mapping[str, Any], form: str = '.2f') -> str:
-  """' [low, high]' in percent, or nothing where there is no interval."""
-  if stat.get('low') is None:
-    return ''
-  return f' [{100 * stat["low"]:{form}}, {100 * stat["high"]:{form}}]'

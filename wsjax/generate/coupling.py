@@ -1,11 +1,14 @@
 """Invertible layers on vectors: forward and inverse, each with its log-det."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from wsjax import typing
 
 
 def bit_mask(size: int, layer: int) -> np.ndarray:
@@ -137,6 +140,28 @@ class AffineCoupling(Coupling):
     return (y - shift) * jnp.exp(-log_scale), -jnp.sum(log_scale)
 
 
+def forward(
+  layers: Sequence[Any], x: typing.PyTree, condition: jax.Array | None
+) -> tuple[typing.PyTree, jax.Array]:
+  """(noise, log |det| in nats) of data, through invertible layers in turn."""
+  total = jnp.zeros(())
+  for layer in layers:
+    x, log_det = layer.forward(x, condition)
+    total += log_det
+  return x, total
+
+
+def inverse(
+  layers: Sequence[Any], y: typing.PyTree, condition: jax.Array | None
+) -> tuple[typing.PyTree, jax.Array]:
+  """(data, log |det| in nats) of noise: `forward` undone."""
+  total = jnp.zeros(())
+  for layer in reversed(layers):
+    y, log_det = layer.inverse(y, condition)
+    total += log_det
+  return y, total
+
+
 class Stack(nn.Module):
   """Couplings with a learned scaling before each and after the last.
 
@@ -164,18 +189,10 @@ class Stack(nn.Module):
     self, x: jax.Array, condition: jax.Array | None = None
   ) -> tuple[jax.Array, jax.Array]:
     """([D] noise, log |det| in nats) of [D] data and a condition [C]."""
-    total = jnp.zeros(())
-    for layer in self.layers:
-      x, log_det = layer.forward(x, condition)
-      total += log_det
-    return x, total
+    return forward(self.layers, x, condition)
 
   def inverse(
     self, y: jax.Array, condition: jax.Array | None = None
   ) -> tuple[jax.Array, jax.Array]:
     """([D] data, log |det| in nats) of [D] noise and a condition [C]."""
-    total = jnp.zeros(())
-    for layer in reversed(self.layers):
-      y, log_det = layer.inverse(y, condition)
-      total += log_det
-    return y, total
+    return inverse(self.layers, y, condition)

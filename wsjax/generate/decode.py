@@ -66,11 +66,9 @@ class Decoder:
 
   @functools.cached_property
   def _decode(self) -> Any:
-    detokenize = functools.partial(self.tokenizer.detokenize, spec=self.spec)
-
     def decode(normalizer, state, latents):
-      values = self.codec.decode(state, latents)
-      return normalizer.invert(jax.vmap(detokenize)(values))
+      given = dataclasses.replace(self, normalizer=normalizer, state=state)
+      return given.networks(latents)
 
     return jax.jit(decode)
 

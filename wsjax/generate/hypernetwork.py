@@ -18,6 +18,7 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.generate import generator, single_pass
+from wsjax.generate.backbones import transformer
 
 NETWORKS = {
   'mlp': single_pass.MLP,
@@ -75,7 +76,9 @@ class Hypernetwork:
     del train
     num = len(batch)
     if not self.noise_size:
-      made = self._make(params, None, num, batch.shape[1:], condition)
+      made = self.sample(
+        params, key, num, shape=batch.shape[1:], condition=condition
+      )
       return jnp.mean((made - batch) ** 2), {}
     keys = jax.random.split(key, self.draws)
     made = jax.vmap(
@@ -111,10 +114,9 @@ class Hypernetwork:
     Returns:
       [num, T, D] latents.
     """
-    noise = None
-    if self.noise_size:
-      noise = jax.random.normal(key, (num, self.noise_size))
-    return self._make(params, noise, num, shape, condition)
+    return jax.vmap(
+      lambda given: self.module.apply({'params': params}, given, shape)
+    )(self._given(key, num, condition))
 
   def stream(
     self,
@@ -145,11 +147,9 @@ class Hypernetwork:
         "Only network='chunks' makes one token without the others; this is "
         f'{type(self.module).__name__}.'
       )
-    noise = jax.random.normal(key, (1, self.noise_size))[0]
-    given = noise
     if condition is not None:
-      given = jnp.concatenate([noise, jnp.asarray(condition)])
-
+      condition = jnp.asarray(condition)[None]
+    given = self._given(key, 1, condition)[0]
     for first in range(0, shape[0], rows):
       size = (min(rows, shape[0] - first), shape[1])
       yield np.asarray(self._part(params, given, np.int32(first), size))
@@ -165,21 +165,14 @@ class Hypernetwork:
     """Tokens `first` to `first` + size[0] of one network."""
     return self.module.apply({'params': params}, given, size, first)
 
-  def _make(
-    self,
-    params: typing.PyTree,
-    noise: jax.Array | None,
-    num: int,
-    shape: tuple[int, ...],
-    condition: typing.Array | None,
+  def _given(
+    self, key: jax.Array, num: int, condition: typing.Array | None
   ) -> jax.Array:
-    """[num, T, D] of noise [num, k] and condition [num, C], either None."""
-    parts = [jnp.zeros((num, 0))]
-    parts += [jnp.asarray(x) for x in (noise, condition) if x is not None]
-    given = jnp.concatenate(parts, axis=1)
-    return jax.vmap(
-      lambda given: self.module.apply({'params': params}, given, shape)
-    )(given)
+    """[num, C] noise, and behind it the condition [num, C'] if there is one."""
+    noise = jax.random.normal(key, (num, self.noise_size))
+    if condition is None:
+      return noise
+    return jnp.concatenate([noise, jnp.asarray(condition)], axis=1)
 
 
 def _distance(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -222,10 +215,9 @@ def make(
     )
   if draws < 2:
     raise ValueError(f'draws is {draws}, not >= 2: samples have no distance.')
-  if network == 'transformer' and width % num_heads:
-    raise ValueError(
-      f'A width of {width} does not divide into {num_heads} heads.'
-    )
-  options = {'num_heads': num_heads} if network == 'transformer' else {}
+  options = {}
+  if network == 'transformer':
+    transformer.check_heads(width, num_heads)
+    options['num_heads'] = num_heads
   module = NETWORKS[network](width, depth, **options)
   return Hypernetwork(module, noise_size, condition_size, draws)

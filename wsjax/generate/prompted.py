@@ -18,11 +18,9 @@ import jax.numpy as jnp
 
 from wsjax import typing
 from wsjax.embed import slots
+from wsjax.generate import unit_slots
 from wsjax.generate.backbones import transformer
 from wsjax.symmetry import spec as spec_lib
-
-# Every pinned axis becomes channels of a token, however long.
-_ALL = 1 << 62
 
 
 class Prompted(nn.Module):
@@ -122,7 +120,7 @@ def views(
       'A prompted update reads networks with one group of hidden units; got '
       f'{len(spec.groups)}.'
     )
-  found = slots.views(spec, _ALL)
+  found = slots.views(spec, unit_slots.MAX_FOLDED)
   if joined := [view.path for view in found if len(view.kept) > 1]:
     raise ValueError(
       f'A prompted update reads no leaf that joins units; got {joined[0]!r}.'

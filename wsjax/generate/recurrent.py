@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from wsjax import config as config_lib
 from wsjax import typing
-from wsjax.generate import generator, linear_recurrence, samplers
+from wsjax.generate import generator, guidance, linear_recurrence, samplers
 
 
 class Contexts(nn.Module):
@@ -122,10 +122,8 @@ class Recurrent:
     given = jnp.zeros(self.condition_size) if self.condition_size else None
     x = jnp.asarray(example)
     contexts = self._contexts(len(x)).init(context_key, x, given)
-    head = self.head.init(
-      head_key, x[:1], jnp.float32(0), jnp.zeros(self.width)
-    )
-    return {'contexts': contexts['params'], 'head': head['params']}
+    head = self._field.init(head_key, x[:1])
+    return {'contexts': contexts['params'], 'head': head}
 
   def loss(
     self,
@@ -235,17 +233,12 @@ class Recurrent:
   ) -> jax.Array:
     """[n, D] at tokens [n, D], t [n], [n, width]; dropout by keys, or none."""
 
-    def one(x, t, context, key):
-      return self.head.apply(
-        {'params': params['head']},
-        x[None],
-        t,
-        context,
-        train=key is not None,
-        rngs=None if key is None else {'dropout': key},
-      )[0]
+    one = functools.partial(self._field.train, params['head'])
+    return jax.vmap(one)(x[:, None], t, contexts, keys)[:, 0]
 
-    return jax.vmap(one)(x, t, contexts, keys)
+  @property
+  def _field(self) -> guidance.ConditionalField:
+    return guidance.ConditionalField(self.head, self.width)
 
 
 def make(

@@ -14,6 +14,18 @@ from wsjax.tokens import positions
 _PLACES = 64  # Features of the place of a token.
 
 
+def residual(h: jax.Array, width: int, depth: int) -> jax.Array:
+  """Pre-norm residual blocks [..., width] -> [..., width].
+
+  To be called inside a compact module, whose own layers these become.
+  """
+  for number in range(depth):
+    update = nn.LayerNorm(name=f'norm{number}')(h)
+    update = nn.gelu(nn.Dense(width, name=f'wide{number}')(update))
+    h += nn.Dense(width, name=f'back{number}')(update)
+  return h
+
+
 class MLP(nn.Module):
   """Residual blocks from what is given to all latents at once."""
 
@@ -24,10 +36,7 @@ class MLP(nn.Module):
   def __call__(self, given: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """[T, D] from [C]."""
     h = nn.Dense(self.width, name='in')(given)
-    for number in range(self.depth):
-      update = nn.LayerNorm(name=f'norm{number}')(h)
-      update = nn.gelu(nn.Dense(self.width, name=f'wide{number}')(update))
-      h += nn.Dense(self.width, name=f'back{number}')(update)
+    h = residual(h, self.width, self.depth)
     out = nn.Dense(shape[0] * shape[1], name='out')(h)
     return out.reshape(shape)
 
@@ -76,8 +85,5 @@ class Chunks(nn.Module):
     features = positions.sinusoidal(places, _PLACES)
     h = nn.Dense(self.width, name='places')(features)
     h += nn.Dense(self.width, name='in')(given)[None]
-    for number in range(self.depth):
-      update = nn.LayerNorm(name=f'norm{number}')(h)
-      update = nn.gelu(nn.Dense(self.width, name=f'wide{number}')(update))
-      h += nn.Dense(self.width, name=f'back{number}')(update)
+    h = residual(h, self.width, self.depth)
     return nn.Dense(shape[1], name='out')(nn.LayerNorm(name='norm')(h))

@@ -190,20 +190,14 @@ class SlotStack(nn.Module):
     self, x: jax.Array, condition: jax.Array | None = None
   ) -> tuple[jax.Array, jax.Array]:
     """([D] noise, log |det| in nats) of [D] weights and a condition [C]."""
-    slots, total = self._slots(x), jnp.zeros(())
-    for layer in self.layers:
-      slots, log_det = layer.forward(slots, condition)
-      total += log_det
+    slots, total = coupling.forward(self.layers, self._slots(x), condition)
     return self._flat(slots), total
 
   def inverse(
     self, y: jax.Array, condition: jax.Array | None = None
   ) -> tuple[jax.Array, jax.Array]:
     """([D] weights, log |det| in nats) of [D] noise and a condition [C]."""
-    slots, total = self._slots(y), jnp.zeros(())
-    for layer in reversed(self.layers):
-      slots, log_det = layer.inverse(slots, condition)
-      total += log_det
+    slots, total = coupling.inverse(self.layers, self._slots(y), condition)
     return self._flat(slots), total
 
   def _slots(self, x: jax.Array) -> unit_slots.Slots:

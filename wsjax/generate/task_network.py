@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
+from wsjax.generate import single_pass
 from wsjax.zoo import architecture as architecture_lib
 
 REACHES = ('all', 'last')
@@ -59,10 +60,7 @@ class TaskNetwork(nn.Module):
       products = condition[rows] * condition[columns]
       condition = jnp.concatenate([condition, products])
     h = nn.Dense(self.width, name='in')(condition)
-    for number in range(self.depth):
-      update = nn.LayerNorm(name=f'norm{number}')(h)
-      update = nn.gelu(nn.Dense(self.width, name=f'wide{number}')(update))
-      h += nn.Dense(self.width, name=f'back{number}')(update)
+    h = single_pass.residual(h, self.width, self.depth)
     h = nn.LayerNorm(name='norm')(h)
     leaves = self.architecture.spec.leaves
     if self.reach == 'last':

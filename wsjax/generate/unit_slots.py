@@ -24,7 +24,7 @@ Slots: TypeAlias = Mapping[Labels, jax.Array]
 Channels: TypeAlias = tuple[tuple[Labels, int], ...]
 
 # Longer than any pinned axis: every one is channels.
-_MAX_FOLDED = 1 << 30
+MAX_FOLDED = 1 << 30
 
 
 def read(params: typing.Params, spec: spec_lib.PermutationSpec) -> Slots:
@@ -76,7 +76,7 @@ def _sorted(
 ) -> dict[slots_lib.View, tuple[Labels, tuple[int, ...]]]:
   """View -> its labels in canonical order, and the axes that have them."""
   found = {}
-  for view in slots_lib.views(spec, _MAX_FOLDED):
+  for view in slots_lib.views(spec, MAX_FOLDED):
     order = tuple(
       sorted(range(len(view.labels)), key=lambda i: (view.labels[i], i))
     )

@@ -20,7 +20,6 @@ from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import breed, pictures, store
 from wsjax.zoo import recipe as recipe_lib
 
-SPLITS = ('train', 'val', 'test')
 _SHOWN = 6  # Test networks in the figure.
 _ALIKE = 1024  # Training networks that set what is done to all alike.
 _MOVED = 16  # Test networks whose units are moved.
@@ -39,12 +38,13 @@ class Prepared:
   splits: dict[str, typing.StackedParams]
 
 
-def prepare(zoo: store.Zoo) -> Prepared:
-  """Weights of every split; there is no other data.
+def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
+  """Weights of every split; there is no other data, and nothing to choose.
 
   Raises:
     ValueError: if a split has no network, or the networks do not draw.
   """
+  del config
   record = zoo.records[0]
   architecture = architecture_lib.from_record(
     record['arch_id'], record['arch_config']
@@ -55,7 +55,7 @@ def prepare(zoo: store.Zoo) -> Prepared:
       f'{architecture.task}.'
     )
   splits = {}
-  for split in SPLITS:
+  for split in properties.SPLITS:
     rows = zoo.select(split=split, final=True, diverged=False)
     if not len(rows):
       raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
@@ -103,14 +103,18 @@ def fit(
   return module, variables, history
 
 
-def edit(
+def answer(
+  config: ml_collections.ConfigDict,
+  prepared: Prepared,
   module: residual.Residual,
   variables: typing.PyTree,
-  params: typing.StackedParams,
 ) -> typing.StackedParams:
-  """Edited weights of many networks, path -> [N, ...], on the host."""
+  """Edited weights of the test networks, path -> [N, ...], on the host."""
+  del config
   run = jax.jit(jax.vmap(module.apply, in_axes=(None, 0)))
-  return predictor_lib.in_batches(functools.partial(run, variables), params)
+  return predictor_lib.in_batches(
+    functools.partial(run, variables), prepared.splits['test']
+  )
 
 
 def judge(

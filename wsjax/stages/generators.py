@@ -2,7 +2,6 @@
 
 import pathlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,7 +18,7 @@ from wsjax.evaluate import predictions
 from wsjax.generate import publish as publish_lib
 from wsjax.stages import objectives, prepare
 from wsjax.train import feed, loop, sharding
-from wsjax.zoo import datasets, digest
+from wsjax.zoo import digest
 
 
 def fit(
@@ -42,7 +41,7 @@ def fit(
   """
   generator = config_lib.build('generate', config.generate)
   if hasattr(generator, 'fit'):
-    return generator, *_fit_at_once(config, prepared, generator, seed)
+    return generator, *_fit_at_once(prepared, generator, seed)
   data = _examples(prepared.latents, prepared.condition)
   val = _examples(prepared.val_latents, prepared.val_condition)
   params, history = loop.fit(
@@ -78,48 +77,34 @@ def requests(
 
 
 def _fit_at_once(
-  config: ml_collections.ConfigDict,
-  prepared: prepare.Prepared,
-  generator: Any,
-  seed: int,
+  prepared: prepare.Prepared, generator: Any, seed: int
 ) -> tuple[typing.PyTree, dict[str, Any]]:
   """Parameters of a `Fitted` generator, and what stands for its history.
 
   Nothing is stored: the same seed gives the same fit after a restart.
+
+  Raises:
+    ValueError: if it chooses by images and there are none for validation.
   """
   key, latents = jax.random.key(seed), prepared.latents
   said = 'fitted to all networks at once, without steps'
   if not getattr(generator, 'NEEDS_SCORE', False):
     return generator.fit(latents, key, prepared.condition), {'not_run': said}
-  dataset = datasets.load(**config.zoo.dataset.to_dict())
+  images, labels = prepared.dataset.val_x, prepared.dataset.val_y
   params = generator.fit(
-    latents, key, prepared.condition, score=_score(prepared, dataset)
+    latents,
+    key,
+    prepared.condition,
+    score=lambda latents: predictions.accuracy(
+      prepared.architecture, prepared.decoder.decode(latents), images, labels
+    ),
   )
   said += (
     f'; selected among {generator.num_scored} networks by their accuracy on '
-    f'{len(dataset.val_y)} validation images'
+    f'{len(labels)} validation images'
   )
   logging.info(said)
   return params, {'not_run': said, 'num_scored': generator.num_scored}
-
-
-def _score(
-  prepared: prepare.Prepared, dataset: datasets.Dataset
-) -> Callable[[np.ndarray], np.ndarray]:
-  """Latents [n, T, D] -> accuracies [n] on the validation images.
-
-  Raises:
-    ValueError: if the data set has no validation images.
-  """
-  items = predictions.make_items(dataset.val_x, dataset.val_y)
-
-  def score(latents: np.ndarray) -> np.ndarray:
-    said = predictions.predict(
-      prepared.architecture, prepared.decoder.decode(latents), items
-    )
-    return np.mean(said.labels == dataset.val_y[None], axis=1)
-
-  return score
 
 
 def draw(

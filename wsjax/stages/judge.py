@@ -25,7 +25,7 @@ def judge(
   Returns:
     The parts of the report that come from evaluation.
   """
-  dataset = datasets.load(**config.zoo.dataset.to_dict())
+  dataset = prepared.dataset
   section = config.evaluate
   limits = section.get('axis_limits')
   context = context_lib.Context(

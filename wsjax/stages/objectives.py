@@ -9,7 +9,6 @@ import numpy as np
 from wsjax.stages import prepare
 from wsjax.symmetry import element
 from wsjax.train import generative
-from wsjax.zoo import datasets
 
 
 def make(
@@ -24,7 +23,7 @@ def make(
   strategy = generative.read(config.get('strategy', {}))
   decoder, task, move = prepared.decoder, None, None
   if strategy.behaviour:
-    task = _task(config, prepared)
+    task = _task(prepared)
   if strategy.augment:
     spec = prepared.architecture.spec
 
@@ -38,9 +37,7 @@ def make(
   return generative.Objective(generator, strategy, task, move, spread)
 
 
-def _task(
-  config: ml_collections.ConfigDict, prepared: prepare.Prepared
-) -> generative.Task:
+def _task(prepared: prepare.Prepared) -> generative.Task:
   """The examples that the networks of the zoo learned from."""
   architecture = prepared.architecture
   if architecture.task != 'classification':
@@ -48,7 +45,7 @@ def _task(
       f'strategy.behaviour is for classifiers; {architecture.name} is made for '
       f'{architecture.task}.'
     )
-  dataset = datasets.load(**config.zoo.dataset.to_dict())
+  dataset = prepared.dataset
   has_val = len(dataset.val_y) > 0
   return generative.Task(
     architecture,

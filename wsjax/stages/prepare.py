@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -13,7 +15,7 @@ from wsjax.generate import decode
 from wsjax.symmetry import canonicalize
 from wsjax.train import generative
 from wsjax.zoo import architecture as architecture_lib
-from wsjax.zoo import build, shards, store
+from wsjax.zoo import build, datasets, shards, store
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class Prepared:
       config wants a likelihood of them; else None.
     heldout_condition: [M, C] the same of `heldout_latents`, or None.
     decoder: latents -> networks.
+    source: arguments of `datasets.load`, for the data set of the zoo.
   """
 
   zoo: store.Zoo
@@ -49,6 +52,12 @@ class Prepared:
   heldout_latents: np.ndarray | None
   heldout_condition: np.ndarray | None
   decoder: decode.Decoder
+  source: Mapping[str, Any]
+
+  @functools.cached_property
+  def dataset(self) -> datasets.Dataset:
+    """What the networks of the zoo learned from; read when it is needed."""
+    return datasets.load(**self.source)
 
   @property
   def num_train(self) -> int:
@@ -151,6 +160,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     heldout_latents=encoded(likely),
     heldout_condition=told(likely) if len(likely) else None,
     decoder=decoder,
+    source=dict(config.zoo.get('dataset', {})),
   )
 
 

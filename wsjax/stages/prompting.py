@@ -20,7 +20,6 @@ from wsjax.train import loop, prompting
 from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import breed, datasets, store, trainer
 
-SPLITS = ('train', 'val', 'test')
 Runs = dict[str, Any]
 
 
@@ -80,7 +79,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   losses = zoo.column('final', 'val', 'loss')
   steps = (0, *recipe.snapshots, recipe.steps)
   prepared = Prepared(architecture, recipe, dataset, steps, {})
-  for split in SPLITS:
+  for split in properties.SPLITS:
     ends = zoo.select(split=split, final=True, diverged=False)
     if not len(ends):
       raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
@@ -217,10 +216,12 @@ def answer(
 def describe(
   config: ml_collections.ConfigDict,
   prepared: Prepared,
+  module: prompted.Prompted,
   variables: typing.PyTree,
   seconds: float,
 ) -> dict[str, Any]:
   """What was prompted, and what with, for the report."""
+  del module
   return {
     'prompting': {
       'num_train': len(prepared.runs['train']['loss']),

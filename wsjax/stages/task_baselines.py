@@ -89,7 +89,6 @@ def many_classes(
   summed = [
     task_outputs.right(_log_odds(each, codes), codes, y) for each in logits
   ]
-  codes = tasks.codes['test']
   heads = [
     task_lines.least_squares(
       tasks, {path: x[seed] for path, x in brood.params.items()}, codes

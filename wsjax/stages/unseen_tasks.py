@@ -23,8 +23,6 @@ from wsjax.train import loop, subset_tasks
 from wsjax.zoo import architecture as architecture_lib
 from wsjax.zoo import datasets, store, subsets
 
-SPLITS = ('train', 'val', 'test')
-
 
 def prepare(
   config: ml_collections.ConfigDict, zoo: store.Zoo
@@ -48,7 +46,7 @@ def prepare(
     raise ValueError(
       f'Unseen tasks are for MLPs; those at {zoo.path} are {architecture.name}.'
     )
-  rows = {split: zoo.select(split=split) for split in SPLITS}
+  rows = {split: zoo.select(split=split) for split in properties.SPLITS}
   if leaky:
     seen, kept = rows['test'][1::2], rows['test'][::2]
     rows |= {'train': np.sort(np.append(rows['train'], seen)), 'test': kept}
@@ -131,6 +129,16 @@ def make_module(
   return task_network.TaskNetwork(
     architecture=architecture, encoder=encoder, **config.tasks.network.to_dict()
   )
+
+
+def answer(
+  config: ml_collections.ConfigDict,
+  prepared: task_outputs.Tasks,
+  module: task_network.TaskNetwork,
+  variables: typing.PyTree,
+) -> tuple[typing.StackedParams, float]:
+  """Networks for the test tasks, and wall seconds of one of them."""
+  return generate(module, variables, requests(config, prepared))
 
 
 def requests(
@@ -237,10 +245,12 @@ def judge(
 def describe(
   config: ml_collections.ConfigDict,
   prepared: task_outputs.Tasks,
+  module: task_network.TaskNetwork,
   variables: typing.PyTree,
   seconds: float,
 ) -> dict[str, Any]:
   """What the tasks were, and what generated networks for them."""
+  del module
   section = ml_collections.ConfigDict(
     {'name': 'task_network', **config.tasks.network.to_dict()}
   )

@@ -295,5 +295,6 @@ class _Run:
     if settings.patience and not guard.blocks_since_best(history['val_loss']):
       return True
     limit = settings.checkpoint_every_seconds
-    late = limit and time.monotonic() - saved_at >= limit
-    return bool(limit) and hosts.largest(int(late)) > 0
+    if not limit:
+      return False
+    return hosts.largest(int(time.monotonic() - saved_at >= limit)) > 0

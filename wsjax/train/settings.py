@@ -90,7 +90,7 @@ class Settings:
     if self.patience and self.checkpoint_every_steps % self.inner_steps:
       raise ValueError(
         'Patience counts blocks, which end where checkpoints are due: with '
-        f'train.patience, train.checkpoint_every_steps must be a multiple of '
+        'train.patience, train.checkpoint_every_steps must be a multiple of '
         f'train.inner_steps; they are {self.checkpoint_every_steps} and '
         f'{self.inner_steps}.'
       )

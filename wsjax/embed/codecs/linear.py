@@ -107,10 +107,15 @@ class Linear:
       [N] |x - decode(encode(x))| / |x|, norms over a network.
     """
     x = np.asarray(x, np.float32)
-    error = x - np.asarray(self.decode(state, self.encode(state, x)))
-    norm = np.linalg.norm(x.reshape(len(x), -1), axis=-1)
-    error = np.linalg.norm(error.reshape(len(x), -1), axis=-1)
-    return error / np.maximum(norm, np.finfo(np.float32).tiny)
+    return relative_error(x, self.decode(state, self.encode(state, x)))
+
+
+def relative_error(x: np.ndarray, decoded: typing.Array) -> np.ndarray:
+  """[N] |x - decoded| / |x| of tokens [N, T, D], norms over a network."""
+  error = x - np.asarray(decoded)
+  norm = np.linalg.norm(x.reshape(len(x), -1), axis=-1)
+  error = np.linalg.norm(error.reshape(len(x), -1), axis=-1)
+  return error / np.maximum(norm, np.finfo(np.float32).tiny)
 
 
 def make(rank: int, whiten: bool = False) -> Linear:

@@ -146,10 +146,7 @@ class VAE:
       [N] |x - decode(encode(x))| / |x|, norms over a network.
     """
     x = np.asarray(x, np.float32)
-    error = x - np.asarray(self.decode(state, self.encode(state, x)))
-    norm = np.linalg.norm(x.reshape(len(x), -1), axis=-1)
-    error = np.linalg.norm(error.reshape(len(x), -1), axis=-1)
-    return error / np.maximum(norm, np.finfo(np.float32).tiny)
+    return linear.relative_error(x, self.decode(state, self.encode(state, x)))
 
   def _networks(self, shape: tuple[int, int]) -> Networks:
     return Networks(self.width, self.rank, shape[0] * shape[1])

@@ -22,9 +22,15 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import config as config_lib
-from wsjax.generate import graph_block, slot_net, unit_slots
+from wsjax.generate import (
+  graph_block,
+  slot_net,
+  time_condition,
+  unit_slots,
+)
+from wsjax.generate.backbones import transformer
 from wsjax.symmetry import spec as spec_lib
-from wsjax.tokens import flat, layout, positions
+from wsjax.tokens import flat, layout
 
 
 class GraphTransformer(nn.Module):
@@ -65,9 +71,7 @@ class GraphTransformer(nn.Module):
     Raises:
       ValueError: if `x` are not the flat tokens of a network of `spec`.
     """
-    time = positions.sinusoidal(1000 * t, 64)
-    given = time if condition is None else jnp.concatenate([time, condition])
-    given = nn.silu(nn.Dense(self.width, name='given')(given))
+    given = time_condition.features(t, condition, self.width)
     params = flat.make().detokenize(x, self.spec)
     slots = unit_slots.read(params, self.spec)
     places = _places(self.spec)
@@ -142,10 +146,7 @@ def make(
     ValueError: if the heads do not divide the width, or the architecture is
       unknown.
   """
-  if num_heads < 1 or width % num_heads:
-    raise ValueError(
-      f'A width of {width} does not divide into {num_heads} heads.'
-    )
+  transformer.check_heads(width, num_heads)
   spec = config_lib.build('zoo.architectures', architecture).spec
   return GraphTransformer(spec, width, edge_width, depth, num_heads, dropout)
 

@@ -2,9 +2,8 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from wsjax.tokens import positions
+from wsjax.generate import time_condition
 
 
 class MLP(nn.Module):
@@ -32,9 +31,7 @@ class MLP(nn.Module):
     train: bool = False,
   ) -> jax.Array:
     """[T, D] field at [T, D], time t (scalar in [0, 1]), condition [C]."""
-    time = positions.sinusoidal(1000 * t, 64)
-    given = time if condition is None else jnp.concatenate([time, condition])
-    given = nn.silu(nn.Dense(self.width, name='given')(given))
+    given = time_condition.features(t, condition, self.width)
     h = nn.Dense(self.width, name='in')(x.ravel())
     for number in range(self.depth):
       update = nn.LayerNorm(name=f'norm{number}')(h)

@@ -13,12 +13,11 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from wsjax import config as config_lib
-from wsjax.generate import slot_net, unit_slots
+from wsjax.generate import slot_net, time_condition, unit_slots
 from wsjax.symmetry import spec as spec_lib
-from wsjax.tokens import flat, layout, positions
+from wsjax.tokens import flat, layout
 
 
 class NeuralFunctional(nn.Module):
@@ -55,9 +54,7 @@ class NeuralFunctional(nn.Module):
     Raises:
       ValueError: if `x` are not the flat tokens of a network of `spec`.
     """
-    time = positions.sinusoidal(1000 * t, 64)
-    given = time if condition is None else jnp.concatenate([time, condition])
-    given = nn.silu(nn.Dense(self.width, name='given')(given))
+    given = time_condition.features(t, condition, self.width)
     params = flat.make().detokenize(x, self.spec)
     slots = unit_slots.read(params, self.spec)
     out = slot_net.SlotNet(

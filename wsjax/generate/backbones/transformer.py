@@ -5,9 +5,8 @@ Source: Peebles & Xie 2023, arXiv:2212.09748, section 3.2 (adaLN-Zero).
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from wsjax.tokens import positions
+from wsjax.generate import time_condition
 
 
 class Block(nn.Module):
@@ -83,9 +82,7 @@ class Transformer(nn.Module):
     train: bool = False,
   ) -> jax.Array:
     """[T, D] field at [T, D], time t (scalar in [0, 1]), condition [C]."""
-    time = positions.sinusoidal(1000 * t, 64)
-    given = time if condition is None else jnp.concatenate([time, condition])
-    given = nn.silu(nn.Dense(self.width, name='given')(given))
+    given = time_condition.features(t, condition, self.width)
     place = self.param(
       'positions', nn.initializers.normal(0.02), (len(x), self.width)
     )
@@ -101,6 +98,14 @@ class Transformer(nn.Module):
     zeros = nn.initializers.zeros
     h = nn.LayerNorm(name='norm')(h)
     return nn.Dense(x.shape[-1], kernel_init=zeros, name='out')(h)
+
+
+def check_heads(width: int, num_heads: int) -> None:
+  """Raises ValueError unless the heads divide the width."""
+  if num_heads < 1 or width % num_heads:
+    raise ValueError(
+      f'A width of {width} does not divide into {num_heads} heads.'
+    )
 
 
 def make(
@@ -122,8 +127,5 @@ def make(
   Raises:
     ValueError: if the heads do not divide the width.
   """
-  if width % num_heads:
-    raise ValueError(
-      f'A width of {width} does not divide into {num_heads} heads.'
-    )
+  check_heads(width, num_heads)
   return Transformer(width, depth, num_heads, dropout, remat)
