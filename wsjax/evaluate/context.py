@@ -36,11 +36,13 @@ class Context:
     architecture: of all networks; outputs are logits of classes.
     test_x: [n, ...] test inputs, which no choice was made on.
     test_y: [n] int classes.
-    train: path -> [N, ...] final checkpoints of independent runs, all that a
-      generator was shown.
+    train: path -> [N, ...] final checkpoints of independent runs that a
+      generator was shown: the yardstick, and what baselines are made of.
     heldout: path -> [M, ...] further runs of the same recipe; None if there
       are none.
     reference: weights of the network that others are aligned to.
+    snapshots: path -> [S, ...] what else it was shown of those runs, or None:
+      near them a sample is a copy, too; yardsticks know nothing of them.
     mode: a mode of `canonicalize` that aligns, for aligned baselines and
       fidelity; not what a generator was trained on, and the same in all runs
       that are to be compared.
@@ -57,6 +59,7 @@ class Context:
   train: typing.StackedParams
   heldout: typing.StackedParams | None
   reference: typing.Params
+  snapshots: typing.StackedParams | None = None
   mode: str = 'permutation+scale'
   restarts: int = 3
   finetune: Finetune | None = None
@@ -68,8 +71,9 @@ class Context:
     spec = self.architecture.spec
     spec.check(self.train, stacked=True)
     spec.check(self.reference)
-    if self.heldout is not None:
-      spec.check(self.heldout, stacked=True)
+    for others in (self.heldout, self.snapshots):
+      if others is not None:
+        spec.check(others, stacked=True)
     allowed = [mode for mode in canonicalize.MODES if mode != 'none']
     if self.mode not in allowed:
       raise ValueError(
@@ -105,7 +109,7 @@ class Context:
   @functools.cached_property
   def train_distance(self) -> np.ndarray:
     """[N] quotient distance from each training network to the nearest other."""
-    return self.neighbours.nearest(
+    return self._neighbours(self.train).nearest(
       self.train, similarity=self._train_similarity, exclude_same_index=True
     )[0]
 
@@ -121,10 +125,23 @@ class Context:
     return memorization.error_iou(self.train_errors, self.train_errors)
 
   @functools.cached_property
+  def shown_errors(self) -> np.ndarray:
+    """[N + S, n] errors of `train` and, behind them, of `snapshots`."""
+    if self.snapshots is None:
+      return self.train_errors
+    labels = self.predict(self.snapshots).labels
+    return np.concatenate([self.train_errors, labels != self.test_y[None]])
+
+  @functools.cached_property
   def neighbours(self) -> novelty.Neighbours:
-    """Search among the training networks."""
+    """Search among all that was shown, in the order of `shown_errors`."""
+    if self.snapshots is None:
+      return self._neighbours(self.train)
+    return self._neighbours(arms.join([self.train, self.snapshots]))
+
+  def _neighbours(self, shown: typing.StackedParams) -> novelty.Neighbours:
     return novelty.Neighbours(
-      self.train,
+      shown,
       self.architecture.spec,
       self.reference,
       restarts=self.restarts,

@@ -137,7 +137,7 @@ def _measure(
   else:
     predicted = context.predict(arm.params)
     errors = predicted.labels != context.test_y[None]
-    iou = memorization.error_iou(errors, context.train_errors)
+    iou = memorization.error_iou(errors, context.shown_errors)
     max_iou = memorization.max_iou(iou)[0]
     distances = context.neighbours.nearest(arm.params, similarity=iou)[0]
     canonical = None
