@@ -7,7 +7,7 @@ Analogues of four generators on digits 64-16-10, raw weights, each with its own
 kind of training set: `p_diff`, a latent diffusion of 100 checkpoints of one run
 (arXiv:2402.13144); `hyper_representations`, an autoencoder with a kernel
 density on the last five checkpoints of 200 runs (arXiv:2209.14733); `g_pt`, a
-diffusion told the loss, on eleven checkpoints of 400 runs (arXiv:2209.12892;
+diffusion told the loss, on ten checkpoints of 400 runs (arXiv:2209.12892;
 its start weights are in `prompting.py`); `deep_weight_flow`, a flow behind the
 principal components of 100 runs (arXiv:2601.05052). Neural fields are in
 `inr_generation.py`. Protocol: arXiv:2506.07998, which found them to copy, or to
@@ -37,7 +37,7 @@ DIFFUSION = dict(
 ZOOS = {
   'p_diff': (900, range(405, 900, 5), 1),
   'hyper_representations': (400, range(320, 400, 20), 200),
-  'g_pt': (400, range(0, 400, 40), 400),
+  'g_pt': (400, range(40, 400, 40), 400),
   'deep_weight_flow': (400, (), 100),
 }
 
