@@ -6,7 +6,7 @@ from typing import Any
 import ml_collections
 
 from wsjax.evaluate import arms as arms_lib
-from wsjax.evaluate import baselines, evaluator
+from wsjax.evaluate import baselines, evaluator, population
 from wsjax.evaluate import context as context_lib
 from wsjax.stages import manifest, prepare
 from wsjax.zoo import breed, datasets
@@ -70,7 +70,7 @@ def _finetune(
   config: ml_collections.ConfigDict,
   prepared: prepare.Prepared,
   dataset: datasets.Dataset,
-) -> context_lib.Finetune:
+) -> population.Finetune:
   """Continues training by the recipe that bred the zoo."""
   return functools.partial(
     breed.finetune,
