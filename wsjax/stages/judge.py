@@ -8,7 +8,7 @@ import ml_collections
 from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import baselines, evaluator, population
 from wsjax.evaluate import context as context_lib
-from wsjax.stages import manifest, prepare
+from wsjax.stages import manifest, pictures, prepare
 from wsjax.zoo import breed, datasets
 
 
@@ -22,9 +22,15 @@ def judge(
 ) -> dict[str, Any]:
   """Measures generators beside the whole baseline panel.
 
+  Classifiers are judged here, networks that draw in `pictures`.
+
   Returns:
     The parts of the report that come from evaluation.
   """
+  if prepared.architecture.task == 'image_fitting':
+    return pictures.judge(
+      config, prepared, generators, stages, progress=progress
+    )
   dataset = prepared.dataset
   section = config.evaluate
   limits = section.get('axis_limits')

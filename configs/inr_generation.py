@@ -1,0 +1,98 @@
+r"""Draw new digits by making the weights of networks that draw them.
+
+  wsjax run --config configs/inr_generation.py --workdir runs/inr_gen
+
+Hardware: not measured yet.
+Time: not measured yet.
+Measured: not measured yet.
+"""
+
+from ml_collections import config_dict
+
+from wsjax import config as config_lib
+
+# Generator -> its section.
+GENERATORS = {
+  'flow_matching': dict(
+    name='flow_matching',
+    backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
+    source_std=1.0,
+    source_draws=0,
+    path_std=0.0,
+    solver='heun',
+    num_steps=32,
+    coupling='independent',
+  ),
+  'diffusion': dict(
+    name='diffusion',
+    backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
+    data_std=1.0,
+    sigma_min=0.002,
+    sigma_max=80.0,
+    solver='heun',
+    num_steps=32,
+  ),
+}
+
+
+def get_config(arg: str = '') -> config_dict.ConfigDict:
+  """A generator of implicit neural representations of digits."""
+  arg = config_lib.parse_arg(
+    arg,
+    smoke=False,
+    init=('independent', 'shared'),
+    canonicalize=('permutation+scale', 'permutation', 'none'),
+    generator=tuple(GENERATORS),
+  )
+  c = config_dict.ConfigDict()
+  c.name = f'inr_generation_{arg["init"]}'
+  c.seed = 0
+  c.zoo = dict(
+    path='',
+    architecture=dict(name='siren', widths=(2, 48, 1), omega=8.0),
+    dataset=dict(name='digits', val_fraction=0.0),
+    recipe=dict(
+      optimizer='adam',
+      learning_rate=1e-2,
+      weight_decay=0.0,
+      steps=600,
+      shared_init=arg['init'] == 'shared',
+    ),
+    splits=dict(train=900, val=64, test=400, holdout_audit=64),
+    chunk_size=476,
+  )
+  c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
+  c.tokens = dict(name='flat')
+  c.normalize = dict(how='coordinate', weights=())
+  c.embed = dict(name='identity')  # All weights: no codec, no ceiling.
+  c.generate = GENERATORS[arg['generator']]
+  c.train = dict(
+    seeds=(0,),
+    steps=1_500,
+    batch_size=64,
+    learning_rate=1e-3,
+    warmup_steps=200,
+    schedule='cosine',
+    final_learning_rate=0.0,
+    weight_decay=1e-2,
+    clip_norm=1.0,
+    ema_decay=0.999,
+    inner_steps=250,
+    checkpoint_every_steps=500,
+    mesh=(('data', -1),),
+  )
+  c.evaluate = dict(
+    num_samples=200,
+    num_bootstrap=1_000,
+    # The weights of the second layer have a deviation of 0.06.
+    noise=(0.001, 0.003, 0.01, 0.03),
+  )
+  if arg['smoke']:
+    c.zoo.splits = dict(train=16, val=2, test=24, holdout_audit=2)
+    c.zoo.architecture.widths, c.zoo.recipe.steps = (2, 16, 1), 5
+    c.generate.backbone.width, c.generate.backbone.depth = 16, 1
+    c.generate.num_steps = 2
+    c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
+    c.train.batch_size, c.train.checkpoint_every_steps = 4, 2
+    c.evaluate.num_samples, c.evaluate.num_bootstrap = 12, 50
+  return c.lock()
