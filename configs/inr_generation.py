@@ -34,6 +34,11 @@ GENERATORS = {
   ),
 }
 
+CODECS = {
+  'linear': dict(name='linear', rank=32, whiten=True),
+  'identity': dict(name='identity'),
+}
+
 
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """A generator of implicit neural representations of digits."""
@@ -43,19 +48,21 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     init=('independent', 'shared'),
     canonicalize=('permutation+scale', 'permutation', 'none'),
     generator=tuple(GENERATORS),
+    codec=tuple(CODECS),
   )
   c = config_dict.ConfigDict()
   c.name = f'inr_generation_{arg["init"]}'
   c.seed = 0
   c.zoo = dict(
     path='',
-    architecture=dict(name='siren', widths=(2, 48, 1), omega=8.0),
+    architecture=dict(name='siren', widths=(2, 64, 1), omega=8.0),
     dataset=dict(name='digits', val_fraction=0.0),
     recipe=dict(
       optimizer='adam',
-      learning_rate=1e-2,
+      learning_rate=5e-3,
       weight_decay=0.0,
-      steps=600,
+      steps=100,
+      init_scale=0.05,
       shared_init=arg['init'] == 'shared',
     ),
     splits=dict(train=900, val=64, test=400, holdout_audit=64),
@@ -63,8 +70,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
-  c.normalize = dict(how='coordinate', weights=())
-  c.embed = dict(name='identity')  # All weights: no codec, no ceiling.
+  c.normalize = dict(how='layer', weights=())
+  c.embed = CODECS[arg['codec']]
   c.generate = GENERATORS[arg['generator']]
   c.train = dict(
     seeds=(0,),
@@ -84,7 +91,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.evaluate = dict(
     num_samples=200,
     num_bootstrap=1_000,
-    # The weights of the second layer have a deviation of 0.06.
+    # The output weights have a deviation of 0.03.
     noise=(0.001, 0.003, 0.01, 0.03),
   )
   if arg['smoke']:
@@ -92,6 +99,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     c.zoo.architecture.widths, c.zoo.recipe.steps = (2, 16, 1), 5
     c.generate.backbone.width, c.generate.backbone.depth = 16, 1
     c.generate.num_steps = 2
+    if arg['codec'] == 'linear':
+      c.embed.rank = 8
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.batch_size, c.train.checkpoint_every_steps = 4, 2
     c.evaluate.num_samples, c.evaluate.num_bootstrap = 12, 50

@@ -1,5 +1,7 @@
 """What is said of networks that draw, of networks where the answer is known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.spatial.distance
@@ -102,6 +104,23 @@ def test_noise_draws_no_digits(bred, gallery):
   assert np.isfinite(found['mmd']['value'])
 
 
+def test_noise_around_pictures_is_seen_in_the_worse_half(bred, gallery):
+  rng = np.random.default_rng(0)
+  drawn = gallery.look(gallery.zoo.heldout, bred[1](gallery.zoo.heldout))
+  noisy = gallery.real + 0.3 * rng.standard_normal(gallery.real.shape)
+  arm = arms.Arm('arm', 'generator', gallery.zoo.heldout)
+  found = pictures_metrics.measure(
+    arm,
+    dataclasses.replace(drawn, pictures=noisy),
+    gallery,
+    num_bootstrap=50,
+    seed=0,
+  )
+  assert found['nna']['value'] < 0.6
+  assert found['nna_worse']['value'] > 0.9
+  assert found['legible']['value'] < 0.1
+
+
 def test_measures_are_those_of_all_pairs(bred, gallery):
   train, real = gallery.train, gallery.real
   far = [
@@ -120,6 +139,17 @@ def test_measures_are_those_of_all_pairs(bred, gallery):
   )
   legible = np.mean(np.array(to_image) * 8 <= limit)
   assert found['legible']['value'] == pytest.approx(legible)
+
+
+def test_sets_of_unequal_size_are_cut_to_the_smaller(bred, gallery):
+  heldout = gallery.zoo.heldout
+  more = {k: np.concatenate([v, v]) for k, v in heldout.items()}
+  fewer = arms.take(heldout, np.arange(20))
+  single, _ = measure(bred, gallery, heldout)
+  found, _ = measure(bred, gallery, more)
+  assert found['nna'] == single['nna'] and found['novelty']['n'] == 2 * NUM
+  found, _ = measure(bred, gallery, fewer)
+  assert found['nna']['n'] == 20
 
 
 def test_each_seed_is_compared_with_all_real_pictures(bred, gallery):

@@ -5,8 +5,16 @@ from typing import Any
 
 from wsjax.evaluate import figures, pictures_report, report
 
-_PANELS = ('nna', 'legible', 'half_rate', 'copy_rate')
-_SHOWN = ('nna', 'coverage', 'legible', 'novelty', 'half_rate', 'copy_rate')
+_PANELS = ('nna', 'nna_worse', 'legible', 'half_rate', 'copy_rate')
+_SHOWN = (
+  'nna',
+  'nna_worse',
+  'coverage',
+  'legible',
+  'novelty',
+  'half_rate',
+  'copy_rate',
+)
 
 
 def gather(

@@ -6,6 +6,7 @@ that compares two sets rests on one set of held-out networks.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,6 @@ from wsjax.evaluate import (
 _FAR = 1e3
 # Share of held-out networks whose drawings are called legible.
 _LEGIBLE = 0.95
-
-_SHARE, _ANY = (0.0, 1.0), (-np.inf, np.inf)
-_BOUNDS = {'nna': _SHARE, 'coverage': _SHARE, 'density': (0.0, np.inf)}
 
 Metrics = dict[str, dict[str, Any]]
 
@@ -114,8 +112,8 @@ def measure(
   """Entries of one arm.
 
   Args:
-    arm: with as many networks per seed as the gallery has real pictures, or
-      fewer: then as many of these are left out.
+    arm: where it has more or fewer networks per seed than the gallery has real
+      pictures, sets are compared that are as large as the smaller.
     drawn: by the arm.
     gallery: what it is held against.
     num_bootstrap: resamples behind intervals over networks.
@@ -125,50 +123,92 @@ def measure(
     metric -> entry of the report. 'mmd' has 'p', the smallest p-value of all
     training seeds times their number.
   """
-  groups, resampler = arm.groups, statistics.Resampler(0, num_bootstrap, seed)
+  return _sets(arm, drawn, gallery, seed) | _nets(
+    arm.groups,
+    drawn,
+    gallery,
+    statistics.Resampler(0, num_bootstrap, seed),
+  )
+
+
+def _sets(arm: arms.Arm, drawn: Drawn, gallery: Gallery, seed: int) -> Metrics:
+  """Entries that compare the pictures of each seed with the real ones."""
+  groups = arm.groups
   by_seed = np.stack([drawn.pictures[groups == g] for g in np.unique(groups)])
-  real = gallery.real[: by_seed.shape[1]]
-  over_sets = {
-    'nna': lambda a, b: two_sample.one_nearest(a, b).mean(),
-    'mmd': lambda a, b: _mmd2(a, b, gallery.width),
-    'coverage': lambda a, b: coverage.compare(b, a)['coverage'].mean(),
-    'density': lambda a, b: coverage.compare(b, a)['density'].mean(),
-  }
+  count = min(by_seed.shape[1], len(gallery.real))
+  by_seed, real = by_seed[:, :count], gallery.real[:count]
   found = {
-    name: jackknife.interval(
-      statistic, by_seed, real, bounds=_BOUNDS.get(name, _ANY)
+    name: jackknife.interval(statistic, by_seed, real, bounds=bounds)
+    for name, statistic, bounds in (
+      ('nna', lambda a, b: two_sample.one_nearest(a, b).mean(), (0, 1)),
+      ('nna_worse', _worse_half, (0.5, 1)),
+      ('mmd', lambda a, b: _mmd2(a, b, gallery.width), (-np.inf, np.inf)),
+      ('coverage', lambda a, b: _share(a, b, 'coverage'), (0, 1)),
+      ('density', lambda a, b: _share(a, b, 'density'), (0, np.inf)),
     )
-    for name, statistic in over_sets.items()
   }
   rng = np.random.default_rng([seed, 4])
   p = [two_sample.test(rng, a, real, gallery.width)[1] for a in by_seed]
   found['mmd']['p'] = min(1.0, min(p) * len(p))
+  return found
+
+
+def _nets(
+  groups: np.ndarray,
+  drawn: Drawn,
+  gallery: Gallery,
+  resampler: statistics.Resampler,
+) -> Metrics:
+  """Entries that are medians and shares of single networks."""
   to_image = _nearest(drawn.pictures, gallery.images)
-  to_train = _nearest(drawn.pictures, gallery.train) / gallery.picture_tau
-  for name, values in {
+  to_train = _nearest(drawn.pictures, gallery.train)
+  medians = {
     'novelty': drawn.distance,
-    'picture_novelty': to_train,
+    'picture_novelty': to_train / gallery.picture_tau,
     'to_image': to_image / np.sqrt(drawn.pictures.shape[1]),
-  }.items():
-    found[name] = statistics.over_nets(values, groups, resampler, window=None)
-    found[name]['per_seed'] = [
-      float(np.nanmedian(values[groups == g])) for g in np.unique(groups)
-    ]
-  for name, hits in {
+  }
+  shares = {
     'copy_rate': drawn.distance < gate.COPY,
     'half_rate': drawn.distance >= 0.5,
     'legible': to_image <= gallery.legible,
-  }.items():
-    found[name] = statistics.rate(hits)
-    found[name]['per_seed'] = [
-      float(hits[groups == g].mean()) for g in np.unique(groups)
-    ]
+  }
+  found = {
+    name: statistics.over_nets(values, groups, resampler, window=None)
+    for name, values in medians.items()
+  } | {name: statistics.rate(hits) for name, hits in shares.items()}
+  for name, values in medians.items():
+    found[name]['per_seed'] = _per_seed(np.nanmedian, values, groups)
+  for name, hits in shares.items():
+    found[name]['per_seed'] = _per_seed(np.mean, hits, groups)
   return found
+
+
+def _per_seed(
+  summary: Callable[[np.ndarray], float], values: np.ndarray, groups: np.ndarray
+) -> list[float]:
+  """A summary of the networks of each seed, where they have a value."""
+  return [float(summary(values[groups == g])) for g in np.unique(groups)]
 
 
 def _nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   """[A] distance to the nearest of B."""
   return scipy.spatial.distance.cdist(a, b).min(axis=1)
+
+
+def _worse_half(samples: np.ndarray, real: np.ndarray) -> float:
+  """What `one_nearest` is for the half that is further from 1/2, at least 1/2.
+
+  Noise around the real pictures has these as its neighbours, and these have
+  each other: one half is near 0, the other near 1, and the mean near 1/2.
+  """
+  hits = two_sample.one_nearest(samples, real)
+  halves = hits[: len(samples)].mean(), hits[len(samples) :].mean()
+  return 0.5 + max(abs(half - 0.5) for half in halves)
+
+
+def _share(samples: np.ndarray, real: np.ndarray, name: str) -> float:
+  """A mean of `coverage.compare`."""
+  return float(coverage.compare(real, samples)[name].mean())
 
 
 def _mmd2(a: np.ndarray, b: np.ndarray, width: float) -> float:
