@@ -1,7 +1,7 @@
 r"""A noise-driven hypernetwork that learns from a zoo and from the task.
 
   wsjax run --config configs/hypernetwork.py --workdir runs/hypernetwork
-  wsjax run --config configs/hypernetwork.py:rig=mnist_mlp --workdir runs/mnist
+  wsjax run --config configs/hypernetwork.py:rig=mnist --workdir runs/mnist
 
 One pass from 32 normal coordinates to all weights of a classifier. It learns
 by the energy score against the canonical weights of a zoo, and by the
@@ -54,6 +54,12 @@ RIGS = {
     dict(steps=600, learning_rate=3e-3),
     dict(train=256, val=32, test=128, holdout_audit=64),
   ),
+  'mnist_cnn': (
+    dict(name='cnn', image=(28, 28, 1), channels=(8, 16), dense=(), stride=2),
+    dict(name='mnist', val_fraction=0.1),
+    dict(steps=1_000, learning_rate=3e-3),
+    dict(train=128, val=0, test=64, holdout_audit=36),
+  ),
   'mnist': (
     dict(
       name='mlp', widths=(784, 32, 32, 10), activation='relu',
@@ -73,7 +79,7 @@ RIGS = {
 
 
 def get_config(arg: str = '') -> config_dict.ConfigDict:
-  """A hypernetwork with behaviour loss, on one of four rigs."""
+  """A hypernetwork with behaviour loss, on one of five rigs."""
   arg = config_lib.parse_arg(
     arg,
     smoke=False,

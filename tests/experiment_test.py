@@ -1,5 +1,6 @@
 """The loop as a user meets it: run, stop, go on, sample, judge, refuse."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,7 +12,8 @@ import pytest
 
 from wsjax import experiment
 from wsjax.cli import configs
-from wsjax.stages import prepare
+from wsjax.evaluate import arms
+from wsjax.stages import judge, manifest, prepare
 from wsjax.train import checkpoint, loop
 from wsjax.zoo import store
 
@@ -180,6 +182,41 @@ def test_trajectories_are_learned_from_behind_the_ends_of_runs(tmp_path):
   # Every snapshot has weights that no end has.
   gaps = np.abs(prepared.latents[16:, None] - plain.latents[None])
   assert gaps.max((2, 3)).min() > 1e-3
+
+
+def test_snapshots_are_what_a_sample_may_be_a_copy_of(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.zoo.recipe.snapshots = (5, 10)
+    config.strategy.trajectory = True
+  zoo = prepare.open_zoo(config, tmp_path, progress=False)
+  prepared = prepare.prepare(config, zoo)
+  copier = arms.Arm(
+    'copier', 'generator', arms.take(prepared.snapshots, slice(8)), 0.0, 0
+  )
+  stages = manifest.Stages(tmp_path / 'stages.json')
+  stages.seconds['zoo'] = 1.0
+  rows = [
+    judge.judge(config, told, [copier], stages, progress=False)['arms'][1]
+    for told in (prepared, dataclasses.replace(prepared, snapshots=None))
+  ]
+  told, blind = (row['metrics']['copy_rate']['value'] for row in rows)
+  # Of so short a run half the snapshots are copies of its end anyway.
+  assert told == 1 and blind < 0.6
+
+
+def test_the_checkpoints_of_one_run_are_a_population(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.zoo.recipe.snapshots = (5, 10, 15)
+    config.strategy.update(trajectory=True, num_train=1)
+    config.embed.rank = 2
+  zoo = prepare.open_zoo(config, tmp_path, progress=False)
+  prepared = prepare.prepare(config, zoo)
+  assert prepared.num_train == 4 and prepared.snapshots is None
+  end = zoo.params(zoo.select(split='train', final=True)[:1])
+  for path, value in end.items():
+    np.testing.assert_array_equal(prepared.train[path][:1], value)
 
 
 def test_trajectories_of_a_zoo_without_snapshots_are_an_error(tmp_path):

@@ -57,3 +57,20 @@ def test_one_network_is_no_zoo(zoo_context):
   one = arms.take(zoo_context.train, np.array([0]))
   with pytest.raises(ValueError, match='no spread'):
     dataclasses.replace(zoo_context, train=one)
+
+
+def test_a_copy_of_a_snapshot_is_a_copy_and_moves_no_yardstick(zoo_context):
+  rng = np.random.default_rng(0)
+  before = {
+    path: value[:4] + rng.normal(0, 0.2, value[:4].shape).astype(np.float32)
+    for path, value in zoo_context.train.items()
+  }
+  told = dataclasses.replace(zoo_context, snapshots=before)
+  assert told.bar == zoo_context.bar
+  known, which = told.neighbours.nearest(before)
+  unknown, _ = zoo_context.neighbours.nearest(before)
+  np.testing.assert_allclose(known, 0, atol=1e-4)
+  assert np.all(unknown > 0.1)
+  np.testing.assert_array_equal(which, zoo_context.num_train + np.arange(4))
+  errors = told.predict(before).labels != told.test_y[None]
+  np.testing.assert_array_equal(told.shown_errors[-4:], errors)

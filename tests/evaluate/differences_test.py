@@ -64,10 +64,6 @@ def test_what_is_not_common_is_refused():
   resampler = statistics.Resampler(5, 10)
   with pytest.raises(ValueError, match='same items'):
     differences.paired(ONE((2, 5)), ONE((2, 4)), ONE(2), ONE(2), resampler)
-  with pytest.raises(ValueError, match='seeds'):
-    differences.paired(
-      ONE((2, 5)), ONE((2, 5)), np.arange(2), ONE(2), resampler
-    )
 
 
 def test_probability_of_improvement_is_that_of_mann_and_whitney():
@@ -89,3 +85,46 @@ def test_probability_of_improvement_is_that_of_mann_and_whitney():
     a, a, ONE(30), ONE(30), statistics.Resampler(0, 50)
   )
   assert same['value'] == 0.5
+
+
+def _arm(name, kind, passed, n):
+  share = {'value': passed / n}
+  metrics = dict.fromkeys(differences.GATES, share)
+  return {'name': name, 'kind': kind, 'n': n, 'metrics': metrics}
+
+
+def test_a_generator_is_held_against_every_baseline():
+  rng = np.random.default_rng(0)
+  arms = [
+    _arm('zoo', 'reference', 20, 40),
+    _arm('ours', 'generator', 24, 60),
+    _arm('noise', 'baseline', 0, 40),
+    _arm('soup', 'baseline', 14, 40),
+  ]
+  right = {'ours': 0.9, 'noise': 0.6, 'soup': 0.9}
+  tables = {
+    arm['name']: (
+      rng.random((arm['n'], 200)) < right[arm['name']],
+      np.arange(arm['n']) % (3 if arm['name'] == 'ours' else 1),
+    )
+    for arm in arms[1:]
+  }
+  resampler = statistics.Resampler(200, 500)
+  found = differences.against_baselines(arms, tables, resampler)
+  assert [(e['generator'], e['baseline']) for e in found] == [
+    ('ours', 'noise'), ('ours', 'soup'),
+  ]  # fmt: skip
+  noise, soup = found
+  assert noise['accuracy']['value'] == pytest.approx(0.3, abs=0.02)
+  assert noise['accuracy']['p_holm'] < 0.05 < soup['accuracy']['p_holm']
+  assert noise['gate_half']['value'] == pytest.approx(0.4)
+  assert noise['gate_half']['p'] < 1e-5
+  assert noise['gate_half']['p_holm'] == pytest.approx(
+    2 * noise['gate_half']['p']
+  )
+  assert soup['gate_half']['p_holm'] > 0.05
+
+
+def test_without_a_baseline_nothing_is_held_against_it():
+  arms = [_arm('ours', 'generator', 1, 2)]
+  assert differences.against_baselines(arms, {}, statistics.Resampler(2)) == []

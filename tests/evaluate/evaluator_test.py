@@ -151,7 +151,7 @@ def test_seeds_are_resampled_and_listed(rows):
 def test_layout_is_what_the_report_takes(report, tmp_path):
   assert json.loads(json.dumps(report, allow_nan=False)) == report
   assert set(report) == {
-    'zoo', 'arms', 'metrics', 'histograms', 'alignment', 'barrier'
+    'zoo', 'arms', 'metrics', 'contrasts', 'histograms', 'alignment', 'barrier'
   }  # fmt: skip
   leaf = report['histograms']['layer0/kernel']
   assert len(leaf['bins']) == len(leaf['zoo']) + 1

@@ -84,6 +84,20 @@ def test_a_permuted_copy_is_a_copy(bred, gallery):
   assert found['picture_novelty']['value'] < 0.01
 
 
+def test_a_copy_of_a_snapshot_is_a_copy(bred, gallery):
+  real = arms.take(bred[2], TRAIN + HALF)
+  zoo = dataclasses.replace(gallery.zoo, snapshots=real)
+  shown = np.concatenate([gallery.shown, gallery.real])
+  told = dataclasses.replace(gallery, zoo=zoo, shown=shown)
+  assert told.tau == gallery.tau and told.picture_tau == gallery.picture_tau
+  moved = baselines.move(real, bred[0].spec, seed=1)
+  found, drawn = measure(bred, told, moved)
+  np.testing.assert_array_equal(drawn.nearest, TRAIN + HALF)
+  assert found['copy_rate']['value'] == 1
+  assert found['picture_novelty']['value'] < 0.01
+  assert measure(bred, gallery, moved)[0]['copy_rate']['value'] == 0
+
+
 def test_a_copier_of_one_network_is_told_apart(bred, gallery):
   one = arms.take(gallery.zoo.train, np.full(NUM, 3))
   found, _ = measure(bred, gallery, one)

@@ -6,7 +6,9 @@ import pytest
 from wsjax.evaluate import suspicions
 
 
-def _row(distance=1.0, residual=0.6, spacing=1.0, spread=1.0, centre=1.0):
+def _row(
+  distance=1.0, residual=0.6, spacing=1.0, spread=1.0, centre=1.0, shown=1.0
+):
   """An arm of 40 networks; held-out runs are at 1, 0.6 and 1."""
   return {
     'metrics': {
@@ -18,6 +20,7 @@ def _row(distance=1.0, residual=0.6, spacing=1.0, spread=1.0, centre=1.0):
     },
     'per_net': {
       'accuracy': [0.9] * 40,
+      'novelty': np.broadcast_to(shown, 40).tolist(),
       'canonical_novelty': np.broadcast_to(distance, 40).tolist(),
       'hull_residual': np.broadcast_to(residual, 40).tolist(),
       'self_distance': np.broadcast_to(spacing, 40).tolist(),
@@ -34,6 +37,8 @@ def _names(row, bar=0.5):
   [
     (_row(), []),
     (_row(0.001, 1.0, 0.0), ['copies']),
+    # Of snapshots, or disguised by a symmetry.
+    (_row(shown=0.001), ['copies']),
     (_row(0.3, 1.0, 0.2), ['copies with noise']),
     (_row(0.6, 0.1), ['averages neighbours']),
     (_row(spacing=0.1, spread=0.1), ['one mode']),

@@ -97,10 +97,7 @@ def merge(arms: Sequence[Arm], name: str) -> Arm:
   return Arm(
     name=name,
     kind=arms[0].kind,
-    params={
-      path: np.concatenate([np.asarray(arm.params[path]) for arm in arms])
-      for path in arms[0].params
-    },
+    params=join([arm.params for arm in arms]),
     seconds=None if None in seconds else sum(seconds),
     num_bytes=sum(arm.num_bytes for arm in arms),
     seeds=tuple(arm.seeds[0] for arm in arms),
@@ -144,6 +141,14 @@ def unflatten(
   return {
     path: np.ascontiguousarray(part.reshape(len(vectors), *shape), np.float32)
     for (path, shape), part in zip(shapes.items(), parts, strict=True)
+  }
+
+
+def join(parts: Sequence[typing.StackedParams]) -> typing.StackedParams:
+  """The networks of all parts, one part behind the other, on the host."""
+  return {
+    path: np.concatenate([np.asarray(part[path]) for part in parts])
+    for path in parts[0]
   }
 
 

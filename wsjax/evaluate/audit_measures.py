@@ -98,7 +98,9 @@ for _space, _where in (
       '',
       'lower',
       'Unbiased squared maximum mean discrepancy to held-out networks, '
-      'Gaussian kernel, with the probability p of one so large by chance.',
+      'Gaussian kernel, with the probability p of one so large by chance. In '
+      'components of few training networks these spread more than others: '
+      'fresh runs, not the zoo, say what is little.',
     ),
     f'mmd_ratio_{_space}': (
       f'discrepancy over that of the zoo, {_space}',

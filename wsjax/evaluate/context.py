@@ -48,7 +48,7 @@ class Context(population.Population):
   @functools.cached_property
   def train_distance(self) -> np.ndarray:
     """[N] quotient distance from each training network to the nearest other."""
-    return self.neighbours.nearest(
+    return self.among(self.train).nearest(
       self.train, similarity=self._train_similarity, exclude_same_index=True
     )[0]
 
@@ -62,6 +62,14 @@ class Context(population.Population):
   @functools.cached_property
   def _train_similarity(self) -> np.ndarray:
     return memorization.error_iou(self.train_errors, self.train_errors)
+
+  @functools.cached_property
+  def shown_errors(self) -> np.ndarray:
+    """[N + S, n] errors of `train` and, behind them, of `snapshots`."""
+    if self.snapshots is None:
+      return self.train_errors
+    labels = self.predict(self.snapshots).labels
+    return np.concatenate([self.train_errors, labels != self.test_y[None]])
 
   @functools.cached_property
   def bar(self) -> gate.Bar:

@@ -4,11 +4,80 @@ Intervals of two arms that overlap say little: the arms share test items, and
 generators share seeds and a zoo. Here both are resampled together.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.stats
 
 from wsjax.evaluate import statistics
+
+GATES = ('gate_strict', 'gate_half', 'gate_behaviour')
+# Of an arm: [N, n] whether its networks are right on the items, [N] seeds.
+Table = tuple[np.ndarray, np.ndarray]
+
+
+def against_baselines(
+  arms: Sequence[Mapping[str, Any]],
+  tables: Mapping[str, Table],
+  resampler: statistics.Resampler,
+) -> list[dict[str, Any]]:
+  """Every generator less every baseline: accuracy and shares behind the gates.
+
+  Args:
+    arms: rows of the report.
+    tables: name of a generator or baseline -> what it gets right.
+    resampler: of the test items.
+
+  Returns:
+    One entry per pair: 'generator', 'baseline', 'accuracy' as of `paired`, and
+    per gate 'value', 'n' of the smaller arm and 'p' of Fisher's exact test,
+    which takes networks to be independent. Each p is beside its 'p_holm',
+    adjusted within the baselines of one generator and one metric: who is above
+    all of them has chosen none.
+  """
+  entries = []
+  baselines = [arm for arm in arms if arm['kind'] == 'baseline']
+  for arm in arms:
+    if arm['kind'] != 'generator' or not baselines:
+      continue
+    rows = [
+      {
+        'generator': arm['name'],
+        'baseline': other['name'],
+        'accuracy': paired(
+          *(
+            tables[row['name']][part] for part in (0, 1) for row in (arm, other)
+          ),
+          resampler,
+        ),
+        **{gate: _shares(arm, other, gate) for gate in GATES},
+      }
+      for other in baselines
+    ]
+    for metric in ('accuracy', *GATES):
+      adjusted = statistics.holm(np.array([row[metric]['p'] for row in rows]))
+      for row, p in zip(rows, adjusted, strict=True):
+        row[metric]['p_holm'] = float(p)
+    entries += rows
+  return entries
+
+
+def _shares(
+  arm: Mapping[str, Any], other: Mapping[str, Any], metric: str
+) -> dict[str, Any]:
+  """Difference of two shares, and how likely one so large is by chance."""
+  table = []
+  for row in (arm, other):
+    passed = round(row['metrics'][metric]['value'] * row['n'])
+    table.append([passed, row['n'] - passed])
+  return {
+    'value': arm['metrics'][metric]['value']
+    - other['metrics'][metric]['value'],
+    'n': min(arm['n'], other['n']),
+    'p': float(scipy.stats.fisher_exact(table).pvalue),
+    'method': 'fisher',
+  }
 
 
 def paired(
@@ -18,13 +87,15 @@ def paired(
   groups_b: np.ndarray,
   resampler: statistics.Resampler,
 ) -> dict[str, Any]:
-  """Mean of one arm minus mean of another, on common seeds and items.
+  """Mean of one arm minus mean of another, on common items.
+
+  Where both have the same seeds, these are drawn together, too.
 
   Args:
     table_a: [N, n] networks x items of the one, correct or losses.
     table_b: [M, n] of the other, on the same items.
     groups_a: [N] which seed made each network.
-    groups_b: [M] the same of the other; as many seeds, in the same order.
+    groups_b: [M] the same of the other.
     resampler: source of the resamples, with num_items n.
 
   Returns:
@@ -32,19 +103,16 @@ def paired(
     other side of 0, for `statistics.holm`. No smaller than 2 / (B + 1).
 
   Raises:
-    ValueError: if items or seeds of the two differ.
+    ValueError: if items of the two differ.
   """
-  seeds_a, seeds_b = np.unique(groups_a), np.unique(groups_b)
-  if np.shape(table_a)[1:] != np.shape(table_b)[1:] or not np.array_equal(
-    seeds_a, seeds_b
-  ):
+  if np.shape(table_a)[1:] != np.shape(table_b)[1:]:
     raise ValueError(
-      'A paired difference needs the same items and seeds; got tables '
-      f'{np.shape(table_a)} and {np.shape(table_b)}, seeds {seeds_a.tolist()} '
-      f'and {seeds_b.tolist()}.'
+      'A paired difference needs the same items; got tables '
+      f'{np.shape(table_a)} and {np.shape(table_b)}.'
     )
-  # One Resampler draws the same seeds and items for both; with equally many
-  # networks also the same places, which pairs arms made from common noise.
+  # One Resampler draws the same items for both and, of equally many seeds, the
+  # same seeds; with equally many networks also the same places, which pairs
+  # arms made from common noise.
   per_item, value = 0.0, 0.0
   for sign, table, groups in ((1, table_a, groups_a), (-1, table_b, groups_b)):
     table = np.asarray(table, np.float32)

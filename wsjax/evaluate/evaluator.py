@@ -16,6 +16,7 @@ from wsjax.evaluate import (
   audit_metrics,
   calibration,
   connectivity,
+  differences,
   diversity,
   efficiency,
   fidelity,
@@ -62,8 +63,8 @@ def evaluate(
       not those of `axes.LIMITS`.
 
   Returns:
-    JSON value with zoo, arms, metrics, histograms, alignment and barrier. Who
-    knows the path, digest and dataset of the zoo adds them to `zoo`.
+    JSON value with zoo, arms, metrics, contrasts, histograms, alignment and
+    barrier. Who knows path, digest and dataset of the zoo adds them to `zoo`.
 
   Raises:
     ValueError: if two arms have one name or a reserved one, an arm's weights
@@ -90,18 +91,20 @@ def evaluate(
   edges = fidelity.bin_edges(context.aligned_train)
   densities = {'zoo': fidelity.densities(context.aligned_train, edges)}
   auditor = audit.Auditor(context)
-  rows = []
+  rows, tables = [], {}
   for arm in rich.progress.track(
     [zoo_arm, *arms], 'evaluate', disable=not progress
   ):
-    row, canonical = _measure(arm, auditor, resampler)
+    row, canonical, correct = _measure(arm, auditor, resampler)
     rows.append(row)
+    tables[arm.name] = (correct, arm.groups)
     if canonical is not None and arm is not zoo_arm:
       densities[arm.name] = fidelity.densities(canonical, edges)
   result = {
     'zoo': _zoo(context, rows[0]),
     'arms': rows,
     'metrics': measures.METRICS,
+    'contrasts': differences.against_baselines(rows, tables, resampler),
     'histograms': {
       path: {
         'bins': edges[path].tolist(),
@@ -127,8 +130,8 @@ def _measure(
   arm: arms_lib.Arm,
   auditor: audit.Auditor,
   resampler: statistics.Resampler,
-) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
-  """Entry of one arm, and the canonical forms of its usable networks."""
+) -> tuple[dict[str, Any], dict[str, np.ndarray] | None, np.ndarray]:
+  """Entry of one arm, canonical forms of its usable networks, what is right."""
   context = auditor.context
   is_zoo, groups, usable = arm.params is context.train, arm.groups, arm.usable
   if is_zoo:
@@ -137,12 +140,13 @@ def _measure(
   else:
     predicted = context.predict(arm.params)
     errors = predicted.labels != context.test_y[None]
-    iou = memorization.error_iou(errors, context.train_errors)
+    iou = memorization.error_iou(errors, context.shown_errors)
     max_iou = memorization.max_iou(iou)[0]
     distances = context.neighbours.nearest(arm.params, similarity=iou)[0]
     canonical = None
     if usable.any():
       canonical = context.align(arms_lib.take(arm.params, usable))
+  correct = predicted.labels == context.test_y[None]
   per_net = _per_net(predicted, context, distances, max_iou)
   metrics = _metrics(arm, context, resampler, predicted, per_net)
   if canonical is None:
@@ -159,7 +163,7 @@ def _measure(
   audited, numbers = audit_metrics.measure(
     arm,
     canonical,
-    predicted.labels != context.test_y[None],
+    ~correct,
     auditor,
     resampler,
   )
@@ -179,7 +183,7 @@ def _measure(
   )
   if len(arm.seeds) > 1:
     row['per_seed'] = _per_seed(per_net, groups, context.bar)
-  return row, canonical
+  return row, canonical, correct
 
 
 def _per_net(

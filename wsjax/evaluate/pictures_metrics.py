@@ -53,20 +53,26 @@ class Gallery:
 
   Attributes:
     zoo: the training networks, and held-out ones that arms are made of.
-    train: [T, f] what the training networks draw.
+    shown: [N + S, f] what the training networks and, behind them, their
+      snapshots draw.
     real: [n, f] what held-out networks draw that no arm is made of.
     images: [m, f] of the data set, which no network was fitted to.
   """
 
   zoo: population.Population
-  train: np.ndarray
+  shown: np.ndarray
   real: np.ndarray
   images: np.ndarray
+
+  @property
+  def train(self) -> np.ndarray:
+    """[N, f] what the training networks draw."""
+    return self.shown[: self.zoo.num_train]
 
   @functools.cached_property
   def tau(self) -> float:
     """Median distance of a training network to the nearest other one."""
-    distance, _ = self.zoo.neighbours.nearest(
+    distance, _ = self.zoo.among(self.zoo.train).nearest(
       self.zoo.train,
       similarity=-scipy.spatial.distance.cdist(self.train, self.train),
       exclude_same_index=True,
@@ -96,7 +102,7 @@ class Gallery:
       pictures.reshape(len(pictures), -1), nan=_FAR, posinf=_FAR, neginf=-_FAR
     ).clip(-_FAR, _FAR)
     distance, index = self.zoo.neighbours.nearest(
-      params, similarity=-scipy.spatial.distance.cdist(pictures, self.train)
+      params, similarity=-scipy.spatial.distance.cdist(pictures, self.shown)
     )
     return Drawn(pictures, distance / self.tau, index)
 
@@ -161,10 +167,10 @@ def _nets(
 ) -> Metrics:
   """Entries that are medians and shares of single networks."""
   to_image = _nearest(drawn.pictures, gallery.images)
-  to_train = _nearest(drawn.pictures, gallery.train)
+  to_shown = _nearest(drawn.pictures, gallery.shown)
   medians = {
     'novelty': drawn.distance,
-    'picture_novelty': to_train / gallery.picture_tau,
+    'picture_novelty': to_shown / gallery.picture_tau,
     'to_image': to_image / np.sqrt(drawn.pictures.shape[1]),
   }
   shares = {

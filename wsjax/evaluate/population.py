@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluate import novelty
+from wsjax.evaluate import arms, novelty
 from wsjax.symmetry import canonicalize
 from wsjax.zoo import architecture as architecture_lib
 
@@ -27,11 +27,13 @@ class Population:
 
   Attributes:
     architecture: of all networks.
-    train: path -> [N, ...] final checkpoints of independent runs, all that a
-      generator was shown.
+    train: path -> [N, ...] final checkpoints of independent runs that a
+      generator was shown: the yardstick, and what baselines are made of.
     heldout: path -> [M, ...] further runs of the same recipe; None if there
       are none.
     reference: weights of the network that others are aligned to.
+    snapshots: path -> [S, ...] what else it was shown of those runs, or None:
+      near them a sample is a copy, too; yardsticks know nothing of them.
     mode: a mode of `canonicalize` that aligns, for aligned baselines and
       fidelity; not what a generator was trained on, and the same in all runs
       that are to be compared.
@@ -46,6 +48,7 @@ class Population:
   train: typing.StackedParams
   heldout: typing.StackedParams | None
   reference: typing.Params
+  snapshots: typing.StackedParams | None = None
   mode: str = 'permutation+scale'
   restarts: int = 3
   finetune: Finetune | None = None
@@ -57,8 +60,9 @@ class Population:
     spec = self.architecture.spec
     spec.check(self.train, stacked=True)
     spec.check(self.reference)
-    if self.heldout is not None:
-      spec.check(self.heldout, stacked=True)
+    for others in (self.heldout, self.snapshots):
+      if others is not None:
+        spec.check(others, stacked=True)
     allowed = [mode for mode in canonicalize.MODES if mode != 'none']
     if self.mode not in allowed:
       raise ValueError(
@@ -78,9 +82,15 @@ class Population:
 
   @functools.cached_property
   def neighbours(self) -> novelty.Neighbours:
-    """Search among the training networks."""
+    """Search among all that was shown: training networks, then snapshots."""
+    if self.snapshots is None:
+      return self.among(self.train)
+    return self.among(arms.join([self.train, self.snapshots]))
+
+  def among(self, shown: typing.StackedParams) -> novelty.Neighbours:
+    """Search among any networks."""
     return novelty.Neighbours(
-      self.train,
+      shown,
       self.architecture.spec,
       self.reference,
       restarts=self.restarts,

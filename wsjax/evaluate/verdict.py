@@ -143,6 +143,7 @@ def findings(report: Mapping[str, Any]) -> list[tuple[str, str]]:
       ('Behaviour', _behaviour(report, arm)),
       ('Spread', _spread(arm)),
       ('Suspicions', _suspicions(report, arm)),
+      ('Baselines', _baselines(report, arm)),
     ]
     generators = sum(a['kind'] == 'generator' for a in report['arms'])
     if generators > 1:
@@ -225,6 +226,24 @@ def _suspicions(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
       'and failure were looked for.'
     )
   return 'None: beside held-out runs the samples do not give themselves away.'
+
+
+def _baselines(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
+  """How many it is above, each comparison paid for."""
+  contrasts = report.get('contrasts', ())
+  rows = [row for row in contrasts if row['generator'] == arm['name']]
+  if not rows:
+    return ''
+  counts = []
+  for metric in ('accuracy', *GATES):
+    stats = [row[metric] for row in rows]
+    above = sum(s['value'] > 0 and s['p_holm'] <= 0.05 for s in stats)
+    label = GATES[metric][0].split()[-1] if metric in GATES else metric
+    counts.append(f'{above} in {label}')
+  return (
+    f'Of {len(rows)} baselines the samples are above {", ".join(counts)}, with '
+    'p of at most 0.05 after the correction of Holm.'
+  )
 
 
 def _ruler(report: Mapping[str, Any]) -> str:

@@ -39,6 +39,7 @@ def judge(
     test_x=dataset.test_x,
     test_y=dataset.test_y,
     train=prepared.train,
+    snapshots=prepared.snapshots,
     heldout=prepared.heldout,
     reference=prepared.reference,
     restarts=config.symmetry.restarts,

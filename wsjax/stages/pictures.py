@@ -47,6 +47,7 @@ def judge(
   zoo = population_lib.Population(
     architecture=prepared.architecture,
     train=prepared.train,
+    snapshots=prepared.snapshots,
     heldout=fresh,
     reference=prepared.reference,
     restarts=config.symmetry.restarts,
@@ -59,8 +60,11 @@ def judge(
   )
   images = prepared.dataset.test_x
   draw = _draw(prepared, images.shape[1])
+  shown = draw(prepared.train)
+  if prepared.snapshots is not None:
+    shown = np.concatenate([shown, draw(prepared.snapshots)])
   gallery = pictures_metrics.Gallery(
-    zoo, *(_flat(x) for x in (draw(prepared.train), draw(real), images))
+    zoo, *(_flat(x) for x in (shown, draw(real), images))
   )
   panel = baselines.panel(
     zoo,
@@ -68,12 +72,12 @@ def judge(
     seed=config.seed,
     noise=section.noise,
   )
-  rows, shown = [], {}
+  rows, looks = [], {}
   for arm in rich.progress.track(
     [*generators, *panel], 'evaluate', disable=not progress
   ):
     drawn = gallery.look(arm.params, draw(arm.params))
-    shown[arm.name] = drawn
+    looks[arm.name] = drawn
     rows.append(
       {
         'name': arm.name,
@@ -91,7 +95,7 @@ def judge(
     )
   return {
     'arms': rows,
-    'pictures': _pictures(generators, shown, gallery, images.shape[1:]),
+    'pictures': _pictures(generators, looks, gallery, images.shape[1:]),
     'drawing': {
       'architecture': prepared.architecture.name,
       'num_params': prepared.architecture.spec.num_params,
@@ -149,12 +153,12 @@ def _pictures(
   """The first pictures of a generator, and what stands beside them."""
   first = drawn[generators[0].name]
   table = np.linalg.norm(
-    first.pictures[:_SHOWN, None] - gallery.train[None], axis=-1
+    first.pictures[:_SHOWN, None] - gallery.shown[None], axis=-1
   )
   rows = [
     ('generated', first.pictures),
-    ('nearest training network', gallery.train[first.nearest[:_SHOWN]]),
-    ('nearest training picture', gallery.train[table.argmin(axis=1)]),
+    ('nearest training network', gallery.shown[first.nearest[:_SHOWN]]),
+    ('nearest training picture', gallery.shown[table.argmin(axis=1)]),
     ('held out', gallery.real),
   ]
   rows += [(k, drawn[k].pictures) for k in _SHOWN_ARMS if k in drawn]

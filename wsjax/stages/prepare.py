@@ -26,12 +26,15 @@ class Prepared:
     zoo: checkpoints and records.
     architecture: of all its networks.
     reference: the network that the others are aligned to.
-    train: path -> [N, ...] raw training networks.
+    train: path -> [N, ...] raw training networks: ends of runs; of a single
+      run whose trajectory is learned from, all its checkpoints, the end first.
+    snapshots: path -> [S, ...] raw, what else is learned from of several runs,
+      or None.
     heldout: path -> [M, ...] raw networks of the test split, or None.
-    latents: [L, T, D] `train`: canonical, tokenized, normalized, encoded;
-      behind them, where trajectories are learned from, their snapshots.
+    latents: [N + S, T, D] `train` and, behind them, `snapshots`: canonical,
+      tokenized, normalized, encoded.
     val_latents: [V, T, D] the same of the validation split, or None.
-    condition: [L, C] what each of `latents` was told to be, or None.
+    condition: [N + S, C] what each of `latents` was told to be, or None.
     val_condition: [V, C] the same of `val_latents`, or None.
     heldout_latents: [M, T, D] the same of `heldout`, if there are any and the
       config wants a likelihood of them; else None.
@@ -44,6 +47,7 @@ class Prepared:
   architecture: architecture_lib.Architecture
   reference: typing.Params
   train: typing.StackedParams
+  snapshots: typing.StackedParams | None
   heldout: typing.StackedParams | None
   latents: np.ndarray
   val_latents: np.ndarray | None
@@ -112,6 +116,9 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
       'training networks.'
     )
   rows = rows[: strategy.num_train or None]
+  before = _snapshots(zoo, rows) if strategy.trajectory else rows[:0]
+  if len(rows) == 1:  # Then the checkpoints of that run are the population.
+    rows, before = np.concatenate([rows, before]), rows[:0]
   train = zoo.params(rows)
   architecture = architecture_lib.from_record(
     zoo.records[0]['arch_id'], zoo.records[0]['arch_config']
@@ -132,11 +139,9 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     normalize=config.normalize,
     embed=config.embed,
   )
-  if strategy.trajectory:
-    before = _snapshots(zoo, rows)
-    latents = np.concatenate(
-      [latents, decoder.encode(canonical(zoo.params(before)))]
-    )
+  snapshots = zoo.params(before) if len(before) else None
+  if snapshots is not None:
+    latents = np.concatenate([latents, decoder.encode(canonical(snapshots))])
     rows = np.concatenate([rows, before])
   val, heldout = _final(zoo, 'val'), _final(zoo, 'test')
   likely = heldout if config.evaluate.get('membership') else heldout[:0]
@@ -152,6 +157,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     architecture=architecture,
     reference=reference,
     train=train,
+    snapshots=snapshots,
     heldout=zoo.params(heldout) if len(heldout) else None,
     latents=latents,
     val_latents=encoded(val),

@@ -188,17 +188,33 @@ def _train_one(
     updates, state = transformation.update(gradients, state, params)
     return (optax.apply_updates(params, updates), state), metrics
 
+  def segment(
+    carry: tuple, batches: Any, *, length: int
+  ) -> tuple[tuple, tuple]:
+    carry, metrics = jax.lax.scan(step, carry, batches, length=length)
+    means = {k: v[-task.per_epoch :].mean() for k, v in metrics.items()}
+    return carry, (carry[0], {**means, **task.measure(carry[0])})
+
   carry = (params, transformation.init(params))
   weights, trace = [], []
-  for start, stop in itertools.pairwise((0, *recipe.snapshots, recipe.steps)):
-    segment = jax.tree.map(
-      lambda array, start=start, stop=stop: array[start:stop], task.batches
+  edges = (0, *recipe.snapshots, recipe.steps)
+  # Equal segments in a row are one loop: a hundred would compile for minutes.
+  start = 0
+  for length, group in itertools.groupby(np.diff(edges).tolist()):
+    count = len(list(group))
+    batches = jax.tree.map(
+      lambda array, shape=(count, length), start=start: array[
+        start : start + shape[0] * shape[1]
+      ].reshape(*shape, *array.shape[1:]),
+      task.batches,
     )
-    carry, metrics = jax.lax.scan(step, carry, segment, length=stop - start)
-    weights.append(carry[0])
-    means = {k: v[-task.per_epoch :].mean() for k, v in metrics.items()}
-    trace.append({**means, **task.measure(carry[0])})
-  trace = jax.tree.map(lambda *values: jnp.stack(values), *trace)
+    start += count * length
+    carry, (kept, measured) = jax.lax.scan(
+      functools.partial(segment, length=length), carry, batches, length=count
+    )
+    weights += [jax.tree.map(lambda w, i=i: w[i], kept) for i in range(count)]
+    trace.append(measured)
+  trace = jax.tree.map(lambda *values: jnp.concatenate(values), *trace)
   return {
     'weights': weights,
     'hparams': hparams,

@@ -1,9 +1,10 @@
-r"""Simple generators of digit classifiers: what a trained one has to beat.
+r"""Simple generators of classifiers: what a trained one has to beat.
 
-  wsjax run --config configs/digits_simple.py:generator=kde --workdir runs/kde
+  wsjax run --config configs/simple.py:generator=kde --workdir runs/kde
 
-The zoo of `digits_flow`. Options: `generator`; `embed`, which codec is under
-all but 'recurrent', whose tokens are neurons; `canonicalize`; `smoke`.
+Options: `rig`, the zoo: that of `digits_flow`, or the MNIST CNNs of
+`hypernetwork`; `generator`; `embed`, which codec is under all but 'recurrent',
+whose tokens are neurons; `canonicalize`; `smoke`.
 
 Hardware: 2 CPU cores, shared with several other jobs.
 Time: 27 to 40 s of CPU with a zoo at hand, most of it evaluation; 'recurrent'
@@ -36,6 +37,21 @@ from ml_collections import config_dict
 
 from wsjax import config as config_lib
 
+# Rig -> architecture, data set, what breeding differs in, runs per split.
+RIGS = {
+  'digits': (
+    dict(name='mlp', widths=(64, 16, 10), activation='relu'),
+    dict(name='digits', val_fraction=0.1),
+    dict(steps=400),
+    dict(train=512, val=64, test=128, holdout_audit=64),
+  ),
+  'mnist_cnn': (
+    dict(name='cnn', image=(28, 28, 1), channels=(8, 16), dense=(), stride=2),
+    dict(name='mnist', val_fraction=0.1),
+    dict(steps=1_000),
+    dict(train=128, val=0, test=64, holdout_audit=36),
+  ),
+}
 EMBED = {
   'linear': dict(name='linear', rank=64, whiten=True),
   'vae': dict(
@@ -67,6 +83,17 @@ GENERATE = {
     per='dimension',
     factor=1.0,
   ),
+  # What needs training, for comparison.
+  'flow_matching': dict(
+    name='flow_matching',
+    backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
+    source_std=1.0,
+    source_draws=0,
+    path_std=0.0,
+    solver='heun',
+    num_steps=32,
+    coupling='independent',
+  ),
   'recurrent': dict(
     name='recurrent',
     head=dict(name='mlp', width=128, depth=2, dropout=0.0),
@@ -81,31 +108,33 @@ GENERATE = {
 
 
 def get_config(arg: str = '') -> config_dict.ConfigDict:
-  """A simple model in the canonical weight space of digit classifiers."""
+  """A simple model in the canonical weight space of classifiers."""
   arg = config_lib.parse_arg(
     arg,
     smoke=False,
+    rig=tuple(RIGS),
     generator=tuple(GENERATE),
     embed=tuple(EMBED),
     canonicalize=('permutation+scale', 'permutation', 'none'),
   )
+  architecture, dataset, breeding, splits = RIGS[arg['rig']]
   c = config_dict.ConfigDict()
-  c.name = f'digits_simple_{arg["generator"]}'
+  c.name = f'{arg["rig"]}_{arg["generator"]}'
   c.seed = 0
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
-    architecture=dict(name='mlp', widths=(64, 16, 10), activation='relu'),
-    dataset=dict(name='digits', val_fraction=0.1),
+    architecture=architecture,
+    dataset=dataset,
     recipe=dict(
       optimizer='adam',
       learning_rate=3e-3,
       weight_decay=0.0,
       momentum=0.9,
       batch_size=64,
-      steps=400,
       snapshots=(),
+      **breeding,
     ),
-    splits=dict(train=512, val=64, test=128, holdout_audit=64),
+    splits=splits,
     chunk_size=64,
   )
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
@@ -115,7 +144,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.generate = GENERATE[arg['generator']]
   if arg['generator'] == 'recurrent':
     c.tokens, c.embed = dict(name='neurons'), dict(name='identity')
-  c.train = dict(  # Only 'recurrent' reads more than the seeds.
+  c.train = dict(  # Of what is trained by steps; the others read the seeds.
     seeds=(0,),
     steps=3_000,
     batch_size=32,

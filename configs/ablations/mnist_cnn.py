@@ -1,0 +1,33 @@
+r"""Generators of MNIST CNNs: densities, selection, a flow, a hypernetwork.
+
+  wsjax data prepare mnist --from DIR
+  wsjax sweep --config configs/ablations/mnist_cnn.py --workdir runs/mnist_cnn
+
+One zoo of 128 CNNs with 1,898 weights, three training seeds per arm. Source of
+the question: Schürholt et al. 2024, arXiv:2406.09997, whose CNNs on MNIST have
+2,464 weights and 92.1 %; published there 68.6 % (kernel density of embeddings),
+84.8 % (selected by predictions, SUB) and 86.7 % (BOOT).
+
+Hardware: 2 CPU cores.
+Time: to be measured.
+Measured: not yet as a whole.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+SIMPLE = 'configs/simple.py:rig=mnist_cnn,generator='
+ARMS = {
+  'kernel density': (f'{SIMPLE}kde', {}),
+  'SUB': (f'{SIMPLE}subsample', {}),
+  'BOOT': (f'{SIMPLE}subsample', {'generate.rounds': 4}),
+  'flow matching': (f'{SIMPLE}flow_matching', {}),
+  'hypernetwork': ('configs/hypernetwork.py:rig=mnist_cnn', {}),
+}
+SHARED = {'zoo.path': 'runs/zoos/mnist_cnn', 'train.seeds': (0, 1, 2)}
+
+
+def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
+  """Yields (run name, config, overrides): 5 arms."""
+  for arm, (config, changes) in ARMS.items():
+    yield arm.replace(' ', '_').lower(), config, SHARED | changes

@@ -1,0 +1,133 @@
+r"""Published recipes on small networks: do they copy what they were shown?
+
+  wsjax run --config configs/memorization.py:method=p_diff --workdir runs/p_diff
+  wsjax sweep --config configs/ablations/memorization.py --workdir runs/memory
+
+Analogues of four generators on digits 64-16-10, raw weights, each with its own
+kind of training set: `p_diff`, a latent diffusion of 100 checkpoints of one run
+(arXiv:2402.13144); `hyper_representations`, an autoencoder with a kernel
+density on the last five checkpoints of 200 runs (arXiv:2209.14733); `g_pt`, a
+diffusion told the loss, on eleven checkpoints of 400 runs (arXiv:2209.12892;
+its start weights are in `prompting.py`); `deep_weight_flow`, a flow behind the
+principal components of 100 runs (arXiv:2601.05052). Neural fields are in
+`inr_generation.py`. Protocol: arXiv:2506.07998, which found them to copy, or to
+lose to noise and averages. Snapshots of training runs count as shown; tau and
+the accuracy bar are those of the ends of runs, for `p_diff` of its checkpoints.
+
+Hardware: 2 CPU cores.
+Time: to be measured.
+Measured: not yet.
+"""
+
+from ml_collections import config_dict
+
+from wsjax import config as config_lib
+
+METHODS = ('p_diff', 'hyper_representations', 'g_pt', 'deep_weight_flow')
+DIFFUSION = dict(
+  name='diffusion',
+  backbone=dict(name='mlp', width=512, depth=3),
+  data_std=1.0,
+  sigma_min=0.002,
+  sigma_max=80.0,
+  solver='heun',
+  num_steps=32,
+)
+# Steps of a run, checkpoints kept before its end, and training runs.
+ZOOS = {
+  'p_diff': (900, range(405, 900, 5), 1),
+  'hyper_representations': (400, range(320, 400, 20), 200),
+  'g_pt': (400, range(0, 400, 40), 400),
+  'deep_weight_flow': (400, (), 100),
+}
+
+
+def get_config(arg: str = '') -> config_dict.ConfigDict:
+  """One recipe, judged by the whole panel."""
+  arg = config_lib.parse_arg(arg, smoke=False, method=METHODS)
+  method = arg['method']
+  steps, snapshots, num_train = ZOOS[method]
+  c = config_dict.ConfigDict()
+  c.name = f'digits_{method}'
+  c.seed = 0
+  c.zoo = dict(
+    path='',  # Empty: the zoo lives in the workdir.
+    architecture=dict(name='mlp', widths=(64, 16, 10), activation='relu'),
+    dataset=dict(name='digits', val_fraction=0.1),
+    recipe=dict(
+      optimizer='adam',
+      learning_rate=3e-3,
+      weight_decay=0.0,
+      momentum=0.9,
+      batch_size=64,
+      steps=steps,
+      snapshots=tuple(snapshots),
+    ),
+    splits=dict(train=num_train, val=1, test=128, holdout_audit=1),
+    chunk_size=64,
+  )
+  c.symmetry = dict(canonicalize='none', restarts=3)
+  c.tokens = dict(name='flat')
+  c.normalize = dict(how='layer')
+  c.strategy = dict(trajectory=method != 'deep_weight_flow')
+  c.embed = dict(name='identity')
+  c.generate = dict(DIFFUSION)
+  c.train = dict(
+    seeds=(0, 1, 2),
+    steps=20_000,
+    batch_size=64,
+    learning_rate=5e-4,
+    warmup_steps=200,
+    schedule='cosine',
+    final_learning_rate=0.0,
+    weight_decay=1e-5,
+    clip_norm=1.0,
+    ema_decay=0.999,
+    inner_steps=250,
+    checkpoint_every_steps=5_000,
+    mesh=(('data', -1),),
+  )
+  c.evaluate = dict(num_samples=100, num_bootstrap=1_000, finetune_steps=50)
+  if method in ('p_diff', 'hyper_representations'):
+    c.embed = dict(
+      name='vae',
+      rank=64,
+      kl_weight=1e-3,
+      width=512,
+      steps=4_000,
+      batch_size=64,
+      learning_rate=3e-4,
+      seed=0,
+    )
+  if method == 'hyper_representations':
+    c.generate = dict(name='kde', rule='scott', per='dimension', factor=1.0)
+  if method == 'g_pt':
+    c.condition = dict(
+      name='metric', metric='loss', split='val', low=0.01, high=3.0, log=True
+    )
+    c.generate.condition_size = 1
+  if method == 'deep_weight_flow':
+    c.normalize = dict(how='none')
+    c.embed = dict(name='linear', rank=99, whiten=False)
+    c.generate = dict(
+      name='flow_matching',
+      backbone=dict(name='deep_weight_flow', width=512),
+      source_std=0.01,
+      source_draws=100,
+      path_std=0.001,
+      solver='rk4',
+      num_steps=99,
+    )
+    c.train.steps, c.train.batch_size = 30_000, 8
+  if arg['smoke']:
+    c.zoo.splits.update(train=min(num_train, 12), test=8)
+    c.zoo.recipe.steps = 20
+    c.zoo.recipe.snapshots = (4, 8, 12, 16) if snapshots else ()
+    if 'rank' in c.embed:
+      c.embed.rank = 4
+    if 'steps' in c.embed:
+      c.embed.steps = 4
+    c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
+    c.train.seeds, c.train.checkpoint_every_steps = (0, 1), 2
+    c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)
+  return c.lock()
