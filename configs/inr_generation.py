@@ -34,6 +34,15 @@ GENERATORS = {
   ),
 }
 
+# How well networks draw -> units of every layer, how they are trained.
+FITS = {
+  'brief': (
+    (2, 64, 1),
+    dict(learning_rate=5e-3, steps=100, init_scale=0.05),
+  ),
+  'full': ((2, 48, 1), dict(learning_rate=1e-2, steps=600, init_scale=1.0)),
+}
+
 CODECS = {
   'linear': dict(name='linear', rank=32, whiten=True),
   'identity': dict(name='identity'),
@@ -46,23 +55,23 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     arg,
     smoke=False,
     init=('independent', 'shared'),
+    fit=tuple(FITS),
     canonicalize=('permutation+scale', 'permutation', 'none'),
     generator=tuple(GENERATORS),
     codec=tuple(CODECS),
   )
+  widths, training = FITS[arg['fit']]
   c = config_dict.ConfigDict()
   c.name = f'inr_generation_{arg["init"]}'
   c.seed = 0
   c.zoo = dict(
     path='',
-    architecture=dict(name='siren', widths=(2, 64, 1), omega=8.0),
+    architecture=dict(name='siren', widths=widths, omega=8.0),
     dataset=dict(name='digits', val_fraction=0.0),
     recipe=dict(
       optimizer='adam',
-      learning_rate=5e-3,
       weight_decay=0.0,
-      steps=100,
-      init_scale=0.05,
+      **training,
       shared_init=arg['init'] == 'shared',
     ),
     splits=dict(train=900, val=64, test=400, holdout_audit=64),

@@ -25,7 +25,7 @@ from wsjax.evaluate import (
 
 # What a network draws that is not finite: far from every picture.
 _FAR = 1e3
-# Share of held-out networks whose drawings are called legible.
+# Share of images that have another one as near as a legible drawing has.
 _LEGIBLE = 0.95
 
 Metrics = dict[str, dict[str, Any]]
@@ -82,9 +82,7 @@ class Gallery:
   @functools.cached_property
   def picture_tau(self) -> float:
     """Median distance of a training picture to the nearest other one."""
-    table = scipy.spatial.distance.cdist(self.train, self.train)
-    np.fill_diagonal(table, np.inf)
-    return float(np.median(table.min(axis=1)))
+    return float(np.median(_nearest_other(self.train)))
 
   @functools.cached_property
   def width(self) -> float:
@@ -93,8 +91,12 @@ class Gallery:
 
   @functools.cached_property
   def legible(self) -> float:
-    """Distance to an image within which a drawing is called legible."""
-    return float(np.quantile(_nearest(self.real, self.images), _LEGIBLE))
+    """Distance to an image within which a drawing is called legible.
+
+    From the images alone, so that a zoo that draws badly is not its own
+    yardstick.
+    """
+    return float(np.quantile(_nearest_other(self.images), _LEGIBLE))
 
   def look(self, params: typing.StackedParams, pictures: np.ndarray) -> Drawn:
     """What is known of each network: its picture, and what it is a copy of."""
@@ -199,6 +201,13 @@ def _per_seed(
 def _nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   """[A] distance to the nearest of B."""
   return scipy.spatial.distance.cdist(a, b).min(axis=1)
+
+
+def _nearest_other(a: np.ndarray) -> np.ndarray:
+  """[A] distance of each to the nearest other one."""
+  table = scipy.spatial.distance.cdist(a, a)
+  np.fill_diagonal(table, np.inf)
+  return table.min(axis=1)
 
 
 def _worse_half(samples: np.ndarray, real: np.ndarray) -> float:

@@ -35,7 +35,7 @@ COLUMNS = {
   'legible': (
     'legible %', 100, '.1f',
     'Share of pictures as near to an image of the data set, which no network '
-    'was fitted to, as 95 % of held-out pictures are.',
+    'was fitted to, as 95 % of those images are to each other.',
   ),
   'to_image': (
     'RMSE to image', 1, '.3f',
