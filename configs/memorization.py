@@ -26,7 +26,7 @@ from wsjax import config as config_lib
 METHODS = ('p_diff', 'hyper_representations', 'g_pt', 'deep_weight_flow')
 DIFFUSION = dict(
   name='diffusion',
-  backbone=dict(name='mlp', width=512, depth=3),
+  backbone=dict(name='mlp', width=256, depth=3),
   data_std=1.0,
   sigma_min=0.002,
   sigma_max=80.0,
@@ -63,7 +63,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       steps=steps,
       snapshots=tuple(snapshots),
     ),
-    splits=dict(train=num_train, val=1, test=128, holdout_audit=1),
+    splits=dict(train=num_train, val=1, test=64, holdout_audit=1),
     chunk_size=64,
   )
   c.symmetry = dict(canonicalize='none', restarts=3)
@@ -74,7 +74,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.generate = dict(DIFFUSION)
   c.train = dict(
     seeds=(0, 1, 2),
-    steps=20_000,
+    steps=8_000,
     batch_size=64,
     learning_rate=5e-4,
     warmup_steps=200,
@@ -84,7 +84,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     clip_norm=1.0,
     ema_decay=0.999,
     inner_steps=250,
-    checkpoint_every_steps=5_000,
+    checkpoint_every_steps=4_000,
     mesh=(('data', -1),),
   )
   c.evaluate = dict(num_samples=100, num_bootstrap=1_000, finetune_steps=50)
@@ -93,7 +93,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       name='vae',
       rank=64,
       kl_weight=1e-3,
-      width=512,
+      width=256,
       steps=4_000,
       batch_size=64,
       learning_rate=3e-4,

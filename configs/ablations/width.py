@@ -9,9 +9,21 @@ as its rig `mnist`, too. Source: Gupta et al. 2026, arXiv:2601.05052.
 Published, with and without alignment: width 64: 57.8 +- 9.9 and 25.5 +- 12.9;
 width 512: 96.17 +- 0.31 and 96.19 +- 0.27; zoo 96.32 +- 0.20.
 
-Hardware: 2 CPU cores.
-Time: to be measured.
-Measured: not yet as a whole.
+Hardware: 2 CPU cores shared with other work.
+Time: 25 min for all arms with --jobs 2 and the zoo at hand.
+Measured: 100 networks per seed, 3 training seeds, one zoo (96.2 %); 95 %
+intervals; distance to the nearest of the 100 in tau. G, G1/2 and G_b are 0 of
+300 [0, 1.2] in every arm.
+
+  width  aligned                   copies          raw                copies
+  64     58.8 [57.4, 60.1]  0.72     0             20.5 [19.3, 21.6]    0
+  128    83.7 [81.7, 85.7]  0.19    32 [27, 38]    71.8 [68.3, 75.3]   28
+  256    95.9 [95.2, 96.3]  0.040   96 [94, 98]    95.4 [94.5, 96.0]   92
+  512    96.2 [95.9, 96.5]  0.023  100 [99, 100]   96.1 [95.8, 96.4]  99.7
+
+So the curve is reproduced, and it is one from averaging (0.71 of the spread of
+the zoo at width 64) to copying; alignment matters as long as networks are
+blended, and copies need none.
 """
 
 from collections.abc import Iterator

@@ -149,6 +149,7 @@ def test_options_that_make_no_sense_are_refused(options, message):
     make(**options)
 
 
+@pytest.mark.slow
 def test_a_prompt_is_learned_and_holds_for_new_starts(tmp_path):
   objective = make(likeness=0.0, fresh=32, lowest=0.1, highest=1.0)
   section = {
