@@ -2,12 +2,27 @@ r"""Can SIRENs be generated that did not start from the same weights?
 
   wsjax sweep --config configs/ablations/inr_generation.py --workdir runs/ig
 
-Two zoos that differ in the initial weights alone, of one's own or shared, and
-each as it was trained or in canonical form.
+Two zoos that differ in the initial weights alone, each network's own or shared,
+and each as it was trained or in canonical form.
 
-Hardware: not measured yet.
-Time: not measured yet.
-Measured: not measured yet.
+Hardware: 2 CPU cores, beside two to four other jobs.
+Time: about 5 min per arm by the clock on the busy machine.
+Measured: 600 samples, 3 training seeds, 95 % intervals: 1-NNA of drawings (50 %
+is ideal), the same of the worse half, coverage, distance of weights to the
+nearest training network. No arm has copies [0, 0.6].
+
+  independent_canonical  74.9 [69.2, 80.7]    81.0 [73.7, 88.3]    73 %  1.09 tau
+  independent_raw       100.0 [100.0, 100.0] 100.0 [100.0, 100.0]   0 %  1.47 tau
+  independent_raw_all    99.8 [99.4, 100.0]  100.0 [100.0, 100.0]   0 %  1.90 tau
+  shared_raw             82.9 [78.1, 87.8]    88.5 [81.9, 95.1]    55 %  1.39 tau
+  shared_canonical      not measured yet
+  fresh runs             51.5 [41.5, 61.5]    54.5 [50.0, 67.6]    96 %  1.01 tau
+
+Of the last three arms the generator alone was measured, by the same functions,
+without the baselines. Raw weights fail also where none of them is cut off
+(`independent_raw_all`); with the shared start the 32 components alone cost much
+(their round trip of training networks: 79.5 % [72.6, 86.4]). All these networks
+draw blurs: see configs/inr_generation.py, also for the baselines.
 """
 
 from collections.abc import Iterator
