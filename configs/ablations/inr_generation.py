@@ -20,11 +20,10 @@ nearest training network, in tau. No arm has copies [0, 0.6].
 
 In canonical form the start does not matter, raw it does. Of the last three arms
 the generator alone was measured, by the same functions, without the baselines.
-Raw weights fail also where none of them is cut off (`independent_raw_all`); with
-the shared start the 32 components alone cost much: the round trip of training
-networks has 79.5 % [72.6, 86.4] raw and 68.0 % [56.9, 79.1] in canonical form.
-All these networks draw blurs: see configs/inr_generation.py, also for the
-baselines.
+Raw weights fail also where none is cut off (`independent_raw_all`). With the
+shared start the 32 components alone cost much: the round trip of training
+networks has 79.5 % [72.6, 86.4] raw, 68.0 % [56.9, 79.1] in canonical form. All
+these networks draw blurs: see configs/inr_generation.py, also for baselines.
 """
 
 from collections.abc import Iterator
