@@ -60,3 +60,28 @@ def test_ratio_is_one_for_another_sample_of_the_same_kind():
   assert value == pytest.approx(1, abs=0.3)
   far = two_sample.ratio(rng, samples + 1, train, heldout, width)
   assert far > 2
+
+
+@hypothesis.given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))
+@hypothesis.settings(max_examples=30, deadline=None)
+def test_nearest_others_are_those_of_all_pairs(n, m, seed):
+  rng = np.random.default_rng(seed)
+  # Few places, so that several are as near.
+  a, b = rng.integers(3, size=(n, 2)), rng.integers(3, size=(m, 2))
+  np.testing.assert_allclose(
+    two_sample.one_nearest(a, b), reference.one_nearest(a, b)
+  )
+
+
+def test_nearest_others_tell_sets_apart_and_find_copies():
+  rng = np.random.default_rng(0)
+  a, b = rng.standard_normal((2, 300, 8))
+  # Twice the standard error, had all been independent, and half of it again.
+  assert two_sample.one_nearest(a, b).mean() == pytest.approx(0.5, abs=0.06)
+  assert two_sample.one_nearest(a + 9, b).mean() == 1
+  assert two_sample.one_nearest(b + 1e-3, b).mean() == 0
+  # Samples that are all alike find each other.
+  collapsed = np.repeat(a[:1], 300, axis=0)
+  assert two_sample.one_nearest(collapsed, b)[:300].mean() == 1
+  with pytest.raises(ValueError, match='two networks'):
+    two_sample.one_nearest(a[:1], b[:0])

@@ -92,3 +92,16 @@ def coverage(real, samples, k):
     'precision': np.mean([any(column) for column in zip(*near, strict=True)]),
     'recall': np.mean(back),
   }
+
+
+def one_nearest(a, b):
+  """Of each network, the share of its nearest others that are of its set."""
+  pooled = [(0, p) for p in a] + [(1, p) for p in b]
+  hits = []
+  for i, (mine, p) in enumerate(pooled):
+    others = [
+      (np.linalg.norm(p - q), of) for j, (of, q) in enumerate(pooled) if j != i
+    ]
+    least = min(distance for distance, _ in others)
+    hits.append(np.mean([of == mine for d, of in others if d == least]))
+  return np.array(hits)

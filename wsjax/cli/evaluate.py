@@ -22,9 +22,9 @@ def run(args: argparse.Namespace) -> int:
   config, _ = configs.load(args.config, args.overrides)
 
   from wsjax import experiment
-  from wsjax.evaluate import report
+  from wsjax.evaluate import reports
 
   result = experiment.evaluate_zoo(config, args.workdir, args.zoo)
-  terminal.console().print(report.table(result))
+  terminal.console().print(reports.of(result).table(result))
   terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0

@@ -7,19 +7,20 @@ and is not in the seconds of an arm.
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
 from wsjax import typing
 from wsjax.evaluate import arms, nulls
-from wsjax.evaluate import context as context_lib
+from wsjax.evaluate import population as population_lib
 from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo import architecture as architecture_lib
 
-# Standard deviations in units of the weights, the same for every weight.
+# Standard deviations in units of the weights, the same for every weight; for
+# classifiers.
 NOISE = (0.01, 0.02, 0.05, 0.1)
 FINETUNE_NOISE = 0.1
 SOUPS = (2, 4, 16)
@@ -29,15 +30,20 @@ _Make = Callable[[np.random.Generator], typing.StackedParams]
 
 
 def panel(
-  context: context_lib.Context, *, num_samples: int, seed: int
+  population: population_lib.Population,
+  *,
+  num_samples: int,
+  seed: int,
+  noise: Sequence[float] = NOISE,
 ) -> list[arms.Arm]:
   """Baselines, controls and the ceiling for one zoo.
 
   Args:
-    context: the zoo.
+    population: the zoo.
     num_samples: networks per arm; fresh runs are at most as many as the
       held-out ones.
     seed: of all draws; each arm has a stream of its own.
+    noise: standard deviations of the noise on copies, in units of the weights.
 
   Returns:
     One arm each, seconds measured. Soups of more networks than there are,
@@ -54,7 +60,7 @@ def panel(
     raise ValueError(f'num_samples is {num_samples}, not >= 1.')
   result = []
   for number, (name, kind, num_bytes, make) in enumerate(
-    _makers(context, num_samples)
+    _makers(population, num_samples, noise)
   ):
     rng = np.random.default_rng([seed, number])
     start = time.perf_counter()
@@ -63,17 +69,17 @@ def panel(
     if kind == 'ceiling':  # Drawing one is not what it costs to train it.
       count = len(next(iter(params.values())))
       num_bytes = num_bytes * count
-      seconds = context.fresh_seconds and context.fresh_seconds * count
+      seconds = population.fresh_seconds and population.fresh_seconds * count
     result.append(arms.Arm(name, kind, params, seconds, num_bytes, (seed,)))
   return result
 
 
 def _makers(
-  context: context_lib.Context, n: int
+  population: population_lib.Population, n: int, noise: Sequence[float]
 ) -> list[tuple[str, str, int, _Make]]:
   """Name, kind, bytes to keep and maker of every arm."""
-  train, count = context.train, context.num_train
-  raw, aligned = arms.flatten(train), arms.flatten(context.aligned_train)
+  train, count = population.train, population.num_train
+  raw, aligned = arms.flatten(train), arms.flatten(population.aligned_train)
   zoo_bytes, net_bytes = raw.nbytes, raw[0].nbytes
 
   def vectors(make: Callable[[np.random.Generator], np.ndarray]) -> _Make:
@@ -86,7 +92,7 @@ def _makers(
       zoo_bytes,
       vectors(lambda rng, sigma=sigma: nulls.noise(rng, raw, n, sigma)),
     )
-    for sigma in NOISE
+    for sigma in noise
   ]
   for name, zoo in (('raw', raw), ('aligned', aligned)):
     makers.append(
@@ -133,12 +139,12 @@ def _makers(
       'permuted copy',
       'control',
       zoo_bytes,
-      lambda rng: permuted_copy(rng, context, n),
+      lambda rng: permuted_copy(rng, population, n),
     ),
-    ('random init', 'control', 0, lambda rng: random_init(rng, context, n)),
+    ('random init', 'control', 0, lambda rng: random_init(rng, population, n)),
   ]
-  if context.heldout is not None:
-    heldout = context.heldout
+  if population.heldout is not None:
+    heldout = population.heldout
     fresh = len(next(iter(heldout.values())))
     makers.append(
       (
@@ -148,9 +154,9 @@ def _makers(
         lambda rng: arms.take(heldout, rng.permutation(fresh)[:n]),
       )
     )
-  if context.finetune is not None:
-    finetune = context.finetune
-    for steps in context.finetune_steps:
+  if population.finetune is not None:
+    finetune = population.finetune
+    for steps in population.finetune_steps:
       makers.append(
         (
           f'finetune-{steps}',
@@ -167,7 +173,7 @@ def _makers(
 
 
 def permuted_copy(
-  rng: np.random.Generator, context: context_lib.Context, n: int
+  rng: np.random.Generator, population: population_lib.Population, n: int
 ) -> typing.StackedParams:
   """Random training networks, each moved by a random element of the group.
 
@@ -175,14 +181,16 @@ def permuted_copy(
 
   Args:
     rng: source of randomness.
-    context: the zoo.
+    population: the zoo.
     n: samples.
 
   Returns:
     path -> [n, ...].
   """
-  copies = arms.take(context.train, rng.integers(context.num_train, size=n))
-  return move(copies, context.architecture.spec, seed=_seed(rng))
+  copies = arms.take(
+    population.train, rng.integers(population.num_train, size=n)
+  )
+  return move(copies, population.architecture.spec, seed=_seed(rng))
 
 
 def move(
@@ -215,20 +223,20 @@ def _move(
 
 
 def random_init(
-  rng: np.random.Generator, context: context_lib.Context, n: int
+  rng: np.random.Generator, population: population_lib.Population, n: int
 ) -> typing.StackedParams:
   """Networks before training: far from everything and good for nothing.
 
   Args:
     rng: source of randomness.
-    context: the zoo.
+    population: the zoo.
     n: samples.
 
   Returns:
     path -> [n, ...].
   """
   keys = jax.random.split(jax.random.key(_seed(rng)), n)
-  return _initialise(keys, context.architecture)
+  return _initialise(keys, population.architecture)
 
 
 @functools.partial(jax.jit, static_argnames='architecture')

@@ -1,4 +1,4 @@
-"""Figure of a report on edits: pictures before and after, side by side."""
+"""Figure of what networks draw: rows of pictures, side by side."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,13 +11,17 @@ _CELL = 1.35  # Inches.
 
 
 @drawing.styled
-def pictures(report: Mapping[str, Any]) -> str:
-  """One column per network, one row per stage of its picture.
+def pictures(
+  report: Mapping[str, Any],
+  description: str = 'Pictures before and after the edit',
+) -> str:
+  """One column per network, one row per kind of its picture.
 
   Args:
     report: as `reports.load` returns it; 'pictures' has a title and the
       pictures [n, height, width, channels] of every row. Values are clipped
       to [0, 1].
+    description: for those who cannot see them.
 
   Returns:
     SVG text.
@@ -37,4 +41,4 @@ def pictures(report: Mapping[str, Any]) -> str:
       axes.set_yticks([])
       axes.spines[:].set_visible(False)
     line[0].set_ylabel(row['title'], rotation=0, ha='right', va='center')
-  return drawing.svg(canvas, 'pictures', 'Pictures before and after the edit')
+  return drawing.svg(canvas, 'pictures', description)

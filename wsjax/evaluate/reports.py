@@ -1,4 +1,4 @@
-"""Which kind of report: networks, tasks, properties, edits or prompts."""
+"""Which kind: networks, pictures, tasks, properties, edits or prompts."""
 
 import os
 import pathlib
@@ -9,6 +9,8 @@ from typing import Any
 from wsjax.evaluate import (
   comparison,
   editing_report,
+  pictures_comparison,
+  pictures_report,
   prompting_report,
   property_comparison,
   property_report,
@@ -16,6 +18,11 @@ from wsjax.evaluate import (
   tasks_report,
 )
 
+# Kinds of their own -> their table of runs side by side.
+_COMPARED = {
+  property_report: property_comparison,
+  pictures_report: pictures_comparison,
+}
 # Kinds whose runs have no table side by side -> what such runs do.
 _ALONE = {
   editing_report: 'that edit networks',
@@ -28,6 +35,8 @@ def of(result: Mapping[str, Any]) -> ModuleType:
   """The module that checks, draws and prints this kind of report."""
   if 'editing' in result:
     return editing_report
+  if 'drawing' in result:
+    return pictures_report
   if 'tasks' in result:
     return tasks_report
   if 'prompting' in result:
@@ -84,8 +93,8 @@ def comparison_of(
   kinds = {of(result) for result in reports.values()}
   if len(kinds) != 1:
     raise ValueError(
-      'Runs that read a property and runs that generate networks have no '
-      f'common table; got {sorted(reports)}.'
+      'Runs that read a property, that generate classifiers and that generate '
+      f'networks that draw have no common table; got {sorted(reports)}.'
     )
   (kind,) = kinds
   if words := _ALONE.get(kind):
@@ -93,4 +102,4 @@ def comparison_of(
       f'Runs {words} have no common table; each has its own report.html. Got '
       f'{sorted(reports)}.'
     )
-  return property_comparison if kind is property_report else comparison
+  return _COMPARED.get(kind, comparison)

@@ -93,6 +93,37 @@ def test(
   return float(value), float((1 + as_large.sum()) / (1 + num_permutations))
 
 
+def one_nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """Whether the nearest other network of each is of its own set.
+
+  The mean is the accuracy of a classifier by the nearest neighbour, left one
+  out: 1/2 for equally many networks of one distribution, 1 for two sets that
+  lie apart, and 0 if each network of one set is a copy of one of the other.
+
+  Args:
+    a: [A, f].
+    b: [B, f].
+
+  Returns:
+    [A + B] in [0, 1]; the share of the set where several are as near.
+
+  Raises:
+    ValueError: if there are fewer than two networks.
+
+  Source: Lopez-Paz & Oquab 2017, arXiv:1610.06545; Xu et al. 2018,
+    arXiv:1806.07755 (the two halves of it tell collapse from bad samples).
+  """
+  pooled = np.concatenate([a, b])
+  if len(pooled) < 2:
+    raise ValueError(f'one_nearest needs two networks; got {len(pooled)}.')
+  table = scipy.spatial.distance.cdist(pooled, pooled)
+  np.fill_diagonal(table, np.inf)
+  nearest = table == table.min(axis=1, keepdims=True)
+  first = np.arange(len(pooled)) < len(a)
+  alike = first[:, None] == first[None]
+  return (nearest & alike).sum(axis=1) / nearest.sum(axis=1)
+
+
 def ratio(
   rng: np.random.Generator,
   samples: np.ndarray,

@@ -6,9 +6,9 @@ from typing import Any
 import ml_collections
 
 from wsjax.evaluate import arms as arms_lib
-from wsjax.evaluate import baselines, evaluator
+from wsjax.evaluate import baselines, evaluator, population
 from wsjax.evaluate import context as context_lib
-from wsjax.stages import manifest, prepare
+from wsjax.stages import manifest, pictures, prepare
 from wsjax.zoo import breed, datasets
 
 
@@ -22,9 +22,15 @@ def judge(
 ) -> dict[str, Any]:
   """Measures generators beside the whole baseline panel.
 
+  Classifiers are judged here, networks that draw in `pictures`.
+
   Returns:
     The parts of the report that come from evaluation.
   """
+  if prepared.architecture.task == 'image_fitting':
+    return pictures.judge(
+      config, prepared, generators, stages, progress=progress
+    )
   dataset = prepared.dataset
   section = config.evaluate
   limits = section.get('axis_limits')
@@ -71,7 +77,7 @@ def _finetune(
   config: ml_collections.ConfigDict,
   prepared: prepare.Prepared,
   dataset: datasets.Dataset,
-) -> context_lib.Finetune:
+) -> population.Finetune:
   """Continues training by the recipe that bred the zoo."""
   return functools.partial(
     breed.finetune,
