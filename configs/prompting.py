@@ -26,12 +26,13 @@ nearest training checkpoint 0.997. Median distance to the nearest training run
 over that between training runs: 1.50, with units matched 1.68. 75 % of the
 results are nearest to the run of their own start.
 MNIST, the same numbers: one prompt for 0.15 nats 88.5 % [88.2, 88.9], for the
-lowest loss of the zoo 88.1 %; the training runs 92.3 % [92.2, 92.4]; two prompts
-71.9 %, three 42.7 %; from a noise start 80.8 %; one SGD step, which takes as
-long, 10.7 %; R2 0.989 [0.987, 0.991], of the logarithms 0.953, retrieval 0.997;
-distance 1.33, matched 1.58; 18 % are nearest to the run of their own start. So
-it follows prompts, on digits starts too, and does not reach trained accuracy;
-recursion harms. Published: 94.0 % against 94.4 %, with 100 times the runs.
+lowest loss of the zoo 88.1 %; the training runs 92.3 % [92.2, 92.4]; two
+prompts 71.9 %, three 42.7 %; from a noise start 80.8 %; one SGD step, which
+takes as long, 10.7 %; R2 0.989 [0.987, 0.991], of the logarithms 0.953,
+retrieval 0.997; distance 1.33, matched 1.58; 18 % are nearest to the run of
+their own start. So it follows prompts, on digits starts too, and does not reach
+trained accuracy; recursion harms. Published: 94.0 % against 94.4 %, with 100
+times the runs.
 """
 
 from ml_collections import config_dict
