@@ -22,9 +22,17 @@ ARMS = {
   'SUB': (f'{SIMPLE}subsample', {}),
   'BOOT': (f'{SIMPLE}subsample', {'generate.rounds': 4}),
   'flow matching': (f'{SIMPLE}flow_matching', {}),
-  'hypernetwork': ('configs/hypernetwork.py:rig=mnist_cnn', {}),
+  'hypernetwork': (
+    'configs/hypernetwork.py:rig=mnist_cnn',
+    {'train.steps': 2_000},
+  ),
 }
-SHARED = {'zoo.path': 'runs/zoos/mnist_cnn', 'train.seeds': (0, 1, 2)}
+SHARED = {
+  'zoo.path': 'runs/zoos/mnist_cnn',
+  'train.seeds': (0, 1, 2),
+  # Most of the time is spent on what networks answer to 10,000 images.
+  'evaluate.num_samples': 64,
+}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
