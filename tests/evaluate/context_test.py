@@ -67,10 +67,24 @@ def test_a_copy_of_a_snapshot_is_a_copy_and_moves_no_yardstick(zoo_context):
   }
   told = dataclasses.replace(zoo_context, snapshots=before)
   assert told.bar == zoo_context.bar
-  known, which = told.neighbours.nearest(before)
-  unknown, _ = zoo_context.neighbours.nearest(before)
+  known, which = told.shown.nearest(before)
+  unknown, _ = told.neighbours.nearest(before)
   np.testing.assert_allclose(known, 0, atol=1e-4)
   assert np.all(unknown > 0.1)
   np.testing.assert_array_equal(which, zoo_context.num_train + np.arange(4))
-  errors = told.predict(before).labels != told.test_y[None]
-  np.testing.assert_array_equal(told.shown_errors[-4:], errors)
+
+
+def test_checkpoints_of_one_run_are_measured_by_independent_runs(zoo_context):
+  rng = np.random.default_rng(0)
+  one = {
+    path: value[:1] + rng.normal(0, 1e-3, (8, *value.shape[1:]))
+    for path, value in zoo_context.train.items()
+  }
+  one = {path: value.astype(np.float32) for path, value in one.items()}
+  changes = {'train': one, 'independent': False}
+  told = dataclasses.replace(zoo_context, heldout=zoo_context.train, **changes)
+  assert told.bar == zoo_context.bar and told.num_runs == 1
+  # Not by each other, or every copy with a little noise would be new.
+  assert np.median(told.train_distance) < 0.05 * told.bar.tau
+  with pytest.raises(ValueError, match='how runs differ'):
+    dataclasses.replace(zoo_context, heldout=None, **changes).bar  # noqa: B018

@@ -20,7 +20,7 @@ def _row(
     },
     'per_net': {
       'accuracy': [0.9] * 40,
-      'novelty': np.broadcast_to(shown, 40).tolist(),
+      'shown': np.broadcast_to(shown, 40).tolist(),
       'canonical_novelty': np.broadcast_to(distance, 40).tolist(),
       'hull_residual': np.broadcast_to(residual, 40).tolist(),
       'self_distance': np.broadcast_to(spacing, 40).tolist(),

@@ -47,6 +47,27 @@ def test_a_net_is_bitwise_the_same_alone_and_in_any_chunk(net, digits, brood):
     )
 
 
+def test_snapshots_are_of_their_steps_however_they_are_spaced(
+  net, digits, brood
+):
+  # One loop over three equal stretches, or one stretch after the other.
+  recipe = dataclasses.replace(RECIPE, snapshots=(20, 40))
+  equal = breed.breed(net, digits, recipe, np.arange(20), seed=3)
+  assert list(equal.snapshots) == [20, 40]
+  for path, array in brood.params.items():
+    np.testing.assert_array_equal(equal.params[path], array)
+    np.testing.assert_array_equal(
+      equal.snapshots[20][path], brood.snapshots[20][path]
+    )
+  short = dataclasses.replace(RECIPE, steps=40)
+  short = breed.breed(net, digits, short, np.arange(20), seed=3)
+  for path, array in short.params.items():
+    np.testing.assert_array_equal(equal.snapshots[40][path], array)
+  np.testing.assert_array_equal(
+    equal.trace['val_loss'][:, [0, 2]], brood.trace['val_loss']
+  )
+
+
 def test_devices_do_not_change_a_net(brood):
   code = (
     'import numpy as np, jax; assert jax.device_count() == 3\n'

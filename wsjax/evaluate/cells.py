@@ -14,7 +14,10 @@ def cell(
     form: of the numbers.
     factor: multiplies them, 100 for percent.
   """
-  seeds = [format(factor * value, form) for value in stat['per_seed']]
+  seeds = [
+    '-' if value is None else format(factor * value, form)
+    for value in stat['per_seed']
+  ]
   return {
     'value': format(factor * stat['value'], form),
     'interval': sides(stat, form, factor).strip(),

@@ -48,7 +48,7 @@ class Context(population.Population):
   @functools.cached_property
   def train_distance(self) -> np.ndarray:
     """[N] quotient distance from each training network to the nearest other."""
-    return self.among(self.train).nearest(
+    return self.neighbours.nearest(
       self.train, similarity=self._train_similarity, exclude_same_index=True
     )[0]
 
@@ -64,21 +64,31 @@ class Context(population.Population):
     return memorization.error_iou(self.train_errors, self.train_errors)
 
   @functools.cached_property
-  def shown_errors(self) -> np.ndarray:
-    """[N + S, n] errors of `train` and, behind them, of `snapshots`."""
-    if self.snapshots is None:
-      return self.train_errors
-    labels = self.predict(self.snapshots).labels
-    return np.concatenate([self.train_errors, labels != self.test_y[None]])
-
-  @functools.cached_property
   def bar(self) -> gate.Bar:
-    """Thresholds of the gate, from the training networks alone."""
-    accuracy = 1 - np.mean(self.train_errors, axis=1)
+    """Thresholds of the gate, from networks of independent runs.
+
+    Raises:
+      ValueError: if neither training nor held-out networks are such.
+    """
+    of = self if self.independent else self._runs
+    accuracy = 1 - np.mean(of.train_errors, axis=1)
     return gate.Bar(
       accuracy=float(np.percentile(accuracy, 5)),
-      tau=float(np.median(self.train_distance)),
-      max_iou=float(np.mean(self.train_iou)),
+      tau=float(np.median(of.train_distance)),
+      max_iou=float(np.mean(of.train_iou)),
+    )
+
+  @property
+  def _runs(self) -> 'Context':
+    """The same with the held-out networks for training networks."""
+    if self.heldout is None or len(next(iter(self.heldout.values()))) < 2:
+      raise ValueError(
+        'The checkpoints of one run say nothing of how runs differ; at least 2 '
+        'networks in the test split are needed.'
+      )
+    usable = arms.take(self.heldout, arms.usable(self.heldout))
+    return dataclasses.replace(
+      self, train=usable, heldout=None, snapshots=None, independent=True
     )
 
   @functools.cached_property

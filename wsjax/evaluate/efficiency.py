@@ -119,7 +119,7 @@ def of_arm(
     each, share = arm.seconds / n, np.mean(good)
     paid = metrics(
       Costs(
-        zoo=fresh * context.num_train,
+        zoo=fresh * context.num_runs,
         generator=arm.fit_seconds / max(len(arm.seeds), 1),
         finetune=fresh,
         sample=each,

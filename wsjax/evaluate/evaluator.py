@@ -85,7 +85,7 @@ def evaluate(
     ZOO,
     'reference',
     context.train,
-    context.fresh_seconds and context.fresh_seconds * context.num_train,
+    context.fresh_seconds and context.fresh_seconds * context.num_runs,
     sum(np.asarray(value).nbytes for value in context.train.values()),
   )
   edges = fidelity.bin_edges(context.aligned_train)
@@ -140,14 +140,18 @@ def _measure(
   else:
     predicted = context.predict(arm.params)
     errors = predicted.labels != context.test_y[None]
-    iou = memorization.error_iou(errors, context.shown_errors)
+    iou = memorization.error_iou(errors, context.train_errors)
     max_iou = memorization.max_iou(iou)[0]
     distances = context.neighbours.nearest(arm.params, similarity=iou)[0]
     canonical = None
     if usable.any():
       canonical = context.align(arms_lib.take(arm.params, usable))
+  shown = distances
+  if context.snapshots is not None and not is_zoo:
+    shown = np.fmin(shown, context.shown.nearest(arm.params)[0])
   correct = predicted.labels == context.test_y[None]
   per_net = _per_net(predicted, context, distances, max_iou)
+  per_net['shown'] = shown / context.bar.tau
   metrics = _metrics(arm, context, resampler, predicted, per_net)
   if canonical is None:
     reason = statistics.not_run('no network has finite weights')
@@ -240,7 +244,13 @@ def _metrics(
       groups,
       resampler,
     ),
-    **novelty.metrics(per_net['novelty'] * bar.tau, bar, groups, resampler),
+    **novelty.metrics(
+      per_net['novelty'] * bar.tau,
+      per_net['shown'] * bar.tau,
+      bar,
+      groups,
+      resampler,
+    ),
     'max_iou': statistics.over_nets(per_net['max_iou'], groups, resampler),
     'max_iou_at_bar': at_bar,
     **{
@@ -256,7 +266,7 @@ def _per_seed(
 ) -> dict[str, list[float | None]]:
   """Means over the networks of each generator seed, in the order of seeds."""
   values = {**per_net, **_gates(per_net, bar)}
-  values['copy_rate'] = gate.copy(per_net['novelty'] * bar.tau, bar)
+  values['copy_rate'] = gate.copy(per_net['shown'] * bar.tau, bar)
   return {
     key: _listed([np.mean(value[groups == g]) for g in np.unique(groups)])
     for key, value in values.items()

@@ -30,8 +30,8 @@ def interval(
   part of that is the choice of samples again: the interval is rather too wide.
 
   Args:
-    statistic: (samples [m, f], real [m, f]) -> number; its mean must not
-      depend on m.
+    statistic: (samples [m, f], real [m, f]) -> number; where its mean depends
+      on m, as that of a maximum does, compare arms of the same m only.
     samples: [S, n, f] of S training seeds.
     real: [n, f] what they are compared with.
     bounds: of the statistic; no interval goes beyond.

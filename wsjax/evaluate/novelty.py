@@ -156,6 +156,7 @@ def _smallest(values: np.ndarray, k: int) -> np.ndarray:
 
 def metrics(
   distances: np.ndarray,
+  shown: np.ndarray,
   bar: gate.Bar,
   groups: np.ndarray,
   resampler: statistics.Resampler,
@@ -164,6 +165,7 @@ def metrics(
 
   Args:
     distances: [N] to the nearest training network, NaN where there is none.
+    shown: [N] to the nearest of these and of snapshots.
     bar: thresholds of the zoo.
     groups: [N] which seed made each network.
     resampler: for the intervals.
@@ -175,5 +177,5 @@ def metrics(
     'novelty': statistics.over_nets(
       distances / bar.tau, groups, resampler, window=None
     ),
-    'copy_rate': statistics.rate(gate.copy(distances, bar)),
+    'copy_rate': statistics.rate(gate.copy(shown, bar)),
   }

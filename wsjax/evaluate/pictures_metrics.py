@@ -72,7 +72,7 @@ class Gallery:
   @functools.cached_property
   def tau(self) -> float:
     """Median distance of a training network to the nearest other one."""
-    distance, _ = self.zoo.among(self.zoo.train).nearest(
+    distance, _ = self.zoo.neighbours.nearest(
       self.zoo.train,
       similarity=-scipy.spatial.distance.cdist(self.train, self.train),
       exclude_same_index=True,
@@ -103,7 +103,7 @@ class Gallery:
     pictures = np.nan_to_num(
       pictures.reshape(len(pictures), -1), nan=_FAR, posinf=_FAR, neginf=-_FAR
     ).clip(-_FAR, _FAR)
-    distance, index = self.zoo.neighbours.nearest(
+    distance, index = self.zoo.shown.nearest(
       params, similarity=-scipy.spatial.distance.cdist(pictures, self.shown)
     )
     return Drawn(pictures, distance / self.tau, index)
@@ -185,17 +185,29 @@ def _nets(
     for name, values in medians.items()
   } | {name: statistics.rate(hits) for name, hits in shares.items()}
   for name, values in medians.items():
-    found[name]['per_seed'] = _per_seed(np.nanmedian, values, groups)
+    found[name]['per_seed'] = _per_seed(_median, values, groups)
   for name, hits in shares.items():
-    found[name]['per_seed'] = _per_seed(np.mean, hits, groups)
+    found[name]['per_seed'] = _per_seed(_mean, hits, groups)
   return found
 
 
 def _per_seed(
-  summary: Callable[[np.ndarray], float], values: np.ndarray, groups: np.ndarray
-) -> list[float]:
-  """A summary of the networks of each seed, where they have a value."""
-  return [float(summary(values[groups == g])) for g in np.unique(groups)]
+  summary: Callable[[np.ndarray], float | None],
+  values: np.ndarray,
+  groups: np.ndarray,
+) -> list[float | None]:
+  """A summary of the networks of each seed."""
+  return [summary(values[groups == g]) for g in np.unique(groups)]
+
+
+def _median(values: np.ndarray) -> float | None:
+  """Of the networks that have a value; None if none has."""
+  known = values[np.isfinite(values)]
+  return float(np.median(known)) if len(known) else None
+
+
+def _mean(values: np.ndarray) -> float:
+  return float(np.mean(values))
 
 
 def _nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:

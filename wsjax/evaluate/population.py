@@ -27,13 +27,17 @@ class Population:
 
   Attributes:
     architecture: of all networks.
-    train: path -> [N, ...] final checkpoints of independent runs that a
-      generator was shown: the yardstick, and what baselines are made of.
+    train: path -> [N, ...] networks that a generator was shown, and that
+      baselines are made of: final checkpoints of independent runs, which are
+      the yardstick, too, or the checkpoints of one run.
     heldout: path -> [M, ...] further runs of the same recipe; None if there
       are none.
     reference: weights of the network that others are aligned to.
     snapshots: path -> [S, ...] what else it was shown of those runs, or None:
-      near them a sample is a copy, too; yardsticks know nothing of them.
+      near one of them a sample is a copy, too; that is all they count for,
+      since early ones are nearer to every network than ends are to each other.
+    independent: whether training networks are of independent runs; if they are
+      of one, the held-out ones are the yardstick.
     mode: a mode of `canonicalize` that aligns, for aligned baselines and
       fidelity; not what a generator was trained on, and the same in all runs
       that are to be compared.
@@ -49,6 +53,7 @@ class Population:
   heldout: typing.StackedParams | None
   reference: typing.Params
   snapshots: typing.StackedParams | None = None
+  independent: bool = True
   mode: str = 'permutation+scale'
   restarts: int = 3
   finetune: Finetune | None = None
@@ -80,17 +85,26 @@ class Population:
     """Number N of training networks."""
     return len(next(iter(self.train.values())))
 
+  @property
+  def num_runs(self) -> int:
+    """Runs that the training networks took."""
+    return self.num_train if self.independent else 1
+
   @functools.cached_property
   def neighbours(self) -> novelty.Neighbours:
+    """Search among the training networks."""
+    return self._among(self.train)
+
+  @functools.cached_property
+  def shown(self) -> novelty.Neighbours:
     """Search among all that was shown: training networks, then snapshots."""
     if self.snapshots is None:
-      return self.among(self.train)
-    return self.among(arms.join([self.train, self.snapshots]))
+      return self.neighbours
+    return self._among(arms.join([self.train, self.snapshots]))
 
-  def among(self, shown: typing.StackedParams) -> novelty.Neighbours:
-    """Search among any networks."""
+  def _among(self, networks: typing.StackedParams) -> novelty.Neighbours:
     return novelty.Neighbours(
-      shown,
+      networks,
       self.architecture.spec,
       self.reference,
       restarts=self.restarts,

@@ -108,8 +108,8 @@ def _names(arm: Mapping[str, Any]) -> np.ndarray | None:
   def name(which: np.ndarray, text: str) -> None:
     names[which & (names == '')] = text
 
-  # The second is up to symmetry, and knows snapshots of the training runs.
-  shown = _numbers(arm, 'novelty')[known]
+  # Up to symmetry, and from snapshots of the training runs, too.
+  shown = _numbers(arm, 'shown')[known]
   name((distance < EXACT) | (shown < EXACT), 'copies')
   threshold = metrics['replica_rate'].get('threshold')
   honest = metrics['hull_residual'].get('heldout')

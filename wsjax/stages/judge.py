@@ -28,9 +28,7 @@ def judge(
     The parts of the report that come from evaluation.
   """
   if prepared.architecture.task == 'image_fitting':
-    return pictures.judge(
-      config, prepared, generators, stages, progress=progress
-    )
+    return pictures.judge(config, prepared, generators, progress=progress)
   dataset = prepared.dataset
   section = config.evaluate
   limits = section.get('axis_limits')
@@ -40,6 +38,7 @@ def judge(
     test_y=dataset.test_y,
     train=prepared.train,
     snapshots=prepared.snapshots,
+    independent=prepared.independent,
     heldout=prepared.heldout,
     reference=prepared.reference,
     restarts=config.symmetry.restarts,

@@ -14,7 +14,7 @@ from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import baselines, pictures_metrics
 from wsjax.evaluate import population as population_lib
 from wsjax.predict import predictor
-from wsjax.stages import manifest, prepare
+from wsjax.stages import prepare
 from wsjax.zoo import pictures as pictures_lib
 
 _SHOWN = 10  # Networks in the figure.
@@ -27,7 +27,6 @@ def judge(
   config: ml_collections.ConfigDict,
   prepared: prepare.Prepared,
   generators: list[arms_lib.Arm],
-  stages: manifest.Stages,
   *,
   progress: bool = True,
 ) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def judge(
     The parts of the report that come from evaluation.
 
   Raises:
-    ValueError: if the halves are smaller than the arms, or no arm is left.
+    ValueError: if the halves are smaller than the arms.
   """
   section = config.evaluate
   real, fresh = _halves(prepared, section.num_samples)
@@ -51,11 +50,6 @@ def judge(
     heldout=fresh,
     reference=prepared.reference,
     restarts=config.symmetry.restarts,
-    fresh_seconds=(
-      None
-      if config.zoo.path
-      else stages.seconds['zoo'] / len(prepared.zoo.select(diverged=None))
-    ),
     seed=config.seed,
   )
   images = prepared.dataset.test_x
@@ -155,15 +149,18 @@ def _pictures(
   table = np.linalg.norm(
     first.pictures[:_SHOWN, None] - gallery.shown[None], axis=-1
   )
+  nearest = gallery.shown[first.nearest[:_SHOWN]]
+  nearest[first.nearest[:_SHOWN] < 0] = 0  # Of no finite weights.
   rows = [
     ('generated', first.pictures),
-    ('nearest training network', gallery.shown[first.nearest[:_SHOWN]]),
+    ('nearest training network', nearest),
     ('nearest training picture', gallery.shown[table.argmin(axis=1)]),
     ('held out', gallery.real),
   ]
   rows += [(k, drawn[k].pictures) for k in _SHOWN_ARMS if k in drawn]
+  num = min(_SHOWN, *(len(x) for _, x in rows))
   return [
-    {'title': title, 'pictures': x[:_SHOWN].reshape(-1, *shape).round(3)}
+    {'title': title, 'pictures': x[:num].reshape(-1, *shape).round(3)}
     for title, x in rows
   ]
 

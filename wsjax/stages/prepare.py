@@ -28,6 +28,7 @@ class Prepared:
     reference: the network that the others are aligned to.
     train: path -> [N, ...] raw training networks: ends of runs; of a single
       run whose trajectory is learned from, all its checkpoints, the end first.
+    independent: whether `train` are of several runs.
     snapshots: path -> [S, ...] raw, what else is learned from of several runs,
       or None.
     heldout: path -> [M, ...] raw networks of the test split, or None.
@@ -47,6 +48,7 @@ class Prepared:
   architecture: architecture_lib.Architecture
   reference: typing.Params
   train: typing.StackedParams
+  independent: bool
   snapshots: typing.StackedParams | None
   heldout: typing.StackedParams | None
   latents: np.ndarray
@@ -117,7 +119,8 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     )
   rows = rows[: strategy.num_train or None]
   before = _snapshots(zoo, rows) if strategy.trajectory else rows[:0]
-  if len(rows) == 1:  # Then the checkpoints of that run are the population.
+  independent = len(rows) > 1
+  if not independent:  # Then the checkpoints of that run are the population.
     rows, before = np.concatenate([rows, before]), rows[:0]
   train = zoo.params(rows)
   architecture = architecture_lib.from_record(
@@ -132,17 +135,14 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     restarts=config.symmetry.restarts,
     seed=config.seed,
   )
+  shown = np.concatenate([rows, before])
   decoder, latents = decode.fit(
-    canonical(train),
+    canonical(zoo.params(shown)),
     architecture.spec,
     tokens=config.tokens,
     normalize=config.normalize,
     embed=config.embed,
   )
-  snapshots = zoo.params(before) if len(before) else None
-  if snapshots is not None:
-    latents = np.concatenate([latents, decoder.encode(canonical(snapshots))])
-    rows = np.concatenate([rows, before])
   val, heldout = _final(zoo, 'val'), _final(zoo, 'test')
   likely = heldout if config.evaluate.get('membership') else heldout[:0]
   told = functools.partial(_condition, config, zoo)
@@ -157,11 +157,12 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     architecture=architecture,
     reference=reference,
     train=train,
-    snapshots=snapshots,
+    independent=independent,
+    snapshots=zoo.params(before) if len(before) else None,
     heldout=zoo.params(heldout) if len(heldout) else None,
     latents=latents,
     val_latents=encoded(val),
-    condition=told(rows),
+    condition=told(shown),
     val_condition=told(val) if len(val) else None,
     heldout_latents=encoded(likely),
     heldout_condition=told(likely) if len(likely) else None,
