@@ -17,8 +17,8 @@ COLUMNS = {
     '1-NNA % (worse half)', 100, '.1f',
     'The same of samples or of held-out pictures alone, whichever is further '
     'from 50, as its distance from 50 above it: noise around held-out pictures '
-    'has a 1-NNA near 50, since one half makes up for the other. A maximum: two '
-    'equal sets of 100 have about 55, so read it beside further runs.',
+    'has a 1-NNA near 50, since one half makes up for the other. A maximum: '
+    'two equal sets of 100 have about 55, so read it beside further runs.',
   ),
   'mmd': (
     'MMD²', 1, '.4f',
