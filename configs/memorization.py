@@ -20,9 +20,9 @@ Time: by the clock on the busy machine, `p_diff` 18 min, of them 6 for a zoo of
 Measured: 100 samples per seed, 3 training seeds, 95 % intervals.
 `p_diff`: 97.1 % [95.3, 98.5] at 0.007 tau [0.007, 0.008], all copies of its run
 [98.8, 100]; its checkpoints are at 0.004 tau from each other and have 97.1 %.
-Errors overlap by 0.99 with one of them, G, G1/2 and G_b are 0 of 300, and so
-they are for averages of 16 checkpoints (97.2 % at 0.008 tau) and noise of 0.01
-(97.0 % at 0.026 tau). So it interpolates in one run, as good as an average.
+Errors overlap by 0.99 with one of them, G, G1/2 and G_b are 0 of 300. Averages
+of 16 checkpoints have 97.2 % at 0.008 tau, noise of 0.01 97.0 % at 0.026 tau;
+both have G = G1/2 = 0, too. So it interpolates in one run, as an average does.
 `hyper_representations`: 59.3 % [57.1, 61.6] at 1.12 tau [1.10, 1.13], no copies
 [0, 1.2], G, G1/2 and G_b 0 of 300; noise of 0.05 on copies has 95.2 % at 0.15
 tau, a PCA-Gaussian of aligned networks 73.6 % at 0.96 tau, fresh runs pass G at
