@@ -34,7 +34,8 @@ digits their spread is 1.24 of the zoo's, and behaviour is further from held-out
 runs than theirs from the zoo's by a factor of 9 (MMD): fewer errors shared,
 better calibrated. On 1,000 MNIST networks the spread is 0.82, the factor 5, and
 the audit names them copies with noise: they lean to the network that all were
-aligned to, at 0.88 tau, and to no other. On MNIST CNNs the spread is 1.01, the factor 3.7.
+aligned to, at 0.88 tau, and to no other. On MNIST CNNs the spread is 1.01, the
+factor 3.7.
 What it costs, counted by hand from matrix products: on MNIST 4,000 steps of
 2.7 GFLOP in the hypernetwork (64 samples) and 0.2 in its networks (32 with 64
 examples each), 12 TFLOP per seed; a run of the zoo is 4,690 steps of 64
