@@ -64,6 +64,7 @@ def test_answers_are_those_of_the_weights_that_are_run():
   assert not np.allclose(expected, encoder.apply(variables, divided))
 
 
+@pytest.mark.slow
 def test_probes_are_learned():
   architecture = ARCHITECTURES['relu mlp']
   encoder, params = make(architecture), weights(architecture)

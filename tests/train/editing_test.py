@@ -103,6 +103,7 @@ def test_augmentation_is_for_training_only(variables):
   assert len(set(values[1])) == 1
 
 
+@pytest.mark.slow
 def test_an_edit_is_learned_and_holds_for_new_networks(variables, tmp_path):
   objective = make()
   section = {
