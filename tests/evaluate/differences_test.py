@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from wsjax.evaluate import differences, statistics
+from wsjax.evaluate import differences, statistics, verdict
 
 ONE = np.zeros
 
@@ -89,7 +89,7 @@ def test_probability_of_improvement_is_that_of_mann_and_whitney():
 
 def _arm(name, kind, passed, n):
   share = {'value': passed / n}
-  metrics = dict.fromkeys(differences.GATES, share)
+  metrics = dict.fromkeys(verdict.GATES, share)
   return {'name': name, 'kind': kind, 'n': n, 'metrics': metrics}
 
 

@@ -248,4 +248,22 @@ def test_what_the_evaluation_measures_can_be_shown(request, tmp_path):
     assert f'>{arm["name"]}<' in html
   assert 'Not in the plane' not in html
   assert 'bent' not in html  # Permuted copies are read as copies.
+  assert 'Is it above the baselines?' in html
   assert html.count('<svg ') == 6
+
+
+def test_only_what_is_above_a_baseline_after_holm_is_counted():
+  made = fake_report.make()
+  name = verdict.lead(made)['name']
+  stat = {'n': 8, 'method': 'fisher'}
+  good = stat | {'value': 0.2, 'p': 0.001, 'p_holm': 0.002}
+  worse = stat | {'value': -0.2, 'p': 0.001, 'p_holm': 0.002}
+  chance = stat | {'value': 0.2, 'p': 0.04, 'p_holm': 0.08}
+  made['contrasts'] = [
+    {'generator': name, 'baseline': baseline, 'accuracy': good}
+    | dict.fromkeys(verdict.GATES, gates)
+    for baseline, gates in (('a', good), ('b', worse), ('c', chance))
+  ]
+  said = dict(verdict.findings(made))['Baselines']
+  assert 'Of 3 baselines' in said
+  assert 'above 3 in accuracy, 1 in G, 1 in G½, 1 in G_b,' in said

@@ -1,6 +1,6 @@
 """Runs of a sweep side by side: sweep.json, a page, a terminal table."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from wsjax.evaluate import columns, report, verdict
@@ -84,11 +84,6 @@ def page(gathered: Mapping[str, Any]) -> str:
 
 def table(gathered: Mapping[str, Any]) -> Any:
   """Every run for a terminal of 100 columns, as a rich.table.Table."""
-  from rich import box, text
-  from rich import table as rich_table
-
-  made = rich_table.Table(title=gathered['name'], box=box.SIMPLE_HEAD)
-  made.add_column('run', max_width=34, no_wrap=True)
   headings = {
     'accuracy': 'acc %',
     'gate_strict': 'G %',
@@ -98,11 +93,28 @@ def table(gathered: Mapping[str, Any]) -> Any:
     'novelty': 'dist τ',
     'max_iou': 'IoU',
   }
-  for heading in headings.values():
+  return side_by_side(
+    gathered,
+    headings.values(),
+    lambda run: [cell['text'] for cell in _cells(run)],
+  )
+
+
+def side_by_side(
+  gathered: Mapping[str, Any],
+  headings: Iterable[str],
+  cells: Callable[[Mapping[str, Any]], Iterable[str]],
+) -> Any:
+  """A rich.table.Table with a row per run: its label, then its cells."""
+  from rich import box, text
+  from rich import table as rich_table
+
+  made = rich_table.Table(title=gathered['name'], box=box.SIMPLE_HEAD)
+  made.add_column('run', max_width=34, no_wrap=True)
+  for heading in headings:
     made.add_column(heading, justify='right', no_wrap=True)
   for run in gathered['runs']:
-    cells = [cell['text'] for cell in _cells(run)]
-    made.add_row(text.Text(run['label']), *cells)
+    made.add_row(text.Text(run['label']), *cells(run))
   return made
 
 

@@ -4,15 +4,15 @@ Intervals of two arms that overlap say little: the arms share test items, and
 generators share seeds and a zoo. Here both are resampled together.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.stats
 
-from wsjax.evaluate import statistics
+from wsjax.evaluate import statistics, verdict
 
-GATES = ('gate_strict', 'gate_half', 'gate_behaviour')
 # Of an arm: [N, n] whether its networks are right on the items, [N] seeds.
 Table = tuple[np.ndarray, np.ndarray]
 
@@ -38,24 +38,24 @@ def against_baselines(
   """
   entries = []
   baselines = [arm for arm in arms if arm['kind'] == 'baseline']
-  for arm in arms:
-    if arm['kind'] != 'generator' or not baselines:
-      continue
+  if not baselines:
+    return entries
+  generators = [arm for arm in arms if arm['kind'] == 'generator']
+  means = {
+    arm['name']: _mean(*tables[arm['name']], resampler)
+    for arm in (*generators, *baselines)
+  }
+  for arm in generators:
     rows = [
       {
         'generator': arm['name'],
         'baseline': other['name'],
-        'accuracy': paired(
-          *(
-            tables[row['name']][part] for part in (0, 1) for row in (arm, other)
-          ),
-          resampler,
-        ),
-        **{gate: _shares(arm, other, gate) for gate in GATES},
+        'accuracy': _difference(means[arm['name']], means[other['name']]),
+        **{gate: _shares(arm, other, gate) for gate in verdict.GATES},
       }
       for other in baselines
     ]
-    for metric in ('accuracy', *GATES):
+    for metric in ('accuracy', *verdict.GATES):
       adjusted = statistics.holm(np.array([row[metric]['p'] for row in rows]))
       for row, p in zip(rows, adjusted, strict=True):
         row[metric]['p_holm'] = float(p)
@@ -89,7 +89,7 @@ def paired(
 ) -> dict[str, Any]:
   """Mean of one arm minus mean of another, on common items.
 
-  Where both have the same seeds, these are drawn together, too.
+  Where both have equally many seeds, these are drawn together, too.
 
   Args:
     table_a: [N, n] networks x items of the one, correct or losses.
@@ -110,20 +110,45 @@ def paired(
       'A paired difference needs the same items; got tables '
       f'{np.shape(table_a)} and {np.shape(table_b)}.'
     )
-  # One Resampler draws the same items for both and, of equally many seeds, the
-  # same seeds; with equally many networks also the same places, which pairs
-  # arms made from common noise.
-  per_item, value = 0.0, 0.0
-  for sign, table, groups in ((1, table_a, groups_a), (-1, table_b, groups_b)):
-    table = np.asarray(table, np.float32)
-    per_item = per_item + sign * (resampler.nets(groups) @ table)
-    value += sign * float(np.mean(table, dtype=np.float64))
-  resamples = np.einsum('bi,bi->b', per_item, resampler.items)
+  return _difference(
+    _mean(table_a, groups_a, resampler), _mean(table_b, groups_b, resampler)
+  )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Mean:
+  """Mean of a table: its value, [B] that of resamples, and what it is of."""
+
+  value: float
+  resamples: np.ndarray
+  num_nets: int
+  method: str
+
+
+def _mean(
+  table: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler
+) -> _Mean:
+  return _Mean(
+    float(np.mean(table, dtype=np.float64)),
+    statistics.two_way_means(table, groups, resampler).astype(np.float64),
+    len(table),
+    statistics.net_method('two-way', groups),
+  )
+
+
+def _difference(a: _Mean, b: _Mean) -> dict[str, Any]:
+  """Entry of one mean minus the other.
+
+  One Resampler drew the same items for both and, of equally many seeds, the
+  same seeds; with equally many networks also the same places, which pairs arms
+  made from common noise.
+  """
+  resamples = a.resamples - b.resamples
   entry = statistics.stat(
-    value,
+    a.value - b.value,
     resamples,
-    n=min(len(table_a), len(table_b)),
-    method=statistics.net_method('two-way', groups_a),
+    n=min(a.num_nets, b.num_nets),
+    method=a.method,
   )
   tail = min(np.sum(resamples <= 0), np.sum(resamples >= 0)) + 1
   return entry | {'p': float(min(1, 2 * tail / (len(resamples) + 1)))}

@@ -134,13 +134,15 @@ def _measure(
   """Entry of one arm, canonical forms of its usable networks, what is right."""
   context = auditor.context
   is_zoo, groups, usable = arm.params is context.train, arm.groups, arm.usable
+  predicted = (
+    context.train_predictions if is_zoo else context.predict(arm.params)
+  )
+  correct = predicted.labels == context.test_y[None]
   if is_zoo:
-    predicted, distances = context.train_predictions, context.train_distance
-    max_iou, canonical = context.train_iou, context.aligned_train
+    distances, max_iou = context.train_distance, context.train_iou
+    canonical = context.aligned_train
   else:
-    predicted = context.predict(arm.params)
-    errors = predicted.labels != context.test_y[None]
-    iou = memorization.error_iou(errors, context.train_errors)
+    iou = memorization.error_iou(~correct, context.train_errors)
     max_iou = memorization.max_iou(iou)[0]
     distances = context.neighbours.nearest(arm.params, similarity=iou)[0]
     canonical = None
@@ -149,10 +151,14 @@ def _measure(
   shown = distances
   if context.snapshots is not None and not is_zoo:
     shown = np.fmin(shown, context.shown.nearest(arm.params)[0])
-  correct = predicted.labels == context.test_y[None]
-  per_net = _per_net(predicted, context, distances, max_iou)
-  per_net['shown'] = shown / context.bar.tau
-  metrics = _metrics(arm, context, resampler, predicted, per_net)
+  per_net = {
+    'accuracy': np.mean(correct, axis=1),
+    'novelty': distances / context.bar.tau,
+    'max_iou': max_iou,
+    'nll': np.mean(predicted.nll, axis=1, dtype=np.float64),
+    'shown': shown / context.bar.tau,
+  }
+  metrics = _metrics(arm, context, resampler, predicted, correct, per_net)
   if canonical is None:
     reason = statistics.not_run('no network has finite weights')
     metrics |= {'rms_ratio': reason, 'norm_ratio': reason}
@@ -190,22 +196,6 @@ def _measure(
   return row, canonical, correct
 
 
-def _per_net(
-  predicted: predictions.Predictions,
-  context: context_lib.Context,
-  distances: np.ndarray,
-  max_iou: np.ndarray,
-) -> dict[str, np.ndarray]:
-  """[N] numbers of single networks; novelty in units of tau."""
-  correct = predicted.labels == context.test_y[None]
-  return {
-    'accuracy': np.mean(correct, axis=1),
-    'novelty': distances / context.bar.tau,
-    'max_iou': max_iou,
-    'nll': np.mean(predicted.nll, axis=1, dtype=np.float64),
-  }
-
-
 def _gates(
   per_net: dict[str, np.ndarray], bar: gate.Bar
 ) -> dict[str, np.ndarray]:
@@ -223,11 +213,11 @@ def _metrics(
   context: context_lib.Context,
   resampler: statistics.Resampler,
   predicted: predictions.Predictions,
+  correct: np.ndarray,
   per_net: dict[str, np.ndarray],
 ) -> dict[str, Any]:
   """Entries of one arm but for those of canonical weights."""
   groups, bar = arm.groups, context.bar
-  correct = predicted.labels == context.test_y[None]
   good = per_net['accuracy'] >= bar.accuracy
   at_bar = statistics.not_run('no network reaches the accuracy bar')
   if good.any():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wsjax.evaluate import figures, pictures_report, report
+from wsjax.evaluate import comparison, figures, pictures_report, report
 
 _PANELS = ('nna', 'nna_worse', 'legible', 'half_rate', 'copy_rate')
 _SHOWN = (
@@ -65,17 +65,9 @@ def page(gathered: Mapping[str, Any]) -> str:
 
 def table(gathered: Mapping[str, Any]) -> Any:
   """Every run for a terminal of 100 columns, as a rich.table.Table."""
-  from rich import box, text
-  from rich import table as rich_table
-
-  made = rich_table.Table(title=gathered['name'], box=box.SIMPLE_HEAD)
-  made.add_column('run', max_width=34, no_wrap=True)
-  for heading in _headings():
-    made.add_column(heading, justify='right', no_wrap=True)
-  for run in gathered['runs']:
-    values = [cell['value'] for cell in _cells(run)]
-    made.add_row(text.Text(run['label']), *values)
-  return made
+  return comparison.side_by_side(
+    gathered, _headings(), lambda run: [cell['value'] for cell in _cells(run)]
+  )
 
 
 def _headings() -> list[str]:

@@ -82,7 +82,7 @@ class Gallery:
   @functools.cached_property
   def picture_tau(self) -> float:
     """Median distance of a training picture to the nearest other one."""
-    return float(np.median(_nearest_other(self.train)))
+    return float(np.median(coverage.radii(self.train, k=1)))
 
   @functools.cached_property
   def width(self) -> float:
@@ -96,7 +96,7 @@ class Gallery:
     From the images alone, so that a zoo that draws badly is not its own
     yardstick.
     """
-    return float(np.quantile(_nearest_other(self.images), _LEGIBLE))
+    return float(np.quantile(coverage.radii(self.images, k=1), _LEGIBLE))
 
   def look(self, params: typing.StackedParams, pictures: np.ndarray) -> Drawn:
     """What is known of each network: its picture, and what it is a copy of."""
@@ -213,13 +213,6 @@ def _mean(values: np.ndarray) -> float:
 def _nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   """[A] distance to the nearest of B."""
   return scipy.spatial.distance.cdist(a, b).min(axis=1)
-
-
-def _nearest_other(a: np.ndarray) -> np.ndarray:
-  """[A] distance of each to the nearest other one."""
-  table = scipy.spatial.distance.cdist(a, a)
-  np.fill_diagonal(table, np.inf)
-  return table.min(axis=1)
 
 
 def _worse_half(samples: np.ndarray, real: np.ndarray) -> float:

@@ -88,6 +88,7 @@ def page(report: Mapping[str, Any]) -> str:
     headline=verdict.headline(report),
     findings=verdict.findings(report),
     tiles=verdict.tiles(report),
+    gates=verdict.SHORT,
     figures={name: _figure(report, name) for name in _FIGURES},
     unplaced=[
       arm['name']

@@ -209,11 +209,18 @@ def two_way(
   Source: Owen 2007, 'The pigeonhole bootstrap', arXiv:0712.1111.
   """
   table = np.asarray(table, np.float32)
-  per_item = resampler.nets(groups) @ table
-  resamples = np.einsum('bi,bi->b', per_item, resampler.items)
-  method = net_method('two-way', groups)
   value = float(np.mean(table, dtype=np.float64))
+  resamples = two_way_means(table, groups, resampler)
+  method = net_method('two-way', groups)
   return stat(value, resamples, n=len(table), method=method)
+
+
+def two_way_means(
+  table: np.ndarray, groups: np.ndarray, resampler: Resampler
+) -> np.ndarray:
+  """[B] means of a table [N, n] over resampled networks and items."""
+  per_item = resampler.nets(groups) @ np.asarray(table, np.float32)
+  return np.einsum('bi,bi->b', per_item, resampler.items)
 
 
 def rate(hits: np.ndarray) -> dict[str, Any]:

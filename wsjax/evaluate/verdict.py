@@ -15,6 +15,8 @@ GATES = {
     'accuracy ≥ zoo p5 and errors no more shared than between zoo nets',
   ),
 }
+# The last word of each name: G, G½, G_b.
+SHORT = {gate: name.split()[-1] for gate, (name, _) in GATES.items()}
 _COPIES = 'copy_rate'
 _ORDER = (*GATES, 'accuracy')
 
@@ -238,8 +240,7 @@ def _baselines(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
   for metric in ('accuracy', *GATES):
     stats = [row[metric] for row in rows]
     above = sum(s['value'] > 0 and s['p_holm'] <= 0.05 for s in stats)
-    label = GATES[metric][0].split()[-1] if metric in GATES else metric
-    counts.append(f'{above} in {label}')
+    counts.append(f'{above} in {SHORT.get(metric, metric)}')
   return (
     f'Of {len(rows)} baselines the samples are above {", ".join(counts)}, with '
     'p of at most 0.05 after the correction of Holm.'

@@ -122,7 +122,9 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   independent = len(rows) > 1
   if not independent:  # Then the checkpoints of that run are the population.
     rows, before = np.concatenate([rows, before]), rows[:0]
-  train = zoo.params(rows)
+  rows, num = np.concatenate([rows, before]), len(rows)
+  shown = zoo.params(rows)
+  train = {path: value[:num] for path, value in shown.items()}
   architecture = architecture_lib.from_record(
     zoo.records[0]['arch_id'], zoo.records[0]['arch_config']
   )
@@ -135,9 +137,8 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     restarts=config.symmetry.restarts,
     seed=config.seed,
   )
-  shown = np.concatenate([rows, before])
   decoder, latents = decode.fit(
-    canonical(zoo.params(shown)),
+    canonical(shown),
     architecture.spec,
     tokens=config.tokens,
     normalize=config.normalize,
@@ -158,11 +159,15 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     reference=reference,
     train=train,
     independent=independent,
-    snapshots=zoo.params(before) if len(before) else None,
+    snapshots=(
+      {path: value[num:] for path, value in shown.items()}
+      if len(before)
+      else None
+    ),
     heldout=zoo.params(heldout) if len(heldout) else None,
     latents=latents,
     val_latents=encoded(val),
-    condition=told(shown),
+    condition=told(rows),
     val_condition=told(val) if len(val) else None,
     heldout_latents=encoded(likely),
     heldout_condition=told(likely) if len(likely) else None,
