@@ -31,8 +31,10 @@ def truncate(step_folder):
 
 DAMAGE = {
   **{
+    # Not in the middle or at the end: where both arrays share a file, and as
+    # the threads of orbax happen to run, an index that nothing reads is there.
     f'flip_at_{at}': lambda folder, at=at: saves.flip(folder, at=at)
-    for at in (0.05, 0.3, 0.5, 0.7, 0.95)
+    for at in (0.05, 0.3, 0.45, 0.7, 0.95)
   },
   'zero_block': zero_block,
   'truncate': truncate,

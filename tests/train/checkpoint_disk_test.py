@@ -144,7 +144,7 @@ def test_f3_10_the_old_format_is_read_and_verified(tmp_path, caplog):
     write_old_format(tmp_path, step)
   saves.check(saves.restore(tmp_path), 20)
   assert not caplog.text
-  saves.flip(tmp_path / '20', at=0.5)
+  saves.flip(tmp_path / '20', at=0.45)
   saves.check(saves.restore(tmp_path), 10)
   assert 'Checkpoint 20' in caplog.text
   checkpoints = checkpoint.Checkpoints(tmp_path, keep_best=1)
