@@ -1,5 +1,6 @@
 """What every test runs under: one CPU backend, strict shapes, no network."""
 
+import gc
 import os
 import pathlib
 import signal
@@ -31,6 +32,14 @@ hypothesis.settings.register_profile(
   'wsjax', deadline=None, max_examples=15, derandomize=True
 )
 hypothesis.settings.load_profile('wsjax')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _programs_end_with_their_file():
+  """Without it a worker grows to 6 GiB, and every collection takes seconds."""
+  yield
+  jax.clear_caches()
+  gc.collect()
 
 
 @pytest.fixture(scope='session')

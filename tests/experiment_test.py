@@ -107,7 +107,7 @@ def test_a_stopped_run_ends_where_it_would_have_ended(
     'digits_diffusion',
     'digits_equivariant',
     'digits_normalizing_flow',
-    'mnist_dwf',
+    pytest.param('mnist_dwf', marks=pytest.mark.slow),
   ],
 )
 def test_every_config_runs_to_its_report(name, tmp_path):
@@ -119,7 +119,12 @@ def test_every_config_runs_to_its_report(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-  'name', ['cnn_property', 'foreign_agents', 'inr_classification']
+  'name',
+  [
+    pytest.param('cnn_property', marks=pytest.mark.slow),
+    pytest.param('foreign_agents', marks=pytest.mark.slow),
+    'inr_classification',
+  ],
 )
 def test_every_config_that_reads_a_property_runs_to_its_report(name, tmp_path):
   config = smoke(name)

@@ -17,6 +17,7 @@ def parsed(*options):
   return parser.parse_args(options)
 
 
+@pytest.mark.slow
 def test_samplers_stand_beside_the_recipe_of_the_first_run(tmp_path):
   config, _ = configs.load(f'{CONFIGS}/digits_flow.py:smoke', [])
   experiment.run(config, tmp_path / 'flow', progress=False)

@@ -24,7 +24,13 @@ def name(request):
   return request.param
 
 
-@pytest.fixture(params=ARCHITECTURES)
+@pytest.fixture(
+  params=[
+    'relu mlp',
+    pytest.param('siren', marks=pytest.mark.slow),
+    'cnn',
+  ]
+)
 def architecture(request):
   return ARCHITECTURES[request.param]
 

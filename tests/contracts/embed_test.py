@@ -76,6 +76,16 @@ def test_the_embedding_sees_what_it_does_not_claim_to_ignore(name):
       )
 
 
+# Gradients take long to compile; where they are finite on convolutions they
+# have been on the others.
+@pytest.mark.parametrize(
+  'architecture',
+  [
+    pytest.param(made, marks=[] if kind == 'cnn' else [pytest.mark.slow])
+    for kind, made in ARCHITECTURES.items()
+  ],
+  ids=ARCHITECTURES,
+)
 def test_networks_are_batched_by_vmap_and_gradients_are_finite(
   name, architecture
 ):

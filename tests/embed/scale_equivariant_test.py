@@ -21,7 +21,15 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES)
+SLOW = ('tanh', 'gelu', 'relu cnn', 'relu rnn')
+
+
+@pytest.fixture(
+  params=[
+    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+    for name in CASES
+  ]
+)
 def case(request):
   return CASES[request.param]
 

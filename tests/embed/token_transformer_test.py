@@ -91,6 +91,7 @@ def fit(loss, variables, batch, steps=60):
   return jax.jit(lambda c: jax.lax.scan(step, c, jnp.arange(steps)))(carry)
 
 
+@pytest.mark.slow
 def test_contrast_teaches_to_ignore_the_order():
   spec = CASE.spec.permutations_only()
   encoder = make(dropout=0.1)

@@ -138,6 +138,7 @@ def test_f3_3_f3_4_breeding_that_meets_faults_in_turn_ends_as_without_them(
   end_like(finished, tmp_path)
 
 
+@pytest.mark.slow
 def test_f3_11_a_second_launch_ends_and_touches_nothing_of_the_first(
   finished, tmp_path
 ):

@@ -54,6 +54,7 @@ def moved(tmp_path_factory):
   }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', MODES)
 def test_f3_7_every_step_takes_the_same_examples_on_any_devices(moved, mode):
   assert moved[mode] == expected(MOVES[-1][-1])

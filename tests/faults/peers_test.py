@@ -36,6 +36,7 @@ def printed(output, rank):
   return json.loads(found[-1].removeprefix(f'[p{rank}] '))
 
 
+@pytest.mark.slow
 def test_f3_13_all_start_again_when_one_was_killed_and_end_alike(tmp_path):
   whole = {'train': [{'workdir': str(tmp_path / 'whole')}]}
   (want,) = runs.run(whole, processes=2)

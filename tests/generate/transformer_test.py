@@ -28,12 +28,14 @@ def test_blocks_that_are_computed_again_keep_little_and_change_nothing():
     params = net.init(jax.random.key(0), X[0], TIME)
     params = jax.tree.map(lambda leaf: leaf + 0.05, params)  # No zero output.
     loss, key = loss_of(net), jax.random.key(1)
-    value, gradient = jax.value_and_grad(loss)(params, key)
-    _, way_back = jax.vjp(lambda p, f=loss, k=key: f(p, k), params)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(params, key)
+    _, way_back = jax.eval_shape(
+      lambda p, f=loss, k=key: jax.vjp(lambda p: f(p, k), p), params
+    )
     values.append(value)
     gradients.append(gradient)
     # What the way forth leaves to the way back.
-    kept.append(sum(leaf.nbytes for leaf in jax.tree.leaves(way_back)))
+    kept.append(sum(leaf.size for leaf in jax.tree.leaves(way_back)))
   np.testing.assert_allclose(values[1], values[0], rtol=1e-6)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),

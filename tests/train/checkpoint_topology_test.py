@@ -39,6 +39,7 @@ def test_f3_6_what_one_mesh_saved_every_other_restores(tmp_path):
   assert lines == [expected_line(10)] * 16
 
 
+@pytest.mark.slow
 def test_f3_6_two_processes_agree_and_one_process_reads_what_they_saved(
   tmp_path,
 ):

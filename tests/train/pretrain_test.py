@@ -46,7 +46,9 @@ def make(data, objective, predictor=None):
   )
 
 
-@pytest.mark.parametrize('objective', ['contrastive', 'masked'])
+@pytest.mark.parametrize(
+  'objective', [pytest.param('contrastive', marks=pytest.mark.slow), 'masked']
+)
 def test_the_reader_starts_where_pretraining_ended(objective, data, tmp_path):
   predictor = make_predictor(data)
   objective = make(data, objective, predictor)

@@ -210,7 +210,13 @@ def test_the_published_accuracy_holds_on_the_whole_test_set(
     assert abs(np.mean(hits) - network.detail['score']) < 2e-4
 
 
-@pytest.mark.parametrize('id', ['ppo/LunarLander-v2', 'ars/Acrobot-v1'])
+@pytest.mark.parametrize(
+  'id',
+  [
+    'ppo/LunarLander-v2',
+    pytest.param('ars/Acrobot-v1', marks=pytest.mark.slow),
+  ],
+)
 @pytest.mark.parametrize('name', config.plugins('embed'))
 def test_encoders_do_not_see_how_an_agent_is_arranged(name, id, agents):
   network = agents[id]
