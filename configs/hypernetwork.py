@@ -92,6 +92,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     arg,
     smoke=False,
     rig=tuple(RIGS),
+    noise=('latent', 'shared'),
     canonicalize=('permutation+scale', 'permutation', 'none'),
     num_train=0,
   )
@@ -126,9 +127,12 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     noise_size=32,
     draws=2,
   )
+  if arg['noise'] == 'latent':
+    c.generate.update(latent_noise=True, single=1.0)
   c.strategy = dict(
     likeness=4.0,
-    behaviour=1.0,
+    # Noise in weights that matter has to cost more than it gains in likeness.
+    behaviour=5.0 if arg['noise'] == 'latent' else 1.0,
     behaviour_nets=32,
     behaviour_items=64,
     num_train=arg['num_train'],

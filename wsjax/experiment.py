@@ -37,6 +37,7 @@ from wsjax.stages import (
   prompting,
   prompting_scores,
   properties,
+  sampling,
   unseen_tasks,
 )
 from wsjax.zoo import store
@@ -142,7 +143,10 @@ def _generate(
   return result | {
     'training': history,
     'membership': known,
-    'remarks': [likelihoods.remark(found) for found in known],
+    'remarks': [
+      *sampling.remarks(config),
+      *(likelihoods.remark(found) for found in known),
+    ],
   }
 
 
@@ -245,7 +249,7 @@ def sample(
     generator, params, _ = generators.fit(
       config, prepared, workdir, seed=train_seed
     )
-  networks = generators.draw(prepared, generator, params, num, seed)
+  networks = sampling.draw(config, prepared, generator, params, num, seed)
   if hosts.is_writer():
     generators.publish(config, prepared, params, networks, out, seed)
   return out

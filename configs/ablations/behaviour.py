@@ -30,7 +30,7 @@ keeps samples nearer to the zoo's spread. Not measured: `permutation`,
 from collections.abc import Iterator
 from typing import Any
 
-BASE = 'configs/hypernetwork.py'
+BASE = 'configs/hypernetwork.py:noise=shared'
 FLOW = 'configs/digits_flow.py'
 ARMS = {
   'both': (BASE, {}),
@@ -38,9 +38,11 @@ ARMS = {
   'behaviour only': (BASE, {'strategy.likeness': 0.0}),
   'likeness 1': (BASE, {'strategy.likeness': 1.0}),
   'likeness 16': (BASE, {'strategy.likeness': 16.0}),
-  'permutation': (f'{BASE}:canonicalize=permutation', {}),
-  'no symmetry': (f'{BASE}:canonicalize=none', {}),
-  'augmented': (f'{BASE}:canonicalize=none', {'strategy.augment': True}),
+  'permutation': (f'{BASE},canonicalize=permutation', {}),
+  'no symmetry': (f'{BASE},canonicalize=none', {}),
+  'augmented': (f'{BASE},canonicalize=none', {'strategy.augment': True}),
+  'behaviour 5': (BASE, {'strategy.behaviour': 5.0}),
+  'latent noise': ('configs/hypernetwork.py', {}),
   'flow plain': (FLOW, {'generate.num_steps': 8}),
   'flow': (
     FLOW,
@@ -56,6 +58,6 @@ SHARED = {'zoo.path': 'runs/zoos/digits_64_16_10', 'train.seeds': (0, 1, 2)}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 10 arms."""
+  """Yields (run name, config, overrides): 12 arms."""
   for arm, (config, changes) in ARMS.items():
     yield arm.replace(' ', '_'), config, {**SHARED, **changes}

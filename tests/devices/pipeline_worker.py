@@ -11,7 +11,7 @@ import numpy as np
 
 from configs import digits_flow
 from wsjax import hosts
-from wsjax.stages import generators, prepare
+from wsjax.stages import generators, prepare, sampling
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
   zoo = prepare.open_zoo(config, workdir, progress=False)
   prepared = prepare.prepare(config, zoo)
   generator, params, _ = generators.fit(config, prepared, workdir, seed=0)
-  networks = generators.draw(prepared, generator, params, 8, 0)
+  networks = sampling.draw(config, prepared, generator, params, 8, 0)
   result = {
     'zoo': zoo.content_digest,
     'networks': {

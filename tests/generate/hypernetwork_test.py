@@ -58,6 +58,13 @@ def test_the_energy_score_is_that_of_the_obvious_sum():
   assert float(got) == pytest.approx(to_data - to_samples / 2, abs=1e-4)
   assert float(metrics['to_data']) == pytest.approx(to_data, abs=1e-4)
 
+  both = hypernetwork.make(width=8, depth=1, noise_size=2, draws=3, single=2.0)
+  got_both, _ = both.loss(params, batch, jax.random.key(1))
+  single = np.mean([np.abs(draw - batch) for draw in made]) - np.mean(
+    [np.abs(a - b) / 2 for a, b in itertools.combinations(made, 2)]
+  )
+  assert float(got_both - got) == pytest.approx(2 * single, abs=1e-4)
+
 
 @pytest.mark.parametrize('network', hypernetwork.NETWORKS)
 def test_without_noise_it_learns_a_function_of_the_condition(network):
@@ -95,6 +102,23 @@ def test_with_noise_and_condition_it_learns_each_conditional_spread():
   assert 0.7 < made[128:].std(0).mean() < 1.3
 
 
+def test_own_noise_finds_which_latents_vary_each_for_itself():
+  generator = hypernetwork.make(
+    width=16, depth=1, noise_size=2, latent_noise=True, single=1.0
+  )
+  # 40 latents that vary freely, which two coordinates of noise cannot make,
+  # and 40 that hardly vary.
+  std = np.repeat([1.0, 0.1], 40)[:, None]
+  batch = std * np.random.default_rng(0).standard_normal((256, 80, 1))
+  params = trained(generator, batch.astype(np.float32), steps=600)
+  made = generator.sample(params, jax.random.key(2), 512, shape=(80, 1))
+  got = np.asarray(made)[..., 0]
+  np.testing.assert_allclose(got[:, :40].std(0), 1, atol=0.2)
+  assert got[:, 40:].std(0).max() < 0.3
+  related = np.corrcoef(got[:, :40].T) - np.eye(40)
+  assert np.abs(related).mean() < 0.15
+
+
 def test_options_that_mean_nothing_are_refused():
   with pytest.raises(ValueError, match='noise or a condition'):
     hypernetwork.make(noise_size=0)
@@ -102,6 +126,12 @@ def test_options_that_mean_nothing_are_refused():
     hypernetwork.make(draws=1)
   with pytest.raises(ValueError, match='Unknown network'):
     hypernetwork.make('lstm')
+  with pytest.raises(ValueError, match='single is -1'):
+    hypernetwork.make(single=-1)
+  with pytest.raises(ValueError, match="Allowed with 'mlp'"):
+    hypernetwork.make('chunks', latent_noise=True)
+  with pytest.raises(ValueError, match='noise_size > 0'):
+    hypernetwork.make(noise_size=0, condition_size=1, latent_noise=True)
   with pytest.raises(ValueError, match='into 3 heads'):
     hypernetwork.make('transformer', width=16, num_heads=3)
 

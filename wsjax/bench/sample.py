@@ -24,7 +24,7 @@ import numpy as np
 from wsjax.bench import timing
 from wsjax.evaluate import predictions
 from wsjax.generate import flow_matching, hypernetwork
-from wsjax.stages import generators, manifest, prepare
+from wsjax.stages import generators, manifest, prepare, sampling
 
 # Cheaper ways along the same field: solver and steps.
 _CHEAPER = (('rk4', 8), ('heun', 8), ('euler', 8), ('euler', 1))
@@ -97,7 +97,7 @@ def _samplers(args: argparse.Namespace) -> list[dict[str, Any]]:
     for name, count, variant in _variants(generator):
       name = f'{workdir.name}: {name}'
       draws[name] = functools.partial(
-        generators.draw, prepared, variant, params, args.nets, 0
+        sampling.draw, config, prepared, variant, params, args.nets, 0
       )
       counts[name] = count
       measured[name] = predictions.accuracy(

@@ -5,10 +5,17 @@ arXiv:1609.09106). With noise it is a sampler, and learns by the energy score,
 which is lowest for the true distribution, needs no density and no adversary:
 for a network y and samples g, g' of its condition, E|g - y| - E|g - g'| / 2
 (Gneiting & Raftery 2007, JASA 102(477), equation 22).
+
+Some dozens of coordinates of noise cannot make what varies freely in a zoo: the
+weights of a pixel that is always black stay where they started, each for
+itself. So every latent may have noise of its own as well. In many dimensions
+the energy score sees the size of all of it and hardly where it is; the same
+score of every latent by itself (equation 20) does.
 """
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator
 
 import flax.linen as nn
@@ -27,6 +34,8 @@ NETWORKS = {
 }
 # Below this a distance per coordinate has no direction worth following.
 _NEAREST = 1e-6
+# Parameter of the logarithms of the scales of own noise, and where they start.
+_SCALES, _SCALE = 'latent_noise', 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,17 +47,24 @@ class Hypernetwork:
     noise_size: coordinates of the noise; 0 = one network per condition.
     condition_size: features of the condition; 0 = unconditional.
     draws: samples per training network in the energy score.
+    latent_noise: whether every latent has noise of its own, of a learned scale.
+    single: weight of the score of every latent by itself.
   """
 
   module: nn.Module
   noise_size: int
   condition_size: int
   draws: int
+  latent_noise: bool
+  single: float
 
   def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
     """Parameters for latents of the shape of `example`, [T, D]."""
     given = jnp.zeros(self.noise_size + self.condition_size)
-    return self.module.init(key, given, example.shape)['params']
+    params = self.module.init(key, given, example.shape)['params']
+    if self.latent_noise:
+      params = {**params, _SCALES: jnp.full(example.shape, math.log(_SCALE))}
+    return params
 
   def loss(
     self,
@@ -72,6 +88,7 @@ class Hypernetwork:
       The mean over the batch, and with noise the two parts of the score:
       'to_data', the distance to the training networks, and 'to_samples', that
       between samples of one condition. Both in root mean square per latent.
+      With `single` also 'single', the mean score of single latents.
     """
     del train
     num = len(batch)
@@ -86,11 +103,18 @@ class Hypernetwork:
         params, key, num, shape=batch.shape[1:], condition=condition
       )
     )(keys)
-    to_data = jnp.mean(_distance(made, jnp.asarray(batch)[None]))
+    batch = jnp.asarray(batch)[None]
+    to_data = jnp.mean(_distance(made, batch))
     shifted = jnp.roll(made, 1, axis=0)  # Every draw beside another one.
     to_samples = jnp.mean(_distance(made, shifted))
     metrics = {'to_data': to_data, 'to_samples': to_samples}
-    return to_data - to_samples / 2, metrics
+    total = to_data - to_samples / 2
+    if self.single:
+      metrics['single'] = jnp.mean(
+        jnp.abs(made - batch) - jnp.abs(made - shifted) / 2
+      )
+      total += self.single * metrics['single']
+    return total, metrics
 
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
@@ -114,9 +138,13 @@ class Hypernetwork:
     Returns:
       [num, T, D] latents.
     """
-    return jax.vmap(
+    made = jax.vmap(
       lambda given: self.module.apply({'params': params}, given, shape)
     )(self._given(key, num, condition))
+    if self.latent_noise:
+      noise = jax.random.normal(jax.random.fold_in(key, 1), made.shape)
+      made += jnp.exp(params[_SCALES])[None] * noise
+    return made
 
   def stream(
     self,
@@ -188,6 +216,8 @@ def make(
   noise_size: int = 32,
   condition_size: int = 0,
   draws: int = 2,
+  latent_noise: bool = False,
+  single: float = 0.0,
 ) -> Hypernetwork:
   """The hypernetwork.
 
@@ -200,10 +230,15 @@ def make(
     noise_size: coordinates of the noise; 0 = one network per condition.
     condition_size: features of the condition; 0 = unconditional.
     draws: samples per training network in the energy score, at least 2.
+    latent_noise: whether every latent has, besides, noise of its own, of a
+      learned scale.
+    single: weight of the score of every latent by itself, beside that of all
+      of them together; at least 0.
 
   Raises:
     ValueError: if the network is unknown, the heads do not divide the width,
-      there is neither noise nor condition, or `draws` < 2.
+      there is neither noise nor condition, `draws` < 2, `single` < 0, or
+      latents of 'chunks', which are of any number, are to have own noise.
   """
   if network not in NETWORKS:
     raise ValueError(
@@ -215,9 +250,20 @@ def make(
     )
   if draws < 2:
     raise ValueError(f'draws is {draws}, not >= 2: samples have no distance.')
+  if single < 0:
+    raise ValueError(f'single is {single}, not >= 0.')
+  if latent_noise and network == 'chunks':
+    raise ValueError(
+      "latent_noise has a parameter per latent; network='chunks' is for any "
+      "number of them. Allowed with 'mlp' and 'transformer'."
+    )
+  if (latent_noise or single) and not noise_size:
+    raise ValueError('latent_noise and single are for noise_size > 0.')
   options = {}
   if network == 'transformer':
     transformer.check_heads(width, num_heads)
     options['num_heads'] = num_heads
   module = NETWORKS[network](width, depth, **options)
-  return Hypernetwork(module, noise_size, condition_size, draws)
+  return Hypernetwork(
+    module, noise_size, condition_size, draws, latent_noise, single
+  )

@@ -8,16 +8,14 @@ import jax
 import ml_collections
 import numpy as np
 from absl import logging
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from wsjax import config as config_lib
 from wsjax import hosts, typing
 from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import predictions
 from wsjax.generate import publish as publish_lib
-from wsjax.stages import objectives, prepare
-from wsjax.train import feed, loop, sharding
+from wsjax.stages import objectives, prepare, sampling
+from wsjax.train import loop
 from wsjax.zoo import digest
 
 
@@ -37,9 +35,10 @@ def fit(
     it chose among.
 
   Raises:
-    ValueError: as `objectives.make` or `loop.fit`.
+    ValueError: as `sampling.check`, `objectives.make` or `loop.fit`.
   """
   generator = config_lib.build('generate', config.generate)
+  sampling.check(config, prepared, generator)
   if hasattr(generator, 'fit'):
     return generator, *_fit_at_once(prepared, generator, seed)
   data = _examples(prepared.latents, prepared.condition)
@@ -64,16 +63,6 @@ def _examples(
     return None
   examples = {'latents': latents, 'condition': condition}
   return {name: value for name, value in examples.items() if value is not None}
-
-
-def requests(
-  prepared: prepare.Prepared, num: int, seed: int
-) -> np.ndarray | None:
-  """[num, C] what samples are asked to be: as the ends of training runs."""
-  if prepared.condition is None:
-    return None
-  rng = np.random.default_rng(seed)
-  return prepared.condition[rng.integers(prepared.num_train, size=num)]
 
 
 def _fit_at_once(
@@ -107,36 +96,6 @@ def _fit_at_once(
   return params, {'not_run': said, 'num_scored': generator.num_scored}
 
 
-def draw(
-  prepared: prepare.Prepared,
-  generator: Any,
-  params: typing.PyTree,
-  num: int,
-  seed: int,
-) -> typing.StackedParams:
-  """`num` networks of a generator, on the host; each device draws its share.
-
-  Where it has conditions, they are `requests` of the same seed.
-  """
-  shape = prepared.latents.shape[1:]
-  condition = requests(prepared, num, seed)
-
-  def sample(params: typing.PyTree, seed: int) -> jax.Array:
-    return generator.sample(
-      params, jax.random.key(seed), num, shape=shape, condition=condition
-    )
-
-  if jax.device_count() > 1:
-    mesh = sharding.make_mesh((('nets', -1),))
-    cut = P('nets') if num % mesh.size == 0 else P()
-    placed = feed.place(params, NamedSharding(mesh, P()))
-    sharded = jax.jit(sample, out_shardings=NamedSharding(mesh, cut))
-    latents = hosts.everywhere(sharded(placed, np.uint32(seed)))
-  else:
-    latents = sample(params, seed)
-  return prepared.decoder.decode(latents)
-
-
 def publish(
   config: ml_collections.ConfigDict,
   prepared: prepare.Prepared,
@@ -150,13 +109,14 @@ def publish(
     jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)
   }
   name = f'{config.generate.name}:{digest.of_tensors(flat)}'
+  how = str(sampling.read(config.get('sample', {})))
   publish_lib.publish(
     path,
     networks,
     prepared.architecture,
     generated={
       'generator_record_id': name,
-      'sampler': config.generate.name,
+      'sampler': ', '.join(filter(None, (config.generate.name, how))),
       'seed': seed,
     },
     parents=[
@@ -182,7 +142,7 @@ def sampled_arm(
   """Samples of one training seed as an arm; drawn again after a restart."""
   num = config.evaluate.num_samples
   start = time.perf_counter()
-  networks = draw(prepared, generator, params, num, seed)
+  networks = sampling.draw(config, prepared, generator, params, num, seed)
   seconds = time.perf_counter() - start
   path = workdir / f'samples/seed{seed}'
   if hosts.is_writer() and not (path / 'manifest.json').exists():

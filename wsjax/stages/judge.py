@@ -1,15 +1,13 @@
 """Third stage: generators stand beside the whole baseline panel."""
 
-import functools
 from typing import Any
 
 import ml_collections
 
 from wsjax.evaluate import arms as arms_lib
-from wsjax.evaluate import baselines, evaluator, population
+from wsjax.evaluate import baselines, evaluator
 from wsjax.evaluate import context as context_lib
-from wsjax.stages import manifest, pictures, prepare
-from wsjax.zoo import breed, datasets
+from wsjax.stages import manifest, pictures, prepare, sampling
 
 
 def judge(
@@ -42,7 +40,7 @@ def judge(
     heldout=prepared.heldout,
     reference=prepared.reference,
     restarts=config.symmetry.restarts,
-    finetune=_finetune(config, prepared, dataset),
+    finetune=sampling.finetune(config, prepared),
     finetune_steps=(section.finetune_steps,),
     # A zoo from elsewhere was opened, not bred: nobody measured that.
     fresh_seconds=(
@@ -70,17 +68,3 @@ def judge(
     'dataset': dataset.name,
   }
   return result
-
-
-def _finetune(
-  config: ml_collections.ConfigDict,
-  prepared: prepare.Prepared,
-  dataset: datasets.Dataset,
-) -> population.Finetune:
-  """Continues training by the recipe that bred the zoo."""
-  return functools.partial(
-    breed.finetune,
-    prepared.architecture,
-    dataset,
-    recipe=breed.Recipe(**config.zoo.recipe.to_dict()),
-  )

@@ -21,9 +21,9 @@ def make(
       classification, or the strategy section is wrong.
   """
   strategy = generative.read(config.get('strategy', {}))
-  decoder, task, move = prepared.decoder, None, None
+  decoder, behaves, move = prepared.decoder, None, None
   if strategy.behaviour:
-    task = _task(prepared)
+    behaves = task(prepared)
   if strategy.augment:
     spec = prepared.architecture.spec
 
@@ -34,11 +34,15 @@ def make(
 
   centred = prepared.latents - prepared.latents.mean(0, keepdims=True)
   spread = float(np.sqrt(np.mean(centred**2)))
-  return generative.Objective(generator, strategy, task, move, spread)
+  return generative.Objective(generator, strategy, behaves, move, spread)
 
 
-def _task(prepared: prepare.Prepared) -> generative.Task:
-  """The examples that the networks of the zoo learned from."""
+def task(prepared: prepare.Prepared) -> generative.Task:
+  """The examples that the networks of the zoo learned from.
+
+  Raises:
+    ValueError: if they are no classifiers.
+  """
   architecture = prepared.architecture
   if architecture.task != 'classification':
     raise ValueError(
