@@ -92,7 +92,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     arg,
     smoke=False,
     rig=tuple(RIGS),
-    noise=('latent', 'shared'),
+    noise=('shared', 'latent'),
     canonicalize=('permutation+scale', 'permutation', 'none'),
     num_train=0,
   )

@@ -30,7 +30,7 @@ keeps samples nearer to the zoo's spread. Not measured: `permutation`,
 from collections.abc import Iterator
 from typing import Any
 
-BASE = 'configs/hypernetwork.py:noise=shared'
+BASE = 'configs/hypernetwork.py'
 FLOW = 'configs/digits_flow.py'
 ARMS = {
   'both': (BASE, {}),
@@ -38,11 +38,11 @@ ARMS = {
   'behaviour only': (BASE, {'strategy.likeness': 0.0}),
   'likeness 1': (BASE, {'strategy.likeness': 1.0}),
   'likeness 16': (BASE, {'strategy.likeness': 16.0}),
-  'permutation': (f'{BASE},canonicalize=permutation', {}),
-  'no symmetry': (f'{BASE},canonicalize=none', {}),
-  'augmented': (f'{BASE},canonicalize=none', {'strategy.augment': True}),
+  'permutation': (f'{BASE}:canonicalize=permutation', {}),
+  'no symmetry': (f'{BASE}:canonicalize=none', {}),
+  'augmented': (f'{BASE}:canonicalize=none', {'strategy.augment': True}),
   'behaviour 5': (BASE, {'strategy.behaviour': 5.0}),
-  'latent noise': ('configs/hypernetwork.py', {}),
+  'latent noise': (f'{BASE}:noise=latent', {}),
   'flow plain': (FLOW, {'generate.num_steps': 8}),
   'flow': (
     FLOW,

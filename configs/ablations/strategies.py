@@ -42,12 +42,16 @@ ARMS = {
   'patience': (BASE, {'train.patience': 3, 'train.keep_best': 1}),
   'first layer': (BASE, {'normalize.weights': (('layer0', 4.0),)}),
   'half the zoo': (BASE, {'strategy.num_train': 256}),
+  # Of 0.01 to 100, on validation images and one seed, the one that does what 10
+  # steps of refining do.
+  'led': (BASE, {'sample.task_scale': 30.0}),
+  'refined': (BASE, {'sample.refine_steps': 50}),
 }
 SHARED = {'train.seeds': (0, 1, 2)}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 7 arms."""
+  """Yields (run name, config, overrides): 9 arms."""
   for arm, (config, changes) in ARMS.items():
     # Snapshots make another zoo.
     zoo = 'digits_64_16_10' + ('_snapshots' if arm == 'trajectory' else '')

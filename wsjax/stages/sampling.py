@@ -63,17 +63,20 @@ class Sampling:
     return ', '.join(parts)
 
 
+# Option -> value where a section does not say it.
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Sampling)}
+
+
 def read(section: Mapping[str, Any]) -> Sampling:
   """The sampling of a config section; what it does not say is as by default.
 
   Raises:
     ValueError: for an unknown key or a value that is not allowed.
   """
-  allowed = {field.name for field in dataclasses.fields(Sampling)}
-  if unknown := sorted(set(section) - allowed):
+  if unknown := sorted(set(section) - set(DEFAULTS)):
     raise ValueError(
       f'The sample section has {unknown[0]!r}; allowed: '
-      f'{", ".join(sorted(allowed))}.'
+      f'{", ".join(sorted(DEFAULTS))}.'
     )
   return Sampling(**section)
 
