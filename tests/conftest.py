@@ -9,8 +9,9 @@ import signal
 # sets NPROC there: see wsjax/cli/main.py.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('MPLBACKEND', 'agg')
-# Most of the suite's time is compilation, and most programs recur: between
-# workers, in subprocesses and in the next run.
+# Most of the suite's time is compilation: programs here run once or twice.
+os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=1')
+# And most programs recur: between workers, in subprocesses and in the next run.
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR',
   str(pathlib.Path(__file__).parents[1] / 'build/jax'),

@@ -104,7 +104,7 @@ def test_a_stopped_run_ends_where_it_would_have_ended(
 @pytest.mark.parametrize(
   'name',
   [
-    'digits_diffusion',
+    pytest.param('digits_diffusion', marks=pytest.mark.slow),
     'digits_equivariant',
     'digits_normalizing_flow',
     pytest.param('mnist_dwf', marks=pytest.mark.slow),

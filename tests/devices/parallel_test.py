@@ -59,6 +59,7 @@ def test_every_mode_on_four_devices_ends_where_one_device_does(tmp_path, alone):
     check(other, alone)
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(tmp_path, alone):
   modes = {'streamed': {'data': 'host'}}
   first, second = simulated.run(jobs(tmp_path, modes), devices=2, processes=2)

@@ -76,7 +76,9 @@ def test_the_embedding_ignores_the_order_of_units(case, heads):
   assert not np.allclose(run(variables, case.params(1)), before, atol=1e-3)
 
 
-@pytest.mark.parametrize('name', ['mlp', 'cnn', 'rnn'])
+@pytest.mark.parametrize(
+  'name', ['mlp', pytest.param('cnn', marks=pytest.mark.slow), 'rnn']
+)
 def test_the_editor_is_equivariant(name, heads):
   spec = CASES[name].spec
   editor = editor_lib.Editor(make_stack(spec, heads))

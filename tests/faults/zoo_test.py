@@ -76,6 +76,7 @@ def points(count, seed):
   return [(event, rng.uniform(0, 0.03)) for event in events]
 
 
+@pytest.mark.slow
 def test_f3_2_killed_three_times_a_zoo_has_the_same_networks_once(
   whole, tmp_path
 ):

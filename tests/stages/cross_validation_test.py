@@ -33,6 +33,7 @@ def at(zoo):
   return f'--config.zoo.path={zoo.path}'
 
 
+@pytest.mark.slow
 def test_a_run_over_two_architectures_ends_in_a_report(zoo, at, tmp_path):
   report = experiment.run(load(at), tmp_path / 'a', progress=False)
   told = report['property']
