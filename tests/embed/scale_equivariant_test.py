@@ -21,7 +21,7 @@ CASES = {
 }
 
 
-SLOW = ('tanh', 'gelu', 'relu cnn', 'relu rnn')
+SLOW = ('tanh', 'gelu', 'relu cnn', 'relu rnn', 'tanh rnn')
 
 
 @pytest.fixture(

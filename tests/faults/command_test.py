@@ -109,6 +109,7 @@ def end_like(finished, workdir):
   assert result(workdir) == result(finished)
 
 
+@pytest.mark.slow
 def test_f3_3_stopped_in_training_it_ends_as_if_it_was_not(finished, tmp_path):
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
   stopped(tmp_path, TRAINING)
@@ -162,6 +163,7 @@ def test_f3_11_a_second_launch_ends_and_touches_nothing_of_the_first(
     first.kill()
 
 
+@pytest.mark.slow
 def test_f3_12_a_finished_run_ends_again_and_changes_nothing(finished):
   before = runs.listing(finished)
   logged = {**runs.READ_ONLY_CACHE, 'JAX_LOG_COMPILES': '1'}

@@ -63,6 +63,7 @@ def points(count, seed):
   return [(block, rng.uniform(0, 0.1)) for block in blocks]
 
 
+@pytest.mark.slow
 def test_f3_2_killed_three_times_at_random_it_ends_bitwise_alike(
   whole, tmp_path
 ):
