@@ -13,8 +13,8 @@ Hardware: 2 CPU cores shared with other work.
 Time: 20 min for all arms beside two other jobs.
 Measured: 128 networks per seed, 3 training seeds, one zoo of 512 (with
 snapshots another one of 512); accuracy with its 95 % interval, distance and
-spread. No copies [0, 1.0] and G 0 of 384 [0, 1.0] in every arm; G1/2 and G_b are
-0, too, in the first seven.
+spread. No copies [0, 1.0] and G 0 of 384 [0, 1.0] in every arm; G1/2 and G_b
+are 0, too, in the first seven.
 
   plain         82.3 % [80.1, 84.6]  0.86 tau  0.74
   transport     83.4 % [80.9, 85.8]  0.84 tau  0.70
@@ -28,11 +28,11 @@ spread. No copies [0, 1.0] and G 0 of 384 [0, 1.0] in every arm; G1/2 and G_b ar
 
 So orbits at random cost 13 points, and what else differs is within the
 intervals or is bought with spread: no strategy of likeness passes a gate.
-Being led passes G1/2 at 2.1 % [0.9, 4.1] and G_b at 1.8 % [0.7, 3.7]; 50 steps of
-the zoo's recipe, an eighth of a run, at 51.8 % [46.7, 56.9] and 35.9 %
-[31.1, 41.0], where copies with noise, trained on for as long, have 0 and 61.7 %.
-A network takes 5.9 ms refined and 0.41 s led, compilation included. Behaviour in
-the loss passes all three, `behaviour.py`.
+Being led passes G1/2 at 2.1 % [0.9, 4.1] and G_b at 1.8 % [0.7, 3.7]; 50 steps
+of the zoo's recipe, an eighth of a run, at 51.8 % [46.7, 56.9] and 35.9 %
+[31.1, 41.0], where copies with noise, trained on for as long, have 0 and 61.7.
+A network takes 5.9 ms refined and 0.41 s led, compilation included. Behaviour
+in the loss passes all three, `behaviour.py`.
 """
 
 from collections.abc import Iterator
