@@ -10,7 +10,7 @@ Some dozens of coordinates of noise cannot make what varies freely in a zoo: the
 weights of a pixel that is always black stay where they started, each for
 itself. So every latent may have noise of its own as well. In many dimensions
 the energy score sees the size of all of it and hardly where it is; the same
-score of every latent by itself (equation 20) does.
+score of every latent by itself (equation 21) does.
 """
 
 import dataclasses
