@@ -10,8 +10,15 @@ hyper-representations), 84.8 % (of their embeddings) and 86.7 % (the best of
 many by validation accuracy, SUB); a diffusion of parameters has 93.3 %.
 
 Hardware: 2 CPU cores.
-Time: to be measured.
-Measured: not yet as a whole.
+Time: 10 to 20 min per arm beside other work, most of it evaluation.
+Measured: two arms, 64 networks per seed, 3 training seeds, one zoo (92.8 %);
+95 % intervals; distance in tau; spread over that of the zoo; G, G1/2, G_b. No
+copies [0, 1.9].
+
+  kernel density  54.8 [52.9, 56.8]  0.96  0.90   0     0     0 %
+  hypernetwork    94.0 [93.6, 94.4]  1.06  1.01  72.9  99.5  88.5
+
+SUB, BOOT and flow matching are not measured.
 """
 
 from collections.abc import Iterator
