@@ -11,14 +11,16 @@ many by validation accuracy, SUB); a diffusion of parameters has 93.3 %.
 
 Hardware: 2 CPU cores.
 Time: 10 to 20 min per arm beside other work, most of it evaluation.
-Measured: two arms, 64 networks per seed, 3 training seeds, one zoo (92.8 %);
+Measured: three arms, 64 networks per seed, 3 training seeds, one zoo (92.8 %);
 95 % intervals; distance in tau; spread over that of the zoo; G, G1/2, G_b. No
 copies [0, 1.9].
 
   kernel density  54.8 [52.9, 56.8]  0.96  0.90   0     0     0 %
+  SUB             74.2 [73.3, 75.1]  0.94  0.87   0     0     0
   hypernetwork    94.0 [93.6, 94.4]  1.06  1.01  72.9  99.5  88.5
 
-SUB, BOOT and flow matching are not measured.
+BOOT and flow matching are not measured. Published, of embeddings: 84.8 and
+86.7 %; here both are of 64 principal components.
 """
 
 from collections.abc import Iterator
