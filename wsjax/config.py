@@ -1,14 +1,17 @@
 """Configs select experiments: arguments, plug-ins and their construction."""
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import pathlib
 import pkgutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import wsjax
+
+_Section = TypeVar('_Section')
 
 
 def parse_arg(arg: str | None, **defaults: Any) -> dict[str, Any]:
@@ -59,6 +62,37 @@ def _literal(text: str) -> Any:
     return ast.literal_eval(text)
   except (ValueError, SyntaxError):
     return text
+
+
+def defaults(kind: type) -> dict[str, Any]:
+  """Option -> value where a section, read as a dataclass, does not say it."""
+  return {
+    field.name: field.default
+    for field in dataclasses.fields(kind)
+    if field.default is not dataclasses.MISSING
+  }
+
+
+def read(
+  kind: type[_Section], name: str, section: Mapping[str, Any]
+) -> _Section:
+  """A section whose every key is optional, as a dataclass.
+
+  Args:
+    kind: the dataclass; all its fields have defaults.
+    name: of the section, for errors.
+    section: as in a config.
+
+  Raises:
+    ValueError: for an unknown key, or as the dataclass says.
+  """
+  allowed = defaults(kind)
+  if unknown := sorted(set(section) - set(allowed)):
+    raise ValueError(
+      f'The {name} section has {unknown[0]!r}; allowed: '
+      f'{", ".join(sorted(allowed))}.'
+    )
+  return kind(**section)
 
 
 def plugins(room: str) -> list[str]:

@@ -116,7 +116,7 @@ def _set_defaults(config: 'config_dict.ConfigDict') -> None:
   """Gives sections every field they have, so that each can be changed."""
   from ml_collections import config_dict
 
-  from wsjax.stages import sampling
+  from wsjax.generate import drawing
   from wsjax.train import generative, settings
 
   defaults = {}
@@ -124,7 +124,7 @@ def _set_defaults(config: 'config_dict.ConfigDict') -> None:
     defaults['train'] = settings.DEFAULTS
   if 'generate' in config:
     defaults['strategy'] = generative.DEFAULTS
-    defaults['sample'] = sampling.DEFAULTS
+    defaults['sample'] = drawing.DEFAULTS
   with config.unlocked():
     for section, values in defaults.items():
       given = config.get(section, config_dict.ConfigDict())

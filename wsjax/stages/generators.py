@@ -13,6 +13,7 @@ from wsjax import config as config_lib
 from wsjax import hosts, typing
 from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import predictions
+from wsjax.generate import drawing
 from wsjax.generate import publish as publish_lib
 from wsjax.stages import objectives, prepare, sampling
 from wsjax.train import loop
@@ -109,7 +110,7 @@ def publish(
     jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)
   }
   name = f'{config.generate.name}:{digest.of_tensors(flat)}'
-  how = str(sampling.read(config.get('sample', {})))
+  how = str(drawing.read(config.get('sample', {})))
   publish_lib.publish(
     path,
     networks,

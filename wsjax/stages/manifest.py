@@ -13,7 +13,7 @@ import jax
 import ml_collections
 
 from wsjax import files, hosts
-from wsjax.stages import sampling
+from wsjax.generate import drawing
 from wsjax.train import generative, goodput, settings
 
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy')
@@ -139,7 +139,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
   kept = {key: train[key] for key in set(train) - set(settings.HOW)}
   # A run from before there was an option goes on with its default.
   strategy = generative.DEFAULTS | dict(config.get('strategy', {}))
-  sample = sampling.DEFAULTS | dict(config.get('sample', {}))
+  sample = drawing.DEFAULTS | dict(config.get('sample', {}))
   return {**config, 'train': kept, 'strategy': strategy, 'sample': sample}
 
 

@@ -1,14 +1,12 @@
 """Networks are drawn from a generator, led by their task or trained on.
 
-The section `sample` of a config says how; without it networks are what the
-generator draws. What is done here is part of the seconds per network that a
-report gives, so of the point from which a generator pays.
+The section `sample` of a config says how, see `wsjax.generate.drawing`. What is
+done here is part of the seconds per network that a report gives, so of the
+point from which a generator pays.
 """
 
-import dataclasses
 import functools
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,79 +17,23 @@ from jax.sharding import PartitionSpec as P
 
 from wsjax import hosts, typing
 from wsjax.evaluate import population
-from wsjax.generate import guidance
+from wsjax.generate import drawing, guidance
 from wsjax.stages import objectives, prepare
 from wsjax.train import feed, sharding
 from wsjax.zoo import breed
 
 
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-  """The sample section of a config.
-
-  Attributes:
-    task_scale: of the gradient of the loss on training images, taken off the
-      field at every step of the solver; 0 is no guidance.
-    task_items: training images of that loss, the same for all networks.
-    refine_steps: updates by the recipe of the zoo after drawing.
-  """
-
-  task_scale: float = 0.0
-  task_items: int = 256
-  refine_steps: int = 0
-
-  def __post_init__(self):
-    for name, least in (
-      ('task_scale', 0),
-      ('task_items', 1),
-      ('refine_steps', 0),
-    ):
-      if getattr(self, name) < least:
-        raise ValueError(
-          f'sample.{name} is {getattr(self, name)}, not >= {least}.'
-        )
-
-  def __str__(self):
-    parts = []
-    if self.task_scale:
-      parts.append(
-        f'led by the loss on {self.task_items} training images at scale '
-        f'{self.task_scale:g}'
-      )
-    if self.refine_steps:
-      parts.append(f'trained on for {self.refine_steps} steps')
-    return ', '.join(parts)
-
-
-# Option -> value where a section does not say it.
-DEFAULTS = {field.name: field.default for field in dataclasses.fields(Sampling)}
-
-
-def read(section: Mapping[str, Any]) -> Sampling:
-  """The sampling of a config section; what it does not say is as by default.
-
-  Raises:
-    ValueError: for an unknown key or a value that is not allowed.
-  """
-  if unknown := sorted(set(section) - set(DEFAULTS)):
-    raise ValueError(
-      f'The sample section has {unknown[0]!r}; allowed: '
-      f'{", ".join(sorted(DEFAULTS))}.'
-    )
-  return Sampling(**section)
-
-
 def check(
   config: ml_collections.ConfigDict, prepared: prepare.Prepared, generator: Any
-) -> Sampling:
+) -> drawing.Sampling:
   """The sampling of a config, before anything is trained for it.
 
   Raises:
-    ValueError: as `read`, if the networks are no classifiers and more than
-      drawn, or if the generator draws in one step, where there is nothing to
-      lead.
+    ValueError: as `drawing.read`, if the networks are no classifiers and more
+      than drawn, or if the generator draws in one step, where there is nothing
+      to lead.
   """
-  sampling = read(config.get('sample', {}))
+  sampling = drawing.read(config.get('sample', {}))
   task = prepared.architecture.task
   if str(sampling) and task != 'classification':
     raise ValueError(
@@ -109,7 +51,7 @@ def check(
 
 def remarks(config: ml_collections.ConfigDict) -> list[str]:
   """What a report says of it; empty where networks are only drawn."""
-  how = str(read(config.get('sample', {})))
+  how = str(drawing.read(config.get('sample', {})))
   if not how:
     return []
   return [

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from wsjax import typing
+from wsjax import config, typing
 from wsjax.zoo import architecture as architecture_lib
 
 Metrics = dict[str, jax.Array]
@@ -66,7 +66,7 @@ class Strategy:
 
 
 # Option -> value where a section does not say it.
-DEFAULTS = {field.name: field.default for field in dataclasses.fields(Strategy)}
+DEFAULTS = config.defaults(Strategy)
 
 
 def read(section: Mapping[str, Any]) -> Strategy:
@@ -75,12 +75,7 @@ def read(section: Mapping[str, Any]) -> Strategy:
   Raises:
     ValueError: for an unknown key or a value that is not allowed.
   """
-  if unknown := sorted(set(section) - set(DEFAULTS)):
-    raise ValueError(
-      f'The strategy section has {unknown[0]!r}; allowed: '
-      f'{", ".join(sorted(DEFAULTS))}.'
-    )
-  return Strategy(**section)
+  return config.read(Strategy, 'strategy', section)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

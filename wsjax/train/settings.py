@@ -5,6 +5,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from wsjax import config
+
 # Same numbers, whatever these say; a run may go on with others.
 HOW = (
   'checkpoint_every_steps',
@@ -101,11 +103,7 @@ class Settings:
 
 
 # Option -> value where a section does not say it.
-DEFAULTS = {
-  field.name: field.default
-  for field in dataclasses.fields(Settings)
-  if field.default is not dataclasses.MISSING
-}
+DEFAULTS = config.defaults(Settings)
 
 
 def read(
