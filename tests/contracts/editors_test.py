@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import marks
 from wsjax import config, testing
 from wsjax.embed import residual
 from wsjax.symmetry import element
@@ -24,13 +25,7 @@ def name(request):
   return request.param
 
 
-@pytest.fixture(
-  params=[
-    'relu mlp',
-    pytest.param('siren', marks=pytest.mark.slow),
-    'cnn',
-  ]
-)
+@pytest.fixture(params=marks.slow(ARCHITECTURES, 'siren'))
 def architecture(request):
   return ARCHITECTURES[request.param]
 

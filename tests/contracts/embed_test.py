@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import marks
 from wsjax import config, testing
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo.architectures import cnn, mlp, siren
@@ -80,11 +81,8 @@ def test_the_embedding_sees_what_it_does_not_claim_to_ignore(name):
 # have been on the others.
 @pytest.mark.parametrize(
   'architecture',
-  [
-    pytest.param(made, marks=[] if kind == 'cnn' else [pytest.mark.slow])
-    for kind, made in ARCHITECTURES.items()
-  ],
-  ids=ARCHITECTURES,
+  marks.slow(ARCHITECTURES, 'relu mlp', 'tanh mlp', 'siren'),
+  indirect=True,
 )
 def test_networks_are_batched_by_vmap_and_gradients_are_finite(
   name, architecture

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import strategies
+from tests import marks, strategies
 from wsjax import testing
 from wsjax.embed import graph_features as features_lib
 from wsjax.embed import graph_layers, graph_net, graph_transformer
@@ -76,9 +76,7 @@ def test_the_embedding_ignores_the_order_of_units(case, heads):
   assert not np.allclose(run(variables, case.params(1)), before, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-  'name', ['mlp', pytest.param('cnn', marks=pytest.mark.slow), 'rnn']
-)
+@pytest.mark.parametrize('name', marks.slow(('mlp', 'cnn', 'rnn'), 'cnn'))
 def test_the_editor_is_equivariant(name, heads):
   spec = CASES[name].spec
   editor = editor_lib.Editor(make_stack(spec, heads))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import strategies
+from tests import marks, strategies
 from wsjax.embed import scale_equivariant
 from wsjax.symmetry import element, rescaling
 from wsjax.symmetry import spec as spec_lib
@@ -21,14 +21,8 @@ CASES = {
 }
 
 
-SLOW = ('tanh', 'gelu', 'relu cnn', 'relu rnn', 'tanh rnn')
-
-
 @pytest.fixture(
-  params=[
-    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
-    for name in CASES
-  ]
+  params=marks.slow(CASES, 'tanh', 'gelu', 'relu cnn', 'relu rnn', 'tanh rnn')
 )
 def case(request):
   return CASES[request.param]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import strategies
+from tests import marks, strategies
 from wsjax import testing
 from wsjax.embed import index_patterns, spec_layers
 from wsjax.symmetry import element
@@ -80,15 +80,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(
-  'name',
-  [
-    'chain',
-    'bias',
-    'recurrent',
-    pytest.param('recurrent and bias', marks=pytest.mark.slow),
-  ],
-)
+@pytest.mark.parametrize('name', marks.slow(CASES, 'recurrent and bias'))
 def test_no_equivariant_linear_map_is_missing(name):
   """Dimension of what the layer can be, against a brute-force commutant."""
   spec, known = CASES[name]
