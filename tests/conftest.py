@@ -1,6 +1,7 @@
 """What every test runs under: one CPU backend, strict shapes, no network."""
 
 import gc
+import importlib.metadata
 import os
 import pathlib
 import signal
@@ -9,8 +10,15 @@ import signal
 # sets NPROC there: see wsjax/cli/main.py.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('MPLBACKEND', 'agg')
-# Most of the suite's time is compilation: programs here run once or twice.
-os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=1')
+# Most of the suite's time was compilation, of programs that run once or twice.
+# So they are compiled with as little care as XLA can; products are not.
+flags = [
+  '--xla_backend_optimization_level=0',
+  '--xla_cpu_parallel_codegen_split_count=1',
+]
+if importlib.metadata.version('jax').startswith('0.10.'):  # Later unknown.
+  flags.append('--xla_cpu_use_fusion_emitters=false')
+os.environ.setdefault('XLA_FLAGS', ' '.join(flags))
 # And most programs recur: between workers, in subprocesses and in the next run.
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR',

@@ -253,6 +253,23 @@ def test_a_signal_is_passed_on_to_the_arms(
   assert launcher.log() == ['start seed0']  # The others were not begun.
 
 
+def test_a_signal_finds_the_arm_that_is_just_being_started(
+  file, tmp_path, launcher, monkeypatch
+):
+  start = subprocess.Popen
+
+  def popen(*args, **kwargs):
+    process = start(*args, **kwargs)
+    (launcher.folder / 'meeting').open().close()  # The arm is ready.
+    signal.raise_signal(signal.SIGINT)  # Who started it knows nothing of it.
+    return process
+
+  monkeypatch.setattr(subprocess, 'Popen', popen)
+  assert main.main(words(file, tmp_path, *launcher(seed0='wait'))) == 130
+  stopped = (launcher.folder / 'stopped').read_text()
+  assert stopped == str(int(signal.SIGINT))
+
+
 def test_unknown_arm_is_an_error(file, tmp_path, capsys):
   assert main.main(words(file, tmp_path, '--arm', 'bass')) == 2
   assert 'base/seed0, base/seed1, long' in capsys.readouterr().err

@@ -79,7 +79,8 @@ def test_devices_do_not_change_a_net(brood):
     'brood = breed.breed(net, digits, recipe, np.arange(20), seed=3)\n'
     "print(repr(brood.params['layer0/kernel'].tobytes().hex()))"
   )
-  flags = '--xla_force_host_platform_device_count=3'
+  # Beside the flags of here: other programs would round otherwise.
+  flags = f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=3'
   result = subprocess.run(
     [sys.executable, '-c', code],
     env={**os.environ, 'XLA_FLAGS': flags, 'NPROC': '16'},

@@ -12,6 +12,7 @@ Exit status 75 says that arms are still to come; the same command gathers them.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import queue
@@ -140,7 +141,8 @@ def _run_processes(
     while waiting or running:
       while waiting and len(running) < jobs:
         name = waiting.pop(0)
-        running[name] = _start(name, commands[name], folder, ended)
+        with _signals_wait():
+          running[name] = _start(name, commands[name], folder, ended)
       name = ended.get()
       code = running.pop(name).returncode
       statuses[name] = code if code >= 0 else 128 - code  # As a shell says it.
@@ -159,6 +161,24 @@ def _run_processes(
         process.kill()
     raise
   return statuses
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+  """An arm that is being started is known before a signal ends the sweep."""
+  came: list[int] = []
+  numbers = signal.SIGINT, signal.SIGTERM
+  handlers = {
+    number: signal.signal(number, lambda number, _: came.append(number))
+    for number in numbers
+  }
+  try:
+    yield
+  finally:
+    for number, handler in handlers.items():
+      signal.signal(number, handler)
+  for number in came[:1]:
+    signal.raise_signal(number)
 
 
 def _start(
