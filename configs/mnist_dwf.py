@@ -43,6 +43,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     canonicalize=('permutation', 'none', 'permutation+scale'),
     dataset=('mnist', 'fashion_mnist'),
   )
+  hidden = {'mnist': 32, 'fashion_mnist': 128}[arg['dataset']]
   c = config_dict.ConfigDict()
   c.name = f'{arg["dataset"]}_dwf'
   c.seed = 0
@@ -50,7 +51,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     path='',  # Empty: the zoo lives in the workdir.
     architecture=dict(
       name='mlp',
-      widths=(784, 32, 32, 10),
+      widths=(784, hidden, hidden, 10),
       activation='relu',
       init='lecun_normal',
     ),

@@ -32,18 +32,29 @@ from typing import Any
 BASE = 'configs/mnist_dwf.py'
 WIDTHS = (64, 128, 256, 512)
 ALIGNED = {'aligned': 'permutation', 'raw': 'none'}
-SHARED = {
-  'zoo.path': 'runs/zoos/mnist_784_32_32_10',
-  'zoo.splits.train': 1_000,
-  'zoo.splits.test': 128,
-  'zoo.splits.holdout_audit': 72,
-  'strategy.num_train': 100,
+# Data set -> start of the names of its runs, what its arms share.
+DATASETS = {
+  'mnist': (
+    '',
+    {
+      'zoo.path': 'runs/zoos/mnist_784_32_32_10',
+      'zoo.splits.train': 1_000,
+      'zoo.splits.test': 128,
+      'zoo.splits.holdout_audit': 72,
+      'strategy.num_train': 100,
+    },
+  ),
+  'fashion_mnist': (
+    'fashion_',
+    {'zoo.path': 'runs/zoos/fashion_mnist_784_128_128_10'},
+  ),
 }
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 8 arms."""
-  for width in WIDTHS:
-    for name, canonicalize in ALIGNED.items():
-      arg = f'width={width},canonicalize={canonicalize}'
-      yield f'{name}_{width}', f'{BASE}:{arg}', SHARED
+  """Yields (run name, config, overrides): 16 arms."""
+  for dataset, (start, shared) in DATASETS.items():
+    for width in WIDTHS:
+      for name, canonicalize in ALIGNED.items():
+        arg = f'dataset={dataset},width={width},canonicalize={canonicalize}'
+        yield f'{start}{name}_{width}', f'{BASE}:{arg}', shared
