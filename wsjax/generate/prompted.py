@@ -2,8 +2,10 @@
 
 A token is a hidden unit with its weights in, its bias and its weights out, so
 that the new network of reordered weights is the new network reordered: the
-order of units need not be learned. What is made is a change of the weights it
-starts from, which is zero before training.
+order of units need not be learned. Units that start alike still have to become
+different: each has a role, by its place in an order that moves with the units.
+What is made is a change of the weights it starts from, which is zero before
+training.
 
 Source: Peebles et al. 2022, arXiv:2209.12892, sections 2 and 3 (start, loss
   and prompt; there tokens are pieces of layers, the order of units is learned
@@ -70,6 +72,7 @@ class Prompted(nn.Module):
     given = nn.silu(nn.Dense(self.width, name='given')(given))
     h = nn.Dense(self.width, name='units')(units) + given[None]
     h += nn.Dense(self.width, name='common')(common)[None]
+    h += self._roles(units)
     for number in range(self.depth):
       block = transformer.Block(
         self.width, self.num_heads, 0.0, name=f'block{number}'
@@ -80,6 +83,16 @@ class Prompted(nn.Module):
       **self._changed(params, per_unit, h, 'unit'),
       **self._changed(params, pinned, h.mean(0), 'pinned'),
     }
+
+  def _roles(self, units: jax.Array) -> jax.Array:
+    """[n, width] a vector for the first unit, another for the second, ...
+
+    First is the one that lies lowest along a direction of its weights.
+    """
+    place = nn.Dense(1, use_bias=False, name='order')(units)[:, 0]
+    # Ranks have no gradient, so the direction stays what it was at first.
+    ranks = jnp.argsort(jnp.argsort(jax.lax.stop_gradient(place)))
+    return nn.Embed(len(units), self.width, name='role')(ranks)
 
   def _changed(
     self,
