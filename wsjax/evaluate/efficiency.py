@@ -24,9 +24,9 @@ class Costs:
     generator: to train the generator, its failed trials included.
     finetune: to get one network of the same quality without it, by the best
       known way: a tuned fine-tuning from the same base, or a fresh run.
-    sample: to draw one network; compilation is spread over all drawn.
+    sample: to draw one network, and to train it on where that is done;
+      compilation is spread over all drawn.
     select: to choose it, which is k evaluations for the best of k.
-    polish: to fine-tune it to that quality.
   """
 
   zoo: float
@@ -34,7 +34,6 @@ class Costs:
   finetune: float
   sample: float
   select: float = 0.0
-  polish: float = 0.0
 
   def __post_init__(self):
     negative = {
@@ -47,7 +46,7 @@ class Costs:
 def break_even(costs: Costs, *, with_zoo: bool) -> dict[str, Any]:
   """Number of networks at which generating them has cost as much as not to.
 
-  N* = (C_zoo + C_gen) / (C_ft - C_sample - C_select - C_polish)
+  N* = (C_zoo + C_gen) / (C_ft - C_sample - C_select)
 
   Args:
     costs: all of one unit.
@@ -58,7 +57,7 @@ def break_even(costs: Costs, *, with_zoo: bool) -> dict[str, Any]:
     Entry of the report; the next whole network is the first that pays. Value
     None and the reason where it never does.
   """
-  saved = costs.finetune - costs.sample - costs.select - costs.polish
+  saved = costs.finetune - costs.sample - costs.select
   if saved <= 0:
     return statistics.not_run(
       f'never: one generated network costs {-saved:.3g} more than it replaces'
