@@ -159,7 +159,10 @@ class _Writer:
     return outs
 
   def _scan(self, params: Any, ins: list[Value]) -> list[Value]:
-    consts, carried = params['num_consts'], params['num_carry']
+    if 'ft_in' in params:  # Since jax 0.12: as trees, in this order.
+      consts, carried, _ = (len(list(x)) for x in params['ft_in'].unpack())
+    else:
+      consts, carried = params['num_consts'], params['num_carry']
     rounds = [self._loop(v) for v in ins[consts : consts + carried]]
     slices = []
     for value in ins[consts + carried :]:
