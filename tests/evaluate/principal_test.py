@@ -8,13 +8,16 @@ from wsjax.evaluate import baselines, principal, probes
 from wsjax.zoo.architectures import mlp
 
 
-def test_components_are_those_of_an_svd():
+@pytest.mark.parametrize('num', [40, 100])
+def test_components_are_those_of_an_svd(num):
+  """Of fewer networks than weights, and of more."""
   rng = np.random.default_rng(0)
-  train, other = rng.standard_normal((2, 40, 90)).astype(np.float32)
+  train, other = rng.standard_normal((2, num, 90)).astype(np.float32)
   train, other = (x * np.linspace(0.1, 3, 90) + 5 for x in (train, other))
   found = principal.fit(train)(other)
-  slow = sklearn.decomposition.PCA(5, svd_solver='full').fit(train)
-  assert found.shape == (40, 5)
+  dims = num // 8
+  slow = sklearn.decomposition.PCA(dims, svd_solver='full').fit(train)
+  assert found.shape == (num, dims)
   np.testing.assert_allclose(
     np.abs(found), np.abs(slow.transform(other)), rtol=1e-3, atol=1e-3
   )

@@ -5,6 +5,8 @@ All take a NumPy generator first; vectors are networks laid flat.
 
 import numpy as np
 
+from wsjax.evaluate import principal
+
 
 def noise(
   rng: np.random.Generator, zoo: np.ndarray, n: int, sigma: float
@@ -74,21 +76,18 @@ def pca_gaussian(
 ) -> np.ndarray:
   """A normal distribution on the leading principal components of the zoo.
 
-  With centred zoo X = U S V', the samples are mean + z S V' / sqrt(N - 1), and
-  S V' = U' X, so that only the N x N Gram matrix is decomposed.
+  With centred zoo X = U S V', the samples are mean + z S V' / sqrt(N - 1).
 
   Args:
     rng: source of randomness.
     zoo: [N, d] aligned.
     n: samples.
-    rank: components kept, below N.
+    rank: components kept, below N; d if that is less.
 
   Returns:
     [n, d] float32.
   """
   mean = zoo.mean(axis=0, keepdims=True)
-  centred = zoo - mean
-  _, u = np.linalg.eigh((centred @ centred.T).astype(np.float64))
-  scaled = u[:, -rank:].T.astype(np.float32) @ centred
-  z = rng.standard_normal((n, rank), np.float32)
+  _, scaled = principal.leading(zoo - mean, rank)
+  z = rng.standard_normal((n, len(scaled)), np.float32)
   return mean + z @ scaled / np.float32(np.sqrt(len(zoo) - 1))

@@ -37,9 +37,6 @@ class Projection:
 def fit(vectors: np.ndarray) -> Projection:
   """Components of training vectors.
 
-  Only the N x N Gram matrix is decomposed: with centred X = U S V', the axes
-  are V = X' U / S.
-
   Args:
     vectors: [N, d].
 
@@ -49,10 +46,32 @@ def fit(vectors: np.ndarray) -> Projection:
   """
   mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
   centred = (vectors - mean[None]).astype(np.float32)
-  values, u = np.linalg.eigh((centred @ centred.T).astype(np.float64))
   dims = min(MAX_DIMS, max(len(vectors) // _NETS_PER_DIM, 2))
-  order = np.argsort(values)[::-1][:dims]
-  order = order[values[order] > 1e-6 * max(values.max(), 1e-12)]
-  axes = centred.T @ u[:, order].astype(np.float32)
-  axes /= np.sqrt(values[order]).astype(np.float32)[None]
-  return Projection(mean, axes)
+  values, rows = leading(centred, dims)
+  some = values > 1e-6 * max(values.max(), 1e-12)
+  deviations = np.sqrt(values[some]).astype(np.float32)
+  return Projection(mean, rows[some].T / deviations[None])
+
+
+def leading(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+  """The leading principal components of X = U S V', its mean taken off.
+
+  The smaller of X X' and X' X is decomposed.
+
+  Args:
+    centred: [N, d] float32.
+    count: components, f; fewer if N or d is less.
+
+  Returns:
+    [f] float64, the squares of S, largest first; [f, d] float32, the rows of
+    S V'.
+  """
+  few_nets = len(centred) <= centred.shape[1]
+  products = centred @ centred.T if few_nets else centred.T @ centred
+  values, vectors = np.linalg.eigh(products.astype(np.float64))
+  top = np.argsort(values)[::-1][:count]
+  values, vectors = values[top], vectors[:, top].T
+  if few_nets:
+    return values, vectors.astype(np.float32) @ centred
+  deviations = np.sqrt(np.maximum(values, 0))
+  return values, (deviations[:, None] * vectors).astype(np.float32)
