@@ -10,13 +10,12 @@ import signal
 # sets NPROC there: see wsjax/cli/main.py.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('MPLBACKEND', 'agg')
-# Most of the suite's time was compilation, of programs that run once or twice.
-# So they are compiled with as little care as XLA can; products are not.
+# Programs run once or twice here, so the least compilation is the fastest.
 flags = [
   '--xla_backend_optimization_level=0',
   '--xla_cpu_parallel_codegen_split_count=1',
 ]
-if importlib.metadata.version('jax').startswith('0.10.'):  # Later unknown.
+if importlib.metadata.version('jax').startswith('0.10.'):  # Others abort on it.
   flags.append('--xla_cpu_use_fusion_emitters=false')
 os.environ.setdefault('XLA_FLAGS', ' '.join(flags))
 # And most programs recur: between workers, in subprocesses and in the next run.

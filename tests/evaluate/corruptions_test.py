@@ -121,9 +121,9 @@ def test_one_seed_is_one_set_in_any_layout(images, corrupted):
   again = corruptions.corrupt(flat, kinds=kinds, side=8, seed=3)
   assert again.shape == (2, 5, *flat.shape)
   for kind, values in zip(kinds, again, strict=True):
-    # Another layout is another program, which rounds in its own way.
-    np.testing.assert_allclose(
-      values.reshape(corrupted[kind].shape), corrupted[kind], rtol=0, atol=1e-6
+    # Another layout is another program, which may round the last bit otherwise.
+    np.testing.assert_array_max_ulp(
+      values.reshape(corrupted[kind].shape), corrupted[kind], 4
     )
   other = corruptions.corrupt(flat, kinds=kinds, side=8, seed=4)
   assert np.any(other != again)

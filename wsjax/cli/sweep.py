@@ -165,7 +165,10 @@ def _run_processes(
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-  """An arm that is being started is known before a signal ends the sweep."""
+  """An arm that is being started is known before a signal ends the sweep.
+
+  `train.signals` does more, and needs jax, which no launcher waits for.
+  """
   came: list[int] = []
   numbers = signal.SIGINT, signal.SIGTERM
   handlers = {
@@ -177,8 +180,8 @@ def _signals_wait() -> Iterator[None]:
   finally:
     for number, handler in handlers.items():
       signal.signal(number, handler)
-  for number in came[:1]:
-    signal.raise_signal(number)
+  if came:
+    signal.raise_signal(came[0])
 
 
 def _start(

@@ -69,8 +69,7 @@ def leading(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
   few_nets = len(centred) <= centred.shape[1]
   products = centred @ centred.T if few_nets else centred.T @ centred
   values, vectors = np.linalg.eigh(products.astype(np.float64))
-  top = np.argsort(values)[::-1][:count]
-  values, vectors = values[top], vectors[:, top].T
+  values, vectors = values[::-1][:count], vectors.T[::-1][:count]
   if few_nets:
     return values, vectors.astype(np.float32) @ centred
   deviations = np.sqrt(np.maximum(values, 0))
