@@ -23,7 +23,8 @@ nearest training network, in tau. No arm has copies [0, 0.6].
   shared_moved_all       99.8 [99.4, 100.0]  100.0 [100.0, 100.0]   0 %  2.40
   fresh runs             51.5 [41.5, 61.5]    54.5 [50.0, 67.6]    96 %  1.01
 
-In canonical form neither the start nor the family matters, raw the start does.
+In canonical form neither start nor family makes a difference that is seen, raw
+the start does.
 Of three arms (independent_raw_all and the first two shared) the generator alone
 was measured, by the same functions, without the baselines. Raw weights fail
 also where none is cut off, with the shared start by a little less (coverage 4 %
