@@ -8,6 +8,8 @@ import pytest
 from wsjax import experiment
 from wsjax.cli import configs
 from wsjax.evaluate import prompting_metrics, prompting_report, reports
+from wsjax.stages import prompting
+from wsjax.symmetry import permutation
 from wsjax.zoo import breed, datasets, trainer
 from wsjax.zoo.architectures import mlp
 
@@ -25,9 +27,9 @@ def test_a_run_ends_in_a_report_with_every_baseline(finished):
   result, workdir, _ = finished
   names = [row['name'] for row in result['rows']]
   assert names[1:5] == [
-    'one prompt, 0.150 nats',
-    'two prompts, 0.150 nats',
-    'three prompts, 0.150 nats',
+    'one prompt, 0.100 nats',
+    'two prompts, 0.100 nats',
+    'three prompts, 0.100 nats',
     'one prompt from noise',
   ]
   assert names[5:9] == [
@@ -72,6 +74,29 @@ def test_a_report_that_lacks_something_is_refused(finished, tmp_path):
     )
   with pytest.raises(ValueError, match='by a prompt have no common table'):
     reports.comparison_of({'a': result, 'b': result})
+
+
+def test_one_network_for_all_starts_is_seen_however_its_units_stand():
+  architecture = mlp.make((4, 5, 3))
+  prepared = prompting.Prepared(architecture, None, None, (0, 1), {})
+  rng = np.random.default_rng(0)
+
+  def draw():
+    return {
+      leaf.path: rng.normal(size=leaf.shape).astype(np.float32)
+      for leaf in architecture.spec.leaves
+    }
+
+  def stack(nets):
+    return {path: np.stack([net[path] for net in nets]) for path in nets[0]}
+
+  one = draw()
+  moved = [
+    permutation.apply({'hidden0': rng.permutation(5)}, one, architecture.spec)
+    for _ in range(6)
+  ]
+  assert prepared.among(stack(moved)) < 1e-3
+  assert prepared.among(stack([draw() for _ in range(6)])) > 1
 
 
 def test_starts_are_those_that_training_left():

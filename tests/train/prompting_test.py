@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from wsjax.generate import prompted
+from wsjax.symmetry import permutation
 from wsjax.train import loop, prompting
 from wsjax.zoo.architectures import mlp
 
@@ -122,7 +123,7 @@ def test_either_part_can_be_switched_off(variables, kept):
 def test_fresh_starts_are_for_behaviour_in_training(variables):
   batch, key = runs(4), jax.random.key(0)
   without = value(make(), variables, batch, key)[1]
-  objective = make(fresh=3)
+  objective = make(fresh=4)
   with_fresh = value(objective, variables, batch, key)[1]
   assert float(with_fresh['likeness']) == pytest.approx(
     float(without['likeness']), rel=1e-5
@@ -136,10 +137,65 @@ def test_fresh_starts_are_for_behaviour_in_training(variables):
   )
 
 
+def test_dispersion_is_the_shortfall_of_able_pairs_by_hand():
+  """Two pairs: the first knows something, of the second one knows nothing."""
+  objective = make(fresh=4, dispersion=1.0, apart=20.0)
+  nets = [
+    {path: np.array(x[i, 0]) for path, x in runs(4)['params'].items()}
+    for i in range(4)
+  ]
+  # The order of roles -> ranks of units that stand in another one.
+  orders = [np.array(o) for o in ([0, 1, 2, 3], [3, 1, 0, 2], [1, 0, 3, 2])]
+  orders.append(orders[0])
+  found = np.array([0.5, 0.6, 0.4, np.log(3)], np.float32)
+  wanted = np.array([0.5, 0.5, 0.5, 0.5], np.float32)
+  moved = [
+    permutation.apply({'hidden0': ranks}, net, ARCHITECTURE.spec)
+    for ranks, net in zip(orders, nets, strict=True)
+  ]
+  got = objective._near(
+    {path: jnp.stack([net[path] for net in moved]) for path in nets[0]},
+    jnp.array(orders),
+    found,
+    wanted,
+  )
+  distance = np.sqrt(
+    sum(((nets[0][path] - nets[2][path]) ** 2).sum() for path in nets[0])
+  )
+  able = (1 - 0.5 / np.log(3)) * (
+    np.exp(-(np.log(0.8) ** 2)) * (1 - 0.4 / np.log(3))
+  )
+  assert float(got) == pytest.approx(
+    able * (1 - distance / 20.0) ** 2 / 2, rel=1e-4
+  )
+  assert distance < 20.0
+  far = make(fresh=4, dispersion=1.0, apart=float(distance) / 2)
+  stacked = {path: jnp.stack([net[path] for net in moved]) for path in nets[0]}
+  assert float(far._near(stacked, jnp.array(orders), found, wanted)) == 0
+
+
+def test_dispersion_is_learned_in_training_alone(variables):
+  batch, key = runs(4), jax.random.key(0)
+  objective = make(fresh=4, dispersion=2.0, apart=50.0)
+  total, metrics = value(objective, variables, batch, key)
+  assert float(total) == pytest.approx(
+    float(metrics['likeness'] + metrics['behaviour'])
+    + 2 * float(metrics['dispersion']),
+    rel=1e-5,
+  )
+  assert set(value(objective, variables, batch, key, train=False)[1]) == {
+    'likeness',
+    'behaviour',
+  }
+
+
 @pytest.mark.parametrize(
   ('options', 'message'),
   [
     ({'fresh': -1}, 'prompt.fresh is -1'),
+    ({'fresh': 3}, 'prompt.fresh is 3: they come in pairs'),
+    ({'dispersion': 1.0}, 'prompt.fresh is 0, prompt.behaviour 1.0'),
+    ({'apart': 0.0}, 'prompt.apart is 0.0'),
     ({'items': 0}, 'prompt.items is 0'),
     ({'lowest': 3.0}, 'got 3.0 and 2.3'),
   ],

@@ -75,8 +75,10 @@ def findings(result: Mapping[str, Any]) -> list[str]:
   lines.append(
     'Median distance to the nearest training run, over that of training runs '
     f'from each other: {far["raw"] / far["raw_zoo"]:.2f} as they stand, '
-    f'{far["matched"] / far["matched_zoo"]:.2f} with units matched '
-    f'({far["n"]} networks of the first training seed).'
+    f'{far["matched"] / far["matched_zoo"]:.2f} with units matched; of '
+    'results from different starts, matched, over the same: '
+    f'{far["matched_self"] / far["matched_zoo"]:.2f} ({far["n"]} networks of '
+    'the first training seed).'
   )
   return lines
 

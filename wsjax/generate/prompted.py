@@ -24,6 +24,11 @@ from wsjax.generate import unit_slots
 from wsjax.generate.backbones import transformer
 from wsjax.symmetry import spec as spec_lib
 
+# Of the vectors of roles before training. Units share most of their token, the
+# prompt and the pinned weights; where roles are small beside it, all units
+# learn one thing first, and most of the training goes into telling them apart.
+_ROLE_STD = 3.0
+
 
 class Prompted(nn.Module):
   """Weights of one network, its loss and the wanted one -> new weights.
@@ -87,12 +92,20 @@ class Prompted(nn.Module):
   def _roles(self, units: jax.Array) -> jax.Array:
     """[n, width] a vector for the first unit, another for the second, ...
 
-    First is the one that lies lowest along a direction of its weights.
+    First is the one that lies lowest along a direction of its weights. Whoever
+    asks for 'intermediates' is told 'ranks', [n] int.
     """
     place = nn.Dense(1, use_bias=False, name='order')(units)[:, 0]
     # Ranks have no gradient, so the direction stays what it was at first.
     ranks = jnp.argsort(jnp.argsort(jax.lax.stop_gradient(place)))
-    return nn.Embed(len(units), self.width, name='role')(ranks)
+    self.sow('intermediates', 'ranks', ranks)
+    role = nn.Embed(
+      len(units),
+      self.width,
+      embedding_init=nn.initializers.normal(_ROLE_STD),
+      name='role',
+    )
+    return role(ranks)
 
   def _changed(
     self,

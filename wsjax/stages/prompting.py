@@ -1,6 +1,7 @@
 """One update by a prompt: a zoo of runs, a model of them, what it delivers."""
 
 import dataclasses
+import functools
 import pathlib
 import time
 from typing import Any
@@ -10,7 +11,7 @@ import ml_collections
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluate import arms
+from wsjax.evaluate import arms, novelty
 from wsjax.evaluate import prompting_metrics as metrics_lib
 from wsjax.generate import prompted
 from wsjax.predict import predictor as predictor_lib
@@ -55,6 +56,28 @@ class Prepared:
     return metrics_lib.work(self.architecture, params, data.val_x, data.val_y)[
       'loss'
     ]
+
+  @functools.cached_property
+  def apart(self) -> float:
+    """Median distance of a training run's end to the nearest other's.
+
+    Over the orders of units, L2.
+    """
+    return self.among(self.at('train', -1))
+
+  def among(self, params: typing.StackedParams) -> float:
+    """Median distance of networks to the nearest other, as in `apart`."""
+    found, _ = self.neighbours(params).nearest(params, exclude_same_index=True)
+    return float(np.nanmedian(found))
+
+  def neighbours(self, params: typing.StackedParams) -> novelty.Neighbours:
+    """Finds, for a network, the nearest of these."""
+    return novelty.Neighbours(
+      params,
+      self.architecture.spec,
+      {path: x[0] for path, x in params.items()},
+      seed=0,
+    )
 
   @property
   def losses(self) -> np.ndarray:
@@ -122,6 +145,8 @@ def fit(
     The module, its averaged variables and the history.
   """
   section = config.prompt.to_dict()
+  # From a multiple of the distance of training runs to one in weights.
+  section['apart'] *= prepared.apart
   module = prompted.Prompted(
     prepared.architecture.spec,
     predictor_lib.leaf_scales(prepared.at('train', -1)),

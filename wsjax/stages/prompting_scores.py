@@ -7,7 +7,7 @@ import ml_collections
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluate import control, novelty, statistics
+from wsjax.evaluate import control, statistics
 from wsjax.evaluate import prompting_metrics as metrics_lib
 from wsjax.stages import prompting
 from wsjax.zoo import breed
@@ -48,7 +48,7 @@ def judge(
   return {
     'rows': rows,
     'control': _control(config, prepared, answers),
-    'novelty': _novelty(config, prepared, answers[0]),
+    'novelty': _novelty(prepared, answers[0]),
     'recipe': _recipe(prepared),
     'cost': {'seconds': seconds / len(next(iter(own.values()))),
              'sgd_steps': steps},
@@ -159,33 +159,26 @@ def _control(
 
 
 def _novelty(
-  config: ml_collections.ConfigDict,
-  prepared: prompting.Prepared,
-  first: prompting.Answers,
+  prepared: prompting.Prepared, first: prompting.Answers
 ) -> dict[str, float]:
-  """Median distance to the nearest training run's end, of the first seed.
+  """Median distances to the nearest network, of the first training seed.
 
   Returns:
-    'raw', units as they stand, and 'matched', the least over their orders;
-    'raw_zoo' and 'matched_zoo', the same of training networks, each without
-    itself.
+    'raw' and 'matched', to training runs, with units as they stand and over
+    their orders; 'raw_zoo' and 'matched_zoo', the same of training networks,
+    each without itself; 'matched_self', from what one start gave to what the
+    others gave: near 0 where all starts give one network.
   """
   train = prepared.at('train', -1)
   # The second arm: one prompt for the least loss that was trained for.
-  made = list(first.arms.values())[1]
-  neighbours = novelty.Neighbours(
-    train,
-    prepared.architecture.spec,
-    {path: x[0] for path, x in train.items()},
-    seed=config.seed,
-  )
-  own = prepared.at('test', -1)
-  zoo, _ = neighbours.nearest(train, exclude_same_index=True)
+  made, own = list(first.arms.values())[1], prepared.at('test', -1)
+  nearest, _ = prepared.neighbours(train).nearest(made)
   return {
     'raw': float(np.median(metrics_lib.places(made, own, train)['nearest'])),
     'raw_zoo': float(np.median(metrics_lib.apart(train))),
-    'matched': float(np.nanmedian(neighbours.nearest(made)[0])),
-    'matched_zoo': float(np.median(zoo)),
+    'matched': float(np.nanmedian(nearest)),
+    'matched_zoo': prepared.apart,
+    'matched_self': prepared.among(made),
     'n': len(next(iter(made.values()))),
   }
 

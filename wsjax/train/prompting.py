@@ -2,19 +2,24 @@
 
 Likeness: the new weights should be those that the same training run had where
 its loss was the wanted one. Behaviour: the loss of the new network on training
-images should be the wanted one, whatever its weights. One switch each. A start
-needs no run for the second, so that fresh ones can be drawn without end.
+images should be the wanted one, whatever its weights. A start needs no run for
+the second, so that fresh ones can be drawn without end. Dispersion: different
+starts should give different networks; behaviour alone is content with one for
+all. One switch each.
 """
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from wsjax import typing
 from wsjax.generate import prompted
+from wsjax.symmetry import permutation
 from wsjax.zoo import architecture as architecture_lib
 
 # Streams of randomness of one step.
@@ -35,11 +40,14 @@ class Prompting:
     labels: [m] int classes.
     likeness: weight of the squared difference of weights.
     behaviour: weight of the squared log-ratio of losses.
-    fresh: starts drawn anew per step, for behaviour alone.
+    fresh: starts drawn anew per step, for behaviour and dispersion; two and
+      two are asked for one loss.
     items: images per step, the same for all networks of it.
     lowest: least loss that is asked of fresh starts, nats; it may be below
       that of every run, and is then a wish for less.
     highest: largest loss that is asked of them.
+    dispersion: weight of how near two fresh starts of one prompt end.
+    apart: L2 distance of weights from which on they are far enough.
   """
 
   val_draws: ClassVar[int] = 4
@@ -54,9 +62,11 @@ class Prompting:
   items: int = 256
   lowest: float = 0.15
   highest: float = 2.3
+  dispersion: float = 0.0
+  apart: float = 1.0
 
   def __post_init__(self):
-    for name in ('likeness', 'behaviour', 'fresh'):
+    for name in ('likeness', 'behaviour', 'fresh', 'dispersion'):
       if getattr(self, name) < 0:
         raise ValueError(f'prompt.{name} is {getattr(self, name)}, not >= 0.')
     if not self.likeness and not self.behaviour:
@@ -64,6 +74,15 @@ class Prompting:
         'prompt.likeness and prompt.behaviour are both 0: nothing is left to '
         'learn.'
       )
+    if self.fresh % 2:
+      raise ValueError(f'prompt.fresh is {self.fresh}: they come in pairs.')
+    if self.dispersion and not (self.behaviour and self.fresh):
+      raise ValueError(
+        'prompt.dispersion is of fresh starts and what they were asked for; '
+        f'prompt.fresh is {self.fresh}, prompt.behaviour {self.behaviour}.'
+      )
+    if self.apart <= 0:
+      raise ValueError(f'prompt.apart is {self.apart}, not above 0.')
     if self.items < 1:
       raise ValueError(f'prompt.items is {self.items}, not >= 1.')
     if not 0 < self.lowest <= self.highest:
@@ -85,7 +104,7 @@ class Prompting:
     *,
     train: bool = True,
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Weighted sum of likeness and behaviour, each a metric as well.
+    """Weighted sum of its parts, each a metric as well.
 
     Args:
       params: variables of the module.
@@ -110,13 +129,17 @@ class Prompting:
         jnp.asarray(self.labels, jnp.int32)[rows],
       )
       if train and self.fresh:
-        more, asked = self._fresh(params, key, images)
+        more, ranks, asked = self._fresh(params, key, images)
         made = jax.tree.map(lambda *x: jnp.concatenate(x), made, more)
         wanted = jnp.concatenate([wanted, asked])
       found = self._losses(made, images)
       value = jnp.mean(jnp.log(found / wanted) ** 2)
       total += self.behaviour * value
       metrics['behaviour'] = value
+      if train and self.dispersion:
+        value = self._near(more, ranks, found[-self.fresh :], asked)
+        total += self.dispersion * value
+        metrics['dispersion'] = value
     return total, metrics
 
   def _make(
@@ -135,15 +158,51 @@ class Prompting:
     params: typing.PyTree,
     key: jax.Array,
     images: tuple[jax.Array, jax.Array],
-  ) -> tuple[typing.StackedParams, jax.Array]:
-    """Updates of untrained networks, and the losses they were asked for."""
+  ) -> tuple[typing.StackedParams, jax.Array, jax.Array]:
+    """Updates of untrained networks, ranks of units, and losses asked for."""
     keys = jax.random.split(jax.random.fold_in(key, _FRESH), self.fresh)
     start = jax.vmap(self.architecture.init)(keys)
     low, high = jnp.log(self.lowest), jnp.log(self.highest)
-    u = jax.random.uniform(jax.random.fold_in(key, _WANTED), (self.fresh,))
-    wanted = jnp.exp(low + u * (high - low))
+    u = jax.random.uniform(jax.random.fold_in(key, _WANTED), (self.fresh // 2,))
+    wanted = jnp.exp(low + jnp.tile(u, 2) * (high - low))
     loss = self._losses(start, images)
-    return self._make(params, start, loss, wanted), wanted
+    made, state = jax.vmap(
+      functools.partial(self.module.apply, mutable='intermediates'),
+      (None, 0, 0, 0),
+    )(params, start, loss, wanted)
+    return made, state['intermediates']['ranks'][0], wanted
+
+  def _near(
+    self,
+    made: typing.StackedParams,
+    ranks: jax.Array,
+    found: jax.Array,
+    wanted: jax.Array,
+  ) -> jax.Array:
+    """How short of `apart` pairs of fresh starts fall, a mean of squares.
+
+    Units are compared by their roles. A pair counts as far as both networks
+    know something and do what they were asked: to be far from each other and
+    bad is easy, and was all that was learned where every pair counted.
+    """
+    chance = np.log(1 + np.max(self.labels))
+    able = jnp.exp(-(jnp.log(found / wanted) ** 2)) * jnp.clip(
+      1 - found / chance, 0, 1
+    )
+    one, other = jnp.split(jax.lax.stop_gradient(able), 2)
+    (group,) = (group.id for group in self.module.spec.groups)
+    ordered = jax.vmap(
+      lambda params, ranks: permutation.apply(
+        {group: jnp.argsort(ranks)}, params, self.module.spec
+      )
+    )(made, ranks)
+    squares = jnp.zeros(self.fresh // 2)
+    for x in ordered.values():
+      first, second = jnp.split(x, 2)
+      squares += ((first - second) ** 2).reshape(len(squares), -1).sum(1)
+    # The root has no slope at 0.
+    distance = jnp.sqrt(squares + 1e-12)
+    return jnp.mean(one * other * jax.nn.relu(1 - distance / self.apart) ** 2)
 
   def _unlike(
     self, made: typing.StackedParams, target: typing.StackedParams
