@@ -27,9 +27,9 @@ def test_a_run_ends_in_a_report_with_every_baseline(finished):
   result, workdir, _ = finished
   names = [row['name'] for row in result['rows']]
   assert names[1:5] == [
-    'one prompt, 0.100 nats',
-    'two prompts, 0.100 nats',
-    'three prompts, 0.100 nats',
+    'one prompt, 0.050 nats',
+    'two prompts, 0.050 nats',
+    'three prompts, 0.050 nats',
     'one prompt from noise',
   ]
   assert names[5:9] == [
