@@ -33,7 +33,7 @@ that of training runs to each other (first seed):
   spread of it          0.12                0.15
 
 For 0.10 nats, MNIST, dispersed: 93.9 % [93.7, 94.1], spread 0.41. The MNIST
-arm with disperse=False was asked for 0.10 nats and had 6,000 steps. It is almost
+arm with disperse=False was asked for 0.10 nats in 6,000 steps. It is almost
 one network for all starts: its accuracy is that of a good checkpoint. The
 nearest training checkpoint by loss has 93.3 and 96.1 %, one step of SGD, which
 takes as long, 10.7 %. 3 % and 11 % of the results are nearest to the run of
