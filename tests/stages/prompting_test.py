@@ -95,8 +95,15 @@ def test_one_network_for_all_starts_is_seen_however_its_units_stand():
     permutation.apply({'hidden0': rng.permutation(5)}, one, architecture.spec)
     for _ in range(6)
   ]
-  assert prepared.among(stack(moved)) < 1e-3
-  assert prepared.among(stack([draw() for _ in range(6)])) > 1
+  different = [draw() for _ in range(6)]
+  assert prepared.spacing(stack(moved)) < 1e-3
+  assert prepared.spacing(stack(different)) > 1
+  # What has no finite weights is left out, and loses no report.
+  broken = {path: np.full_like(x, np.nan) for path, x in one.items()}
+  assert prepared.spacing(stack([*different, broken])) == pytest.approx(
+    prepared.spacing(stack(different)), rel=1e-5
+  )
+  assert np.isnan(prepared.spacing(stack([one, broken])))
 
 
 def test_starts_are_those_that_training_left():

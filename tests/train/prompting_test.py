@@ -153,12 +153,8 @@ def test_dispersion_is_the_shortfall_of_able_pairs_by_hand():
     permutation.apply({'hidden0': ranks}, net, ARCHITECTURE.spec)
     for ranks, net in zip(orders, nets, strict=True)
   ]
-  got = objective._near(
-    {path: jnp.stack([net[path] for net in moved]) for path in nets[0]},
-    jnp.array(orders),
-    found,
-    wanted,
-  )
+  stacked = {path: jnp.stack([net[path] for net in moved]) for path in nets[0]}
+  got = objective._near(stacked, jnp.array(orders), found, wanted)
   distance = np.sqrt(
     sum(((nets[0][path] - nets[2][path]) ** 2).sum() for path in nets[0])
   )
@@ -170,7 +166,6 @@ def test_dispersion_is_the_shortfall_of_able_pairs_by_hand():
   )
   assert distance < 20.0
   far = make(fresh=4, dispersion=1.0, apart=float(distance) / 2)
-  stacked = {path: jnp.stack([net[path] for net in moved]) for path in nets[0]}
   assert float(far._near(stacked, jnp.array(orders), found, wanted)) == 0
 
 
@@ -219,6 +214,6 @@ def test_a_prompt_is_learned_and_holds_for_new_starts(tmp_path):
   images = jnp.asarray(INPUTS), jnp.asarray(LABELS)
   loss = objective._losses(start, images)
   wanted = jnp.geomspace(0.15, 0.9, 64)
-  made = jax.jit(objective._make)(variables, start, loss, wanted)
+  made, _ = jax.jit(objective._make)(variables, start, loss, wanted)
   came = np.asarray(objective._losses(made, images))
   assert np.corrcoef(np.log(came), np.log(wanted))[0, 1] > 0.9

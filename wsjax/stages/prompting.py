@@ -58,26 +58,29 @@ class Prepared:
     ]
 
   @functools.cached_property
+  def ends(self) -> novelty.Neighbours:
+    """Finds, for a network, the nearest end of a training run."""
+    return self._among(self.at('train', -1))
+
+  @functools.cached_property
   def apart(self) -> float:
-    """Median distance of a training run's end to the nearest other's.
+    """`spacing` of the ends of training runs."""
+    return _spacing(self.ends)
 
-    Over the orders of units, L2.
+  def spacing(self, params: typing.StackedParams) -> float:
+    """Median distance of a network to the nearest other, L2.
+
+    Over the orders of units, of networks whose weights are finite; NaN where
+    fewer than two are.
     """
-    return self.among(self.at('train', -1))
+    usable = np.flatnonzero(arms.usable(params))
+    if len(usable) < 2:
+      return float('nan')
+    return _spacing(self._among(arms.take(params, usable)))
 
-  def among(self, params: typing.StackedParams) -> float:
-    """Median distance of networks to the nearest other, as in `apart`."""
-    found, _ = self.neighbours(params).nearest(params, exclude_same_index=True)
-    return float(np.nanmedian(found))
-
-  def neighbours(self, params: typing.StackedParams) -> novelty.Neighbours:
-    """Finds, for a network, the nearest of these."""
-    return novelty.Neighbours(
-      params,
-      self.architecture.spec,
-      {path: x[0] for path, x in params.items()},
-      seed=0,
-    )
+  def _among(self, params: typing.StackedParams) -> novelty.Neighbours:
+    first = {path: x[0] for path, x in params.items()}
+    return novelty.Neighbours(params, self.architecture.spec, first)
 
   @property
   def losses(self) -> np.ndarray:
@@ -259,6 +262,11 @@ def describe(
       config.prompt, config.train, variables, seconds
     ),
   }
+
+
+def _spacing(networks: novelty.Neighbours) -> float:
+  distance, _ = networks.nearest(networks.train, exclude_same_index=True)
+  return float(np.median(distance))
 
 
 def _noise(

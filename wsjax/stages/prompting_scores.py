@@ -172,13 +172,13 @@ def _novelty(
   train = prepared.at('train', -1)
   # The second arm: one prompt for the least loss that was trained for.
   made, own = list(first.arms.values())[1], prepared.at('test', -1)
-  nearest, _ = prepared.neighbours(train).nearest(made)
+  nearest, _ = prepared.ends.nearest(made)
   return {
     'raw': float(np.median(metrics_lib.places(made, own, train)['nearest'])),
     'raw_zoo': float(np.median(metrics_lib.apart(train))),
     'matched': float(np.nanmedian(nearest)),
     'matched_zoo': prepared.apart,
-    'matched_self': prepared.among(made),
+    'matched_self': prepared.spacing(made),
     'n': len(next(iter(made.values()))),
   }
 

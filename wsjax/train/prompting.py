@@ -114,7 +114,7 @@ class Prompting:
       train: whether there are fresh starts.
     """
     start, loss, target, wanted = _pairs(jax.random.fold_in(key, _PAIRS), batch)
-    made = self._make(params, start, loss, wanted)
+    made, _ = self._make(params, start, loss, wanted)
     total, metrics = jnp.zeros(()), {}
     if self.likeness:
       value = self._unlike(made, target)
@@ -148,10 +148,11 @@ class Prompting:
     start: typing.StackedParams,
     loss: jax.Array,
     wanted: jax.Array,
-  ) -> typing.StackedParams:
-    return jax.vmap(self.module.apply, (None, 0, 0, 0))(
-      params, start, loss, wanted
-    )
+  ) -> tuple[typing.StackedParams, jax.Array]:
+    """Updates of [n] networks, and [n, units] ranks of their units."""
+    apply = functools.partial(self.module.apply, mutable='intermediates')
+    made, state = jax.vmap(apply, (None, 0, 0, 0))(params, start, loss, wanted)
+    return made, state['intermediates']['ranks'][0]
 
   def _fresh(
     self,
@@ -166,11 +167,8 @@ class Prompting:
     u = jax.random.uniform(jax.random.fold_in(key, _WANTED), (self.fresh // 2,))
     wanted = jnp.exp(low + jnp.tile(u, 2) * (high - low))
     loss = self._losses(start, images)
-    made, state = jax.vmap(
-      functools.partial(self.module.apply, mutable='intermediates'),
-      (None, 0, 0, 0),
-    )(params, start, loss, wanted)
-    return made, state['intermediates']['ranks'][0], wanted
+    made, ranks = self._make(params, start, loss, wanted)
+    return made, ranks, wanted
 
   def _near(
     self,
@@ -183,7 +181,8 @@ class Prompting:
 
     Units are compared by their roles. A pair counts as far as both networks
     know something and do what they were asked: to be far from each other and
-    bad is easy, and was all that was learned where every pair counted.
+    bad is easy, and was all that was learned where every pair counted from the
+    first step on.
     """
     chance = np.log(1 + np.max(self.labels))
     able = jnp.exp(-(jnp.log(found / wanted) ** 2)) * jnp.clip(
