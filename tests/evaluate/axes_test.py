@@ -72,7 +72,8 @@ def test_every_metric_has_words_and_a_column(made):
   assert set(made['metrics']) == WORDS
   headed = {key for group in columns.COLUMNS.values() for key in group}
   assert WORDS <= headed and not WORDS & set(measures.METRICS)
-  assert set(columns.groups_of(made)) == {'Robustness', 'Ensembles'}
+  groups = {'Robustness', 'Fine-tuning', 'Ensembles'}
+  assert set(columns.groups_of(made)) == groups
   for words in axis_words.AXES.values():
     for word in words.values():
       assert word['better'] in ('higher', 'lower') and word['description']
@@ -112,7 +113,9 @@ def test_a_disguise_changes_nothing(values):
   for key in WORDS - {'ensemble16_gain'}:
     here, there = values['runs'][key], values['moved'][key]
     # Of the attack, rounding decides where a step ends.
-    tolerance = 2e-3 if key.startswith('robust') else 1e-5
+    tolerance = 2e-3 if key.startswith(('robust', 'transfer')) else 1e-5
+    if key.startswith('finetune'):  # Training multiplies rounding.
+      tolerance = 2e-3
     assert there == pytest.approx(here, abs=tolerance), key
 
 
@@ -123,6 +126,14 @@ def test_the_zoo_is_its_own_reference(values):
   assert values['runs']['mce'] == pytest.approx(1, abs=0.1)
   assert zoo['robust_linf'] < zoo['noise_linf'] - 0.05
   assert zoo['robust_l2'] < zoo['noise_l2'] - 0.05
+  # What is made for others is stronger than noise, and weaker than one's own.
+  for norm in ('linf', 'l2'):
+    own, other = (
+      values['runs'][f'robust_{norm}'],
+      values['runs'][f'transfer_{norm}'],
+    )
+    assert own < other < values['runs'][f'noise_{norm}']
+  assert zoo['finetune_steps'] <= 5 and zoo['finetune_reached'] > 0.5
 
 
 def test_copies_of_one_network_gain_nothing_together(values):
@@ -135,11 +146,13 @@ def test_broken_networks_break_nothing(values):
   dead = values['dead']
   assert dead['mce'] > 1 and dead['robust_linf'] == 0
   assert dead['weight_prune_drop'] is None and dead['ensemble4_nll'] is None
+  assert dead['finetune_steps'] is None and dead['finetune_reached'] is None
 
 
 def test_curves_are_there_for_figures(made):
   names = {row['name'] for row in made['arms']}
   assert set(made['robustness']) == set(made['adversarial']) == names
+  assert set(made['finetuning']) == names - {'dead'}
   assert len(made['robustness']['runs']['noise']) == 6
   curve = made['adversarial']['runs']['linf']
   assert len(curve['epsilon']) == len(curve['robust']) == len(curve['noise'])
@@ -157,6 +170,15 @@ def test_items_that_are_no_images_say_so(zoo_context, nets):
   assert 'no images' in metrics['mce']['not_run']
   assert 'no images' in metrics['robust_l2']['not_run']
   assert 'robustness' not in result
+
+
+def test_networks_that_cannot_be_trained_on_say_so(zoo_context, nets):
+  fixed = dataclasses.replace(zoo_context, finetune=None)
+  result = _extend(
+    [arms.Arm('runs', 'generator', nets)], fixed, ('finetuning',)
+  )
+  assert 'train' in result['arms'][0]['metrics']['finetune_steps']['not_run']
+  assert 'finetuning' not in result
 
 
 def test_limits_bound_networks_and_items(zoo_context, nets):

@@ -27,13 +27,18 @@ def made():
     }
     for name in names[:-1]
   }
+  value['finetuning'] = {
+    name: {'steps': [0.0, 5.0, 10.0], 'accuracy': [0.1, 0.5, 0.9]}
+    for name in names
+  }
   return value
 
 
 def test_page_has_them_only_if_they_were_measured(made):
   page = report.page(made)
-  assert page.count('<svg ') == 8
+  assert page.count('<svg ') == 9
   assert 'id="severity-' in page and 'id="attack-' in page
+  assert 'id="finetuning-' in page
   ids = re.findall(r'\bid="([^"]*)"', page)
   assert len(ids) == len(set(ids))
   plain = report.page(fake_report.make())
@@ -44,6 +49,7 @@ def test_every_arm_is_drawn_and_generators_are_named(made):
   for draw, section, per_panel in (
     (robustness_figures.severity, 'robustness', 1),
     (robustness_figures.attack, 'adversarial', 1),
+    (robustness_figures.finetuning, 'finetuning', 0.5),
   ):
     drawn = draw(made)
     for name in ('diffusion', 'diffusion raw', 'zoo, leave one out'):

@@ -62,6 +62,41 @@ def test_ratio_is_one_for_another_sample_of_the_same_kind():
   assert far > 2
 
 
+@hypothesis.given(st.integers(2, 6), st.integers(2, 6), st.integers(0, 99))
+@hypothesis.settings(max_examples=20, deadline=None)
+def test_energy_is_that_of_all_pairs(n, m, seed):
+  rng = np.random.default_rng(seed)
+  a, b = rng.standard_normal((n, 3)), rng.standard_normal((m, 3)) + 0.5
+  assert two_sample.energy(a, b) == pytest.approx(reference.energy(a, b))
+
+
+def test_energy_is_unbiased_and_sees_what_a_mean_does_not():
+  rng = np.random.default_rng(0)
+  draws = rng.standard_normal((200, 2, 12, 3))
+  values = [two_sample.energy(a, b) for a, b in draws]
+  assert np.mean(values) == pytest.approx(0, abs=3 * np.std(values) / 200**0.5)
+  a, b = rng.standard_normal((2, 200, 3))
+  assert two_sample.energy(2 * a, b) > 0.1
+
+
+def test_sliced_distance_is_the_sorted_one_and_that_of_a_shift():
+  rng = np.random.default_rng(0)
+  a, b = rng.standard_normal((2, 40, 1))
+  line = np.sqrt(np.mean((np.sort(a[:, 0]) - np.sort(b[:, 0])) ** 2))
+  # In one dimension every line is the same one.
+  assert two_sample.sliced_wasserstein(rng, a, b) == pytest.approx(line)
+  c, shift = rng.standard_normal((40, 4)), np.array([3.0, 0, 4, 0])
+  order = rng.permutation(40)
+  assert two_sample.sliced_wasserstein(rng, c, c[order]) == pytest.approx(0)
+  # Mean over directions of the squared part of the shift along them.
+  moved = two_sample.sliced_wasserstein(
+    rng, c, c[order] + shift, num_projections=20_000
+  )
+  assert moved == pytest.approx(5 / np.sqrt(4), rel=0.02)
+  with pytest.raises(ValueError, match='40 and 39'):
+    two_sample.sliced_wasserstein(rng, c, c[1:])
+
+
 @hypothesis.given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))
 @hypothesis.settings(max_examples=30, deadline=None)
 def test_nearest_others_are_those_of_all_pairs(n, m, seed):

@@ -64,6 +64,22 @@ def mmd2(a, b, width, biased=False):
   return mean(a, a, True) + mean(b, b, True) - 2 * mean(a, b, False)
 
 
+def energy(a, b):
+  """Energy distance of two sets, pair by pair, none with itself."""
+
+  def mean(x, y, same):
+    return np.mean(
+      [
+        np.linalg.norm(p - q)
+        for i, p in enumerate(x)
+        for j, q in enumerate(y)
+        if not same or i != j
+      ]
+    )
+
+  return 2 * mean(a, b, False) - mean(a, a, True) - mean(b, b, True)
+
+
 def balls(points, k):
   """Distance of each point to its k-th nearest other one."""
   return [

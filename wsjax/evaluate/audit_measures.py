@@ -109,4 +109,19 @@ for _space, _where in (
       'Discrepancy to held-out networks over that of equally many training '
       'networks. Copies of those have 1.',
     ),
+    f'energy_{_space}': (
+      f'energy distance, {_space}',
+      '',
+      'lower',
+      'Energy distance to held-out networks over the median distance of two '
+      'training networks: 0 in the mean for further runs, and no kernel '
+      'decides at which scale sets are compared.',
+    ),
+    f'sliced_{_space}': (
+      f'sliced Wasserstein distance, {_space}',
+      '',
+      'lower',
+      'Of order 2, along 512 lines, to as many held-out networks, over the '
+      'same. Further runs are not at 0 either: compare with fresh runs.',
+    ),
   }

@@ -35,7 +35,7 @@ DIVERSITY = ('vendi_ratio', 'self_distance', 'centre_distance')
 FIDELITY = tuple(
   f'{name}_{space}'
   for space in audit.SPACES
-  for name in (*_SHARES, 'mmd', 'mmd_ratio')
+  for name in (*_SHARES, 'mmd', 'mmd_ratio', 'energy', 'sliced')
 )
 ALL = (*NOVELTY, *DIVERSITY, *FIDELITY)
 
@@ -220,6 +220,16 @@ def _sets(
       | {'p': p},
       f'mmd_ratio_{space}': statistics.stat(
         ratio, None, n=count, method='none'
+      ),
+      # The width is the median distance of two training networks.
+      f'energy_{space}': statistics.stat(
+        two_sample.energy(a, b) / width, None, n=count, method='none'
+      ),
+      f'sliced_{space}': statistics.stat(
+        two_sample.sliced_wasserstein(rng, a, b) / width,
+        None,
+        n=count,
+        method='none',
       ),
     }
   return found

@@ -1,28 +1,23 @@
-"""Optional axes of an evaluation: corruption, attack, changed weights, teams.
+"""Optional axes of an evaluation, from corrupted items to further training.
 
 They cost more than the rest and answer other questions, so each is measured
 only where it is asked for, on a part of the networks and items of an arm.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import rich.progress
 
-from wsjax import typing
+from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import (
-  adversarial,
+  axis_measures,
   axis_words,
   corruptions,
-  ensembles,
-  predictions,
-  robustness,
   statistics,
-  weight_robustness,
 )
-from wsjax.evaluate import arms as arms_lib
 from wsjax.evaluate import context as context_lib
 
 NAMES = tuple(axis_words.AXES)
@@ -32,27 +27,10 @@ LIMITS = {
   'robustness': (64, 256),
   'adversarial': (32, 128),
   'weights': (64, 512),
+  'finetuning': (32, 1024),
   'ensembles': (128, 1024),
 }
 _OF_IMAGES = ('robustness', 'adversarial')
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Sample:
-  """N networks of an arm: path -> [N, ...], and the seed of each, [N]."""
-
-  params: typing.StackedParams
-  groups: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Setting:
-  """The n items of an axis, and a resampler of as many."""
-
-  context: context_lib.Context
-  x: np.ndarray
-  y: np.ndarray
-  resampler: statistics.Resampler
 
 
 def check(
@@ -106,7 +84,7 @@ def extend(
 
   Returns:
     The result with more metrics in every arm and their words in 'metrics'; in
-    'robustness' and 'adversarial', arm -> curves for figures.
+    'robustness', 'adversarial' and 'finetuning', arm -> curves for figures.
 
   Raises:
     ValueError: for an unknown axis, one named twice, or a limit below 1.
@@ -117,7 +95,7 @@ def extend(
   for name in names:
     nets, num_items = limits[name]
     items = arms_lib.evenly(len(context.test_y), num_items)
-    setting = _Setting(
+    setting = axis_measures.Setting(
       context,
       np.asarray(context.test_x)[items],
       np.asarray(context.test_y)[items],
@@ -125,10 +103,12 @@ def extend(
     )
     reason = _no_images(setting.x) if name in _OF_IMAGES else ''
     if reason:
-      found = [(_not_run(name, reason), None)] * len(arms)
+      found = [(axis_measures.not_run(name, reason), None)] * len(arms)
     else:
       bar = rich.progress.track(arms, name, disable=not progress)
-      found = list(_AXES[name]((_sample(arm, nets) for arm in bar), setting))
+      found = list(
+        axis_measures.AXES[name]((_sample(arm, nets) for arm in bar), setting)
+      )
     result['arms'] = [
       {**row, 'metrics': row['metrics'] | metrics}
       for row, (metrics, _) in zip(result['arms'], found, strict=True)
@@ -144,121 +124,12 @@ def extend(
   return result
 
 
-# What an axis gives for each sample: entries of the report, and a curve.
-_Found = Iterator[tuple[dict[str, Any], dict[str, Any] | None]]
-
-
-def _robustness(samples: Iterable[_Sample], setting: _Setting) -> _Found:
-  """Errors on corrupted items, over those of the first sample: the zoo."""
-  suite = robustness.make_suite(
-    setting.x,
-    setting.y,
-    num_items=len(setting.y),
-    seed=setting.context.seed,
-  )
-  reference = None
-  for sample in samples:
-    found = robustness.errors(
-      setting.context.architecture, sample.params, suite
-    )
-    reference = reference or found
-    yield (
-      robustness.metrics(
-        found, reference, suite.kinds, sample.groups, setting.resampler
-      ),
-      robustness.curve(found, suite.kinds),
-    )
-
-
-def _adversarial(samples: Iterable[_Sample], setting: _Setting) -> _Found:
-  """Accuracy under attack."""
-  for sample in samples:
-    attacks = {
-      norm: adversarial.attack(
-        setting.context.architecture,
-        sample.params,
-        setting.x,
-        setting.y,
-        norm=norm,
-        epsilons=radii,
-        seed=setting.context.seed,
-      )
-      for norm, radii in adversarial.EPSILONS.items()
-    }
-    yield (
-      adversarial.metrics(attacks, sample.groups, setting.resampler),
-      {
-        norm: {
-          'epsilon': [0.0, *adversarial.EPSILONS[norm]],
-          **adversarial.curve(found),
-        }
-        for norm, found in attacks.items()
-      },
-    )
-
-
-def _weights(samples: Iterable[_Sample], setting: _Setting) -> _Found:
-  """Noise, rounding and pruning of canonical forms."""
-  context = setting.context
-  items = context.items
-  if len(setting.y) < len(context.test_y):
-    items = predictions.make_items(setting.x, setting.y)
-  for sample in samples:
-    # What is not finite has no canonical form.
-    usable = arms_lib.usable(sample.params)
-    if not usable.any():
-      yield _not_run('weights', 'no network has finite weights'), None
-      continue
-    changes = weight_robustness.change(
-      context.architecture,
-      context.align(arms_lib.take(sample.params, usable)),
-      items,
-      setting.y,
-      seed=context.seed,
-    )
-    yield (
-      weight_robustness.metrics(
-        changes, sample.groups[usable], setting.resampler
-      ),
-      None,
-    )
-
-
-def _ensembles(samples: Iterable[_Sample], setting: _Setting) -> _Found:
-  """Mean predictions."""
-  for sample in samples:
-    log_p = ensembles.log_probabilities(
-      setting.context.architecture, sample.params, setting.x
-    )
-    yield (
-      ensembles.metrics(
-        log_p,
-        setting.y,
-        sample.groups,
-        setting.resampler,
-        seed=setting.context.seed,
-      ),
-      None,
-    )
-
-
-_AXES = {
-  'robustness': _robustness,
-  'adversarial': _adversarial,
-  'weights': _weights,
-  'ensembles': _ensembles,
-}
-
-
-def _sample(arm: arms_lib.Arm, limit: int) -> _Sample:
+def _sample(arm: arms_lib.Arm, limit: int) -> axis_measures.Sample:
   """At most `limit` networks of an arm, of all its seeds alike."""
   places = arms_lib.evenly(arm.num_nets, limit)
-  return _Sample(arms_lib.take(arm.params, places), arm.groups[places])
-
-
-def _not_run(name: str, reason: str) -> dict[str, Any]:
-  """Entries of an axis that say why they have no value."""
-  return {key: statistics.not_run(reason) for key in axis_words.AXES[name]}
+  return axis_measures.Sample(
+    arms_lib.take(arm.params, places), arm.groups[places]
+  )
 
 
 def _no_images(x: np.ndarray) -> str:

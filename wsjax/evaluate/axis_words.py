@@ -4,7 +4,9 @@ from wsjax.evaluate import (
   adversarial,
   corruptions,
   ensembles,
+  finetuning,
   measures,
+  transfer,
   weight_robustness,
 )
 
@@ -51,9 +53,17 @@ _TABLE = {
         f'accuracy under attack, {_NORMS[norm]}',
         'share',
         _HIGHER,
-        f'Items right under the worst of FGSM and PGD, 20 steps from 5 starts, '
-        f'{_NORMS[norm]} radius {epsilon:g} of pixels in [0, 1]. An upper '
-        'bound.',
+        'Items right under the worst of FGSM, PGD of 20 steps from 5 starts, '
+        f'and attacks on networks of the zoo, {_NORMS[norm]} radius '
+        f'{epsilon:g} of pixels in [0, 1]. An upper bound.',
+      ),
+      f'transfer_{norm}': (
+        f'accuracy under attacks on others, {_NORMS[norm]}',
+        'share',
+        _HIGHER,
+        f'Items right at the points that PGD made on {transfer.SURROGATES} '
+        'training networks together. Below the attack on the network itself, '
+        'its gradients hide something; copies of those four fall with them.',
       ),
       f'noise_{norm}': (
         f'accuracy under noise, {_NORMS[norm]}',
@@ -95,6 +105,29 @@ _TABLE = {
       _LOWER,
       'Accuracy lost when the smaller half of the weights of every kernel is '
       'set to 0.' + _DEAD,
+    ),
+  },
+  'finetuning': {
+    'finetune_steps': (
+      'steps to the accuracy of the zoo',
+      '',
+      _LOWER,
+      'Median number of further training steps after which a network has the '
+      'median accuracy of the zoo, of '
+      f'{", ".join(map(str, finetuning.LADDER))}.',
+    ),
+    'finetune_reached': (
+      'as good as the zoo after training on',
+      'share',
+      _HIGHER,
+      f'Networks that get there within {finetuning.LADDER[-1]} steps.',
+    ),
+    'finetune_accuracy': (
+      f'accuracy after {finetuning.SHOWN} steps',
+      'share',
+      _HIGHER,
+      f'Mean test accuracy after {finetuning.SHOWN} further training steps, '
+      'on the same batches for all networks.',
     ),
   },
   'ensembles': {

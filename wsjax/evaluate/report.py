@@ -23,6 +23,7 @@ _FIGURES = {
   'training': ('figures', 'training', 'training'),
   'severity': ('robustness_figures', 'severity', 'robustness'),
   'attack': ('robustness_figures', 'attack', 'adversarial'),
+  'finetuning': ('robustness_figures', 'finetuning', 'finetuning'),
 }
 
 

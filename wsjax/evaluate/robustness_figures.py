@@ -1,4 +1,4 @@
-"""Figures of the optional axes: error by severity, accuracy by radius."""
+"""Figures of the optional axes: by severity, by radius, by further steps."""
 
 import itertools
 from collections.abc import Mapping
@@ -69,6 +69,35 @@ def attack(report: Mapping[str, Any]) -> str:
   panels[0].set_ylabel('test accuracy')
   _legend(canvas, panels[0])
   return drawing.svg(canvas, 'attack', 'Accuracy by radius of the attack')
+
+
+@drawing.styled
+def finetuning(report: Mapping[str, Any]) -> str:
+  """Accuracy of every arm by number of further training steps.
+
+  Args:
+    report: as `report.load` returns it, with 'finetuning'.
+
+  Returns:
+    SVG text; generators and the zoo are named, others are faint.
+  """
+  curves = report['finetuning']
+  canvas = drawing.figure(11.4, 3.1)
+  axes = canvas.subplots()
+  for name, style in _styles(report, curves):
+    axes.plot(curves[name]['steps'], curves[name]['accuracy'], **style)
+  steps = next(iter(curves.values()))['steps']
+  # Steps double from the second on; 0 has a place of its own before them.
+  axes.set_xscale('symlog', linthresh=steps[1], base=2)
+  axes.set_xticks(steps, [f'{step:g}' for step in steps])
+  axes.minorticks_off()
+  axes.set_xlabel('further training steps')
+  axes.set_ylabel('test accuracy')
+  axes.yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
+  axes.grid(axis='y', color=_HEX['line'], linewidth=0.6)
+  axes.set_axisbelow(True)
+  _legend(canvas, axes)
+  return drawing.svg(canvas, 'finetuning', 'Accuracy by further steps')
 
 
 def _styles(

@@ -1,0 +1,201 @@
+"""What each optional axis measures, arm by arm."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from wsjax import typing
+from wsjax.evaluate import (
+  adversarial,
+  axis_words,
+  ensembles,
+  finetuning,
+  predictions,
+  robustness,
+  statistics,
+  transfer,
+  weight_robustness,
+)
+from wsjax.evaluate import arms as arms_lib
+from wsjax.evaluate import context as context_lib
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sample:
+  """N networks of an arm: path -> [N, ...], and the seed of each, [N]."""
+
+  params: typing.StackedParams
+  groups: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setting:
+  """The n items of an axis, and a resampler of as many."""
+
+  context: context_lib.Context
+  x: np.ndarray
+  y: np.ndarray
+  resampler: statistics.Resampler
+
+
+def not_run(name: str, reason: str) -> dict[str, Any]:
+  """Entries of an axis that say why they have no value."""
+  return {key: statistics.not_run(reason) for key in axis_words.AXES[name]}
+
+
+# What an axis gives for each sample: entries of the report, and a curve.
+Found = Iterator[tuple[dict[str, Any], dict[str, Any] | None]]
+
+
+_NOT_FINITE = 'no network has finite weights'
+_NO_TRAINING = 'there is nothing here to train these networks on'
+
+
+def _robustness(samples: Iterable[Sample], setting: Setting) -> Found:
+  """Errors on corrupted items, over those of the first sample: the zoo."""
+  suite = robustness.make_suite(
+    setting.x,
+    setting.y,
+    num_items=len(setting.y),
+    seed=setting.context.seed,
+  )
+  reference = None
+  for sample in samples:
+    found = robustness.errors(
+      setting.context.architecture, sample.params, suite
+    )
+    reference = reference or found
+    yield (
+      robustness.metrics(
+        found, reference, suite.kinds, sample.groups, setting.resampler
+      ),
+      robustness.curve(found, suite.kinds),
+    )
+
+
+def _adversarial(samples: Iterable[Sample], setting: Setting) -> Found:
+  """Accuracy under attack, also under attacks on networks of the zoo."""
+  context = setting.context
+  some = arms_lib.evenly(context.num_train, transfer.SURROGATES)
+  others = {
+    norm: transfer.craft(
+      context.architecture,
+      arms_lib.take(context.train, some),
+      setting.x,
+      setting.y,
+      norm=norm,
+      epsilons=radii,
+      seed=context.seed,
+    )
+    for norm, radii in adversarial.EPSILONS.items()
+  }
+  for sample in samples:
+    attacks = {
+      norm: adversarial.attack(
+        context.architecture,
+        sample.params,
+        setting.x,
+        setting.y,
+        norm=norm,
+        epsilons=radii,
+        seed=context.seed,
+        others=others[norm],
+      )
+      for norm, radii in adversarial.EPSILONS.items()
+    }
+    yield (
+      adversarial.metrics(attacks, sample.groups, setting.resampler),
+      {
+        norm: {
+          'epsilon': [0.0, *adversarial.EPSILONS[norm]],
+          **adversarial.curve(found),
+        }
+        for norm, found in attacks.items()
+      },
+    )
+
+
+def _weights(samples: Iterable[Sample], setting: Setting) -> Found:
+  """Noise, rounding and pruning of canonical forms."""
+  context = setting.context
+  items = predictions.make_items(setting.x, setting.y)
+  for sample in samples:
+    some = _canonical(sample, context)
+    if some is None:
+      yield not_run('weights', _NOT_FINITE), None
+      continue
+    changes = weight_robustness.change(
+      context.architecture, some.params, items, setting.y, seed=context.seed
+    )
+    yield (
+      weight_robustness.metrics(changes, some.groups, setting.resampler),
+      None,
+    )
+
+
+def _finetuning(samples: Iterable[Sample], setting: Setting) -> Found:
+  """Further training of canonical forms; the first sample, the zoo, is the aim.
+
+  A step of training depends on the scale of units, which says nothing.
+  """
+  context = setting.context
+  items = predictions.make_items(setting.x, setting.y)
+  target = None
+  for sample in samples:
+    some = _canonical(sample, context)
+    if some is None or context.finetune is None:
+      reason = _NOT_FINITE if some is None else _NO_TRAINING
+      yield not_run('finetuning', reason), None
+      continue
+    right = finetuning.climb(
+      context.architecture,
+      some.params,
+      items,
+      setting.y,
+      context.finetune,
+      seed=context.seed,
+    )
+    if target is None:
+      target = float(np.median(np.mean(right[0], axis=1)))
+    yield (
+      finetuning.metrics(right, target, some.groups, setting.resampler),
+      finetuning.curve(right),
+    )
+
+
+def _ensembles(samples: Iterable[Sample], setting: Setting) -> Found:
+  """Mean predictions."""
+  for sample in samples:
+    log_p = ensembles.log_probabilities(
+      setting.context.architecture, sample.params, setting.x
+    )
+    yield (
+      ensembles.metrics(
+        log_p,
+        setting.y,
+        sample.groups,
+        setting.resampler,
+        seed=setting.context.seed,
+      ),
+      None,
+    )
+
+
+AXES = {
+  'robustness': _robustness,
+  'adversarial': _adversarial,
+  'weights': _weights,
+  'finetuning': _finetuning,
+  'ensembles': _ensembles,
+}
+
+
+def _canonical(sample: Sample, context: context_lib.Context) -> Sample | None:
+  """Canonical forms; what is not finite has none. None if nothing is left."""
+  usable = arms_lib.usable(sample.params)
+  if not usable.any():
+    return None
+  canonical = context.align(arms_lib.take(sample.params, usable))
+  return Sample(canonical, sample.groups[usable])
