@@ -27,6 +27,8 @@ from wsjax.symmetry import spec as spec_lib
 NUM_NEAREST, NUM_BEYOND, NUM_SIMILAR = 10, 3, 3
 _RESTARTS = 2
 
+# Networks whose distances to the whole zoo are held at once.
+_ROWS = 1024
 # Networks whose neighbours are moved in one call, and bytes these may need.
 _NETS_PER_CALL, _MEMORY = 32, 128 << 20
 
@@ -97,16 +99,34 @@ def search(
   Raises:
     ValueError: if nothing is left to be a neighbour.
   """
-  vectors = arms.flatten(zoo)
-  distance = _distances(arms.flatten(nets), vectors)
-  free = np.ones(distance.shape, bool)
-  if exclude_same_index:
-    np.fill_diagonal(free, False)
-  if not free.any(axis=1).all():
+  vectors, mine = arms.flatten(zoo), arms.flatten(nets)
+  if len(vectors) <= exclude_same_index:
     raise ValueError(
       f'No network is left to be a neighbour: the zoo has {len(vectors)}, '
       f'exclude_same_index={exclude_same_index}.'
     )
+  blocks = []
+  for start in range(0, len(mine), _ROWS):
+    rows = np.arange(start, min(start + _ROWS, len(mine)))
+    free = np.ones((len(rows), len(vectors)), bool)
+    if exclude_same_index:
+      free[np.arange(len(rows)), rows] = False
+    blocks.append(_choose(mine[rows], vectors, similarity[rows], free, counts))
+  neighbours = np.concatenate(blocks)
+  return Neighbourhood(
+    neighbours, *_products(nets, zoo, neighbours, spec, seed)
+  )
+
+
+def _choose(
+  mine: np.ndarray,
+  vectors: np.ndarray,
+  similarity: np.ndarray,
+  free: np.ndarray,
+  counts: tuple[int, int, int],
+) -> np.ndarray:
+  """Neighbours [n, k] of vectors [n, d] among [M, d] where `free` [n, M]."""
+  distance = _distances(mine, vectors)
   nearest = np.where(free, distance, np.inf).argmin(axis=1)
   chosen = []
   for count, score in zip(
@@ -120,13 +140,11 @@ def search(
   ):
     count = min(count, free[0].sum())
     if count:
-      order = np.argsort(np.where(free, -score(), np.inf), axis=1)[:, :count]
+      values = np.where(free, -score(), np.inf)
+      order = np.argpartition(values, count - 1, axis=1)[:, :count]
       np.put_along_axis(free, order, False, axis=1)
       chosen.append(order)
-  neighbours = np.concatenate(chosen, axis=1)
-  return Neighbourhood(
-    neighbours, *_products(nets, zoo, neighbours, spec, seed)
-  )
+  return np.concatenate(chosen, axis=1)
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -11,6 +11,9 @@ from wsjax.evaluate import arms, gate, statistics
 from wsjax.symmetry import canonicalize, pair_distance
 from wsjax.symmetry import spec as spec_lib
 
+# Samples whose distances to all training networks are held at once.
+_ROWS = 1024
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Neighbours:
@@ -110,23 +113,26 @@ class Neighbours:
     excluded: np.ndarray | None,
   ) -> tuple[np.ndarray, np.ndarray]:
     """As `nearest`, of usable samples; `excluded` is one index per sample."""
-    forms = zip(self.forms(params), self.train_forms, strict=True)
-    estimate = np.min(
-      [_squared(arms.flatten(a), arms.flatten(b)) for a, b in forms], axis=0
-    )
-    banned = np.zeros(estimate.shape, bool)
-    if excluded is not None:
-      banned[np.arange(len(excluded)), excluded] = True
-    if banned.all(axis=1).any():
-      raise ValueError('No training network is left to be nearest.')
-    chosen = _smallest(np.where(banned, np.inf, estimate), self.num_nearest)
-    if similarity is not None:
-      chosen |= _smallest(
-        np.where(banned, np.inf, -similarity), self.num_similar
-      )
-    pairs = np.argwhere(chosen & ~banned)
-    table = np.full(estimate.shape, np.inf)
-    table[pairs[:, 0], pairs[:, 1]] = pair_distance.squared(
+    forms = [arms.flatten(form) for form in self.forms(params)]
+    shown = [arms.flatten(form) for form in self.train_forms]
+    pairs = []
+    for start in range(0, len(forms[0]), _ROWS):
+      rows = np.arange(start, min(start + _ROWS, len(forms[0])))
+      estimate = _squared(forms[0][rows], shown[0])
+      for a, b in zip(forms[1:], shown[1:], strict=True):
+        estimate = np.minimum(estimate, _squared(a[rows], b))
+      banned = np.zeros(estimate.shape, bool)
+      if excluded is not None:
+        banned[np.arange(len(rows)), excluded[rows]] = True
+      if banned.all(axis=1).any():
+        raise ValueError('No training network is left to be nearest.')
+      chosen = _smallest(np.where(banned, np.inf, estimate), self.num_nearest)
+      if similarity is not None:
+        likeness = np.where(banned, np.inf, -similarity[rows])
+        chosen |= _smallest(likeness, self.num_similar)
+      pairs.append(np.argwhere(chosen & ~banned) + [start, 0])
+    pairs = np.concatenate(pairs)
+    squared = pair_distance.squared(
       params,
       self.train,
       pairs,
@@ -135,7 +141,11 @@ class Neighbours:
       restarts=self.restarts,
       seed=self.seed,
     )
-    return np.sqrt(table.min(axis=1)), table.argmin(axis=1)
+    # Of each sample the nearest, and of several the first.
+    order = np.lexsort((pairs[:, 1], squared, pairs[:, 0]))
+    _, first = np.unique(pairs[order, 0], return_index=True)
+    best = order[first]
+    return np.sqrt(squared[best]), pairs[best, 1]
 
 
 def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -147,9 +157,11 @@ def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _smallest(values: np.ndarray, k: int) -> np.ndarray:
   """[A, B] bool: the k smallest of every row."""
+  if k >= values.shape[1]:
+    return np.ones(values.shape, bool)
   mask = np.zeros(values.shape, bool)
   if k:
-    columns = np.argsort(values, axis=1)[:, :k]
+    columns = np.argpartition(values, k - 1, axis=1)[:, :k]
     np.put_along_axis(mask, columns, True, axis=1)
   return mask
 

@@ -11,6 +11,9 @@ _MEMORY = 128 << 20
 # The objective of a match is a float32 sum. Where the squared distance is a
 # smaller share than this of the squared norms, it is summed again, directly.
 _DIRECT_BELOW = 0.05
+# A table of all products is faster than single ones, unless so many times
+# fewer are wanted.
+_FEW = 100
 
 
 def squared(
@@ -129,20 +132,33 @@ def _euclidean(
   paths: list[str],
 ) -> np.ndarray:
   """[P] squared distances as they are; float64, for half the digits cancel."""
-  num_a, num_b = (next(iter(x.values())).shape[0] for x in (a, b))
-  product = np.zeros((num_a, num_b))
-  norm_a, norm_b = np.zeros(num_a), np.zeros(num_b)
+  squared = np.zeros(len(pairs))
   for path in paths:
     one, two = (np.asarray(x[path]).reshape(len(x[path]), -1) for x in (a, b))
-    width = max(1, _MEMORY // (8 * (num_a + num_b + 1)))
-    for i in range(0, one.shape[1], width):
-      left = one[:, i : i + width].astype(np.float64)
-      right = two[:, i : i + width].astype(np.float64)
-      product += left @ right.T
-      norm_a += np.einsum('nd,nd->n', left, left)
-      norm_b += np.einsum('nd,nd->n', right, right)
-  squared = norm_a[:, None] + norm_b[None] - 2 * product
-  return np.maximum(squared[pairs[:, 0], pairs[:, 1]], 0)
+    norms = [np.einsum('nd,nd->n', x, x, dtype=np.float64) for x in (one, two)]
+    squared += norms[0][pairs[:, 0]] + norms[1][pairs[:, 1]]
+    squared -= 2 * _products(one, two, pairs)
+  return np.maximum(squared, 0)
+
+
+def _products(a: np.ndarray, b: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+  """[P] inner products a[i] . b[j] of rows, summed in float64."""
+  product = np.zeros(len(pairs))
+  if len(pairs) * _FEW < len(a) * len(b):
+    size = max(1, _MEMORY // (16 * max(a.shape[1], 1)))
+    for start in range(0, len(pairs), size):
+      i, j = pairs[start : start + size].T
+      product[start : start + size] = np.einsum(
+        'pd,pd->p', a[i], b[j], dtype=np.float64
+      )
+    return product
+  table = np.zeros((len(a), len(b)))
+  width = max(1, _MEMORY // (8 * (len(a) + len(b) + 1)))
+  for start in range(0, a.shape[1], width):
+    columns = slice(start, start + width)
+    left, right = a[:, columns], b[:, columns]
+    table += left.astype(np.float64) @ right.astype(np.float64).T
+  return table[pairs[:, 0], pairs[:, 1]]
 
 
 def _fixed_parts(
@@ -165,8 +181,7 @@ def _fixed_parts(
     norm_a = norm_a + np.einsum('nd,nd->n', one, one, dtype=np.float64)
     norm_b = norm_b + np.einsum('nd,nd->n', two, two, dtype=np.float64)
     if all(axis.group is None for axis in leaf.axes):
-      product = one.astype(np.float64) @ two.astype(np.float64).T
-      pinned += product[pairs[:, 0], pairs[:, 1]]
+      pinned += _products(one, two, pairs)
   return norm_a[pairs[:, 0]] + norm_b[pairs[:, 1]], pinned
 
 
