@@ -30,7 +30,7 @@ def case(request):
 
 def build(spec, params, **options):
   model = scale_equivariant.ScaleEquivariant(
-    spec, **{'width': 8, 'edge_width': 4, 'depth': 3, 'embedding': 6, **options}
+    spec, **{'width': 8, 'edge_width': 4, 'depth': 2, 'embedding': 6, **options}
   )
   variables = jax.jit(model.init)(jax.random.key(0), params)
   return variables, jax.jit(model.apply), model

@@ -55,6 +55,7 @@ def made(zoo_context, nets):
     ],
     zoo_context,
     axes.NAMES,
+    limits={'finetuning': (8, 360), 'adversarial': (16, 128)},
   )
 
 

@@ -91,7 +91,7 @@ def test_it_learns_that_a_token_is_a_function_of_those_before():
   generator = recurrent.make(HEAD, width=32, state_size=32, depth=1)
   data = jnp.asarray(toy(2048))
   params = jax.jit(generator.init)(KEY, data[0])
-  tx = optax.adam(optax.cosine_decay_schedule(3e-3, 1200))
+  tx = optax.adam(optax.cosine_decay_schedule(3e-3, 700))
 
   def train_step(carry, key):
     params, opt_state = carry
@@ -102,7 +102,7 @@ def test_it_learns_that_a_token_is_a_function_of_those_before():
     return (optax.apply_updates(params, updates), opt_state), None
 
   (params, _), _ = jax.jit(functools.partial(jax.lax.scan, train_step))(
-    (params, tx.init(params)), jax.random.split(KEY, 1200)
+    (params, tx.init(params)), jax.random.split(KEY, 700)
   )
   x = generator.sample(params, jax.random.key(2), 1000, shape=(3, 1))
   sign, number, product = np.asarray(x)[..., 0].T
