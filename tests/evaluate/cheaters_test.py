@@ -130,13 +130,21 @@ def test_one_new_network_and_noise_passes_every_test_against_the_zoo(audited):
 
 def test_numbers_of_the_truth_are_those_of_held_out_runs(audited):
   metrics = audited['truth']['metrics']
-  for key in ('hull_residual', 'self_distance', 'centre_distance'):
+  for key in (
+    'hull_residual', 'neighbour_ratio', 'self_distance', 'centre_distance'
+  ):  # fmt: skip
     entry = metrics[key]
     assert entry['value'] == pytest.approx(entry['heldout'], rel=0.05), key
   assert abs(metrics['copying_z']['value']) < 3
   assert abs(metrics['iou_excess']['value']) < 0.05
   assert metrics['mmd_weights']['p'] > 0.01
   assert metrics['mmd_behaviour']['p'] > 0.01
+  collapsed = audited['one']['metrics']
+  for space in ('weights', 'behaviour'):
+    for name in ('energy', 'sliced'):
+      key = f'{name}_{space}'
+      assert metrics[key]['value'] < 0.5 * collapsed[key]['value'], key
+    assert abs(metrics[f'energy_{space}']['value']) < 0.1
   assert metrics['vendi_ratio']['value'] == pytest.approx(1, abs=0.3)
 
 
@@ -144,6 +152,8 @@ def test_copies_show_in_every_axis_against_the_zoo(audited):
   for name in ('copies', 'moved copies', 'moved noise'):
     metrics = audited[name]['metrics']
     assert metrics['replica_rate']['value'] == 1
+    assert metrics['replica_rate_ratio']['value'] == 1
+    assert metrics['neighbour_ratio']['value'] < 0.5
     assert '32 held-out' in metrics['replica_rate']['note']
     assert metrics['copying_z']['value'] < -5
     assert metrics['copying_z']['p'] < 0.01

@@ -77,6 +77,31 @@ def test_both_parents_of_a_lopsided_blend_are_found(zoo):
   assert near.residual[0] > 0.7
 
 
+def test_only_what_was_made_of_one_network_is_near_to_one(zoo):
+  spec, nets = zoo
+  samples, train = arms.take(nets, slice(24, 30)), arms.take(nets, slice(24))
+  found = _search(samples, train, spec)
+  two = np.sort(np.sqrt(np.diagonal(found.gram, axis1=1, axis2=2)), axis=1)
+  np.testing.assert_allclose(found.ratio, two[:, 0] / two[:, 1], rtol=1e-5)
+  assert found.ratio.min() > 0.8
+  noisy = {path: value[:6] + np.float32(0.05) for path, value in train.items()}
+  assert _search(noisy, train, spec).ratio.max() < 0.2
+  assert np.all(_search(arms.take(train, slice(6)), train, spec).ratio < 1e-2)
+  one = _search(samples, arms.take(train, slice(1)), spec)
+  assert np.isnan(one.ratio).all()
+
+
+def test_blocks_of_rows_find_the_same(zoo, monkeypatch):
+  spec, nets = zoo
+  whole = _search(nets, nets, spec, exclude_same_index=True)
+  monkeypatch.setattr(neighbourhood, '_ROWS', 7)
+  parts = _search(nets, nets, spec, exclude_same_index=True)
+  np.testing.assert_array_equal(
+    np.sort(whole.neighbours, axis=1), np.sort(parts.neighbours, axis=1)
+  )
+  np.testing.assert_allclose(whole.distance, parts.distance, rtol=1e-5)
+
+
 def test_moved_networks_have_the_same_neighbourhood(zoo):
   spec, nets = zoo
   train = arms.take(nets, slice(24))

@@ -86,6 +86,16 @@ def test_leave_one_out_does_not_find_itself(zoo_context):
     one.nearest(arms.take(first, np.array([0])), exclude_same_index=True)
 
 
+def test_blocks_of_rows_find_the_same(zoo_context, monkeypatch):
+  few = arms.take(zoo_context.train, np.arange(12))
+  find = dataclasses.replace(zoo_context.neighbours, train=few).nearest
+  whole = find(few, exclude_same_index=True)
+  monkeypatch.setattr(novelty, '_ROWS', 5)
+  parts = find(few, exclude_same_index=True)
+  np.testing.assert_allclose(whole[0], parts[0], rtol=1e-6)
+  np.testing.assert_array_equal(whole[1], parts[1])
+
+
 def test_a_broken_training_network_is_refused(zoo_context):
   nets = arms.take(zoo_context.train, np.arange(3))
   nets['layer0/kernel'][1] = np.nan

@@ -9,6 +9,20 @@ TABLE = {
     'Networks nearer to a training network than 99 % of held-out networks are. '
     'An honest generator has about 1 %.',
   ),
+  'replica_rate_ratio': (
+    'replicas by ratio',
+    'share',
+    'lower',
+    'The same of the distance to the nearest training network over that to the '
+    'next: a replica is near to one, not to all.',
+  ),
+  'neighbour_ratio': (
+    'nearest over next distance',
+    '',
+    'none',
+    'Median distance to the nearest training network over that to the next. '
+    '1: near to none in particular. Compare with held-out networks.',
+  ),
   'copying_z': (
     'data-copying z',
     '',

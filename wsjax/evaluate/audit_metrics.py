@@ -29,7 +29,8 @@ _TOO_FEW_HELDOUT = f'there are fewer than {MIN_NETS} held-out networks'
 _SHARES = ('density', 'coverage', 'precision', 'recall')
 
 NOVELTY = (
-  'replica_rate', 'copying_z', 'authenticity', 'hull_residual', 'iou_excess'
+  'replica_rate', 'replica_rate_ratio', 'copying_z', 'authenticity',
+  'neighbour_ratio', 'hull_residual', 'iou_excess',
 )  # fmt: skip
 DIVERSITY = ('vendi_ratio', 'self_distance', 'centre_distance')
 FIDELITY = tuple(
@@ -123,6 +124,7 @@ def _alone(
   def values(of: audit.Nets) -> dict[str, np.ndarray]:
     return {
       'hull_residual': of.around.residual,
+      'neighbour_ratio': of.around.ratio,
       'self_distance': of.spacing / tau,
       'centre_distance': of.centre / unit,
     }
@@ -157,7 +159,11 @@ def _against(
   mine, theirs = audit.disjoint(nets.vectors, heldout.vectors)
   if theirs.sum() < MIN_NETS:
     reason = statistics.not_run(_TOO_FEW_HELDOUT)
-    return {k: reason for k in ('replica_rate', 'copying_z', 'iou_excess')}
+    return {
+      key: reason
+      for key in ('replica_rate', 'replica_rate_ratio', 'copying_z',
+                  'iou_excess')
+    }  # fmt: skip
   tau = auditor.context.bar.tau
   r, h = nets.around.distance[mine] / tau, heldout.around.distance[theirs] / tau
   z, p = replicas.copying(_rng(resampler, 0), r, h)
@@ -172,6 +178,9 @@ def _against(
     overlap = statistics.over_nets(excess, groups[mine], resampler)
   return {
     'replica_rate': replicas.rate(r, h) | {'threshold': replicas.threshold(h)},
+    'replica_rate_ratio': replicas.rate(
+      nets.around.ratio[mine], heldout.around.ratio[theirs]
+    ),
     'copying_z': statistics.stat(z, None, n=len(r), method='none') | {'p': p},
     'iou_excess': overlap,
   }

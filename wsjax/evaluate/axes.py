@@ -26,7 +26,9 @@ NAMES = tuple(axis_words.AXES)
 LIMITS = {
   'robustness': (64, 256),
   'adversarial': (32, 128),
+  'calibration': (64, 1024),
   'weights': (64, 512),
+  'barriers': (32, 512),
   'finetuning': (32, 1024),
   'ensembles': (128, 1024),
 }

@@ -10,9 +10,11 @@ from wsjax import typing
 from wsjax.evaluate import (
   adversarial,
   axis_words,
+  basins,
   ensembles,
   finetuning,
   predictions,
+  recalibration,
   robustness,
   statistics,
   transfer,
@@ -50,6 +52,7 @@ Found = Iterator[tuple[dict[str, Any], dict[str, Any] | None]]
 
 
 _NOT_FINITE = 'no network has finite weights'
+_OWN_NEIGHBOUR = 'the nearest training network is the network itself'
 _NO_TRAINING = 'there is nothing here to train these networks on'
 
 
@@ -117,6 +120,18 @@ def _adversarial(samples: Iterable[Sample], setting: Setting) -> Found:
     )
 
 
+def _calibration(samples: Iterable[Sample], setting: Setting) -> Found:
+  """Probabilities before and after a temperature."""
+  for sample in samples:
+    log_p = ensembles.log_probabilities(
+      setting.context.architecture, sample.params, setting.x
+    )
+    yield (
+      recalibration.metrics(log_p, setting.y, sample.groups, setting.resampler),
+      None,
+    )
+
+
 def _weights(samples: Iterable[Sample], setting: Setting) -> Found:
   """Noise, rounding and pruning of canonical forms."""
   context = setting.context
@@ -131,6 +146,27 @@ def _weights(samples: Iterable[Sample], setting: Setting) -> Found:
     )
     yield (
       weight_robustness.metrics(changes, some.groups, setting.resampler),
+      None,
+    )
+
+
+def _barriers(samples: Iterable[Sample], setting: Setting) -> Found:
+  """Loss on lines to training networks, of which the zoo is made itself."""
+  context = setting.context
+  items = predictions.make_items(setting.x, setting.y)
+  for number, sample in enumerate(samples):
+    usable = arms_lib.usable(sample.params)
+    if number == 0 or not usable.any():
+      reason = _NOT_FINITE if number else _OWN_NEIGHBOUR
+      yield not_run('barriers', reason), None
+      continue
+    params = arms_lib.take(sample.params, usable)
+    yield (
+      basins.metrics(
+        basins.barriers(params, items, context),
+        sample.groups[usable],
+        setting.resampler,
+      ),
       None,
     )
 
@@ -186,7 +222,9 @@ def _ensembles(samples: Iterable[Sample], setting: Setting) -> Found:
 AXES = {
   'robustness': _robustness,
   'adversarial': _adversarial,
+  'calibration': _calibration,
   'weights': _weights,
+  'barriers': _barriers,
   'finetuning': _finetuning,
   'ensembles': _ensembles,
 }

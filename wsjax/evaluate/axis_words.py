@@ -10,7 +10,7 @@ from wsjax.evaluate import (
   weight_robustness,
 )
 
-_LOWER, _HIGHER = 'lower', 'higher'
+_LOWER, _HIGHER, _NONE = 'lower', 'higher', 'none'
 _MIDDLE = {norm: radii[len(radii) // 2]
            for norm, radii in adversarial.EPSILONS.items()}  # fmt: skip
 _NORMS = {'linf': 'L∞', 'l2': 'L2'}
@@ -74,6 +74,35 @@ _TABLE = {
       ),
     }.items()
   },
+  'calibration': {
+    'scaled_nll': (
+      'loss at the best temperature',
+      'nats',
+      _LOWER,
+      'Negative log likelihood with the temperature that the other half of the '
+      'test items asks for: what one number mends does not count.',
+    ),
+    'temperature': (
+      'best temperature',
+      '',
+      _NONE,
+      'Median over networks. Above 1: too sure; below 1: not sure enough.',
+    ),
+    'classwise_ece': (
+      'calibration error of classes',
+      'share',
+      _LOWER,
+      'Calibration error of the probability of each class, mean over classes, '
+      '15 bins; biased upwards.',
+    ),
+    'debiased_ce': (
+      'squared calibration error',
+      '',
+      _LOWER,
+      'Mean square of accuracy minus confidence by bins, less what chance '
+      'adds: 0 in the mean for a calibrated network.',
+    ),
+  },
   'weights': {
     'weight_noise_nll': (
       'loss added by weight noise',
@@ -105,6 +134,29 @@ _TABLE = {
       _LOWER,
       'Accuracy lost when the smaller half of the weights of every kernel is '
       'set to 0.' + _DEAD,
+    ),
+  },
+  'barriers': {
+    'barrier_train_raw': (
+      'barrier to the zoo as it stands',
+      'nats',
+      _NONE,
+      'Highest rise of the loss above the chord on the line to the nearest '
+      'training network, units as they are. Near 0: derived from it. Fresh '
+      'runs say what is much.',
+    ),
+    'barrier_train': (
+      'barrier to the zoo, matched',
+      'nats',
+      _NONE,
+      'The same after the units of the training network are matched to those '
+      'of the sample.',
+    ),
+    'barrier_self': (
+      'barrier to another sample, matched',
+      'nats',
+      _NONE,
+      'The same to another network of the same arm. 0: all in one basin.',
     ),
   },
   'finetuning': {

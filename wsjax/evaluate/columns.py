@@ -25,6 +25,8 @@ COLUMNS = {
     'max_iou_at_bar': ('same, ≥ p5', 1, '.2f'),
     'iou_excess': ('IoU − held-out', 1, '+.2f'),
     'replica_rate': ('replicas %', 100, '.0f'),
+    'replica_rate_ratio': ('same, by ratio', 100, '.0f'),
+    'neighbour_ratio': ('1st / 2nd', 1, '.3f'),
     'copying_z': ('copying z', 1, '+.1f'),
     'authenticity': ('authentic %', 100, '.0f'),
     'hull_residual': ('to hull', 1, '.2f'),
@@ -39,6 +41,10 @@ COLUMNS = {
     'brier': ('Brier', 1, '.3f'),
     'ece': ('ECE %', 100, '.1f'),
     'ece_null': ('ECE null %', 100, '.1f'),
+    'classwise_ece': ('classwise ECE %', 100, '.2f'),
+    'debiased_ce': ('debiased CE²', 1, '.4f'),
+    'temperature': ('temperature', 1, '.2f'),
+    'scaled_nll': ('NLL scaled', 1, '.3f'),
   },
   'Diversity': {
     'rms_ratio': ('spread / zoo', 1, '.2f'),
@@ -93,6 +99,11 @@ COLUMNS = {
     'weight_int8_drop': ('8 bits −%', 100, '.2f'),
     'weight_int4_drop': ('4 bits −%', 100, '.2f'),
     'weight_prune_drop': ('half pruned −%', 100, '.1f'),
+  },
+  'Barriers, nats': {
+    'barrier_train_raw': ('to zoo', 1, '.3f'),
+    'barrier_train': ('same, matched', 1, '.3f'),
+    'barrier_self': ('other sample, matched', 1, '.3f'),
   },
   'Fine-tuning': {
     'finetune_steps': ('steps to zoo', 1, '.0f'),

@@ -114,10 +114,35 @@ def barriers(context: context_lib.Context) -> dict[str, Any]:
     matched to the first; unit.
   """
   count = min(context.num_train // 2, _BARRIER_PAIRS)
-  spec = context.architecture.spec
   first = arms.take(context.train, np.arange(count))
   second = arms.take(context.train, np.arange(count, 2 * count))
-  lines = {'raw': (first, second)}
+  lines = {'raw': (first, second), 'aligned': matched(first, second, context)}
+  return {
+    't': np.linspace(0, 1, NUM_POINTS).tolist(),
+    **{
+      name: path_losses(context.architecture, *ends, context.items).tolist()
+      for name, ends in lines.items()
+    },
+    'unit': 'nats',
+  }
+
+
+def matched(
+  first: typing.StackedParams,
+  second: typing.StackedParams,
+  context: context_lib.Context,
+) -> tuple[typing.StackedParams, typing.StackedParams]:
+  """Pairs of networks that compute the same as before, units side by side.
+
+  Args:
+    first: path -> [P, ...].
+    second: path -> [P, ...].
+    context: how to match.
+
+  Returns:
+    The first ones balanced; the second ones matched to them, pair by pair.
+  """
+  count, spec = len(next(iter(first.values()))), context.architecture.spec
   # Balanced networks compute the same, and only of them can units be compared.
   balance = jax.jit(jax.vmap(lambda net: canonicalize.balance(net, spec)))
   first, second = balance(first), balance(second)
@@ -130,12 +155,4 @@ def barriers(context: context_lib.Context) -> dict[str, Any]:
     seed=context.seed,
   )
   move = jax.vmap(lambda g, net: element.apply(g, net, spec))
-  lines['aligned'] = (first, move(elements, second))
-  return {
-    't': np.linspace(0, 1, NUM_POINTS).tolist(),
-    **{
-      name: path_losses(context.architecture, *ends, context.items).tolist()
-      for name, ends in lines.items()
-    },
-    'unit': 'nats',
-  }
+  return first, move(elements, second)

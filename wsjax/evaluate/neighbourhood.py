@@ -65,6 +65,17 @@ class Neighbourhood:
     best = self._squared.argmin(axis=1)
     return self.neighbours[np.arange(len(best)), best]
 
+  @property
+  def ratio(self) -> np.ndarray:
+    """[N] distance to the nearest over that to the next; NaN if there is one.
+
+    1 for a network that is near to none in particular.
+    """
+    if self._squared.shape[1] < 2:
+      return np.full(len(self._squared), np.nan)
+    two = np.sqrt(np.partition(self._squared, 1, axis=1)[:, :2].astype(float))
+    return two[:, 0] / np.maximum(two[:, 1], 1e-30)
+
   @functools.cached_property
   def residual(self) -> np.ndarray:
     """[N] the smaller `hull.residual` of neighbours, moved and still."""
