@@ -8,14 +8,19 @@ Options: `canonicalize`, `coupling` ('affine' or 'spline'), `patience` in blocks
 of 250 steps (0: to the end), `smoke`.
 
 Hardware: 2 CPU cores shared with other work.
-Time: 4 min with a zoo at hand: training 40 s, evaluation 2.5 min.
-Measured: 128 samples, 1 training seed; 95 % intervals: samples 73.2 %
-[70.7, 75.7] at 0.94 tau [0.94, 0.95], no copies [0, 2.8], 0.88 of the zoo's
-spread; G, G1/2 and G_b 0 % [0, 2.8]. A training network has the higher density
-at 0.71 [0.65, 0.76] (512 and 128 networks; 0.5 would be chance): stopped after
-250 steps, and it knows its networks still. With patience=0: 79.8 %
-[77.5, 82.1] at 0.85 tau, spread 0.67; the training loss ends at 0.17, while
-that of held-out networks rises from 1.4 to 64. `spline` is not measured.
+Time: with a zoo at hand 1 min, to the end 2 min, splines 5 min.
+Measured: 3 training seeds x 128 samples; 95 % intervals; no arm copies
+[0, 1.0], and G, G1/2 and G_b are 0 % [0, 1.0] in all. Accuracy, distance,
+spread, and the chance that a training network has a higher density than one
+held out (512 and 128 networks, the same for all seeds; 50 % tells nothing):
+
+  affine      73.5 % [71.3, 75.6]  0.94 tau [0.94, 0.95]  0.87  71 % [65, 76]
+  spline      74.1 % [71.9, 76.1]  0.93 tau [0.93, 0.93]  0.85  100 %
+  patience=0  79.4 % [77.2, 81.6]  0.85 tau [0.84, 0.85]  0.67  100 %
+
+So it knows its networks even where training stops at the best likelihood of
+held-out ones, after 250 steps; to the end that likelihood falls from -1.4 nats
+per latent to -39 and below, and samples get better and less varied.
 """
 
 from ml_collections import config_dict
@@ -64,7 +69,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     coupling=arg['coupling'],
   )
   c.train = dict(
-    seeds=(0,),
+    seeds=(0, 1, 2),
     steps=4_000,
     batch_size=64,
     learning_rate=5e-4,
@@ -87,6 +92,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
     c.embed.rank = 8
+    c.train.seeds = (0,)
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.checkpoint_every_steps = 2
     c.evaluate.update(num_samples=8, num_bootstrap=50, finetune_steps=2)
