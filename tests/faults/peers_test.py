@@ -65,7 +65,7 @@ def test_f3_13_all_start_again_when_one_was_killed_and_end_alike(tmp_path):
   [
     ('signals.py:received', 1),
     ('breed.py:breed', 3),
-    ('generators.py:draw', 1),
+    ('sampling.py:draw', 1),
   ],
   ids=['training', 'breeding', 'sampling'],
 )

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
+from wsjax.embed import maxima, spec_layers
 from wsjax.embed import slots as slots_lib
-from wsjax.embed import spec_layers
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo import architecture as architecture_lib
 
@@ -109,7 +109,7 @@ def pool(state: Mapping[spec_layers.Labels, jax.Array]) -> jax.Array:
   parts = []
   for value in state.values():
     axes = tuple(range(value.ndim - 1))
-    parts += [value.mean(axes), value.max(axes)] if axes else [value]
+    parts += [value.mean(axes), maxima.over(value, axes)] if axes else [value]
   return jnp.concatenate(parts)
 
 

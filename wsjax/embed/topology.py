@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.embed import dense_graph
+from wsjax.embed import dense_graph, maxima
 from wsjax.embed import graph_features as features_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph as graph_lib
@@ -64,7 +64,7 @@ class Dense:
   def pool(self, nodes: jax.Array, num_kinds: int) -> jax.Array:
     """Mean and maximum of every set of nodes, [num_kinds * 2 * d]."""
     own = [nodes[each.nodes] for each in self.graph.sets]
-    pooled = [jnp.concatenate([x.mean(0), x.max(0)]) for x in own]
+    pooled = [jnp.concatenate([x.mean(0), maxima.over(x, 0)]) for x in own]
     none = [jnp.zeros_like(pooled[0])] * (num_kinds - len(pooled))
     return jnp.concatenate([*pooled[:-1], *none, pooled[-1]])
 
@@ -114,7 +114,7 @@ class Sparse:
     sums = jax.ops.segment_sum(nodes, kinds, num_kinds + 1)
     ones = jnp.ones((len(nodes), 1))
     counts = jax.ops.segment_sum(ones, kinds, num_kinds + 1)
-    most = jax.ops.segment_max(nodes, kinds, num_kinds + 1)
+    most = maxima.of_segments(nodes, kinds, num_kinds + 1)
     most = jnp.where(counts > 0, most, 0)
     both = jnp.concatenate([sums / jnp.maximum(counts, 1), most], -1)
     return both[:num_kinds].reshape(-1)
