@@ -147,6 +147,22 @@ def test_networks_of_many_tasks_are_not_judged_as_of_one(tmp_path):
     experiment.run(config, tmp_path, progress=False)
 
 
+@pytest.mark.parametrize(
+  ('name', 'axes', 'match'),
+  [
+    ('digits_flow', "('colour',)", 'colour'),
+    ('inr_generation', "('weights',)", 'for classifiers'),
+  ],
+)
+def test_axes_are_checked_before_anything_is_trained(
+  tmp_path, name, axes, match
+):
+  config = smoke(name, f'--config.evaluate.axes={axes}')
+  with pytest.raises(ValueError, match=match):
+    experiment.run(config, tmp_path, progress=False)
+  assert not (tmp_path / 'train').exists()
+
+
 def test_a_run_that_lost_patience_can_be_drawn_from(tmp_path):
   changes = ('patience=1', 'keep_best=1', 'steps=8')
   config = smoke(

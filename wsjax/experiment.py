@@ -115,6 +115,7 @@ def _generate(
   """Fits generators, samples, and judges them beside the baselines."""
   with stages.stage('prepare'):
     prepared = prepare.prepare(config, zoo)
+    judge.check(config, prepared)
     if config.evaluate.get('membership'):
       likelihoods.check(prepared, config_lib.build('generate', config.generate))
   arms, history, known = [], {}, []

@@ -31,10 +31,10 @@ its 95 % interval; novelty in tau; spread over that of the zoo; G, G1/2, G_b.
 
 So both losses are needed, and the symmetry is not what passes the gate: it
 keeps samples nearer to the zoo's spread. Behaviour takes a flow past it, too,
-but to 'one mode' per seed, as the audit names it: every sample is nearer to another
-than half of what runs are to each other, and its seeds pass G_b at 94, 23 and
-98 %, as the errors of that one network fall. Its training takes 5 to 22 min per
-seed, through eight steps of a sampler, by what else the machine does.
+but to 'one mode' per seed, as the audit names it: every sample is nearer to
+another than half of what runs are to each other, and its seeds pass G_b at 94,
+23 and 98 %, as the errors of that one network fall. Its training takes 5 to 22
+min per seed, through eight steps of a sampler, by what else the machine does.
 """
 
 from collections.abc import Iterator

@@ -12,8 +12,9 @@ NETS = np.arange(8)
 def find(zoo_context):
   items = predictions.make_items(zoo_context.test_x, zoo_context.test_y)
 
-  def found(params):
-    heights = basins.barriers(params, items, zoo_context)
+  def found(params, groups=None):
+    groups = np.zeros(len(NETS)) if groups is None else groups
+    heights = basins.barriers(params, items, groups, zoo_context)
     return {key: value.mean() for key, value in heights.items()}
 
   return found
@@ -45,10 +46,18 @@ def test_a_disguise_raises_the_line_and_matching_finds_it(find, zoo_context):
   assert hidden['train'] < 0.01
 
 
+def test_other_samples_are_those_of_the_same_seed(find, zoo_context):
+  """Each seed makes one network: that another seed makes another is no help."""
+  rows = np.repeat([0, 1], 4)
+  twice = arms.take(zoo_context.heldout, rows)
+  assert find(twice, rows)['self'] == pytest.approx(0, abs=1e-4)
+  assert find(twice, np.arange(8) % 2)['self'] > 0.01
+
+
 def test_one_network_alone_has_no_other(zoo_context):
   items = predictions.make_items(zoo_context.test_x, zoo_context.test_y)
   one = arms.take(zoo_context.heldout, NETS[:1])
-  found = basins.barriers(one, items, zoo_context)
+  found = basins.barriers(one, items, np.zeros(1), zoo_context)
   stats = basins.metrics(found, np.zeros(1), statistics.Resampler(0, 20))
   assert stats['barrier_self']['value'] is None
   assert stats['barrier_train']['value'] > 0

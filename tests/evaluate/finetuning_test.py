@@ -39,9 +39,28 @@ def test_a_median_beyond_the_ladder_has_no_value():
     _right(slow, quick, quick), 0.8, np.zeros(3), resampler
   )
   assert found['finetune_steps']['value'] == 5
-  # A resample may hold the slow one most of the time, and says so.
-  assert found['finetune_steps']['high'] > LADDER[-1]
+  # A resample may hold the slow one most of the time, and that is said.
+  assert found['finetune_steps']['high'] is None
+  assert 'upper end' in found['finetune_steps']['note']
   assert found['finetune_accuracy']['value'] == pytest.approx(1.9 / 3)
+
+
+def test_of_an_even_number_the_median_is_the_lower_one():
+  start, slow, quick = [0.9] * 7, [0.1] * 7, [0.1] + [0.9] * 6
+  resampler = statistics.Resampler(10, 200)
+
+  def median(*nets):
+    found = finetuning.metrics(
+      _right(*nets), 0.8, np.zeros(len(nets)), resampler
+    )
+    return found['finetune_steps']
+
+  assert median(quick, quick, slow, slow)['value'] == 5
+  assert median(start, start, slow, slow)['value'] == 0
+  assert median(start, quick, start, quick)['value'] == 0
+  assert median(quick, slow, slow)['value'] is None
+  many = median(*[quick] * 40, *[slow] * 8)
+  assert (many['low'], many['value'], many['high']) == (5, 5, 5)
 
 
 def test_training_on_helps_those_that_need_it(zoo_context):

@@ -93,9 +93,21 @@ def test_only_what_was_made_of_one_network_is_near_to_one(zoo):
 
 def test_blocks_of_rows_find_the_same(zoo, monkeypatch):
   spec, nets = zoo
-  whole = _search(nets, nets, spec, exclude_same_index=True)
+  alike = np.random.default_rng(1).random((30, 30))
+
+  def search():
+    return neighbourhood.search(
+      nets, nets, spec, alike, exclude_same_index=True, counts=(4, 2, 3)
+    )
+
+  whole = search()
+  others = np.where(np.eye(30, dtype=bool), -1, alike)
+  # Of what is not near, the most alike is taken, of the right row.
+  for row, found in zip(others, whole.neighbours, strict=True):
+    rest = np.setdiff1d(np.arange(30), found)
+    assert row[found].max() >= row[rest].max()
   monkeypatch.setattr(neighbourhood, '_ROWS', 7)
-  parts = _search(nets, nets, spec, exclude_same_index=True)
+  parts = search()
   np.testing.assert_array_equal(
     np.sort(whole.neighbours, axis=1), np.sort(parts.neighbours, axis=1)
   )

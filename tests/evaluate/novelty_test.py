@@ -88,10 +88,18 @@ def test_leave_one_out_does_not_find_itself(zoo_context):
 
 def test_blocks_of_rows_find_the_same(zoo_context, monkeypatch):
   few = arms.take(zoo_context.train, np.arange(12))
-  find = dataclasses.replace(zoo_context.neighbours, train=few).nearest
-  whole = find(few, exclude_same_index=True)
+  search = dataclasses.replace(
+    zoo_context.neighbours, train=few, num_nearest=1, num_similar=1
+  )
+  # One candidate by likeness alone: a wrong row would give another network.
+  alike = np.random.default_rng(0).random((12, 12))
+
+  def find():
+    return search.nearest(few, similarity=alike, exclude_same_index=True)
+
+  whole = find()
   monkeypatch.setattr(novelty, '_ROWS', 5)
-  parts = find(few, exclude_same_index=True)
+  parts = find()
   np.testing.assert_allclose(whole[0], parts[0], rtol=1e-6)
   np.testing.assert_array_equal(whole[1], parts[1])
 

@@ -29,7 +29,7 @@ def test_temperature_is_that_of_a_general_minimiser():
 
     def loss(log_beta, net=net):
       scaled = scipy.special.log_softmax(net * np.exp(log_beta), axis=-1)
-      return -scaled[np.arange(50), labels].mean()
+      return -scaled[np.arange(50), labels].sum() - scaled.mean()
 
     best = scipy.optimize.minimize_scalar(
       loss, bounds=np.log([0.01, 100]), method='bounded'
@@ -60,9 +60,20 @@ def test_the_temperature_of_an_item_is_found_without_it():
   log_p = np.log(np.tile([0.9, 0.1], (1, 40, 1)))
   labels = np.arange(40) % 2  # Even items right, odd ones wrong.
   table = recalibration.scaled_nll(log_p, labels)[0]
-  # Odd items say: flat. Even items say: as sure as can be.
+  # Odd items say: flat. Even items, and half a label against them: surer.
   assert table[::2] == pytest.approx(np.log(2), abs=0.02)
-  assert table[1::2].min() > 100
+  assert table[1::2] == pytest.approx(-np.log(0.5 / 21), rel=1e-3)
+
+
+def test_one_error_of_a_good_network_does_not_cost_it_everything():
+  rng = np.random.default_rng(4)
+  labels = np.zeros(360, int)
+  logits = np.zeros((20, 360, 10))
+  logits[:, :, 0] = rng.uniform(4, 9, (20, 360))
+  logits[:, 7, 1] = logits[:, 7, 0] + 2  # In one half only.
+  log_p = scipy.special.log_softmax(logits, axis=-1)
+  plain = -log_p[:, :, 0].mean()
+  assert recalibration.scaled_nll(log_p, labels).mean() < 1.5 * plain
 
 
 def test_the_error_without_bias_is_zero_for_calibrated_networks():

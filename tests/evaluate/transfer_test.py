@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax.evaluate import adversarial, arms, transfer
+from wsjax.evaluate import adversarial, arms, statistics, transfer
 
 EPSILONS = {'linf': (0.02, 0.1), 'l2': (0.1, 0.6)}
 ITEMS = np.arange(24)
@@ -80,6 +80,12 @@ def test_a_network_without_gradients_cannot_hide(made, zoo_context):
   found = _on(adversarial.attack, hidden, nets, norm, others=points)
   # Its own gradients find next to nothing; those of others find much.
   assert alone.robust[:, 1].mean() > found.robust[:, 1].mean() + 0.1
+  # And the report shows it: others do better than the network's own.
+  stats = adversarial.metrics(
+    {norm: found}, np.zeros(6), statistics.Resampler(24, 100)
+  )
+  own, other = (stats[f'{key}_{norm}']['value'] for key in ('own', 'transfer'))
+  assert other < own - 0.1
 
 
 @pytest.mark.parametrize(

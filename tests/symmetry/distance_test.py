@@ -10,6 +10,7 @@ from wsjax.symmetry import (
   canonicalize,
   distance,
   element,
+  pair_distance,
   weight_matching,
 )
 
@@ -152,6 +153,19 @@ def test_never_above_any_of_the_ways(case):
   ]
   for way in (plain(a, b), plain(*balanced), plain(*aligned)):
     assert (matrix <= way * (1 + 1e-5)).all()
+
+
+@pytest.mark.parametrize('few', [0, 10**9])
+def test_products_of_some_pairs_are_those_of_the_table(monkeypatch, few):
+  rng = np.random.default_rng(0)
+  a, b = rng.standard_normal((7, 300)), rng.standard_normal((5, 300))
+  pairs = np.stack([rng.integers(7, size=23), rng.integers(5, size=23)], 1)
+  monkeypatch.setattr(pair_distance, '_FEW', few)
+  # Pieces of two pairs, or of three columns.
+  monkeypatch.setattr(pair_distance, '_MEMORY', 16 * 300 * 2)
+  found = pair_distance._products(a, b, pairs)
+  slow = [a[i] @ b[j] for i, j in pairs]
+  np.testing.assert_allclose(found, slow, rtol=1e-12)
 
 
 def test_within_is_pairwise_of_a_zoo():

@@ -125,6 +125,7 @@ def _set_defaults(config: 'config_dict.ConfigDict') -> None:
   if 'generate' in config:
     defaults['strategy'] = generative.DEFAULTS
     defaults['sample'] = drawing.DEFAULTS
+    defaults['evaluate'] = {'axes': ()}
   with config.unlocked():
     for section, values in defaults.items():
       given = config.get(section, config_dict.ConfigDict())

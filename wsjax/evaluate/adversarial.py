@@ -46,9 +46,14 @@ class Attack:
   loss: np.ndarray
 
   @property
+  def own(self) -> np.ndarray:
+    """[N, E, n] bool, right under attacks made on the network itself."""
+    return self.clean[:, None] & self.fgsm & self.pgd
+
+  @property
   def robust(self) -> np.ndarray:
     """[N, E, n] bool, right under the worst attack."""
-    return self.clean[:, None] & self.fgsm & self.pgd & self.transfer
+    return self.own & self.transfer
 
 
 def attack(
@@ -181,14 +186,16 @@ def metrics(
     resampler: for the intervals, with num_items n.
 
   Returns:
-    metric -> entry of the report: 'robust_<norm>', 'noise_<norm>' for random
-    points of the same size, and 'transfer_<norm>' for those made for others.
+    metric -> entry of the report: 'robust_<norm>' under all attacks,
+    'own_<norm>' under those on the network itself, 'transfer_<norm>' under
+    those on others, and 'noise_<norm>' for random points of the same size.
   """
   result = {}
   for norm, found in attacks.items():
     middle = found.pgd.shape[1] // 2
     for name, table in (
       ('robust', found.robust),
+      ('own', found.own),
       ('noise', found.noise),
       ('transfer', found.clean[:, None] & found.transfer),
     ):

@@ -173,14 +173,16 @@ def _against(
     heldout.max_iou[theirs],
     heldout.accuracy[theirs],
   )
+  by_ratio = statistics.not_run('a training network has one other one')
+  ratios = nets.around.ratio[mine], heldout.around.ratio[theirs]
+  if all(np.isfinite(ratio).all() for ratio in ratios):
+    by_ratio = replicas.rate(*ratios)
   overlap = statistics.not_run('no held-out network is as accurate')
   if np.isfinite(excess).any():
     overlap = statistics.over_nets(excess, groups[mine], resampler)
   return {
     'replica_rate': replicas.rate(r, h) | {'threshold': replicas.threshold(h)},
-    'replica_rate_ratio': replicas.rate(
-      nets.around.ratio[mine], heldout.around.ratio[theirs]
-    ),
+    'replica_rate_ratio': by_ratio,
     'copying_z': statistics.stat(z, None, n=len(r), method='none') | {'p': p},
     'iou_excess': overlap,
   }

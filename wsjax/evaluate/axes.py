@@ -130,7 +130,7 @@ def _sample(arm: arms_lib.Arm, limit: int) -> axis_measures.Sample:
   """At most `limit` networks of an arm, of all its seeds alike."""
   places = arms_lib.evenly(arm.num_nets, limit)
   return axis_measures.Sample(
-    arms_lib.take(arm.params, places), arm.groups[places]
+    arms_lib.take(arm.params, places), arm.groups[places], places
   )
 
 

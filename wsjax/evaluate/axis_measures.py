@@ -26,10 +26,24 @@ from wsjax.evaluate import context as context_lib
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
-  """N networks of an arm: path -> [N, ...], and the seed of each, [N]."""
+  """N networks of an arm.
+
+  Attributes:
+    params: path -> [N, ...].
+    groups: [N] the seed of each.
+    places: [N] which of its arm they are.
+  """
 
   params: typing.StackedParams
   groups: np.ndarray
+  places: np.ndarray
+
+  def keep(self, chosen: np.ndarray) -> 'Sample | None':
+    """Those where [N] is True; None if there are none."""
+    if not chosen.any():
+      return None
+    params = arms_lib.take(self.params, chosen)
+    return Sample(params, self.groups[chosen], self.places[chosen])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +67,7 @@ Found = Iterator[tuple[dict[str, Any], dict[str, Any] | None]]
 
 _NOT_FINITE = 'no network has finite weights'
 _OWN_NEIGHBOUR = 'the nearest training network is the network itself'
+_SURROGATES = 'the points were made on all of these networks'
 _NO_TRAINING = 'there is nothing here to train these networks on'
 
 
@@ -94,7 +109,12 @@ def _adversarial(samples: Iterable[Sample], setting: Setting) -> Found:
     )
     for norm, radii in adversarial.EPSILONS.items()
   }
-  for sample in samples:
+  for number, sample in enumerate(samples):
+    if number == 0:  # The zoo, of which the points must be those of others.
+      sample = sample.keep(~np.isin(sample.places, some))
+    if sample is None:
+      yield not_run('adversarial', _SURROGATES), None
+      continue
     attacks = {
       norm: adversarial.attack(
         context.architecture,
@@ -123,11 +143,16 @@ def _adversarial(samples: Iterable[Sample], setting: Setting) -> Found:
 def _calibration(samples: Iterable[Sample], setting: Setting) -> Found:
   """Probabilities before and after a temperature."""
   for sample in samples:
+    # What is not finite says nothing, and so nothing that could be mended.
+    some = sample.keep(arms_lib.usable(sample.params))
+    if some is None:
+      yield not_run('calibration', _NOT_FINITE), None
+      continue
     log_p = ensembles.log_probabilities(
-      setting.context.architecture, sample.params, setting.x
+      setting.context.architecture, some.params, setting.x
     )
     yield (
-      recalibration.metrics(log_p, setting.y, sample.groups, setting.resampler),
+      recalibration.metrics(log_p, setting.y, some.groups, setting.resampler),
       None,
     )
 
@@ -155,20 +180,13 @@ def _barriers(samples: Iterable[Sample], setting: Setting) -> Found:
   context = setting.context
   items = predictions.make_items(setting.x, setting.y)
   for number, sample in enumerate(samples):
-    usable = arms_lib.usable(sample.params)
-    if number == 0 or not usable.any():
+    some = sample.keep(arms_lib.usable(sample.params))
+    if number == 0 or some is None:
       reason = _NOT_FINITE if number else _OWN_NEIGHBOUR
       yield not_run('barriers', reason), None
       continue
-    params = arms_lib.take(sample.params, usable)
-    yield (
-      basins.metrics(
-        basins.barriers(params, items, context),
-        sample.groups[usable],
-        setting.resampler,
-      ),
-      None,
-    )
+    found = basins.barriers(some.params, items, some.groups, context)
+    yield basins.metrics(found, some.groups, setting.resampler), None
 
 
 def _finetuning(samples: Iterable[Sample], setting: Setting) -> Found:
@@ -232,8 +250,7 @@ AXES = {
 
 def _canonical(sample: Sample, context: context_lib.Context) -> Sample | None:
   """Canonical forms; what is not finite has none. None if nothing is left."""
-  usable = arms_lib.usable(sample.params)
-  if not usable.any():
+  some = sample.keep(arms_lib.usable(sample.params))
+  if some is None:
     return None
-  canonical = context.align(arms_lib.take(sample.params, usable))
-  return Sample(canonical, sample.groups[usable])
+  return dataclasses.replace(some, params=context.align(some.params))

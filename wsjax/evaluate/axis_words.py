@@ -57,13 +57,20 @@ _TABLE = {
         f'and attacks on networks of the zoo, {_NORMS[norm]} radius '
         f'{epsilon:g} of pixels in [0, 1]. An upper bound.',
       ),
+      f'own_{norm}': (
+        f'accuracy under attack on itself, {_NORMS[norm]}',
+        'share',
+        _HIGHER,
+        'The same without the attacks on others.',
+      ),
       f'transfer_{norm}': (
-        f'accuracy under attacks on others, {_NORMS[norm]}',
+        f'accuracy under attack on others, {_NORMS[norm]}',
         'share',
         _HIGHER,
         f'Items right at the points that PGD made on {transfer.SURROGATES} '
-        'training networks together. Below the attack on the network itself, '
-        'its gradients hide something; copies of those four fall with them.',
+        'training networks together, which are left out of the zoo here. Below '
+        'the attack on itself: the gradients of the network hide something. '
+        'Copies of those four fall with them.',
       ),
       f'noise_{norm}': (
         f'accuracy under noise, {_NORMS[norm]}',
@@ -156,7 +163,8 @@ _TABLE = {
       'barrier to another sample, matched',
       'nats',
       _NONE,
-      'The same to another network of the same arm. 0: all in one basin.',
+      'The same to another network of the same seed. 0: all of a seed in one '
+      'basin.',
     ),
   },
   'finetuning': {
@@ -164,8 +172,8 @@ _TABLE = {
       'steps to the accuracy of the zoo',
       '',
       _LOWER,
-      'Median number of further training steps after which a network has the '
-      'median accuracy of the zoo, of '
+      'Lower median of the further training steps after which a network has '
+      'the median accuracy of the zoo, of '
       f'{", ".join(map(str, finetuning.LADDER))}.',
     ),
     'finetune_reached': (
@@ -178,8 +186,8 @@ _TABLE = {
       f'accuracy after {finetuning.SHOWN} steps',
       'share',
       _HIGHER,
-      f'Mean test accuracy after {finetuning.SHOWN} further training steps, '
-      'on the same batches for all networks.',
+      f'Mean test accuracy after {finetuning.SHOWN} further training steps; '
+      'the batches of network i are the same in every arm.',
     ),
   },
   'ensembles': {

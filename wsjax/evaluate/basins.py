@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluate import arms, connectivity, predictions, statistics
+from wsjax.evaluate import (
+  arms,
+  connectivity,
+  memorization,
+  predictions,
+  statistics,
+)
 from wsjax.evaluate import context as context_lib
 
 
 def barriers(
   params: typing.StackedParams,
   items: predictions.Items,
+  groups: np.ndarray,
   context: context_lib.Context,
 ) -> dict[str, np.ndarray]:
   """Loss barriers around N networks.
@@ -24,29 +31,34 @@ def barriers(
   Args:
     params: path -> [N, ...] finite weights.
     items: test items that the loss is measured on.
+    groups: [N] which seed made each network.
     context: the zoo.
 
   Returns:
     [N] nats: 'train_raw', to the nearest training network as both stand;
-    'train', the same after matching; 'self', to the next network of the set
-    after matching, NaN of a single one.
+    'train', the same after matching; 'self', to the next network of the same
+    seed after matching, NaN where there is none.
   """
-  nearest = context.neighbours.nearest(params)[1]
+  errors = context.predict(params).labels != context.test_y[None]
+  likeness = memorization.error_iou(errors, context.train_errors)
+  nearest = context.neighbours.nearest(params, similarity=likeness)[1]
   near = arms.take(context.train, nearest)
-  count = len(nearest)
-  following = arms.take(params, np.roll(np.arange(count), -1))
+  following = np.arange(len(nearest))
+  for group in np.unique(groups):
+    members = np.flatnonzero(groups == group)
+    following[members] = np.roll(members, -1)
+  alone = following == np.arange(len(nearest))
 
   def height(a: typing.StackedParams, b: typing.StackedParams) -> np.ndarray:
     path = connectivity.path_losses(context.architecture, a, b, items)
     return connectivity.loss_barrier(path)
 
-  others = np.full(count, np.nan)
-  if count > 1:
-    others = height(*connectivity.matched(params, following, context))
+  others = arms.take(params, following)
+  among = height(*connectivity.matched(params, others, context))
   return {
     'train_raw': height(params, near),
     'train': height(*connectivity.matched(params, near, context)),
-    'self': others,
+    'self': np.where(alone, np.nan, among),
   }
 
 

@@ -1,8 +1,8 @@
 """Fine-tuning: how soon does further training make a network as good as others?
 
 A network can be bad and yet a good start, or good and far from anything that
-training finds. All are trained on by the recipe of the zoo, on the same
-batches, for a ladder of numbers of steps.
+training finds. All are trained on by the recipe of the zoo for a ladder of
+numbers of steps; the batches of network i are the same in every arm.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ def climb(
     items: n test items.
     labels: [n] int classes of the items.
     finetune: the training, which starts anew for every number of steps.
-    seed: of the batches, the same for all numbers of steps and all arms.
+    seed: of the batches, those of network i for all numbers of steps.
 
   Returns:
     [L, N, n] bool, what is right after each number of steps of `LADDER`.
@@ -81,26 +81,39 @@ def metrics(
     resampler: for the intervals, with num_items n.
 
   Returns:
-    metric -> entry of the report: 'finetune_steps', median number of steps to
-    the target, where one that does not get there counts as twice the most that
-    is tried; 'finetune_reached', share of networks that get there;
+    metric -> entry of the report: 'finetune_steps', lower median of the steps
+    to the target; 'finetune_reached', share of networks that get there;
     'finetune_accuracy' after `SHOWN` steps.
   """
   steps = steps_to(right, target)
-  # A median needs an order, not a size: who does not arrive comes last.
-  censored = np.where(np.isfinite(steps), steps, 2 * LADDER[-1])
-  median = statistics.over_nets(censored, groups, resampler, window=None)
-  if median['value'] > LADDER[-1]:
-    median = statistics.not_run(
-      f'more than half are not as good as the zoo in {LADDER[-1]} steps'
-    )
   return {
-    'finetune_steps': median,
+    'finetune_steps': _median(steps, groups, resampler),
     'finetune_reached': statistics.rate(np.isfinite(steps)),
     'finetune_accuracy': statistics.two_way(
       right[LADDER.index(SHOWN)], groups, resampler
     ),
   }
+
+
+def _median(
+  steps: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler
+) -> dict[str, Any]:
+  """The lower median, which is one of the steps, for some are infinite."""
+  order = np.argsort(steps, kind='stable')
+  if not np.isfinite(value := steps[order[(len(steps) - 1) // 2]]):
+    return statistics.not_run(
+      f'more than half are not as good as the zoo in {LADDER[-1]} steps'
+    )
+  weights = np.cumsum(resampler.nets(groups)[:, order], axis=1)
+  # Sums of shares in float32 reach a half up to rounding.
+  resamples = steps[order[np.argmax(weights >= 0.5 - 1e-6, axis=1)]]
+  method = statistics.net_method('bootstrap', groups)
+  within = np.minimum(resamples, 2 * LADDER[-1])
+  entry = statistics.stat(value, within, n=len(steps), method=method)
+  if entry['high'] is not None and entry['high'] > LADDER[-1]:
+    note = f'the interval has no upper end within {LADDER[-1]} steps'
+    entry |= {'low': None, 'high': None, 'method': 'none', 'note': note}
+  return entry
 
 
 def curve(right: np.ndarray) -> dict[str, list[float]]:

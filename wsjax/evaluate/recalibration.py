@@ -15,27 +15,31 @@ def temperature(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """The temperature of each network that makes its labels most likely.
 
   The likelihood is log-concave in the inverse temperature, so that its slope
-  has one zero, which is found by halving in logarithms.
+  has one zero, which is found by halving in logarithms. One more item, a mean
+  over the others whose label may be any, keeps networks without an error from
+  being as sure as can be.
 
   Args:
     log_p: [N, n, c] natural logarithms of class probabilities.
     labels: [n] int.
 
   Returns:
-    [N] above 1 for networks that are too sure; at an end of 0.01 to 100 where
-    nothing or everything is right.
+    [N] within 0.01 and 100, above 1 for networks that are too sure.
 
   Source: Guo et al. 2017, arXiv:1706.04599, section 4.2.
   """
   z = np.asarray(log_p, np.float64)
-  picked = z[:, np.arange(len(labels)), labels]
+  picked = z[:, np.arange(len(labels)), labels].mean(axis=1)
+  anything = z.mean(axis=(1, 2))
   low, high = (np.full(len(z), np.log(end)) for end in _RANGE)
   for _ in range(_HALVINGS):
     middle = (low + high) / 2
     scaled = z * np.exp(middle)[:, None, None]
     p = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     mean = np.sum(p * z, axis=-1) / p.sum(axis=-1)
-    rising = np.mean(mean - picked, axis=1) > 0  # Of the loss.
+    mean = mean.mean(axis=1)
+    slope = mean - picked + (mean - anything) / len(labels)
+    rising = slope > 0  # Of the loss, with the inverse temperature.
     low, high = np.where(rising, low, middle), np.where(rising, middle, high)
   return np.exp(-(low + high) / 2)
 

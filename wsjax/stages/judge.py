@@ -5,9 +5,28 @@ from typing import Any
 import ml_collections
 
 from wsjax.evaluate import arms as arms_lib
-from wsjax.evaluate import baselines, evaluator
+from wsjax.evaluate import axes, baselines, evaluator
 from wsjax.evaluate import context as context_lib
 from wsjax.stages import manifest, pictures, prepare, sampling
+
+
+def check(
+  config: ml_collections.ConfigDict, prepared: prepare.Prepared
+) -> None:
+  """Checks what evaluation is asked for, before anything is trained.
+
+  Raises:
+    ValueError: for axes that there are not, or that are not for such networks.
+  """
+  section = config.evaluate
+  names = tuple(section.get('axes', ()))
+  axes.check(names, section.get('axis_limits'))
+  task = prepared.architecture.task
+  if names and task != 'classification':
+    raise ValueError(
+      f'evaluate.axes are for classifiers, not for {task}; got {names}. '
+      'Allowed is ().'
+    )
 
 
 def judge(
