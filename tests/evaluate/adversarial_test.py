@@ -3,21 +3,24 @@
 import numpy as np
 import pytest
 
-from wsjax.evaluate import adversarial, arms, baselines, statistics
+from wsjax.evaluate import adversarial, arms, ascent, baselines, statistics
 from wsjax.zoo.architectures import mlp
 
 EPSILONS = {'linf': (0.02, 0.1, 1.0), 'l2': (0.1, 0.6, 8.0)}
 ITEMS = np.arange(24)
 
 
-def _attack(context, params, norm, **overrides):
+def _attack(context, params, norm, *, nets_per_call=2, **overrides):
   return adversarial.attack(
     context.architecture,
     params,
     context.test_x[ITEMS],
     context.test_y[ITEMS],
-    norm=norm,
-    **{'epsilons': EPSILONS.get(norm), 'seed': 1, **overrides},
+    ascent.Threat(
+      **{'norm': norm, 'epsilons': EPSILONS.get(norm), **overrides}
+    ),
+    seed=1,
+    nets_per_call=nets_per_call,
   )
 
 
@@ -26,7 +29,7 @@ def nets(zoo_context):
   return arms.take(zoo_context.train, np.arange(6))
 
 
-@pytest.fixture(scope='module', params=adversarial.NORMS)
+@pytest.fixture(scope='module', params=ascent.NORMS)
 def found(request, zoo_context, nets):
   return request.param, _attack(zoo_context, nets, request.param)
 
@@ -46,10 +49,8 @@ def _linear(norm, bounds):
   x = rng.random((40, 6)).astype(np.float32)
   y = rng.integers(2, size=40)
   epsilons = (0.05, 0.3)
-  ours = adversarial.attack(
-    architecture, params, x, y, norm=norm, epsilons=epsilons, bounds=bounds,
-    restarts=1,
-  )  # fmt: skip
+  threat = ascent.Threat(norm, epsilons, restarts=1, bounds=bounds)
+  ours = adversarial.attack(architecture, params, x, y, threat)
   kernel, bias = params['layer0/kernel'], params['layer0/bias']
   toward = (kernel[..., 1] - kernel[..., 0])[:, None] * np.where(
     y[None, :, None] == 0, 1, -1
@@ -59,7 +60,7 @@ def _linear(norm, bounds):
   return ours, epsilons, x, toward, loss
 
 
-@pytest.mark.parametrize('norm', adversarial.NORMS)
+@pytest.mark.parametrize('norm', ascent.NORMS)
 def test_on_a_linear_network_pgd_is_the_closed_form(norm):
   ours, epsilons, _, toward, loss = _linear(norm, (-9.0, 9.0))
   dual = {'linf': 1, 'l2': 2}[norm]

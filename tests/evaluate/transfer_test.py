@@ -6,25 +6,24 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax.evaluate import adversarial, arms, statistics, transfer
+from wsjax.evaluate import adversarial, arms, ascent, statistics, transfer
 
 EPSILONS = {'linf': (0.02, 0.1), 'l2': (0.1, 0.6)}
 ITEMS = np.arange(24)
 
 
-def _on(function, context, params, norm, **keywords):
+def _on(function, context, params, norm, options=None, **keywords):
   return function(
     context.architecture,
     params,
     context.test_x[ITEMS],
     context.test_y[ITEMS],
-    norm=norm,
-    epsilons=EPSILONS[norm],
+    ascent.Threat(norm, EPSILONS[norm], **(options or {})),
     **keywords,
   )
 
 
-@pytest.fixture(scope='module', params=adversarial.NORMS)
+@pytest.fixture(scope='module', params=ascent.NORMS)
 def made(request, zoo_context):
   """Norm, and points made on four networks."""
   some = arms.take(zoo_context.train, np.arange(4))
@@ -94,4 +93,4 @@ def test_a_network_without_gradients_cannot_hide(made, zoo_context):
 )
 def test_impossible_attacks_are_refused(zoo_context, keywords, match):
   with pytest.raises(ValueError, match=match):
-    _on(transfer.craft, zoo_context, zoo_context.train, 'linf', **keywords)
+    _on(transfer.craft, zoo_context, zoo_context.train, 'linf', keywords)

@@ -19,7 +19,6 @@ from wsjax import typing
 from wsjax.evaluate import arms, ascent, statistics
 from wsjax.zoo import architecture as architecture_lib
 
-NORMS = ('linf', 'l2')
 # Radii of the report, for pixels in [0, 1]; its table shows the middle one.
 EPSILONS = {'linf': (0.02, 0.05, 0.1), 'l2': (0.1, 0.3, 0.6)}
 
@@ -61,33 +60,24 @@ def attack(
   params: typing.StackedParams,
   inputs: typing.Array,
   labels: typing.Array,
+  threat: ascent.Threat,
   *,
-  norm: str,
-  epsilons: tuple[float, ...],
-  steps: int = 20,
-  restarts: int = 5,
-  bounds: tuple[float, float] = (0.0, 1.0),
   seed: int = 0,
   others: jax.Array | None = None,
   nets_per_call: int = 2,
 ) -> Attack:
   """Attacks every network on every item.
 
-  The first restart starts at the input, the others inside the ball, at points
-  that all networks share.
+  All networks share the starts.
 
   Args:
     architecture: of all networks; its outputs are logits.
     params: path -> [N, ...].
-    inputs: [n, ...] inside `bounds`.
+    inputs: [n, ...] inside the bounds.
     labels: [n] int.
-    norm: 'linf' or 'l2'.
-    epsilons: E radii of the ball.
-    steps: of PGD.
-    restarts: of PGD.
-    bounds: least and largest value of an input.
+    threat: E radii, R restarts.
     seed: of the starts and of the noise.
-    others: [E, R, n, d] from `transfer.craft` with the same radii and items;
+    others: [E, R, n, d] from `transfer.craft` with the same threat and items;
       None if nothing was made for other networks.
     nets_per_call: networks that one call of the compiled program takes; it
       holds E * restarts * n points of each, which is work enough.
@@ -96,31 +86,24 @@ def attack(
     What stayed right. An output that is not finite is wrong.
 
   Raises:
-    ValueError: for an unknown norm, a radius below 0, no step or restart, or
-      inputs outside `bounds`.
+    ValueError: if inputs are outside the bounds.
 
   Source: Goodfellow et al. 2015, arXiv:1412.6572 (FGSM); Madry et al. 2018,
     arXiv:1706.06083 (PGD).
   """
-  inputs, labels = check(
-    inputs, labels, norm, epsilons, min(steps, restarts), bounds
-  )
+  inputs = threat.within(inputs)
   if others is None:
-    others = jnp.zeros((len(epsilons), 0, len(inputs), inputs[0].size))
+    others = jnp.zeros((len(threat.epsilons), 0, len(inputs), inputs[0].size))
   count = len(next(iter(params.values())))
   parts = [
     _call(
       architecture,
       chunk,
       inputs,
-      labels,
-      np.asarray(epsilons, np.float32),
+      np.asarray(labels, np.int32),
       jax.random.key(seed),
-      bounds,
       others,
-      norm=norm,
-      steps=steps,
-      restarts=restarts,
+      threat,
     )
     for chunk in arms.chunks(params, nets_per_call)
   ]
@@ -130,47 +113,6 @@ def attack(
       for i in range(6)
     )
   )
-
-
-def check(
-  inputs: typing.Array,
-  labels: typing.Array,
-  norm: str,
-  epsilons: tuple[float, ...],
-  least: int,
-  bounds: tuple[float, float],
-) -> tuple[np.ndarray, np.ndarray]:
-  """Checks what is asked of an attack.
-
-  Args:
-    inputs: [n, ...].
-    labels: [n].
-    norm: 'linf' or 'l2'.
-    epsilons: radii.
-    least: the smaller one of the numbers of steps and restarts.
-    bounds: least and largest value of an input.
-
-  Returns:
-    Inputs in float32 and labels in int32.
-
-  Raises:
-    ValueError: for an unknown norm, a radius below 0, no step or restart, or
-      inputs outside `bounds`.
-  """
-  if norm not in NORMS:
-    raise ValueError(f'Unknown norm {norm!r}; allowed: {", ".join(NORMS)}.')
-  if min(epsilons) < 0 or least < 1:
-    raise ValueError(
-      'An attack needs radii >= 0, and at least one step and restart; got '
-      f'epsilons={epsilons} and {least} of the latter.'
-    )
-  inputs = np.asarray(inputs, np.float32)
-  if not (inputs.min() >= bounds[0] and inputs.max() <= bounds[1]):
-    raise ValueError(
-      f'inputs are in [{inputs.min():.3g}, {inputs.max():.3g}], not within the '
-      f'bounds {bounds}.'
-    )
-  return inputs, np.asarray(labels, np.int32)
 
 
 def metrics(
@@ -221,39 +163,30 @@ def curve(found: Attack) -> dict[str, list[float]]:
   }
 
 
-@functools.partial(
-  jax.jit, static_argnames=('architecture', 'norm', 'steps', 'restarts')
-)
+@functools.partial(jax.jit, static_argnames=('architecture', 'threat'))
 def _call(
   architecture: architecture_lib.Architecture,
   params: typing.StackedParams,
   inputs: jax.Array,
   labels: jax.Array,
-  epsilons: jax.Array,
   key: jax.Array,
-  bounds: tuple[float, float],
   others: jax.Array,
-  *,
-  norm: str,
-  steps: int,
-  restarts: int,
+  threat: ascent.Threat,
 ) -> tuple[jax.Array, ...]:
   """Fields of `Attack` for the networks of one call."""
   x = inputs.reshape(len(inputs), -1)
   # Points are [E, R, n, d]; a step treats all of them as one batch.
-  eps = epsilons[:, None, None, None]
-  inner, outer = ascent.directions(key, norm, (restarts, *x.shape))
-  starts = jnp.clip(x[None, None] + eps * inner[None], *bounds)
-  noise = jnp.clip(x[None, None] + eps * outer[None], *bounds)
+  starts, noise = threat.points(key, x)
+  restarts = threat.restarts
 
   def one(net: typing.Params) -> tuple[jax.Array, ...]:
     losses = ascent.losses_of(architecture, net, inputs.shape[1:], labels)
-    points, kept, loss = ascent.climb(
-      losses, x, starts, eps, norm=norm, steps=steps, bounds=bounds
-    )
+    points, kept, loss = ascent.climb(losses, x, starts, threat)
     gradient = jax.grad(lambda points: jnp.sum(losses(points)[0]))(x)
-    fgsm = x[None] + eps[:, 0] * ascent.steepest(gradient, norm)[None]
-    fgsm = jnp.clip(fgsm, *bounds)[:, None]
+    way = ascent.steepest(gradient, threat.norm)
+    fgsm = jnp.clip(
+      x[None, None] + threat.radii * way[None, None], *threat.bounds
+    )
     last = jnp.concatenate([points, fgsm, noise, others], axis=1)
     last_loss, right = losses(last)
     last_loss = last_loss[:, :restarts].mean((1, 2))

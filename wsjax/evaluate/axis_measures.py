@@ -1,7 +1,8 @@
 """What each optional axis measures, arm by arm."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from wsjax import typing
 from wsjax.evaluate import (
   adversarial,
+  ascent,
   axis_words,
   basins,
   ensembles,
@@ -38,6 +40,10 @@ class Sample:
   groups: np.ndarray
   places: np.ndarray
 
+  def usable(self) -> 'Sample | None':
+    """Those with finite weights; None if there are none."""
+    return self.keep(arms_lib.usable(self.params))
+
   def keep(self, chosen: np.ndarray) -> 'Sample | None':
     """Those where [N] is True; None if there are none."""
     if not chosen.any():
@@ -54,6 +60,13 @@ class Setting:
   x: np.ndarray
   y: np.ndarray
   resampler: statistics.Resampler
+
+  @functools.cached_property
+  def items(self) -> predictions.Items:
+    """They on the device, where the whole test set may be already."""
+    if len(self.y) == len(self.context.test_y):
+      return self.context.items
+    return predictions.make_items(self.x, self.y)
 
 
 def not_run(name: str, reason: str) -> dict[str, Any]:
@@ -97,18 +110,26 @@ def _adversarial(samples: Iterable[Sample], setting: Setting) -> Found:
   """Accuracy under attack, also under attacks on networks of the zoo."""
   context = setting.context
   some = arms_lib.evenly(context.num_train, transfer.SURROGATES)
-  others = {
-    norm: transfer.craft(
-      context.architecture,
-      arms_lib.take(context.train, some),
-      setting.x,
-      setting.y,
-      norm=norm,
-      epsilons=radii,
-      seed=context.seed,
-    )
+  surrogates = arms_lib.take(context.train, some)
+  threats = {
+    norm: ascent.Threat(norm, radii)
     for norm, radii in adversarial.EPSILONS.items()
   }
+
+  def against(
+    make: Callable[..., Any], nets: typing.StackedParams, norm: str, **options
+  ) -> Any:
+    return make(
+      context.architecture,
+      nets,
+      setting.x,
+      setting.y,
+      threats[norm],
+      seed=context.seed,
+      **options,
+    )
+
+  others = {norm: against(transfer.craft, surrogates, norm) for norm in threats}
   for number, sample in enumerate(samples):
     if number == 0:  # The zoo, of which the points must be those of others.
       sample = sample.keep(~np.isin(sample.places, some))
@@ -116,23 +137,16 @@ def _adversarial(samples: Iterable[Sample], setting: Setting) -> Found:
       yield not_run('adversarial', _SURROGATES), None
       continue
     attacks = {
-      norm: adversarial.attack(
-        context.architecture,
-        sample.params,
-        setting.x,
-        setting.y,
-        norm=norm,
-        epsilons=radii,
-        seed=context.seed,
-        others=others[norm],
+      norm: against(
+        adversarial.attack, sample.params, norm, others=others[norm]
       )
-      for norm, radii in adversarial.EPSILONS.items()
+      for norm in threats
     }
     yield (
       adversarial.metrics(attacks, sample.groups, setting.resampler),
       {
         norm: {
-          'epsilon': [0.0, *adversarial.EPSILONS[norm]],
+          'epsilon': [0.0, *threats[norm].epsilons],
           **adversarial.curve(found),
         }
         for norm, found in attacks.items()
@@ -144,7 +158,7 @@ def _calibration(samples: Iterable[Sample], setting: Setting) -> Found:
   """Probabilities before and after a temperature."""
   for sample in samples:
     # What is not finite says nothing, and so nothing that could be mended.
-    some = sample.keep(arms_lib.usable(sample.params))
+    some = sample.usable()
     if some is None:
       yield not_run('calibration', _NOT_FINITE), None
       continue
@@ -160,14 +174,17 @@ def _calibration(samples: Iterable[Sample], setting: Setting) -> Found:
 def _weights(samples: Iterable[Sample], setting: Setting) -> Found:
   """Noise, rounding and pruning of canonical forms."""
   context = setting.context
-  items = predictions.make_items(setting.x, setting.y)
   for sample in samples:
     some = _canonical(sample, context)
     if some is None:
       yield not_run('weights', _NOT_FINITE), None
       continue
     changes = weight_robustness.change(
-      context.architecture, some.params, items, setting.y, seed=context.seed
+      context.architecture,
+      some.params,
+      setting.items,
+      setting.y,
+      seed=context.seed,
     )
     yield (
       weight_robustness.metrics(changes, some.groups, setting.resampler),
@@ -178,14 +195,13 @@ def _weights(samples: Iterable[Sample], setting: Setting) -> Found:
 def _barriers(samples: Iterable[Sample], setting: Setting) -> Found:
   """Loss on lines to training networks, of which the zoo is made itself."""
   context = setting.context
-  items = predictions.make_items(setting.x, setting.y)
   for number, sample in enumerate(samples):
-    some = sample.keep(arms_lib.usable(sample.params))
+    some = sample.usable()
     if number == 0 or some is None:
       reason = _NOT_FINITE if number else _OWN_NEIGHBOUR
       yield not_run('barriers', reason), None
       continue
-    found = basins.barriers(some.params, items, some.groups, context)
+    found = basins.barriers(some.params, setting.items, some.groups, context)
     yield basins.metrics(found, some.groups, setting.resampler), None
 
 
@@ -195,7 +211,6 @@ def _finetuning(samples: Iterable[Sample], setting: Setting) -> Found:
   A step of training depends on the scale of units, which says nothing.
   """
   context = setting.context
-  items = predictions.make_items(setting.x, setting.y)
   target = None
   for sample in samples:
     some = _canonical(sample, context)
@@ -206,7 +221,7 @@ def _finetuning(samples: Iterable[Sample], setting: Setting) -> Found:
     right = finetuning.climb(
       context.architecture,
       some.params,
-      items,
+      setting.items,
       setting.y,
       context.finetune,
       seed=context.seed,
@@ -250,7 +265,7 @@ AXES = {
 
 def _canonical(sample: Sample, context: context_lib.Context) -> Sample | None:
   """Canonical forms; what is not finite has none. None if nothing is left."""
-  some = sample.keep(arms_lib.usable(sample.params))
+  some = sample.usable()
   if some is None:
     return None
   return dataclasses.replace(some, params=context.align(some.params))

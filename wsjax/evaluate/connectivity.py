@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 import scipy.spatial.distance
 
 from wsjax import typing
 from wsjax.evaluate import arms, predictions
 from wsjax.evaluate import context as context_lib
-from wsjax.symmetry import canonicalize, element, weight_matching
+from wsjax.symmetry import canonicalize, weight_matching
 from wsjax.zoo import architecture as architecture_lib
 
 NUM_POINTS = 11
@@ -144,8 +143,8 @@ def matched(
   """
   count, spec = len(next(iter(first.values()))), context.architecture.spec
   # Balanced networks compute the same, and only of them can units be compared.
-  balance = jax.jit(jax.vmap(lambda net: canonicalize.balance(net, spec)))
-  first, second = balance(first), balance(second)
+  first = canonicalize.balance_all(first, spec)
+  second = canonicalize.balance_all(second, spec)
   elements = weight_matching.match_pairs(
     first,
     second,
@@ -154,5 +153,4 @@ def matched(
     restarts=context.restarts,
     seed=context.seed,
   )
-  move = jax.vmap(lambda g, net: element.apply(g, net, spec))
-  return first, move(elements, second)
+  return first, canonicalize.apply_all(elements, second, spec)

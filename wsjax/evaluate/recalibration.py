@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import scipy.special
 
 from wsjax.evaluate import calibration, statistics
 
@@ -34,10 +35,8 @@ def temperature(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
   low, high = (np.full(len(z), np.log(end)) for end in _RANGE)
   for _ in range(_HALVINGS):
     middle = (low + high) / 2
-    scaled = z * np.exp(middle)[:, None, None]
-    p = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    mean = np.sum(p * z, axis=-1) / p.sum(axis=-1)
-    mean = mean.mean(axis=1)
+    p = scipy.special.softmax(z * np.exp(middle)[:, None, None], axis=-1)
+    mean = np.sum(p * z, axis=-1).mean(axis=1)
     slope = mean - picked + (mean - anything) / len(labels)
     rising = slope > 0  # Of the loss, with the inverse temperature.
     low, high = np.where(rising, low, middle), np.where(rising, middle, high)
@@ -58,11 +57,11 @@ def scaled_nll(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
   for part in range(2):
     mine, others = slice(part, None, 2), slice(1 - part, None, 2)
     beta = 1 / temperature(log_p[:, others], labels[others])
-    z = np.asarray(log_p[:, mine], np.float64) * beta[:, None, None]
-    top = z.max(axis=-1)
-    norm = top + np.log(np.sum(np.exp(z - top[..., None]), axis=-1))
-    item = np.arange(z.shape[1])
-    table[:, mine] = norm - z[:, item, labels[mine]]
+    scaled = scipy.special.log_softmax(
+      log_p[:, mine] * beta[:, None, None], axis=-1
+    )
+    item = np.arange(scaled.shape[1])
+    table[:, mine] = -scaled[:, item, labels[mine]]
   return table
 
 
