@@ -27,8 +27,8 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/ready
-	$(BIN)/wsjax bench match
-	$(BIN)/wsjax bench breed
+	$(BIN)/python -m benchmarks match
+	$(BIN)/python -m benchmarks breed
 
 # Rewrites the lock from the ranges in setup.cfg: one file for 3.11 and newer.
 lock: $(VENV)/ready

@@ -21,8 +21,7 @@ from ml_collections import config_dict
 
 from wsjax import config as config_lib
 
-# Encoder -> (its section, steps). Steps give every encoder 6 to 65 s of
-# training on 2 cores.
+# Encoder -> (its section, steps). Steps give every encoder 6 to 65 s of training on 2 cores.
 ENCODERS = {
   'probed_graph': (
     dict(
@@ -69,9 +68,7 @@ TARGETS = (
 
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """An encoder and a head that read one property of a CNN."""
-  arg = config_lib.parse_arg(
-    arg, smoke=False, target=TARGETS, encoder=tuple(ENCODERS)
-  )
+  arg = config_lib.parse_arg(arg, smoke=False, target=TARGETS, encoder=tuple(ENCODERS))
   embed, steps = ENCODERS[arg['encoder']]
   c = config_dict.ConfigDict()
   c.name = f'cnn_{arg["target"]}_{arg["encoder"]}'
@@ -110,9 +107,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.embed = embed
   c.predict = dict(target=arg['target'], num_train=0, folds=0, head=dict())
   c.augment = dict(symmetry=False, noise=0.0, dropout=0.0)
-  c.pretrain = dict(
-    objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5
-  )
+  c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
   c.train = dict(
     seeds=(0,),
     steps=steps,

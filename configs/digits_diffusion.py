@@ -18,9 +18,7 @@ from wsjax import config as config_lib
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """Diffusion in the canonical weight space of digit classifiers."""
   arg = config_lib.parse_arg(
-    arg,
-    smoke=False,
-    canonicalize=('permutation+scale', 'permutation', 'none'),
+    arg, smoke=False, canonicalize=('permutation+scale', 'permutation', 'none')
   )
   c = config_dict.ConfigDict()
   c.name = 'digits_diffusion'

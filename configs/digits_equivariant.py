@@ -69,12 +69,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   architecture = c.zoo.architecture.to_dict()
   if arg['generator'] == 'graph_flow':
     c.generate = dict(
-      name='graph_flow',
-      architecture=architecture,
-      num_layers=8,
-      width=64,
-      depth=1,
-      noise_std=0.1,
+      name='graph_flow', architecture=architecture, num_layers=8, width=64, depth=1, noise_std=0.1
     )
   else:
     c.generate = dict(

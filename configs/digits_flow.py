@@ -27,9 +27,7 @@ from wsjax import config as config_lib
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """Flow matching in the canonical weight space of digit classifiers."""
   arg = config_lib.parse_arg(
-    arg,
-    smoke=False,
-    canonicalize=('permutation+scale', 'permutation', 'none'),
+    arg, smoke=False, canonicalize=('permutation+scale', 'permutation', 'none')
   )
   c = config_dict.ConfigDict()
   c.name = 'digits_flow'
@@ -53,7 +51,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer', weights=())
-  c.embed = dict(name='linear', rank=64, whiten=True)
+  c.embed = dict(name='pca', rank=64, whiten=True)
   c.generate = dict(
     name='flow_matching',
     backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),

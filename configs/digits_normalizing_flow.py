@@ -59,14 +59,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer')
-  c.embed = dict(name='linear', rank=128, whiten=True)
+  c.embed = dict(name='pca', rank=128, whiten=True)
   c.generate = dict(
-    name='flow',
-    num_layers=8,
-    width=128,
-    depth=2,
-    noise_std=0.1,
-    coupling=arg['coupling'],
+    name='flow', num_layers=8, width=128, depth=2, noise_std=0.1, coupling=arg['coupling']
   )
   c.train = dict(
     seeds=(0, 1, 2),
@@ -85,9 +80,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     patience=arg['patience'],
     keep_best=1,
   )
-  c.evaluate = dict(
-    num_samples=128, num_bootstrap=1_000, finetune_steps=50, membership=True
-  )
+  c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50, membership=True)
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20

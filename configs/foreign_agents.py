@@ -96,11 +96,7 @@ ENCODERS = {
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """An encoder that reads a property of networks that others have trained."""
   arg = config_lib.parse_arg(
-    arg,
-    smoke=False,
-    question=tuple(QUESTIONS),
-    encoder=tuple(ENCODERS),
-    weights=('real', 'noise'),
+    arg, smoke=False, question=tuple(QUESTIONS), encoder=tuple(ENCODERS), weights=('real', 'noise')
   )
   family, question = QUESTIONS[arg['question']]
   c = config_dict.ConfigDict()
@@ -111,9 +107,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.embed = ENCODERS[arg['encoder']]
   c.predict = dict(num_train=0, weights=arg['weights'], head=dict(), **question)
   c.augment = dict(symmetry=False, noise=0.0, dropout=0.0)
-  c.pretrain = dict(
-    objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5
-  )
+  c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
   c.train = dict(
     seeds=(0, 1, 2),
     steps=150,
@@ -133,9 +127,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   if arg['smoke']:  # Two architectures that are bred here: no outside data.
     c.zoo = dict(
       path='',
-      architecture=dict(
-        name='mlp', widths=(64, 6, 10), activation=('tanh', 'relu')
-      ),
+      architecture=dict(name='mlp', widths=(64, 6, 10), activation=('tanh', 'relu')),
       dataset=dict(name='digits', val_fraction=0.25),
       recipe=dict(optimizer=('adam', 'sgd'), learning_rate=1e-2, steps=5),
       splits=dict(train=8, val=2, test=2, holdout_audit=2),

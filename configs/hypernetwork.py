@@ -127,12 +127,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     architecture=architecture,
     dataset=dataset,
     recipe=dict(
-      optimizer='adam',
-      weight_decay=0.0,
-      momentum=0.9,
-      batch_size=64,
-      snapshots=(),
-      **breeding,
+      optimizer='adam', weight_decay=0.0, momentum=0.9, batch_size=64, snapshots=(), **breeding
     ),
     splits=splits,
     chunk_size=64,
@@ -141,14 +136,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer')
   c.embed = dict(name='identity')
-  c.generate = dict(
-    name='hypernetwork',
-    network='mlp',
-    width=256,
-    depth=2,
-    noise_size=32,
-    draws=2,
-  )
+  c.generate = dict(name='hypernetwork', network='mlp', width=256, depth=2, noise_size=32, draws=2)
   if arg['noise'] == 'latent':
     c.generate.update(latent_noise=True, single=1.0)
   c.strategy = dict(
@@ -174,12 +162,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     checkpoint_every_steps=1_000,
     mesh=(('data', -1),),
   )
-  c.evaluate = dict(
-    num_samples=128,
-    num_bootstrap=1_000,
-    finetune_steps=50,
-    axes=('ensembles',),
-  )
+  c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50, axes=('ensembles',))
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20

@@ -19,8 +19,8 @@ from ml_collections import config_dict
 
 from wsjax import config as config_lib
 
-# Encoder -> (its section, steps, learning rate). Steps give every encoder 11 to
-# 33 s of training on 2 cores.
+# Encoder -> (its section, steps, learning rate). Steps give every encoder 11 to 33 s of training on
+# 2 cores.
 ENCODERS = {
   'probes': (
     dict(
@@ -77,10 +77,7 @@ ENCODERS = {
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """An encoder and a classifier of implicit neural representations."""
   arg = config_lib.parse_arg(
-    arg,
-    smoke=False,
-    dataset=('mnist', 'fashion_mnist', 'digits'),
-    encoder=tuple(ENCODERS),
+    arg, smoke=False, dataset=('mnist', 'fashion_mnist', 'digits'), encoder=tuple(ENCODERS)
   )
   embed, steps, learning_rate = ENCODERS[arg['encoder']]
   fashion = arg['dataset'] == 'fashion_mnist'
@@ -99,16 +96,12 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c.symmetry = dict(canonicalize='none', restarts=3)
   c.embed = embed
-  c.predict = dict(
-    target='label', num_train=0, folds=0, head=dict(smoothing=0.0)
-  )
+  c.predict = dict(target='label', num_train=0, folds=0, head=dict(smoothing=0.0))
   c.augment = dict(
     symmetry=False, noise=0.0, dropout=0.0,
     shift=move, rotate=0.05 if fashion else 0.2, zoom=move, flip=fashion,
   )  # fmt: skip
-  c.pretrain = dict(
-    objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5
-  )
+  c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
   c.train = dict(
     seeds=(0,),
     steps=steps,

@@ -49,9 +49,7 @@ EDITORS = {
 
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """An editor of implicit neural representations."""
-  arg = config_lib.parse_arg(
-    arg, smoke=False, edit=('dilate', 'erode'), editor=tuple(EDITORS)
-  )
+  arg = config_lib.parse_arg(arg, smoke=False, edit=('dilate', 'erode'), editor=tuple(EDITORS))
   editor, steps, learning_rate = EDITORS[arg['editor']]
   c = config_dict.ConfigDict()
   c.name = f'inr_{arg["edit"]}_{arg["editor"]}'

@@ -64,17 +64,11 @@ GENERATORS = {
 
 # How well networks draw -> units of every layer, how they are trained.
 FITS = {
-  'brief': (
-    (2, 64, 1),
-    dict(learning_rate=5e-3, steps=100, init_scale=0.05),
-  ),
+  'brief': ((2, 64, 1), dict(learning_rate=5e-3, steps=100, init_scale=0.05)),
   'full': ((2, 48, 1), dict(learning_rate=1e-2, steps=600, init_scale=1.0)),
 }
 
-CODECS = {
-  'linear': dict(name='linear', rank=32, whiten=True),
-  'identity': dict(name='identity'),
-}
+CODECS = {'pca': dict(name='pca', rank=32, whiten=True), 'identity': dict(name='identity')}
 
 
 def get_config(arg: str = '') -> config_dict.ConfigDict:
@@ -97,10 +91,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     architecture=dict(name='siren', widths=widths, omega=8.0),
     dataset=dict(name='digits', val_fraction=0.0),
     recipe=dict(
-      optimizer='adam',
-      weight_decay=0.0,
-      **training,
-      shared_init=arg['init'] == 'shared',
+      optimizer='adam', weight_decay=0.0, **training, shared_init=arg['init'] == 'shared'
     ),
     splits=dict(train=900, val=64, test=400, holdout_audit=64),
     chunk_size=476,
@@ -136,7 +127,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     c.zoo.architecture.widths, c.zoo.recipe.steps = (2, 16, 1), 5
     c.generate.backbone.width, c.generate.backbone.depth = 16, 1
     c.generate.num_steps = 2
-    if arg['codec'] == 'linear':
+    if arg['codec'] == 'pca':
       c.embed.rank = 8
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.batch_size, c.train.checkpoint_every_steps = 4, 2

@@ -118,13 +118,11 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   if method == 'hyper_representations':
     c.generate = dict(name='kde', rule='scott', per='dimension', factor=1.0)
   if method == 'g_pt':
-    c.condition = dict(
-      name='metric', metric='loss', split='val', low=0.01, high=3.0, log=True
-    )
+    c.condition = dict(name='metric', metric='loss', split='val', low=0.01, high=3.0, log=True)
     c.generate.condition_size = 1
   if method == 'deep_weight_flow':
     c.normalize = dict(how='none')
-    c.embed = dict(name='linear', rank=99, whiten=False)
+    c.embed = dict(name='pca', rank=99, whiten=False)
     c.generate = dict(
       name='flow_matching',
       backbone=dict(name='deep_weight_flow', width=512),

@@ -50,10 +50,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
     architecture=dict(
-      name='mlp',
-      widths=(784, hidden, hidden, 10),
-      activation='relu',
-      init='lecun_normal',
+      name='mlp', widths=(784, hidden, hidden, 10), activation='relu', init='lecun_normal'
     ),
     dataset=dict(name=arg['dataset'], val_fraction=0.0),
     recipe=dict(
@@ -71,7 +68,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='none')
-  c.embed = dict(name='linear', rank=99, whiten=False)
+  c.embed = dict(name='pca', rank=99, whiten=False)
   c.generate = dict(
     name='flow_matching',
     backbone=dict(name='deep_weight_flow', width=arg['width']),

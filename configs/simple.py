@@ -3,12 +3,12 @@ r"""Simple generators of classifiers: what a trained one has to beat.
   wsjax run --config configs/simple.py:generator=kde --workdir runs/kde
 
 Options: `rig`, the zoo: that of `digits_flow`, or the MNIST CNNs of
-`hypernetwork`; `generator`; `embed`, which codec is under all but 'recurrent',
+`hypernetwork`; `generator`; `embed`, which codec is under all but 'autoregressive',
 whose tokens are neurons; `canonicalize`; `smoke`.
 
 Hardware: 2 CPU cores, shared with another job.
 Time: half a minute of one core with a zoo at hand, most of it evaluation;
-'recurrent' 6 min, most of it training.
+'autoregressive' 6 min, most of it training.
 Measured: 3 training seeds x 128 samples; 95 % intervals; no arm copies
 [0, 1.0], and G, G1/2 and G_b are 0 % [0, 1.0] in all. Accuracy, distance and
 spread:
@@ -28,7 +28,7 @@ keeps 256 of 2,048 by their accuracy on 144 validation images, BOOT 256 of
 others are not.
 The vae memorizes 512 networks: it leaves 35 % of a training network and 66 %
 of one held out (relative error), principal components 51 % and 60 %.
-'recurrent' has its lowest validation loss (0.85) at step 1,500 and 0.94 at
+'autoregressive' has its lowest validation loss (0.85) at step 1,500 and 0.94 at
 the end; yet 1,500 steps with dropout 0.1 in the head give 33.6 % [31.9, 35.2]
 at 1.05 tau [1.05, 1.06] (both of one seed).
 """
@@ -53,7 +53,7 @@ RIGS = {
   ),
 }
 EMBED = {
-  'linear': dict(name='linear', rank=64, whiten=True),
+  'pca': dict(name='pca', rank=64, whiten=True),
   'vae': dict(
     name='vae',
     rank=64,
@@ -68,20 +68,10 @@ EMBED = {
 GENERATE = {
   'kde': dict(name='kde', rule='scott', per='dimension', factor=1.0),
   'gaussian_mixture': dict(
-    name='gaussian_mixture',
-    num_components=4,
-    covariance='full',
-    floor=1e-2,
-    max_iterations=200,
+    name='gaussian_mixture', num_components=4, covariance='full', floor=1e-2, max_iterations=200
   ),
-  'subsample': dict(
-    name='subsample',
-    candidates=2048,
-    keep=256,
-    rounds=1,
-    rule='scott',
-    per='dimension',
-    factor=1.0,
+  'best_of_n': dict(
+    name='best_of_n', candidates=2048, keep=256, rounds=1, rule='scott', per='dimension', factor=1.0
   ),
   # What needs training, for comparison.
   'flow_matching': dict(
@@ -94,8 +84,8 @@ GENERATE = {
     num_steps=32,
     coupling='independent',
   ),
-  'recurrent': dict(
-    name='recurrent',
+  'autoregressive': dict(
+    name='autoregressive',
     head=dict(name='mlp', width=128, depth=2, dropout=0.0),
     width=128,
     state_size=128,
@@ -142,7 +132,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.normalize = dict(how='layer')
   c.embed = EMBED[arg['embed']]
   c.generate = GENERATE[arg['generator']]
-  if arg['generator'] == 'recurrent':
+  if arg['generator'] == 'autoregressive':
     c.tokens, c.embed = dict(name='neurons'), dict(name='identity')
   c.train = dict(  # Of what is trained by steps; the others read the seeds.
     seeds=(0, 1, 2),

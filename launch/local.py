@@ -32,8 +32,8 @@ from collections.abc import Mapping, Sequence
 USER_ERROR = 2
 SAVED = 75
 INTERRUPTED = 130
-# A process that saves and stops when nobody asked was preempted; that is free,
-# but a program that never gets further must end some day.
+# A process that saves and stops when nobody asked was preempted; that is free, but a program that
+# never gets further must end some day.
 MAX_RESUMES = 1000
 # Seconds for those that lost a peer: to save takes all of them.
 PEER_GRACE = 10.0
@@ -60,9 +60,7 @@ class Plan:
         raise ValueError(f'--{name} is {value}; at least {least} is allowed.')
 
 
-def variables(
-  plan: Plan, rank: int, *, port: int, base: Mapping[str, str]
-) -> dict[str, str]:
+def variables(plan: Plan, rank: int, *, port: int, base: Mapping[str, str]) -> dict[str, str]:
   """The environment variables that a process gets on top of its parent's.
 
   Args:
@@ -84,8 +82,8 @@ def variables(
     flags = f'{flags} {DEVICE_COUNT}={plan.devices}'
     made['XLA_FLAGS'] = ' '.join(flags.split())
     made['JAX_PLATFORMS'] = 'cpu'
-    # XLA sizes its thread pool by cores; a collective of more devices than
-    # cores would wait forever.
+    # XLA sizes its thread pool by cores; a collective of more devices than cores would wait
+    # forever.
     made['NPROC'] = base.get('NPROC', '16')
   return made
 
@@ -166,9 +164,7 @@ class Launcher:
       for rank in range(plan.processes):
         made = variables(plan, rank, port=port, base=os.environ)
         children.append(_Child(rank, plan.command, made))
-        self._selector.register(
-          children[-1].output, selectors.EVENT_READ, children[-1]
-        )
+        self._selector.register(children[-1].output, selectors.EVENT_READ, children[-1])
       return self._watch(children)
     finally:
       for child in children:
@@ -275,12 +271,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument('--processes', type=int, default=1)
   parser.add_argument('--devices', type=int, help='simulated CPU devices')
   parser.add_argument('--restarts', type=int, default=3)
-  parser.add_argument(
-    '--grace', type=float, default=60, help='seconds from SIGTERM to SIGKILL'
-  )
-  parser.add_argument(
-    '--dry-run', action='store_true', help='print what would be run'
-  )
+  parser.add_argument('--grace', type=float, default=60, help='seconds from SIGTERM to SIGKILL')
+  parser.add_argument('--dry-run', action='store_true', help='print what would be run')
   parser.add_argument('command', nargs='+', help='after --')
   args = vars(parser.parse_args(argv))
   only_print = args.pop('dry_run')

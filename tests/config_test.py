@@ -4,10 +4,7 @@ from wsjax import config
 
 
 def test_options_keep_their_defaults():
-  assert config.parse_arg('', smoke=False, width=64) == {
-    'smoke': False,
-    'width': 64,
-  }
+  assert config.parse_arg('', smoke=False, width=64) == {'smoke': False, 'width': 64}
 
 
 def test_a_bare_option_is_true_and_values_are_read_as_literals():
@@ -36,14 +33,14 @@ def test_a_wrong_option_says_what_is_allowed(arg, message):
 
 
 def test_plugins_are_the_files_that_define_make():
-  assert set(config.plugins('zoo.architectures')) == {'mlp', 'cnn', 'siren'}
+  assert set(config.plugins('models')) == {'mlp', 'cnn', 'siren'}
   with pytest.raises(ValueError, match='no room'):
     config.plugins('nowhere')
 
 
 def test_build_calls_make_with_the_rest_of_the_section():
   section = {'name': 'mlp', 'widths': [4, 3, 2]}
-  assert config.build('zoo.architectures', section).spec.num_params == 23
+  assert config.build('models', section).spec.num_params == 23
 
 
 @pytest.mark.parametrize(
@@ -56,4 +53,4 @@ def test_build_calls_make_with_the_rest_of_the_section():
 )
 def test_a_wrong_section_says_what_is_allowed(section, message):
   with pytest.raises(ValueError, match=message):
-    config.build('zoo.architectures', section)
+    config.build('models', section)

@@ -6,28 +6,24 @@ import os
 import pathlib
 import signal
 
-# Before jax starts. A test that simulates devices does so in a subprocess, and
-# sets NPROC there: see wsjax/cli/main.py.
+# Before jax starts. A test that simulates devices does so in a subprocess, and sets NPROC there:
+# see wsjax/cli/main.py.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('MPLBACKEND', 'agg')
 # Programs run once or twice here, so the least compilation is the fastest.
-flags = [
-  '--xla_backend_optimization_level=0',
-  '--xla_cpu_parallel_codegen_split_count=1',
-]
+flags = ['--xla_backend_optimization_level=0', '--xla_cpu_parallel_codegen_split_count=1']
 if importlib.metadata.version('jax').startswith('0.10.'):  # Others abort on it.
   flags.append('--xla_cpu_use_fusion_emitters=false')
 os.environ.setdefault('XLA_FLAGS', ' '.join(flags))
 # And most programs recur: between workers, in subprocesses and in the next run.
 os.environ.setdefault(
-  'JAX_COMPILATION_CACHE_DIR',
-  str(pathlib.Path(__file__).parents[1] / 'build/jax'),
+  'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path(__file__).parents[1] / 'build/jax')
 )
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
 
-# A shell starts what runs in the background with Ctrl-C ignored, and children
-# would inherit that: programs under test could not be stopped by it.
+# A shell starts what runs in the background with Ctrl-C ignored, and children would inherit that:
+# programs under test could not be stopped by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hypothesis  # noqa: E402
@@ -36,9 +32,7 @@ import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
-hypothesis.settings.register_profile(
-  'wsjax', deadline=None, max_examples=15, derandomize=True
-)
+hypothesis.settings.register_profile('wsjax', deadline=None, max_examples=15, derandomize=True)
 hypothesis.settings.load_profile('wsjax')
 
 

@@ -55,9 +55,7 @@ def test_f3_11_a_second_run_is_told_who_holds_the_folder(holder, tmp_path):
 def test_a_run_may_wait_for_another(holder, tmp_path, monkeypatch):
   said = []
   # What is said is said before waiting: then the holder is let go.
-  monkeypatch.setattr(
-    lock.logging, 'warning', lambda *a: said.append(a) or holder.stdin.close()
-  )
+  monkeypatch.setattr(lock.logging, 'warning', lambda *a: said.append(a) or holder.stdin.close())
   with lock.hold(tmp_path, wait=True):
     assert holder.wait(20) == 0
     assert json.loads((tmp_path / '.lock').read_text())['pid'] == os.getpid()
@@ -103,9 +101,7 @@ def fail_with(number):
 
 
 @pytest.mark.parametrize('number', [errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_gives_a_warning(
-  tmp_path, monkeypatch, caplog, number
-):
+def test_a_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch, caplog, number):
   monkeypatch.setattr(fcntl, 'flock', fail_with(number))
   with lock.hold(tmp_path):
     assert f'file system of {tmp_path} has no locks' in caplog.text

@@ -16,7 +16,4 @@ def slow(names: Iterable[str], *marked: str) -> list:
   names = list(names)
   if unknown := set(marked) - set(names):
     raise ValueError(f'{sorted(unknown)} are not among {names}.')
-  return [
-    pytest.param(name, marks=[pytest.mark.slow] if name in marked else [])
-    for name in names
-  ]
+  return [pytest.param(name, marks=[pytest.mark.slow] if name in marked else []) for name in names]

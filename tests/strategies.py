@@ -1,7 +1,7 @@
 """Random networks of every kind of symmetry, for property-based tests.
 
-Widths come from a small pool, because every new shape is compiled again;
-weights and group elements vary by seed.
+Widths come from a small pool, because every new shape is compiled again; weights and group elements
+vary by seed.
 """
 
 import dataclasses
@@ -50,9 +50,7 @@ class Case:
         bound /= OMEGA if leaf.path.endswith('kernel') else 1
       if leaf.path.endswith('bias'):
         bound = 0.2
-      params[leaf.path] = rng.uniform(
-        -bound, bound, (*lead, *leaf.shape)
-      ).astype(np.float32)
+      params[leaf.path] = rng.uniform(-bound, bound, (*lead, *leaf.shape)).astype(np.float32)
     return params
 
   def inputs(self, seed, num=6):
@@ -66,14 +64,11 @@ def make_mlp(widths=(5, 4, 3, 2), activation='relu'):
   kinds = spec_lib.ACTIVATION_KINDS[activation]
   half_turn = math.pi / OMEGA if 'phase' in kinds else 0.0
   groups = tuple(
-    spec_lib.Group(id, n, kinds, half_turn)
-    for id, n in zip(ids[1:-1], widths[1:-1], strict=True)
+    spec_lib.Group(id, n, kinds, half_turn) for id, n in zip(ids[1:-1], widths[1:-1], strict=True)
   )
   leaves = []
   for i in range(len(widths) - 1):
-    leaves += spec_lib.dense(
-      f'layer{i}', widths[i], widths[i + 1], reads=ids[i], feeds=ids[i + 1]
-    )
+    leaves += spec_lib.dense(f'layer{i}', widths[i], widths[i + 1], reads=ids[i], feeds=ids[i + 1])
 
   def forward(params, x):
     for i in range(len(widths) - 1):
@@ -96,16 +91,12 @@ def make_cnn(channels=(3, 4), hidden=5, activation='relu'):
   """Two convolutions on 4 x 4 images, a flatten, two dense layers."""
   kinds = spec_lib.ACTIVATION_KINDS[activation]
   sizes = (*channels, hidden)
-  groups = tuple(
-    spec_lib.Group(f'hidden{i}', n, kinds) for i, n in enumerate(sizes)
-  )
+  groups = tuple(spec_lib.Group(f'hidden{i}', n, kinds) for i, n in enumerate(sizes))
   one, two, three = (group.id for group in groups)
   leaves = (
     *spec_lib.conv('layer0', (3, 3), 2, sizes[0], reads=None, feeds=one),
     *spec_lib.conv('layer1', (3, 3), *sizes[:2], reads=one, feeds=two),
-    *spec_lib.dense(
-      'layer2', 16 * sizes[1], hidden, reads=two, feeds=three, outer=16
-    ),
+    *spec_lib.dense('layer2', 16 * sizes[1], hidden, reads=two, feeds=three, outer=16),
     *spec_lib.dense('layer3', hidden, 2, reads=three, feeds=None),
   )
 
@@ -184,9 +175,5 @@ CASES = (
 def cases(kind=None):
   """Draws a network; `kind` restricts to specs with a group of that kind."""
   return st.sampled_from(
-    [
-      case
-      for case in CASES
-      if kind is None or any(kind in g.kinds for g in case.spec.groups)
-    ]
+    [case for case in CASES if kind is None or any(kind in g.kinds for g in case.spec.groups)]
   )

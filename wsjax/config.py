@@ -18,8 +18,8 @@ def parse_arg(arg: str | None, **defaults: Any) -> dict[str, Any]:
   """Reads 'smoke,width=512' against the options that a config offers.
 
   Args:
-    arg: comma-separated `key=value`; a bare key means True. None is ''.
-    **defaults: option -> default. A tuple lists the allowed values, the first
+    arg: comma-separated `key=value`; a bare key means True. None is ''. **defaults: option ->
+    default. A tuple lists the allowed values, the first
       of which is the default. The type of the default is the type required.
 
   Returns:
@@ -29,8 +29,7 @@ def parse_arg(arg: str | None, **defaults: Any) -> dict[str, Any]:
     ValueError: for an unknown option or a value that is not allowed.
   """
   values = {
-    key: default[0] if isinstance(default, tuple) else default
-    for key, default in defaults.items()
+    key: default[0] if isinstance(default, tuple) else default for key, default in defaults.items()
   }
   for item in filter(None, (arg or '').split(',')):
     key, given, text = item.partition('=')
@@ -44,13 +43,10 @@ def parse_arg(arg: str | None, **defaults: Any) -> dict[str, Any]:
     if isinstance(default, float) and isinstance(value, int):
       value = float(value)
     if type(value) is not type(default):
-      raise ValueError(
-        f'Config option {key!r} needs a {type(default).__name__}; got {text!r}.'
-      )
+      raise ValueError(f'Config option {key!r} needs a {type(default).__name__}; got {text!r}.')
     if isinstance(defaults[key], tuple) and value not in defaults[key]:
       raise ValueError(
-        f'Config option {key!r} is {value!r}; allowed: '
-        f'{", ".join(map(repr, defaults[key]))}.'
+        f'Config option {key!r} is {value!r}; allowed: {", ".join(map(repr, defaults[key]))}.'
       )
     values[key] = value
   return values
@@ -73,9 +69,7 @@ def defaults(kind: type) -> dict[str, Any]:
   }
 
 
-def read(
-  kind: type[_Section], name: str, section: Mapping[str, Any]
-) -> _Section:
+def read(kind: type[_Section], name: str, section: Mapping[str, Any]) -> _Section:
   """A section whose every key is optional, as a dataclass.
 
   Args:
@@ -89,8 +83,7 @@ def read(
   allowed = defaults(kind)
   if unknown := sorted(set(section) - set(allowed)):
     raise ValueError(
-      f'The {name} section has {unknown[0]!r}; allowed: '
-      f'{", ".join(sorted(allowed))}.'
+      f'The {name} section has {unknown[0]!r}; allowed: {", ".join(sorted(allowed))}.'
     )
   return kind(**section)
 
@@ -99,7 +92,7 @@ def plugins(room: str) -> list[str]:
   """Names of the plug-ins of a room: its modules that define `make`.
 
   Args:
-    room: dotted path below wsjax, such as 'tokens' or 'zoo.architectures'.
+    room: dotted path below wsjax, such as 'tokens' or 'models'.
 
   Returns:
     Sorted module names. The files are read, not imported.
@@ -132,19 +125,16 @@ def build(room: str, section: Mapping[str, Any]) -> Any:
     What the plug-in's `make` returns.
 
   Raises:
-    ValueError: if the section has no name, the plug-in does not exist, or the
-      section has a key that `make` does not take or lacks one it requires.
+    ValueError: if the section has no name, the plug-in does not exist, or the section has a key
+      that `make` does not take or lacks one it requires.
   """
   arguments = {
-    key: tuple(value) if isinstance(value, list) else value
-    for key, value in dict(section).items()
+    key: tuple(value) if isinstance(value, list) else value for key, value in dict(section).items()
   }
   name = arguments.pop('name', None)
   allowed = plugins(room)
   if name not in allowed:
-    raise ValueError(
-      f'{name!r} is not a plug-in of {room!r}; allowed: {", ".join(allowed)}.'
-    )
+    raise ValueError(f'{name!r} is not a plug-in of {room!r}; allowed: {", ".join(allowed)}.')
   make = importlib.import_module(f'wsjax.{room}.{name}').make
   try:
     inspect.signature(make).bind(**arguments)

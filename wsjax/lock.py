@@ -1,8 +1,8 @@
 """One writer per folder: a lock that its holder takes to the grave.
 
-The kernel releases the lock of a process that ends, however it ends, so that no
-stale lock has to be removed by hand. Who holds it is written in the file, for
-people to read; only the lock itself counts.
+The kernel releases the lock of a process that ends, however it ends, so that no stale lock has to
+be removed by hand. Who holds it is written in the file, for people to read; only the lock itself
+counts.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ _UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 def hold(workdir: pathlib.Path | str, *, wait: bool = False) -> Iterator[None]:
   """Holds a folder against other runs while the context lasts.
 
-  The file '.lock' stays: to remove it could let two runs in, each with the lock
-  of a file of that name. Processes that are forked meanwhile hold it too, those
-  that are started anew do not. In a run of several processes only one calls
-  this. A file system without locks gives a warning, and no protection.
+  The file '.lock' stays: to remove it could let two runs in, each with the lock of a file of that
+  name. Processes that are forked meanwhile hold it too, those that are started anew do not. In a
+  run of several processes only one calls this. A file system without locks gives a warning, and no
+  protection.
 
   Args:
     workdir: created if it does not exist.
@@ -80,8 +80,6 @@ def _holder(file) -> str:
   file.seek(0)
   try:
     holder = json.loads(file.read())
-    return (
-      f'process {holder["pid"]} on {holder["host"]}, since {holder["since"]}'
-    )
+    return f'process {holder["pid"]} on {holder["host"]}, since {holder["since"]}'
   except (ValueError, KeyError, TypeError):
     return 'it has not said which process it is'

@@ -23,17 +23,13 @@ def random_features(
 ) -> dict[str, jax.Array]:
   """{path: [*leaf.shape, channels]} standard normal, one draw per leaf."""
   return {
-    leaf.path: jax.random.normal(
-      jax.random.fold_in(key, place), (*leaf.shape, channels)
-    )
+    leaf.path: jax.random.normal(jax.random.fold_in(key, place), (*leaf.shape, channels))
     for place, leaf in enumerate(spec.leaves)
   }
 
 
 def move(
-  g: element.GroupElement,
-  features: Mapping[str, jax.Array],
-  spec: spec_lib.PermutationSpec,
+  g: element.GroupElement, features: Mapping[str, jax.Array], spec: spec_lib.PermutationSpec
 ) -> dict[str, jax.Array]:
   """Lets g act on every channel of {path: [*leaf.shape, c]}."""
   act = jax.vmap(lambda params: element.apply(g, params, spec), -1, -1)
@@ -51,18 +47,17 @@ def assert_equivariant(
 ) -> float:
   """Checks that moving the units before a layer moves them behind it.
 
-  Every group of the spec and every kind of element is tried on its own, so
-  that the error can say which law is broken. A layer that gives an array
-  instead of features must not change at all, and one that gives the same
-  whatever it reads is refused.
+  Every group of the spec and every kind of element is tried on its own, so that the error can say
+  which law is broken. A layer that gives an array instead of features must not change at all, and
+  one that gives the same whatever it reads is refused.
 
   Args:
     layer: Flax module, or (init, apply) pair of functions, on
-      {path: [*leaf.shape, channels]}. Features come out in the same form, of
-      any width; or else an array.
+      {path: [*leaf.shape, channels]}. Features come out in the same form, of any width; or else an
+      array.
     spec: the symmetry that is claimed.
-    kinds: what may be done to the units, from `spec.KINDS`; of those, a group
-      is only tried with the kinds it has.
+    kinds: what may be done to the units, from `spec.KINDS`; of those, a group is only tried with
+      the kinds it has.
     channels: width of the input.
     seed: of parameters, features and group elements.
     tolerance: largest relative error.
@@ -71,8 +66,7 @@ def assert_equivariant(
     The largest relative error.
 
   Raises:
-    AssertionError: naming the law, the group, and the parameter and axis with
-      the largest error.
+    AssertionError: naming the law, the group, and the parameter and axis with the largest error.
   """
   init, apply = layer if isinstance(layer, tuple) else (layer.init, layer.apply)
   init_key, feature_key, key = jax.random.split(jax.random.key(seed), 3)
@@ -104,8 +98,7 @@ def assert_invariant(
   Args:
     encoder: Flax module from the weights of one network to an array.
     spec: their symmetry.
-    params: weights to try it on; with kind 'phase' they must be of a scale
-      that the half turns fit.
+    params: weights to try it on; with kind 'phase' they must be of a scale that the half turns fit.
     kinds: as in `assert_equivariant`.
     seed: of parameters and group elements.
     tolerance: largest relative error.
@@ -187,10 +180,7 @@ def _errors(a: Any, b: Any) -> dict[str, float]:
   """Relative error of every output: path -> max |a - b| / max |b|."""
   a, b = _leaves(a), _leaves(b)
   return {
-    path: float(
-      np.max(np.abs(a[path] - b[path])) / (np.abs(b[path]).max() + 1e-12)
-    )
-    for path in b
+    path: float(np.max(np.abs(a[path] - b[path])) / (np.abs(b[path]).max() + 1e-12)) for path in b
   }
 
 
@@ -201,9 +191,7 @@ def _leaves(value: Any) -> dict[str, np.ndarray]:
   return {'': np.asarray(value)}
 
 
-def _where(
-  path: str, group: spec_lib.Group, spec: spec_lib.PermutationSpec
-) -> str:
+def _where(path: str, group: spec_lib.Group, spec: spec_lib.PermutationSpec) -> str:
   """' <path>, axis i (reads the group)' of an output path."""
   found = [leaf for leaf in spec.leaves if leaf.path == path]
   if not found:

@@ -56,11 +56,7 @@ ARMS = {
   'flow plain': (FLOW, {'generate.num_steps': 8}),
   'flow': (
     FLOW,
-    {
-      'generate.num_steps': 8,
-      'strategy.behaviour': 1.0,
-      'strategy.behaviour_nets': 32,
-    },
+    {'generate.num_steps': 8, 'strategy.behaviour': 1.0, 'strategy.behaviour_nets': 32},
   ),
 }
 # All arms read one zoo; the first one breeds it.

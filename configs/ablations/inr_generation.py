@@ -45,10 +45,7 @@ ARMS = {
   'independent_raw': ('init=independent,canonicalize=none', {}),
   # Few components hold little of raw weights: is that why they fail?
   'independent_raw_all': (f'init=independent,{ALL}', {}),
-  'independent_diffusion': (
-    f'init=independent,{CANONICAL},generator=diffusion',
-    {},
-  ),
+  'independent_diffusion': (f'init=independent,{CANONICAL},generator=diffusion', {}),
   'shared_raw': ('init=shared,canonicalize=none', {}),
   'shared_canonical': (f'init=shared,{CANONICAL}', {}),
   'shared_raw_all': (f'init=shared,{ALL}', {}),
@@ -62,8 +59,4 @@ def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
   for arm, (arg, changes) in ARMS.items():
     # The first arm of either kind breeds the zoo.
     zoo = f'runs/zoos/inr_generation_{arm.partition("_")[0]}'
-    yield (
-      arm,
-      f'{BASE}:{arg}',
-      {'zoo.path': zoo, 'train.seeds': (0, 1, 2), **changes},
-    )
+    yield (arm, f'{BASE}:{arg}', {'zoo.path': zoo, 'train.seeds': (0, 1, 2), **changes})

@@ -32,13 +32,10 @@ from typing import Any
 SIMPLE = 'configs/simple.py:rig=mnist_cnn,generator='
 ARMS = {
   'kernel density': (f'{SIMPLE}kde', {}),
-  'SUB': (f'{SIMPLE}subsample', {}),
-  'BOOT': (f'{SIMPLE}subsample', {'generate.rounds': 4}),
+  'SUB': (f'{SIMPLE}best_of_n', {}),
+  'BOOT': (f'{SIMPLE}best_of_n', {'generate.rounds': 4}),
   'flow matching': (f'{SIMPLE}flow_matching', {}),
-  'hypernetwork': (
-    'configs/hypernetwork.py:rig=mnist_cnn',
-    {'train.steps': 2_000},
-  ),
+  'hypernetwork': ('configs/hypernetwork.py:rig=mnist_cnn', {'train.steps': 2_000}),
 }
 SHARED = {
   'zoo.path': 'runs/zoos/mnist_cnn',

@@ -43,15 +43,12 @@ ARMS = {
   'plain': (BASE, {}),
   'transport': (BASE, {'generate.coupling': 'transport'}),
   'augmented': (f'{BASE}:canonicalize=none', {'strategy.augment': True}),
-  'trajectory': (
-    BASE,
-    {'strategy.trajectory': True, 'zoo.recipe.snapshots': (200, 300)},
-  ),
+  'trajectory': (BASE, {'strategy.trajectory': True, 'zoo.recipe.snapshots': (200, 300)}),
   'patience': (BASE, {'train.patience': 3, 'train.keep_best': 1}),
   'first layer': (BASE, {'normalize.weights': (('layer0', 4.0),)}),
   'half the zoo': (BASE, {'strategy.num_train': 256}),
-  # Of 0.01 to 100, on validation images and one seed, the one that does what 10
-  # steps of refining do.
+  # Of 0.01 to 100, on validation images and one seed, the one that does what 10 steps of refining
+  # do.
   'led': (BASE, {'sample.task_scale': 30.0}),
   'refined': (BASE, {'sample.refine_steps': 50}),
 }
@@ -63,8 +60,4 @@ def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
   for arm, (config, changes) in ARMS.items():
     # Snapshots make another zoo.
     zoo = 'digits_64_16_10' + ('_snapshots' if arm == 'trajectory' else '')
-    yield (
-      arm.replace(' ', '_'),
-      config,
-      {'zoo.path': f'runs/zoos/{zoo}', **SHARED, **changes},
-    )
+    yield (arm.replace(' ', '_'), config, {'zoo.path': f'runs/zoos/{zoo}', **SHARED, **changes})

@@ -68,12 +68,7 @@ def _job(spec: spec_lib.Spec) -> dict[str, Any]:
   body = _job_spec(spec, f'{spec.name}-0', spec.restarts * spec.hosts)
   if spec.hosts > 1:
     body['template']['spec']['subdomain'] = spec.name
-  return {
-    'apiVersion': 'batch/v1',
-    'kind': 'Job',
-    'metadata': _metadata(spec),
-    'spec': body,
-  }
+  return {'apiVersion': 'batch/v1', 'kind': 'Job', 'metadata': _metadata(spec), 'spec': body}
 
 
 def _jobset(spec: spec_lib.Spec) -> dict[str, Any]:
@@ -93,24 +88,14 @@ def _jobset(spec: spec_lib.Spec) -> dict[str, Any]:
         'maxRestarts': spec.restarts,
         # No pod of the new set starts while one of the old set can write.
         'restartStrategy': 'BlockingRecreate',
-        'rules': [
-          {
-            'name': 'givesUp',
-            'action': 'FailJobSet',
-            'onJobFailureReasons': reasons,
-          }
-        ],
+        'rules': [{'name': 'givesUp', 'action': 'FailJobSet', 'onJobFailureReasons': reasons}],
       },
-      'replicatedJobs': [
-        {'name': spec_lib.WORKERS, 'replicas': 1, 'template': {'spec': body}}
-      ],
+      'replicatedJobs': [{'name': spec_lib.WORKERS, 'replicas': 1, 'template': {'spec': body}}],
     },
   }
 
 
-def _job_spec(
-  spec: spec_lib.Spec, first_pod: str, backoff: int
-) -> dict[str, Any]:
+def _job_spec(spec: spec_lib.Spec, first_pod: str, backoff: int) -> dict[str, Any]:
   def on_exit(code: int, action: str) -> dict[str, Any]:
     codes = {'containerName': CONTAINER, 'operator': 'In', 'values': [code]}
     return {'action': action, 'onExitCodes': codes}
@@ -143,15 +128,9 @@ def _pod(spec: spec_lib.Spec, first_pod: str) -> dict[str, Any]:
     # What Kubernetes sets JOB_COMPLETION_INDEX from.
     index = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
     env += [
-      {
-        'name': 'WSJAX_COORDINATOR',
-        'value': f'{first_pod}.{spec.name}:{PORT}',
-      },
+      {'name': 'WSJAX_COORDINATOR', 'value': f'{first_pod}.{spec.name}:{PORT}'},
       {'name': 'WSJAX_NUM_PROCESSES', 'value': str(spec.hosts)},
-      {
-        'name': 'WSJAX_PROCESS_ID',
-        'valueFrom': {'fieldRef': {'fieldPath': index}},
-      },
+      {'name': 'WSJAX_PROCESS_ID', 'valueFrom': {'fieldRef': {'fieldPath': index}}},
     ]
   limits = {'cpu': spec.cpu, 'memory': spec.memory}
   limits[spec.resource] = str(spec.devices) if spec.devices else ''

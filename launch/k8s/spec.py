@@ -46,8 +46,7 @@ class Spec:
     env: more variables.
     restarts: of the set, after a failure.
     grace: seconds between SIGTERM and SIGKILL.
-    max_hours: after which a job is ended, and each start of a jobset; 0 is
-      never.
+    max_hours: after which a job is ended, and each start of a jobset; 0 is never.
     claim: of the volume with the workdir; '' mounts none.
     mount: where.
     exclusive: a node label; a jobset has each of its values for itself.
@@ -93,8 +92,7 @@ class Spec:
     for field, least in _LEAST.items():
       if getattr(self, field) < least:
         raise ValueError(
-          f'--{field.replace("_", "-")} {getattr(self, field)} must be at '
-          f'least {least}.'
+          f'--{field.replace("_", "-")} {getattr(self, field)} must be at least {least}.'
         )
     if self.exclusive and self.kind != 'jobset':
       raise ValueError('--exclusive needs --kind jobset.')

@@ -82,9 +82,9 @@ def test_wrong_input_is_one_line_and_status_2(target, message, model, capsys):
 
 
 def test_a_wrong_group_fails_the_check(model, monkeypatch, capsys):
-  from wsjax.symmetry import infer_rules
+  from wsjax.symmetry.inference import rules
 
-  rule = infer_rules.RULES['tanh']
-  monkeypatch.setitem(infer_rules.RULES, 'cumsum', rule)
+  rule = rules.RULES['tanh']
+  monkeypatch.setitem(rules.RULES, 'cumsum', rule)
   assert main.main(['inspect', f'{model}:module']) == 1
   assert 'check failed' in capsys.readouterr().out

@@ -9,8 +9,8 @@ import types
 import pytest
 
 from tests.reference import fake_report
-from wsjax.cli import bench, configs, main, run
-from wsjax.evaluate import reports
+from wsjax.cli import configs, main, run
+from wsjax.experiments import reports
 
 CONFIG = """
 from ml_collections import config_dict
@@ -49,10 +49,8 @@ def test_help_is_fast_for_it_imports_nothing_heavy():
     'sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) '
     'else code)'
   )
-  for words in (['--help'], ['sweep', '--help'], ['bench', '--help']):
-    done = subprocess.run(
-      [sys.executable, '-c', code, *words], capture_output=True, text=True
-    )
+  for words in (['--help'], ['sweep', '--help']):
+    done = subprocess.run([sys.executable, '-c', code, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith('usage: wsjax')
 
@@ -78,7 +76,6 @@ def test_help_names_every_command(capsys):
     (['sample', '--workdir', 'x', '--out', 'y', '--num', '0'], '--num is 0'),
     (['sample', '--workdir', 'x', '--out', 'y', '--num', 'k'], 'invalid int'),
     (['data', 'prepare', 'mnist', '--from', '/nowhere'], 'no folder /nowhere'),
-    (['bench', 'nothing'], "invalid choice: 'nothing'"),
   ],
 )
 def test_wrong_input_is_one_line_and_status_2(words, message, capsys):
@@ -99,9 +96,7 @@ def test_wrong_input_is_one_line_and_status_2(words, message, capsys):
     ('--config.train.steps', 'is not --config.FIELD=VALUE'),
   ],
 )
-def test_wrong_override_is_one_line_and_status_2(
-  override, message, config, capsys
-):
+def test_wrong_override_is_one_line_and_status_2(override, message, config, capsys):
   assert main.main(['run', '--config', config, '--workdir', 'x', override]) == 2
   err = capsys.readouterr().err
   assert message in err and err.count('\n') == 1
@@ -127,9 +122,7 @@ def test_a_bug_is_not_taken_for_wrong_input(monkeypatch):
 
 def test_environment_is_set_unless_the_user_has(monkeypatch):
   seen = {}
-  monkeypatch.setattr(
-    'wsjax.cli.report.run', lambda args: seen.update(os.environ) or 0
-  )
+  monkeypatch.setattr('wsjax.cli.report.run', lambda args: seen.update(os.environ) or 0)
   monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR')
   assert main.main(['report', '--workdir', 'x']) == 0
   assert seen['NPROC'] == 'set'
@@ -151,9 +144,7 @@ class _Stop(Exception):
     (_Stop(signal.SIGTERM), 75, 'SIGTERM'),
   ],
 )
-def test_a_stopped_run_says_how_to_go_on(
-  error, status, word, monkeypatch, capsys
-):
+def test_a_stopped_run_says_how_to_go_on(error, status, word, monkeypatch, capsys):
   def stopped(args):
     raise error
 
@@ -189,9 +180,7 @@ def test_report_renders_again_and_prints_the_table(tmp_path, capsys):
   assert (tmp_path / 'report.html').exists()
 
 
-def test_run_hands_config_and_overrides_to_the_experiment(
-  tmp_path, config, monkeypatch, capsys
-):
+def test_run_hands_config_and_overrides_to_the_experiment(tmp_path, config, monkeypatch, capsys):
   seen = {}
 
   def experiment(config, workdir, *, overrides):
@@ -199,8 +188,8 @@ def test_run_hands_config_and_overrides_to_the_experiment(
     return fake_report.make(fake_report.ARMS[:3])
 
   fake = types.SimpleNamespace(run=experiment)
-  monkeypatch.setitem(sys.modules, 'wsjax.experiment', fake)
-  monkeypatch.setattr('wsjax.experiment', fake, raising=False)
+  monkeypatch.setitem(sys.modules, 'wsjax.run', fake)
+  monkeypatch.setattr('wsjax.run', fake, raising=False)
   words = ['run', '--config', f'{config}:smoke', '--workdir', str(tmp_path)]
   assert main.main([*words, '--config.train.steps=3']) == 0
   assert seen['config'].train.steps == 3 and seen['config'].is_locked
@@ -209,35 +198,12 @@ def test_run_hands_config_and_overrides_to_the_experiment(
   assert run.__doc__ and configs.__doc__
 
 
-def test_benches_are_found_by_file_name(tmp_path, monkeypatch, capsys):
-  assert 'timing' not in bench.benches()
-  fake = types.ModuleType('wsjax.bench.nap', 'Sleep.')
-  fake.add_arguments = lambda parser: parser.add_argument('--hours', type=int)
-  fake.run = lambda args: {
-    'notes': ['machine: here'],
-    'rows': [{'name': 'nap', 'hours': args.hours, 'ratio': 1.23456}],
-  }
-  monkeypatch.setitem(sys.modules, 'wsjax.bench.nap', fake)
-  monkeypatch.setattr(bench, 'benches', lambda: {'nap': 'Sleep.'})
-  out = tmp_path / 'nap.json'
-  words = ['bench', 'nap', '--hours', '8', '--out', str(out)]
-  assert main.main(words) == 0
-  shown = capsys.readouterr().out
-  assert '1.235' in shown and 'machine: here' in shown
-  assert '"hours": 8' in out.read_text()
-  assert main.main(['bench', 'nap', '--days', '1']) == 2
-  assert 'see wsjax bench nap --help.' in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
-  ('flags', 'threads'),
-  [('', None), ('--xla_force_host_platform_device_count=4', '16')],
+  ('flags', 'threads'), [('', None), ('--xla_force_host_platform_device_count=4', '16')]
 )
 def test_only_simulated_devices_get_more_threads(monkeypatch, flags, threads):
   seen = {}
-  monkeypatch.setattr(
-    'wsjax.cli.report.run', lambda args: seen.update(os.environ) or 0
-  )
+  monkeypatch.setattr('wsjax.cli.report.run', lambda args: seen.update(os.environ) or 0)
   monkeypatch.delenv('NPROC')
   monkeypatch.setenv('XLA_FLAGS', flags)
   assert main.main(['report', '--workdir', 'x']) == 0

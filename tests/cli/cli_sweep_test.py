@@ -9,7 +9,8 @@ import pytest
 
 from tests.reference import fake_report
 from wsjax.cli import main, sweep
-from wsjax.evaluate import comparison, report, reports
+from wsjax.evaluation.report import comparison, report
+from wsjax.experiments import reports
 
 CONFIG = """
 from ml_collections import config_dict
@@ -51,8 +52,8 @@ def experiment(monkeypatch):
     return report.load(workdir)
 
   fake = types.SimpleNamespace(run=run)
-  monkeypatch.setitem(sys.modules, 'wsjax.experiment', fake)
-  monkeypatch.setattr('wsjax.experiment', fake, raising=False)
+  monkeypatch.setitem(sys.modules, 'wsjax.run', fake)
+  monkeypatch.setattr('wsjax.run', fake, raising=False)
   return ran
 
 
@@ -75,9 +76,7 @@ def test_dry_run_refuses_an_override_that_no_config_has(file, tmp_path, capsys):
   assert "Did you mean 'steps'" in capsys.readouterr().err
 
 
-def test_runs_are_compared_and_finished_ones_skipped(
-  file, tmp_path, capsys, experiment
-):
+def test_runs_are_compared_and_finished_ones_skipped(file, tmp_path, capsys, experiment):
   assert main.main(words(file, tmp_path, '--arm', 'base')) == 0
   assert experiment == ['seed0', 'seed1']
   assert main.main(words(file, tmp_path)) == 0
@@ -144,9 +143,7 @@ def launcher(tmp_path):
   return acting
 
 
-def test_a_launcher_stands_before_every_command(
-  file, tmp_path, capsys, launcher
-):
+def test_a_launcher_stands_before_every_command(file, tmp_path, capsys, launcher):
   assert main.main(words(file, tmp_path, *launcher(), '--dry-run')) == 0
   lines = capsys.readouterr().out.splitlines()
   prefix = f'{sys.executable} {launcher.folder / "launch.py"} --fast -- '
@@ -154,16 +151,12 @@ def test_a_launcher_stands_before_every_command(
   assert len(lines) == 3 and not (launcher.folder / 'log').exists()
 
 
-def test_arms_of_a_launcher_are_compared(
-  file, tmp_path, capsys, experiment, launcher
-):
+def test_arms_of_a_launcher_are_compared(file, tmp_path, capsys, experiment, launcher):
   assert main.main(words(file, tmp_path, *launcher())) == 0
   assert not experiment  # None ran here.
   # One after the other, as --jobs is 1.
   names = ('seed0', 'seed1', 'long')
-  assert launcher.log() == [
-    f'{verb} {name}' for name in names for verb in ('start', 'end')
-  ]
+  assert launcher.log() == [f'{verb} {name}' for name in names for verb in ('start', 'end')]
   gathered = json.loads((tmp_path / 'out' / 'sweep.json').read_text())
   assert len(gathered['runs']) == 6
   assert (tmp_path / 'out/base/seed0.log').read_text() == 'this is seed0\n'
@@ -197,9 +190,7 @@ def test_an_arm_that_fails_does_not_stop_the_others(
   assert (tmp_path / 'out/long/report.json').exists()
 
 
-def test_two_arms_run_at_once_and_no_third(
-  file, tmp_path, experiment, launcher
-):
+def test_two_arms_run_at_once_and_no_third(file, tmp_path, experiment, launcher):
   via = launcher(seed0='meet', seed1='meet')  # Alone each would wait forever.
   assert main.main(words(file, tmp_path, *via, '--jobs', '2')) == 0
   at_once, most = 0, 0
@@ -209,9 +200,7 @@ def test_two_arms_run_at_once_and_no_third(
   assert most == 2
 
 
-def test_several_jobs_need_no_launcher(
-  file, tmp_path, capsys, experiment, monkeypatch
-):
+def test_several_jobs_need_no_launcher(file, tmp_path, capsys, experiment, monkeypatch):
   python = tmp_path / 'python'
   python.write_text('#!/bin/sh\necho "$@"\nexit 3\n')
   python.chmod(0o755)
@@ -232,12 +221,8 @@ def test_wrong_launchers_are_errors(file, tmp_path, capsys, experiment):
   assert '--jobs is 0; at least 1' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-  'number, status', [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
-)
-def test_a_signal_is_passed_on_to_the_arms(
-  number, status, file, tmp_path, launcher
-):
+@pytest.mark.parametrize('number, status', [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_is_passed_on_to_the_arms(number, status, file, tmp_path, launcher):
   via = launcher(seed0='wait')
   with subprocess.Popen(
     [sys.executable, '-m', 'wsjax.cli.main', *words(file, tmp_path, *via)],
@@ -253,9 +238,7 @@ def test_a_signal_is_passed_on_to_the_arms(
   assert launcher.log() == ['start seed0']  # The others were not begun.
 
 
-def test_a_signal_finds_the_arm_that_is_just_being_started(
-  file, tmp_path, launcher, monkeypatch
-):
+def test_a_signal_finds_the_arm_that_is_just_being_started(file, tmp_path, launcher, monkeypatch):
   start = subprocess.Popen
 
   def popen(*args, **kwargs):

@@ -12,9 +12,7 @@ def _record(index, **changes):
     'step': 400,
     'steps': 400,
     'diverged': False,
-    'final': [
-      {'split': 'val', 'metric': 'accuracy', 'value': 0.9 + 0.005 * index}
-    ],
+    'final': [{'split': 'val', 'metric': 'accuracy', 'value': 0.9 + 0.005 * index}],
     'datasets': [{'name': 'digits', 'license': 'CC-BY-4.0'}],
     'parents': [],
     'generated': None,

@@ -22,13 +22,9 @@ SMALL = {
     'depth': 1,
     'num_heads': 2,
   },
-  'neural_functional': {
-    'architecture': ARCHITECTURE,
-    'width': 16,
-    'depth': 1,
-  },
+  'neural_functional': {'architecture': ARCHITECTURE, 'width': 16, 'depth': 1},
 }
-NAMES = config.plugins('generate.backbones')
+NAMES = config.plugins('generators.backbones')
 X = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
 CONDITION = np.ones(2, np.float32)
 
@@ -42,14 +38,13 @@ def example(name):
 def built(name, **options):
   """The module, and parameters that are nowhere zero."""
   section = {'name': name, **SMALL.get(name, {}), **options}
-  module = config.build('generate.backbones', section)
+  module = config.build('generators.backbones', section)
   x = example(name)
   params = module.init(jax.random.key(0), x, jnp.float32(0), CONDITION)
   leaves, tree = jax.tree.flatten(params)
   keys = jax.random.split(jax.random.key(1), len(leaves))
   leaves = [
-    leaf + 0.3 * jax.random.normal(key, leaf.shape)
-    for leaf, key in zip(leaves, keys, strict=True)
+    leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)
   ]
   return module, jax.tree.unflatten(tree, leaves), params
 
@@ -70,9 +65,7 @@ def test_every_input_matters_for_every_output(name):
   def out(x, t, condition):
     return module.apply(params, x, t, condition)
 
-  jacobians = jax.jit(jax.jacrev(out, (0, 1, 2)))(
-    example(name), jnp.float32(0.3), CONDITION
-  )
+  jacobians = jax.jit(jax.jacrev(out, (0, 1, 2)))(example(name), jnp.float32(0.3), CONDITION)
   for jacobian in jacobians:
     assert np.all(np.isfinite(jacobian))
     assert np.mean(np.asarray(jacobian) != 0) > 0.9
@@ -85,9 +78,7 @@ def test_a_batch_is_a_vmap(name):
   times = jnp.asarray([0.1, 0.7])
   one = functools.partial(module.apply, params)
   outs = jax.vmap(lambda x, t: one(x, t, CONDITION))(batch, times)
-  want = jnp.stack(
-    [one(x, t, CONDITION) for x, t in zip(batch, times, strict=True)]
-  )
+  want = jnp.stack([one(x, t, CONDITION) for x, t in zip(batch, times, strict=True)])
   np.testing.assert_allclose(outs, want, atol=1e-5)
 
 
@@ -98,9 +89,7 @@ def test_dropout_acts_while_training_only(name):
   def out(key, train):
     rngs = {'dropout': jax.random.key(key)}
     t = jnp.float32(0.3)
-    return module.apply(
-      params, example(name), t, CONDITION, train=train, rngs=rngs
-    )
+    return module.apply(params, example(name), t, CONDITION, train=train, rngs=rngs)
 
   assert not np.array_equal(out(0, True), out(1, True))
   np.testing.assert_array_equal(out(0, False), out(1, False))
@@ -109,4 +98,4 @@ def test_dropout_acts_while_training_only(name):
 def test_heads_that_do_not_divide_the_width_are_refused():
   section = {'name': 'transformer', 'width': 10, 'num_heads': 4}
   with pytest.raises(ValueError, match='does not divide into 4 heads'):
-    config.build('generate.backbones', section)
+    config.build('generators.backbones', section)

@@ -6,20 +6,16 @@ import pytest
 
 from wsjax import config
 
-OPTIONS = {
-  'linear': {'rank': 4},
-  'vae': {'rank': 4, 'kl_weight': 1e-4, 'width': 16, 'steps': 50},
-}
-# A codec that is trained by gradients ends near its best, not at it; tokens
-# here are of size 2.
+OPTIONS = {'pca': {'rank': 4}, 'vae': {'rank': 4, 'kl_weight': 1e-4, 'width': 16, 'steps': 50}}
+# A codec that is trained by gradients ends near its best, not at it; tokens here are of size 2.
 TOLERANCE = {'vae': 0.1}
-NAMES = config.plugins('embed.codecs')
+NAMES = config.plugins('codecs')
 
 
 @pytest.fixture(params=NAMES, scope='module')
 def fitted(request):
   options = OPTIONS.get(request.param, {})
-  codec = config.build('embed.codecs', {'name': request.param, **options})
+  codec = config.build('codecs', {'name': request.param, **options})
   tolerance = TOLERANCE.get(request.param, 1e-4)
   rng = np.random.default_rng(0)
   low = rng.standard_normal((20, 4)) @ rng.standard_normal((4, 3 * 5))

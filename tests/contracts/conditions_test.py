@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from wsjax import config
-from wsjax.generate.conditions import scaling, task_code, text
-from wsjax.zoo import build, subsets
+from wsjax.generators.conditions import scaling, task_code, text
+from wsjax.zoo import build
+from wsjax.zoo.data import subsets
 
-NAMES = config.plugins('generate.conditions')
+NAMES = config.plugins('generators.conditions')
 SMALL = {
   'recipe': {
     'names': ('learning_rate', 'dropout'),
@@ -23,22 +24,17 @@ SMALL = {
 
 def make(name, **options):
   section = {'name': name, **SMALL.get(name, {}), **options}
-  return config.build('generate.conditions', section)
+  return config.build('generators.conditions', section)
 
 
 @pytest.fixture(scope='module')
 def records(tmp_path_factory):
   """Ten nets that differ in task, recipe, quality and activation."""
   section = dict(
-    architecture=dict(
-      name='mlp', widths=(64, 6, 2), activation=('relu', 'tanh')
-    ),
+    architecture=dict(name='mlp', widths=(64, 6, 2), activation=('relu', 'tanh')),
     dataset=dict(name='digits', labels='subsets'),
     recipe=dict(
-      optimizer=('adam', 'sgd'),
-      learning_rate=(1e-3, 1e-1),
-      dropout=(0.0, 0.5),
-      steps=20,
+      optimizer=('adam', 'sgd'), learning_rate=(1e-3, 1e-1), dropout=(0.0, 0.5), steps=20
     ),
     splits=dict(train=10, holdout_audit=0),
     chunk_size=8,
@@ -66,9 +62,7 @@ def test_a_condition_depends_on_its_record_alone(name, records):
 def test_task_codes_are_those_of_the_zoo(records):
   codes = subsets.codes(10, seed=2)[:10]
   np.testing.assert_array_equal(task_code.bits(records), codes)
-  np.testing.assert_array_equal(
-    make('task_code').of_records(records), 2.0 * codes - 1
-  )
+  np.testing.assert_array_equal(make('task_code').of_records(records), 2.0 * codes - 1)
   with pytest.raises(ValueError, match='of 10 classes, and the condition of 4'):
     make('task_code', size=4).of_records(records)
   plain = {**records[0], 'datasets': [{'name': 'digits'}]}
@@ -88,11 +82,9 @@ def test_a_drawn_picture_has_the_class_of_its_image(tmp_path):
   )
   zoo = build.build(section, tmp_path / 'a', seed=0, progress=False)
   vectors = make('task_code', kind='class').of_records(zoo.records)
-  from wsjax.zoo import datasets
+  from wsjax.zoo.data import datasets
 
-  np.testing.assert_array_equal(
-    vectors, np.eye(10)[datasets.load('digits').train_y[:6]]
-  )
+  np.testing.assert_array_equal(vectors, np.eye(10)[datasets.load('digits').train_y[:6]])
   with pytest.raises(ValueError, match='draws class'):
     make('task_code', kind='class', size=1).of_records(zoo.records)
 

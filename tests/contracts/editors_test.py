@@ -7,12 +7,12 @@ import pytest
 
 from tests import marks
 from wsjax import config, testing
-from wsjax.embed import residual
+from wsjax.layers import residual
+from wsjax.models import cnn, mlp, siren
 from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
-from wsjax.zoo.architectures import cnn, mlp, siren
 
-NAMES = config.plugins('embed.editors')
+NAMES = config.plugins('editors')
 ARCHITECTURES = {
   'relu mlp': mlp.make((6, 5, 4, 3), 'relu'),
   'siren': siren.make((2, 6, 5, 1)),
@@ -31,17 +31,14 @@ def architecture(request):
 
 
 def make(name, architecture, **options):
-  return config.build(
-    'embed.editors', {'name': name, 'architecture': architecture, **options}
-  )
+  return config.build('editors', {'name': name, 'architecture': architecture, **options})
 
 
 def weights(architecture, seed=0):
   params = architecture.init(jax.random.key(seed))
   # Biases that are all 0 have no order to be read.
   return {
-    path: value
-    + 0.1 * jax.random.normal(jax.random.key(seed + place), value.shape)
+    path: value + 0.1 * jax.random.normal(jax.random.key(seed + place), value.shape)
     for place, (path, value) in enumerate(sorted(params.items()))
   }
 
@@ -74,9 +71,7 @@ def test_an_edit_moves_with_the_units(name, architecture):
 def test_edited_weights_fit_the_architecture_and_are_close(name, architecture):
   """At first an edit is small beside the weights, and of their own size."""
   params = weights(architecture)
-  scales = tuple(
-    (path, float(jnp.sqrt(jnp.mean(x**2)))) for path, x in params.items()
-  )
+  scales = tuple((path, float(jnp.sqrt(jnp.mean(x**2)))) for path, x in params.items())
   module = residual.Residual(make(name, architecture), scales)
   variables = jax.jit(module.init)(jax.random.key(0), params)
   many = jax.tree.map(lambda x: jnp.stack([x, 2 * x, x]), params)
@@ -108,9 +103,7 @@ def test_an_editor_that_runs_the_network_runs_it_as_it_is():
     variables = jax.jit(module.init)(jax.random.key(0), params)
     # What it says of weights divided by their scale, asked about the network.
     divided = {path: value / size for path, value in params.items()}
-    change = editor.apply(
-      {'params': variables['params']['editor']}, divided, function=params
-    )
+    change = editor.apply({'params': variables['params']['editor']}, divided, function=params)
     edited = module.apply(variables, params)
     for path, value in change.items():
       np.testing.assert_allclose(

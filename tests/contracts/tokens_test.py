@@ -22,9 +22,7 @@ def read_back(tokenizer, tokens, spec):
 
 @functools.cache
 def round_trip(tokenizer, spec):
-  return jax.jit(
-    lambda params: read_back(tokenizer, tokenizer.tokenize(params, spec), spec)
-  )
+  return jax.jit(lambda params: read_back(tokenizer, tokenizer.tokenize(params, spec), spec))
 
 
 @functools.cache

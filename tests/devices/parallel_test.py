@@ -15,18 +15,12 @@ MODES = {
 }
 OVER_TWO_AXES = {
   'mesh': [['data', 2], ['model', -1]],
-  'sharding': [
-    [r'wide\d/kernel', [None, 'model']],
-    [r'back\d/kernel', ['model']],
-  ],
+  'sharding': [[r'wide\d/kernel', [None, 'model']], [r'back\d/kernel', ['model']]],
 }
 
 
 def jobs(folder, modes):
-  return [
-    {'workdir': str(folder / name), **changes}
-    for name, changes in modes.items()
-  ]
+  return [{'workdir': str(folder / name), **changes} for name, changes in modes.items()]
 
 
 @pytest.fixture(scope='module')
@@ -37,9 +31,7 @@ def alone(tmp_path_factory):
 
 
 def check(result, want):
-  np.testing.assert_allclose(
-    simulated.params(result), simulated.params(want), rtol=1e-5, atol=1e-5
-  )
+  np.testing.assert_allclose(simulated.params(result), simulated.params(want), rtol=1e-5, atol=1e-5)
   for name in ('loss', 'val_loss'):
     np.testing.assert_allclose(result[name], want[name], rtol=1e-4)
 
@@ -52,9 +44,7 @@ def test_every_mode_on_four_devices_ends_where_one_device_does(tmp_path, alone):
     assert result['devices'] == 4, name
     check(result, alone)
   # And it can fail: other noise ends elsewhere.
-  ((other,),) = simulated.run(
-    jobs(tmp_path, {'other': {'microbatch': 16}}), devices=1
-  )
+  ((other,),) = simulated.run(jobs(tmp_path, {'other': {'microbatch': 16}}), devices=1)
   with pytest.raises(AssertionError):
     check(other, alone)
 
@@ -71,8 +61,8 @@ def test_two_processes_train_like_one(tmp_path, alone):
 
 @pytest.mark.slow
 def test_no_number_of_devices_changes_the_parts_of_a_batch(tmp_path):
-  # Modes that cut the work otherwise need the size of a part to be said; jit
-  # does not, and no number of devices changes it.
+  # Modes that cut the work otherwise need the size of a part to be said; jit does not, and no
+  # number of devices changes it.
   whole = {'whole': {'microbatch': 0}}
   ((four,),) = simulated.run(jobs(tmp_path / 'four', whole), devices=4)
   ((one,),) = simulated.run(jobs(tmp_path / 'one', whole), devices=1)
@@ -89,9 +79,7 @@ def test_every_mode_on_any_devices(tmp_path, alone, devices):
 
 @pytest.mark.slow
 def test_state_may_be_spread_over_processes(tmp_path, alone):
-  results = simulated.run(
-    jobs(tmp_path, {'fsdp': {'fsdp': True}}), devices=2, processes=2
-  )
+  results = simulated.run(jobs(tmp_path, {'fsdp': {'fsdp': True}}), devices=2, processes=2)
   for (result,) in results:
     check(result, alone)
 

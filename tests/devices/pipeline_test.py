@@ -10,10 +10,7 @@ from tests.devices import simulated
 
 def run(workdir, *, devices, processes=1):
   started = simulated.start(
-    'tests.devices.pipeline_worker',
-    str(workdir),
-    devices=devices,
-    processes=processes,
+    'tests.devices.pipeline_worker', str(workdir), devices=devices, processes=processes
   )
   results = []
   for status, out, err in simulated.finish(started):
@@ -32,9 +29,7 @@ def alone(tmp_path_factory):
 def check(result, want):
   assert result['zoo'] == want['zoo']
   for path, value in want['networks'].items():
-    np.testing.assert_allclose(
-      result['networks'][path], value, rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(result['networks'][path], value, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow

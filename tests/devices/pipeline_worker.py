@@ -10,13 +10,13 @@ import sys
 import numpy as np
 
 from configs import digits_flow
-from wsjax import hosts
-from wsjax.stages import generators, prepare, sampling
+from wsjax import distributed
+from wsjax.experiments import generators, prepare, sampling
 
 
 def main() -> None:
   """Does what the command line says."""
-  hosts.initialize()
+  distributed.initialize()
   workdir = pathlib.Path(sys.argv[1])
   config = digits_flow.get_config('smoke')
   zoo = prepare.open_zoo(config, workdir, progress=False)
@@ -26,10 +26,9 @@ def main() -> None:
   result = {
     'zoo': zoo.content_digest,
     'networks': {
-      path: np.asarray(value).ravel()[:100].tolist()
-      for path, value in networks.items()
+      path: np.asarray(value).ravel()[:100].tolist() for path, value in networks.items()
     },
-    'writes': hosts.is_writer(),
+    'writes': distributed.is_writer(),
   }
   sys.stdout.write(json.dumps(result) + '\n')
 

@@ -79,10 +79,7 @@ def finish(
     finally:
       for process in started:
         process.kill()
-  return [
-    (process.returncode, *text)
-    for process, text in zip(started, texts, strict=True)
-  ]
+  return [(process.returncode, *text) for process, text in zip(started, texts, strict=True)]
 
 
 def params(result: dict[str, Any]) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Trains a small flow under several settings; prints one JSON line each.
 
-Run as a process of its own: `python -m tests.devices.worker '[{...}, ...]'`,
-each a train section's changes and 'workdir'. The environment says which devices
-and processes there are; see simulated.py.
+Run as a process of its own: `python -m tests.devices.worker '[{...}, ...]'`, each a train section's
+changes and 'workdir'. The environment says which devices and processes there are; see simulated.py.
 """
 
 import json
@@ -13,7 +12,7 @@ import jax
 import numpy as np
 
 from wsjax import config as config_lib
-from wsjax import hosts, typing
+from wsjax import distributed, typing
 from wsjax.train import loop
 
 DATA = np.random.default_rng(0).standard_normal((200, 1, 24)).astype(np.float32)
@@ -47,7 +46,7 @@ def train(workdir: str, **changes) -> dict:
     **changes: of the section.
   """
   params, history = loop.fit(
-    config_lib.build('generate', GENERATOR),
+    config_lib.build('generators', GENERATOR),
     DATA,
     {**SECTION, **changes},
     seed=0,
@@ -72,7 +71,7 @@ def as_text(params: typing.PyTree) -> str:
 
 def main() -> None:
   """Does what the command line says."""
-  hosts.initialize()
+  distributed.initialize()
   for job in json.loads(sys.argv[1]):
     result = train(**job)
     sys.stdout.write(json.dumps(result) + '\n')

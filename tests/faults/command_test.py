@@ -1,7 +1,7 @@
 """The whole command line meets faults, and ends where it would have ended.
 
-Statuses are those of wsjax/cli/main.py: 0 done, 2 one sentence that says what
-is wrong, 75 to be started again.
+Statuses are those of wsjax/cli/main.py: 0 done, 2 one sentence that says what is wrong, 75 to be
+started again.
 """
 
 import json
@@ -16,7 +16,7 @@ import pytest
 from tests.devices import simulated
 from tests.faults import runs
 from wsjax import lock
-from wsjax.zoo import store
+from wsjax.zoo.store import store
 
 TASK = 'train/seed0'
 # The metrics that are of the machine.
@@ -118,9 +118,7 @@ def test_f3_3_stopped_in_training_it_ends_as_if_it_was_not(finished, tmp_path):
 
 
 @pytest.mark.slow
-def test_f3_4_training_on_a_full_disk_says_so_and_goes_on_later(
-  finished, tmp_path
-):
+def test_f3_4_training_on_a_full_disk_says_so_and_goes_on_later(finished, tmp_path):
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
   stopped(tmp_path, TRAINING)
   said = full_disk(tmp_path)
@@ -130,9 +128,7 @@ def test_f3_4_training_on_a_full_disk_says_so_and_goes_on_later(
 
 
 @pytest.mark.slow
-def test_f3_3_f3_4_breeding_that_meets_faults_in_turn_ends_as_without_them(
-  finished, tmp_path
-):
+def test_f3_3_f3_4_breeding_that_meets_faults_in_turn_ends_as_without_them(finished, tmp_path):
   assert f'{tmp_path}/zoo/log.lmdb could not take' in full_disk(tmp_path)
   stopped(tmp_path, BREEDING)
   assert not (tmp_path / 'zoo/manifest.json').exists()
@@ -140,9 +136,7 @@ def test_f3_3_f3_4_breeding_that_meets_faults_in_turn_ends_as_without_them(
 
 
 @pytest.mark.slow
-def test_f3_11_a_second_launch_ends_and_touches_nothing_of_the_first(
-  finished, tmp_path
-):
+def test_f3_11_a_second_launch_ends_and_touches_nothing_of_the_first(finished, tmp_path):
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
   first = start(tmp_path, at=OPENING | {'sends': signal.SIGSTOP})
   try:
@@ -150,9 +144,7 @@ def test_f3_11_a_second_launch_ends_and_touches_nothing_of_the_first(
     before = runs.listing(tmp_path)
     status, err = end(start(tmp_path))
     assert status == 2
-    assert f'Another run is writing to {tmp_path}: process {first.pid} on' in (
-      sentence(err)
-    )
+    assert f'Another run is writing to {tmp_path}: process {first.pid} on' in (sentence(err))
     assert runs.listing(tmp_path) == before
     # Killed, it leaves no lock; how that ends is a test of its own.
     first.kill()
@@ -196,9 +188,7 @@ def test_f3_11_the_first_goes_on_as_if_there_was_no_second(finished, tmp_path):
 
 
 @pytest.mark.slow
-def test_f3_11_after_the_first_was_killed_the_second_may_start(
-  finished, tmp_path
-):
+def test_f3_11_after_the_first_was_killed_the_second_may_start(finished, tmp_path):
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
   first = start(tmp_path, at=TRAINING | {'sends': signal.SIGKILL})
   assert end(first)[0] == -signal.SIGKILL
@@ -208,9 +198,7 @@ def test_f3_11_after_the_first_was_killed_the_second_may_start(
 @pytest.mark.slow
 @pytest.mark.parametrize('part', range(4))
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
-def test_f3_3_stopped_before_any_change_of_files_it_ends_alike(
-  finished, tmp_path, number, part
-):
+def test_f3_3_stopped_before_any_change_of_files_it_ends_alike(finished, tmp_path, number, part):
   folder, status = tmp_path / 'run', None
   # Until the run has no so many changes left: every life stops somewhere.
   at = {'number': 5 + 46 * part, 'sends': number}
@@ -228,9 +216,7 @@ def test_f3_3_stopped_before_any_change_of_files_it_ends_alike(
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='capabilities are of Linux')
 @pytest.mark.parametrize('place', ['.', 'zoo', TASK])
-def test_f3_4_a_read_only_folder_is_said_and_later_the_run_goes_on(
-  finished, tmp_path, place
-):
+def test_f3_4_a_read_only_folder_is_said_and_later_the_run_goes_on(finished, tmp_path, place):
   folder = tmp_path / 'run'
   (folder / place).mkdir(parents=True)
   (folder / place).chmod(0o555)

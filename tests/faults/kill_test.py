@@ -11,8 +11,8 @@ import pytest
 
 from tests.faults import runs, worker
 
-# Long enough to be hit while it does something: about every other block is
-# saved by the clock, besides every third.
+# Long enough to be hit while it does something: about every other block is saved by the clock,
+# besides every third.
 SECTION = {'steps': 240, 'checkpoint_every_seconds': 0.02, 'keep_best': 1}
 BLOCKS = SECTION['steps'] // worker.SECTION['inner_steps']
 TASK = 'train/seed0'
@@ -57,25 +57,19 @@ def finish(folder):
 def points(count, seed):
   """(block, delay) spread over a run, the first while it opens."""
   rng = random.Random(seed)
-  blocks = [-1] + [
-    int(BLOCKS * (i + rng.random()) / count) - 1 for i in range(1, count)
-  ]
+  blocks = [-1] + [int(BLOCKS * (i + rng.random()) / count) - 1 for i in range(1, count)]
   return [(block, rng.uniform(0, 0.1)) for block in blocks]
 
 
 @pytest.mark.slow
-def test_f3_2_killed_three_times_at_random_it_ends_bitwise_alike(
-  whole, tmp_path
-):
+def test_f3_2_killed_three_times_at_random_it_ends_bitwise_alike(whole, tmp_path):
   for block, delay in points(3, seed=0):
     kill_at_random(tmp_path / TASK, block, delay)
   assert finish(tmp_path / TASK) == whole[0]
 
 
 @pytest.mark.slow
-def test_f3_2_killed_between_two_changes_of_a_save_it_ends_bitwise_alike(
-  whole, tmp_path
-):
+def test_f3_2_killed_between_two_changes_of_a_save_it_ends_bitwise_alike(whole, tmp_path):
   kill_before_change(tmp_path / TASK, whole[1] // 3)
   assert finish(tmp_path / TASK) == whole[0]
 
@@ -95,9 +89,7 @@ def test_f3_2_the_comparison_finds_what_a_kill_could_do(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_f3_2_data_that_differ_by_process_are_found_after_a_kill(
-  whole, tmp_path
-):
+def test_f3_2_data_that_differ_by_process_are_found_after_a_kill(whole, tmp_path):
   folder = tmp_path / TASK
   job = {'train': [{'workdir': folder, **SECTION, 'steady': False}]}
   at = {'at': {'call': 'metrics.py:write', 'number': BLOCKS // 2}}
@@ -110,18 +102,14 @@ def test_f3_2_data_that_differ_by_process_are_found_after_a_kill(
 
 @pytest.mark.slow
 @pytest.mark.parametrize('block, delay', points(20, seed=2))
-def test_f3_2_killed_at_a_random_instant_it_ends_bitwise_alike(
-  whole, tmp_path, block, delay
-):
+def test_f3_2_killed_at_a_random_instant_it_ends_bitwise_alike(whole, tmp_path, block, delay):
   kill_at_random(tmp_path / TASK, block, delay)
   assert finish(tmp_path / TASK) == whole[0]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('part', range(20))
-def test_f3_2_killed_before_any_change_of_files_it_ends_bitwise_alike(
-  whole, tmp_path, part
-):
+def test_f3_2_killed_before_any_change_of_files_it_ends_bitwise_alike(whole, tmp_path, part):
   # The first twenty changes, one by one, and others all over the run.
   for number in (1 + part, 21 + part * (whole[1] // 2 - 21) // 20):
     kill_before_change(tmp_path / str(number) / TASK, number)

@@ -38,9 +38,7 @@ def poisoned():
 
 
 def bad_steps(workdir):
-  return [
-    row['step'] for row in runs.lines(workdir) if row.get('skipped', 0) > 0
-  ]
+  return [row['step'] for row in runs.lines(workdir) if row.get('skipped', 0) > 0]
 
 
 def test_f3_8_steps_that_are_not_finite_are_skipped(tmp_path):
@@ -64,28 +62,16 @@ def test_f3_8_skipping_ends_bitwise_alike_after_a_restart(tmp_path):
   got, history = fit(tmp_path / 'b', worker.Counted(), poisoned())
   jax.tree.map(np.testing.assert_array_equal, got, want)
   assert history == want_history
-  np.testing.assert_equal(
-    runs.outcome(tmp_path / 'b'), runs.outcome(tmp_path / 'a')
-  )
+  np.testing.assert_equal(runs.outcome(tmp_path / 'b'), runs.outcome(tmp_path / 'a'))
 
 
 @pytest.mark.parametrize('inner_steps', [1, 2, 10])
-def test_f3_8_too_many_in_a_row_end_the_run_and_every_restart(
-  tmp_path, inner_steps
-):
+def test_f3_8_too_many_in_a_row_end_the_run_and_every_restart(tmp_path, inner_steps):
   data = worker.examples()[..., 1:]
   sentences = []
   for _ in range(3):
-    with pytest.raises(
-      ValueError, match=f'{LIMIT + 1} steps in a row'
-    ) as error:
-      fit(
-        tmp_path,
-        toy.Exploding(20),
-        data,
-        inner_steps=inner_steps,
-        checkpoint_every_steps=1,
-      )
+    with pytest.raises(ValueError, match=f'{LIMIT + 1} steps in a row') as error:
+      fit(tmp_path, toy.Exploding(20), data, inner_steps=inner_steps, checkpoint_every_steps=1)
     sentences.append(str(error.value))
     assert check_finite(tmp_path) < 60
   # It is not let through a few steps further by every restart.

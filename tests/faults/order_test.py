@@ -19,9 +19,7 @@ def expected(num_steps):
   order_key, _ = step.keys_of_run(run_key)
   return [
     sorted(
-      np.asarray(
-        step.batch_indices(order_key, np.int32(s), worker.SIZE, worker.BATCH)
-      ).tolist()
+      np.asarray(step.batch_indices(order_key, np.int32(s), worker.SIZE, worker.BATCH)).tolist()
     )
     for s in range(num_steps)
   ]
@@ -48,10 +46,7 @@ def moved(tmp_path_factory):
       for mode, changes in MODES.items()
     ]
     runs.run({'train': jobs}, devices=devices, processes=processes)
-  return {
-    mode: [runs.seen(row) for row in runs.lines(folder / mode)]
-    for mode in MODES
-  }
+  return {mode: [runs.seen(row) for row in runs.lines(folder / mode)] for mode in MODES}
 
 
 @pytest.mark.slow
@@ -74,9 +69,7 @@ def test_f3_7_a_repeated_batch_and_a_skipped_one_are_found():
 @pytest.mark.slow
 @pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize('devices, processes', [(2, 1), (4, 1), (2, 2)])
-def test_f3_7_killed_on_any_devices_it_takes_the_same_examples(
-  tmp_path, mode, devices, processes
-):
+def test_f3_7_killed_on_any_devices_it_takes_the_same_examples(tmp_path, mode, devices, processes):
   train = {'workdir': tmp_path / 'run', 'steps': 28, **SECTION, **MODES[mode]}
   at = {'call': 'metrics.py:write', 'number': 18}
   (process, *others) = runs.start(

@@ -44,12 +44,7 @@ def test_f3_13_all_start_again_when_one_was_killed_and_end_alike(tmp_path):
   once = tmp_path / 'killed'
   at = {'call': 'signals.py:received', 'number': 8, 'rank': 1}
   done = launch(
-    *job(
-      {
-        'train': [{'workdir': str(tmp_path / 'run')}],
-        'at': {**at, 'once': str(once)},
-      }
-    )
+    *job({'train': [{'workdir': str(tmp_path / 'run')}], 'at': {**at, 'once': str(once)}})
   )
   assert done.returncode == 0, done.stderr[-3000:]
   assert once.exists() and 'p1 ended with 137' in done.stderr
@@ -62,17 +57,11 @@ def test_f3_13_all_start_again_when_one_was_killed_and_end_alike(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
   'call, number',
-  [
-    ('signals.py:received', 1),
-    ('breed.py:breed', 3),
-    ('sampling.py:draw', 1),
-  ],
+  [('signals.py:received', 1), ('breed.py:breed', 3), ('sampling.py:draw', 1)],
   ids=['training', 'breeding', 'sampling'],
 )
 @pytest.mark.parametrize('rank', [0, 1])
-def test_f3_13_the_whole_command_line_starts_again(
-  tmp_path, call, number, rank
-):
+def test_f3_13_the_whole_command_line_starts_again(tmp_path, call, number, rank):
   want, got = tmp_path / 'want', tmp_path / 'got'
   done = launch(*job(command_test.job(str(want))))
   assert done.returncode == 0, done.stderr[-3000:]
@@ -82,10 +71,7 @@ def test_f3_13_the_whole_command_line_starts_again(
   assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
   assert (tmp_path / 'killed').exists()
   for part in ('zoo', 'samples/seed0'):
-    shards = [
-      (folder / part / 'shards/00000.safetensors').read_bytes()
-      for folder in (want, got)
-    ]
+    shards = [(folder / part / 'shards/00000.safetensors').read_bytes() for folder in (want, got)]
     assert shards[0] == shards[1]
   task = command_test.TASK
   assert runs.lines(got / task) == runs.lines(want / task)

@@ -9,11 +9,7 @@ import pytest
 
 from tests.faults import runs
 
-MODES = {
-  'jit': {},
-  'host': {'data': 'host'},
-  'unsteady': {'steady': False},
-}
+MODES = {'jit': {}, 'host': {'data': 'host'}, 'unsteady': {'steady': False}}
 # While the metrics of the fourth block, of steps 15 to 20, are written.
 STOP = {'call': 'metrics.py:write', 'number': 4, 'sends': signal.SIGTERM}
 
@@ -29,16 +25,11 @@ def outcomes(tmp_path_factory):
   assert printed[3:] == [{'interrupted': 20}] * 3
   again = runs.run({'train': parts})
   assert again[:2] == printed[:2] and again[2] != printed[2]
-  return {
-    mode: tuple(runs.outcome(folder / f'{mode}{i}') for i in range(2))
-    for mode in MODES
-  }
+  return {mode: tuple(runs.outcome(folder / f'{mode}{i}') for i in range(2)) for mode in MODES}
 
 
 @pytest.mark.parametrize('mode', ['jit', 'host'])
-def test_f3_1_stopped_at_a_step_it_ends_bitwise_like_one_that_was_not(
-  outcomes, mode
-):
+def test_f3_1_stopped_at_a_step_it_ends_bitwise_like_one_that_was_not(outcomes, mode):
   whole, stopped = outcomes[mode]
   assert whole['step'] == 60 and len(whole['metrics']) == 12
   assert stopped == whole

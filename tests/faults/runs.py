@@ -15,8 +15,8 @@ import numpy as np
 from tests.devices import simulated
 from tests.faults import worker
 
-# A process that may be killed reads compiled programs, but writes none: half of
-# one would stay, and everybody who needs it would be warned of it.
+# A process that may be killed reads compiled programs, but writes none: half of one would stay, and
+# everybody who needs it would be warned of it.
 READ_ONLY_CACHE = {'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '1000000'}
 
 
@@ -35,11 +35,7 @@ def start(
   if '"at"' in text:
     environment = READ_ONLY_CACHE | environment
   return simulated.start(
-    'tests.faults.worker',
-    text,
-    devices=devices,
-    processes=processes,
-    **environment,
+    'tests.faults.worker', text, devices=devices, processes=processes, **environment
   )
 
 
@@ -58,9 +54,7 @@ def run(job: Mapping[str, Any], *, status: int = 0, **kwargs) -> list[Any]:
   return [json.loads(line) for line in lines if line.startswith('{')]
 
 
-def kill(
-  job: Mapping[str, Any], condition: Callable[[], Any], delay: float
-) -> None:
+def kill(job: Mapping[str, Any], condition: Callable[[], Any], delay: float) -> None:
   """Kills the process of a job `delay` seconds after a condition holds."""
   (process,) = start(job, **READ_ONLY_CACHE)
   try:
@@ -79,10 +73,7 @@ def lines(workdir: pathlib.Path) -> list[dict[str, Any]]:
   """The metrics of a training, without the time that it took."""
   text = (workdir / 'metrics.jsonl').read_text()
   rows = [json.loads(line) for line in text.splitlines()]
-  return [
-    {key: row[key] for key in row if key not in ('time', 'seconds')}
-    for row in rows
-  ]
+  return [{key: row[key] for key in row if key not in ('time', 'seconds')} for row in rows]
 
 
 def seen(row: Mapping[str, Any]) -> list[int]:
@@ -93,16 +84,13 @@ def seen(row: Mapping[str, Any]) -> list[int]:
 
 def state(workdir: pathlib.Path) -> tuple[int, Any, Any]:
   """The newest checkpoint: step, the bytes of every array, history."""
-  from wsjax.train import checkpoint
+  from wsjax.train.checkpoint import checkpoint
 
   args = checkpoint.ocp.args
   with checkpoint.ocp.CheckpointManager(workdir) as manager:
     step = manager.latest_step()
     restored = manager.restore(
-      step,
-      args=args.Composite(
-        state=args.StandardRestore(), meta=args.JsonRestore()
-      ),
+      step, args=args.Composite(state=args.StandardRestore(), meta=args.JsonRestore())
     )
   arrays = jax.tree.map(lambda x: np.asarray(x).tobytes(), restored.state)
   return step, arrays, restored.meta['history']

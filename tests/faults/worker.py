@@ -74,10 +74,9 @@ _changes = []
 def main() -> None:
   """Does a job: {'train': list of arguments of `train`} or {'argv': words}.
 
-  With 'at' it sends itself a signal meanwhile: see `_signalled`. With 'inside',
-  a folder, it says in the end how many changes of files were made there. With
-  'limit' no file gets larger: a full disk. With 'bound' permissions bind it,
-  also if it is root.
+  With 'at' it sends itself a signal meanwhile: see `_signalled`. With 'inside', a folder, it says
+  in the end how many changes of files were made there. With 'limit' no file gets larger: a full
+  disk. With 'bound' permissions bind it, also if it is root.
   """
   job = json.loads(sys.argv[1])
   if job.pop('bound', False) and os.geteuid() == 0:
@@ -95,9 +94,9 @@ def main() -> None:
 
       status = cli.main(job['argv'])
     else:
-      from wsjax import hosts
+      from wsjax import distributed
 
-      hosts.initialize()
+      distributed.initialize()
       for each in job['train']:
         _say(train(**each))
   if 'inside' in job:
@@ -106,10 +105,7 @@ def main() -> None:
 
 
 def train(
-  workdir: str,
-  steady: bool = True,
-  at: Mapping[str, Any] | None = None,
-  **changes,
+  workdir: str, steady: bool = True, at: Mapping[str, Any] | None = None, **changes
 ) -> dict[str, Any]:
   """Trains: the averaged parameters, or the step where it was interrupted.
 
@@ -150,8 +146,8 @@ def _signalled(
   """Sends this process a signal at an event; without one it is as if not there.
 
   Args:
-    call: the event is the call of this function: 'file.py:name' of Python,
-      'Class.name' of C. Empty: the event is a change of a file of `inside`.
+    call: the event is the call of this function: 'file.py:name' of Python, 'Class.name' of C.
+      Empty: the event is a change of a file of `inside`.
     number: of the event, from 1; 0 is none.
     sends: the signal.
     rank: of the process that does this.
@@ -188,9 +184,7 @@ def _signalled(
   if inside and not call:
     folder = str(inside)
     # There is no way to take such a hook back.
-    sys.addaudithook(
-      lambda event, args: _is_change(event, args, folder) and count(_changes)
-    )
+    sys.addaudithook(lambda event, args: _is_change(event, args, folder) and count(_changes))
   if call and number:
     sys.setprofile(profile)
   try:

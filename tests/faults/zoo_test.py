@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from tests.faults import runs
-from wsjax.zoo import log as log_lib
-from wsjax.zoo import store
+from wsjax.zoo.store import log as log_lib
+from wsjax.zoo.store import store
 
 CHUNK, NETS = 4, 28
 
@@ -77,9 +77,7 @@ def points(count, seed):
 
 
 @pytest.mark.slow
-def test_f3_2_killed_three_times_a_zoo_has_the_same_networks_once(
-  whole, tmp_path
-):
+def test_f3_2_killed_three_times_a_zoo_has_the_same_networks_once(whole, tmp_path):
   kill_at_random(tmp_path, 'build.json', 0.02)
   # In the middle of an append, of which nothing is there.
   at = {'call': 'Transaction.put', 'number': 2 * CHUNK + 2}
@@ -103,18 +101,14 @@ def test_f3_2_another_zoo_is_found(whole, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('event, delay', points(20, seed=3))
-def test_f3_2_killed_at_a_random_instant_a_zoo_is_the_same(
-  whole, tmp_path, event, delay
-):
+def test_f3_2_killed_at_a_random_instant_a_zoo_is_the_same(whole, tmp_path, event, delay):
   kill_at_random(tmp_path, event, delay)
   assert finish(tmp_path) == whole[0]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('part', range(20))
-def test_f3_2_killed_before_any_change_of_files_a_zoo_is_the_same(
-  whole, tmp_path, part
-):
+def test_f3_2_killed_before_any_change_of_files_a_zoo_is_the_same(whole, tmp_path, part):
   at = {'number': 1 + part * (whole[1] - 1) // 19}
   killed = job(tmp_path, inside=str(tmp_path), at=at)
   runs.run(killed, status=-signal.SIGKILL)

@@ -58,9 +58,7 @@ JOBSET = closed(
   ['apiVersion', 'kind', 'metadata', 'spec'],
   apiVersion={'const': 'jobset.x-k8s.io/v1alpha2'},
   kind={'const': 'JobSet'},
-  metadata=closed(
-    ['name'], name=TEXT, namespace=TEXT, labels=NAMES, annotations=NAMES
-  ),
+  metadata=closed(['name'], name=TEXT, namespace=TEXT, labels=NAMES, annotations=NAMES),
   spec=closed(
     ['replicatedJobs'],
     failurePolicy=closed(
@@ -72,13 +70,7 @@ JOBSET = closed(
         'items': closed(
           ['name', 'action'],
           name={'pattern': '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$'},
-          action={
-            'enum': [
-              'FailJobSet',
-              'RestartJobSet',
-              'RestartJobSetAndIgnoreMaxRestarts',
-            ]
-          },
+          action={'enum': ['FailJobSet', 'RestartJobSet', 'RestartJobSetAndIgnoreMaxRestarts']},
           onJobFailureReasons={
             'type': 'array',
             'items': {
@@ -106,9 +98,7 @@ JOBSET = closed(
 
 def render(*options, command=COMMAND):
   return subprocess.run(
-    [sys.executable, str(RENDER), *options, *command],
-    capture_output=True,
-    text=True,
+    [sys.executable, str(RENDER), *options, *command], capture_output=True, text=True
   )
 
 
@@ -187,9 +177,7 @@ def test_wrong_input_fails_at_once_and_saved_is_free(name):
   body = job_spec(manifests(*CASES[name])[-1])
   rules = body['podFailurePolicy']['rules']
   codes = {
-    rule['onExitCodes']['values'][0]: rule['action']
-    for rule in rules
-    if 'onExitCodes' in rule
+    rule['onExitCodes']['values'][0]: rule['action'] for rule in rules if 'onExitCodes' in rule
   }
   assert codes == {local.USER_ERROR: 'FailJob', local.SAVED: 'Ignore'}
   assert rules[-1]['onPodConditions'][0]['type'] == 'DisruptionTarget'

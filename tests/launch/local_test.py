@@ -32,18 +32,12 @@ def words(body, *options):
 
 def run(folder, body, *options):
   return subprocess.run(
-    words(body, *options),
-    cwd=folder,
-    capture_output=True,
-    text=True,
-    timeout=20,
+    words(body, *options), cwd=folder, capture_output=True, text=True, timeout=20
   )
 
 
 def start(folder, body, *options):
-  return subprocess.Popen(
-    words(body, *options), cwd=folder, stdout=subprocess.PIPE, text=True
-  )
+  return subprocess.Popen(words(body, *options), cwd=folder, stdout=subprocess.PIPE, text=True)
 
 
 def lives(folder):
@@ -76,10 +70,7 @@ def test_one_process_gets_no_coordinator():
 
 def test_flags_of_the_user_are_kept():
   plan = local.Plan(('x',), devices=2)
-  base = {
-    'XLA_FLAGS': f'--xla_dump_to=d {local.DEVICE_COUNT}=8 --xla_a',
-    'NPROC': '4',
-  }
+  base = {'XLA_FLAGS': f'--xla_dump_to=d {local.DEVICE_COUNT}=8 --xla_a', 'NPROC': '4'}
   made = local.variables(plan, 0, port=1, base=base)
   assert made['XLA_FLAGS'] == f'--xla_dump_to=d --xla_a {local.DEVICE_COUNT}=2'
   assert made['NPROC'] == '4'
@@ -90,9 +81,7 @@ def test_dry_run_prints_lines_that_a_shell_runs(tmp_path):
   done = run(tmp_path, body, '--processes', '2', '--dry-run')
   assert done.returncode == 0
   assert not (tmp_path / 'log').exists()
-  said = subprocess.run(
-    ['sh'], input=done.stdout, cwd=tmp_path, capture_output=True, text=True
-  )
+  said = subprocess.run(['sh'], input=done.stdout, cwd=tmp_path, capture_output=True, text=True)
   assert said.stdout == '0 2\n1 2\n'
 
 
@@ -162,8 +151,7 @@ def test_a_process_that_never_gets_further_ends(monkeypatch):
 
 
 @pytest.mark.parametrize(
-  'number, status',
-  [(signal.SIGTERM, local.SAVED), (signal.SIGINT, local.INTERRUPTED)],
+  'number, status', [(signal.SIGTERM, local.SAVED), (signal.SIGINT, local.INTERRUPTED)]
 )
 def test_a_signal_is_passed_on_and_waited_for(tmp_path, number, status):
   body = f"""
@@ -204,10 +192,7 @@ def test_a_process_that_lost_its_peer_is_not_waited_for_long(tmp_path):
   {WAIT}
   """
   # With a grace of an hour, a launcher that waited would never end here.
-  code = (
-    'import sys; from launch import local; local.PEER_GRACE = 0.1; '
-    'sys.exit(local.main())'
-  )
+  code = 'import sys; from launch import local; local.PEER_GRACE = 0.1; sys.exit(local.main())'
   options = ('--processes', '2', '--restarts', '0', '--grace', '3600')
   _, _, *rest = words(body, *options)
   done = subprocess.run(

@@ -26,9 +26,7 @@ KNOWN = {
     *('image_id', 'ports', 'labels', 'autostop', 'any_of', 'ordered'),
     'job_recovery',
   },
-  'job_recovery': {
-    *('strategy', 'max_restarts_on_errors', 'recover_on_exit_codes'),
-  },
+  'job_recovery': {*('strategy', 'max_restarts_on_errors', 'recover_on_exit_codes')},
 }
 
 
@@ -65,10 +63,7 @@ def test_wrong_input_is_not_tried_again_and_saved_is():
 @pytest.mark.parametrize('part', ['setup', 'run'])
 def test_scripts_are_clean(part):
   done = subprocess.run(
-    [CHECKER, '--shell=bash', '-'],
-    input=load()[part],
-    capture_output=True,
-    text=True,
+    [CHECKER, '--shell=bash', '-'], input=load()[part], capture_output=True, text=True
   )
   assert done.returncode == 0, done.stdout
 
@@ -117,9 +112,6 @@ def test_one_node_restarts_by_itself(tmp_path):
 
 def test_several_nodes_find_the_first(tmp_path):
   said = run(
-    tmp_path,
-    SKYPILOT_NUM_NODES='2',
-    SKYPILOT_NODE_RANK='1',
-    SKYPILOT_NODE_IPS='10.0.0.1\n10.0.0.2',
+    tmp_path, SKYPILOT_NUM_NODES='2', SKYPILOT_NODE_RANK='1', SKYPILOT_NODE_IPS='10.0.0.1\n10.0.0.2'
   )
   assert said == 'wsjax run --config a b.py --workdir /w|10.0.0.1:8476 2 1'

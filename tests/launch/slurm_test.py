@@ -103,8 +103,7 @@ def test_a_job_that_never_gets_further_ends(programs):
 def test_the_time_limit_saves_and_queues_again(programs, monkeypatch):
   monkeypatch.setitem(programs.environment, 'SLURM_JOB_ID', '7')
   programs.answer('srun', runs=True)
-  # It saves when it is asked, and ends with what a crash would give: that we
-  # asked is what counts.
+  # It saves when it is asked, and ends with what a crash would give: that we asked is what counts.
   task = (
     'import signal, sys\n'
     'def save(*_):\n'

@@ -29,10 +29,7 @@ ARCHIVE = [
   *('git', '-C', str(ROOT), 'archive', '--format=tar.gz'),
   *('--output=/tmp/wsjax-pod.tar.gz', 'HEAD'),
 ]
-COPY = [
-  *(*VM, 'scp', '/tmp/wsjax-pod.tar.gz', 'pod:wsjax.tar.gz'),
-  *('--worker=all', ZONE),
-]
+COPY = [*(*VM, 'scp', '/tmp/wsjax-pod.tar.gz', 'pod:wsjax.tar.gz'), *('--worker=all', ZONE)]
 SSH = [*VM, 'ssh', 'pod', '--worker=all', ZONE]
 # A word that only the command line of a run has.
 RUNS = 'exec wsjax run --config a\\ b.py'
@@ -56,12 +53,8 @@ def steps(calls):
   return [name for name in names if name not in ('git', 'scp')]
 
 
-@pytest.mark.parametrize(
-  'path', sorted(FOLDER.glob('*.sh')), ids=lambda p: p.stem
-)
-def test_scripts_explain_themselves_and_refuse_what_they_do_not_know(
-  path, programs
-):
+@pytest.mark.parametrize('path', sorted(FOLDER.glob('*.sh')), ids=lambda p: p.stem)
+def test_scripts_explain_themselves_and_refuse_what_they_do_not_know(path, programs):
   if path.stem == 'common':
     return
   shown = programs.run(path, '--help')
@@ -79,24 +72,11 @@ def test_scripts_explain_themselves_and_refuse_what_they_do_not_know(
     ('create', RUN, [CREATE, DELETE]),
     ('create', (*RUN, '--keep'), [CREATE]),
     ('delete', WHERE, [DELETE]),
-    (
-      'status',
-      WHERE,
-      [
-        DESCRIBE,
-        [*VM, 'describe', 'pod', '--format=value(state,health)', ZONE],
-      ],
-    ),
-    (
-      'status',
-      ('--zone', 'z', '--project=p'),
-      [[*QUEUE, 'list', '--zone=z', '--project=p']],
-    ),
+    ('status', WHERE, [DESCRIBE, [*VM, 'describe', 'pod', '--format=value(state,health)', ZONE]]),
+    ('status', ('--zone', 'z', '--project=p'), [[*QUEUE, 'list', '--zone=z', '--project=p']]),
   ],
 )
-def test_a_dry_run_prints_the_exact_words_and_calls_nothing(
-  script, words, expected, programs
-):
+def test_a_dry_run_prints_the_exact_words_and_calls_nothing(script, words, expected, programs):
   done = programs.run(FOLDER / f'{script}.sh', *words, '--dry-run')
   assert done.returncode == 0, done.stderr
   assert lines(done.stdout) == expected
@@ -135,9 +115,7 @@ def test_a_tpu_that_is_kept_is_only_waited_for(programs):
   assert programs.calls == [CREATE, DESCRIBE, DESCRIBE, DESCRIBE]
 
 
-@pytest.mark.parametrize(
-  'number, status', [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
-)
+@pytest.mark.parametrize('number, status', [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_tpu_that_is_held_is_deleted_by_a_signal(number, status, programs):
   programs.answer('describe', says='ACTIVE')
   with programs.start(FOLDER / 'create.sh', *RUN) as script:
@@ -258,9 +236,7 @@ def test_the_hours_end_with_saving_and_deleting(programs):
   healthy(programs)
   programs.answer(RUNS, waits=True)
   # Ten seconds are left of six hours.
-  done = programs.run(
-    FOLDER / 'run.sh', *RUN, *COMMAND, SECONDS=str(6 * 3600 - 10)
-  )
+  done = programs.run(FOLDER / 'run.sh', *RUN, *COMMAND, SECONDS=str(6 * 3600 - 10))
   assert done.returncode == 75
   assert '6 h are over' in done.stderr
   assert 'run' in steps(programs.calls)
@@ -272,9 +248,7 @@ def test_hours_that_end_before_the_command_starts_start_nothing(programs):
   programs.answer('tpu-vm', 'describe', says='READY')
   # With 0 s left, `timeout` would let the command run for ever.
   programs.answer(RUNS, waits=True)
-  done = programs.run(
-    FOLDER / 'run.sh', *RUN, *COMMAND, SECONDS=str(6 * 3600 - 2)
-  )
+  done = programs.run(FOLDER / 'run.sh', *RUN, *COMMAND, SECONDS=str(6 * 3600 - 2))
   assert done.returncode == 75
   assert '6 h are over' in done.stderr
   assert 'run' not in steps(programs.calls)

@@ -30,11 +30,7 @@ def ece(correct, confidence, num_bins=15):
 
 def disagreement(labels):
   """Mean over pairs of networks of the share of items they call otherwise."""
-  pairs = [
-    np.mean(labels[i] != labels[j])
-    for i in range(len(labels))
-    for j in range(i)
-  ]
+  pairs = [np.mean(labels[i] != labels[j]) for i in range(len(labels)) for j in range(i)]
   return np.mean(pairs)
 
 
@@ -91,15 +87,9 @@ def balls(points, k):
 def coverage(real, samples, k):
   """Density, coverage, precision and recall, ball by ball."""
   reach, sample_reach = balls(real, k), balls(samples, k)
-  near = [
-    [np.linalg.norm(x - y) <= r for y in samples]
-    for x, r in zip(real, reach, strict=True)
-  ]
+  near = [[np.linalg.norm(x - y) <= r for y in samples] for x, r in zip(real, reach, strict=True)]
   back = [
-    any(
-      np.linalg.norm(x - y) <= r
-      for y, r in zip(samples, sample_reach, strict=True)
-    )
+    any(np.linalg.norm(x - y) <= r for y, r in zip(samples, sample_reach, strict=True))
     for x in real
   ]
   return {
@@ -115,9 +105,7 @@ def one_nearest(a, b):
   pooled = [(0, p) for p in a] + [(1, p) for p in b]
   hits = []
   for i, (mine, p) in enumerate(pooled):
-    others = [
-      (np.linalg.norm(p - q), of) for j, (of, q) in enumerate(pooled) if j != i
-    ]
+    others = [(np.linalg.norm(p - q), of) for j, (of, q) in enumerate(pooled) if j != i]
     least = min(distance for distance, _ in others)
     hits.append(np.mean([of == mine for d, of in others if d == least]))
   return np.array(hits)

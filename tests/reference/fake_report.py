@@ -162,9 +162,7 @@ def make(arms=ARMS):
     'barrier': {
       't': t.tolist(),
       'raw': [(0.1 + h * bump).tolist() for h in 1.8 + rng.random(16)],
-      'aligned': [
-        (0.1 + h * bump).tolist() for h in 0.2 + 0.3 * rng.random(16)
-      ],
+      'aligned': [(0.1 + h * bump).tolist() for h in 0.2 + 0.3 * rng.random(16)],
       'unit': 'nats',
     },
     'training': {

@@ -36,9 +36,7 @@ class Linear(nn.Module):
   @nn.compact
   def __call__(self, x, t, condition=None, *, train=False):
     del t, train
-    a, b, c = (
-      self.param(name, nn.initializers.zeros, ()) for name in ('a', 'b', 'c')
-    )
+    a, b, c = (self.param(name, nn.initializers.zeros, ()) for name in ('a', 'b', 'c'))
     given = 0.0 if condition is None else jnp.sum(condition)
     return a * x + b + c * given
 
@@ -63,6 +61,4 @@ class Residual(nn.Module):
     # D - c_skip x = mean sigma^2 / (sigma^2 + data_std^2) = c_out F.
     sigma = self.sigma(t)
     total = sigma**2 + self.data_std**2
-    return jnp.full_like(
-      x, self.mean * sigma / (self.data_std * jnp.sqrt(total))
-    )
+    return jnp.full_like(x, self.mean * sigma / (self.data_std * jnp.sqrt(total)))

@@ -124,9 +124,7 @@ class UNet(nn.Module):
     x = block(x, self.features * 4)
     for level in (1, 0):
       x = nn.ConvTranspose(self.features * 2**level, (2, 2), (2, 2))(x)
-      x = block(
-        jnp.concatenate([x, skips[level]], -1), self.features * 2**level
-      )
+      x = block(jnp.concatenate([x, skips[level]], -1), self.features * 2**level)
     return nn.Conv(1, (1, 1))(x)
 
 
@@ -161,8 +159,6 @@ class Gnn(nn.Module):
       message = jnp.concatenate([x[senders], x[receivers], e], -1)
       message = nn.relu(nn.Dense(7, name=f'message{i}')(message))
       inbox = jax.ops.segment_sum(message, receivers, x.shape[0])
-      y = jnp.concatenate(
-        [x, nn.Dense(self.width, name=f'inbox{i}')(inbox)], -1
-      )
+      y = jnp.concatenate([x, nn.Dense(self.width, name=f'inbox{i}')(inbox)], -1)
       x = x + nn.tanh(nn.Dense(self.width, name=f'update{i}')(y))
     return nn.Dense(2, name='head')(x.sum(0))

@@ -8,14 +8,13 @@ _MASK = (1 << 32) - 1
 
 
 def checksum(array):
-  """What `wsjax.train.integrity` says of one array, slowly."""
+  """What `wsjax.train.checkpoint.checksums` says of one array, slowly."""
   array = np.ascontiguousarray(array).reshape(np.shape(array))
   size = array.dtype.itemsize
   half = size // 2 if array.dtype.kind == 'c' else size
   word = min(half, 4)
   words = [
-    int.from_bytes(array.tobytes()[at : at + word], 'little')
-    for at in range(0, array.nbytes, word)
+    int.from_bytes(array.tobytes()[at : at + word], 'little') for at in range(0, array.nbytes, word)
   ]
   header = f'{array.dtype}{list(array.shape)}'.encode()
   start = hashlib.sha256(header).digest()

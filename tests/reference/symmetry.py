@@ -19,12 +19,8 @@ def permute(perms, params, spec):
       for place in range(leaf.shape[dim]):
         outer, rest = divmod(place, sizes[axis.group] * axis.inner)
         unit, inner = divmod(rest, axis.inner)
-        source = (
-          outer * sizes[axis.group] + int(perms[axis.group][unit])
-        ) * axis.inner + inner
-        moved[(slice(None),) * dim + (place,)] = new[
-          (slice(None),) * dim + (source,)
-        ]
+        source = (outer * sizes[axis.group] + int(perms[axis.group][unit])) * axis.inner + inner
+        moved[(slice(None),) * dim + (place,)] = new[(slice(None),) * dim + (source,)]
       new = moved
     out[leaf.path] = new
   return out
@@ -70,10 +66,7 @@ def act(perm, sign, turn, params, group):
 def best_distance(a, b, spec):
   """Quotient distance of two nets with one hidden layer, by trying all."""
   (group,) = spec.groups
-  return min(
-    squared_distance(a, act(*element, b, group)) ** 0.5
-    for element in all_elements(group)
-  )
+  return min(squared_distance(a, act(*element, b, group)) ** 0.5 for element in all_elements(group))
 
 
 def balance_relu(params, sweeps=100):

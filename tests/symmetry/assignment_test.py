@@ -3,15 +3,12 @@ import itertools
 import numpy as np
 import pytest
 
-from wsjax.symmetry import assignment
+from wsjax.symmetry.matching import assignment
 
 
 def brute_force(table):
   n = len(table)
-  return max(
-    sum(table[i, p[i]] for i in range(n))
-    for p in itertools.permutations(range(n))
-  )
+  return max(sum(table[i, p[i]] for i in range(n)) for p in itertools.permutations(range(n)))
 
 
 @pytest.mark.parametrize('solve', [assignment.scipy, assignment.hungarian])
@@ -21,9 +18,7 @@ def test_assignments_are_the_best_of_all(solve):
   columns = np.asarray(solve(tables))
   for table, perm in zip(tables, columns, strict=True):
     assert sorted(perm) == list(range(5))
-    assert table[np.arange(5), perm].sum() == pytest.approx(
-      brute_force(table), abs=1e-5
-    )
+    assert table[np.arange(5), perm].sum() == pytest.approx(brute_force(table), abs=1e-5)
 
 
 def test_solver_names():

@@ -23,17 +23,13 @@ def spread(zoo):
   return max(np.ptp(value, axis=0).max() for value in zoo.values())
 
 
-@hypothesis.given(
-  case=strategies.cases('positive_scale'), seed=strategies.SEEDS
-)
+@hypothesis.given(case=strategies.cases('positive_scale'), seed=strategies.SEEDS)
 @hypothesis.settings(max_examples=5)
 def test_balance_ignores_positive_scales(case, seed):
   params = case.params(seed)
   keys = jax.random.split(jax.random.key(seed), NUM)
   scaled = jax.vmap(
-    lambda key: rescaling.apply(
-      rescaling.random(key, case.spec, 2.0), params, case.spec
-    )
+    lambda key: rescaling.apply(rescaling.random(key, case.spec, 2.0), params, case.spec)
   )(keys)
   assert spread(scaled) > 0.1
   assert spread(canonicalize.balance_all(scaled, case.spec)) < 1e-4
@@ -78,9 +74,7 @@ def test_dead_units_keep_their_scale():
   params['layer1/kernel'][2] = 0  # Nothing reads from unit 2.
   balanced = canonicalize.balance(params, case.spec)
   assert all(np.isfinite(value).all() for value in balanced.values())
-  np.testing.assert_array_equal(
-    balanced['layer0/kernel'][:, 2], params['layer0/kernel'][:, 2]
-  )
+  np.testing.assert_array_equal(balanced['layer0/kernel'][:, 2], params['layer0/kernel'][:, 2])
   np.testing.assert_array_equal(balanced['layer0/kernel'][:, 1], 0)
 
 
@@ -98,10 +92,7 @@ def test_phases_end_near_zero(case, seed):
 def test_canonical_form_is_that_of_the_orbit(case, seed):
   zoo = orbit(case, seed, 1.0)
   canonical = canonicalize.canonicalize(
-    zoo,
-    case.spec,
-    'permutation+scale',
-    reference=case.params(seed + 1),
+    zoo, case.spec, 'permutation+scale', reference=case.params(seed + 1)
   )
   # Half turns: a bias has lost digits to the turns it had been given.
   assert spread(canonical) < 1e-4
@@ -119,17 +110,14 @@ def test_modes_do_what_they_say():
   zoo, reference_net = case.params(0, NUM), case.params(1)
 
   def run(mode):
-    return canonicalize.canonicalize(
-      zoo, case.spec, mode, reference=reference_net
-    )
+    return canonicalize.canonicalize(zoo, case.spec, mode, reference=reference_net)
 
   for path, value in run('none').items():
     np.testing.assert_array_equal(value, zoo[path])
   reordered = run('permutation')
   for path in zoo:  # The same numbers in another order, no signs.
     np.testing.assert_array_equal(
-      np.sort(reordered[path].reshape(NUM, -1)),
-      np.sort(zoo[path].reshape(NUM, -1)),
+      np.sort(reordered[path].reshape(NUM, -1)), np.sort(zoo[path].reshape(NUM, -1))
     )
   assert any((run('permutation+scale')[p] < 0).sum() != (v < 0).sum()
              for p, v in zoo.items())  # fmt: skip

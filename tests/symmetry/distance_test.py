@@ -5,20 +5,12 @@ import pytest
 
 from tests import strategies
 from tests.reference import symmetry as reference
-from wsjax.symmetry import (
-  assignment,
-  canonicalize,
-  distance,
-  element,
-  pair_distance,
-  weight_matching,
-)
+from wsjax.symmetry import canonicalize, distance, element, pair_distance
+from wsjax.symmetry.matching import assignment, weight_matching
 
 
 def norm(zoo):
-  return np.sqrt(
-    sum(np.sum(v.reshape(len(v), -1) ** 2.0, axis=1) for v in zoo.values())
-  )
+  return np.sqrt(sum(np.sum(v.reshape(len(v), -1) ** 2.0, axis=1) for v in zoo.values()))
 
 
 def moved(case, zoo, seed, sigma=0.0, max_log_scale=1.0):
@@ -39,10 +31,7 @@ def moved(case, zoo, seed, sigma=0.0, max_log_scale=1.0):
 def test_distance_of_an_orbit_member_is_zero(case, seed):
   zoo = case.params(seed, 3)
   matrix = distance.pairwise(
-    zoo,
-    moved(case, zoo, seed),
-    case.spec,
-    reference=case.params(seed + 1),
+    zoo, moved(case, zoo, seed), case.spec, reference=case.params(seed + 1)
   )
   assert matrix.shape == (3, 3)
   # Scaling and turning round the weights themselves.
@@ -54,9 +43,7 @@ def test_a_permuted_exact_copy_is_at_zero():
   case = strategies.make_mlp((20, 8, 8, 4), 'relu')
   zoo = case.params(0, 4)
   copies = moved(case, zoo, 1, max_log_scale=0.0)
-  found, index = distance.nearest(
-    copies, zoo, case.spec, reference=case.params(9)
-  )
+  found, index = distance.nearest(copies, zoo, case.spec, reference=case.params(9))
   np.testing.assert_array_equal(index, np.arange(4))
   assert (found < 1e-6 * norm(zoo)).all()
 
@@ -85,24 +72,17 @@ def test_without_the_matcher_copies_would_be_new(monkeypatch):
   monkeypatch.setattr(
     assignment,
     'scipy',
-    lambda tables: np.tile(
-      np.arange(tables.shape[1], dtype=np.int32), (len(tables), 1)
-    ),
+    lambda tables: np.tile(np.arange(tables.shape[1], dtype=np.int32), (len(tables), 1)),
   )
   case = strategies.make_mlp((20, 8, 8, 4), 'relu')
   zoo = case.params(0, 3)
-  found, _ = distance.nearest(
-    moved(case, zoo, 1), zoo, case.spec, reference=case.params(9)
-  )
+  found, _ = distance.nearest(moved(case, zoo, 1), zoo, case.spec, reference=case.params(9))
   assert found.min() > 0.5
 
 
 @pytest.mark.parametrize(
   'case',
-  [
-    strategies.make_mlp((3, 5, 2), 'gelu'),
-    strategies.make_mlp((3, 4, 2), 'tanh'),
-  ],
+  [strategies.make_mlp((3, 5, 2), 'gelu'), strategies.make_mlp((3, 4, 2), 'tanh')],
   ids=lambda case: case.name,
 )
 def test_one_hidden_layer_is_exact(case):
@@ -112,17 +92,13 @@ def test_one_hidden_layer_is_exact(case):
     for j in range(3):
       assert matrix[i, j] == pytest.approx(
         reference.best_distance(
-          {p: v[i] for p, v in a.items()},
-          {p: v[j] for p, v in b.items()},
-          case.spec,
+          {p: v[i] for p, v in a.items()}, {p: v[j] for p, v in b.items()}, case.spec
         ),
         rel=1e-4,
       )
 
 
-@pytest.mark.parametrize(
-  'case', [strategies.CASES[i] for i in (1, 3, 4, 6)], ids=lambda c: c.name
-)
+@pytest.mark.parametrize('case', [strategies.CASES[i] for i in (1, 3, 4, 6)], ids=lambda c: c.name)
 def test_never_above_any_of_the_ways(case):
   a, b, one = case.params(0, 3), case.params(1, 2), case.params(2)
   matrix = distance.pairwise(a, b, case.spec, reference=one)
@@ -145,9 +121,7 @@ def test_never_above_any_of_the_ways(case):
   one = canonicalize.balance(one, case.spec)
   aligned = [
     canonicalize.apply_all(
-      weight_matching.weight_matching(one, x, case.spec, restarts=3),
-      x,
-      case.spec,
+      weight_matching.weight_matching(one, x, case.spec, restarts=3), x, case.spec
     )
     for x in balanced
   ]
@@ -179,9 +153,7 @@ def test_within_is_pairwise_of_a_zoo():
   np.fill_diagonal(matrix, np.inf)
   tau = distance.tau(zoo, case.spec, reference=one)
   assert tau == pytest.approx(np.median(matrix.min(axis=1)))
-  found, index = distance.nearest(
-    zoo, zoo, case.spec, reference=one, exclude_same_index=True
-  )
+  found, index = distance.nearest(zoo, zoo, case.spec, reference=one, exclude_same_index=True)
   np.testing.assert_allclose(found, matrix.min(axis=1), rtol=1e-5)
   np.testing.assert_array_equal(index, matrix.argmin(axis=1))
 
@@ -201,8 +173,6 @@ def test_bad_input_raises():
   with pytest.raises(ValueError, match='at least 2'):
     distance.tau(zoo, case.spec, reference=one)
   with pytest.raises(ValueError, match='No network is left'):
-    distance.nearest(
-      zoo, zoo, case.spec, reference=one, exclude_same_index=True
-    )
+    distance.nearest(zoo, zoo, case.spec, reference=one, exclude_same_index=True)
   with pytest.raises(ValueError, match='shape'):
     distance.pairwise(one, zoo, case.spec, reference=one)

@@ -7,11 +7,7 @@ from wsjax.symmetry import element
 
 
 def assert_close(one, two, tolerance=1e-5):
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, tolerance, tolerance),
-    one,
-    two,
-  )
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, tolerance, tolerance), one, two)
 
 
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
@@ -20,19 +16,14 @@ def test_elements_keep_the_function(case, seed):
   g = element.random(jax.random.key(seed), case.spec)
   moved = element.apply(g, params, case.spec)
   np.testing.assert_allclose(
-    case.forward(moved, inputs),
-    case.forward(params, inputs),
-    rtol=1e-4,
-    atol=3e-4,
+    case.forward(moved, inputs), case.forward(params, inputs), rtol=1e-4, atol=3e-4
   )
 
 
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
 def test_composing_is_acting_in_turn(case, seed):
   params, spec = case.params(seed), case.spec
-  one, two, three = (
-    element.random(jax.random.key(seed + i), spec) for i in range(3)
-  )
+  one, two, three = (element.random(jax.random.key(seed + i), spec) for i in range(3))
   assert_close(
     element.apply(element.compose(two, one, spec), params, spec),
     element.apply(two, element.apply(one, params, spec), spec),
@@ -54,9 +45,7 @@ def test_identity_and_inverse(case, seed):
   back = element.invert(g, spec)
   assert_close(element.compose(back, g, spec), identity)
   assert_close(element.compose(g, back, spec), identity)
-  assert_close(
-    element.apply(back, element.apply(g, params, spec), spec), params
-  )
+  assert_close(element.apply(back, element.apply(g, params, spec), spec), params)
 
 
 def test_a_sine_unit_turns_after_it_is_negated():
@@ -69,9 +58,7 @@ def test_a_sine_unit_turns_after_it_is_negated():
     'layer1/bias': np.array([7.0]),
   }
   g = element.GroupElement(
-    {'hidden0': np.array([0])},
-    {'hidden0': np.array([-1.0])},
-    {'hidden0': np.array([3])},
+    {'hidden0': np.array([0])}, {'hidden0': np.array([-1.0])}, {'hidden0': np.array([3])}
   )
   moved = element.apply(g, params, case.spec)
   np.testing.assert_allclose(moved['layer0/kernel'], [[-2.0]])
@@ -87,7 +74,5 @@ def test_vmap_acts_on_many_nets():
   moved = jax.vmap(lambda g, p: element.apply(g, p, case.spec))(many, zoo)
   for i in range(3):
     one = jax.tree.map(lambda x: x[i], many)
-    alone = element.apply(
-      one, {path: value[i] for path, value in zoo.items()}, case.spec
-    )
+    alone = element.apply(one, {path: value[i] for path, value in zoo.items()}, case.spec)
     assert_close({path: value[i] for path, value in moved.items()}, alone)

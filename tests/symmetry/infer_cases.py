@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from wsjax.symmetry import infer
+from wsjax.symmetry.inference import infer
 
 
 def canonical(spec):
@@ -13,16 +13,13 @@ def canonical(spec):
     for axis in leaf.axes:
       if axis.group is not None:
         names.setdefault(axis.group, f'group{len(names)}')
-  groups = [
-    (names[g.id], g.size, g.kinds, round(g.half_turn, 9)) for g in spec.groups
-  ]
+  groups = [(names[g.id], g.size, g.kinds, round(g.half_turn, 9)) for g in spec.groups]
   leaves = [
     (
       leaf.path,
       leaf.shape,
       tuple(
-        axis.group
-        and (names[axis.group], axis.outer, axis.inner, axis.power, axis.shift)
+        axis.group and (names[axis.group], axis.outer, axis.inner, axis.power, axis.shift)
         for axis in leaf.axes
       ),
     )
@@ -34,9 +31,7 @@ def canonical(spec):
 def table(spec):
   """path -> (group, outer, inner) or None per axis."""
   return {
-    leaf.path: tuple(
-      axis.group and (axis.group, axis.outer, axis.inner) for axis in leaf.axes
-    )
+    leaf.path: tuple(axis.group and (axis.group, axis.outer, axis.inner) for axis in leaf.axes)
     for leaf in spec.leaves
   }
 
@@ -54,9 +49,7 @@ def found(fn, params, *inputs, seed=0):
   inferred = infer.infer(fn, params, *inputs)
   drawn = infer.draw(params, jax.random.key(seed))
   filled = infer.draw(inputs, jax.random.key(seed + 1))
-  change = infer.verify(
-    inferred, fn, drawn, filled, jax.random.key(seed + 2), num=2
-  )
+  change = infer.verify(inferred, fn, drawn, filled, jax.random.key(seed + 2), num=2)
   assert change < 1e-4, (change, inferred.spec.groups)
   return inferred
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.reference import infer_models
 from tests.symmetry import infer_cases
-from wsjax.symmetry import infer
+from wsjax.symmetry.inference import infer
 
 IMAGES = infer_cases.normal(2, 8, 8, 3)
 SERIES = infer_cases.normal(2, 4, 3)
@@ -21,8 +21,7 @@ def _assert_table(spec, expected, names):
   """Compares with {path: 'pinned group ...'}; names: ours -> hand-written."""
   table = {
     path.removeprefix('params/'): ' '.join(
-      '-' if axis is None else _word(names.get(axis[0], axis[0]), *axis[1:])
-      for axis in axes
+      '-' if axis is None else _word(names.get(axis[0], axis[0]), *axis[1:]) for axis in axes
     )
     for path, axes in infer_cases.table(spec).items()
   }
@@ -94,9 +93,7 @@ def test_vit_equals_its_hand_written_spec():
   _assert_table(inferred.spec, spec, names)
   assert all(g.kinds == ('permutation',) for g in inferred.spec.groups)
   gauges = [(g.size, g.per) for g in inferred.report.gauges]
-  assert gauges == [
-    (4, f'attention{i}/query') for i in (0, 1) for _ in ('qk', 'v')
-  ]
+  assert gauges == [(4, f'attention{i}/query') for i in (0, 1) for _ in ('qk', 'v')]
 
 
 def test_heads_are_moved_where_one_kernel_makes_all():
@@ -111,10 +108,7 @@ def test_heads_are_moved_where_one_kernel_makes_all():
     },
     {'embed': 'x', 'qkv': 'heads'},
   )  # fmt: skip
-  assert {(g.size, g.per) for g in inferred.report.gauges} == {
-    (8, None),
-    (3, 'qkv'),
-  }
+  assert {(g.size, g.per) for g in inferred.report.gauges} == {(8, None), (3, 'qkv')}
 
 
 def test_lstm_with_a_kernel_per_gate():
@@ -178,9 +172,7 @@ def test_graph_network_has_the_sign_of_its_odd_updates():
 
 
 def test_a_hundred_million_parameters_are_not_allocated():
-  model = infer_models.ViT(
-    depth=16, width=768, heads=12, hidden=3072, patch=16, classes=1000
-  )
+  model = infer_models.ViT(depth=16, width=768, heads=12, hidden=3072, patch=16, classes=1000)
   images = jax.ShapeDtypeStruct((8, 224, 224, 3), np.float32)
   params = jax.eval_shape(model.init, jax.random.key(0), images)
   with jax.log_compiles(False), jax.transfer_guard('disallow'):

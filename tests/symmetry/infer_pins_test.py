@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.symmetry import infer_cases
-from wsjax.symmetry import infer, infer_rules
+from wsjax.symmetry.inference import infer, rules
 
 INPUTS = infer_cases.normal(4, 3)
 PARAMS = infer_cases.shapes(w=(3, 6), b=(6,), v=(6, 6), u=(6, 2))
@@ -29,10 +29,7 @@ def _groups(inferred):
 
 
 def test_without_a_fault_both_layers_are_found():
-  assert _groups(infer_cases.found(_net(lambda x, p: x), PARAMS, INPUTS)) == {
-    'w': 6,
-    'v': 6,
-  }
+  assert _groups(infer_cases.found(_net(lambda x, p: x), PARAMS, INPUTS)) == {'w': 6, 'v': 6}
 
 
 def _scatter(x, params):
@@ -48,21 +45,15 @@ FAULTS = {
   'rev': lambda x, p: x + x[:, ::-1],
   'constant': lambda x, p: x * np.arange(6, dtype=np.float32)[None],
   'iota': lambda x, p: x + jnp.arange(6.0)[None],
-  'dynamic_slice': lambda x, p: (
-    x * jax.lax.dynamic_slice(x, (0, jnp.int32(2)), (4, 1))
-  ),
+  'dynamic_slice': lambda x, p: x * jax.lax.dynamic_slice(x, (0, jnp.int32(2)), (4, 1)),
   'gather': lambda x, p: x[:, jnp.array([1, 0, 2, 3, 4, 5])],
   'scatter': _scatter,
   'reduce_window_max': lambda x, p: jax.lax.reduce_window(
     x, -jnp.inf, jax.lax.max, (1, 3), (1, 1), 'SAME'
   ),
-  'cholesky': lambda x, p: (
-    x @ jnp.linalg.cholesky(x.T @ x + 3 * jnp.eye(6)).astype(x.dtype)
-  ),
+  'cholesky': lambda x, p: x @ jnp.linalg.cholesky(x.T @ x + 3 * jnp.eye(6)).astype(x.dtype),
   'fft': lambda x, p: jnp.fft.fft(x).real,
-  'random_bits': lambda x, p: (
-    x * jax.random.bernoulli(jax.random.key(0), 0.5, x.shape)
-  ),
+  'random_bits': lambda x, p: x * jax.random.bernoulli(jax.random.key(0), 0.5, x.shape),
 }
 
 
@@ -120,7 +111,7 @@ def test_a_wrong_rule_is_caught(monkeypatch):
     for axis in range(len(op.ins[0].shape)):
       axes.link(op, 0, axis, 0, axis)
 
-  monkeypatch.setitem(infer_rules.RULES, 'cumsum', wrong)
+  monkeypatch.setitem(rules.RULES, 'cumsum', wrong)
   with pytest.raises(AssertionError):
     infer_cases.found(_net(FAULTS['cumsum']), PARAMS, INPUTS)
 
@@ -164,16 +155,12 @@ def test_loops_over_stacked_layers_share_their_units(fn):
     'o': (unit, None),
   }
   signs = inferred.spec.groups[0].kinds
-  assert signs == (
-    ('permutation',) if fn is _while else ('permutation', 'sign')
-  )
+  assert signs == (('permutation',) if fn is _while else ('permutation', 'sign'))
 
 
 def test_conditions_tie_their_branches():
   def fault(x, params):
-    return jax.lax.cond(
-      x.sum() > 0, lambda x: x * 2, lambda x: jnp.roll(x, 1), x
-    )
+    return jax.lax.cond(x.sum() > 0, lambda x: x * 2, lambda x: jnp.roll(x, 1), x)
 
   assert _groups(infer_cases.found(_net(fault), PARAMS, INPUTS)) == {'v': 6}
   fault = lambda x, p: jax.lax.cond(  # noqa: E731

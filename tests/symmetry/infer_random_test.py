@@ -10,7 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.symmetry import infer_cases
-from wsjax.symmetry import element, infer
+from wsjax.symmetry import element
+from wsjax.symmetry.inference import infer
 
 TOKENS, BATCH = 4, 2
 WIDTHS = (4, 6)  # A small pool: every new shape is compiled again.
@@ -28,11 +29,7 @@ LAYERS = (
   'gram', 'cumsum', 'double', 'positions', 'scan',
 )  # fmt: skip
 STEPS = st.lists(
-  st.tuples(
-    st.sampled_from(LAYERS),
-    st.sampled_from(WIDTHS),
-    st.sampled_from(sorted(ACTIVATIONS)),
-  ),
+  st.tuples(st.sampled_from(LAYERS), st.sampled_from(WIDTHS), st.sampled_from(sorted(ACTIVATIONS))),
   min_size=2,
   max_size=6,
 )
@@ -105,9 +102,7 @@ class Net:
     return jnp.swapaxes(dense(f'{name}b', y, TOKENS), 1, 2)
 
   def _attention(self, name, x, kept, width, act, dense, weight):
-    q, k, v = (
-      dense(f'{name}{part}', x, 6).reshape(*x.shape[:2], 2, 3) for part in 'qkv'
-    )
+    q, k, v = (dense(f'{name}{part}', x, 6).reshape(*x.shape[:2], 2, 3) for part in 'qkv')
     scores = jnp.exp(jnp.tanh(jnp.einsum('bqhd,bkhd->bhqk', q, k)))
     scores = scores / scores.sum(-1, keepdims=True)
     y = jnp.einsum('bhqk,bkhd->bqhd', scores, v).reshape(*x.shape[:2], 6)
@@ -132,9 +127,7 @@ class Net:
 
   def _double(self, name, x, kept, width, act, dense, weight):
     flat = x.reshape(x.shape[0], 1, -1)
-    return act(dense(name, flat, TOKENS * width)).reshape(
-      x.shape[0], TOKENS, width
-    )
+    return act(dense(name, flat, TOKENS * width)).reshape(x.shape[0], TOKENS, width)
 
   def _positions(self, name, x, kept, width, act, dense, weight):
     if width == 4:
@@ -162,9 +155,7 @@ def change(net, spec, seed):
 def _change(net, spec, seed):
   rng = np.random.default_rng(seed)
   params = {
-    path: jnp.asarray(
-      rng.normal(size=leaf.shape) / max(np.prod(leaf.shape[:-1]), 1) ** 0.5,
-    )
+    path: jnp.asarray(rng.normal(size=leaf.shape) / max(np.prod(leaf.shape[:-1]), 1) ** 0.5)
     for path, leaf in net.shapes.items()
   }
   x = rng.normal(size=(BATCH, TOKENS, 3))
@@ -199,9 +190,7 @@ def _assert_sound(steps, seed):
 def test_each_layer_alone_leaves_something_to_move():
   for layer in sorted(set(LAYERS) - {'cumsum', 'positions'}):
     net = Net([('dense', 6, 'tanh'), (layer, 6, 'tanh'), ('dense', 6, 'relu')])
-    inferred = infer.infer(
-      net, dict(net.shapes), infer_cases.normal(BATCH, TOKENS, 3)
-    )
+    inferred = infer.infer(net, dict(net.shapes), infer_cases.normal(BATCH, TOKENS, 3))
     sizes = [group.size for group in inferred.spec.groups]
     assert sum(sizes) >= 8, (layer, sizes)
     assert change(net, inferred.spec, 0) < 1e-5, layer

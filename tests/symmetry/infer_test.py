@@ -7,18 +7,15 @@ import pytest
 
 from tests import strategies
 from tests.symmetry import infer_cases
-from wsjax.symmetry import infer
+from wsjax.models import architecture, cnn, mlp, siren
 from wsjax.symmetry import spec as spec_lib
-from wsjax.zoo import architecture
-from wsjax.zoo.architectures import cnn, mlp, siren
+from wsjax.symmetry.inference import infer
 
 
 @pytest.mark.parametrize('case', strategies.CASES, ids=lambda c: c.name)
 def test_inferred_spec_equals_the_hand_written_one(case):
   inferred = infer.infer(case.forward, case.params(0), case.inputs(0))
-  assert infer_cases.canonical(inferred.spec) == infer_cases.canonical(
-    case.spec
-  )
+  assert infer_cases.canonical(inferred.spec) == infer_cases.canonical(case.spec)
 
 
 @pytest.mark.parametrize('activation', sorted(architecture.ACTIVATIONS))
@@ -44,9 +41,7 @@ def _assert_same(arch, input_shape):
   params = jax.eval_shape(arch.init, jax.random.key(0))
   inputs = jax.ShapeDtypeStruct(input_shape, jnp.float32)
   inferred = infer.infer(arch.apply, params, inputs)
-  assert infer_cases.canonical(inferred.spec) == infer_cases.canonical(
-    arch.spec
-  )
+  assert infer_cases.canonical(inferred.spec) == infer_cases.canonical(arch.spec)
 
 
 def _mlp(activation, **changes):
@@ -137,15 +132,10 @@ def test_params_may_be_nested_and_inputs_trees():
     return x @ params['a']['v'][0]
 
   struct = jax.ShapeDtypeStruct
-  params = {
-    'a': {'w': struct((3, 4), np.float32), 'v': [struct((4, 2), np.float32)]}
-  }
+  params = {'a': {'w': struct((3, 4), np.float32), 'v': [struct((4, 2), np.float32)]}}
   batch = {'x': infer_cases.normal(2, 3)}
   spec = infer_cases.found(fn, params, batch, 2.0).spec
-  assert infer_cases.table(spec) == {
-    'a/w': (None, ('a', 1, 1)),
-    'a/v/0': (('a', 1, 1), None),
-  }
+  assert infer_cases.table(spec) == {'a/w': (None, ('a', 1, 1)), 'a/v/0': (('a', 1, 1), None)}
 
 
 def test_leaves_come_in_the_order_of_their_use():

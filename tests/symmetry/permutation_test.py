@@ -13,9 +13,7 @@ def test_permuting_keeps_the_function(case, seed):
   params, inputs = case.params(seed), case.inputs(seed)
   perms = permutation.random(jax.random.key(seed), case.spec)
   moved = permutation.apply(perms, params, case.spec)
-  np.testing.assert_allclose(
-    case.forward(moved, inputs), case.forward(params, inputs), atol=1e-4
-  )
+  np.testing.assert_allclose(case.forward(moved, inputs), case.forward(params, inputs), atol=1e-4)
 
 
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
@@ -31,9 +29,7 @@ def test_permuting_is_the_slow_permuting(case, seed):
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
 def test_permutations_form_a_group(case, seed):
   params, spec = case.params(seed), case.spec
-  one, two, three = (
-    permutation.random(jax.random.key(seed + i), spec) for i in range(3)
-  )
+  one, two, three = (permutation.random(jax.random.key(seed + i), spec) for i in range(3))
   composed = permutation.apply(permutation.compose(two, one), params, spec)
   in_turn = permutation.apply(two, permutation.apply(one, params, spec), spec)
   for path in params:
@@ -73,9 +69,7 @@ def test_groups_that_are_absent_stay():
   moved = permutation.apply({'hidden0': np.array([3, 1, 2, 0])}, params,
                             case.spec)  # fmt: skip
   np.testing.assert_array_equal(moved['layer1/bias'], params['layer1/bias'])
-  np.testing.assert_array_equal(
-    moved['layer0/bias'], params['layer0/bias'][[3, 1, 2, 0]]
-  )
+  np.testing.assert_array_equal(moved['layer0/bias'], params['layer0/bias'][[3, 1, 2, 0]])
 
 
 def test_wrong_groups_and_lengths_raise():

@@ -17,9 +17,7 @@ def broken_law(case, spec, seed=0):
   inputs = case.inputs(seed)
   g = element.random(jax.random.key(seed), spec)
   moved = element.apply(g, params, spec)
-  return float(
-    np.abs(case.forward(moved, inputs) - case.forward(params, inputs)).max()
-  )
+  return float(np.abs(case.forward(moved, inputs) - case.forward(params, inputs)).max())
 
 
 def replace_axis(spec, path, dim, **changes):
@@ -66,8 +64,7 @@ def test_wrong_block_order_breaks_the_law():
 def test_wrong_half_turn_breaks_the_law():
   case = strategies.make_mlp((2, 6, 5, 1), 'sine')
   groups = tuple(
-    dataclasses.replace(group, half_turn=1.1 * group.half_turn)
-    for group in case.spec.groups
+    dataclasses.replace(group, half_turn=1.1 * group.half_turn) for group in case.spec.groups
   )
   wrong = spec_lib.PermutationSpec(groups, case.spec.leaves)
   assert broken_law(case, case.spec) < 1e-3
@@ -77,17 +74,11 @@ def test_wrong_half_turn_breaks_the_law():
 def test_wrong_lengths_and_names_raise():
   group = spec_lib.Group('a', 3)
   with pytest.raises(ValueError, match='length 4'):
-    spec_lib.PermutationSpec(
-      (group,), (spec_lib.Leaf('w', (4,), (spec_lib.Axis('a'),)),)
-    )
+    spec_lib.PermutationSpec((group,), (spec_lib.Leaf('w', (4,), (spec_lib.Axis('a'),)),))
   with pytest.raises(ValueError, match="group 'b'"):
-    spec_lib.PermutationSpec(
-      (group,), (spec_lib.Leaf('w', (3,), (spec_lib.Axis('b'),)),)
-    )
+    spec_lib.PermutationSpec((group,), (spec_lib.Leaf('w', (3,), (spec_lib.Axis('b'),)),))
   with pytest.raises(ValueError, match='axes'):
-    spec_lib.PermutationSpec(
-      (group,), (spec_lib.Leaf('w', (3, 2), (spec_lib.Axis('a'),)),)
-    )
+    spec_lib.PermutationSpec((group,), (spec_lib.Leaf('w', (3, 2), (spec_lib.Axis('a'),)),))
   with pytest.raises(ValueError, match='same id'):
     spec_lib.PermutationSpec((group, group), ())
 
@@ -103,9 +94,7 @@ def test_groups_that_make_no_sense_raise():
     spec_lib.Group('a', 3, ('permutation', 'phase'))
   phase = spec_lib.Group('a', 3, ('permutation', 'sign', 'phase'), 0.1)
   with pytest.raises(ValueError, match='shift=True'):
-    spec_lib.PermutationSpec(
-      (phase,), (spec_lib.Leaf('w', (3,), (spec_lib.Axis('a'),)),)
-    )
+    spec_lib.PermutationSpec((phase,), (spec_lib.Leaf('w', (3,), (spec_lib.Axis('a'),)),))
 
 
 def test_check_names_the_parameter_that_does_not_fit():

@@ -7,14 +7,9 @@ import pytest
 
 from tests import strategies
 from tests.reference import symmetry as reference
-from wsjax.symmetry import (
-  assignment,
-  canonicalize,
-  element,
-  rescaling,
-  weight_matching,
-)
+from wsjax.symmetry import canonicalize, element, rescaling
 from wsjax.symmetry import spec as spec_lib
+from wsjax.symmetry.matching import assignment, weight_matching
 
 NUM = 4
 
@@ -36,9 +31,7 @@ def noisy_orbit(case, params, seed, sigma=0.01):
   """Noisy copies and the same moved by random elements of scale +-1."""
   rng = np.random.default_rng(seed)
   noisy = {
-    path: (value + sigma * rng.normal(size=(NUM, *value.shape))).astype(
-      np.float32
-    )
+    path: (value + sigma * rng.normal(size=(NUM, *value.shape))).astype(np.float32)
     for path, value in params.items()
   }
   keys = jax.random.split(jax.random.key(seed), NUM)
@@ -64,16 +57,13 @@ def test_a_matcher_that_does_nothing_is_caught(monkeypatch):
   monkeypatch.setattr(
     assignment,
     'scipy',
-    lambda tables: np.tile(
-      np.arange(tables.shape[1], dtype=np.int32), (len(tables), 1)
-    ),
+    lambda tables: np.tile(np.arange(tables.shape[1], dtype=np.int32), (len(tables), 1)),
   )
   assert not finds_copies(strategies.make_mlp((5, 4, 3, 2)), 0)
 
 
 @pytest.mark.parametrize(
-  'widths,activation',
-  [((3, 6, 2), 'relu'), ((3, 4, 2), 'tanh'), ((2, 3, 1), 'sine')],
+  'widths,activation', [((3, 6, 2), 'relu'), ((3, 4, 2), 'tanh'), ((2, 3, 1), 'sine')]
 )
 def test_one_hidden_layer_is_matched_exactly(widths, activation):
   case = strategies.make_mlp(widths, activation)
@@ -82,15 +72,11 @@ def test_one_hidden_layer_is_matched_exactly(widths, activation):
     if activation == 'sine':
       half_turn = case.spec.groups[0].half_turn
       for one in (params, zoo):  # Then at most one half turn is needed.
-        one['layer0/bias'] = np.clip(
-          one['layer0/bias'], -half_turn / 2, half_turn / 2
-        )
+        one['layer0/bias'] = np.clip(one['layer0/bias'], -half_turn / 2, half_turn / 2)
     g = weight_matching.weight_matching(params, zoo, case.spec)
     found = distances(params, act(g, zoo, case.spec))
     best = [
-      reference.best_distance(
-        params, {p: v[i] for p, v in zoo.items()}, case.spec
-      )
+      reference.best_distance(params, {p: v[i] for p, v in zoo.items()}, case.spec)
       for i in range(NUM)
     ]
     np.testing.assert_allclose(found, best, rtol=1e-5)
@@ -119,13 +105,9 @@ def test_no_single_group_can_be_matched_better(case, seed):
       continue
     still = element.identity(case.spec)
     for perm in list(
-      reference.all_elements(
-        dataclasses.replace(group, kinds=('permutation',), half_turn=0.0)
-      )
+      reference.all_elements(dataclasses.replace(group, kinds=('permutation',), half_turn=0.0))
     ):
-      other = reference.permute(
-        {**still.perms, group.id: perm[0]}, aligned, case.spec
-      )
+      other = reference.permute({**still.perms, group.id: perm[0]}, aligned, case.spec)
       assert found <= reference.squared_distance(params, other) + 1e-4
 
 
@@ -133,9 +115,7 @@ def test_no_single_group_can_be_matched_better(case, seed):
 def test_objective_is_what_distance_says(case):
   a, b = case.params(0, 2), case.params(1, 3)
   pairs = np.array([[0, 0], [1, 2], [0, 1], [1, 1]])
-  g, objective = weight_matching.best_of(
-    a, b, pairs, case.spec, restarts=2, seed=0, solver='scipy'
-  )
+  g, objective = weight_matching.best_of(a, b, pairs, case.spec, restarts=2, seed=0, solver='scipy')
   moved = act(g, {p: v[pairs[:, 1]] for p, v in b.items()}, case.spec)
   for k, (i, _) in enumerate(pairs):
     total = 0
@@ -152,9 +132,7 @@ def test_objective_is_what_distance_says(case):
     assert objective[k] == pytest.approx(total, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-  'case', [strategies.CASES[i] for i in (1, 4, 7, 8)], ids=lambda c: c.name
-)
+@pytest.mark.parametrize('case', [strategies.CASES[i] for i in (1, 4, 7, 8)], ids=lambda c: c.name)
 def test_result_depends_on_seed_alone(case):
   a, b = case.params(0, 3), case.params(1, 4)
   pairs = np.stack(np.meshgrid(range(3), range(4)), -1).reshape(-1, 2)
@@ -172,26 +150,18 @@ def test_result_depends_on_seed_alone(case):
   more = match(restarts=8)
   assert (more[1] >= whole[1] - 1e-6).all()
   few = weight_matching.match_pairs(a, b, pairs[:2], case.spec, restarts=4)
-  jax.tree.map(
-    lambda x, y: np.testing.assert_array_equal(x[:2], y),
-    whole[0].perms,
-    few.perms,
-  )
+  jax.tree.map(lambda x, y: np.testing.assert_array_equal(x[:2], y), whole[0].perms, few.perms)
 
 
 @pytest.mark.parametrize(
   'case',
-  [
-    strategies.make_mlp((3, 4, 4, 2), 'tanh'),
-    strategies.make_mlp((2, 4, 1), 'sine'),
-  ],
+  [strategies.make_mlp((3, 4, 4, 2), 'tanh'), strategies.make_mlp((2, 4, 1), 'sine')],
   ids=lambda c: c.name,
 )
 def test_device_finds_what_the_host_finds(case):
   a, b = case.params(0), case.params(1, NUM)
   host, device = (
-    weight_matching.weight_matching(a, b, case.spec, solver=solver)
-    for solver in ('scipy', 'optax')
+    weight_matching.weight_matching(a, b, case.spec, solver=solver) for solver in ('scipy', 'optax')
   )
   jax.tree.map(np.testing.assert_array_equal, host, device)
 
@@ -208,9 +178,7 @@ def test_all_of_an_orbit_end_in_one_place(case, seed):
   )  # fmt: skip
   aligned = act(g, moved, case.spec)
   for value in aligned.values():
-    np.testing.assert_allclose(
-      value, np.broadcast_to(value[:1], value.shape), atol=1e-5
-    )
+    np.testing.assert_allclose(value, np.broadcast_to(value[:1], value.shape), atol=1e-5)
 
 
 def test_a_start_is_only_improved():

@@ -75,9 +75,7 @@ def test_a_network_of_one_layer_is_a_graph_too():
   case = strategies.make_mlp((5, 2))
   params = case.params(0)
   net = graph.make().tokenize(params, case.spec)
-  np.testing.assert_array_equal(
-    net.edges[:, 0], np.ravel(params['layer0/kernel'])
-  )
+  np.testing.assert_array_equal(net.edges[:, 0], np.ravel(params['layer0/kernel']))
   np.testing.assert_array_equal(net.nodes[5:, 0], params['layer0/bias'])
   back = graph.make().detokenize(net, case.spec)
   for path, value in params.items():

@@ -13,9 +13,7 @@ CASE = strategies.make_mlp()
 
 @hypothesis.settings(max_examples=8)
 @hypothesis.given(
-  case=strategies.cases(),
-  seed=strategies.SEEDS,
-  how=strategies.st.sampled_from(normalize.HOW),
+  case=strategies.cases(), seed=strategies.SEEDS, how=strategies.st.sampled_from(normalize.HOW)
 )
 def test_inverting_gives_the_weights_back(case, seed, how):
   zoo = case.params(seed, 6)

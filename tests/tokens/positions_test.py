@@ -24,9 +24,7 @@ def test_chunk_positions_walk_through_the_kernel():
 
 
 def test_the_flat_token_starts_at_zero():
-  np.testing.assert_array_equal(
-    positions.positions(flat.make(), SPEC), [[0, 0, 0]]
-  )
+  np.testing.assert_array_equal(positions.positions(flat.make(), SPEC), [[0, 0, 0]])
 
 
 def test_sinusoids_tell_numbers_apart_and_are_bounded():

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from wsjax.models import mlp, siren
 from wsjax.train import augment
-from wsjax.zoo import breed
-from wsjax.zoo.architectures import mlp, siren
+from wsjax.zoo import train
 
 SIREN = siren.make((2, 8, 8, 1), omega=5.0)
 PARAMS = SIREN.init(jax.random.key(0))
-GRID = breed.coordinates(6, 6)
+GRID = train.coordinates(6, 6)
 
 
 def picture(params):
@@ -24,9 +24,7 @@ def test_a_flip_mirrors_the_picture_left_to_right():
     moved = augment.move_coordinates(jax.random.key(seed), PARAMS, flip=True)
     if np.allclose(picture(moved), picture(PARAMS), atol=1e-5):
       continue
-    np.testing.assert_allclose(
-      picture(moved), picture(PARAMS)[:, ::-1], atol=1e-5
-    )
+    np.testing.assert_allclose(picture(moved), picture(PARAMS)[:, ::-1], atol=1e-5)
     flipped += 1
   assert 0 < flipped < 16
 
@@ -36,13 +34,11 @@ def test_a_moved_network_is_the_network_at_moved_coordinates():
   moved = augment.move_coordinates(key, PARAMS, shift=0.3, rotate=0.5, zoom=0.2)
   # f(A x + t), with A and t read back from three points of the first layer.
   kernel, bias = (PARAMS[f'layer0/{name}'] for name in ('kernel', 'bias'))
-  matrix = np.linalg.lstsq(
-    np.asarray(kernel).T, np.asarray(moved['layer0/kernel']).T, rcond=None
-  )[0]
+  matrix = np.linalg.lstsq(np.asarray(kernel).T, np.asarray(moved['layer0/kernel']).T, rcond=None)[
+    0
+  ]
   shift = np.linalg.lstsq(
-    np.asarray(kernel).T,
-    np.asarray(moved['layer0/bias'] - bias),
-    rcond=None,
+    np.asarray(kernel).T, np.asarray(moved['layer0/bias'] - bias), rcond=None
   )[0]
   assert np.abs(shift).max() <= 0.3 + 1e-5
   scale = np.sqrt(np.linalg.det(matrix))

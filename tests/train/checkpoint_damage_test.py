@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from tests.train import saves
-from wsjax.train import checkpoint, integrity
+from wsjax.train.checkpoint import checkpoint
+from wsjax.train.checkpoint import checksums as checksums_lib
 
 # A read or write that fails leaves coroutines that nobody awaits.
 pytestmark = saves.FILTERS
@@ -31,8 +32,8 @@ def truncate(step_folder):
 
 DAMAGE = {
   **{
-    # Not in the middle or at the end: where both arrays share a file, and as
-    # the threads of orbax happen to run, an index that nothing reads is there.
+    # Not in the middle or at the end: where both arrays share a file, and as the threads of orbax
+    # happen to run, an index that nothing reads is there.
     f'flip_at_{at}': lambda folder, at=at: saves.flip(folder, at=at)
     for at in (0.05, 0.3, 0.45, 0.7, 0.95)
   },
@@ -48,9 +49,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize('steps', [(20,), (10, 20)], ids=['newest', 'both'])
 @pytest.mark.parametrize('damage', DAMAGE)
-def test_f3_5_damage_is_found_and_the_newest_good_one_used(
-  saved, damage, steps, caplog
-):
+def test_f3_5_damage_is_found_and_the_newest_good_one_used(saved, damage, steps, caplog):
   for step in steps:
     DAMAGE[damage](saved / str(step))
   restored = saves.restore(saved)
@@ -61,26 +60,22 @@ def test_f3_5_damage_is_found_and_the_newest_good_one_used(
   for step in steps:
     assert f'Checkpoint {step} in {saved} is damaged' in caplog.text
     assert (saved / f'{step}.corrupt').is_dir()
-  assert saves.steps_in(saved) == [
-    step for step in (10, 20) if step not in steps
-  ]
+  assert saves.steps_in(saved) == [step for step in (10, 20) if step not in steps]
   # And training goes on from there.
   saves.save_metrics(saved, {20: None})
   saves.check(saves.restore(saved), 20)
 
 
 @pytest.mark.parametrize('steps', [(20,), (10, 20)], ids=['newest', 'both'])
-def test_f3_5_two_leaves_that_changed_places_are_found(
-  tmp_path, steps, monkeypatch, caplog
-):
+def test_f3_5_two_leaves_that_changed_places_are_found(tmp_path, steps, monkeypatch, caplog):
   # What orbax would not notice: sound files with other numbers in them.
-  checksums = integrity.checksums
+  checksums = checksums_lib.checksums
   checkpoints = checkpoint.Checkpoints(tmp_path)
   for step in (10, 20):
     state = saves.tree(step)
     with monkeypatch.context() as patch:
       if step in steps:
-        patch.setattr(integrity, 'checksums', lambda _, of=state: checksums(of))
+        patch.setattr(checksums, 'checksums', lambda _, of=state: checksums(of))
         params = state['params']
         state = {**state, 'params': {'w': params['v'], 'v': params['w']}}
       checkpoints.save(step, state, {'loss': [float(step)]})
@@ -162,19 +157,13 @@ def test_a_checkpoint_of_another_model_is_no_damage(saved):
   saves.check(saves.restore(saved), 20)
 
 
-@pytest.mark.parametrize(
-  'error', [MemoryError(), RuntimeError('RESOURCE_EXHAUSTED: no memory')]
-)
+@pytest.mark.parametrize('error', [MemoryError(), RuntimeError('RESOURCE_EXHAUSTED: no memory')])
 def test_too_little_memory_is_no_damage(saved, monkeypatch, error):
   def restore_without_memory(*args, **kwargs):
     raise error
 
   with monkeypatch.context() as patch:
-    patch.setattr(
-      checkpoint.ocp.StandardCheckpointHandler,
-      'restore',
-      restore_without_memory,
-    )
+    patch.setattr(checkpoint.ocp.StandardCheckpointHandler, 'restore', restore_without_memory)
     with pytest.raises(OSError, match='cannot be read here'):
       saves.restore(saved)
   saves.check(saves.restore(saved), 20)

@@ -16,20 +16,17 @@ import numpy as np
 import pytest
 
 from tests.train import saves
-from wsjax.train import checkpoint, integrity
+from wsjax.train.checkpoint import checkpoint
+from wsjax.train.checkpoint import checksums as checksums_lib
 
 # A read or write that fails leaves coroutines that nobody awaits.
 pytestmark = saves.FILTERS
 
 
 @pytest.mark.parametrize('surfaces', ['wait', 'save', 'close', 'restore'])
-def test_f3_4_a_full_disk_is_reported_and_older_steps_are_intact(
-  saved, surfaces
-):
+def test_f3_4_a_full_disk_is_reported_and_older_steps_are_intact(saved, surfaces):
   checkpoints = checkpoint.Checkpoints(saved)
-  integrity.checksums(
-    saves.tree(30)
-  )  # Compiled before, for its cache is a file.
+  checksums_lib.checksums(saves.tree(30))  # Compiled before, for its cache is a file.
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 10, limits[1]))
   try:
@@ -83,9 +80,7 @@ def test_f3_4_a_read_only_file_system_is_refused_at_once(saved, monkeypatch):
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
   monkeypatch.setattr(tempfile, 'TemporaryFile', refuse)
-  with pytest.raises(
-    OSError, match=f'cannot be written to {saved}: .*Read-only file system'
-  ):
+  with pytest.raises(OSError, match=f'cannot be written to {saved}: .*Read-only file system'):
     checkpoint.Checkpoints(saved)
 
 
@@ -95,9 +90,7 @@ def test_f3_4_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     checkpoint.Checkpoints(tmp_path / 'file')
 
 
-def test_f3_9_stale_temporary_directories_are_removed_and_counted(
-  saved, caplog
-):
+def test_f3_9_stale_temporary_directories_are_removed_and_counted(saved, caplog):
   for name in ('30.orbax-checkpoint-tmp', '40.orbax-checkpoint-tmp-17'):
     shutil.copytree(saved / '20', saved / name)
   saves.check(saves.restore(saved), 20)

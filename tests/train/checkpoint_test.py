@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.train import saves
-from wsjax.train import checkpoint, integrity
+from wsjax.train.checkpoint import checkpoint, checksums
 
 # A read or write that fails leaves coroutines that nobody awaits.
 pytestmark = saves.FILTERS
@@ -41,19 +41,13 @@ def test_arrays_of_numpy_come_back_as_jax_would_hold_them(tmp_path):
 
 
 def test_a_state_may_be_donated_and_overwritten_right_after_save(tmp_path):
-  update = jax.jit(
-    lambda t: jax.tree.map(lambda x: x * 3 + 1, t), donate_argnums=0
-  )
+  update = jax.jit(lambda t: jax.tree.map(lambda x: x * 3 + 1, t), donate_argnums=0)
   host = np.zeros(1000, np.float32)
   state = {'w': jax.random.normal(jax.random.key(0), (512, 1024))}
-  checkpoints, history, expected = (
-    checkpoint.Checkpoints(tmp_path, keep=9),
-    [],
-    {},
-  )
+  checkpoints, history, expected = (checkpoint.Checkpoints(tmp_path, keep=9), [], {})
   for step in range(5):
     before = state['w']
-    expected[step] = integrity.checksums({**state, 'host': host})
+    expected[step] = checksums.checksums({**state, 'host': host})
     history.append(float(step))
     checkpoints.save(step, {**state, 'host': host}, {'loss': history})
     history.append(-1.0)
@@ -68,7 +62,7 @@ def test_a_state_may_be_donated_and_overwritten_right_after_save(tmp_path):
     restored = saves.restore(tmp_path, like=like)
     assert restored[0] == step
     assert restored[2] == {'loss': [float(s) for s in range(step + 1)]}
-    assert integrity.checksums(restored[1]) == expected[step]
+    assert checksums.checksums(restored[1]) == expected[step]
     shutil.rmtree(tmp_path / str(step))
 
 
@@ -101,11 +95,7 @@ def test_only_the_newest_are_kept(saved):
 def test_the_best_are_never_among_those_that_are_deleted(tmp_path):
   metrics = {1: 5.0, 2: 3.0, 3: float('nan'), 4: 4.0, 5: None, 6: 3.0, 7: 9.0}
   saves.save_metrics(tmp_path, metrics, keep=2, keep_best=1)
-  assert saves.steps_in(tmp_path) == [
-    2,
-    6,
-    7,
-  ]  # Of equal ones the first.
+  assert saves.steps_in(tmp_path) == [2, 6, 7]  # Of equal ones the first.
   # Another process knows as well, and a better one takes its place.
   saves.save_metrics(tmp_path, {8: 10.0}, keep=2, keep_best=1)
   assert saves.steps_in(tmp_path) == [2, 7, 8]

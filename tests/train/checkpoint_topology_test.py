@@ -40,9 +40,7 @@ def test_f3_6_what_one_mesh_saved_every_other_restores(tmp_path):
 
 
 @pytest.mark.slow
-def test_f3_6_two_processes_agree_and_one_process_reads_what_they_saved(
-  tmp_path,
-):
+def test_f3_6_two_processes_agree_and_one_process_reads_what_they_saved(tmp_path):
   run('save', tmp_path, processes=2, devices=2)
   lines = run('one_cannot_read', tmp_path, processes=2, devices=2)
   assert lines == [[expected_line(10)]] * 2
@@ -55,9 +53,7 @@ def test_f3_6_two_processes_agree_and_one_process_reads_what_they_saved(
 @pytest.mark.slow
 def test_f3_6_every_topology_restores_what_every_other_saved(tmp_path):
   topologies = [
-    {'processes': processes, 'devices': devices}
-    for processes in (1, 2)
-    for devices in (1, 2, 4, 8)
+    {'processes': processes, 'devices': devices} for processes in (1, 2) for devices in (1, 2, 4, 8)
   ]
   for number, topology in enumerate(topologies):
     run('save', tmp_path / str(number), **topology)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.train import saves
-from wsjax.train import checkpoint
+from wsjax.train.checkpoint import checkpoint
 
 
 @pytest.fixture

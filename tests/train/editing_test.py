@@ -6,9 +6,9 @@ import pytest
 import scipy.ndimage
 
 from wsjax import config
-from wsjax.embed import residual
+from wsjax.layers import residual
+from wsjax.models import siren
 from wsjax.train import augment, editing, loop
-from wsjax.zoo.architectures import siren
 
 ARCHITECTURE = siren.make((2, 8, 8, 1), 10.0)
 PIXELS = 6
@@ -16,22 +16,18 @@ PIXELS = 6
 
 def zoo(num, seed=0):
   """Random networks: their pictures are smooth noise."""
-  params = jax.vmap(ARCHITECTURE.init)(
-    jax.random.split(jax.random.key(seed), num)
-  )
+  params = jax.vmap(ARCHITECTURE.init)(jax.random.split(jax.random.key(seed), num))
   return {path: np.asarray(value) for path, value in params.items()}
 
 
 def make(change=None):
   editor = config.build(
-    'embed.editors',
+    'editors',
     {'name': 'neural_functional', 'channels': 8, 'depth': 2,
      'architecture': ARCHITECTURE},
   )  # fmt: skip
   scales = tuple((path, 0.3) for path in sorted(zoo(1)))
-  return editing.Editing(
-    residual.Residual(editor, scales), ARCHITECTURE, 'dilate', PIXELS, change
-  )
+  return editing.Editing(residual.Residual(editor, scales), ARCHITECTURE, 'dilate', PIXELS, change)
 
 
 @pytest.fixture(scope='module')
@@ -68,10 +64,7 @@ def test_the_loss_is_the_error_to_the_dilated_picture(variables):
 
 def test_the_loss_does_not_see_the_order_of_units(variables):
   objective, nets = make(), zoo(4)
-  shuffle = augment.make(
-    {'symmetry': True},
-    ARCHITECTURE,
-  )
+  shuffle = augment.make({'symmetry': True}, ARCHITECTURE)
   plain = objective.loss(variables, nets, jax.random.key(0), train=False)[0]
   order = np.random.default_rng(0).permutation(8)
   moved = {
@@ -91,12 +84,7 @@ def test_the_loss_does_not_see_the_order_of_units(variables):
 def test_augmentation_is_for_training_only(variables):
   objective = make(augment.make({'shift': 0.5}, ARCHITECTURE))
   values = [
-    [
-      float(
-        objective.loss(variables, zoo(4), jax.random.key(k), train=train)[0]
-      )
-      for k in range(3)
-    ]
+    [float(objective.loss(variables, zoo(4), jax.random.key(k), train=train)[0]) for k in range(3)]
     for train in (True, False)
   ]
   assert len(set(values[0])) == 3
@@ -110,12 +98,9 @@ def test_an_edit_is_learned_and_holds_for_new_networks(variables, tmp_path):
     'steps': 300, 'batch_size': 16, 'learning_rate': 3e-3, 'inner_steps': 100,
     'checkpoint_every_steps': 300, 'ema_decay': 0.9, 'mesh': (('data', -1),),
   }  # fmt: skip
-  trained, _ = loop.fit(
-    objective, zoo(256), section, seed=0, workdir=tmp_path, progress=False
-  )
+  trained, _ = loop.fit(objective, zoo(256), section, seed=0, workdir=tmp_path, progress=False)
   loss = jax.jit(objective.loss, static_argnames='train')
   before, after = (
-    float(loss(v, zoo(64, 9), jax.random.key(0), train=False)[0])
-    for v in (variables, trained)
+    float(loss(v, zoo(64, 9), jax.random.key(0), train=False)[0]) for v in (variables, trained)
   )
   assert after < 0.6 * before

@@ -8,36 +8,25 @@ import pytest
 import sklearn.metrics
 
 from wsjax import config
-from wsjax.generate import decode, hypernetwork
+from wsjax.generators import decode, hypernetwork
 from wsjax.symmetry import element
 from wsjax.train import generative
 
-MLP = config.build(
-  'zoo.architectures',
-  {'name': 'mlp', 'widths': (6, 5, 3), 'activation': 'relu'},
-)
+MLP = config.build('models', {'name': 'mlp', 'widths': (6, 5, 3), 'activation': 'relu'})
 NETS = jax.vmap(MLP.init)(jax.random.split(jax.random.key(0), 12))
 DECODER, LATENTS = decode.fit(
-  NETS,
-  MLP.spec,
-  tokens={'name': 'flat'},
-  normalize={'how': 'layer'},
-  embed={'name': 'identity'},
+  NETS, MLP.spec, tokens={'name': 'flat'}, normalize={'how': 'layer'}, embed={'name': 'identity'}
 )
 RNG = np.random.default_rng(0)
 # The class is the largest of the first three inputs.
 INPUTS = RNG.standard_normal((300, 6)).astype(np.float32)
 LABELS = INPUTS[:, :3].argmax(1)
-TASK = generative.Task(
-  MLP, DECODER.networks, INPUTS, LABELS, INPUTS[:1], LABELS[:1]
-)
+TASK = generative.Task(MLP, DECODER.networks, INPUTS, LABELS, INPUTS[:1], LABELS[:1])
 GENERATOR = hypernetwork.make(width=16, depth=1, noise_size=4)
 
 
 def objective(task=TASK, move=None, **strategy):
-  return generative.Objective(
-    GENERATOR, generative.Strategy(**strategy), task, move, 1.0
-  )
+  return generative.Objective(GENERATOR, generative.Strategy(**strategy), task, move, 1.0)
 
 
 def move(key, latents):
@@ -68,9 +57,7 @@ def test_the_task_loss_is_the_mean_log_loss_of_the_decoded_networks():
 
 def test_validation_sees_the_validation_split_only():
   broken = INPUTS + np.nan
-  task = generative.Task(
-    MLP, DECODER.networks, broken, LABELS, INPUTS[:9], LABELS[:9]
-  )
+  task = generative.Task(MLP, DECODER.networks, broken, LABELS, INPUTS[:9], LABELS[:9])
   latents = jnp.asarray(LATENTS)
   assert np.isnan(task.loss(latents, jax.random.key(0), 4, train=True))
   assert np.isfinite(task.loss(latents, jax.random.key(0), 4, train=False))
@@ -84,9 +71,7 @@ def test_the_plain_objective_is_the_loss_of_the_family():
 
 
 def test_the_parts_add_up_with_their_weights():
-  total, metrics = objective(likeness=2.0, behaviour=3.0).loss(
-    PARAMS, batch(), jax.random.key(3)
-  )
+  total, metrics = objective(likeness=2.0, behaviour=3.0).loss(PARAMS, batch(), jax.random.key(3))
   want = 2 * metrics['likeness'] + 3 * metrics['behaviour']
   assert float(total) == pytest.approx(float(want), rel=1e-5)
 
@@ -95,9 +80,7 @@ def test_behaviour_alone_makes_networks_that_work_and_ignores_the_zoo():
   alone = objective(likeness=0.0, behaviour=1.0)
   other = {'latents': 5 + batch()['latents']}
   key = jax.random.key(4)
-  assert (
-    alone.loss(PARAMS, batch(), key)[0] == alone.loss(PARAMS, other, key)[0]
-  )
+  assert alone.loss(PARAMS, batch(), key)[0] == alone.loss(PARAMS, other, key)[0]
   tx = optax.adam(1e-2)
 
   def step(carry, key):
@@ -139,20 +122,13 @@ def test_dispersion_is_0_for_one_network_and_1_for_the_zoo():
       return params
 
   latents = batch()['latents']
-  spread = float(
-    jnp.sqrt(jnp.mean((latents - latents.mean(0, keepdims=True)) ** 2))
-  )
-  model = generative.Objective(
-    Fixed(), generative.Strategy(), None, None, spread
-  )
+  spread = float(jnp.sqrt(jnp.mean((latents - latents.mean(0, keepdims=True)) ** 2)))
+  model = generative.Objective(Fixed(), generative.Strategy(), None, None, spread)
   key = jax.random.key(0)
   whole = model.dispersion(latents, batch(), key)
   one = model.dispersion(jnp.broadcast_to(latents[:1], latents.shape),
                          batch(), key)  # fmt: skip
-  assert (
-    float(whole) == pytest.approx((12 / 11) ** 0.5, rel=1e-5)
-    and float(one) < 1e-6
-  )
+  assert float(whole) == pytest.approx((12 / 11) ** 0.5, rel=1e-5) and float(one) < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from wsjax.train import goodput
+from wsjax.train.monitor import goodput
 
 
 def record(path, *, step=0):
@@ -76,7 +76,7 @@ def test_damage_in_the_middle_of_a_process_is_an_error(tmp_path):
 
 def test_a_process_that_is_really_killed_leaves_a_log(tmp_path):
   code = (
-    'import sys; from wsjax.train import goodput\n'
+    'import sys; from wsjax.train.monitor import goodput\n'
     'recorder = goodput.Recorder(sys.argv[1])\n'
     'recorder.start(0)\n'
     'for step in range(10**9):\n'

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wsjax.train import goodput
+from wsjax.train.monitor import goodput
 
 PARTS = ('useful', 'compile', 'save', 'restore', 'repeated', 'down', 'other')
 
@@ -14,8 +14,7 @@ PARTS = ('useful', 'compile', 'save', 'restore', 'repeated', 'down', 'other')
 def log(process, *events):
   """Events of a process, written as (time, kind, fields)."""
   return [
-    {'process': process, 'time': time, 'event': kind, **fields}
-    for time, kind, fields in events
+    {'process': process, 'time': time, 'event': kind, **fields} for time, kind, fields in events
   ]
 
 
@@ -52,9 +51,7 @@ def test_without_a_restart_the_loss_is_compiling_and_saving():
     other_seconds=0.5,
     goodput=0.6,
   )
-  assert goodput.describe(got) == (
-    'goodput 60 %: 6.0 s of 10 s in useful steps; no restarts'
-  )
+  assert goodput.describe(got) == ('goodput 60 %: 6.0 s of 10 s in useful steps; no restarts')
 
 
 def test_after_a_sigterm_no_step_is_repeated():
@@ -162,9 +159,7 @@ def test_nobody_waits_after_the_end():
 
 def test_nothing_was_good_before_the_first_event():
   got = check([], wall_seconds=0.0, useful_steps=0, goodput=0.0)
-  assert goodput.describe(got) == (
-    'goodput 0 %: 0.0 s of 0.0 s in useful steps; no restarts'
-  )
+  assert goodput.describe(got) == ('goodput 0 %: 0.0 s of 0.0 s in useful steps; no restarts')
 
 
 @st.composite

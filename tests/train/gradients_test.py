@@ -53,8 +53,7 @@ def test_parts_have_noise_of_their_own():
   (one, _), _ = make()(PARAMS, BATCH, key)
   (parts, _), _ = make(microbatch=16)(PARAMS, BATCH, key)
   by_hand = [
-    loss(PARAMS, BATCH[16 * p : 16 * p + 16], jax.random.fold_in(key, p))[0]
-    for p in range(4)
+    loss(PARAMS, BATCH[16 * p : 16 * p + 16], jax.random.fold_in(key, p))[0] for p in range(4)
   ]
   assert not np.allclose(one, parts, rtol=1e-5)
   np.testing.assert_allclose(parts, np.mean(by_hand), rtol=1e-5)
@@ -81,8 +80,7 @@ def test_bfloat16_is_inside_and_float32_outside():
     assert leaf.dtype == jnp.float32
   np.testing.assert_allclose(value, want, rtol=1e-2)
   a, b = (
-    np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
-    for tree in (grads, want_grads)
+    np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]) for tree in (grads, want_grads)
   )
   assert np.linalg.norm(a - b) < 0.05 * np.linalg.norm(b)
 
@@ -120,6 +118,4 @@ def test_what_does_not_fit_is_refused():
 def test_devices_never_choose_another_step(parallel, microbatch, message):
   mesh = AbstractMesh((4,), ('data',), (AxisType.Auto,))
   with pytest.raises(ValueError, match=message):
-    gradients.make(
-      loss, mesh, batch_size=64, parallel=parallel, microbatch=microbatch
-    )
+    gradients.make(loss, mesh, batch_size=64, parallel=parallel, microbatch=microbatch)

@@ -11,7 +11,8 @@ import pytest
 
 from tests.faults import runs
 from tests.reference import toy
-from wsjax.train import loop, signals
+from wsjax.train import loop
+from wsjax.train.monitor import signals
 
 DATA = np.random.default_rng(0).standard_normal((50, 1, 3)).astype(np.float32)
 
@@ -49,9 +50,7 @@ def final_state(workdir):
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_was_stopped_ends_bitwise_like_one_that_was_not(
-  tmp_path, number
-):
+def test_a_run_that_was_stopped_ends_bitwise_like_one_that_was_not(tmp_path, number):
   want, want_history = fit(tmp_path / 'whole', val=DATA[:9])
   with pytest.raises(loop.Interrupted) as error:
     fit(tmp_path / 'stopped', generator=toy.Killed(30, number), val=DATA[:9])

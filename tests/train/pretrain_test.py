@@ -5,14 +5,12 @@ import numpy as np
 import pytest
 
 from wsjax import config
-from wsjax.predict import predictor as predictor_lib
+from wsjax.encoders import predictor as predictor_lib
+from wsjax.models import mlp
 from wsjax.train import loop, pretrain, supervised
-from wsjax.zoo.architectures import mlp
 
 ARCHITECTURE = mlp.make((4, 3, 2))
-SECTION = dict(
-  objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5
-)
+SECTION = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
 TRAIN = dict(
   steps=4, batch_size=4, learning_rate=1e-2, warmup_steps=1, schedule='cosine',
   final_learning_rate=0.0, weight_decay=0.0, clip_norm=0.0, ema_decay=0.0,
@@ -30,8 +28,8 @@ def data():
 def make_predictor(data, **embed):
   section = dict(name='token_transformer', width=12, depth=1, num_heads=2)
   return predictor_lib.Predictor(
-    config.build('embed', {**section, **embed, 'architecture': ARCHITECTURE}),
-    config.build('predict.heads', dict(name='classifier', num_outputs=2)),
+    config.build('encoders', {**section, **embed, 'architecture': ARCHITECTURE}),
+    config.build('heads', dict(name='classifier', num_outputs=2)),
     predictor_lib.leaf_scales(data['example']),
   )
 
@@ -39,10 +37,7 @@ def make_predictor(data, **embed):
 def make(data, objective, predictor=None):
   predictor = predictor or make_predictor(data)
   return pretrain.make(
-    {**SECTION, 'objective': objective},
-    predictor.encoder,
-    ARCHITECTURE.spec,
-    predictor.scales,
+    {**SECTION, 'objective': objective}, predictor.encoder, ARCHITECTURE.spec, predictor.scales
   )
 
 
@@ -59,14 +54,10 @@ def test_the_reader_starts_where_pretraining_ended(objective, data, tmp_path):
   assert np.isfinite(history['loss']).all()
   example = jax.tree.map(lambda x: x[0], data)
   fresh = supervised.Supervised(predictor).init(jax.random.key(1), example)
-  start = supervised.Supervised(predictor, None, trained).init(
-    jax.random.key(1), example
-  )
+  start = supervised.Supervised(predictor, None, trained).init(jax.random.key(1), example)
   assert jax.tree.structure(fresh) == jax.tree.structure(start)
   stack = trained['params'].get('encoder', trained['params'])['stack']
-  jax.tree.map(
-    np.testing.assert_array_equal, start['params']['encoder']['stack'], stack
-  )
+  jax.tree.map(np.testing.assert_array_equal, start['params']['encoder']['stack'], stack)
   head = (tree['params']['head'] for tree in (fresh, start))
   jax.tree.map(np.testing.assert_array_equal, *head)
   different = jax.tree.map(
@@ -97,8 +88,8 @@ def test_what_does_not_suit_is_refused(data):
   with pytest.raises(ValueError, match='allowed: none, contrastive, masked'):
     make(data, 'jigsaw')
   statistics = predictor_lib.Predictor(
-    config.build('embed', dict(name='statistics', architecture=ARCHITECTURE)),
-    config.build('predict.heads', dict(name='classifier', num_outputs=2)),
+    config.build('encoders', dict(name='statistics', architecture=ARCHITECTURE)),
+    config.build('heads', dict(name='classifier', num_outputs=2)),
   )
   with pytest.raises(ValueError, match='suits the token_transformer'):
     make(data, 'masked', statistics)

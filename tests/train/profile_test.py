@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from wsjax.train import profile
+from wsjax.train.monitor import profile
 
 
 class Profiler:
@@ -69,9 +69,7 @@ def test_a_process_that_goes_on_after_the_steps_says_it_has_no_trace(
   assert 'no block with a step in 5:20' in caplog.text
 
 
-def test_without_a_length_a_block_counts_by_its_first_step(
-  profiler, tmp_path, monkeypatch
-):
+def test_without_a_length_a_block_counts_by_its_first_step(profiler, tmp_path, monkeypatch):
   monkeypatch.setenv('WSJAX_PROFILE', '5:20')
   capture = profile.Capture(tmp_path)
   capture.before(0)
@@ -80,9 +78,7 @@ def test_without_a_length_a_block_counts_by_its_first_step(
   assert profiler.calls == ['start']
 
 
-def test_an_exception_stops_the_trace_and_is_not_hidden(
-  profiler, tmp_path, monkeypatch
-):
+def test_an_exception_stops_the_trace_and_is_not_hidden(profiler, tmp_path, monkeypatch):
   monkeypatch.setenv('WSJAX_PROFILE', '0:99')
   with pytest.raises(KeyError, match='in a block'):
     with profile.Capture(tmp_path) as capture:
@@ -93,9 +89,7 @@ def test_an_exception_stops_the_trace_and_is_not_hidden(
 
 
 @pytest.mark.parametrize('variable, enabled', [('', True), ('0:9', False)])
-def test_nothing_happens_unless_asked(
-  variable, enabled, profiler, tmp_path, monkeypatch, caplog
-):
+def test_nothing_happens_unless_asked(variable, enabled, profiler, tmp_path, monkeypatch, caplog):
   monkeypatch.setenv('WSJAX_PROFILE', variable)
   with profile.Capture(tmp_path, enabled=enabled) as capture:
     assert captured(profiler, capture) == []
@@ -104,8 +98,7 @@ def test_nothing_happens_unless_asked(
 
 
 @pytest.mark.parametrize(
-  'text',
-  ['7', '7:', ':7', '7:7', '9:7', '-1:7', '1.5:7', '1:2:3', ' 1:2', '²:9'],
+  'text', ['7', '7:', ':7', '7:7', '9:7', '-1:7', '1.5:7', '1:2:3', ' 1:2', '²:9']
 )
 def test_anything_but_two_growing_steps_is_refused(text, monkeypatch):
   monkeypatch.setenv('WSJAX_PROFILE', text)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsjax.generate import prompted
+from wsjax.generators import prompted
+from wsjax.models import mlp
 from wsjax.symmetry import permutation
 from wsjax.train import loop, prompting
-from wsjax.zoo.architectures import mlp
 
 ARCHITECTURE = mlp.make((6, 4, 3))
 SCALES = tuple((leaf.path, 0.5) for leaf in ARCHITECTURE.spec.leaves)
@@ -23,18 +23,13 @@ def runs(num, count=3, seed=0):
   keys = jax.random.split(jax.random.key(seed), num * count)
   params = jax.vmap(ARCHITECTURE.init)(keys)
   return {
-    'params': {
-      path: np.asarray(x).reshape(num, count, *x.shape[1:])
-      for path, x in params.items()
-    },
+    'params': {path: np.asarray(x).reshape(num, count, *x.shape[1:]) for path, x in params.items()},
     'loss': np.tile(np.float32([2.0, 1.0, 0.5]), (num, 1)),
   }
 
 
 def make(**options):
-  module = prompted.Prompted(
-    ARCHITECTURE.spec, SCALES, width=16, depth=1, num_heads=2
-  )
+  module = prompted.Prompted(ARCHITECTURE.spec, SCALES, width=16, depth=1, num_heads=2)
   options = {'fresh': 0, 'items': 64, **options}
   return prompting.Prompting(module, ARCHITECTURE, INPUTS, LABELS, **options)
 
@@ -54,9 +49,7 @@ def slow_loss(params, rows):
   """Cross-entropy of one network, image by image."""
   total = 0.0
   for row in rows:
-    hidden = np.maximum(
-      INPUTS[row] @ params['layer0/kernel'] + params['layer0/bias'], 0
-    )
+    hidden = np.maximum(INPUTS[row] @ params['layer0/kernel'] + params['layer0/bias'], 0)
     logits = hidden @ params['layer1/kernel'] + params['layer1/bias']
     total += np.log(np.exp(logits).sum()) - logits[LABELS[row]]
   return total / len(rows)
@@ -64,9 +57,7 @@ def slow_loss(params, rows):
 
 def test_pairs_are_two_checkpoints_of_one_run():
   batch = runs(60)
-  start, loss, target, wanted = jax.device_get(
-    prompting._pairs(jax.random.key(0), batch)
-  )
+  start, loss, target, wanted = jax.device_get(prompting._pairs(jax.random.key(0), batch))
   assert np.all(loss != wanted)
   assert {(float(a), float(b)) for a, b in zip(loss, wanted, strict=True)} == {
     (a, b) for a in (2.0, 1.0, 0.5) for b in (2.0, 1.0, 0.5) if a != b
@@ -80,32 +71,19 @@ def test_pairs_are_two_checkpoints_of_one_run():
 
 def test_the_loss_is_its_parts_by_hand(variables):
   """An untrained update keeps the start, whose parts are known."""
-  objective, batch, key = (
-    make(items=8, likeness=2.0, behaviour=3.0),
-    runs(5),
-    jax.random.key(3),
-  )
+  objective, batch, key = (make(items=8, likeness=2.0, behaviour=3.0), runs(5), jax.random.key(3))
   total, metrics = value(objective, variables, batch, key)
-  start, _, target, wanted = prompting._pairs(
-    jax.random.fold_in(key, prompting._PAIRS), batch
-  )
+  start, _, target, wanted = prompting._pairs(jax.random.fold_in(key, prompting._PAIRS), batch)
   rows = np.asarray(
-    jax.random.randint(
-      jax.random.fold_in(key, prompting._ITEMS), (8,), 0, len(LABELS)
-    )
+    jax.random.randint(jax.random.fold_in(key, prompting._ITEMS), (8,), 0, len(LABELS))
   )
-  squares = np.concatenate(
-    [((start[path] - target[path]) / 0.5).ravel() ** 2 for path in start]
-  )
+  squares = np.concatenate([((start[path] - target[path]) / 0.5).ravel() ** 2 for path in start])
   ratios = [
-    np.log(slow_loss({k: np.asarray(x[i]) for k, x in start.items()}, rows))
-    - np.log(wanted[i])
+    np.log(slow_loss({k: np.asarray(x[i]) for k, x in start.items()}, rows)) - np.log(wanted[i])
     for i in range(5)
   ]
   assert float(metrics['likeness']) == pytest.approx(squares.mean(), rel=1e-4)
-  assert float(metrics['behaviour']) == pytest.approx(
-    np.mean(np.square(ratios)), rel=1e-4
-  )
+  assert float(metrics['behaviour']) == pytest.approx(np.mean(np.square(ratios)), rel=1e-4)
   assert float(total) == pytest.approx(
     2 * float(metrics['likeness']) + 3 * float(metrics['behaviour']), rel=1e-5
   )
@@ -125,25 +103,16 @@ def test_fresh_starts_are_for_behaviour_in_training(variables):
   without = value(make(), variables, batch, key)[1]
   objective = make(fresh=4)
   with_fresh = value(objective, variables, batch, key)[1]
-  assert float(with_fresh['likeness']) == pytest.approx(
-    float(without['likeness']), rel=1e-5
-  )
-  assert float(with_fresh['behaviour']) != pytest.approx(
-    float(without['behaviour']), rel=1e-3
-  )
+  assert float(with_fresh['likeness']) == pytest.approx(float(without['likeness']), rel=1e-5)
+  assert float(with_fresh['behaviour']) != pytest.approx(float(without['behaviour']), rel=1e-3)
   val = value(objective, variables, batch, key, train=False)[1]
-  assert float(val['behaviour']) == pytest.approx(
-    float(without['behaviour']), rel=1e-5
-  )
+  assert float(val['behaviour']) == pytest.approx(float(without['behaviour']), rel=1e-5)
 
 
 def test_dispersion_is_the_shortfall_of_able_pairs_by_hand():
   """Two pairs: the first knows something, of the second one knows nothing."""
   objective = make(fresh=4, dispersion=1.0, apart=20.0)
-  nets = [
-    {path: np.array(x[i, 0]) for path, x in runs(4)['params'].items()}
-    for i in range(4)
-  ]
+  nets = [{path: np.array(x[i, 0]) for path, x in runs(4)['params'].items()} for i in range(4)]
   # The order of roles -> ranks of units that stand in another one.
   orders = [np.array(o) for o in ([0, 1, 2, 3], [3, 1, 0, 2], [1, 0, 3, 2])]
   orders.append(orders[0])
@@ -155,15 +124,9 @@ def test_dispersion_is_the_shortfall_of_able_pairs_by_hand():
   ]
   stacked = {path: jnp.stack([net[path] for net in moved]) for path in nets[0]}
   got = objective._near(stacked, jnp.array(orders), found, wanted)
-  distance = np.sqrt(
-    sum(((nets[0][path] - nets[2][path]) ** 2).sum() for path in nets[0])
-  )
-  able = (1 - 0.5 / np.log(3)) * (
-    np.exp(-(np.log(0.8) ** 2)) * (1 - 0.4 / np.log(3))
-  )
-  assert float(got) == pytest.approx(
-    able * (1 - distance / 20.0) ** 2 / 2, rel=1e-4
-  )
+  distance = np.sqrt(sum(((nets[0][path] - nets[2][path]) ** 2).sum() for path in nets[0]))
+  able = (1 - 0.5 / np.log(3)) * (np.exp(-(np.log(0.8) ** 2)) * (1 - 0.4 / np.log(3)))
+  assert float(got) == pytest.approx(able * (1 - distance / 20.0) ** 2 / 2, rel=1e-4)
   assert distance < 20.0
   far = make(fresh=4, dispersion=1.0, apart=float(distance) / 2)
   assert float(far._near(stacked, jnp.array(orders), found, wanted)) == 0
@@ -174,14 +137,9 @@ def test_dispersion_is_learned_in_training_alone(variables):
   objective = make(fresh=4, dispersion=2.0, apart=50.0)
   total, metrics = value(objective, variables, batch, key)
   assert float(total) == pytest.approx(
-    float(metrics['likeness'] + metrics['behaviour'])
-    + 2 * float(metrics['dispersion']),
-    rel=1e-5,
+    float(metrics['likeness'] + metrics['behaviour']) + 2 * float(metrics['dispersion']), rel=1e-5
   )
-  assert set(value(objective, variables, batch, key, train=False)[1]) == {
-    'likeness',
-    'behaviour',
-  }
+  assert set(value(objective, variables, batch, key, train=False)[1]) == {'likeness', 'behaviour'}
 
 
 @pytest.mark.parametrize(
@@ -207,9 +165,7 @@ def test_a_prompt_is_learned_and_holds_for_new_starts(tmp_path):
     'steps': 600, 'batch_size': 4, 'learning_rate': 5e-3, 'inner_steps': 300,
     'checkpoint_every_steps': 600, 'ema_decay': 0.9, 'mesh': (('data', -1),),
   }  # fmt: skip
-  variables, _ = loop.fit(
-    objective, runs(8), section, seed=0, workdir=tmp_path, progress=False
-  )
+  variables, _ = loop.fit(objective, runs(8), section, seed=0, workdir=tmp_path, progress=False)
   start = jax.vmap(ARCHITECTURE.init)(jax.random.split(jax.random.key(9), 64))
   images = jnp.asarray(INPUTS), jnp.asarray(LABELS)
   loss = objective._losses(start, images)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsjax.train import checkpoint
+from wsjax.train.checkpoint import checkpoint
 
 FILTERS = pytest.mark.filterwarnings(
   'ignore::pytest.PytestUnraisableExceptionWarning',
@@ -20,10 +20,7 @@ FILTERS = pytest.mark.filterwarnings(
 def tree(seed):
   rng = np.random.default_rng(seed)
   one, two = rng.standard_normal((2, 128, 64)).astype(np.float32)
-  return {
-    'params': {'w': jnp.asarray(one), 'v': jnp.asarray(two)},
-    'count': jnp.int32(seed),
-  }
+  return {'params': {'w': jnp.asarray(one), 'v': jnp.asarray(two)}, 'count': jnp.int32(seed)}
 
 
 def restore(path, like=None):

@@ -17,8 +17,7 @@ SECTION = {
 
 def test_what_is_not_the_loops_is_the_optimizers():
   read, rest = settings.read(
-    SECTION | {'seeds': (0, 1), 'clip_norm': 1.0, 'parallel': 'pmap'},
-    optimizer.make,
+    SECTION | {'seeds': (0, 1), 'clip_norm': 1.0, 'parallel': 'pmap'}, optimizer.make
   )
   assert read.parallel == 'pmap' and read.keep == 2
   assert rest == {'steps': 10, 'learning_rate': 1e-3, 'clip_norm': 1.0}

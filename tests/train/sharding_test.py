@@ -50,9 +50,7 @@ def test_fsdp_takes_the_longest_axis_that_is_free_and_divides():
   assert placed['params/block0/kernel'] == PartitionSpec('data', 'model')
   # Of 768 values: too small.
   assert not any(placed['params/out/kernel'])
-  assert specs(fsdp=True)['opt_state/0/mu/block0/kernel'] == PartitionSpec(
-    None, 'data'
-  )
+  assert specs(fsdp=True)['opt_state/0/mu/block0/kernel'] == PartitionSpec(None, 'data')
 
 
 @pytest.mark.parametrize('size', [0, -2])

@@ -46,9 +46,7 @@ def test_blocks_of_any_length_take_the_same_steps():
     two, _ = block()(two, DATA, count)
   assert int(one.step) == int(two.step) == 12
   assert metrics['loss'].shape == (12,)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), one, two
-  )
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), one, two)
 
 
 def mean_square(params, batch, key):
@@ -62,9 +60,7 @@ def test_gradients_of_parts_add_up_to_that_of_the_batch(monkeypatch):
   whole, metrics = block()(start(), DATA, 6)
   parts, same = block(microbatch=2)(start(), DATA, 6)
   for a, b in ((metrics, same), (whole.params, parts.params)):
-    jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), a, b
-    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), a, b)
   large, _ = block(microbatch=64)(start(), DATA, 6)  # Larger than the batch.
   np.testing.assert_array_equal(large.params['shift'], whole.params['shift'])
   with pytest.raises(ValueError, match='microbatches of 3'):
@@ -117,9 +113,7 @@ def test_meshes_and_batches_that_do_not_fit_are_refused():
 
 
 def test_the_schedule_rises_and_falls():
-  tx = optimizer.make(
-    steps=100, learning_rate=1e-2, schedule='cosine', warmup_steps=10
-  )
+  tx = optimizer.make(steps=100, learning_rate=1e-2, schedule='cosine', warmup_steps=10)
   params, grads = {'w': np.float32(0)}, {'w': np.float32(1)}
   opt_state, sizes = tx.init(params), []
   for _ in range(100):
@@ -134,9 +128,7 @@ def test_gradients_are_clipped_and_weights_decay():
   make = optimizer.make
   sgd_like = make(steps=1, learning_rate=1.0, weight_decay=0.1)
   params = {'w': np.float32(2)}
-  updates, _ = sgd_like.update(
-    {'w': np.float32(0)}, sgd_like.init(params), params
-  )
+  updates, _ = sgd_like.update({'w': np.float32(0)}, sgd_like.init(params), params)
   np.testing.assert_allclose(updates['w'], -0.2, rtol=1e-5)
   clipped = make(steps=1, learning_rate=1.0, clip_norm=1.0)
   opt_state = clipped.init(params)

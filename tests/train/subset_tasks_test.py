@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.special
 
+from wsjax.models import mlp
 from wsjax.train import subset_tasks
-from wsjax.zoo.architectures import mlp
 
 NET = mlp.make((6, 4, 2))
 RNG = np.random.default_rng(0)
@@ -46,9 +46,7 @@ def make(module, codes=CODES, set_size=0, num_tasks=4):
 
 def reference(params, code, x, y):
   """Slow and obvious: cross-entropy and accuracy of one network."""
-  h = np.maximum(
-    x.reshape(len(x), -1) @ params['layer0/kernel'] + params['layer0/bias'], 0
-  )
+  h = np.maximum(x.reshape(len(x), -1) @ params['layer0/kernel'] + params['layer0/bias'], 0)
   logits = h @ params['layer1/kernel'] + params['layer1/bias']
   labels = [code[c] for c in y]
   log_p = scipy.special.log_softmax(logits, -1)
@@ -59,9 +57,7 @@ def reference(params, code, x, y):
 def test_validation_deals_the_images_out_to_all_its_tasks():
   objective = make(Told())
   variables = objective.init(jax.random.key(0), None)
-  loss, metrics = objective.loss(
-    variables, BATCH, jax.random.key(1), train=False
-  )
+  loss, metrics = objective.loss(variables, BATCH, jax.random.key(1), train=False)
   expected = []
   for place, code in enumerate(VAL):
     params = {
@@ -70,9 +66,7 @@ def test_validation_deals_the_images_out_to_all_its_tasks():
     }
     part = slice(12 * place, 12 * place + 12)
     expected.append(reference(params, code, BATCH['x'][part], BATCH['y'][part]))
-  np.testing.assert_allclose(
-    [loss, metrics['accuracy']], np.mean(expected, 0), rtol=1e-5
-  )
+  np.testing.assert_allclose([loss, metrics['accuracy']], np.mean(expected, 0), rtol=1e-5)
 
 
 def test_training_draws_training_tasks_and_no_others():
@@ -108,9 +102,7 @@ def test_images_that_are_given_are_not_those_that_are_scored():
 
 
 def test_the_labels_of_a_task_are_given_with_its_images():
-  given = np.asarray(
-    subset_tasks.labelled(jnp.asarray(BATCH['x'][:3]), jnp.array([0, 1, 1]))
-  )
+  given = np.asarray(subset_tasks.labelled(jnp.asarray(BATCH['x'][:3]), jnp.array([0, 1, 1])))
   np.testing.assert_array_equal(given[:, -1], [-1, 1, 1])
   np.testing.assert_array_equal(given[:, :-1], BATCH['x'][:3].reshape(3, -1))
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from wsjax import config
-from wsjax.predict import predictor as predictor_lib
+from wsjax.encoders import predictor as predictor_lib
+from wsjax.models import mlp
 from wsjax.train import augment, loop, supervised
-from wsjax.zoo.architectures import mlp
 
 ARCHITECTURE = mlp.make((4, 6, 3), 'relu')
 
@@ -20,15 +20,13 @@ def make(head, **encoder):
       {'name': 'neural_functional', 'channels': 8, 'depth': 2, **encoder,
        'architecture': ARCHITECTURE},
     ),
-    config.build('predict.heads', head),
+    config.build('heads', head),
   )  # fmt: skip
 
 
 def zoo(num, seed=0):
   """Networks whose first kernels are large or small; the target says which."""
-  params = jax.vmap(ARCHITECTURE.init)(
-    jax.random.split(jax.random.key(seed), num)
-  )
+  params = jax.vmap(ARCHITECTURE.init)(jax.random.split(jax.random.key(seed), num))
   target = np.arange(num) % 2
   scale = np.where(target, 3.0, 0.5).astype(np.float32)
   params['layer0/kernel'] *= scale[:, None, None]
@@ -66,9 +64,7 @@ def test_validation_sees_no_dropout_and_no_augmentation():
   noise = augment.make({'noise': 1.0}, ARCHITECTURE)
   objective = supervised.Supervised(predictor, noise)
   data = zoo(8)
-  variables = objective.init(
-    jax.random.key(0), jax.tree.map(lambda x: x[0], data)
-  )
+  variables = objective.init(jax.random.key(0), jax.tree.map(lambda x: x[0], data))
   loss = jax.jit(objective.loss, static_argnames='train')
   values = [
     [float(loss(variables, data, jax.random.key(k), train=train)[0])
@@ -89,23 +85,21 @@ def test_scales_divide_the_weights_and_a_dead_leaf_stays():
 
 
 def test_the_regressor_knows_how_wrong_it_is():
-  head = config.build('predict.heads', {'name': 'regressor', 'num_outputs': 1})
+  head = config.build('heads', {'name': 'regressor', 'num_outputs': 1})
   target = jnp.asarray(np.random.default_rng(0).normal(0, 2, 5000))
   losses = {
     std: float(
-      head.loss(
-        jnp.stack([0 * target, jnp.full_like(target, np.log(std))], -1), target
-      )[0]
+      head.loss(jnp.stack([0 * target, jnp.full_like(target, np.log(std))], -1), target)[0]
     )
     for std in (1.0, 2.0, 4.0)
   }
   assert losses[2.0] == min(losses.values())
   with pytest.raises(ValueError, match='reads one number'):
-    config.build('predict.heads', {'name': 'regressor', 'num_outputs': 3})
+    config.build('heads', {'name': 'regressor', 'num_outputs': 3})
 
 
 def test_how_wrong_it_is_does_not_shape_the_embedding():
-  head = config.build('predict.heads', {'name': 'regressor', 'num_outputs': 1})
+  head = config.build('heads', {'name': 'regressor', 'num_outputs': 1})
   embedding = jax.random.normal(jax.random.key(0), (8, 4))
   target = jax.random.normal(jax.random.key(1), (8,))
   variables = head.init(jax.random.key(2), embedding[0])
@@ -114,7 +108,5 @@ def test_how_wrong_it_is_does_not_shape_the_embedding():
     return jax.vmap(lambda e: head.apply(variables, e))(x)
 
   whole = jax.grad(lambda x: head.loss(outputs(x), target)[0])(embedding)
-  error = jax.grad(lambda x: jnp.mean((outputs(x)[:, 0] - target) ** 2))(
-    embedding
-  )
+  error = jax.grad(lambda x: jnp.mean((outputs(x)[:, 0] - target) ** 2))(embedding)
   np.testing.assert_allclose(whole, error, rtol=1e-5, atol=1e-7)

@@ -1,7 +1,7 @@
 """Saves and restores checkpoints on the devices and processes that it has.
 
-Run as `python -m tests.train.topology_worker '[mode, folder]'`; prints the step
-and the checksums of what it restored.
+Run as `python -m tests.train.topology_worker '[mode, folder]'`; prints the step and the checksums
+of what it restored.
 """
 
 import json
@@ -13,15 +13,14 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from wsjax import hosts
-from wsjax.train import checkpoint, integrity
+from wsjax import distributed
+from wsjax.train.checkpoint import checkpoint
+from wsjax.train.checkpoint import checksums as checksums_lib
 
 
 def like(devices):
   """Arrays that are cut over devices by rows, by columns and not at all."""
-  mesh = jax.make_mesh(
-    (len(devices),), ('data',), devices=devices, axis_types=(AxisType.Auto,)
-  )
+  mesh = jax.make_mesh((len(devices),), ('data',), devices=devices, axis_types=(AxisType.Auto,))
   specs = {'rows': P('data'), 'columns': P(None, 'data'), 'whole': P()}
   return {
     name: jax.make_array_from_callback(
@@ -42,15 +41,13 @@ def restore(folder, like):
   checkpoints = checkpoint.Checkpoints(folder)
   step, tree, _ = checkpoints.restore(like)
   checkpoints.close()
-  assert jax.tree.map(lambda x: x.sharding, tree) == jax.tree.map(
-    lambda x: x.sharding, like
-  )
+  assert jax.tree.map(lambda x: x.sharding, tree) == jax.tree.map(lambda x: x.sharding, like)
   sys.stdout.write(describe(step, tree) + '\n')
 
 
 def describe(step, tree):
   """The line that says what was restored."""
-  return ' '.join(['restored', str(step), *integrity.checksums(tree).values()])
+  return ' '.join(['restored', str(step), *checksums_lib.checksums(tree).values()])
 
 
 def save(folder):
@@ -91,7 +88,7 @@ def one_cannot_read(folder):
 
 
 if __name__ == '__main__':
-  hosts.initialize()
+  distributed.initialize()
   mode, path = json.loads(sys.argv[1])
   modes = {
     'save': save,

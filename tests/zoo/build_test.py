@@ -8,8 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax.zoo import architecture, build, datasets, log, record, store
-from wsjax.zoo import breed as breed_lib
+from wsjax.models import architecture
+from wsjax.zoo import build
+from wsjax.zoo import train as breed_lib
+from wsjax.zoo.data import datasets
+from wsjax.zoo.store import log, record, store
 
 SECTION = dict(
   architecture=dict(name='mlp', widths=(64, 6, 10), activation='relu'),
@@ -77,9 +80,7 @@ def test_records_say_how_each_net_came_about(zoo):
 
 def test_nets_are_those_of_breed(zoo):
   dataset = datasets.load('digits', val_fraction=0.1)
-  recipe = breed_lib.Recipe(
-    learning_rate=1e-2, batch_size=64, steps=30, snapshots=(10,)
-  )
+  recipe = breed_lib.Recipe(learning_rate=1e-2, batch_size=64, steps=30, snapshots=(10,))
   net = architecture.from_record('mlp', SECTION['architecture'] | {'name': 'x'})
   brood = breed_lib.breed(net, dataset, recipe, [7], seed=1)
   stored = zoo.params(zoo.select(final=True)[[7]])
@@ -91,9 +92,7 @@ class _Interrupted(Exception):
   pass
 
 
-def test_an_interrupted_build_goes_on_and_ends_the_same(
-  zoo, tmp_path, monkeypatch
-):
+def test_an_interrupted_build_goes_on_and_ends_the_same(zoo, tmp_path, monkeypatch):
   append, bred = log.Log.append, []
   breed = breed_lib.breed
 
@@ -126,7 +125,8 @@ def test_a_killed_build_goes_on_and_ends_the_same(zoo, tmp_path):
   path = tmp_path / 'zoo'
   code = (
     'import os, signal\n'
-    'from wsjax.zoo import build, log\n'
+    'from wsjax.zoo import build\n'
+    'from wsjax.zoo.store import log\n'
     'append = log.Log.append\n'
     'def append_then_die(self, entries):\n'
     '  append(self, entries)\n'
@@ -196,9 +196,7 @@ def test_wrong_sections_end_in_one_sentence(section, words, tmp_path):
 
 def test_optimizers_and_activations_are_crossed():
   recipe = build.breed.Recipe(optimizer=('sgd', 'adam'))
-  families = build._families(
-    {'name': 'mlp', 'widths': [4, 3, 2], 'activation': ['relu', 'tanh']}
-  )
+  families = build._families({'name': 'mlp', 'widths': [4, 3, 2], 'activation': ['relu', 'tanh']})
   names = {}
   for net, chosen in build._by_family(families, recipe, np.arange(3, 11)):
     for i in chosen.tolist():
@@ -252,8 +250,7 @@ def test_sirens_are_a_zoo_like_any_other(tmp_path):
 
 def test_progress_is_shown_on_standard_error(tmp_path, capsys):
   section = changed(
-    recipe=dict(steps=2, snapshots=()),
-    splits=dict(train=2, val=0, test=0, holdout_audit=0),
+    recipe=dict(steps=2, snapshots=()), splits=dict(train=2, val=0, test=0, holdout_audit=0)
   )
   build.build(section, tmp_path / 'zoo', seed=0)
   out, err = capsys.readouterr()

@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-from wsjax.zoo import builders, datasets
+from wsjax.zoo.data import builders, datasets
 
 SIZES = {'train': 40, 'test': 20}
 
@@ -47,15 +47,12 @@ def small(tmp_path, monkeypatch):
     return builder
 
   monkeypatch.setattr(builders, '_builder', with_checksums)
-  return types.SimpleNamespace(
-    source=source, root=tmp_path / 'root', arrays=arrays
-  )
+  return types.SimpleNamespace(source=source, root=tmp_path / 'root', arrays=arrays)
 
 
 def _rows(images: np.ndarray, labels: np.ndarray) -> set[bytes]:
   return {
-    image.tobytes() + bytes([int(label)])
-    for image, label in zip(images, labels, strict=True)
+    image.tobytes() + bytes([int(label)]) for image, label in zip(images, labels, strict=True)
   }
 
 
@@ -77,9 +74,7 @@ def test_prepared_images_are_those_of_the_idx_files(small, name):
   assert data.sha256 == again.sha256 and data.version.count('.') == 2
 
 
-def test_a_wrong_file_ends_in_one_sentence_and_leaves_nothing(
-  small, monkeypatch
-):
+def test_a_wrong_file_ends_in_one_sentence_and_leaves_nothing(small, monkeypatch):
   file = small.source / builders.SPLITS['test'][0]
   builder = builders._builder('mnist', small.root)
   monkeypatch.setattr(builders, '_builder', lambda name, root: builder)
@@ -122,9 +117,7 @@ def test_decoded_arrays_are_checked_and_can_be_made_again(small):
   with pytest.raises(ValueError, match='was changed on the disk'):
     datasets.load('mnist', small.root)
   file.unlink()
-  np.testing.assert_array_equal(
-    datasets.load('mnist', small.root).train_x, before.train_x
-  )
+  np.testing.assert_array_equal(datasets.load('mnist', small.root).train_x, before.train_x)
 
 
 def test_idx_files_of_another_form_are_refused(tmp_path):

@@ -1,5 +1,5 @@
-"""Damaged zoos. Each is a ValueError of one sentence that names the file,
-wherever it is noticed: at open, or when the weights are read.
+"""Damaged zoos. Each is a ValueError of one sentence that names the file, wherever it is noticed:
+at open, or when the weights are read.
 """
 
 import json
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.zoo import zoo_samples
-from wsjax.zoo import digest, safetensors_io, shards, store
-from wsjax.zoo import record as record_lib
-from wsjax.zoo.architectures import cnn
+from wsjax.models import cnn
+from wsjax.zoo.store import digest, safetensors_io, shards, store
+from wsjax.zoo.store import record as record_lib
 
 CNN = cnn.make(image=(4, 4, 1), channels=(2,), dense=(3,), num_classes=2)
 
@@ -44,10 +44,7 @@ def everything(path):
 
 
 @pytest.mark.parametrize('where', [0, 0.2, 0.5, 0.8, 0.999])
-@pytest.mark.parametrize(
-  'name',
-  ['manifest.json', 'records.jsonl', 'shards/00001.safetensors'],
-)
+@pytest.mark.parametrize('name', ['manifest.json', 'records.jsonl', 'shards/00001.safetensors'])
 def test_a_flipped_byte_is_noticed(folder, name, where):
   flip(folder / name, int(where * (folder / name).stat().st_size))
   with pytest.raises(ValueError, match=os.path.basename(name)) as caught:
@@ -56,10 +53,7 @@ def test_a_flipped_byte_is_noticed(folder, name, where):
 
 
 @pytest.mark.parametrize('damage', ['truncate', 'extend', 'delete'])
-@pytest.mark.parametrize(
-  'name',
-  ['manifest.json', 'records.jsonl', 'shards/00001.safetensors'],
-)
+@pytest.mark.parametrize('name', ['manifest.json', 'records.jsonl', 'shards/00001.safetensors'])
 def test_a_truncated_or_missing_file_is_noticed_at_open(folder, name, damage):
   content = (folder / name).read_bytes()
   if damage == 'delete':
@@ -179,10 +173,7 @@ BAD = {
     f'{SHARD} does not fit .*1 rows',
   ),
   'another architecture': (lines(other_tree), f'{SHARD} does not fit'),
-  'tree and symmetry disagree': (
-    record(1, symmetry=[]),
-    "net '000001' has a broken architecture",
-  ),
+  'tree and symmetry disagree': (record(1, symmetry=[]), "net '000001' has a broken architecture"),
   'another schema version': (
     record(3, schema_version='2.0.0'),
     "records.jsonl net '000003' .*schema version",
@@ -192,22 +183,13 @@ BAD = {
     "records.jsonl net '000003' .*'license'",
   ),
   'a record is missing': (lines(lambda lines: lines[:-1]), 'has 4 records'),
-  'a line that is no object': (
-    lines(lambda lines: [*lines[:-1], 3]),
-    'records.jsonl line 5',
-  ),
+  'a line that is no object': (lines(lambda lines: [*lines[:-1], 3]), 'records.jsonl line 5'),
   'a place that does not exist': (
     lines(lambda lines: lines[0].update(shard='shards/9')),
     "records.jsonl net '000000' .*place",
   ),
-  'a negative row': (
-    lines(lambda lines: lines[0].update(row=-1)),
-    'does not fit',
-  ),
-  'a run in two splits': (
-    record(1, split='test', split_group='run0'),
-    "'run0' is in both",
-  ),
+  'a negative row': (lines(lambda lines: lines[0].update(row=-1)), 'does not fit'),
+  'a run in two splits': (record(1, split='test', split_group='run0'), "'run0' is in both"),
 }
 
 

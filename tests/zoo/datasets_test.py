@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from wsjax.zoo import datasets
+from wsjax.zoo.data import datasets
 
 
 def test_digits_splits_are_fixed_and_disjoint():

@@ -2,21 +2,17 @@ import subprocess
 
 import pytest
 
-from wsjax.zoo import architecture as architecture_lib
-from wsjax.zoo import describe
-from wsjax.zoo import record as record_lib
-from wsjax.zoo.architectures import cnn, mlp, siren
+from wsjax.models import architecture as architecture_lib
+from wsjax.models import cnn, mlp, siren
+from wsjax.zoo.store import describe
+from wsjax.zoo.store import record as record_lib
 
 COMMIT = '0123456789abcdef0123456789abcdef01234567'
 
 
 @pytest.mark.parametrize(
   'architecture',
-  [
-    mlp.make(activation='tanh'),
-    cnn.make(image=(8, 8, 1), channels=(4,), dense=(5,)),
-    siren.make(),
-  ],
+  [mlp.make(activation='tanh'), cnn.make(image=(8, 8, 1), channels=(4,), dense=(5,)), siren.make()],
   ids=lambda a: a.name,
 )
 def test_a_record_carries_the_whole_spec(architecture):
@@ -53,11 +49,7 @@ def test_the_commit_is_read_without_git(tmp_path, monkeypatch, layout):
     (git / 'packed-refs').write_text(f'# pack\n{COMMIT} refs/heads/main\n')
   else:
     (git / 'HEAD').write_text(f'{COMMIT}\n')
-  assert describe.code(tmp_path) == {
-    'repo': 'wsjax',
-    'commit': COMMIT,
-    'dirty': None,
-  }
+  assert describe.code(tmp_path) == {'repo': 'wsjax', 'commit': COMMIT, 'dirty': None}
 
 
 def test_outside_a_checkout_the_code_is_not_known(tmp_path):

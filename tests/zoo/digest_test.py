@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from wsjax.zoo import digest
+from wsjax.zoo.store import digest
 
 JSON = st.recursive(
   st.none()
@@ -12,8 +12,7 @@ JSON = st.recursive(
   | st.floats(allow_nan=False, allow_infinity=False)
   | st.text(max_size=5),
   lambda inner: (
-    st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
   ),
   max_leaves=5,
 )
@@ -50,10 +49,7 @@ def views(rng):
 
 
 def test_digest_depends_on_values_not_on_memory_order():
-  digests = {
-    name: digest.of_tensors({'w': view})
-    for name, view in views(np.random.default_rng(0))
-  }
+  digests = {name: digest.of_tensors({'w': view}) for name, view in views(np.random.default_rng(0))}
   assert len(set(digests.values())) == 1, digests
 
 
@@ -85,8 +81,7 @@ def test_digests_of_a_stack_are_those_of_its_networks(shape):
     'a': rng.standard_normal((3, 4)).astype(np.float64),
   }
   assert digest.of_stacked(stacked) == [
-    digest.of_tensors({name: array[i] for name, array in stacked.items()})
-    for i in range(3)
+    digest.of_tensors({name: array[i] for name, array in stacked.items()}) for i in range(3)
   ]
   assert digest.of_stacked({}) == []
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wsjax.zoo import fields
+from wsjax.zoo.store import fields
 
 
 def test_values_that_python_calls_equal_are_kept_apart():
@@ -25,9 +25,7 @@ def test_joined_parts_are_canonical_json():
 def test_plain_values_are_copies_of_json():
   value = {'a': (np.int8(1), [np.float64(0.5)]), 'b': np.bool_(True)}
   assert fields.plain(value) == {'a': [1, [0.5]], 'b': True}
-  assert fields.plain({'a': [float('inf'), np.float32('nan')]}) == {
-    'a': [None, None]
-  }
+  assert fields.plain({'a': [float('inf'), np.float32('nan')]}) == {'a': [None, None]}
   with pytest.raises(ValueError, match='Not a JSON value'):
     fields.plain({'a': object()})
 

@@ -109,9 +109,7 @@ def test_files_that_are_missing_or_broken_are_refused(family, tmp_path):
   assert not (tmp_path / 'out').exists()
 
 
-def test_a_classifier_of_unknown_source_or_scale_is_refused(
-  shared_data, tmp_path
-):
+def test_a_classifier_of_unknown_source_or_scale_is_refused(shared_data, tmp_path):
   source = shared_data / 'third_party_classifiers'
   index = json.loads((source / 'index.json').read_text())
   index[0]['input_normalization'] = 'mean and deviation'

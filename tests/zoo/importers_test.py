@@ -12,9 +12,10 @@ from wsjax import config, testing
 from wsjax.cli import main as cli
 from wsjax.symmetry import element
 from wsjax.tokens import graph
-from wsjax.zoo import store, targets
+from wsjax.zoo import targets
 from wsjax.zoo.importers import es_policies, foreign, rl_agents
 from wsjax.zoo.importers import third_party_classifiers as classifiers
+from wsjax.zoo.store import store
 
 FAMILIES = {
   'rl_agents': (43, 'agents.npz'),
@@ -52,11 +53,7 @@ def raw(shared_data, family):
   made = []
   for entry in json.loads((folder / 'index.json').read_text()):
     prefix = entry['id'] + ':'
-    own = {
-      name[len(prefix) :]: arrays[name]
-      for name in arrays.files
-      if name.startswith(prefix)
-    }
+    own = {name[len(prefix) :]: arrays[name] for name in arrays.files if name.startswith(prefix)}
     made.append((entry, own))
   return made
 
@@ -73,9 +70,7 @@ def moved(network, seed):
   return element.apply(g, network.params, spec)
 
 
-def test_every_network_is_imported_and_says_where_from(
-  family, shared_data, tmp_path
-):
+def test_every_network_is_imported_and_says_where_from(family, shared_data, tmp_path):
   words = ['zoo', 'import', family, '--from', str(shared_data / family)]
   assert cli.main([*words, '--out', str(tmp_path / 'zoo')]) == 0
   zoo = store.Zoo.open(tmp_path / 'zoo')
@@ -192,9 +187,7 @@ def test_moving_a_classifier_keeps_its_accuracy(id, shared_data, pictures):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('id', IDS)
-def test_the_published_accuracy_holds_on_the_whole_test_set(
-  id, shared_data, pictures
-):
+def test_the_published_accuracy_holds_on_the_whole_test_set(id, shared_data, pictures):
   network = pictures[id]
   folder = shared_data / network.detail['task']
   arrays = []
@@ -214,18 +207,14 @@ def test_the_published_accuracy_holds_on_the_whole_test_set(
 
 @pytest.mark.slow
 @pytest.mark.parametrize('id', ['ppo/LunarLander-v2', 'ars/Acrobot-v1'])
-@pytest.mark.parametrize('name', config.plugins('embed'))
+@pytest.mark.parametrize('name', config.plugins('encoders'))
 def test_encoders_do_not_see_how_an_agent_is_arranged(name, id, agents):
   network = agents[id]
-  encoder = config.build(
-    'embed', {'name': name, 'architecture': network.architecture}
-  )
+  encoder = config.build('embed', {'name': name, 'architecture': network.architecture})
   kinds = type(encoder).INVARIANT_TO
   if not kinds:
     pytest.skip(f'{name} claims no invariance')
-  testing.assert_invariant(
-    encoder, network.architecture.spec, network.params, kinds=kinds
-  )
+  testing.assert_invariant(encoder, network.architecture.spec, network.params, kinds=kinds)
 
 
 def test_a_layer_without_a_bias_gets_one_of_zeros():

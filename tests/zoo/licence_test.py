@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from wsjax.zoo import licence
+from wsjax.zoo.store import licence
 
 
 @pytest.mark.parametrize(
@@ -13,9 +13,7 @@ def test_spdx_expressions_are_fine(expression):
   assert licence.problem(expression) is None
 
 
-@pytest.mark.parametrize(
-  'expression', ['MIT AND', 'free for all', 'NoSuch-1.0']
-)
+@pytest.mark.parametrize('expression', ['MIT AND', 'free for all', 'NoSuch-1.0'])
 def test_anything_else_has_a_problem(expression):
   pytest.importorskip('license_expression')
   assert licence.problem(expression)

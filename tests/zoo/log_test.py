@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.zoo import zoo_samples
-from wsjax.zoo import log as log_lib
-from wsjax.zoo import store
+from wsjax.zoo.store import log as log_lib
+from wsjax.zoo.store import store
 
 
 def assert_same_entry(found, entry):
@@ -39,20 +39,9 @@ def test_entries_come_back_in_key_order_after_reopening(tmp_path):
   'bad, message',
   [
     (lambda: zoo_samples.entry(0), 'already'),
-    (
-      lambda: store.Entry('0\n', *_parts(zoo_samples.entry(3))),
-      'key .* not allowed',
-    ),
-    (
-      lambda: store.Entry(
-        '3', zoo_samples.params(4), zoo_samples.entry(3).record
-      ),
-      'tensor_digest',
-    ),
-    (
-      lambda: store.Entry('3', zoo_samples.params(3), {}),
-      'lacks required field',
-    ),
+    (lambda: store.Entry('0\n', *_parts(zoo_samples.entry(3))), 'key .* not allowed'),
+    (lambda: store.Entry('3', zoo_samples.params(4), zoo_samples.entry(3).record), 'tensor_digest'),
+    (lambda: store.Entry('3', zoo_samples.params(3), {}), 'lacks required field'),
   ],
   ids=['same key', 'bad key', 'other weights', 'no record'],
 )
@@ -137,7 +126,7 @@ def test_what_is_not_a_log_is_said_so(tmp_path):
 WRITER = """
 import sys
 from tests.zoo import zoo_samples
-from wsjax.zoo import store
+from wsjax.zoo.store import store
 
 SIZE = 8
 entries = [zoo_samples.entry(seed) for seed in range(SIZE)]
@@ -163,9 +152,7 @@ def test_whole_transactions_survive_kill_9(tmp_path):
   num_before = 0
   for _ in range(3):
     writer = subprocess.Popen(
-      [sys.executable, '-c', WRITER, str(tmp_path / 'log')],
-      env=environment,
-      stdout=subprocess.PIPE,
+      [sys.executable, '-c', WRITER, str(tmp_path / 'log')], env=environment, stdout=subprocess.PIPE
     )
     with writer:
       assert writer.stdout.readline() == b'ready\n'
@@ -180,8 +167,7 @@ def test_whole_transactions_survive_kill_9(tmp_path):
       )
       for entry, _ in log.entries():
         assert_same_entry(
-          store.Entry(f'{int(entry.key[-1]):06d}', *_parts(entry)),
-          WRITTEN[int(entry.key[-1])],
+          store.Entry(f'{int(entry.key[-1]):06d}', *_parts(entry)), WRITTEN[int(entry.key[-1])]
         )
       num_before = len(keys)
 
@@ -191,7 +177,7 @@ import resource
 import signal
 import sys
 from tests.zoo import zoo_samples
-from wsjax.zoo import store
+from wsjax.zoo.store import store
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.zoo import zoo_samples
-from wsjax.zoo import fields, licence
-from wsjax.zoo import record as record_lib
+from wsjax.zoo.store import fields, licence
+from wsjax.zoo.store import record as record_lib
 
 WEIGHTS = zoo_samples.params(0)
 FIELDS = zoo_samples.fields(WEIGHTS)
@@ -76,9 +76,7 @@ def test_the_schema_file_is_a_schema_and_accepts_a_record():
 
 
 def test_every_field_is_tried_below():
-  assert set(fields.SCHEMA['properties']) == (
-    set(OTHER) | DERIVED | set(record_lib.UNSIGNED)
-  )
+  assert set(fields.SCHEMA['properties']) == (set(OTHER) | DERIVED | set(record_lib.UNSIGNED))
 
 
 @pytest.mark.parametrize('name', OTHER)
@@ -93,9 +91,7 @@ def test_changing_any_field_changes_the_id(name):
 @pytest.mark.parametrize('name', ['attestations', 'signature_ref'])
 def test_signatures_do_not_change_the_id(name):
   value = {
-    'attestations': [
-      {'predicate_type': 'p', 'bundle_sha256': HEX, 'key_id': 'k'}
-    ],
+    'attestations': [{'predicate_type': 'p', 'bundle_sha256': HEX, 'key_id': 'k'}],
     'signature_ref': 's',
   }[name]
   record_lib.validate(RECORD | {name: value})
@@ -118,9 +114,7 @@ def test_key_order_does_not_change_the_id(random):
   assert record_lib.validate(record) == record_lib.validate(RECORD)
 
 
-@hypothesis.given(
-  rate=st.floats(1e-9, 1e9), seed=st.integers(0, 2**53 - 1), text=st.text()
-)
+@hypothesis.given(rate=st.floats(1e-9, 1e9), seed=st.integers(0, 2**53 - 1), text=st.text())
 def test_any_values_survive_their_canonical_text(rate, seed, text):
   record = record_lib.make(
     **FIELDS
@@ -140,14 +134,7 @@ def test_numpy_scalars_and_non_finite_numbers_become_json():
     | {
       'batch_size': np.int64(7),
       'optimizer': {'name': 'sgd', 'hparams': {'rate': np.float32(0.5)}},
-      'final': [
-        {
-          'dataset': None,
-          'split': 'val',
-          'metric': 'loss',
-          'value': np.float32(np.nan),
-        }
-      ],
+      'final': [{'dataset': None, 'split': 'val', 'metric': 'loss', 'value': np.float32(np.nan)}],
     }
   )
   assert record['batch_size'] == 7
@@ -179,10 +166,7 @@ def test_a_missing_required_field_is_named(name):
     ({'parents': [{'record_id': None, 'relation': 'merge'}]}, "'parents'"),
     ({'license': None}, "'redistributable'"),
     ({'symmetry': []}, 'names group'),
-    (
-      {'final': [{'dataset': 'd', 'split': 'test', 'metric': 'm', 'value': 1}]},
-      "'final/0/split'",
-    ),
+    ({'final': [{'dataset': 'd', 'split': 'test', 'metric': 'm', 'value': 1}]}, "'final/0/split'"),
   ],
 )
 def test_a_wrong_field_is_named(changes, message):

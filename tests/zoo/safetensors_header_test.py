@@ -2,15 +2,13 @@ import struct
 
 import pytest
 
-from wsjax.zoo import safetensors_header, safetensors_io
+from wsjax.zoo.store import safetensors_header, safetensors_io
 
 
 def raw(fields, data=b'', length=None):
   """Bytes of a file with the given header text."""
   text = fields.encode() if isinstance(fields, str) else fields
-  return (
-    struct.pack('<Q', len(text) if length is None else length) + text + data
-  )
+  return struct.pack('<Q', len(text) if length is None else length) + text + data
 
 
 def tensor(start=0, stop=8, shape='[2]', dtype='"F32"'):

@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 from hypothesis import strategies as st
 
-from wsjax.zoo import digest, safetensors_header, safetensors_io
+from wsjax.zoo.store import digest, safetensors_header, safetensors_io
 
 RNG = np.random.default_rng(0)
 TENSORS = {
@@ -27,9 +27,7 @@ def assert_same(tensors, expected):
     array = np.asarray(array)
     assert tensors[name].shape == array.shape, name
     assert tensors[name].dtype == array.dtype.newbyteorder('<'), name
-    assert np.array_equal(
-      tensors[name], array, equal_nan=array.dtype.kind == 'f'
-    )
+    assert np.array_equal(tensors[name], array, equal_nan=array.dtype.kind == 'f')
 
 
 def test_round_trip_through_a_file(tmp_path):
@@ -75,8 +73,7 @@ def test_any_memory_order_round_trips_exactly(tmp_path, name):
 
 
 @hypothesis.given(
-  names=st.lists(st.from_regex(r'[a-z]{1,3}', fullmatch=True), unique=True),
-  seed=st.integers(0, 99),
+  names=st.lists(st.from_regex(r'[a-z]{1,3}', fullmatch=True), unique=True), seed=st.integers(0, 99)
 )
 def test_repeated_saves_give_the_same_bytes(names, seed):
   rng = np.random.default_rng(seed)
@@ -101,17 +98,13 @@ def test_slices_are_read_through_a_memory_map(tmp_path):
   kernel = tensors['layer0/kernel']
   assert isinstance(kernel.base, np.memmap) or isinstance(kernel, np.memmap)
   assert not kernel.flags.writeable
-  np.testing.assert_array_equal(
-    kernel[[2, 0]], TENSORS['layer0/kernel'][[2, 0]]
-  )
+  np.testing.assert_array_equal(kernel[[2, 0]], TENSORS['layer0/kernel'][[2, 0]])
 
 
 def raw(fields, data=b'', length=None):
   """Bytes of a file with the given header text."""
   text = fields.encode() if isinstance(fields, str) else fields
-  return (
-    struct.pack('<Q', len(text) if length is None else length) + text + data
-  )
+  return struct.pack('<Q', len(text) if length is None else length) + text + data
 
 
 def tensor(start=0, stop=8, shape='[2]', dtype='"F32"'):
@@ -147,8 +140,8 @@ def test_any_flipped_bit_of_the_header_is_an_error_or_changes_nothing(data):
     tensors, text = safetensors_io.unpack(bytes(content), 'it')
   except ValueError:
     return
-  # What passes is another name, type of equal size, or text: the digests of
-  # the record, over name, dtype, shape and bytes, catch these.
+  # What passes is another name, type of equal size, or text: the digests of the record, over name,
+  # dtype, shape and bytes, catch these.
   changed = digest.of_tensors(tensors) != digest.of_tensors({'a': A, 'b': A[0]})
   assert changed or text != '{"x":1}'
 
@@ -173,14 +166,10 @@ def test_what_cannot_be_read_back_is_not_written(tmp_path, tensors, message):
   assert os.listdir(tmp_path) == ['f']
 
 
-def test_values_written_wrongly_are_noticed_and_nothing_is_replaced(
-  tmp_path, monkeypatch
-):
+def test_values_written_wrongly_are_noticed_and_nothing_is_replaced(tmp_path, monkeypatch):
   safetensors_io.save(tmp_path / 'f', {'old': A})
   # Planted: the fault of version 0.8.0, which ignores the strides.
-  monkeypatch.setattr(
-    safetensors_io.digest, 'contiguous', lambda a: a.T.copy().reshape(a.shape)
-  )
+  monkeypatch.setattr(safetensors_io.digest, 'contiguous', lambda a: a.T.copy().reshape(a.shape))
   monkeypatch.setattr(
     safetensors_io.digest,
     'of_tensors',

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from tests.zoo import zoo_samples
-from wsjax.zoo import shards, store
+from wsjax.zoo.store import shards, store
 
 
 @pytest.fixture
@@ -69,9 +69,7 @@ def test_an_interrupted_publish_can_be_repeated(log, tmp_path, monkeypatch):
   assert len(log) == len(list(log.entries())) == 5
 
 
-def test_an_interrupted_publish_sees_what_was_added_since(
-  log, tmp_path, monkeypatch
-):
+def test_an_interrupted_publish_sees_what_was_added_since(log, tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     count_renames(patch, kill_at=3)  # Two shards, one, then the folder.
     with pytest.raises(Killed):
@@ -107,10 +105,7 @@ def test_a_full_disk_leaves_no_zoo_and_the_log(log, tmp_path, monkeypatch):
   [
     ([], 'empty'),
     (
-      [
-        zoo_samples.entry(0, split_group='g'),
-        zoo_samples.entry(1, split_group='g', split='test'),
-      ],
+      [zoo_samples.entry(0, split_group='g'), zoo_samples.entry(1, split_group='g', split='test')],
       "'g' is in both",
     ),
   ],

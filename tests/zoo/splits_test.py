@@ -8,9 +8,7 @@ from wsjax.zoo import splits
 
 
 @hypothesis.given(
-  counts=st.fixed_dictionaries(
-    {split: st.integers(0, 20) for split in splits.SPLITS}
-  ),
+  counts=st.fixed_dictionaries({split: st.integers(0, 20) for split in splits.SPLITS}),
   seed=st.integers(0, 5),
 )
 def test_counts_are_exact(counts, seed):
@@ -22,9 +20,7 @@ def test_counts_are_exact(counts, seed):
 
 def test_another_seed_draws_another_split():
   counts = {'train': 50, 'holdout_audit': 50}
-  assert splits.assign(100, counts, seed=0) != splits.assign(
-    100, counts, seed=1
-  )
+  assert splits.assign(100, counts, seed=0) != splits.assign(100, counts, seed=1)
 
 
 @pytest.mark.parametrize(

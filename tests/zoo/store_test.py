@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.zoo import zoo_samples
-from wsjax.zoo import digest, fields, store
-from wsjax.zoo.architectures import cnn, mlp, siren
+from wsjax.models import cnn, mlp, siren
+from wsjax.zoo.store import digest, fields, store
 
 CNN = cnn.make(image=(4, 4, 1), channels=(2,), dense=(3,), num_classes=2)
 
@@ -53,10 +53,7 @@ def test_a_zoo_says_what_it_holds(published):
 
 
 def test_the_content_digest_is_of_the_weights_alone(published, tmp_path):
-  later = [
-    zoo_samples.entry(seed, created_at='2027-01-01T00:00:00Z')
-    for seed in range(5)
-  ]
+  later = [zoo_samples.entry(seed, created_at='2027-01-01T00:00:00Z') for seed in range(5)]
   zoo = store.Zoo.open(published)
   other = zoo_samples.zoo(tmp_path, entries=later, shard_size=4)
   assert other.digest != zoo.digest
@@ -112,10 +109,7 @@ def test_architectures_are_kept_apart(tmp_path):
 
 def test_the_activation_keeps_architectures_apart(tmp_path):
   tanh = mlp.make(widths=(4, 3, 2), activation='tanh')
-  zoo = zoo_samples.zoo(
-    tmp_path,
-    entries=[zoo_samples.entry(0), zoo_samples.entry(1, tanh)],
-  )
+  zoo = zoo_samples.zoo(tmp_path, entries=[zoo_samples.entry(0), zoo_samples.entry(1, tanh)])
   assert [a.activation for a in zoo.architectures] == ['relu', 'tanh']
   assert zoo.architectures[1].spec.groups[0].kinds == ('permutation', 'sign')
 
@@ -128,16 +122,12 @@ def test_half_turns_survive_to_the_last_digit(tmp_path):
 
 def test_columns_are_arrays(tmp_path):
   zoo = mixed_zoo(tmp_path)
-  np.testing.assert_allclose(
-    zoo.column('final', 'val', 'accuracy'), 0.9 + np.arange(6) / 1000
-  )
+  np.testing.assert_allclose(zoo.column('final', 'val', 'accuracy'), 0.9 + np.arange(6) / 1000)
   assert zoo.column('trace', 'train', 'loss').tolist() == [1.0] * 6
   assert zoo.column('optimizer', 'hparams', 'learning_rate').dtype == float
   assert zoo.column('split').tolist()[2:4] == ['val', 'holdout_audit']
   assert zoo.column('diverged').dtype == bool
-  np.testing.assert_array_equal(
-    zoo.column('step'), [50, 100, 100, 100, np.nan, 100]
-  )
+  np.testing.assert_array_equal(zoo.column('step'), [50, 100, 100, 100, np.nan, 100])
   for names in [('no_such',), ('param_tree',), ('final', 'val', 'x'), ()]:
     with pytest.raises(ValueError, match='No record|no field'):
       zoo.column(*names)

@@ -7,18 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from wsjax.zoo import (
-  breed,
-  brood_records,
-  build,
-  datasets,
-  log,
-  record,
-  splits,
-  store,
-  subsets,
-)
-from wsjax.zoo.architectures import mlp
+from wsjax.models import mlp
+from wsjax.zoo import build, splits, training_records
+from wsjax.zoo import train as train_lib
+from wsjax.zoo.data import datasets, subsets
+from wsjax.zoo.store import log, record, store
 
 SECTION = dict(
   architecture=dict(name='mlp', widths=(64, 6, 2)),
@@ -42,9 +35,9 @@ def digits():
 
 
 def bred(digits, indices, **changes):
-  recipe = breed.Recipe(**{**SECTION['recipe'], **changes})
+  recipe = train_lib.Recipe(**{**SECTION['recipe'], **changes})
   net = mlp.make(SECTION['architecture']['widths'])
-  return breed.breed(net, digits, recipe, indices, seed=1)
+  return train_lib.breed(net, digits, recipe, indices, seed=1)
 
 
 @hypothesis.given(num_classes=st.integers(2, 10), seed=st.integers(0, 99))
@@ -86,13 +79,11 @@ def test_records_tell_the_task_and_the_zoo_has_no_leak(zoo):
 def test_a_planted_leak_is_refused(digits, tmp_path):
   """One net moves to the test split; its complement stays in training."""
   net = mlp.make(SECTION['architecture']['widths'])
-  recipe = breed.Recipe(**SECTION['recipe'])
+  recipe = train_lib.Recipe(**SECTION['recipe'])
   brood = bred(digits, np.arange(4))
   how = dict(seed=1, config_sha256='0' * 64)
   for names in ('train train test test', 'train train test train'):
-    made = brood_records.entries(
-      brood, net, digits, recipe, splits=names.split(), **how
-    )
+    made = training_records.entries(brood, net, digits, recipe, splits=names.split(), **how)
     folder = tmp_path / names.replace(' ', '_')
     with log.Log(folder / 'log.lmdb') as entries:
       entries.append(made)
@@ -130,14 +121,11 @@ def test_a_net_is_bitwise_the_same_alone(zoo, digits):
 
 def test_labels_that_are_the_classes_are_the_plain_zoo(digits):
   """The table is the only thing that differs."""
-  net, recipe = mlp.make((64, 6, 10)), breed.Recipe(steps=20)
+  net, recipe = mlp.make((64, 6, 10)), train_lib.Recipe(steps=20)
   plain = dataclasses.replace(digits, codes=None)
   identity = np.tile(np.arange(10, dtype=np.int32), (3, 1))
   same = dataclasses.replace(digits, codes=identity)
-  one, two = (
-    breed.breed(net, dataset, recipe, [0, 2], seed=0)
-    for dataset in (plain, same)
-  )
+  one, two = (train_lib.breed(net, dataset, recipe, [0, 2], seed=0) for dataset in (plain, same))
   for path, value in one.params.items():
     np.testing.assert_array_equal(value, two.params[path])
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from wsjax.zoo import record as record_lib
-from wsjax.zoo import store
-from wsjax.zoo.architectures import mlp
+from wsjax.models import mlp
+from wsjax.zoo.store import record as record_lib
+from wsjax.zoo.store import store
 
 ARCHITECTURE = mlp.make(widths=(4, 3, 2))
 
@@ -39,22 +39,10 @@ def fields(weights, seed=0, architecture=ARCHITECTURE):
       {'step': 100, 'split': 'train', 'metric': 'loss', 'value': 1.0},
     ],
     'final': [
-      {
-        'dataset': 'digits',
-        'split': 'val',
-        'metric': 'accuracy',
-        'value': 0.9 + seed / 1000,
-      }
+      {'dataset': 'digits', 'split': 'val', 'metric': 'accuracy', 'value': 0.9 + seed / 1000}
     ],
     'diverged': False,
-    'datasets': [
-      {
-        'name': 'digits',
-        'version': '1',
-        'sha256': '0' * 64,
-        'license': 'CC-BY-4.0',
-      }
-    ],
+    'datasets': [{'name': 'digits', 'version': '1', 'sha256': '0' * 64, 'license': 'CC-BY-4.0'}],
     'parents': [],
     'run_id': f'run{seed}',
     'split': 'train',

@@ -17,8 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds --config and --workdir.
 
   Args:
-    parser: of a sub-command; overrides `--config.a.b=value` reach it as
-      `args.overrides`.
+    parser: of a sub-command; overrides `--config.a.b=value` reach it as `args.overrides`.
   """
   parser.add_argument(
     '--config',
@@ -26,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='FILE[:ARG]',
     help='config file; --config.a.b=VALUE changes one of its fields',
   )
-  parser.add_argument(
-    '--workdir', required=True, metavar='DIR', help='where results go'
-  )
+  parser.add_argument('--workdir', required=True, metavar='DIR', help='where results go')
 
 
 def load(
@@ -44,9 +41,8 @@ def load(
     The locked config, and dotted field -> value of what was overridden.
 
   Raises:
-    ValueError: if the file is missing or defines no `get_config`, if it does
-      not take the argument, or if an override names no field or has a value of
-      another type.
+    ValueError: if the file is missing or defines no `get_config`, if it does not take the argument,
+      or if an override names no field or has a value of another type.
   """
   from absl import flags
   from ml_collections import config_flags
@@ -57,9 +53,7 @@ def load(
     _check(config, override)
   values = flags.FlagValues()
   argv = ['wsjax', *overrides]
-  config_flags.DEFINE_config_dict(
-    'config', config, flag_values=values, sys_argv=argv
-  )
+  config_flags.DEFINE_config_dict('config', config, flag_values=values, sys_argv=argv)
   try:
     values(argv)
   except flags.Error as error:
@@ -86,9 +80,7 @@ def load_module(path: str, function: str) -> Any:
   try:
     names = runpy.run_path(path, run_name='wsjax_config')
   except Exception as error:
-    raise ValueError(
-      f'{path} does not run as Python: {type(error).__name__}: {error}'
-    ) from error
+    raise ValueError(f'{path} does not run as Python: {type(error).__name__}: {error}') from error
   if not callable(names.get(function)):
     raise ValueError(f'{path} does not define {function}().')
   return names[function]
@@ -105,10 +97,7 @@ def _config(config_arg: str) -> 'config_dict.ConfigDict':
   except (TypeError, ValueError) as error:
     raise ValueError(f'{config_arg}: {error}') from error
   if not isinstance(config, config_dict.ConfigDict):
-    raise ValueError(
-      f'get_config of {path} returned a {type(config).__name__}, not a '
-      'ConfigDict.'
-    )
+    raise ValueError(f'get_config of {path} returned a {type(config).__name__}, not a ConfigDict.')
   return config
 
 
@@ -116,7 +105,7 @@ def _set_defaults(config: 'config_dict.ConfigDict') -> None:
   """Gives sections every field they have, so that each can be changed."""
   from ml_collections import config_dict
 
-  from wsjax.generate import drawing
+  from wsjax.generators.parts import sampling
   from wsjax.train import generative, settings
 
   defaults = {}
@@ -124,7 +113,7 @@ def _set_defaults(config: 'config_dict.ConfigDict') -> None:
     defaults['train'] = settings.DEFAULTS
   if 'generate' in config:
     defaults['strategy'] = generative.DEFAULTS
-    defaults['sample'] = drawing.DEFAULTS
+    defaults['sample'] = sampling.DEFAULTS
     defaults['evaluate'] = {'axes': ()}
   with config.unlocked():
     for section, values in defaults.items():
@@ -146,9 +135,7 @@ def _check(config: 'config_dict.ConfigDict', override: str) -> None:
   for depth, key in enumerate(field.split('.')):
     if not isinstance(section, config_dict.ConfigDict) or key not in section:
       where = '.'.join(field.split('.')[:depth]) or 'the config'
-      keys = (
-        list(section) if isinstance(section, config_dict.ConfigDict) else []
-      )
+      keys = list(section) if isinstance(section, config_dict.ConfigDict) else []
       near = difflib.get_close_matches(key, keys, 1)
       hint = f' Did you mean {near[0]!r}?' if near else ''
       raise ValueError(

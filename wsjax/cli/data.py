@@ -13,16 +13,10 @@ from wsjax.cli import terminal
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  actions = parser.add_subparsers(
-    dest='action', required=True, metavar='prepare'
-  )
-  prepare = actions.add_parser(
-    'prepare', help='write the prepared form', allow_abbrev=False
-  )
+  actions = parser.add_subparsers(dest='action', required=True, metavar='prepare')
+  prepare = actions.add_parser('prepare', help='write the prepared form', allow_abbrev=False)
   prepare.add_argument('name', help='such as mnist or fashion_mnist')
-  prepare.add_argument(
-    '--from', dest='source', metavar='DIR', help='folder of the idx files'
-  )
+  prepare.add_argument('--from', dest='source', metavar='DIR', help='folder of the idx files')
   prepare.add_argument(
     '--root',
     metavar='DIR',
@@ -35,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
   source = None if args.source is None else pathlib.Path(args.source)
   if source is not None and not source.is_dir():
     raise ValueError(f'There is no folder {source}.')
-  from wsjax.zoo import builders, datasets
+  from wsjax.zoo.data import builders, datasets
 
   root = datasets.default_root(args.root)
   terminal.show_line(builders.prepare(args.name, source, root))

@@ -12,19 +12,17 @@ from wsjax.cli import configs, terminal
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
   configs.add_arguments(parser)
-  parser.add_argument(
-    '--zoo', required=True, metavar='ZOO', help='networks to be judged'
-  )
+  parser.add_argument('--zoo', required=True, metavar='ZOO', help='networks to be judged')
 
 
 def run(args: argparse.Namespace) -> int:
   """Evaluates and prints the table and the path of the report."""
   config, _ = configs.load(args.config, args.overrides)
 
-  from wsjax import experiment
-  from wsjax.evaluate import reports
+  from wsjax import run as run_lib
+  from wsjax.experiments import reports
 
-  result = experiment.evaluate_zoo(config, args.workdir, args.zoo)
+  result = run_lib.evaluate_zoo(config, args.workdir, args.zoo)
   terminal.console().print(reports.of(result).table(result))
   terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0

@@ -11,7 +11,7 @@ from rich import table as rich_table
 from rich import text as rich_text
 
 if TYPE_CHECKING:
-  from wsjax.zoo import store
+  from wsjax.zoo.store import store
 
 _BARS = ' ▁▂▃▄▅▆▇█'
 
@@ -31,9 +31,7 @@ def describe(zoo: 'store.Zoo') -> Iterator[Any]:
     ValueError: if a digest does not match.
   """
   records = zoo.records
-  yield rich_text.Text(
-    f'{zoo.path}: {len(records)} networks\ndigest {zoo.digest}'
-  )
+  yield rich_text.Text(f'{zoo.path}: {len(records)} networks\ndigest {zoo.digest}')
   groups = collections.defaultdict(list)
   for index, record in enumerate(records):
     config = json.dumps(record['arch_config'], sort_keys=True)
@@ -53,9 +51,7 @@ def accuracy(record: Mapping[str, Any]) -> float | None:
   return None
 
 
-def _accuracy_table(
-  name: str, records: Sequence[Mapping[str, Any]]
-) -> rich_table.Table:
+def _accuracy_table(name: str, records: Sequence[Mapping[str, Any]]) -> rich_table.Table:
   """Counts and validation accuracy per split, of one architecture."""
   made = rich_table.Table(title=rich_text.Text(name), box=box.SIMPLE_HEAD)
   headings = ('split', 'final', 'earlier', 'diverged')
@@ -75,9 +71,7 @@ def _accuracy_table(
     values = [v for v in map(accuracy, finals) if v is not None]
     quantiles = ('-', '-', '-')
     if values:
-      quantiles = (
-        f'{100 * q:.1f}' for q in np.quantile(values, (0.05, 0.5, 0.95))
-      )
+      quantiles = (f'{100 * q:.1f}' for q in np.quantile(values, (0.05, 0.5, 0.95)))
     made.add_row(
       split,
       str(len(finals)),

@@ -3,11 +3,10 @@
   wsjax inspect model.py:fn
   wsjax inspect model.py:fn --out graph.png
 
-fn is a function without arguments in model.py, which is executed. It returns
-either (apply_fn, params, inputs), where apply_fn(params, *inputs) is a JAX
-function and params and inputs hold arrays or jax.ShapeDtypeStructs, or a Flax
-module with an example input, or a tuple of inputs. Nothing is trained; the
-network is run, on random weights if need be, only to check the groups found.
+fn is a function without arguments in model.py, which is executed. It returns either (apply_fn,
+params, inputs), where apply_fn(params, *inputs) is a JAX function and params and inputs hold arrays
+or jax.ShapeDtypeStructs, or a Flax module with an example input, or a tuple of inputs. Nothing is
+trained; the network is run, on random weights if need be, only to check the groups found.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from wsjax.cli import terminal
 
 if TYPE_CHECKING:
-  from wsjax.symmetry import infer
+  from wsjax.symmetry.inference import infer
 
 _MAX_PARAMS = 20_000_000  # Larger networks are not run, only traced.
 _MAX_NAMED = 6
@@ -29,12 +28,8 @@ _TOLERANCE = 1e-3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  parser.add_argument(
-    'model', metavar='FILE.py:FN', help='function that returns the network'
-  )
-  parser.add_argument(
-    '--out', metavar='GRAPH.png', help='draw the groups and what joins them'
-  )
+  parser.add_argument('model', metavar='FILE.py:FN', help='function that returns the network')
+  parser.add_argument('--out', metavar='GRAPH.png', help='draw the groups and what joins them')
   parser.add_argument(
     '--check',
     type=int,
@@ -48,10 +43,11 @@ def run(args: argparse.Namespace) -> int:
   """Infers, checks, prints and draws."""
   if args.check < 0:
     raise ValueError(f'--check is {args.check}; it must be 0 or more.')
-  from wsjax.symmetry import draw, infer
+  from wsjax.symmetry import plot
+  from wsjax.symmetry.inference import infer
 
   if args.out:
-    draw.check_suffix(pathlib.Path(args.out))
+    plot.check_suffix(pathlib.Path(args.out))
   made = _call(args.model)
   apply_fn, params, inputs = _network(args.model, made)
   inferred = infer.infer(apply_fn, params, *inputs)
@@ -63,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     text, status = _check(inferred, apply_fn, params, inputs, args.check)
     console.print(text, markup=False)
   if args.out:
-    draw.save(inferred.spec, pathlib.Path(args.out))
+    plot.save(inferred.spec, pathlib.Path(args.out))
     terminal.show_line(args.out)
   return status
 
@@ -111,21 +107,17 @@ def _notes(report: Any) -> Iterator[Any]:
   from rich import text as rich_text
 
   lines = [
-    f'  GL({g.size}){f" for each unit of {g.per}" if g.per else ""}: '
-    f'{_few(g.axes)}'
+    f'  GL({g.size}){f" for each unit of {g.per}" if g.per else ""}: {_few(g.axes)}'
     for g in report.gauges
   ]
   if lines:
-    yield rich_text.Text(
-      '\n'.join(['gauges: linear units may be mixed', *lines])
-    )
+    yield rich_text.Text('\n'.join(['gauges: linear units may be mixed', *lines]))
   lines = [f'  {d.size} units: {_few(d.axes)}' for d in report.dropped]
   if lines:
     head = 'left where they are: they share an axis with a group that is moved'
     yield rich_text.Text('\n'.join([head, *lines]))
   lines = [
-    f'  {r.group}: no {r.kind.replace("_", " ")}, because of '
-    f'{", ".join(r.primitives)}'
+    f'  {r.group}: no {r.kind.replace("_", " ")}, because of {", ".join(r.primitives)}'
     for r in report.refused
   ]
   if lines:
@@ -137,8 +129,7 @@ def _call(model: str) -> Any:
   path, colon, name = model.rpartition(':')
   if not colon or not name.isidentifier():
     raise ValueError(
-      f'{model!r} does not name a function; write FILE.py:FN, for example '
-      'model.py:make.'
+      f'{model!r} does not name a function; write FILE.py:FN, for example model.py:make.'
     )
   if not pathlib.Path(path).is_file():
     raise ValueError(f'There is no file {path}.')
@@ -149,9 +140,7 @@ def _call(model: str) -> Any:
       for key, value in module.items()
       if callable(value) and getattr(value, '__module__', '') == '<run_path>'
     ]
-    raise ValueError(
-      f'{path} has no function {name!r}; it has {", ".join(names) or "none"}.'
-    )
+    raise ValueError(f'{path} has no function {name!r}; it has {", ".join(names) or "none"}.')
   return module[name]()
 
 
@@ -182,16 +171,14 @@ def _check(
   import jax
   import numpy as np
 
-  from wsjax.symmetry import infer
+  from wsjax.symmetry.inference import infer
 
   leaves = jax.tree.leaves((params, inputs))
   if sum(math.prod(np.shape(leaf)) for leaf in leaves) > _MAX_PARAMS:
     return f'not checked: it has more than {_MAX_PARAMS:,} numbers', 0
   keys = jax.random.split(jax.random.key(0))
   params, inputs = infer.draw(params, keys[0]), infer.draw(inputs, keys[1])
-  change = infer.verify(
-    inferred, apply_fn, params, inputs, jax.random.key(1), num=num
-  )
+  change = infer.verify(inferred, apply_fn, params, inputs, jax.random.key(1), num=num)
   text = f'{num} random elements change the outputs by {change:.1e} at most'
   if change < _TOLERANCE:
     return f'checked: {text}', 0
@@ -202,14 +189,9 @@ def _table(title: str, *headings: str) -> Any:
   from rich import box
   from rich import table as rich_table
 
-  table = rich_table.Table(
-    title=title, box=box.SIMPLE_HEAD, title_justify='left'
-  )
+  table = rich_table.Table(title=title, box=box.SIMPLE_HEAD, title_justify='left')
   for heading in headings:
-    numeric = heading in ('size', 'times') or (heading, title) == (
-      'axes',
-      'pinned',
-    )
+    numeric = heading in ('size', 'times') or (heading, title) == ('axes', 'pinned')
     justify = 'right' if numeric else 'left'
     table.add_column(heading, justify=justify, overflow='fold')
   return table
@@ -226,6 +208,4 @@ def _few(names: Any) -> str:
   """The first few of many names."""
   names = [name.removeprefix('params/') for name in names]
   more = len(names) - _MAX_NAMED
-  return ', '.join(names[:_MAX_NAMED]) + (
-    f' and {more} more' if more > 0 else ''
-  )
+  return ', '.join(names[:_MAX_NAMED]) + (f' and {more} more' if more > 0 else '')

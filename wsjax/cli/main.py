@@ -14,17 +14,7 @@ from types import FrameType, ModuleType
 from wsjax.cli import parsing
 from wsjax.cli import status as status_lib
 
-COMMANDS = (
-  'run',
-  'zoo',
-  'sample',
-  'evaluate',
-  'sweep',
-  'report',
-  'data',
-  'bench',
-  'inspect',
-)
+COMMANDS = ('run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'inspect')
 # Where the file of a sub-command has another name.
 MODULES = {'inspect': 'inspect_model'}
 # Those that every process of a run of several starts with the same words.
@@ -42,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: words after the program name; None takes those of the process.
 
   Returns:
-    Exit status: 0 done, 2 wrong input in one sentence on stderr, 75 stopped by
-    SIGTERM and 130 by Ctrl-C, both of which the same command continues.
+    Exit status: 0 done, 2 wrong input in one sentence on stderr, 75 stopped by SIGTERM and 130 by
+    Ctrl-C, both of which the same command continues.
   """
   words = list(sys.argv[1:] if argv is None else argv)
   debug = '--debug' in words or bool(os.environ.get('WSJAX_DEBUG'))
@@ -76,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _leave(status: int, error: BaseException | None = None) -> None:
   """Ends a process that failed alone, so that the others notice."""
-  hosts = sys.modules.get('wsjax.hosts')
-  if hosts is not None:
-    hosts.leave(status, error)
+  distributed = sys.modules.get('wsjax.distributed')
+  if distributed is not None:
+    distributed.leave(status, error)
 
 
 def _run(words: Sequence[str]) -> int:
@@ -86,26 +76,17 @@ def _run(words: Sequence[str]) -> int:
   # Config overrides are not known to argparse: their names are in the config.
   overrides = [word for word in words if word.startswith('--config.')]
   parser = _parser()
-  args, rest = parser.parse_known_args(
-    [word for word in words if word not in overrides]
-  )
-  if rest and args.command != 'bench':
-    raise ValueError(
-      f'unrecognized arguments: {" ".join(rest)}; see wsjax {args.command} '
-      '--help.'
-    )
+  args, rest = parser.parse_known_args([word for word in words if word not in overrides])
+  if rest:
+    raise ValueError(f'unrecognized arguments: {" ".join(rest)}; see wsjax {args.command} --help.')
   if overrides and not hasattr(args, 'config'):
-    raise ValueError(
-      f'wsjax {args.command} takes no config, but was given {overrides[0]}.'
-    )
-  args.overrides, args.rest = overrides, rest
+    raise ValueError(f'wsjax {args.command} takes no config, but was given {overrides[0]}.')
+  args.overrides = overrides
   _set_environment()
-  if (
-    args.command in DISTRIBUTED and getattr(args, 'action', 'build') == 'build'
-  ):
-    from wsjax import hosts
+  if args.command in DISTRIBUTED and getattr(args, 'action', 'build') == 'build':
+    from wsjax import distributed
 
-    hosts.initialize()
+    distributed.initialize()
   return _module(args.command).run(args)
 
 
@@ -119,10 +100,7 @@ def _parser() -> parsing.Parser:
     'WSJAX_DEBUG=1) shows the traceback instead.',
   )
   subparsers = parser.add_subparsers(
-    dest='command',
-    required=True,
-    metavar='command',
-    parser_class=parsing.Parser,
+    dest='command', required=True, metavar='command', parser_class=parsing.Parser
   )
   for name in COMMANDS:
     module = _module(name)
@@ -148,8 +126,8 @@ def _set_environment() -> None:
   jax = importlib.metadata.version('jax')
   cache = pathlib.Path.home() / '.cache' / 'wsjax' / f'jax-{python}-{jax}'
   if 'host_platform_device_count' in os.environ.get('XLA_FLAGS', ''):
-    # XLA sizes its CPU thread pool by core count; simulated devices need more
-    # threads than a small machine has cores, or a collective waits forever.
+    # XLA sizes its CPU thread pool by core count; simulated devices need more threads than a small
+    # machine has cores, or a collective waits forever.
     # One device is three times slower with so many.
     os.environ.setdefault('NPROC', '16')
   os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache))
@@ -164,20 +142,12 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 def _stopped(error: BaseException) -> int | None:
   """Exit status if the error means that the user stopped us, else None."""
   if isinstance(error, KeyboardInterrupt):
-    return (
-      status_lib.TERMINATED
-      if isinstance(error, Terminated)
-      else status_lib.INTERRUPTED
-    )
+    return status_lib.TERMINATED if isinstance(error, Terminated) else status_lib.INTERRUPTED
   # Not imported for this: where it was never loaded, it did not raise.
   loop = sys.modules.get('wsjax.train.loop')
   if loop is None or not isinstance(error, loop.Interrupted):
     return None
-  return (
-    status_lib.INTERRUPTED
-    if error.signal == signal.SIGINT
-    else status_lib.TERMINATED
-  )
+  return status_lib.INTERRUPTED if error.signal == signal.SIGINT else status_lib.TERMINATED
 
 
 def _sentence(error: BaseException) -> str:

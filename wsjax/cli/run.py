@@ -2,8 +2,7 @@
 
   wsjax run --config configs/digits_flow.py --workdir runs/demo
 
-Started again, it goes on where it stopped. --config.train.steps=100 changes a
-field of the config.
+Started again, it goes on where it stopped. --config.train.steps=100 changes a field of the config.
 """
 
 import argparse
@@ -36,11 +35,12 @@ def run(args: argparse.Namespace) -> int:
   _observe(args)
   config, overrides = configs.load(args.config, args.overrides)
 
-  from wsjax import experiment, hosts
-  from wsjax.evaluate import reports
+  from wsjax import distributed
+  from wsjax import run as run_lib
+  from wsjax.experiments import reports
 
-  result = experiment.run(config, args.workdir, overrides=overrides)
-  if not hosts.is_writer():
+  result = run_lib.run(config, args.workdir, overrides=overrides)
+  if not distributed.is_writer():
     return 0
   terminal.console().print(reports.of(result).table(result))
   for note in result['notes']:
@@ -51,13 +51,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _observe(args: argparse.Namespace) -> None:
   """Sets the environment that training reads; refuses what it would refuse."""
-  from wsjax.train import metrics, profile
+  from wsjax.train.monitor import metrics_writer, profile
 
   if args.profile is not None:
     profile.parse(args.profile, name='--profile')
     os.environ[profile.VARIABLE] = args.profile
   if args.tensorboard:
-    os.environ[metrics.TENSORBOARD] = '1'
+    os.environ[metrics_writer.TENSORBOARD] = '1'
   # Also what was set by hand: training reads it only after the zoo is built.
   profile.wanted()
-  metrics.tensorboard_wanted()
+  metrics_writer.tensorboard_wanted()

@@ -10,23 +10,17 @@ from wsjax.cli import terminal
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  parser.add_argument(
-    '--workdir', required=True, metavar='DIR', help='a run that has trained'
-  )
+  parser.add_argument('--workdir', required=True, metavar='DIR', help='a run that has trained')
   parser.add_argument('--num', type=int, default=100, help='networks to draw')
   parser.add_argument('--seed', type=int, default=0, help='of the draw')
-  parser.add_argument(
-    '--out', required=True, metavar='ZOO', help='folder of the new zoo'
-  )
+  parser.add_argument('--out', required=True, metavar='ZOO', help='folder of the new zoo')
 
 
 def run(args: argparse.Namespace) -> int:
   """Samples and prints where the networks are."""
   if args.num < 1:
     raise ValueError(f'--num is {args.num}; at least 1 is needed.')
-  from wsjax import experiment
+  from wsjax import run as run_lib
 
-  terminal.show_line(
-    experiment.sample(args.workdir, num=args.num, seed=args.seed, out=args.out)
-  )
+  terminal.show_line(run_lib.sample(args.workdir, num=args.num, seed=args.seed, out=args.out))
   return 0

@@ -2,8 +2,8 @@
 
   wsjax sweep --config configs/ablations/canonicalize.py --workdir runs/c
 
-The file defines `sweep()`, which yields (run name, 'configs/file.py:arg',
-overrides). Finished runs are skipped, so it goes on where it stopped.
+The file defines `sweep()`, which yields (run name, 'configs/file.py:arg', overrides). Finished runs
+are skipped, so it goes on where it stopped.
 
 --via starts each arm through a launcher, such as
   --via 'python launch/local.py --processes 2 --devices 2 --'
@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='only this run, or all runs NAME/...; may be repeated',
   )
   parser.add_argument(
-    '--dry-run',
-    action='store_true',
-    help='check every config and print one command per run',
+    '--dry-run', action='store_true', help='check every config and print one command per run'
   )
   parser.add_argument(
     '--via',
@@ -90,11 +88,7 @@ def run(args: argparse.Namespace) -> int:
     module = [sys.executable, '-m', 'wsjax.cli.main']
     commands = {name: module + words[1:] for name, words in commands.items()}
   statuses = _run_processes(
-    {
-      name: words for name, words in commands.items() if not _done(folder, name)
-    },
-    folder,
-    args.jobs,
+    {name: words for name, words in commands.items() if not _done(folder, name)}, folder, args.jobs
   )
   finished = {name: loaded[name] for name in loaded if _done(folder, name)}
   if finished:
@@ -108,15 +102,15 @@ def _gather(
   loaded: Mapping[str, tuple['config_dict.ConfigDict', dict[str, Any]]],
 ) -> None:
   """Runs the arms here, one after the other, and compares them."""
-  from wsjax import experiment
-  from wsjax.evaluate import report
-  from wsjax.evaluate import reports as reports_lib
+  from wsjax import run as run_lib
+  from wsjax.evaluation.report import report
+  from wsjax.experiments import reports as reports_lib
 
   reports = {}
   for name, (config, overrides) in loaded.items():
     terminal.show_line(f'{name}: {folder / name}')
     # A finished run is only read; a folder of another config is refused.
-    reports[name] = experiment.run(config, folder / name, overrides=overrides)
+    reports[name] = run_lib.run(config, folder / name, overrides=overrides)
   comparison = reports_lib.comparison_of(reports)
   gathered = comparison.gather(pathlib.Path(path).stem, reports)
   page = report.publish(folder, 'sweep', gathered, comparison.page)
@@ -172,8 +166,7 @@ def _signals_wait() -> Iterator[None]:
   came: list[int] = []
   numbers = signal.SIGINT, signal.SIGTERM
   handlers = {
-    number: signal.signal(number, lambda number, _: came.append(number))
-    for number in numbers
+    number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers
   }
   try:
     yield
@@ -185,10 +178,7 @@ def _signals_wait() -> Iterator[None]:
 
 
 def _start(
-  name: str,
-  words: Sequence[str],
-  folder: pathlib.Path,
-  ended: 'queue.SimpleQueue[str]',
+  name: str, words: Sequence[str], folder: pathlib.Path, ended: 'queue.SimpleQueue[str]'
 ) -> subprocess.Popen:
   """Starts the process of an arm; its name is put when it has ended."""
   log = folder / f'{name}.log'  # Beside its folder, which is its own.
@@ -222,9 +212,7 @@ def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
   failed = {name: code for name, code in statuses.items() if code not in going}
   pending = [name for name in statuses if name not in {*failed, *finished}]
   if pending:
-    terminal.show_line(
-      f'pending: {", ".join(pending)}; the same command gathers them'
-    )
+    terminal.show_line(f'pending: {", ".join(pending)}; the same command gathers them')
   if failed:
     # By name: which of several jobs ends first is chance.
     codes = [f'{name} (exit status {failed[name]})' for name in sorted(failed)]
@@ -245,8 +233,7 @@ def plan(path: str, overrides: Sequence[str]) -> list[Run]:
     (run name, config argument, overrides as '--config.a.b=value').
 
   Raises:
-    ValueError: if the file is not a sweep or names a run twice or outside its
-      folder.
+    ValueError: if the file is not a sweep or names a run twice or outside its folder.
   """
   runs: list[Run] = []
   for entry in configs.load_module(path, 'sweep')():
@@ -255,8 +242,7 @@ def plan(path: str, overrides: Sequence[str]) -> list[Run]:
       flags = [f'--config.{key}={value}' for key, value in values.items()]
     except (TypeError, ValueError, AttributeError):
       raise ValueError(
-        f'sweep() of {path} yielded {entry!r}, not (run name, config, '
-        'overrides).'
+        f'sweep() of {path} yielded {entry!r}, not (run name, config, overrides).'
       ) from None
     parts = pathlib.PurePosixPath(name).parts
     if not parts or '..' in parts or parts[0] == '/':
@@ -274,8 +260,7 @@ def select(runs: Sequence[Run], arms: Sequence[str] | None) -> Iterator[Run]:
   for arm in arms or ():
     if not any(_is_of(name, arm) for name, _, _ in runs):
       raise ValueError(
-        f'--arm {arm} is no run of this sweep; it has '
-        f'{", ".join(name for name, _, _ in runs)}.'
+        f'--arm {arm} is no run of this sweep; it has {", ".join(name for name, _, _ in runs)}.'
       )
   for entry in runs:
     if not arms or any(_is_of(entry[0], arm) for arm in arms):

@@ -4,9 +4,8 @@
   wsjax zoo inspect runs/demo/zoo
   wsjax zoo import rl_agents --from DIR --out DIR
 
-Build breeds what the section `zoo` of the config says, into WORKDIR/zoo or
-config.zoo.path; it may be killed and started again. Import makes a zoo of
-networks that others have published.
+Build breeds what the section `zoo` of the config says, into WORKDIR/zoo or config.zoo.path; it may
+be killed and started again. Import makes a zoo of networks that others have published.
 """
 
 import argparse
@@ -21,30 +20,18 @@ FAMILIES = ('rl_agents', 'es_policies', 'third_party_classifiers')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  actions = parser.add_subparsers(
-    dest='action', required=True, metavar='build | inspect | import'
-  )
-  build = actions.add_parser(
-    'build', help='breed, describe, split, publish', allow_abbrev=False
-  )
+  actions = parser.add_subparsers(dest='action', required=True, metavar='build | inspect | import')
+  build = actions.add_parser('build', help='breed, describe, split, publish', allow_abbrev=False)
   configs.add_arguments(build)
   inspect = actions.add_parser(
     'inspect', help='counts, accuracy, lineage, digests', allow_abbrev=False
   )
   inspect.add_argument('path', help='folder of a zoo')
-  inspect.add_argument(
-    '--record', type=int, metavar='I', help='print the record of network I'
-  )
-  foreign = actions.add_parser(
-    'import', help='networks of others', allow_abbrev=False
-  )
+  inspect.add_argument('--record', type=int, metavar='I', help='print the record of network I')
+  foreign = actions.add_parser('import', help='networks of others', allow_abbrev=False)
   foreign.add_argument('family', choices=FAMILIES)
-  foreign.add_argument(
-    '--from', dest='source', required=True, metavar='DIR', help='their arrays'
-  )
-  foreign.add_argument(
-    '--out', required=True, metavar='DIR', help='folder of the zoo'
-  )
+  foreign.add_argument('--from', dest='source', required=True, metavar='DIR', help='their arrays')
+  foreign.add_argument('--out', required=True, metavar='DIR', help='folder of the zoo')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
   if args.action == 'import':
     return _import(args)
   from wsjax.cli import inspect
-  from wsjax.zoo import store
+  from wsjax.zoo.store import store
 
   zoo = store.Zoo.open(args.path)
   console = terminal.console()
@@ -64,17 +51,14 @@ def run(args: argparse.Namespace) -> int:
   elif 0 <= args.record < len(zoo):
     console.print_json(data=zoo.record(args.record))
   else:
-    raise ValueError(
-      f'--record is {args.record}; {args.path} has networks 0 to '
-      f'{len(zoo) - 1}.'
-    )
+    raise ValueError(f'--record is {args.record}; {args.path} has networks 0 to {len(zoo) - 1}.')
   return 0
 
 
 def _build(args: argparse.Namespace) -> int:
   config, _ = configs.load(args.config, args.overrides)
 
-  from wsjax.stages import prepare
+  from wsjax.experiments import prepare
 
   workdir = pathlib.Path(args.workdir)
   zoo = prepare.open_zoo(config, workdir, progress=True)

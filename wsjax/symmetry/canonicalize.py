@@ -1,7 +1,7 @@
 """Chooses one representative of every orbit.
 
-Continuous groups first, by a balance that has one solution; then order, signs
-and half turns, by alignment to a reference.
+Continuous groups first, by a balance that has one solution; then order, signs and half turns, by
+alignment to a reference.
 """
 
 import functools
@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
-from wsjax.symmetry import element, rescaling, weight_matching
+from wsjax.symmetry import element, rescaling
 from wsjax.symmetry import spec as spec_lib
+from wsjax.symmetry.matching import weight_matching
 
 MODES = ('none', 'permutation', 'permutation+scale')
 
@@ -21,18 +22,16 @@ _TOLERANCE = 1e-6
 _MAX_SWEEPS = 1000
 
 
-def balance(
-  params: typing.Params, spec: spec_lib.PermutationSpec
-) -> typing.Params:
+def balance(params: typing.Params, spec: spec_lib.PermutationSpec) -> typing.Params:
   """The member of the orbit with the smallest norm, phases near zero.
 
-  Each unit that may be scaled gets the scale at which the weights that feed
-  it (bias included) and those that read from it have equal norm. That is the
-  minimum of the sum of squares, which is convex in the log scales, so the
-  result is the same for all members of the orbit, up to float32 rounding.
-  A dead unit, with nothing that feeds it or nothing that reads from it, has
-  no such scale and keeps the one it has; of its orbit no member is smallest.
-  Phases of sine units are brought into [-half_turn / 2, half_turn / 2).
+  Each unit that may be scaled gets the scale at which the weights that feed it (bias included) and
+  those that read from it have equal norm. That is the minimum of the sum of squares, which is
+  convex in the log scales, so the result is the same for all members of the orbit, up to float32
+  rounding.
+  A dead unit, with nothing that feeds it or nothing that reads from it, has no such scale and keeps
+  the one it has; of its orbit no member is smallest. Phases of sine units are brought into
+  [-half_turn / 2, half_turn / 2).
 
   Args:
     params: weights of one network; vmap for many.
@@ -44,8 +43,8 @@ def balance(
   Raises:
     ValueError: if the weights do not fit the spec.
 
-  Source: Osborne 1960, doi:10.1145/321043.321048 (the iteration); Neyshabur
-    et al. 2015, arXiv:1506.02617 (rescaling of rectifier networks).
+  Source: Osborne 1960, doi:10.1145/321043.321048 (the iteration); Neyshabur et al. 2015,
+    arXiv:1506.02617 (rescaling of rectifier networks).
   """
   spec.check(params)
   params = {path: jnp.asarray(value) for path, value in params.items()}
@@ -54,15 +53,11 @@ def balance(
   for group in spec.groups:
     if 'phase' in group.kinds:
       bias = params[spec.bias(group.id).path]
-      turns[group.id] = -jnp.floor(bias / group.half_turn + 0.5).astype(
-        jnp.int32
-      )
+      turns[group.id] = -jnp.floor(bias / group.half_turn + 0.5).astype(jnp.int32)
   return rescaling.apply_turns(turns, params, spec)
 
 
-def balance_all(
-  zoo: typing.StackedParams, spec: spec_lib.PermutationSpec
-) -> dict[str, np.ndarray]:
+def balance_all(zoo: typing.StackedParams, spec: spec_lib.PermutationSpec) -> dict[str, np.ndarray]:
   """`balance` of N networks, [N, ...] each, as NumPy arrays."""
   spec.check(zoo, stacked=True)
   if not any({'positive_scale', 'phase'} & set(g.kinds) for g in spec.groups):
@@ -71,9 +66,7 @@ def balance_all(
 
 
 def apply_all(
-  g: element.GroupElement,
-  zoo: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  g: element.GroupElement, zoo: typing.StackedParams, spec: spec_lib.PermutationSpec
 ) -> dict[str, np.ndarray]:
   """`element.apply` of N elements to N networks, as NumPy arrays."""
   if not spec.groups:
@@ -92,15 +85,14 @@ def canonicalize(
 ) -> dict[str, np.ndarray]:
   """Replaces every network of a zoo by the representative of its orbit.
 
-  The starts of the alignment do not depend on the order of a network's units,
-  so all members of an orbit get the same representative, up to rounding and
-  exact ties.
+  The starts of the alignment do not depend on the order of a network's units, so all members of an
+  orbit get the same representative, up to rounding and exact ties.
 
   Args:
     zoo: weights of N networks, [N, ...] each.
     spec: their symmetry.
-    mode: 'none' leaves them; 'permutation' only reorders; 'permutation+scale'
-      balances networks and reference, then aligns order, signs and half turns.
+    mode: 'none' leaves them; 'permutation' only reorders; 'permutation+scale' balances networks and
+      reference, then aligns order, signs and half turns.
     reference: weights of the network to align to.
     restarts: starts of the alignment.
     seed: of the starts after the second.
@@ -138,17 +130,13 @@ def canonicalize(
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _balance_all(
-  zoo: typing.StackedParams, spec: spec_lib.PermutationSpec
-) -> typing.StackedParams:
+def _balance_all(zoo: typing.StackedParams, spec: spec_lib.PermutationSpec) -> typing.StackedParams:
   return jax.vmap(lambda params: balance(params, spec))(zoo)
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _apply_all(
-  g: element.GroupElement,
-  zoo: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  g: element.GroupElement, zoo: typing.StackedParams, spec: spec_lib.PermutationSpec
 ) -> typing.StackedParams:
   return jax.vmap(lambda g, params: element.apply(g, params, spec))(g, zoo)
 
@@ -174,15 +162,11 @@ def _balancing_scales(
       for dim, axis in enumerate(axes):
         shape = [1] * table.ndim
         shape[dim] = -1
-        table = table * jnp.exp(2 * axis.power * logs[axis.group]).reshape(
-          shape
-        )
+        table = table * jnp.exp(2 * axis.power * logs[axis.group]).reshape(shape)
       for dim, axis in enumerate(axes):
         if axis.group == id:
           sums = table.sum([i for i in range(table.ndim) if i != dim])
-          into, out = (
-            (into + sums, out) if axis.power > 0 else (into, out + sums)
-          )
+          into, out = (into + sums, out) if axis.power > 0 else (into, out + sums)
     return into, out
 
   def sweep(carry: tuple) -> tuple:
@@ -191,11 +175,7 @@ def _balancing_scales(
     for id in ids:
       into, out = norms(logs, id)
       alive = (into > 0) & (out > 0)
-      step = jnp.where(
-        alive,
-        jnp.log(jnp.where(alive, out, 1) / jnp.where(alive, into, 1)) / 4,
-        0,
-      )
+      step = jnp.where(alive, jnp.log(jnp.where(alive, out, 1) / jnp.where(alive, into, 1)) / 4, 0)
       logs = {**logs, id: logs[id] + step}
       change = jnp.maximum(change, jnp.abs(step).max())
     return logs, change, count + 1
@@ -210,10 +190,7 @@ def _balancing_scales(
 
 
 def _squares(
-  value: jax.Array,
-  leaf: spec_lib.Leaf,
-  spec: spec_lib.PermutationSpec,
-  ids: list[str],
+  value: jax.Array, leaf: spec_lib.Leaf, spec: spec_lib.PermutationSpec, ids: list[str]
 ) -> jax.Array:
   """Squares of a leaf, summed over all that `ids` do not scale apart."""
   shape, keep = [], []

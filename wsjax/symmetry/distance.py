@@ -1,10 +1,10 @@
 """Distance between networks up to symmetry.
 
-Greedy matching of deep networks ends in local optima, and a distance that
-rests on one of them calls near copies new. So the distance is the minimum over
-several ways to bring two networks together: as they are; balanced; both
-aligned to one reference; one aligned to the other, from several starts of
-which the alignment to the reference is one.
+Greedy matching of deep networks ends in local optima, and a distance that rests on one of them
+calls near copies new. So the distance is the minimum over several ways to bring two networks
+together: as they are; balanced; both
+aligned to one reference; one aligned to the other, from several starts of which the alignment to
+the reference is one.
 """
 
 import numpy as np
@@ -33,16 +33,14 @@ def pairwise(
     b: weights of B networks.
     spec: their symmetry.
     reference: weights of the network that both are aligned to.
-    restarts: starts of the alignment of each pair, and of each network to the
-      reference.
+    restarts: starts of the alignment of each pair, and of each network to the reference.
     seed: of the starts after the second.
 
   Returns:
     [A, B] float64 upper bound of min_g |a - g b|: Euclidean over all weights.
 
   Raises:
-    ValueError: if weights do not fit the spec or are not finite, or
-      restarts < 1.
+    ValueError: if weights do not fit the spec or are not finite, or restarts < 1.
 
   Source: matching by Ainsworth et al. 2023, arXiv:2209.04836.
   """
@@ -87,16 +85,15 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
   """The network of `b` that is nearest to each network of `a`.
 
-  Every pair is matched from the alignment to the reference; the other starts
-  are for the 8 pairs that are then nearest, of each network.
+  Every pair is matched from the alignment to the reference; the other starts are for the 8 pairs
+  that are then nearest, of each network.
 
   Args:
     a: weights of A networks.
     b: weights of B networks.
     spec: their symmetry.
     reference: as in `pairwise`.
-    exclude_same_index: whether to leave out b[i] for a[i], when both are the
-      same zoo.
+    exclude_same_index: whether to leave out b[i] for a[i], when both are the same zoo.
     restarts: as in `pairwise`.
     seed: as in `pairwise`.
 
@@ -127,8 +124,8 @@ def tau(
 ) -> float:
   """Median distance of a network of the zoo to the nearest other one.
 
-  Other starts than the alignment to the reference are for the 8 pairs that
-  are nearest, as in `nearest`.
+  Other starts than the alignment to the reference are for the 8 pairs that are nearest, as in
+  `nearest`.
 
   Args:
     zoo: weights of N networks, one per training run.
@@ -163,14 +160,7 @@ def _pairwise(
   num_a, num_b = (next(iter(x.values())).shape[0] for x in (a, b))
   pairs = np.indices((num_a, num_b)).reshape(2, -1).T
   squared = pair_distance.squared(
-    a,
-    b,
-    pairs,
-    spec,
-    reference=reference,
-    restarts=restarts,
-    seed=seed,
-    candidates=candidates,
+    a, b, pairs, spec, reference=reference, restarts=restarts, seed=seed, candidates=candidates
   )
   return np.sqrt(squared).reshape(num_a, num_b)
 
@@ -188,14 +178,7 @@ def _within(
   rows, columns = np.triu_indices(num, 1)
   pairs = np.stack([rows, columns], axis=1)
   squared = pair_distance.squared(
-    zoo,
-    zoo,
-    pairs,
-    spec,
-    reference=reference,
-    restarts=restarts,
-    seed=seed,
-    candidates=candidates,
+    zoo, zoo, pairs, spec, reference=reference, restarts=restarts, seed=seed, candidates=candidates
   )
   distance = np.zeros((num, num))
   distance[rows, columns] = distance[columns, rows] = np.sqrt(squared)

@@ -1,9 +1,8 @@
 """One element of the symmetry group: a reordering, a rescaling, half turns.
 
-Applied in that order. On a sine unit with weights (w, b, v) the element with
-scale s and k half turns acts as (w, b, v) -> (s w, s b + k half_turn,
-s (-1)^k v), so scales and turns form a semi-direct product: a later sign
-negates earlier turns.
+Applied in that order. On a sine unit with weights (w, b, v) the element with scale s and k half
+turns acts as (w, b, v) -> (s w, s b + k half_turn,
+s (-1)^k v), so scales and turns form a semi-direct product: a later sign negates earlier turns.
 """
 
 from typing import Any
@@ -35,9 +34,7 @@ class GroupElement:
 def identity(spec: spec_lib.PermutationSpec) -> GroupElement:
   """The element that changes nothing."""
   return GroupElement(
-    permutation.identity(spec),
-    rescaling.identity_scales(spec),
-    rescaling.identity_turns(spec),
+    permutation.identity(spec), rescaling.identity_scales(spec), rescaling.identity_turns(spec)
   )
 
 
@@ -62,9 +59,7 @@ def random(
   )
 
 
-def apply(
-  g: GroupElement, params: typing.Params, spec: spec_lib.PermutationSpec
-) -> typing.Params:
+def apply(g: GroupElement, params: typing.Params, spec: spec_lib.PermutationSpec) -> typing.Params:
   """Permutes, then scales, then turns one network.
 
   Args:
@@ -101,8 +96,7 @@ def compose(
   """
   del spec  # The ids carry all that is needed.
   scales = {
-    id: second.scales[id] * jnp.take(first.scales[id], second.perms[id])
-    for id in first.scales
+    id: second.scales[id] * jnp.take(first.scales[id], second.perms[id]) for id in first.scales
   }
   turns = {}
   for id, k in second.turns.items():
@@ -110,9 +104,7 @@ def compose(
     if id in second.scales:
       before = before * _integer_sign(second.scales[id])
     turns[id] = before + k
-  return GroupElement(
-    permutation.compose(second.perms, first.perms), scales, turns
-  )
+  return GroupElement(permutation.compose(second.perms, first.perms), scales, turns)
 
 
 def invert(g: GroupElement, spec: spec_lib.PermutationSpec) -> GroupElement:

@@ -3,16 +3,16 @@
 import numpy as np
 
 from wsjax import typing
-from wsjax.symmetry import canonicalize, element, weight_matching
+from wsjax.symmetry import canonicalize, element
 from wsjax.symmetry import spec as spec_lib
+from wsjax.symmetry.matching import weight_matching
 
 # Bytes of the stacks of weights that are moved or converted at once.
 _MEMORY = 128 << 20
-# The objective of a match is a float32 sum. Where the squared distance is a
-# smaller share than this of the squared norms, it is summed again, directly.
+# The objective of a match is a float32 sum. Where the squared distance is a smaller share than this
+# of the squared norms, it is summed again, directly.
 _DIRECT_BELOW = 0.05
-# A table of all products is faster than single ones, unless so many times
-# fewer are wanted.
+# A table of all products is faster than single ones, unless so many times fewer are wanted.
 _FEW = 100
 
 
@@ -37,15 +37,14 @@ def squared(
     reference: weights of the network that both are aligned to.
     restarts: starts of each alignment.
     seed: of the starts after the second.
-    candidates: if given, all starts are only for the pairs that after the
-      first are among so many nearest of one of their networks.
+    candidates: if given, all starts are only for the pairs that after the first are among so many
+      nearest of one of their networks.
 
   Returns:
     [P] float64.
 
   Raises:
-    ValueError: if weights do not fit the spec or are not finite, or
-      restarts < 1.
+    ValueError: if weights do not fit the spec or are not finite, or restarts < 1.
   """
   spec.check(reference)
   spec.check(a, stacked=True)
@@ -61,23 +60,18 @@ def squared(
   )
   one = {path: value[0] for path, value in one.items()}
   to_reference = [
-    weight_matching.weight_matching(
-      one, stack, spec, restarts=restarts, seed=seed
-    )
+    weight_matching.weight_matching(one, stack, spec, restarts=restarts, seed=seed)
     for stack in (a, b)
   ]
   aligned = [
-    canonicalize.apply_all(g, stack, spec)
-    for g, stack in zip(to_reference, (a, b), strict=True)
+    canonicalize.apply_all(g, stack, spec) for g, stack in zip(to_reference, (a, b), strict=True)
   ]
   best = np.minimum(best, _euclidean(*aligned, pairs, paths))
   if candidates is None:
     return _matched(*aligned, pairs, spec, restarts, seed, best)
   best = _matched(*aligned, pairs, spec, 1, seed, best)
   again = _smallest(best, pairs, candidates)
-  best[again] = _matched(
-    *aligned, pairs[again], spec, restarts, seed, best[again]
-  )
+  best[again] = _matched(*aligned, pairs[again], spec, restarts, seed, best[again])
   return best
 
 
@@ -102,8 +96,8 @@ def _matched(
 ) -> np.ndarray:
   """The smaller of `best` and what matching each pair finds, [P].
 
-  The networks are aligned to one reference, so that for the first start the
-  identity is that alignment.
+  The networks are aligned to one reference, so that for the first start the identity is that
+  alignment.
   """
   g, objective = weight_matching.best_of(
     a,
@@ -118,18 +112,13 @@ def _matched(
   )
   norms, pinned = _fixed_parts(a, b, pairs, spec)
   estimate = np.maximum(norms - 2 * (pinned + objective), 0)
-  direct = np.flatnonzero(
-    (estimate < _DIRECT_BELOW * norms) & (estimate < best + 1e-4 * norms)
-  )
+  direct = np.flatnonzero((estimate < _DIRECT_BELOW * norms) & (estimate < best + 1e-4 * norms))
   estimate[direct] = _direct(a, b, pairs[direct], _take(g, direct), spec)
   return np.minimum(best, estimate)
 
 
 def _euclidean(
-  a: typing.StackedParams,
-  b: typing.StackedParams,
-  pairs: np.ndarray,
-  paths: list[str],
+  a: typing.StackedParams, b: typing.StackedParams, pairs: np.ndarray, paths: list[str]
 ) -> np.ndarray:
   """[P] squared distances as they are; float64, for half the digits cancel."""
   squared = np.zeros(len(pairs))
@@ -148,9 +137,7 @@ def _products(a: np.ndarray, b: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     size = max(1, _MEMORY // (16 * max(a.shape[1], 1)))
     for start in range(0, len(pairs), size):
       i, j = pairs[start : start + size].T
-      product[start : start + size] = np.einsum(
-        'pd,pd->p', a[i], b[j], dtype=np.float64
-      )
+      product[start : start + size] = np.einsum('pd,pd->p', a[i], b[j], dtype=np.float64)
     return product
   table = np.zeros((len(a), len(b)))
   width = max(1, _MEMORY // (8 * (len(a) + len(b) + 1)))
@@ -171,13 +158,10 @@ def _fixed_parts(
   norm_a, norm_b, pinned = 0.0, 0.0, np.zeros(len(pairs))
   for leaf in spec.leaves:
     if any(
-      axis.shift and axis.group and 'phase' in spec.group(axis.group).kinds
-      for axis in leaf.axes
+      axis.shift and axis.group and 'phase' in spec.group(axis.group).kinds for axis in leaf.axes
     ):
       continue  # The objective has the squared difference itself.
-    one, two = (
-      np.asarray(x[leaf.path]).reshape(len(x[leaf.path]), -1) for x in (a, b)
-    )
+    one, two = (np.asarray(x[leaf.path]).reshape(len(x[leaf.path]), -1) for x in (a, b))
     norm_a = norm_a + np.einsum('nd,nd->n', one, one, dtype=np.float64)
     norm_b = norm_b + np.einsum('nd,nd->n', two, two, dtype=np.float64)
     if all(axis.group is None for axis in leaf.axes):
@@ -200,9 +184,7 @@ def _direct(
     # The last chunk is filled up, so that one size is compiled.
     filled = np.resize(rows, min(size, len(pairs)))
     moved = canonicalize.apply_all(
-      _take(g, filled),
-      {path: value[pairs[filled, 1]] for path, value in b.items()},
-      spec,
+      _take(g, filled), {path: value[pairs[filled, 1]] for path, value in b.items()}, spec
     )
     for path, value in moved.items():
       gap = value[: len(rows)].astype(np.float64) - a[path][pairs[rows, 0]]
@@ -214,7 +196,6 @@ def _take(g: element.GroupElement, rows: np.ndarray) -> element.GroupElement:
   """Some of many elements."""
   return element.GroupElement(
     *(
-      {id: np.asarray(x)[rows] for id, x in table.items()}
-      for table in (g.perms, g.scales, g.turns)
+      {id: np.asarray(x)[rows] for id, x in table.items()} for table in (g.perms, g.scales, g.turns)
     )
   )

@@ -1,7 +1,7 @@
 """Reorder the hidden units of a network, and every weight along with them.
 
-`perms` is {group id: [n] int}; perms[g][i] is the old index of the unit that
-is now at place i (a gather). Groups that are absent stay as they are.
+`perms` is {group id: [n] int}; perms[g][i] is the old index of the unit that is now at place i (a
+gather). Groups that are absent stay as they are.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,7 @@ from wsjax.symmetry import spec as spec_lib
 Perms = Mapping[str, typing.Array]
 
 
-def apply(
-  perms: Perms, params: typing.Params, spec: spec_lib.PermutationSpec
-) -> typing.Params:
+def apply(perms: Perms, params: typing.Params, spec: spec_lib.PermutationSpec) -> typing.Params:
   """Moves units to their new places; the function stays the same.
 
   Args:
@@ -69,25 +67,17 @@ def compose(second: Perms, first: Perms) -> dict[str, jax.Array]:
   """
   if set(second) != set(first):
     raise ValueError(
-      'compose needs permutations of the same groups; '
-      f'got {sorted(second)} and {sorted(first)}.'
+      f'compose needs permutations of the same groups; got {sorted(second)} and {sorted(first)}.'
     )
-  return {
-    id: jnp.take(jnp.asarray(first[id]), jnp.asarray(second[id]))
-    for id in first
-  }
+  return {id: jnp.take(jnp.asarray(first[id]), jnp.asarray(second[id])) for id in first}
 
 
 def identity(spec: spec_lib.PermutationSpec) -> dict[str, jax.Array]:
   """Leaves every unit where it is."""
-  return {
-    group.id: jnp.arange(group.size, dtype=jnp.int32) for group in spec.groups
-  }
+  return {group.id: jnp.arange(group.size, dtype=jnp.int32) for group in spec.groups}
 
 
-def random(
-  key: jax.Array, spec: spec_lib.PermutationSpec
-) -> dict[str, jax.Array]:
+def random(key: jax.Array, spec: spec_lib.PermutationSpec) -> dict[str, jax.Array]:
   """A uniformly random order of every group."""
   return {
     group.id: jax.random.permutation(
@@ -105,6 +95,5 @@ def _check(perms: Perms, spec: spec_lib.PermutationSpec) -> None:
       raise ValueError(f'Unknown group {id!r}; known: {sorted(sizes)}.')
     if tuple(perm.shape) != (sizes[id],):
       raise ValueError(
-        f'The permutation of group {id!r} has shape {tuple(perm.shape)}; '
-        f'needed: ({sizes[id]},).'
+        f'The permutation of group {id!r} has shape {tuple(perm.shape)}; needed: ({sizes[id]},).'
       )

@@ -1,8 +1,8 @@
 """Rescale, negate or shift hidden units without changing the function.
 
-`scales` is {group id: [n] float}: positive for groups of kind positive_scale
-(relu), +1 or -1 for kind sign (tanh, sine). `turns` is {group id: [n] int},
-half periods added to the phase of a sine unit. Absent groups stay as they are.
+`scales` is {group id: [n] float}: positive for groups of kind positive_scale (relu), +1 or -1 for
+kind sign (tanh, sine). `turns` is {group id: [n] int}, half periods added to the phase of a sine
+unit. Absent groups stay as they are.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,7 @@ Scales = Mapping[str, typing.Array]
 Turns = Mapping[str, typing.Array]
 
 
-def apply(
-  scales: Scales, params: typing.Params, spec: spec_lib.PermutationSpec
-) -> typing.Params:
+def apply(scales: Scales, params: typing.Params, spec: spec_lib.PermutationSpec) -> typing.Params:
   """Multiplies what feeds a unit by its scale and divides what reads from it.
 
   Args:
@@ -42,9 +40,7 @@ def apply(
     for dim, axis in enumerate(leaf.axes):
       if axis.group in scales:
         scale = jnp.asarray(scales[axis.group], value.dtype)
-        value = value * _along(
-          scale if axis.power > 0 else 1 / scale, leaf, dim
-        )
+        value = value * _along(scale if axis.power > 0 else 1 / scale, leaf, dim)
     scaled[leaf.path] = value
   return scaled
 
@@ -54,8 +50,8 @@ def apply_turns(
 ) -> typing.Params:
   """Adds half periods to sine units and negates their readers accordingly.
 
-  sin(w0 (z + k half_turn)) = (-1)^k sin(w0 z) with half_turn = pi / w0, so the
-  bias grows by k half_turn and outgoing weights are multiplied by (-1)^k.
+  sin(w0 (z + k half_turn)) = (-1)^k sin(w0 z) with half_turn = pi / w0, so the bias grows by k
+  half_turn and outgoing weights are multiplied by (-1)^k.
 
   Args:
     turns: group id -> [n] int number k of half turns.
@@ -66,11 +62,10 @@ def apply_turns(
     Weights of the same function.
 
   Raises:
-    ValueError: if a group is unknown, has another length or is not of kind
-      phase.
+    ValueError: if a group is unknown, has another length or is not of kind phase.
 
-  Source: Godfrey et al. 2022, arXiv:2205.14258 (intertwiner groups); the
-    half turn is the identity sin(x + pi) = -sin(x).
+  Source: Godfrey et al. 2022, arXiv:2205.14258 (intertwiner groups); the half turn is the identity
+    sin(x + pi) = -sin(x).
   """
   _check(turns, spec, ('phase',))
   turned = {}
@@ -101,16 +96,12 @@ def identity_scales(spec: spec_lib.PermutationSpec) -> dict[str, jax.Array]:
 def identity_turns(spec: spec_lib.PermutationSpec) -> dict[str, jax.Array]:
   """Zeros for every group of kind phase."""
   return {
-    group.id: jnp.zeros(group.size, jnp.int32)
-    for group in spec.groups
-    if 'phase' in group.kinds
+    group.id: jnp.zeros(group.size, jnp.int32) for group in spec.groups if 'phase' in group.kinds
   }
 
 
 def random(
-  key: jax.Array,
-  spec: spec_lib.PermutationSpec,
-  max_log_scale: float = 1.0,
+  key: jax.Array, spec: spec_lib.PermutationSpec, max_log_scale: float = 1.0
 ) -> dict[str, jax.Array]:
   """Random scales: exp(U(-max, max)) where positive, +-1 where sign.
 
@@ -128,14 +119,10 @@ def random(
     scale = jnp.ones(group.size)
     if 'positive_scale' in group.kinds:
       scale = jnp.exp(
-        jax.random.uniform(
-          size_key, (group.size,), minval=-max_log_scale, maxval=max_log_scale
-        )
+        jax.random.uniform(size_key, (group.size,), minval=-max_log_scale, maxval=max_log_scale)
       )
     if 'sign' in group.kinds:
-      scale = scale * jax.random.rademacher(
-        sign_key, (group.size,), jnp.float32
-      )
+      scale = scale * jax.random.rademacher(sign_key, (group.size,), jnp.float32)
     if {'positive_scale', 'sign'} & set(group.kinds):
       scales[group.id] = scale
   return scales
@@ -164,9 +151,7 @@ def _along(factor: jax.Array, leaf: spec_lib.Leaf, dim: int) -> jax.Array:
 
 
 def _check(
-  values: Mapping[str, typing.Array],
-  spec: spec_lib.PermutationSpec,
-  kinds: tuple[str, ...],
+  values: Mapping[str, typing.Array], spec: spec_lib.PermutationSpec, kinds: tuple[str, ...]
 ) -> None:
   """Raises unless every entry belongs to a group of its length and kind."""
   groups = {group.id: group for group in spec.groups}
@@ -175,10 +160,7 @@ def _check(
       raise ValueError(f'Unknown group {id!r}; known: {sorted(groups)}.')
     if tuple(value.shape) != (groups[id].size,):
       raise ValueError(
-        f'Group {id!r} was given shape {tuple(value.shape)}; '
-        f'needed: ({groups[id].size},).'
+        f'Group {id!r} was given shape {tuple(value.shape)}; needed: ({groups[id].size},).'
       )
     if not set(kinds) & set(groups[id].kinds):
-      raise ValueError(
-        f'Group {id!r} allows {groups[id].kinds}; this needs one of {kinds}.'
-      )
+      raise ValueError(f'Group {id!r} allows {groups[id].kinds}; this needs one of {kinds}.')

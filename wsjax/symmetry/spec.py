@@ -1,9 +1,9 @@
 """PermutationSpec: the symmetry of an architecture, as data.
 
-A hidden unit may be moved to another place in its layer, and, depending on its
-activation, rescaled, negated or shifted by a half period, if every weight that
-feeds it or reads from it moves along. Which axis of which parameter belongs to
-which set of interchangeable units is all that the rest of the room needs.
+A hidden unit may be moved to another place in its layer, and, depending on its activation,
+rescaled, negated or shifted by a half period, if every weight that feeds it or reads from it moves
+along. Which axis of which parameter belongs to which set of interchangeable units is all that the
+rest of the room needs.
 
 Source: Ainsworth et al. 2023, arXiv:2209.04836 (the idea of a spec);
 Godfrey et al. 2022, arXiv:2205.14258 (groups by activation).
@@ -38,8 +38,8 @@ class Group:
     id: name, unique in the spec.
     size: number of units n.
     kinds: what may be done to them, from `KINDS`; 'permutation' is first.
-    half_turn: for 'phase' only: adding it to a unit's bias negates the unit,
-      sin(w0 (z + half_turn)) = -sin(w0 z), so it is pi / w0.
+    half_turn: for 'phase' only: adding it to a unit's bias negates the unit, sin(w0 (z +
+      half_turn)) = -sin(w0 z), so it is pi / w0.
   """
 
   id: str
@@ -49,13 +49,10 @@ class Group:
 
   def __post_init__(self):
     if unknown := set(self.kinds) - set(KINDS):
-      raise ValueError(
-        f'Group {self.id!r} has kinds {sorted(unknown)}; allowed: {KINDS}.'
-      )
+      raise ValueError(f'Group {self.id!r} has kinds {sorted(unknown)}; allowed: {KINDS}.')
     if self.kinds[:1] != ('permutation',):
       raise ValueError(
-        f'Group {self.id!r} has kinds {self.kinds}; the first of them must be '
-        "'permutation'."
+        f"Group {self.id!r} has kinds {self.kinds}; the first of them must be 'permutation'."
       )
     if self.size < 1:
       raise ValueError(f'Group {self.id!r} has size {self.size}, not >= 1.')
@@ -70,16 +67,15 @@ class Group:
 class Axis:
   """One axis of one parameter.
 
-  The axis is read as (outer x group.size x inner), as it is after a flatten:
-  a dense kernel behind a flattened [height, width, channels] image has
-  outer = height * width and inner = 1.
+  The axis is read as (outer x group.size x inner), as it is after a flatten: a dense kernel behind
+  a flattened [height, width, channels] image has outer = height * width and inner = 1.
 
   Attributes:
     group: id of the group whose units lie along the axis; None is pinned.
     outer: blocks before the group.
     inner: elements of a block after the group.
-    power: +1 where the weight feeds the unit (it is multiplied by the unit's
-      scale), -1 where it reads from the unit (divided by it).
+    power: +1 where the weight feeds the unit (it is multiplied by the unit's scale), -1 where it
+      reads from the unit (divided by it).
     shift: True for a bias that feeds the unit: a half turn is added to it.
   """
 
@@ -108,13 +104,11 @@ class PermutationSpec:
 
   Attributes:
     groups: the sets of interchangeable units, in forward order.
-    leaves: every parameter, in forward order. This is also the order in which
-      tokenizers read them.
+    leaves: every parameter, in forward order. This is also the order in which tokenizers read them.
 
   Raises:
-    ValueError: if an axis names an unknown group or its length is not
-      outer * size * inner, or if a group of kind phase has not exactly one
-      bias, [size], to take its half turns.
+    ValueError: if an axis names an unknown group or its length is not outer * size * inner, or if a
+      group of kind phase has not exactly one bias, [size], to take its half turns.
   """
 
   groups: tuple[Group, ...]
@@ -126,16 +120,12 @@ class PermutationSpec:
       raise ValueError('Two groups of a PermutationSpec have the same id.')
     for leaf in self.leaves:
       if len(leaf.shape) != len(leaf.axes):
-        raise ValueError(
-          f'{leaf.path} has shape {leaf.shape} but {len(leaf.axes)} axes.'
-        )
+        raise ValueError(f'{leaf.path} has shape {leaf.shape} but {len(leaf.axes)} axes.')
       for length, axis in zip(leaf.shape, leaf.axes, strict=True):
         if axis.group is None:
           continue
         if axis.group not in sizes:
-          raise ValueError(
-            f'{leaf.path} names group {axis.group!r}; known: {sorted(sizes)}.'
-          )
+          raise ValueError(f'{leaf.path} names group {axis.group!r}; known: {sorted(sizes)}.')
         if length != axis.outer * sizes[axis.group] * axis.inner:
           raise ValueError(
             f'{leaf.path} has an axis of length {length}, which is not '
@@ -144,9 +134,7 @@ class PermutationSpec:
           )
     for group in self.groups:
       biases = [leaf for leaf in self.leaves if _shifts(leaf, group.id)]
-      if 'phase' in group.kinds and [leaf.shape for leaf in biases] != [
-        (group.size,)
-      ]:
+      if 'phase' in group.kinds and [leaf.shape for leaf in biases] != [(group.size,)]:
         raise ValueError(
           f'Group {group.id!r} of kind phase needs one leaf of shape '
           f'({group.size},) with shift=True; got '
@@ -179,23 +167,19 @@ class PermutationSpec:
       stacked: whether every array has a leading axis over networks.
 
     Raises:
-      ValueError: naming the first path that is missing, unknown, or of
-        another shape.
+      ValueError: naming the first path that is missing, unknown, or of another shape.
     """
     paths = {leaf.path for leaf in self.leaves}
     if missing := sorted(paths - set(params)):
       raise ValueError(f'Parameters lack {missing[0]!r}; got {sorted(params)}.')
     if unknown := sorted(set(params) - paths):
       raise ValueError(
-        f'Parameters have {unknown[0]!r}, which the architecture has not; '
-        f'it has {sorted(paths)}.'
+        f'Parameters have {unknown[0]!r}, which the architecture has not; it has {sorted(paths)}.'
       )
     for leaf in self.leaves:
       shape = tuple(params[leaf.path].shape)[1 if stacked else 0 :]
       if shape != leaf.shape:
-        raise ValueError(
-          f'{leaf.path} has shape {shape}; the architecture has {leaf.shape}.'
-        )
+        raise ValueError(f'{leaf.path} has shape {shape}; the architecture has {leaf.shape}.')
 
   def to_json(self) -> dict[str, Any]:
     """A JSON value that `from_json` reads back to an equal spec."""
@@ -213,15 +197,10 @@ class PermutationSpec:
     """
     try:
       groups = tuple(
-        Group(**{**group, 'kinds': tuple(group['kinds'])})
-        for group in value['groups']
+        Group(**{**group, 'kinds': tuple(group['kinds'])}) for group in value['groups']
       )
       leaves = tuple(
-        Leaf(
-          leaf['path'],
-          tuple(leaf['shape']),
-          tuple(Axis(**axis) for axis in leaf['axes']),
-        )
+        Leaf(leaf['path'], tuple(leaf['shape']), tuple(Axis(**axis) for axis in leaf['axes']))
         for leaf in value['leaves']
       )
     except (KeyError, TypeError) as error:
@@ -235,13 +214,7 @@ def _shifts(leaf: Leaf, id: str) -> bool:
 
 
 def dense(
-  path: str,
-  fan_in: int,
-  fan_out: int,
-  *,
-  reads: str | None,
-  feeds: str | None,
-  outer: int = 1,
+  path: str, fan_in: int, fan_out: int, *, reads: str | None, feeds: str | None, outer: int = 1
 ) -> tuple[Leaf, Leaf]:
   """Leaves of a dense layer, kernel [in, out] and bias [out].
 
@@ -272,7 +245,4 @@ def conv(
 ) -> tuple[Leaf, Leaf]:
   """Leaves of a convolution, kernel [height, width, in, out] and bias [out]."""
   kernel, bias = dense(path, fan_in, fan_out, reads=reads, feeds=feeds)
-  return (
-    Leaf(kernel.path, (*window, *kernel.shape), (PINNED, PINNED, *kernel.axes)),
-    bias,
-  )
+  return (Leaf(kernel.path, (*window, *kernel.shape), (PINNED, PINNED, *kernel.axes)), bias)

@@ -1,8 +1,7 @@
 """WeightGraph: neurons are nodes, weights are edges.
 
-A pair of units that is joined by several weights, the window of a convolution
-or the pixels that a flatten leaves side by side, has one edge with as many
-features. Biases are node features.
+A pair of units that is joined by several weights, the window of a convolution or the pixels that a
+flatten leaves side by side, has one edge with as many features. Biases are node features.
 
 Source: Kofinas et al. 2024, arXiv:2403.12143 (networks as neural graphs).
 """
@@ -59,9 +58,7 @@ class Graph:
   num_nodes: int = 0
   num_edges: int = 0
 
-  def tokenize(
-    self, params: typing.Params, spec: spec_lib.PermutationSpec
-  ) -> WeightGraph:
+  def tokenize(self, params: typing.Params, spec: spec_lib.PermutationSpec) -> WeightGraph:
     """The graph of one network; vmap for many.
 
     Args:
@@ -69,8 +66,8 @@ class Graph:
       spec: its architecture.
 
     Raises:
-      ValueError: if `params` do not fit `spec`, or the graph is larger than
-        the size it is to be padded to.
+      ValueError: if `params` do not fit `spec`, or the graph is larger than the size it is to be
+        padded to.
     """
     wiring = _wiring(spec)
     vector = layout.flatten(params, spec)
@@ -87,9 +84,7 @@ class Graph:
       edge_mask=jnp.arange(len(edges) + more_edges) < len(edges),
     )
 
-  def detokenize(
-    self, graph: WeightGraph, spec: spec_lib.PermutationSpec
-  ) -> typing.Params:
+  def detokenize(self, graph: WeightGraph, spec: spec_lib.PermutationSpec) -> typing.Params:
     """Weights of the network that has this graph.
 
     Raises:
@@ -101,17 +96,14 @@ class Graph:
       values, table = getattr(graph, what), getattr(wiring, what)
       if len(values) < len(table) or values.shape[1:] != table.shape[1:]:
         raise ValueError(
-          f'Graph has {what} of shape {tuple(values.shape)}; this '
-          f'architecture has {table.shape}.'
+          f'Graph has {what} of shape {tuple(values.shape)}; this architecture has {table.shape}.'
         )
       pieces.append((values[: len(table)], table))
     return layout.unflatten(layout.scatter(pieces, spec), spec)
 
   def _padding(self, what: str, size: int, wanted: int) -> int:
     if wanted and size > wanted:
-      raise ValueError(
-        f'The graph has {size} {what}, more than num_{what}={wanted}.'
-      )
+      raise ValueError(f'The graph has {size} {what}, more than num_{what}={wanted}.')
     return max(wanted - size, 0)
 
 
@@ -119,8 +111,7 @@ def make(num_nodes: int = 0, num_edges: int = 0) -> Graph:
   """The graph tokenizer.
 
   Args:
-    num_nodes: nodes to pad to, so that graphs of several architectures
-      stack; 0 does not pad.
+    num_nodes: nodes to pad to, so that graphs of several architectures stack; 0 does not pad.
     num_edges: edges to pad to; 0 does not pad.
   """
   return Graph(num_nodes, num_edges)
@@ -155,9 +146,7 @@ def _wiring(spec: spec_lib.PermutationSpec) -> _Wiring:
     # (window, outer, in, inner, outer, out, inner): the two sets in front.
     table = table.transpose(2, 5, 0, 1, 3, 4, 6)
     joints.append((source, out, table.reshape(*table.shape[:2], -1)))
-  starts = dict(
-    zip(sizes, np.cumsum([0, *sizes.values()])[:-1].tolist(), strict=True)
-  )
+  starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1].tolist(), strict=True))
   none = np.zeros((0,), int)
   nodes = []
   for name, size in sizes.items():
@@ -178,10 +167,7 @@ def _wiring(spec: spec_lib.PermutationSpec) -> _Wiring:
 
 
 def _units(
-  leaf: spec_lib.Leaf,
-  axis: int,
-  spec: spec_lib.PermutationSpec,
-  pinned: str,
+  leaf: spec_lib.Leaf, axis: int, spec: spec_lib.PermutationSpec, pinned: str
 ) -> tuple[str, tuple[int, int, int]]:
   """Set of nodes along an axis, and its (outer, size, inner) split."""
   label = leaf.axes[axis]

@@ -1,8 +1,8 @@
 """A tokenizer as data: which weight stands at which place of which token.
 
-Every array tokenizer is a table of indices into the weights of a network, in
-the order of the spec. Reading the table gathers, so tokenizing moves weights
-and never computes with them: the round trip is exact.
+Every array tokenizer is a table of indices into the weights of a network, in the order of the spec.
+Reading the table gathers, so tokenizing moves weights and never computes with them: the round trip
+is exact.
 """
 
 import abc
@@ -45,9 +45,7 @@ class Tokenizer(abc.ABC):
     """(T, D) of the tokens of one network."""
     return _table(self, spec).shape
 
-  def tokenize(
-    self, params: typing.Params, spec: spec_lib.PermutationSpec
-  ) -> Tokens:
+  def tokenize(self, params: typing.Params, spec: spec_lib.PermutationSpec) -> Tokens:
     """Weights of one network as tokens; vmap for many.
 
     Args:
@@ -63,9 +61,7 @@ class Tokenizer(abc.ABC):
     table = _table(self, spec)
     return Tokens(gather(flatten(params, spec), table), jnp.asarray(table >= 0))
 
-  def detokenize(
-    self, values: typing.Array, spec: spec_lib.PermutationSpec
-  ) -> typing.Params:
+  def detokenize(self, values: typing.Array, spec: spec_lib.PermutationSpec) -> typing.Params:
     """Weights of the network whose tokens have these values.
 
     Args:
@@ -99,17 +95,11 @@ def flatten(params: typing.Params, spec: spec_lib.PermutationSpec) -> jax.Array:
   spec.check(params)
   dtypes = {jnp.result_type(params[leaf.path]) for leaf in spec.leaves}
   if len(dtypes) > 1:
-    raise ValueError(
-      f'Weights have dtypes {sorted(map(str, dtypes))}; tokens need one.'
-    )
-  return jnp.concatenate(
-    [jnp.reshape(params[leaf.path], (-1,)) for leaf in spec.leaves]
-  )
+    raise ValueError(f'Weights have dtypes {sorted(map(str, dtypes))}; tokens need one.')
+  return jnp.concatenate([jnp.reshape(params[leaf.path], (-1,)) for leaf in spec.leaves])
 
 
-def unflatten(
-  vector: typing.Array, spec: spec_lib.PermutationSpec
-) -> typing.Params:
+def unflatten(vector: typing.Array, spec: spec_lib.PermutationSpec) -> typing.Params:
   """Inverse of `flatten`: path -> array from [P] weights."""
   params, start = {}, 0
   for leaf in spec.leaves:
@@ -130,8 +120,7 @@ def gather(vector: typing.Array, table: np.ndarray) -> jax.Array:
 
 
 def scatter(
-  pieces: list[tuple[typing.Array, np.ndarray]],
-  spec: spec_lib.PermutationSpec,
+  pieces: list[tuple[typing.Array, np.ndarray]], spec: spec_lib.PermutationSpec
 ) -> jax.Array:
   """Inverse of `gather` for tables that together hold every weight once.
 
@@ -160,15 +149,11 @@ def leaf_indices(spec: spec_lib.PermutationSpec) -> dict[str, np.ndarray]:
   }
 
 
-def layers(
-  spec: spec_lib.PermutationSpec,
-) -> dict[str, tuple[spec_lib.Leaf, ...]]:
+def layers(spec: spec_lib.PermutationSpec) -> dict[str, tuple[spec_lib.Leaf, ...]]:
   """Layer name, the path up to the last slash -> its leaves, forward order."""
   return {
     name: tuple(group)
-    for name, group in itertools.groupby(
-      spec.leaves, lambda leaf: leaf.path.rpartition('/')[0]
-    )
+    for name, group in itertools.groupby(spec.leaves, lambda leaf: leaf.path.rpartition('/')[0])
   }
 
 

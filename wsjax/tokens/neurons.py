@@ -33,9 +33,7 @@ class Neurons(layout.Tokenizer):
           f'Layer {name!r} has leaves of {sorted(units)} units; one token per '
           'unit needs all leaves of a layer to end in the same axis.'
         )
-      columns = [
-        indices[leaf.path].reshape(-1, leaf.shape[-1]) for leaf in leaves
-      ]
+      columns = [indices[leaf.path].reshape(-1, leaf.shape[-1]) for leaf in leaves]
       rows += list(np.concatenate(columns).T)
     return layout.stack_rows(rows)
 

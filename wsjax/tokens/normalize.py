@@ -31,8 +31,7 @@ class Normalizer:
   def apply(self, params: typing.Params) -> typing.Params:
     """Weights of one network, or of many, in units of the training split."""
     return {
-      path: (value - _like(self.mean[path], value))
-      / _like(self.std[path], value)
+      path: (value - _like(self.mean[path], value)) / _like(self.std[path], value)
       for path, value in params.items()
     }
 
@@ -56,18 +55,17 @@ def fit(
   Args:
     params: path -> [N, ...] weights of the training split, and of no other.
     spec: of the architecture.
-    how: 'layer': one mean and deviation per leaf; 'coordinate': one per
-      weight; 'none': 0 and 1.
-    weights: (layer or path of a leaf, w) pairs: squared deviations there count
-      w times where a squared error on tokens is minimised, since units there
-      are sqrt(w) times as small. The last that names a leaf counts.
+    how: 'layer': one mean and deviation per leaf; 'coordinate': one per weight; 'none': 0 and 1.
+    weights: (layer or path of a leaf, w) pairs: squared deviations there count w times where a
+      squared error on tokens is minimised, since units there are sqrt(w) times as small. The last
+      that names a leaf counts.
 
   Returns:
     The normalizer.
 
   Raises:
-    ValueError: if `how` is unknown, the networks are not of the spec, or a
-      weight names no leaf or is not > 0.
+    ValueError: if `how` is unknown, the networks are not of the spec, or a weight names no leaf or
+      is not > 0.
   """
   if how not in HOW:
     raise ValueError(f'Unknown normalization {how!r}; allowed: {HOW}.')

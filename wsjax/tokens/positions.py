@@ -9,9 +9,7 @@ from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
 
 
-def positions(
-  tokenizer: layout.Tokenizer, spec: spec_lib.PermutationSpec
-) -> np.ndarray:
+def positions(tokenizer: layout.Tokenizer, spec: spec_lib.PermutationSpec) -> np.ndarray:
   """Layer, row and column of the first weight of every token.
 
   Args:
@@ -19,9 +17,9 @@ def positions(
     spec: the architecture.
 
   Returns:
-    [T, 3] int. The column counts along the last axis of the weight's leaf
-    (its neuron), the row along all axes before it (what feeds the neuron; a
-    bias is one row more), the layer from 0 in forward order.
+    [T, 3] int. The column counts along the last axis of the weight's leaf (its neuron), the row
+    along all axes before it (what feeds the neuron; a bias is one row more), the layer from 0 in
+    forward order.
   """
   table = tokenizer.table(spec)
   where = np.zeros((spec.num_params, 3), int)
@@ -37,9 +35,7 @@ def positions(
   return where[table[:, 0]]
 
 
-def sinusoidal(
-  values: typing.Array, features: int, *, longest: float = 1e4
-) -> jax.Array:
+def sinusoidal(values: typing.Array, features: int, *, longest: float = 1e4) -> jax.Array:
   """Sines and cosines of numbers, in geometric steps of wavelength.
 
   Args:

@@ -1,7 +1,7 @@
 """Augmentation: other weights with the same property.
 
-Every augmentation is a function (key, params of one network) -> params, drawn
-anew for each network and step.
+Every augmentation is a function (key, params of one network) -> params, drawn anew for each network
+and step.
 """
 
 import functools
@@ -12,37 +12,32 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
+from wsjax.models import architecture as architecture_lib
 from wsjax.symmetry import element
-from wsjax.zoo import architecture as architecture_lib
 
 Augmentation = Callable[[jax.Array, typing.Params], typing.Params]
 
 
-def make(
-  section: Mapping[str, Any], architecture: architecture_lib.Architecture
-) -> Augmentation:
+def make(section: Mapping[str, Any], architecture: architecture_lib.Architecture) -> Augmentation:
   """The augmentation that a config section describes.
 
   Args:
-    section: 'symmetry', whether each network is replaced by a random element
-      of its orbit; 'noise', relative standard deviation of noise on weights;
-      'dropout', share of weights set to 0; and for networks of coordinates
-      'shift', 'rotate' (radians), 'zoom', each the largest of a uniform draw,
-      and 'flip', whether half are mirrored left to right.
+    section: 'symmetry', whether each network is replaced by a random element of its orbit; 'noise',
+      relative standard deviation of noise on weights; 'dropout', share of weights set to 0; and for
+      networks of coordinates 'shift', 'rotate' (radians), 'zoom', each the largest of a uniform
+      draw, and 'flip', whether half are mirrored left to right.
     architecture: of the networks.
 
   Returns:
     All of them in turn; the identity if none is wanted.
 
   Raises:
-    ValueError: for an unknown key, or a movement of coordinates where the
-      inputs are not coordinates.
+    ValueError: for an unknown key, or a movement of coordinates where the inputs are not
+      coordinates.
   """
   allowed = ('symmetry', 'noise', 'dropout', *_MOVES)
   if unknown := sorted(set(section) - set(allowed)):
-    raise ValueError(
-      f'An augmentation has no {unknown[0]!r}; allowed: {", ".join(allowed)}.'
-    )
+    raise ValueError(f'An augmentation has no {unknown[0]!r}; allowed: {", ".join(allowed)}.')
   chain: list[Augmentation] = []
   moves = {name: section[name] for name in _MOVES if section.get(name)}
   if moves:
@@ -54,9 +49,7 @@ def make(
     chain.append(functools.partial(move_coordinates, **moves))
   if section.get('symmetry'):
     spec = architecture.spec
-    chain.append(
-      lambda key, params: element.apply(element.random(key, spec), params, spec)
-    )
+    chain.append(lambda key, params: element.apply(element.random(key, spec), params, spec))
   if section.get('noise'):
     chain.append(functools.partial(add_noise, std=section['noise']))
   if section.get('dropout'):
@@ -78,8 +71,8 @@ def move_coordinates(
 ) -> typing.Params:
   """Moves the picture that a network of two coordinates draws.
 
-  f(A x + t) is the network whose first layer has the kernel A^T W and the bias
-  b + t W, so that the picture moves exactly, between pixels too.
+  f(A x + t) is the network whose first layer has the kernel A^T W and the bias b + t W, so that the
+  picture moves exactly, between pixels too.
 
   Args:
     key: of the draw.
@@ -102,16 +95,10 @@ def move_coordinates(
     side = jnp.where(jax.random.bernoulli(keys[3]), -1.0, 1.0)
     matrix = matrix * jnp.stack([jnp.ones(()), side])[None]
   kernel, bias = params['layer0/kernel'], params['layer0/bias']
-  return {
-    **params,
-    'layer0/kernel': matrix.T @ kernel,
-    'layer0/bias': bias + t @ kernel,
-  }
+  return {**params, 'layer0/kernel': matrix.T @ kernel, 'layer0/bias': bias + t @ kernel}
 
 
-def add_noise(
-  key: jax.Array, params: typing.Params, *, std: float
-) -> typing.Params:
+def add_noise(key: jax.Array, params: typing.Params, *, std: float) -> typing.Params:
   """Adds normal noise of `std` times the root mean square of each leaf."""
   return {
     path: value
@@ -122,22 +109,15 @@ def add_noise(
   }
 
 
-def drop(
-  key: jax.Array, params: typing.Params, *, rate: float
-) -> typing.Params:
+def drop(key: jax.Array, params: typing.Params, *, rate: float) -> typing.Params:
   """Sets a share `rate` of the weights to 0."""
   return {
-    path: value
-    * jax.random.bernoulli(
-      jax.random.fold_in(key, place), 1 - rate, value.shape
-    )
+    path: value * jax.random.bernoulli(jax.random.fold_in(key, place), 1 - rate, value.shape)
     for place, (path, value) in enumerate(sorted(params.items()))
   }
 
 
-def _in_turn(
-  chain: Sequence[Augmentation], key: jax.Array, params: typing.Params
-) -> typing.Params:
+def _in_turn(chain: Sequence[Augmentation], key: jax.Array, params: typing.Params) -> typing.Params:
   for place, augmentation in enumerate(chain):
     params = augmentation(jax.random.fold_in(key, place), params)
   return params

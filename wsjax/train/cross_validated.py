@@ -1,7 +1,7 @@
 """Supervised objective of all folds of a cross-validation at once.
 
-Each fold has parameters of its own, stacked, and one compiled program trains
-them all. A network has no part in the loss of the fold that it is held out of.
+Each fold has parameters of its own, stacked, and one compiled program trains them all. A network
+has no part in the loss of the fold that it is held out of.
 """
 
 import dataclasses
@@ -12,12 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
-from wsjax.predict import predictor as predictor_lib
+from wsjax.encoders import predictor as predictor_lib
 
 
-def scales(
-  examples: typing.PyTree, folds: np.ndarray, num_folds: int
-) -> dict[str, np.ndarray]:
+def scales(examples: typing.PyTree, folds: np.ndarray, num_folds: int) -> dict[str, np.ndarray]:
   """Scales of weights for every fold, from the networks it trains on.
 
   Args:
@@ -29,27 +27,19 @@ def scales(
     As `predictor.leaf_scales`, arrays [num_folds, ...].
   """
   found = [
-    dict(
-      predictor_lib.leaf_scales(
-        jax.tree.map(lambda x, fold=fold: x[folds != fold], examples)
-      )
-    )
+    dict(predictor_lib.leaf_scales(jax.tree.map(lambda x, fold=fold: x[folds != fold], examples)))
     for fold in range(num_folds)
   ]
-  return {
-    name: np.array([each[name] for each in found], np.float32)
-    for name in found[0]
-  }
+  return {name: np.array([each[name] for each in found], np.float32) for name in found[0]}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CrossValidated:
   """What `loop.fit` trains: one predictor per fold.
 
-  Data are {'example': ..., 'target': [n], 'fold': [n] int}, the whole zoo: a
-  fold trains on the networks of all other folds, and its loss without training
-  is that of its own. Gradients of the folds must not be joined, by a limit on
-  their common norm for one.
+  Data are {'example': ..., 'target': [n], 'fold': [n] int}, the whole zoo: a fold trains on the
+  networks of all other folds, and its loss without training is that of its own. Gradients of the
+  folds must not be joined, by a limit on their common norm for one.
 
   Attributes:
     predictor: the module.
@@ -69,18 +59,11 @@ class CrossValidated:
     """Variables [folds, ...] of the predictors."""
     keys = jax.random.split(key, len(self.mean))
     return jax.vmap(
-      lambda key, scales: self.predictor.init(
-        key, example['example'], scales=scales
-      )
+      lambda key, scales: self.predictor.init(key, example['example'], scales=scales)
     )(keys, self.scales)
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.PyTree,
-    key: jax.Array,
-    *,
-    train: bool = True,
+    self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array, *, train: bool = True
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Mean loss of the folds over what each may train on.
 
@@ -96,9 +79,7 @@ class CrossValidated:
     def of_fold(variables, scales, mean, std, fold, key):
       def of_network(x, y, key):
         rngs = {'dropout': key} if train else {}
-        output = self.predictor.apply(
-          variables, x, train=train, scales=scales, rngs=rngs
-        )
+        output = self.predictor.apply(variables, x, train=train, scales=scales, rngs=rngs)
         return head.loss(output[None], y[None])[0]
 
       # A class has mean 0 and deviation 1, and stays a whole number.

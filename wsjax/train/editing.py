@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.embed import residual
+from wsjax.layers import residual
+from wsjax.models import architecture as architecture_lib
 from wsjax.train import augment as augment_lib
-from wsjax.zoo import architecture as architecture_lib
-from wsjax.zoo import pictures
+from wsjax.zoo.data import images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +42,7 @@ class Editing:
     return self.module.init(key, example)
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.StackedParams,
-    key: jax.Array,
-    *,
-    train: bool = True,
+    self, params: typing.PyTree, batch: typing.StackedParams, key: jax.Array, *, train: bool = True
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Mean squared error over a batch, and the mean PSNR in dB.
 
@@ -65,7 +60,7 @@ class Editing:
 
   def _error(self, params: typing.PyTree, example: typing.Params) -> jax.Array:
     """Mean squared error over the pixels of one network."""
-    before = pictures.draw(self.architecture, example, self.pixels)
+    before = images.draw(self.architecture, example, self.pixels)
     edited = self.module.apply(params, example)
-    after = pictures.draw(self.architecture, edited, self.pixels)
-    return jnp.mean((after - pictures.target(before, self.edit)) ** 2)
+    after = images.draw(self.architecture, edited, self.pixels)
+    return jnp.mean((after - images.target(before, self.edit)) ** 2)

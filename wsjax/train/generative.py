@@ -1,8 +1,8 @@
 """What a generator minimises: likeness to a zoo, and work of its networks.
 
-Likeness is the loss of the family, on latents. Work is the mean loss of
-networks that the generator makes, on examples of their task, with gradients
-through the sampler and the decoder. Whatever the family, one switch each.
+Likeness is the loss of the family, on latents. Work is the mean loss of networks that the generator
+makes, on examples of their task, with gradients through the sampler and the decoder. Whatever the
+family, one switch each.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from wsjax import config, typing
-from wsjax.zoo import architecture as architecture_lib
+from wsjax.models import architecture as architecture_lib
 
 Metrics = dict[str, jax.Array]
 
@@ -31,15 +31,14 @@ class Strategy:
     behaviour: weight of the loss of generated networks on their task.
     behaviour_nets: networks generated for it, per step and microbatch.
     behaviour_items: examples that each of them sees.
-    augment: whether every training network is replaced, at every step, by a
-      random element of its orbit. Without a canonical form this is how a model
-      may learn the symmetry.
-    trajectory: whether the snapshots of the training runs are learned from,
-      too, not only where the runs ended.
-    num_train: training networks that are learned from, and that samples are
-      held against, the first ones; 0 is all.
-    min_dispersion: training ends with an error when the spread of samples over
-      that of the training latents falls below; 0 is no guard.
+    augment: whether every training network is replaced, at every step, by a random element of its
+      orbit. Without a canonical form this is how a model may learn the symmetry.
+    trajectory: whether the snapshots of the training runs are learned from, too, not only where the
+      runs ended.
+    num_train: training networks that are learned from, and that samples are held against, the first
+      ones; 0 is all.
+    min_dispersion: training ends with an error when the spread of samples over that of the training
+      latents falls below; 0 is no guard.
   """
 
   likeness: float = 1.0
@@ -57,8 +56,7 @@ class Strategy:
         raise ValueError(f'strategy.{name} is {getattr(self, name)}, not >= 0.')
     if not self.likeness and not self.behaviour:
       raise ValueError(
-        'strategy.likeness and strategy.behaviour are both 0: nothing is left '
-        'to learn.'
+        'strategy.likeness and strategy.behaviour are both 0: nothing is left to learn.'
       )
     for name in ('behaviour_nets', 'behaviour_items'):
       if getattr(self, name) < 1:
@@ -98,9 +96,7 @@ class Task:
   val_inputs: typing.Array | None = None
   val_labels: typing.Array | None = None
 
-  def loss(
-    self, latents: jax.Array, key: jax.Array, items: int, *, train: bool
-  ) -> jax.Array:
+  def loss(self, latents: jax.Array, key: jax.Array, items: int, *, train: bool) -> jax.Array:
     """Mean cross-entropy of networks, each on `items` examples of its own.
 
     Args:
@@ -116,9 +112,7 @@ class Task:
     if not train and self.val_inputs is not None:
       inputs, labels = self.val_inputs, self.val_labels
     chosen = jax.random.randint(key, (len(latents), items), 0, len(labels))
-    outputs = jax.vmap(self.architecture.apply)(
-      self.decode(latents), jnp.asarray(inputs)[chosen]
-    )
+    outputs = jax.vmap(self.architecture.apply)(self.decode(latents), jnp.asarray(inputs)[chosen])
     return jnp.mean(
       optax.softmax_cross_entropy_with_integer_labels(
         outputs, jnp.asarray(labels, jnp.int32)[chosen]
@@ -136,8 +130,8 @@ class Objective:
     generator: plug-in of `generate`.
     strategy: what counts how much.
     task: of generated networks; None where behaviour does not count.
-    move: (key, latents [T, D]) -> latents of a random element of the orbit;
-      None where nothing is augmented.
+    move: (key, latents [T, D]) -> latents of a random element of the orbit; None where nothing is
+      augmented.
     spread: root mean square deviation of the training latents from their mean.
   """
 
@@ -157,12 +151,7 @@ class Objective:
     return self.generator.init(key, example['latents'])
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.PyTree,
-    key: jax.Array,
-    *,
-    train: bool = True,
+    self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array, *, train: bool = True
   ) -> tuple[jax.Array, Metrics]:
     """Weighted sum of likeness and behaviour, each a metric as well.
 
@@ -170,8 +159,7 @@ class Objective:
       params: from `init`.
       batch: examples with leading axis [b].
       key: of noise, orbits and examples of the task.
-      train: whether examples of the task come from its training split, and
-        the generator drops out.
+      train: whether examples of the task come from its training split, and the generator drops out.
     """
     strategy, latents = self.strategy, batch['latents']
     condition = batch.get('condition')
@@ -180,18 +168,12 @@ class Objective:
       latents = jax.vmap(self.move)(keys, latents)
     total, metrics = jnp.zeros(()), {}
     if strategy.likeness:
-      value, parts = self.generator.loss(
-        params, latents, key, condition, train=train
-      )
+      value, parts = self.generator.loss(params, latents, key, condition, train=train)
       total += strategy.likeness * value
       metrics |= {**parts, 'likeness': value}
     if self.task is not None:
       value = self._behaviour(
-        params,
-        latents.shape[1:],
-        jax.random.fold_in(key, _BEHAVE),
-        condition,
-        train=train,
+        params, latents.shape[1:], jax.random.fold_in(key, _BEHAVE), condition, train=train
       )
       total += strategy.behaviour * value
       metrics['behaviour'] = value
@@ -214,28 +196,18 @@ class Objective:
       condition = condition[jnp.arange(num) % len(condition)]
     # Solvers put constants on the device while they are traced.
     with jax.transfer_guard('allow'):
-      made = self.generator.sample(
-        params, sample_key, num, shape=tuple(shape), condition=condition
-      )
-    return self.task.loss(
-      made, items_key, strategy.behaviour_items, train=train
-    )
+      made = self.generator.sample(params, sample_key, num, shape=tuple(shape), condition=condition)
+    return self.task.loss(made, items_key, strategy.behaviour_items, train=train)
 
-  def dispersion(
-    self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array
-  ) -> jax.Array:
+  def dispersion(self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array) -> jax.Array:
     """Spread of samples over that of the training latents, a scalar.
 
-    0 is a collapse to one network. The loss does not show it: a generator of
-    one mean network may have a low one.
+    0 is a collapse to one network. The loss does not show it: a generator of one mean network may
+    have a low one.
     """
     latents = batch['latents']
     made = self.generator.sample(
-      params,
-      key,
-      len(latents),
-      shape=latents.shape[1:],
-      condition=batch.get('condition'),
+      params, key, len(latents), shape=latents.shape[1:], condition=batch.get('condition')
     )
     centred = made - made.mean(0, keepdims=True)
     # Of few samples the mean is nearer than that of all networks.

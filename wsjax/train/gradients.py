@@ -1,9 +1,8 @@
 """Gradients of a loss over a mesh: in parts, in float32 or bfloat16.
 
-Whatever the devices and the mode, a step is the same: a batch of B examples is
-cut into B / m parts of m examples, part p has the key fold_in(key, p), and the
-gradient is the mean over parts. Where m does not suit the devices or the mode
-this is an error: another m would be another step.
+Whatever the devices and the mode, a step is the same: a batch of B examples is cut into B / m parts
+of m examples, part p has the key fold_in(key, p), and the gradient is the mean over parts. Where m
+does not suit the devices or the mode this is an error: another m would be another step.
 """
 
 import functools
@@ -22,10 +21,7 @@ COMPUTE_DTYPES = ('float32', 'bfloat16')
 AXIS = 'data'
 
 # (params, batch of arrays [b, ...], key) -> (scalar loss, metrics).
-Loss = Callable[
-  [typing.PyTree, typing.PyTree, jax.Array],
-  tuple[jax.Array, dict[str, jax.Array]],
-]
+Loss = Callable[[typing.PyTree, typing.PyTree, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
 # The same -> ((loss, metrics), gradients).
 Gradient = Callable[..., tuple[Any, typing.PyTree]]
 
@@ -45,31 +41,27 @@ def make(
     loss: a mean over examples, where it is taken in more than one part.
     mesh: its axis 'data' has D devices.
     batch_size: B examples, over all devices.
-    microbatch: m examples of a part, at most B; memory is that of one part. 0
-      is B.
-    parallel: 'jit', where the compiler cuts the examples of a part over the
-      devices, so D divides m, and sums the gradient over devices once a part;
-      'shard_map', where every device takes whole parts, so D divides B / m,
-      and the sum over devices is taken once a step; 'pmap', the same inside
-      `jax.pmap` over 'data', which the caller puts around it.
-    compute_dtype: of parameters, examples and activations inside the loss;
-      parameters, gradients and the loss are float32 outside.
+    microbatch: m examples of a part, at most B; memory is that of one part. 0 is B.
+    parallel: 'jit', where the compiler cuts the examples of a part over the devices, so D divides
+      m, and sums the gradient over devices once a part; 'shard_map', where every device takes whole
+      parts, so D divides B / m,
+      and the sum over devices is taken once a step; 'pmap', the same inside `jax.pmap` over 'data',
+      which the caller puts around it.
+    compute_dtype: of parameters, examples and activations inside the loss; parameters, gradients
+      and the loss are float32 outside.
 
   Returns:
-    (params, batch, key) -> ((loss, metrics), gradients). With 'pmap' the batch
-    is that of the device.
+    (params, batch, key) -> ((loss, metrics), gradients). With 'pmap' the batch is that of the
+    device.
 
   Raises:
     ValueError: for an unknown mode or type, or sizes that do not divide.
   """
   if parallel not in PARALLEL:
-    raise ValueError(
-      f'train.parallel is {parallel!r}; allowed: {", ".join(PARALLEL)}.'
-    )
+    raise ValueError(f'train.parallel is {parallel!r}; allowed: {", ".join(PARALLEL)}.')
   if compute_dtype not in COMPUTE_DTYPES:
     raise ValueError(
-      f'train.compute_dtype is {compute_dtype!r}; allowed: '
-      f'{", ".join(COMPUTE_DTYPES)}.'
+      f'train.compute_dtype is {compute_dtype!r}; allowed: {", ".join(COMPUTE_DTYPES)}.'
     )
   parts = _num_parts(batch_size, microbatch, parallel, mesh.shape[AXIS])
   if compute_dtype != 'float32':
@@ -88,19 +80,15 @@ def make(
   if parallel == 'pmap':
     return of_device
   return jax.shard_map(
-    of_device,
-    mesh=mesh,
-    in_specs=(P(), P(AXIS), P()),
-    out_specs=P(),
-    check_vma=False,
+    of_device, mesh=mesh, in_specs=(P(), P(AXIS), P()), out_specs=P(), check_vma=False
   )
 
 
 def wished(model: Any, batch_size: int) -> int:
   """The `microbatch` of a model on CPU, if it divides; else 0, which is all.
 
-  Small parts keep activations in the cache of a CPU; accelerators have none, so
-  there the noise of such a model is another, unless the config says the size.
+  Small parts keep activations in the cache of a CPU; accelerators have none, so there the noise of
+  such a model is another, unless the config says the size.
   """
   size = getattr(model, 'microbatch', 0)
   if not size or jax.default_backend() != 'cpu' or batch_size % size:
@@ -108,16 +96,12 @@ def wished(model: Any, batch_size: int) -> int:
   return size
 
 
-def _num_parts(
-  batch_size: int, microbatch: int, parallel: str, devices: int
-) -> int:
+def _num_parts(batch_size: int, microbatch: int, parallel: str, devices: int) -> int:
   """B / m; raises ValueError unless the sizes divide."""
   size = min(microbatch, batch_size) or batch_size
   parts, rest = divmod(batch_size, size)
   if rest:
-    raise ValueError(
-      f'A batch of {batch_size} does not divide into microbatches of {size}.'
-    )
+    raise ValueError(f'A batch of {batch_size} does not divide into microbatches of {size}.')
   # What is cut over the devices: examples of a part, or parts.
   cut = size if parallel == 'jit' else parts
   if cut % devices:
@@ -139,8 +123,7 @@ def _computed_in(loss: Loss, dtype: jnp.dtype) -> Loss:
 
   def to(dtype: jnp.dtype, tree: typing.PyTree) -> typing.PyTree:
     return jax.tree.map(
-      lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x,
-      tree,
+      lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
     )
 
   def computed(params: typing.PyTree, batch: typing.PyTree, key: jax.Array):
@@ -150,10 +133,7 @@ def _computed_in(loss: Loss, dtype: jnp.dtype) -> Loss:
 
 
 def _mean_of_parts(
-  gradient: Gradient,
-  parts: int,
-  mine: int,
-  over_data: NamedSharding | None = None,
+  gradient: Gradient, parts: int, mine: int, over_data: NamedSharding | None = None
 ) -> Gradient:
   """Mean over the `mine` of all parts that a batch here has.
 

@@ -11,25 +11,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from wsjax import hosts, typing
-from wsjax.train import bar as bar_lib
-from wsjax.train import (
-  checkpoint,
-  finite,
-  goodput,
-  gradients,
-  guard,
-  optimizer,
-  profile,
-  sharding,
-  step,
-  validation,
-)
-from wsjax.train import feed as feed_lib
-from wsjax.train import metrics as metrics_lib
+from wsjax import distributed, typing
+from wsjax.train import data as feed_lib
+from wsjax.train import early_stopping, gradients, nan_policy, optimizer, sharding, step, validation
 from wsjax.train import settings as settings_lib
-from wsjax.train import signals as signals_lib
 from wsjax.train import state as state_lib
+from wsjax.train.checkpoint import checkpoint
+from wsjax.train.monitor import goodput, profile
+from wsjax.train.monitor import metrics_writer as metrics_lib
+from wsjax.train.monitor import progress as bar_lib
+from wsjax.train.monitor import signals as signals_lib
 
 History = dict[str, list[float | None]]
 Interrupted = signals_lib.Interrupted
@@ -48,39 +39,36 @@ def fit(
 ) -> tuple[typing.PyTree, History]:
   """Trains a model, or goes on with one that was interrupted.
 
-  A run that was stopped and started again ends bitwise where it would have
-  ended without the stop, on the same devices; on others, up to rounding.
+  A run that was stopped and started again ends bitwise where it would have ended without the stop,
+  on the same devices; on others, up to rounding.
 
   Args:
-    model: has `init(key, example)` and `loss(params, batch, key, *, train)`:
-      a plug-in of `generate`, or an objective of this room. It may have a
-      `microbatch`, examples whose gradients are best taken at once on CPU,
-      `val_draws`, 1 where validation has no noise, and a `min_dispersion` not
-      0, the least that `dispersion(params, batch, key)` may become.
+    model: has `init(key, example)` and `loss(params, batch, key, *, train)`: a plug-in of
+      `generate`, or an objective of this room. It may have a `microbatch`, examples whose gradients
+      are best taken at once on CPU, `val_draws`, 1 where validation has no noise, and a
+      `min_dispersion` not 0, the least that `dispersion(params, batch, key)` may become.
     data: the training split; arrays with leading axis [N], such as latents
       [N, T, D], of which a batch is some rows.
-    section: of the config: `settings.Settings`, of whose batch at most N is
-      used, and the arguments of `optimizer.make`. 'seeds' is for who calls this
-      once per seed.
+    section: of the config: `settings.Settings`, of whose batch at most N is used, and the arguments
+      of `optimizer.make`. 'seeds' is for who calls this once per seed.
     seed: of parameters, batches and noise.
     workdir: of the checkpoints, metrics.jsonl and goodput.jsonl.
     val: the same of a split that is only looked at, or None.
     progress: whether to show a progress bar.
 
   Returns:
-    The averaged parameters, at the end or, with patience, where `val_loss` was
-    lowest; and the history: step, loss and, with `val`, val_loss, one entry
-    per block; None where a loss is not finite, as of a block whose every step
-    was skipped. With steps that may be skipped also skipped_in_a_row, how many
-    before the end of the block; with a least dispersion also that.
+    The averaged parameters, at the end or, with patience, where `val_loss` was lowest; and the
+    history: step, loss and, with `val`, val_loss, one entry
+    per block; None where a loss is not finite, as of a block whose every step was skipped. With
+    steps that may be skipped also skipped_in_a_row, how many before the end of the block; with a
+    least dispersion also that.
 
   Raises:
-    Interrupted: on SIGTERM or SIGINT, after a checkpoint. A Ctrl-C after it
-      does not wait for the block to end.
-    ValueError: if `section` lacks a key or has one too many, `data` or the
-      loss is not finite or samples have collapsed (nothing is saved after
-      that), there is patience and no `val`, or `workdir` holds the checkpoints
-      of another model.
+    Interrupted: on SIGTERM or SIGINT, after a checkpoint. A Ctrl-C after it does not wait for the
+      block to end.
+    ValueError: if `section` lacks a key or has one too many, `data` or the loss is not finite or
+      samples have collapsed (nothing is saved after that), there is patience and no `val`, or
+      `workdir` holds the checkpoints of another model.
     OSError: if a checkpoint cannot be written.
   """
   settings, rest = settings_lib.read(section, optimizer.make)
@@ -101,10 +89,7 @@ def fit(
   # Shapes before allocation: a large state exists only in its shards.
   init_data = np.asarray(jax.random.key_data(init_key))
   shardings = sharding.of_state(
-    jax.eval_shape(initial, init_data),
-    mesh,
-    rules=settings.sharding,
-    fsdp=settings.fsdp,
+    jax.eval_shape(initial, init_data), mesh, rules=settings.sharding, fsdp=settings.fsdp
   )
   block = step.make_train_block(
     model.loss,
@@ -129,19 +114,16 @@ def fit(
     val_loss = validation.make_loss(model, val, val_key, mesh)
   elif settings.patience:
     raise ValueError(
-      f'train.patience is {settings.patience}, and there is no validation '
-      'split to lose it with.'
+      f'train.patience is {settings.patience}, and there is no validation split to lose it with.'
     )
   if getattr(model, 'min_dispersion', 0.0):
-    dispersion = guard.make_dispersion(
+    dispersion = early_stopping.make_dispersion(
       model, data, jax.random.fold_in(val_key, 1), mesh, steps=settings.steps
     )
 
-  writes = hosts.is_writer()
+  writes = distributed.is_writer()
   with contextlib.ExitStack() as stack:
-    checkpoints = checkpoint.Checkpoints(
-      workdir, keep=settings.keep, keep_best=settings.keep_best
-    )
+    checkpoints = checkpoint.Checkpoints(workdir, keep=settings.keep, keep_best=settings.keep_best)
     # After an error the other processes are elsewhere; to close is for all.
     if jax.process_count() == 1:
       stack.callback(checkpoints.close)
@@ -153,16 +135,13 @@ def fit(
     if restored := checkpoints.restore(train_state):
       _, train_state, history = restored
     done = int(train_state.step)
-    if done >= settings.steps or guard.is_over(history, settings.patience):
+    if done >= settings.steps or early_stopping.is_over(history, settings.patience):
       return _result(checkpoints, train_state, history, settings)
     recorder.start(done)
     if restored:
       recorder.restore(time.perf_counter() - start)
     metrics = metrics_lib.Metrics(
-      workdir,
-      resume_step=done,
-      tensorboard=metrics_lib.tensorboard_wanted(),
-      enabled=writes,
+      workdir, resume_step=done, tensorboard=metrics_lib.tensorboard_wanted(), enabled=writes
     )
     run = _Run(
       settings,
@@ -174,9 +153,7 @@ def fit(
       recorder,
       stack.enter_context(metrics),
       stack.enter_context(profile.Capture(workdir, enabled=writes)),
-      stack.enter_context(
-        bar_lib.Bar(settings.steps, done, progress and writes)
-      ),
+      stack.enter_context(bar_lib.Bar(settings.steps, done, progress and writes)),
       stack.enter_context(signals_lib.Signals()),
     )
     train_state = run.go_on(train_state, done, history)
@@ -198,7 +175,7 @@ def _result(
 
 def _on_host(params: typing.PyTree) -> typing.PyTree:
   """Parameters that any program can take; of one device as they are."""
-  return params if jax.device_count() == 1 else hosts.everywhere(params)
+  return params if jax.device_count() == 1 else distributed.everywhere(params)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,12 +215,10 @@ class _Run:
       values = {key: np.asarray(x) for key, x in values.items()}
       seconds = time.perf_counter() - start
       self.capture.after(done)
-      self.recorder.block(
-        done - count, done, seconds=seconds, compiled=count not in compiled
-      )
+      self.recorder.block(done - count, done, seconds=seconds, compiled=count not in compiled)
       compiled.add(count)
-      skipped = finite.skipped(values, skipped, settings.skip_nonfinite, done)
-      entry = finite.means(values)
+      skipped = nan_policy.skipped(values, skipped, settings.skip_nonfinite, done)
+      entry = nan_policy.means(values)
       if self.val_loss is not None:
         entry['val_loss'] = float(self.val_loss(train_state.ema))
       if self.dispersion is not None:
@@ -258,10 +233,10 @@ class _Run:
       self.metrics.write(done, entry, seconds=seconds)
       self.bar.update(done, entry['loss'])
       stopped = self.signals.received()
-      over = guard.is_over(history, settings.patience)
+      over = early_stopping.is_over(history, settings.patience)
       if stopped or over or self._is_due(done, saved_at, history):
         start = time.perf_counter()
-        finite.check(train_state.params, done)
+        nan_policy.check(train_state.params, done)
         metric = entry.get('val_loss', entry['loss'])
         self.checkpoints.save(done, train_state, history, metric=metric)
         self.recorder.save(time.perf_counter() - start)
@@ -283,18 +258,16 @@ class _Run:
     """
     settings = self.settings
     every = settings.checkpoint_every_steps
-    return min(
-      settings.inner_steps, every - done % every, max(settings.steps - done, 0)
-    )
+    return min(settings.inner_steps, every - done % every, max(settings.steps - done, 0))
 
   def _is_due(self, done: int, saved_at: float, history: History) -> bool:
     """Whether to save behind update `done`; by the clock, of any host."""
     settings = self.settings
     if done % settings.checkpoint_every_steps == 0 or done == settings.steps:
       return True
-    if settings.patience and not guard.blocks_since_best(history['val_loss']):
+    if settings.patience and not early_stopping.blocks_since_best(history['val_loss']):
       return True
     limit = settings.checkpoint_every_seconds
     if not limit:
       return False
-    return hosts.largest(int(time.monotonic() - saved_at >= limit)) > 0
+    return distributed.largest(int(time.monotonic() - saved_at >= limit)) > 0

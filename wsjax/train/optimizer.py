@@ -37,15 +37,11 @@ def make(
   if schedule not in SCHEDULES:
     raise ValueError(f'Unknown schedule {schedule!r}; allowed: {SCHEDULES}.')
   if not 0 <= warmup_steps <= steps:
-    raise ValueError(
-      f'warmup_steps is {warmup_steps}, not between 0 and the {steps} steps.'
-    )
+    raise ValueError(f'warmup_steps is {warmup_steps}, not between 0 and the {steps} steps.')
   rate = optax.constant_schedule(learning_rate)
   if schedule == 'cosine':
     rate = optax.cosine_decay_schedule(
-      learning_rate,
-      max(steps - warmup_steps, 1),
-      alpha=final_learning_rate / learning_rate,
+      learning_rate, max(steps - warmup_steps, 1), alpha=final_learning_rate / learning_rate
     )
   if warmup_steps:
     rise = optax.linear_schedule(0.0, learning_rate, warmup_steps)

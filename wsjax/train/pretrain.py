@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.embed import self_supervised, token_transformer
-from wsjax.predict import predictor as predictor_lib
+from wsjax.encoders import predictor as predictor_lib
+from wsjax.encoders import self_supervised, token_transformer
 from wsjax.symmetry import spec as spec_lib
 
 OBJECTIVES = ('none', 'contrastive', 'masked')
@@ -27,8 +27,8 @@ class Pretraining:
     module: the encoder, and what is only needed for the objective.
     objective: (variables, batch, key) -> (loss, metrics).
     scales: what weights are divided by, as in `Predictor`.
-    hidden: number of tokens of the module that reads hidden ones; 0 for one
-      that reads weights alone.
+    hidden: number of tokens of the module that reads hidden ones; 0 for one that reads weights
+      alone.
   """
 
   module: nn.Module
@@ -43,12 +43,7 @@ class Pretraining:
     return self.module.init(key, params, *extra)
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.PyTree,
-    key: jax.Array,
-    *,
-    train: bool = True,
+    self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array, *, train: bool = True
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The objective on a batch; views and masks are drawn in validation too."""
     del train
@@ -65,9 +60,8 @@ def make(
   """The pretraining that a config section describes.
 
   Args:
-    section: 'objective' from `OBJECTIVES`; 'noise' and 'temperature' of
-      contrast; 'ratio', the share of tokens that masking hides. What the
-      objective does not use is ignored.
+    section: 'objective' from `OBJECTIVES`; 'noise' and 'temperature' of contrast; 'ratio', the
+      share of tokens that masking hides. What the objective does not use is ignored.
     encoder: plug-in of `embed`; only a token transformer can be masked.
     spec: of the networks; views are random members of their orbits.
     scales: what weights are divided by.
@@ -81,24 +75,19 @@ def make(
   objective = section['objective']
   if objective not in OBJECTIVES:
     raise ValueError(
-      f'Unknown objective of pretraining {objective!r}; allowed: '
-      f'{", ".join(OBJECTIVES)}.'
+      f'Unknown objective of pretraining {objective!r}; allowed: {", ".join(OBJECTIVES)}.'
     )
   if objective == 'none':
     return None
   if objective == 'contrastive':
     projector = self_supervised.Projector(encoder)
     loss = self_supervised.contrastive(
-      projector,
-      spec,
-      noise=section['noise'],
-      temperature=section['temperature'],
+      projector, spec, noise=section['noise'], temperature=section['temperature']
     )
     return Pretraining(projector, loss, scales, 0)
   if not isinstance(encoder, token_transformer.TokenTransformer):
     raise ValueError(
-      'Masking hides tokens; it suits the token_transformer, not a '
-      f'{type(encoder).__name__}.'
+      f'Masking hides tokens; it suits the token_transformer, not a {type(encoder).__name__}.'
     )
   reconstructor = token_transformer.TokenReconstructor(encoder.stack)
   loss = self_supervised.masked(reconstructor, ratio=section['ratio'])

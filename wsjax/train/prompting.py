@@ -1,11 +1,10 @@
 """What a prompted update minimises: weights of the run, and the loss asked for.
 
-Likeness: the new weights should be those that the same training run had where
-its loss was the wanted one. Behaviour: the loss of the new network on training
-images should be the wanted one, whatever its weights. A start needs no run for
-the second, so that fresh ones can be drawn without end. Dispersion: different
-starts should give different networks; behaviour alone is content with one for
-all. One switch each.
+Likeness: the new weights should be those that the same training run had where its loss was the
+wanted one. Behaviour: the loss of the new network on training images should be the wanted one,
+whatever its weights. A start needs no run for the second, so that fresh ones can be drawn without
+end. Dispersion: different starts should give different networks; behaviour alone is content with
+one for all. One switch each.
 """
 
 import dataclasses
@@ -18,9 +17,9 @@ import numpy as np
 import optax
 
 from wsjax import typing
-from wsjax.generate import prompted
+from wsjax.generators import prompted
+from wsjax.models import architecture as architecture_lib
 from wsjax.symmetry import permutation
-from wsjax.zoo import architecture as architecture_lib
 
 # Streams of randomness of one step.
 _PAIRS, _ITEMS, _FRESH, _WANTED = range(4)
@@ -30,8 +29,8 @@ _PAIRS, _ITEMS, _FRESH, _WANTED = range(4)
 class Prompting:
   """What `loop.fit` trains.
 
-  Examples are training runs: {'params': path -> [K, ...], 'loss': [K]}, the
-  start and the checkpoints of one run, and the loss of each in nats.
+  Examples are training runs: {'params': path -> [K, ...], 'loss': [K]}, the start and the
+  checkpoints of one run, and the loss of each in nats.
 
   Attributes:
     module: of `generate.prompted`.
@@ -40,11 +39,11 @@ class Prompting:
     labels: [m] int classes.
     likeness: weight of the squared difference of weights.
     behaviour: weight of the squared log-ratio of losses.
-    fresh: starts drawn anew per step, for behaviour and dispersion; two and
-      two are asked for one loss.
+    fresh: starts drawn anew per step, for behaviour and dispersion; two and two are asked for one
+      loss.
     items: images per step, the same for all networks of it.
-    lowest: least loss that is asked of fresh starts, nats; it may be below
-      that of every run, and is then a wish for less.
+    lowest: least loss that is asked of fresh starts, nats; it may be below that of every run, and
+      is then a wish for less.
     highest: largest loss that is asked of them.
     dispersion: weight of how near two fresh starts of one prompt end.
     apart: L2 distance of weights from which on they are far enough.
@@ -70,10 +69,7 @@ class Prompting:
       if getattr(self, name) < 0:
         raise ValueError(f'prompt.{name} is {getattr(self, name)}, not >= 0.')
     if not self.likeness and not self.behaviour:
-      raise ValueError(
-        'prompt.likeness and prompt.behaviour are both 0: nothing is left to '
-        'learn.'
-      )
+      raise ValueError('prompt.likeness and prompt.behaviour are both 0: nothing is left to learn.')
     if self.fresh % 2:
       raise ValueError(f'prompt.fresh is {self.fresh}: they come in pairs.')
     if self.dispersion and not (self.behaviour and self.fresh):
@@ -97,19 +93,14 @@ class Prompting:
     return self.module.init(key, start, example['loss'][0], example['loss'][0])
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.PyTree,
-    key: jax.Array,
-    *,
-    train: bool = True,
+    self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array, *, train: bool = True
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Weighted sum of its parts, each a metric as well.
 
     Args:
       params: variables of the module.
-      batch: runs with leading axis [b]; of each two checkpoints are drawn, one
-        to start from and one to reach, in either order.
+      batch: runs with leading axis [b]; of each two checkpoints are drawn, one to start from and
+        one to reach, in either order.
       key: of the pairs, the images and the fresh starts.
       train: whether there are fresh starts.
     """
@@ -121,13 +112,8 @@ class Prompting:
       total += self.likeness * value
       metrics['likeness'] = value
     if self.behaviour:
-      rows = jax.random.randint(
-        jax.random.fold_in(key, _ITEMS), (self.items,), 0, len(self.labels)
-      )
-      images = (
-        jnp.asarray(self.inputs)[rows],
-        jnp.asarray(self.labels, jnp.int32)[rows],
-      )
+      rows = jax.random.randint(jax.random.fold_in(key, _ITEMS), (self.items,), 0, len(self.labels))
+      images = (jnp.asarray(self.inputs)[rows], jnp.asarray(self.labels, jnp.int32)[rows])
       if train and self.fresh:
         more, ranks, asked = self._fresh(params, key, images)
         made = jax.tree.map(lambda *x: jnp.concatenate(x), made, more)
@@ -143,11 +129,7 @@ class Prompting:
     return total, metrics
 
   def _make(
-    self,
-    params: typing.PyTree,
-    start: typing.StackedParams,
-    loss: jax.Array,
-    wanted: jax.Array,
+    self, params: typing.PyTree, start: typing.StackedParams, loss: jax.Array, wanted: jax.Array
   ) -> tuple[typing.StackedParams, jax.Array]:
     """Updates of [n] networks, and [n, units] ranks of their units."""
     apply = functools.partial(self.module.apply, mutable='intermediates')
@@ -155,10 +137,7 @@ class Prompting:
     return made, state['intermediates']['ranks'][0]
 
   def _fresh(
-    self,
-    params: typing.PyTree,
-    key: jax.Array,
-    images: tuple[jax.Array, jax.Array],
+    self, params: typing.PyTree, key: jax.Array, images: tuple[jax.Array, jax.Array]
   ) -> tuple[typing.StackedParams, jax.Array, jax.Array]:
     """Updates of untrained networks, ranks of units, and losses asked for."""
     keys = jax.random.split(jax.random.fold_in(key, _FRESH), self.fresh)
@@ -171,29 +150,20 @@ class Prompting:
     return made, ranks, wanted
 
   def _near(
-    self,
-    made: typing.StackedParams,
-    ranks: jax.Array,
-    found: jax.Array,
-    wanted: jax.Array,
+    self, made: typing.StackedParams, ranks: jax.Array, found: jax.Array, wanted: jax.Array
   ) -> jax.Array:
     """How short of `apart` pairs of fresh starts fall, a mean of squares.
 
-    Units are compared by their roles. A pair counts as far as both networks
-    know something and do what they were asked: to be far from each other and
-    bad is easy, and was all that was learned where every pair counted from the
-    first step on.
+    Units are compared by their roles. A pair counts as far as both networks know something and do
+    what they were asked: to be far from each other and bad is easy, and was all that was learned
+    where every pair counted from the first step on.
     """
     chance = np.log(1 + np.max(self.labels))
-    able = jnp.exp(-(jnp.log(found / wanted) ** 2)) * jnp.clip(
-      1 - found / chance, 0, 1
-    )
+    able = jnp.exp(-(jnp.log(found / wanted) ** 2)) * jnp.clip(1 - found / chance, 0, 1)
     one, other = jnp.split(jax.lax.stop_gradient(able), 2)
     (group,) = (group.id for group in self.module.spec.groups)
     ordered = jax.vmap(
-      lambda params, ranks: permutation.apply(
-        {group: jnp.argsort(ranks)}, params, self.module.spec
-      )
+      lambda params, ranks: permutation.apply({group: jnp.argsort(ranks)}, params, self.module.spec)
     )(made, ranks)
     squares = jnp.zeros(self.fresh // 2)
     for x in ordered.values():
@@ -203,19 +173,12 @@ class Prompting:
     distance = jnp.sqrt(squares + 1e-12)
     return jnp.mean(one * other * jax.nn.relu(1 - distance / self.apart) ** 2)
 
-  def _unlike(
-    self, made: typing.StackedParams, target: typing.StackedParams
-  ) -> jax.Array:
+  def _unlike(self, made: typing.StackedParams, target: typing.StackedParams) -> jax.Array:
     """Mean over weights of the squared difference, in units of each leaf."""
-    parts = [
-      ((made[path] - target[path]) / scale) ** 2
-      for path, scale in self.module.scales
-    ]
+    parts = [((made[path] - target[path]) / scale) ** 2 for path, scale in self.module.scales]
     return sum(x.sum() for x in parts) / sum(x.size for x in parts)
 
-  def _losses(
-    self, params: typing.StackedParams, images: tuple[jax.Array, jax.Array]
-  ) -> jax.Array:
+  def _losses(self, params: typing.StackedParams, images: tuple[jax.Array, jax.Array]) -> jax.Array:
     """[n] mean cross-entropy of every network on the same images, nats."""
     x, y = images
 
@@ -231,9 +194,7 @@ def _pairs(
 ) -> tuple[typing.StackedParams, jax.Array, typing.StackedParams, jax.Array]:
   """Two different checkpoints of every run: weights and loss of both."""
   num, count = batch['loss'].shape
-  first, shift = jax.random.randint(
-    key, (2, num), jnp.array([[0], [1]]), jnp.full((2, 1), count)
-  )
+  first, shift = jax.random.randint(key, (2, num), jnp.array([[0], [1]]), jnp.full((2, 1), count))
   second, rows = (first + shift) % count, jnp.arange(num)
 
   def at(places: jax.Array) -> tuple[typing.StackedParams, jax.Array]:

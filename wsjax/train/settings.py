@@ -30,28 +30,27 @@ class Settings:
     steps: of the whole run.
     batch_size: examples per step, over all devices.
     inner_steps: steps per compiled call.
-    checkpoint_every_steps: saved whenever so many more are done, and at the
-      end.
+    checkpoint_every_steps: saved whenever so many more are done, and at the end.
     ema_decay: of the average of parameters; 0 is no average.
     mesh: (axis, size) pairs; one size may be -1, the devices that remain.
-    checkpoint_every_seconds: saved, too, at the end of a block that is so long
-      after the last save; 0 is never.
+    checkpoint_every_seconds: saved, too, at the end of a block that is so long after the last save;
+      0 is never.
     keep: newest checkpoints that are kept.
-    keep_best: checkpoints of the lowest validation loss, or training loss
-      where there is no validation, that are kept besides.
+    keep_best: checkpoints of the lowest validation loss, or training loss where there is no
+      validation, that are kept besides.
     parallel: 'jit', 'shard_map' or 'pmap'; see `gradients.make`.
-    data: 'device', all examples on every device; 'host', every process puts
-      only its part of every batch on its devices.
-    microbatch: examples whose gradients are taken at once; 0 is what the model
-      wishes on CPU, and all of them elsewhere.
+    data: 'device', all examples on every device; 'host', every process puts only its part of every
+      batch on its devices.
+    microbatch: examples whose gradients are taken at once; 0 is what the model wishes on CPU, and
+      all of them elsewhere.
     sharding: rules by name; see `sharding.of_state`.
     fsdp: whether the state is spread over the axis 'data'.
     compute_dtype: 'float32' or 'bfloat16', inside the loss.
-    skip_nonfinite: steps in a row that may have a loss or gradient that is not
-      finite, and are skipped; one more ends the run.
-    patience: blocks in a row without a lower validation loss, after which
-      training ends; the parameters are then those of the lowest one. 0 is
-      training to the last step, and its parameters.
+    skip_nonfinite: steps in a row that may have a loss or gradient that is not finite, and are
+      skipped; one more ends the run.
+    patience: blocks in a row without a lower validation loss, after which training ends; the
+      parameters are then those of the lowest one. 0 is training to the last step, and its
+      parameters.
   """
 
   steps: int
@@ -97,18 +96,14 @@ class Settings:
         f'{self.inner_steps}.'
       )
     if self.data not in DATA:
-      raise ValueError(
-        f'train.data is {self.data!r}; allowed: {", ".join(DATA)}.'
-      )
+      raise ValueError(f'train.data is {self.data!r}; allowed: {", ".join(DATA)}.')
 
 
 # Option -> value where a section does not say it.
 DEFAULTS = config.defaults(Settings)
 
 
-def read(
-  section: Mapping[str, Any], optimizer: Any
-) -> tuple[Settings, dict[str, Any]]:
+def read(section: Mapping[str, Any], optimizer: Any) -> tuple[Settings, dict[str, Any]]:
   """Reads a train section.
 
   Args:
@@ -119,8 +114,7 @@ def read(
     The settings, and arguments of `optimizer`.
 
   Raises:
-    ValueError: if the section lacks a key or has one too many, or a value is
-      not allowed.
+    ValueError: if the section lacks a key or has one too many, or a value is not allowed.
   """
   rest = {key: value for key, value in section.items() if key != 'seeds'}
   names = [field.name for field in dataclasses.fields(Settings)]
@@ -130,8 +124,7 @@ def read(
   allowed = inspect.signature(optimizer).parameters
   if unknown := sorted(set(rest) - set(allowed) - set(names)):
     raise ValueError(
-      f'The train section has {unknown[0]!r}; allowed: '
-      f'{", ".join(sorted({*names, *allowed}))}.'
+      f'The train section has {unknown[0]!r}; allowed: {", ".join(sorted({*names, *allowed}))}.'
     )
   settings = Settings(**{name: rest[name] for name in names if name in rest})
   return settings, {name: rest[name] for name in allowed if name in rest}

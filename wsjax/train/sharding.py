@@ -9,8 +9,8 @@ from jax.sharding import PartitionSpec as P
 
 from wsjax import typing
 
-# Pattern of a leaf's path, such as 'block\\d+/wide/kernel' -> mesh axis or None
-# per axis of the leaf.
+# Pattern of a leaf's path, such as 'block\\d+/wide/kernel' -> mesh axis or None per axis of the
+# leaf.
 Rules = Sequence[tuple[str, Sequence[str | None]]]
 # Smaller leaves stay whole: gathering them costs more than they take.
 _MIN_FSDP_SIZE = 1024
@@ -23,15 +23,13 @@ def make_mesh(axes: Sequence[tuple[str, int]]) -> Mesh:
     axes: (name, size) pairs; one size may be -1: the devices that remain.
 
   Raises:
-    ValueError: if a size is not allowed, or they do not multiply to the number
-      of devices.
+    ValueError: if a size is not allowed, or they do not multiply to the number of devices.
   """
   names = [name for name, _ in axes]
   sizes = [size for _, size in axes]
   if wrong := [size for size in sizes if size < 1 and size != -1]:
     raise ValueError(
-      f'A mesh {dict(axes)} has the size {wrong[0]}; allowed: 1 and more, or '
-      '-1 once.'
+      f'A mesh {dict(axes)} has the size {wrong[0]}; allowed: 1 and more, or -1 once.'
     )
   count = jax.device_count()
   known = 1
@@ -49,24 +47,23 @@ def of_state(
 ) -> typing.PyTree:
   """A sharding for every leaf of a training state.
 
-  Moments of the optimizer and averages have the path of their parameter at the
-  end of their own, so a rule for a parameter is one for them too.
+  Moments of the optimizer and averages have the path of their parameter at the end of their own, so
+  a rule for a parameter is one for them too.
 
   Args:
     state: of arrays, or of their shapes.
     mesh: of the devices.
-    rules: the first whose pattern is found in a path says how the leaf lies;
-      a leaf of no rule is whole on every device.
-    fsdp: whether leaves of 1024 values and more also lie over 'data', by their
-      longest axis that is free and divides (Rajbhandari et al. 2020,
-      arXiv:1910.02054, stage 3).
+    rules: the first whose pattern is found in a path says how the leaf lies; a leaf of no rule is
+      whole on every device.
+    fsdp: whether leaves of 1024 values and more also lie over 'data', by their longest axis that is
+      free and divides (Rajbhandari et al. 2020, arXiv:1910.02054, stage 3).
 
   Returns:
     The tree of shardings.
 
   Raises:
-    ValueError: if a rule names an axis that the mesh lacks, has more axes than
-      a leaf that it is for, does not divide it, or is for no leaf.
+    ValueError: if a rule names an axis that the mesh lacks, has more axes than a leaf that it is
+      for, does not divide it, or is for no leaf.
   """
   used = set()
 
@@ -102,9 +99,7 @@ def of_state(
   return shardings
 
 
-def _check(
-  name: str, shape: Sequence[int], wanted: Sequence[str | None], mesh: Mesh
-) -> None:
+def _check(name: str, shape: Sequence[int], wanted: Sequence[str | None], mesh: Mesh) -> None:
   """Raises ValueError unless a rule fits a leaf."""
   if len(wanted) > len(shape):
     raise ValueError(

@@ -27,9 +27,7 @@ class TrainState:
   opt_state: typing.PyTree
 
 
-def create(
-  params: typing.PyTree, optimizer: optax.GradientTransformation
-) -> TrainState:
+def create(params: typing.PyTree, optimizer: optax.GradientTransformation) -> TrainState:
   """The state before the first update."""
   return TrainState(
     step=jnp.int32(0),

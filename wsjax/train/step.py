@@ -17,9 +17,7 @@ from wsjax.zoo import shuffle
 Metrics = dict[str, jax.Array]
 
 
-def batch_indices(
-  key: jax.Array, step: jax.Array, size: int, batch_size: int
-) -> jax.Array:
+def batch_indices(key: jax.Array, step: jax.Array, size: int, batch_size: int) -> jax.Array:
   """Examples of a step: every epoch a new order, without replacement.
 
   Args:
@@ -65,30 +63,27 @@ def make_train_block(
     mesh: has an axis 'data', whose size divides the batch.
     key: of the run; step s uses fold_in(key, s).
     batch_size: examples per step, over all devices.
-    ema_decay: of the average; it starts as a plain mean, so that the initial
-      parameters are forgotten. 0 is no average.
+    ema_decay: of the average; it starts as a plain mean, so that the initial parameters are
+      forgotten. 0 is no average.
     state_sharding: of the leaves of the state; None is whole everywhere.
-    skip_nonfinite: whether a step whose loss or gradient is not finite leaves
-      parameters, average and optimizer as they are; metrics then have
-      'skipped', 1 where that was so.
-    streamed: whether the examples of every step are given, [steps, b, ...] with
-      b over 'data', instead of all the data.
+    skip_nonfinite: whether a step whose loss or gradient is not finite leaves parameters, average
+      and optimizer as they are; metrics then have 'skipped', 1 where that was so.
+    streamed: whether the examples of every step are given, [steps, b, ...] with b over 'data',
+      instead of all the data.
     parallel: as in `gradients.make`; 'pmap' is for one process.
     **precision: microbatch and compute_dtype of `gradients.make`.
 
   Returns:
-    (state, data, number of steps) -> (state, metrics [steps]). Data are arrays
-    with leading axis [N]. The state is donated; the number is static.
+    (state, data, number of steps) -> (state, metrics [steps]). Data are arrays with leading axis
+    [N]. The state is donated; the number is static.
 
   Raises:
-    ValueError: if there is no such axis, the mode cannot do what is asked for,
-      or as `gradients.make`.
+    ValueError: if there is no such axis, the mode cannot do what is asked for, or as
+      `gradients.make`.
   """
   if 'data' not in mesh.shape:
     raise ValueError(f'The mesh has no axis data; got {dict(mesh.shape)}.')
-  gradient = gradients.make(
-    loss, mesh, batch_size=batch_size, parallel=parallel, **precision
-  )
+  gradient = gradients.make(loss, mesh, batch_size=batch_size, parallel=parallel, **precision)
   order_key, noise_key = keys_of_run(key)
   replicated = NamedSharding(mesh, P())
   over_data = NamedSharding(mesh, P('data'))
@@ -101,8 +96,8 @@ def make_train_block(
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     step = state.step + 1
-    # A small model waits for memory more than for arithmetic, so nothing
-    # goes over all parameters again that nobody asked for.
+    # A small model waits for memory more than for arithmetic, so nothing goes over all parameters
+    # again that nobody asked for.
     ema = params
     if ema_decay:
       decay = jnp.minimum(ema_decay, 1 - 1 / step)

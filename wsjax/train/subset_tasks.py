@@ -11,16 +11,16 @@ import numpy as np
 import optax
 
 from wsjax import typing
-from wsjax.zoo import architecture as architecture_lib
+from wsjax.models import architecture as architecture_lib
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SubsetTasks:
   """What `loop.fit` trains: cross-entropy of generated networks.
 
-  The examples of a batch are dealt out to some tasks that are drawn, and each
-  task calls their classes by its own labels. What the module is told of a task
-  is its condition, or some of its labelled examples: then it is the others
+  The examples of a batch are dealt out to some tasks that are drawn, and each task calls their
+  classes by its own labels. What the module is told of a task is its condition, or some of its
+  labelled examples: then it is the others
   that the generated network is tried on.
 
   Attributes:
@@ -31,8 +31,7 @@ class SubsetTasks:
     val_codes: [m, num_classes] the same of tasks to look at.
     val_conditions: [m, C].
     num_tasks: per step; divides the batch.
-    set_size: examples per task that the module is given instead of conditions;
-      0 is none.
+    set_size: examples per task that the module is given instead of conditions; 0 is none.
   """
 
   val_draws: ClassVar[int] = 1
@@ -68,8 +67,8 @@ class SubsetTasks:
       params: variables of the module.
       batch: 'x' [b, ...] and classes 'y' [b].
       key: of the tasks that are drawn.
-      train: whether they are those to learn; else all those to look at have
-        their share of the batch.
+      train: whether they are those to learn; else all those to look at have their share of the
+        batch.
 
     Raises:
       ValueError: if the batch is too small for the tasks.
@@ -88,9 +87,7 @@ class SubsetTasks:
         f'more than {self.set_size} are needed.'
       )
     x, y = (
-      batch[part][: share * len(codes)].reshape(
-        len(codes), share, *batch[part].shape[1:]
-      )
+      batch[part][: share * len(codes)].reshape(len(codes), share, *batch[part].shape[1:])
       for part in ('x', 'y')
     )
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 
 from wsjax import typing
-from wsjax.predict import predictor as predictor_lib
+from wsjax.encoders import predictor as predictor_lib
 from wsjax.train import augment as augment_lib
 from wsjax.train import pretrain
 
@@ -19,8 +19,8 @@ class Supervised:
     predictor: the module.
     augment: what is done to the weights of a training batch, or None.
     pretrained: variables that the encoder starts from, of `pretrain`, or None.
-    microbatch: networks whose gradients are taken at once on CPU, so that what
-      encoders compute of them stays in the cache: 2 to 3 times faster.
+    microbatch: networks whose gradients are taken at once on CPU, so that what encoders compute of
+      them stays in the cache: 2 to 3 times faster.
   """
 
   val_draws: ClassVar[int] = 1
@@ -38,12 +38,7 @@ class Supervised:
     return pretrain.transfer(self.pretrained, variables)
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.PyTree,
-    key: jax.Array,
-    *,
-    train: bool = True,
+    self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array, *, train: bool = True
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Mean loss over a batch, and the head's metrics.
 
@@ -62,8 +57,6 @@ class Supervised:
       keys = jax.random.split(augment_key, len(target))
       examples = jax.vmap(self.augment)(keys, examples)
     outputs = jax.vmap(
-      lambda x, key: self.predictor.apply(
-        params, x, train=True, rngs={'dropout': key}
-      )
+      lambda x, key: self.predictor.apply(params, x, train=True, rngs={'dropout': key})
     )(examples, jax.random.split(dropout_key, len(target)))
     return self.predictor.head.loss(outputs, target)

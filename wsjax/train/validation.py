@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import typing
-from wsjax.train import feed
+from wsjax.train import data as data_lib
 
-# The loss is measured with this many noise draws, of models whose loss is noisy
-# without training too.
+# The loss is measured with this many noise draws, of models whose loss is noisy without training
+# too.
 _DRAWS = 8
 
 
@@ -33,9 +33,7 @@ def make_loss(
   # Data as an argument: of constants the compiler works out what it can.
   @functools.partial(jax.jit, out_shardings=replicated)
   def mean_loss(params: typing.PyTree, data: typing.PyTree) -> jax.Array:
-    return jnp.mean(
-      jax.lax.map(lambda k: model.loss(params, data, k, train=False)[0], keys)
-    )
+    return jnp.mean(jax.lax.map(lambda k: model.loss(params, data, k, train=False)[0], keys))
 
-  placed = feed.place(val, replicated)
+  placed = data_lib.place(val, replicated)
   return lambda params: mean_loss(params, placed)

@@ -1,7 +1,7 @@
 """Building a zoo from a config section: bred in chunks, resumable, published.
 
-While it is built the folder holds `build.json`, what is being built, and
-`log.lmdb`, the nets that are finished. When all are, they are published and
+While it is built the folder holds `build.json`, what is being built, and `log.lmdb`, the nets that
+are finished. When all are, they are published and
 the log is deleted.
 """
 
@@ -17,19 +17,13 @@ import rich.console
 import rich.progress
 
 from wsjax import config as config_lib
-from wsjax import hosts, lock
-from wsjax.zoo import architecture as architecture_lib
-from wsjax.zoo import (
-  breed,
-  brood_records,
-  datasets,
-  digest,
-  shards,
-  store,
-  subsets,
-)
-from wsjax.zoo import plan as plan_lib
+from wsjax import distributed, lock
+from wsjax.models import architecture as architecture_lib
 from wsjax.zoo import splits as splits_lib
+from wsjax.zoo import train, training_records
+from wsjax.zoo.data import datasets, subsets
+from wsjax.zoo.store import digest, shards, store
+from wsjax.zoo.store import plan as plan_lib
 
 SECTIONS = ('architecture', 'dataset', 'recipe', 'splits', 'chunk_size')
 LABELS = ('classes', 'subsets')
@@ -37,25 +31,19 @@ _LOG = 'log.lmdb'
 
 
 def build(
-  section: Mapping[str, Any],
-  path: pathlib.Path | str,
-  *,
-  seed: int,
-  progress: bool = True,
+  section: Mapping[str, Any], path: pathlib.Path | str, *, seed: int, progress: bool = True
 ) -> store.Zoo:
   """Breeds and publishes the zoo that a config section describes.
 
-  Killed at any point and called again it goes on behind the last finished
-  chunk, and the weights come out the same. A zoo that is there already is
-  opened.
+  Killed at any point and called again it goes on behind the last finished chunk, and the weights
+  come out the same. A zoo that is there already is opened.
 
   Args:
-    section: `architecture`, whose activation may be a tuple; `dataset` and
-      `recipe`, arguments of `datasets.load` and `breed.Recipe`; `splits`,
-      split -> number of runs; `chunk_size`, nets per compiled call. Net i of
-      k optimizers and a activations has optimizer number i mod k and
-      activation number (i div k) mod a. `dataset` may have `labels`: with
-      'subsets' net i tells the classes of row i of `subsets.codes` from the
+    section: `architecture`, whose activation may be a tuple; `dataset` and `recipe`, arguments of
+      `datasets.load` and `breed.Recipe`; `splits`,
+      split -> number of runs; `chunk_size`, nets per compiled call. Net i of k optimizers and a
+      activations has optimizer number i mod k and activation number (i div k) mod a. `dataset` may
+      have `labels`: with 'subsets' net i tells the classes of row i of `subsets.codes` from the
       others, and complements are of one split.
     path: folder of the zoo.
     seed: of everything.
@@ -65,8 +53,8 @@ def build(
     The published zoo.
 
   Raises:
-    ValueError: if the section is wrong, the data set is missing, or the
-      folder holds a zoo of another config, which is left as it is.
+    ValueError: if the section is wrong, the data set is missing, or the folder holds a zoo of
+      another config, which is left as it is.
   """
   path = pathlib.Path(path)
   section = _plain(section)
@@ -83,7 +71,7 @@ def build(
   plan_lib.check(path, plan, parts=(shards.MANIFEST, _LOG))
   with _alone(path):
     # Process 0 decides: the others may see its files a little later.
-    if hosts.of_writer(np.int32((path / shards.MANIFEST).exists())):
+    if distributed.of_writer(np.int32((path / shards.MANIFEST).exists())):
       return _finish(path)
     dataset = datasets.load(**source, root=root)
     if labels == 'subsets':
@@ -92,9 +80,7 @@ def build(
     _check_tasks(families, dataset, len(splits))
     with _open_log(path, plan) as log, _progress(progress) as bar:
       missing = _missing(log, len(splits), recipe.steps)
-      task = bar.add_task(
-        'breeding', total=len(splits), completed=len(splits) - len(missing)
-      )
+      task = bar.add_task('breeding', total=len(splits), completed=len(splits) - len(missing))
       for start in range(0, len(missing), chunk_size):
         indices = missing[start : start + chunk_size]
         if start:  # Whole, so that the compiled program fits: some nets twice.
@@ -103,7 +89,7 @@ def build(
         for architecture, chosen in _by_family(families, recipe, indices):
           brood = _breed(architecture, dataset, recipe, chosen, seed)
           if log is not None:
-            made = brood_records.entries(
+            made = training_records.entries(
               brood,
               architecture,
               dataset,
@@ -118,14 +104,14 @@ def build(
         bar.advance(task, len(set(indices.tolist())))
       if log is not None:
         store.publish(log, path)
-    hosts.barrier('zoo')
+    distributed.barrier('zoo')
     return _finish(path)
 
 
 def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
   """A zoo that is built, for one run; another waits, and then finds it."""
   finished = (path / shards.MANIFEST).exists() and not (path / _LOG).exists()
-  if finished or not hosts.is_writer():
+  if finished or not distributed.is_writer():
     return contextlib.nullcontext()
   return lock.hold(path, wait=True)
 
@@ -134,7 +120,7 @@ def _open_log(
   path: pathlib.Path, plan: Mapping[str, Any]
 ) -> contextlib.AbstractContextManager[store.Log | None]:
   """The log, in process 0; None in the others, which only breed."""
-  if not hosts.is_writer():
+  if not distributed.is_writer():
     return contextlib.nullcontext()
   plan_lib.write(path, plan)  # First: a log without a plan is of nobody.
   return store.Log(path / _LOG)
@@ -143,10 +129,8 @@ def _open_log(
 def _missing(log: store.Log | None, num_runs: int, steps: int) -> np.ndarray:
   """[n] nets that the log lacks, the same in every process."""
   done = set(() if log is None else log.keys())
-  lacks = np.array(
-    [brood_records.key(i, steps) not in done for i in range(num_runs)]
-  )
-  return np.flatnonzero(hosts.of_writer(lacks))
+  lacks = np.array([training_records.key(i, steps) not in done for i in range(num_runs)])
+  return np.flatnonzero(distributed.of_writer(lacks))
 
 
 def _plain(value: Any) -> Any:
@@ -166,9 +150,7 @@ def _check_keys(section: Mapping[str, Any]) -> None:
   if missing := sorted(set(SECTIONS) - set(section)):
     raise ValueError(f'A zoo section lacks key {missing[0]!r}; {allowed}.')
   if not isinstance(section['chunk_size'], int) or section['chunk_size'] < 1:
-    raise ValueError(
-      f'chunk_size must be at least 1; got {section["chunk_size"]!r}.'
-    )
+    raise ValueError(f'chunk_size must be at least 1; got {section["chunk_size"]!r}.')
   if wrong := [n for n in section['splits'].values() if type(n) is not int]:
     raise ValueError(f'Splits are whole numbers of runs; got {wrong[0]!r}.')
   allowed = {'name', 'val_fraction', 'root', 'labels'}
@@ -182,46 +164,34 @@ def _check_keys(section: Mapping[str, Any]) -> None:
 def _assign(labels: str, counts: Mapping[str, int], seed: int) -> list[str]:
   """Split of every net: drawn alone, or with its complement."""
   if labels not in LABELS:
-    raise ValueError(
-      f'Unknown labels {labels!r} of a data set; allowed: {", ".join(LABELS)}.'
-    )
+    raise ValueError(f'Unknown labels {labels!r} of a data set; allowed: {", ".join(LABELS)}.')
   if labels == 'subsets':
     return subsets.assign(counts, seed=seed)
   return splits_lib.assign(sum(counts.values()), counts, seed=seed)
 
 
-def _families(
-  section: Mapping[str, Any],
-) -> list[architecture_lib.Architecture]:
+def _families(section: Mapping[str, Any]) -> list[architecture_lib.Architecture]:
   """One architecture per activation."""
   activations = section.get('activation')
   if not isinstance(activations, list):
-    return [config_lib.build('zoo.architectures', section)]
+    return [config_lib.build('models', section)]
   return [
-    config_lib.build('zoo.architectures', {**section, 'activation': activation})
-    for activation in activations
+    config_lib.build('models', {**section, 'activation': activation}) for activation in activations
   ]
 
 
-def _recipe(section: Mapping[str, Any]) -> breed.Recipe:
+def _recipe(section: Mapping[str, Any]) -> train.Recipe:
   """The recipe of a section."""
-  allowed = [field.name for field in dataclasses.fields(breed.Recipe)]
+  allowed = [field.name for field in dataclasses.fields(train.Recipe)]
   if unknown := sorted(set(section) - set(allowed)):
-    raise ValueError(
-      f'A recipe has no key {unknown[0]!r}; allowed: {", ".join(allowed)}.'
-    )
-  return breed.Recipe(
-    **{
-      key: tuple(value) if isinstance(value, list) else value
-      for key, value in section.items()
-    }
+    raise ValueError(f'A recipe has no key {unknown[0]!r}; allowed: {", ".join(allowed)}.')
+  return train.Recipe(
+    **{key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
   )
 
 
 def _check_tasks(
-  families: Sequence[architecture_lib.Architecture],
-  dataset: datasets.Dataset,
-  num_runs: int,
+  families: Sequence[architecture_lib.Architecture], dataset: datasets.Dataset, num_runs: int
 ) -> None:
   """Raises ValueError unless every net has something that it can learn."""
   if dataset.codes is not None:
@@ -245,9 +215,7 @@ def _check_tasks(
 
 
 def _by_family(
-  families: Sequence[architecture_lib.Architecture],
-  recipe: breed.Recipe,
-  indices: np.ndarray,
+  families: Sequence[architecture_lib.Architecture], recipe: train.Recipe, indices: np.ndarray
 ) -> Iterator[tuple[architecture_lib.Architecture, np.ndarray]]:
   """Which of some nets have which architecture, where any have."""
   number = (indices // len(recipe.optimizers)) % len(families)
@@ -259,16 +227,14 @@ def _by_family(
 def _breed(
   architecture: architecture_lib.Architecture,
   dataset: datasets.Dataset,
-  recipe: breed.Recipe,
+  recipe: train.Recipe,
   indices: np.ndarray,
   seed: int,
-) -> breed.Brood:
+) -> train.Brood:
   """Classifiers of the data set, or one net per image of it."""
   if architecture.task == 'image_fitting':
-    return breed.breed_images(
-      architecture, dataset.train_x, recipe, indices, seed=seed
-    )
-  return breed.breed(architecture, dataset, recipe, indices, seed=seed)
+    return train.breed_images(architecture, dataset.train_x, recipe, indices, seed=seed)
+  return train.breed(architecture, dataset, recipe, indices, seed=seed)
 
 
 def _progress(shown: bool) -> rich.progress.Progress:
@@ -281,14 +247,14 @@ def _progress(shown: bool) -> rich.progress.Progress:
     rich.progress.TimeElapsedColumn(),
     rich.progress.TimeRemainingColumn(),
     console=rich.console.Console(stderr=True),
-    disable=not shown or not hosts.is_writer(),
+    disable=not shown or not distributed.is_writer(),
   )
 
 
 def _finish(path: pathlib.Path) -> store.Zoo:
   """Opens a published zoo; deletes the log once all weights are verified."""
   zoo = store.Zoo.open(path)
-  if hosts.is_writer() and (path / _LOG).exists():
+  if distributed.is_writer() and (path / _LOG).exists():
     zoo.check()
     # Empty, of a process that was killed behind its last rename.
     shutil.rmtree(path / shards.STAGING, ignore_errors=True)

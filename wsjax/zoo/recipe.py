@@ -18,10 +18,10 @@ class Factor:
   """A hyper-parameter that may be drawn per network.
 
   Attributes:
-    scale: 'log' for a log-uniform draw, 'linear' for a uniform one, 'whole'
-      for whole numbers, both bounds included.
-    neutral: the value at which it is as if there were no such factor; None
-      where every value counts.
+    scale: 'log' for a log-uniform draw, 'linear' for a uniform one, 'whole' for whole numbers, both
+      bounds included.
+    neutral: the value at which it is as if there were no such factor; None where every value
+      counts.
     low: smallest value allowed.
     high: largest value allowed.
   """
@@ -49,11 +49,9 @@ def _sgd(momentum: float) -> list[optax.GradientTransformation]:
   return [optax.trace(momentum)] if momentum else []
 
 
-# Name -> (momentum -> what turns gradients into directions, whether weight
-# decay comes after it). Before it, weight decay is the L2 penalty of the loss.
-_OPTIMIZERS: dict[
-  str, tuple[Callable[[float], list[optax.GradientTransformation]], bool]
-] = {
+# Name -> (momentum -> what turns gradients into directions, whether weight decay comes after it).
+# Before it, weight decay is the L2 penalty of the loss.
+_OPTIMIZERS: dict[str, tuple[Callable[[float], list[optax.GradientTransformation]], bool]] = {
   'sgd': (_sgd, False),
   'adam': (lambda momentum: [optax.scale_by_adam(b1=momentum or 0.9)], False),
   'adamw': (lambda momentum: [optax.scale_by_adam(b1=momentum or 0.9)], True),
@@ -72,25 +70,22 @@ class Recipe:
     momentum: of 'sgd', or b1 of the others, where 0 is their usual 0.9.
     batch_size: examples per step.
     steps: number of updates.
-    snapshots: steps, increasing and below `steps`, whose weights are kept
-      besides the final ones.
-    shared_batches: whether all nets see the same batches in the same order;
-      faster, but then only the initial weights tell two nets apart.
-    shared_init: whether all nets start from the same weights; then only their
-      batches and labels tell them apart.
+    snapshots: steps, increasing and below `steps`, whose weights are kept besides the final ones.
+    shared_batches: whether all nets see the same batches in the same order; faster, but then only
+      the initial weights tell two nets apart.
+    shared_init: whether all nets start from the same weights; then only their batches and labels
+      tell them apart.
     init_scale: multiplies the initial kernels; as learning_rate.
-    dropout: share of the hidden activations that a step leaves out; one
-      value, or (low, high): uniform, drawn per net. This and all below are of
-      classifiers only.
-    train_fraction: share of the training split that a net sees, which part is
-      drawn per net; as learning_rate. An epoch stays as many examples as the
-      split has: the net sees each of its own several times in it.
-    label_noise: share of the examples a net sees that have a wrong label,
-      always the same ones and the same label; as dropout.
-    input_noise: standard deviation of Gaussian noise on the pixels, new in
-      every step; as dropout.
-    shift: images are moved by up to so many pixels along both axes, anew in
-      every step, and filled with 0; one whole number, or (low, high), drawn
+    dropout: share of the hidden activations that a step leaves out; one value, or (low, high):
+      uniform, drawn per net. This and all below are of classifiers only.
+    train_fraction: share of the training split that a net sees, which part is drawn per net; as
+      learning_rate. An epoch stays as many examples as the split has: the net sees each of its own
+      several times in it.
+    label_noise: share of the examples a net sees that have a wrong label, always the same ones and
+      the same label; as dropout.
+    input_noise: standard deviation of Gaussian noise on the pixels, new in every step; as dropout.
+    shift: images are moved by up to so many pixels along both axes, anew in every step, and filled
+      with 0; one whole number, or (low, high), drawn
       per net.
   """
 
@@ -113,8 +108,7 @@ class Recipe:
   def __post_init__(self):
     if unknown := set(self.optimizers).difference(OPTIMIZERS):
       raise ValueError(
-        f'Unknown optimizer {sorted(unknown)[0]!r}; allowed: '
-        f'{", ".join(OPTIMIZERS)}.'
+        f'Unknown optimizer {sorted(unknown)[0]!r}; allowed: {", ".join(OPTIMIZERS)}.'
       )
     if not self.optimizers:
       raise ValueError('A recipe needs an optimizer; got none.')
@@ -122,14 +116,12 @@ class Recipe:
       _check(name, getattr(self, name), factor)
     if self.batch_size < 1 or self.steps < 1:
       raise ValueError(
-        f'batch_size and steps must be at least 1; got {self.batch_size} and '
-        f'{self.steps}.'
+        f'batch_size and steps must be at least 1; got {self.batch_size} and {self.steps}.'
       )
     edges = (0, *self.snapshots, self.steps)
     if list(edges) != sorted(set(edges)):
       raise ValueError(
-        f'snapshots must increase and lie between 0 and {self.steps} steps; '
-        f'got {self.snapshots}.'
+        f'snapshots must increase and lie between 0 and {self.steps} steps; got {self.snapshots}.'
       )
 
   @property
@@ -165,8 +157,7 @@ class Recipe:
 
     Args:
       optimizer: one of `optimizers`.
-      hparams: what `draw` gave; traced, so nets that differ in them share one
-        compiled program.
+      hparams: what `draw` gave; traced, so nets that differ in them share one compiled program.
 
     Returns:
       The transformation from gradients to updates.
@@ -184,21 +175,15 @@ def _check(name: str, value: Range, factor: Factor) -> None:
   bounds = value if isinstance(value, tuple) else (value, value)
   is_log_range = isinstance(value, tuple) and factor.scale == 'log'
   if isinstance(value, tuple) and not (
-    len(value) == 2
-    and value[0] <= value[1]
-    and (value[0] > 0 or not is_log_range)
+    len(value) == 2 and value[0] <= value[1] and (value[0] > 0 or not is_log_range)
   ):
     raise ValueError(
       f'{name} as a range must be (low, high) with '
       f'{"0 < " if is_log_range else ""}low <= high; got {value}.'
     )
   if not all(factor.low <= bound <= factor.high for bound in bounds):
-    raise ValueError(
-      f'{name} must be between {factor.low} and {factor.high}; got {value}.'
-    )
-  if factor.scale == 'whole' and any(
-    type(bound) is not int for bound in bounds
-  ):
+    raise ValueError(f'{name} must be between {factor.low} and {factor.high}; got {value}.')
+  if factor.scale == 'whole' and any(type(bound) is not int for bound in bounds):
     raise ValueError(f'{name} must be a whole number; got {value}.')
 
 

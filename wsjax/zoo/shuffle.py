@@ -1,8 +1,8 @@
 """A random permutation read at any place, without sorting.
 
-Every network of a zoo sees its own order of the data in every epoch. Sorting
-random keys for that costs more than the training steps of a small network; a
-card shuffle whose cards can be followed one by one is a few integer
+Every network of a zoo sees its own order of the data in every epoch. Sorting random keys for that
+costs more than the training steps of a small network; a card shuffle whose cards can be followed
+one by one is a few integer
 operations per place, which vectorise.
 """
 
@@ -16,9 +16,9 @@ NUM_ROUNDS = 32
 def permutation(key: jax.Array, places: jax.Array, size: int) -> jax.Array:
   """What a random permutation of `size` cards has at some places.
 
-  In each round the places x and (turn - x) mod size are partners, and change
-  cards if a hash of the larger one says so. Any round is a bijection, whatever
-  the hash, so every card is dealt exactly once.
+  In each round the places x and (turn - x) mod size are partners, and change cards if a hash of the
+  larger one says so. Any round is a bijection, whatever the hash, so every card is dealt exactly
+  once.
 
   Args:
     key: one key; it selects the permutation.
@@ -28,15 +28,12 @@ def permutation(key: jax.Array, places: jax.Array, size: int) -> jax.Array:
   Returns:
     [*b] int32 in [0, size), distinct for distinct places.
 
-  Source: Hoang, Morris, Rogaway 2012, arXiv:1208.1176, figure 1
-    ("swap-or-not"); the round function here is a multiplicative hash, which
-    mixes but is not secret.
+  Source: Hoang, Morris, Rogaway 2012, arXiv:1208.1176, figure 1 ("swap-or-not"); the round function
+    here is a multiplicative hash, which mixes but is not secret.
   """
   bits = jax.random.bits(key, (2, NUM_ROUNDS), jnp.uint32)
 
-  def swap_or_not(
-    x: jax.Array, round_bits: tuple[jax.Array, jax.Array]
-  ) -> tuple[jax.Array, None]:
+  def swap_or_not(x: jax.Array, round_bits: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
     turn, salt = round_bits
     partner = jnp.where(turn >= x, turn - x, turn + np.uint32(size) - x)
     hashed = jnp.maximum(x, partner) * np.uint32(0x9E3779B1) ^ salt

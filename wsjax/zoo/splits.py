@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-# Networks of 'holdout_audit' are reserved for memorization and privacy audits
-# when a zoo is built; they cannot be set aside afterwards.
+# Networks of 'holdout_audit' are reserved for memorization and privacy audits when a zoo is built;
+# they cannot be set aside afterwards.
 SPLITS = ('train', 'val', 'test', 'holdout_audit')
 
 
@@ -14,21 +14,19 @@ def assign(num_runs: int, counts: Mapping[str, int], *, seed: int) -> list[str]:
 
   Args:
     num_runs: number of runs (split groups), not of checkpoints.
-    counts: split -> number of runs; they add up to `num_runs`. 'holdout_audit'
-      must be there, if only as 0, so that nobody forgets it.
+    counts: split -> number of runs; they add up to `num_runs`. 'holdout_audit' must be there, if
+      only as 0, so that nobody forgets it.
     seed: of the draw.
 
   Returns:
     One of `SPLITS` per run, exactly as many of each as asked for.
 
   Raises:
-    ValueError: for an unknown split, a missing 'holdout_audit', a negative
-      count, or counts that do not add up.
+    ValueError: for an unknown split, a missing 'holdout_audit', a negative count, or counts that do
+      not add up.
   """
   if unknown := sorted(set(counts) - set(SPLITS)):
-    raise ValueError(
-      f'Unknown split {unknown[0]!r}; allowed: {", ".join(SPLITS)}.'
-    )
+    raise ValueError(f'Unknown split {unknown[0]!r}; allowed: {", ".join(SPLITS)}.')
   if 'holdout_audit' not in counts:
     raise ValueError(
       "Split counts lack 'holdout_audit'; it cannot be added later, so write "
@@ -38,8 +36,7 @@ def assign(num_runs: int, counts: Mapping[str, int], *, seed: int) -> list[str]:
     raise ValueError(f'Split counts must be >= 0; got {dict(counts)}.')
   if sum(counts.values()) != num_runs:
     raise ValueError(
-      f'Split counts {dict(counts)} add up to {sum(counts.values())}, not to '
-      f'the {num_runs} runs.'
+      f'Split counts {dict(counts)} add up to {sum(counts.values())}, not to the {num_runs} runs.'
     )
   names = [split for split in SPLITS for _ in range(counts.get(split, 0))]
   order = np.random.default_rng(seed).permutation(num_runs)

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from wsjax.zoo import datasets, recipe, store
+from wsjax.zoo import recipe
+from wsjax.zoo.data import datasets
+from wsjax.zoo.store import store
 
 # Targets that are no hyper-parameter of the recipe.
 NAMES = (
@@ -30,8 +32,7 @@ class Targets:
   Attributes:
     values: [n] int32 class numbers, or float32.
     kind: 'class' or 'number'.
-    names: of the classes, by number; the same for any networks of a zoo. ()
-      for numbers.
+    names: of the classes, by number; the same for any networks of a zoo. () for numbers.
     scale: 'log10' where `values` are logarithms, else 'linear'.
   """
 
@@ -53,20 +54,19 @@ def load(
   Args:
     zoo: where they are.
     indices: [n] which.
-    target: 'label', the class of the image that a network was fitted to;
-      'val_accuracy'; 'train_accuracy', a mean over the last epoch, with the
-      noise of training; 'gap', the difference of the two; 'optimizer';
-      'activation'; of imported networks 'algorithm', 'task' and 'score', which
-      compares within a task; or a hyper-parameter of the record by its name,
-      as a logarithm where a recipe draws it log-uniformly.
+    target: 'label', the class of the image that a network was fitted to; 'val_accuracy';
+      'train_accuracy', a mean over the last epoch, with the noise of training; 'gap', the
+      difference of the two; 'optimizer'; 'activation'; of imported networks 'algorithm', 'task' and
+      'score', which compares within a task; or a hyper-parameter of the record by its name, as a
+      logarithm where a recipe draws it log-uniformly.
     root: of data sets, as in `datasets.load`; for 'label' only.
 
   Returns:
     The target, in the order of `indices`.
 
   Raises:
-    ValueError: if the zoo has no such target, one of these networks has none
-      (see `known`), or a label cannot be verified.
+    ValueError: if the zoo has no such target, one of these networks has none (see `known`), or a
+      label cannot be verified.
   """
   indices = np.asarray(indices, np.int64)
   if target == 'label':
@@ -88,9 +88,7 @@ def load(
   return Targets(values.astype(np.float32), 'number', scale=scale)
 
 
-def known(
-  zoo: store.Zoo, indices: Sequence[int] | np.ndarray, target: str
-) -> np.ndarray:
+def known(zoo: store.Zoo, indices: Sequence[int] | np.ndarray, target: str) -> np.ndarray:
   """Those of some networks that have a target.
 
   Args:
@@ -151,8 +149,7 @@ def _is_log(target: str) -> bool:
 
 
 def image_classes(
-  records: Sequence[Mapping[str, Any]],
-  root: str | os.PathLike[str] | None = None,
+  records: Sequence[Mapping[str, Any]], root: str | os.PathLike[str] | None = None
 ) -> np.ndarray:
   """Class of the one image that each network was fitted to.
 
@@ -164,15 +161,13 @@ def image_classes(
     [n] int32 class numbers.
 
   Raises:
-    ValueError: if a network was fitted to no single training image of a data
-      set that is there as it was.
+    ValueError: if a network was fitted to no single training image of a data set that is there as
+      it was.
   """
   return _classes_of_images(records, root)[0]
 
 
-def _labels(
-  zoo: store.Zoo, indices: np.ndarray, root: str | os.PathLike[str] | None
-) -> Targets:
+def _labels(zoo: store.Zoo, indices: np.ndarray, root: str | os.PathLike[str] | None) -> Targets:
   """Class of the one image whose digest is in the record."""
   records = [zoo.records[index] for index in indices.tolist()]
   try:
@@ -193,8 +188,7 @@ def _classes_of_images(
     lineage = (record['datasets'] or [{'name': None}])[0]
     if record['task'] != 'image_fitting' or lineage['name'] is None:
       raise ValueError(
-        f'Network {record["run_id"]} was not fitted to one image, so it has no '
-        'label.'
+        f'Network {record["run_id"]} was not fitted to one image, so it has no label.'
       )
     if lineage['name'] not in find:
       find[lineage['name']] = _image_classes(lineage, root)
@@ -205,9 +199,7 @@ def _classes_of_images(
         f'{lineage["name"]}: its digest is of none.'
       )
     values.append(classes[lineage['subset_indices_sha256']])
-  num_classes = max(
-    (1 + max(classes.values()) for classes in find.values()), default=0
-  )
+  num_classes = max((1 + max(classes.values()) for classes in find.values()), default=0)
   return np.array(values, np.int32), num_classes
 
 
@@ -221,12 +213,9 @@ def _image_classes(
   dataset = datasets.load(lineage['name'], root, val_fraction=0)
   if dataset.sha256 != lineage['sha256']:
     raise ValueError(
-      f'{lineage["name"]} has digest {dataset.sha256}, but the zoo was bred on '
-      f'{lineage["sha256"]}.'
+      f'{lineage["name"]} has digest {dataset.sha256}, but the zoo was bred on {lineage["sha256"]}.'
     )
   return {
     datasets.index_digest(np.array([place])): label
-    for place, label in zip(
-      dataset.train_index.tolist(), dataset.train_y.tolist(), strict=True
-    )
+    for place, label in zip(dataset.train_index.tolist(), dataset.train_y.tolist(), strict=True)
   }

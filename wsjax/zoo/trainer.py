@@ -1,7 +1,7 @@
 """The compiled program that trains the networks of a zoo.
 
-`vmap` over a group of nets that fits the cache, `lax.map` over groups, `scan`
-over steps, `shard_map` over devices.
+`vmap` over a group of nets that fits the cache, `lax.map` over groups, `scan` over steps,
+`shard_map` over devices.
 """
 
 import functools
@@ -15,15 +15,15 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, PartitionSpec
 
-from wsjax import hosts, typing
-from wsjax.zoo import architecture as architecture_lib
+from wsjax import distributed, typing
+from wsjax.models import architecture as architecture_lib
+from wsjax.zoo import losses
 from wsjax.zoo import recipe as recipe_lib
-from wsjax.zoo import tasks
 
 # Streams of randomness of one net; those behind them are in tasks.py.
 _INIT, _HPARAMS, _ORDER = range(3)
-# Nets that are trained side by side on one device. On CPU their weights,
-# moments and batches stay in cache; an accelerator takes all at once.
+# Nets that are trained side by side on one device. On CPU their weights, moments and batches stay
+# in cache; an accelerator takes all at once.
 _CPU_GROUP = 8
 
 
@@ -42,38 +42,34 @@ def train(
     architecture: what they are.
     recipe: how they learn.
     optimizer: one of the recipe's.
-    data: train_x, train_y, val_x and val_y to classify, and perhaps codes, the
-      label of every class for net i; or inputs [b, d] and targets
+    data: train_x, train_y, val_x and val_y to classify, and perhaps codes, the label of every class
+      for net i; or inputs [b, d] and targets
       [num_nets, b, c] to fit net i to target i.
     indices: [n] int32, which nets.
     seed: of the zoo.
     initial: weights to start from; None draws them.
 
   Returns:
-    Host arrays with leading axis [n]: 'weights', a list over snapshots and
-    the end; 'hparams', name -> [n]; 'trace', metric -> [n, t]; 'seen', None
-    or [n, examples], which of them a net has seen.
+    Host arrays with leading axis [n]: 'weights', a list over snapshots and the end; 'hparams', name
+    -> [n]; 'trace', metric -> [n, t]; 'seen', None or [n, examples], which of them a net has seen.
   """
   n = len(indices)
   run, padding = program(architecture, recipe, optimizer, n)
   nets = (indices[padding],)
   if initial is not None:
     nets += ({k: v[padding].astype(np.float32) for k, v in initial.items()},)
-  result = hosts.everywhere(run(jax.random.key(seed), data, nets))
+  result = distributed.everywhere(run(jax.random.key(seed), data, nets))
   return jax.tree.map(lambda array: array[:n], result)
 
 
 def program(
-  architecture: architecture_lib.Architecture,
-  recipe: recipe_lib.Recipe,
-  optimizer: str,
-  n: int,
+  architecture: architecture_lib.Architecture, recipe: recipe_lib.Recipe, optimizer: str, n: int
 ) -> tuple[Callable[..., dict[str, Any]], np.ndarray]:
   """The compiled program for n nets, and how they are padded for it.
 
   Returns:
-    (key, data, nets with leading axis [m]) -> results; and [m] which of the n
-    nets these are: the last one again, so that each device has whole groups.
+    (key, data, nets with leading axis [m]) -> results; and [m] which of the n nets these are: the
+    last one again, so that each device has whole groups.
   """
   on_cpu = jax.default_backend() == 'cpu'
   num_devices = jax.device_count()
@@ -125,29 +121,18 @@ def _program(
   one = functools.partial(_train_one, architecture, recipe, optimizer)
 
   def many(key: jax.Array, data: dict, nets: tuple) -> dict[str, Any]:
-    grouped = jax.tree.map(
-      lambda array: array.reshape(-1, group, *array.shape[1:]), nets
-    )
+    grouped = jax.tree.map(lambda array: array.reshape(-1, group, *array.shape[1:]), nets)
     train_group = jax.vmap(functools.partial(one, key, data))
     results = jax.lax.map(lambda nets: train_group(*nets), grouped)
-    return jax.tree.map(
-      lambda array: array.reshape(-1, *array.shape[2:]), results
-    )
+    return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), results)
 
   if num_devices > 1:
     mesh = jax.make_mesh(
-      (num_devices,),
-      ('nets',),
-      axis_types=(AxisType.Auto,),
-      devices=jax.devices()[:num_devices],
+      (num_devices,), ('nets',), axis_types=(AxisType.Auto,), devices=jax.devices()[:num_devices]
     )
     everywhere, split = PartitionSpec(), PartitionSpec('nets')
     many = jax.shard_map(
-      many,
-      mesh=mesh,
-      in_specs=(everywhere, everywhere, split),
-      out_specs=split,
-      check_vma=False,
+      many, mesh=mesh, in_specs=(everywhere, everywhere, split), out_specs=split, check_vma=False
     )
   return jax.jit(many)
 
@@ -168,29 +153,23 @@ def _train_one(
   if params is None:
     params = _start(architecture, recipe, key, net_key, hparams)
   transformation = recipe.transformation(optimizer, hparams)
-  order_key = jax.random.fold_in(
-    key if recipe.shared_batches else net_key, _ORDER
-  )
+  order_key = jax.random.fold_in(key if recipe.shared_batches else net_key, _ORDER)
   if 'inputs' in data:
-    task = tasks.fit_image(architecture, data, index)
+    task = losses.fit_image(architecture, data, index)
   else:
     if 'codes' in data:
-      data = tasks.relabelled(data, index)
-    task = tasks.classify(
+      data = losses.relabelled(data, index)
+    task = losses.classify(
       architecture, data, recipe, hparams, net_key=net_key, order_key=order_key
     )
 
   def step(carry: tuple, batch: Any) -> tuple[tuple, dict[str, jax.Array]]:
     params, state = carry
-    (_, metrics), gradients = jax.value_and_grad(task.loss, has_aux=True)(
-      params, batch
-    )
+    (_, metrics), gradients = jax.value_and_grad(task.loss, has_aux=True)(params, batch)
     updates, state = transformation.update(gradients, state, params)
     return (optax.apply_updates(params, updates), state), metrics
 
-  def segment(
-    carry: tuple, batches: Any, *, length: int
-  ) -> tuple[tuple, tuple]:
+  def segment(carry: tuple, batches: Any, *, length: int) -> tuple[tuple, tuple]:
     carry, metrics = jax.lax.scan(step, carry, batches, length=length)
     means = {k: v[-task.per_epoch :].mean() for k, v in metrics.items()}
     return carry, (carry[0], {**means, **task.measure(carry[0])})
@@ -215,12 +194,7 @@ def _train_one(
     weights += [jax.tree.map(lambda w, i=i: w[i], kept) for i in range(count)]
     trace.append(measured)
   trace = jax.tree.map(lambda *values: jnp.concatenate(values), *trace)
-  return {
-    'weights': weights,
-    'hparams': hparams,
-    'trace': trace,
-    'seen': task.seen,
-  }
+  return {'weights': weights, 'hparams': hparams, 'trace': trace, 'seen': task.seen}
 
 
 def _start(
@@ -241,6 +215,5 @@ def _start(
 def _scale_kernels(params: typing.Params, factor: jax.Array) -> typing.Params:
   """Weights with every kernel multiplied."""
   return {
-    path: factor * array if path.endswith('/kernel') else array
-    for path, array in params.items()
+    path: factor * array if path.endswith('/kernel') else array for path, array in params.items()
   }

@@ -9,25 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from wsjax.zoo import store
-from wsjax.zoo.architectures import mlp
+from wsjax.models import mlp
 from wsjax.zoo.importers import foreign
+from wsjax.zoo.store import store
 
 ARRAYS = 'policies.npz'
 SOURCE = 'https://github.com/hardmaru/estool/tree/b0954523e906/zoo'
-_KEYS = (
-  'task',
-  'layer_sizes',
-  'time_input',
-  'hidden_activation',
-  'output_activation',
-  'score',
-)
+_KEYS = ('task', 'layer_sizes', 'time_input', 'hidden_activation', 'output_activation', 'score')
 
 
-def import_zoo(
-  folder: pathlib.Path | str, out: pathlib.Path | str
-) -> store.Zoo:
+def import_zoo(folder: pathlib.Path | str, out: pathlib.Path | str) -> store.Zoo:
   """Publishes every evolved policy as a zoo.
 
   Args:
@@ -35,17 +26,14 @@ def import_zoo(
     out: folder of the zoo.
 
   Returns:
-    The zoo; several architectures. Learned noise of actions is no part of a
-    network; its name is in the record.
+    The zoo; several architectures. Learned noise of actions is no part of a network; its name is in
+    the record.
 
   Raises:
     ValueError: as `foreign.read` and `foreign.publish`.
   """
   return foreign.publish(
-    networks(folder),
-    out,
-    license='MIT',
-    attribution='estool, Copyright (c) 2017 David Ha (MIT)',
+    networks(folder), out, license='MIT', attribution='estool, Copyright (c) 2017 David Ha (MIT)'
   )
 
 
@@ -55,9 +43,7 @@ def networks(folder: pathlib.Path | str) -> Iterator[foreign.Network]:
     yield _network(entry, arrays)
 
 
-def _network(
-  entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> foreign.Network:
+def _network(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> foreign.Network:
   depth = len(entry['layer_sizes']) - 1
   used = {f'{part}{i}' for part in 'wb' for i in range(depth)}
   if missing := sorted(used - set(arrays)):
@@ -69,9 +55,7 @@ def _network(
       entry['hidden_activation'],
       output_activation=entry['output_activation'],
     ),
-    params=foreign.dense(
-      [(arrays[f'w{i}'], arrays[f'b{i}']) for i in range(depth)]
-    ),
+    params=foreign.dense([(arrays[f'w{i}'], arrays[f'b{i}']) for i in range(depth)]),
     source=SOURCE,
     detail={
       'task': entry['task'],

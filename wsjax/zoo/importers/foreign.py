@@ -1,7 +1,7 @@
 """What all importers share: reading arrays with an index, writing a zoo.
 
-A folder of foreign networks has one `.npz` file with arrays named
-'<id>:<parameter>', and `index.json` with one entry per network.
+A folder of foreign networks has one `.npz` file with arrays named '<id>:<parameter>', and
+`index.json` with one entry per network.
 """
 
 import dataclasses
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from wsjax import typing
-from wsjax.zoo import architecture as architecture_lib
-from wsjax.zoo import digest, store
-from wsjax.zoo import record as record_lib
+from wsjax.models import architecture as architecture_lib
+from wsjax.zoo.store import digest, store
+from wsjax.zoo.store import record as record_lib
 
 INDEX = 'index.json'
 
@@ -31,8 +31,8 @@ class Network:
     architecture: what it is.
     params: its weights, float32.
     source: address of repository, commit and file.
-    detail: what its publisher says about it. 'task', 'algorithm' and 'score'
-      are what `targets` reads.
+    detail: what its publisher says about it. 'task', 'algorithm' and 'score' are what `targets`
+      reads.
     fields: of its record, besides those that follow from the above.
   """
 
@@ -58,9 +58,8 @@ def read(
     (entry of the index, parameter -> float32 array).
 
   Raises:
-    ValueError: if a file is missing or broken; an entry lacks a key; arrays
-      are missing, of no entry, not finite, of another dtype or another number
-      of weights than the entry says.
+    ValueError: if a file is missing or broken; an entry lacks a key; arrays are missing, of no
+      entry, not finite, of another dtype or another number of weights than the entry says.
   """
   folder = pathlib.Path(folder)
   entries = _index(folder / INDEX, {'id', 'n_params', *required})
@@ -73,34 +72,27 @@ def read(
     }
     if (found := sum(a.size for a in params.values())) != entry['n_params']:
       raise ValueError(
-        f'{folder / name} has {found} weights of {entry["id"]!r}; {INDEX} '
-        f'says {entry["n_params"]}.'
+        f'{folder / name} has {found} weights of {entry["id"]!r}; {INDEX} says {entry["n_params"]}.'
       )
     for key, shape in entry.get('layers', {}).items():
       if key not in params or list(params[key].shape) != list(shape):
         raise ValueError(
-          f'{folder / name} has no array {prefix + key!r} of shape {shape}, '
-          f'which {INDEX} lists.'
+          f'{folder / name} has no array {prefix + key!r} of shape {shape}, which {INDEX} lists.'
         )
     yield entry, params
   if arrays:
     raise ValueError(
-      f'{folder / name} has array {sorted(arrays)[0]!r}, which is of no '
-      f'network in {INDEX}.'
+      f'{folder / name} has array {sorted(arrays)[0]!r}, which is of no network in {INDEX}.'
     )
 
 
 def publish(
-  networks: Iterable[Network],
-  out: pathlib.Path | str,
-  *,
-  license: str,
-  attribution: str,
+  networks: Iterable[Network], out: pathlib.Path | str, *, license: str, attribution: str
 ) -> store.Zoo:
   """Writes foreign networks as a zoo.
 
-  All are in split 'train': what is foreign to a model that learns from this
-  zoo is for that model's user to decide.
+  All are in split 'train': what is foreign to a model that learns from this zoo is for that model's
+  user to decide.
 
   Args:
     networks: what to write.
@@ -112,15 +104,12 @@ def publish(
     The zoo, its weights verified.
 
   Raises:
-    ValueError: if `out` holds a zoo, or a network does not fit its
-      architecture.
+    ValueError: if `out` holds a zoo, or a network does not fit its architecture.
   """
   out = pathlib.Path(out)
   entries = [
     store.Entry(
-      network.id,
-      network.params,
-      _record(network, license=license, attribution=attribution),
+      network.id, network.params, _record(network, license=license, attribution=attribution)
     )
     for network in networks
   ]
@@ -139,8 +128,8 @@ def dense(
   """Dense layers in the layout of the plug-ins.
 
   Args:
-    layers: kernel [in, out] and bias [out] each. None is a layer without a
-      bias, which becomes one of zeros: the same function.
+    layers: kernel [in, out] and bias [out] each. None is a layer without a bias, which becomes one
+      of zeros: the same function.
     path: prefix of the names.
 
   Returns:
@@ -163,9 +152,7 @@ def _index(file: pathlib.Path, required: set[str]) -> list[dict[str, Any]]:
     entries = digest.parse_json(file.read_text())
   except (ValueError, RecursionError) as error:
     raise ValueError(f'{file} is broken: {error}.') from error
-  if not isinstance(entries, list) or not all(
-    isinstance(entry, dict) for entry in entries
-  ):
+  if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
     raise ValueError(f'{file} must hold a list of objects.')
   seen = set()
   for number, entry in enumerate(entries):
@@ -188,15 +175,11 @@ def _arrays(file: pathlib.Path) -> dict[str, np.ndarray]:
     raise ValueError(f'{file} is broken: {error}.') from error
   for name, array in arrays.items():
     if array.dtype != np.float32 or not np.isfinite(array).all():
-      raise ValueError(
-        f'{file} array {name!r} must be finite float32; it is {array.dtype}.'
-      )
+      raise ValueError(f'{file} array {name!r} must be finite float32; it is {array.dtype}.')
   return arrays
 
 
-def _record(
-  network: Network, *, license: str, attribution: str
-) -> dict[str, Any]:
+def _record(network: Network, *, license: str, attribution: str) -> dict[str, Any]:
   """The record of a foreign network; what nobody has told is null."""
   run_id = f'{network.source}:{network.id}'
   fields = {

@@ -1,9 +1,8 @@
 """Agents trained by reinforcement learning: the policies of rl-trained-agents.
 
-Source: DLR-RM/rl-trained-agents, trained with stable-baselines3; A2C and PPO
-have tanh units and an identity output, ARS relu units, and tanh outputs where
-actions are continuous and there is a hidden layer
-(sb3_contrib/ars/policies.py).
+Source: DLR-RM/rl-trained-agents, trained with stable-baselines3; A2C and PPO have tanh units and an
+identity output, ARS relu units, and tanh outputs where actions are continuous and there is a hidden
+layer (sb3_contrib/ars/policies.py).
 """
 
 import pathlib
@@ -12,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from wsjax.zoo import store
-from wsjax.zoo.architectures import mlp
+from wsjax.models import mlp
 from wsjax.zoo.importers import foreign
+from wsjax.zoo.store import store
 
 ARRAYS = 'agents.npz'
 SOURCE = 'https://github.com/DLR-RM/rl-trained-agents/tree/cd35bde610f4'
@@ -31,13 +30,11 @@ _KEYS = (
 )
 
 
-def import_zoo(
-  folder: pathlib.Path | str, out: pathlib.Path | str
-) -> store.Zoo:
+def import_zoo(folder: pathlib.Path | str, out: pathlib.Path | str) -> store.Zoo:
   """Publishes the policy network of every agent as a zoo.
 
-  A policy maps observations to action means or logits. Critics and learned
-  noise of actions are no part of it; their names are in the record.
+  A policy maps observations to action means or logits. Critics and learned noise of actions are no
+  part of it; their names are in the record.
 
   Args:
     folder: with `agents.npz` and `index.json`.
@@ -47,8 +44,7 @@ def import_zoo(
     The zoo; several architectures, for observations and actions differ.
 
   Raises:
-    ValueError: as `foreign.read` and `foreign.publish`, or for an agent of
-      another form.
+    ValueError: as `foreign.read` and `foreign.publish`, or for an agent of another form.
   """
   return foreign.publish(
     networks(folder),
@@ -64,18 +60,10 @@ def networks(folder: pathlib.Path | str) -> Iterator[foreign.Network]:
     yield _network(entry, arrays)
 
 
-def _network(
-  entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> foreign.Network:
+def _network(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> foreign.Network:
   names = _layers(entry, arrays)
-  layers = [
-    (arrays[f'{name}.weight'].T, arrays.get(f'{name}.bias')) for name in names
-  ]
-  squashed = (
-    entry['algo'] == 'ars'
-    and entry['action_type'] == 'continuous'
-    and len(layers) > 1
-  )
+  layers = [(arrays[f'{name}.weight'].T, arrays.get(f'{name}.bias')) for name in names]
+  squashed = entry['algo'] == 'ars' and entry['action_type'] == 'continuous' and len(layers) > 1
   architecture = mlp.make(
     (layers[0][0].shape[0], *(kernel.shape[1] for kernel, _ in layers)),
     entry['activation'].split()[0],
@@ -103,17 +91,13 @@ def _network(
       'objective': 'expected_return',
       'optimizer': {
         'name': entry['algo'],
-        'hparams': {
-          name: _value(text) for name, text in entry['hyperparameters'].items()
-        },
+        'hparams': {name: _value(text) for name, text in entry['hyperparameters'].items()},
       },
     },
   )
 
 
-def _layers(
-  entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> list[str]:
+def _layers(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[str]:
   """Names of the layers of the policy, first to last."""
   for names in (
     ['mlp_extractor.policy_net.0', 'mlp_extractor.policy_net.2', 'action_net'],
@@ -123,8 +107,7 @@ def _layers(
     if all(f'{name}.weight' in arrays for name in names):
       return names
   raise ValueError(
-    f'Agent {entry["id"]!r} has no policy that is known here; its arrays are '
-    f'{sorted(arrays)}.'
+    f'Agent {entry["id"]!r} has no policy that is known here; its arrays are {sorted(arrays)}.'
   )
 
 

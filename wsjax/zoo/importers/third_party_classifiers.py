@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from wsjax import typing
-from wsjax.zoo import architecture as architecture_lib
-from wsjax.zoo import store
-from wsjax.zoo.architectures import cnn, mlp
+from wsjax.models import architecture as architecture_lib
+from wsjax.models import cnn, mlp
 from wsjax.zoo.importers import foreign
+from wsjax.zoo.store import store
 
 ARRAYS = 'weights.npz'
 IMAGE = (28, 28, 1)
@@ -46,9 +46,7 @@ _KEYS = (
 )
 
 
-def import_zoo(
-  folder: pathlib.Path | str, out: pathlib.Path | str
-) -> store.Zoo:
+def import_zoo(folder: pathlib.Path | str, out: pathlib.Path | str) -> store.Zoo:
   """Publishes every classifier as a zoo.
 
   Args:
@@ -59,12 +57,9 @@ def import_zoo(
     The zoo; two architectures. Pixels are in [0, 1].
 
   Raises:
-    ValueError: as `foreign.read` and `foreign.publish`, or for a classifier
-      of another form.
+    ValueError: as `foreign.read` and `foreign.publish`, or for a classifier of another form.
   """
-  return foreign.publish(
-    networks(folder), out, license='MIT', attribution='see each record'
-  )
+  return foreign.publish(networks(folder), out, license='MIT', attribution='see each record')
 
 
 def networks(folder: pathlib.Path | str) -> Iterator[foreign.Network]:
@@ -73,9 +68,7 @@ def networks(folder: pathlib.Path | str) -> Iterator[foreign.Network]:
     yield _network(entry, arrays)
 
 
-def _network(
-  entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> foreign.Network:
+def _network(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> foreign.Network:
   if (
     entry['source'] not in _SOURCES
     or entry['task'] not in _DATA
@@ -93,9 +86,7 @@ def _network(
     id=entry['id'],
     architecture=architecture,
     params=params,
-    source=(
-      f'https://github.com/{entry["source"]}/blob/{commit}/{entry["path"]}'
-    ),
+    source=(f'https://github.com/{entry["source"]}/blob/{commit}/{entry["path"]}'),
     detail={
       'task': entry['task'],
       'algorithm': None,

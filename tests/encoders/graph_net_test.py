@@ -1,0 +1,186 @@
+"""Graph encoders: both forms agree, and only the order of units is ignored."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import marks, strategies
+from wsjax import testing
+from wsjax.editors import graph_net as editor_lib
+from wsjax.encoders import graph_net, graph_transformer
+from wsjax.layers import graph_features as features_lib
+from wsjax.layers import graph_layers
+from wsjax.models import mlp
+from wsjax.symmetry import element
+from wsjax.symmetry import spec as spec_lib
+from wsjax.tokens import graph as graph_lib
+
+
+def normed_case():
+  """An MLP with a scale per hidden unit, a leaf of rank 1 beside its bias."""
+  case = strategies.make_mlp((5, 4, 2))
+  scale = spec_lib.Leaf('norm/scale', (4,), (spec_lib.Axis('hidden0'),))
+  leaves = (*case.spec.leaves[:2], scale, *case.spec.leaves[2:])
+  return strategies.Case(
+    'normed',
+    spec_lib.PermutationSpec(case.spec.groups, leaves),
+    case.forward,
+    case.input_shape,
+    case.activation,
+  )
+
+
+CASES = {
+  'mlp': strategies.make_mlp((5, 4, 3, 2)),
+  'cnn': strategies.make_cnn((2, 3), 4, 'tanh'),
+  'siren': strategies.make_mlp((2, 6, 5, 1), 'sine'),
+  'rnn': strategies.make_recurrent(4),
+  'normed': normed_case(),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+  return CASES[request.param]
+
+
+@pytest.fixture(params=['messages', 'attention'])
+def heads(request):
+  return {'messages': 0, 'attention': 2}[request.param]
+
+
+def make_stack(spec, heads, limit=None, depth=2, positions='learned'):
+  limit = limit or features_lib.capacity(spec)
+  return graph_layers.GraphStack(spec, limit, 8, 4, depth, heads, positions)
+
+
+@functools.cache
+def encoder(spec, heads, limit=None):
+  """(encoder, variables, compiled apply) of a small encoder."""
+  model = graph_net.GraphEncoder(make_stack(spec, heads, limit), 6)
+  zeros = {leaf.path: jnp.zeros(leaf.shape) for leaf in spec.leaves}
+  variables = jax.jit(model.init)(jax.random.key(0), zeros)
+  return model, variables, jax.jit(model.apply)
+
+
+def test_the_embedding_ignores_the_order_of_units(case, heads):
+  _, variables, run = encoder(case.spec, heads)
+  spec = case.spec.permutations_only()
+  before = run(variables, case.params(0))
+  for seed in range(3):
+    g = element.random(jax.random.key(seed), spec)
+    after = run(variables, element.apply(g, case.params(0), spec))
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+  assert not np.allclose(run(variables, case.params(1)), before, atol=1e-3)
+
+
+@pytest.mark.parametrize('name', marks.slow(('mlp', 'cnn', 'rnn'), 'cnn'))
+def test_the_editor_is_equivariant(name, heads):
+  spec = CASES[name].spec
+  editor = editor_lib.Editor(make_stack(spec, heads))
+  params = CASES[name].params(0)
+  variables = jax.jit(editor.init)(jax.random.key(0), params)
+  testing.check(
+    jax.jit(lambda params: editor.apply(variables, params)),
+    jax.tree.map(jnp.asarray, params),
+    spec,
+    lambda g, value: element.apply(g, value, spec),
+    kinds=('permutation',),
+    key=jax.random.key(1),
+    tolerance=1e-4,
+  )
+
+
+def test_a_planted_reader_of_the_order_is_caught():
+  spec = CASES['mlp'].spec
+
+  class Reader(graph_net.GraphEncoder):
+    def __call__(self, example, *, train=False):
+      _, nodes, _ = self.stack(example)
+      return (nodes * jnp.arange(len(nodes))[:, None]).mean(0)
+
+  with pytest.raises(AssertionError, match='invariant to permutation'):
+    testing.assert_invariant(Reader(make_stack(spec, 0)), spec, CASES['mlp'].params(0))
+
+
+def test_dense_and_sparse_give_the_same_numbers(case, heads):
+  _, variables, run = encoder(case.spec, heads)
+  wanted = run(variables, case.params(3))
+  graph = graph_lib.make().tokenize(case.params(3), case.spec)
+  np.testing.assert_allclose(run(variables, graph), wanted, rtol=1e-4, atol=1e-5)
+  limit = features_lib.capacity(case.spec)
+  padded = graph_lib.make(limit.nodes + 3, limit.edges + 7)
+  np.testing.assert_allclose(
+    run(variables, padded.tokenize(case.params(3), case.spec)), wanted, rtol=1e-4, atol=1e-5
+  )
+
+
+def test_what_is_in_the_padding_does_not_matter(heads):
+  case = CASES['mlp']
+  _, variables, run = encoder(case.spec, heads)
+  limit = features_lib.capacity(case.spec)
+  graph = graph_lib.make(limit.nodes + 3, limit.edges + 7).tokenize(case.params(0), case.spec)
+  dirty = graph.replace(
+    nodes=jnp.where(graph.node_mask[:, None], graph.nodes, 9.0),
+    edges=jnp.where(graph.edge_mask[:, None], graph.edges, 9.0),
+  )
+  np.testing.assert_allclose(run(variables, dirty), run(variables, graph))
+
+
+def test_architectures_of_several_sizes_share_one_encoder(heads):
+  cases = [CASES['mlp'], CASES['cnn'], strategies.make_mlp((5, 4, 2))]
+  limits = [features_lib.capacity(case.spec) for case in cases]
+  limit = limits[0] | limits[1] | limits[2]
+  _, variables, _ = encoder(cases[0].spec, heads, limit)
+  graphs, wanted = [], []
+  for case in cases:
+    graph = graph_lib.make().tokenize(case.params(2), case.spec)
+    graphs.append(features_lib.place(graph, case.spec, limit))
+    own = encoder(case.spec, heads, limit)[2]
+    wanted.append(own(variables, case.params(2)))
+  batch = jax.tree.map(lambda *x: jnp.stack(x), *graphs)
+  model = encoder(cases[0].spec, heads, limit)[0]
+  got = jax.jit(jax.vmap(lambda graph: model.apply(variables, graph)))(batch)
+  np.testing.assert_allclose(got, jnp.stack(wanted), rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_are_told_apart_by_position_alone():
+  case = CASES['siren']
+  params = case.params(0)
+  swapped = {**params, 'layer0/kernel': params['layer0/kernel'][::-1]}
+  for positions in ('learned', 'sinusoidal', 'none'):
+    stack = make_stack(case.spec, 0, positions=positions)
+    model = graph_net.GraphEncoder(stack, 6)
+    variables = jax.jit(model.init)(jax.random.key(0), params)
+    run = jax.jit(model.apply)
+    same = np.allclose(run(variables, params), run(variables, swapped), atol=1e-5)
+    assert same == (positions == 'none')
+
+
+def test_gradients_are_finite_also_for_weights_of_zero(heads):
+  case = CASES['siren']
+  model, variables, _ = encoder(case.spec, heads)
+  loss = jax.jit(jax.grad(lambda *x: jnp.sum(model.apply(*x) ** 2), (0, 1)))
+  for params in (case.params(0), jax.tree.map(jnp.zeros_like, case.params(0))):
+    gradients = loss(variables, params)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradients))
+
+
+def test_bad_input_is_refused():
+  case = CASES['mlp']
+  _, variables, _ = encoder(case.spec, 0)
+  model = encoder(case.spec, 0)[0]
+  with pytest.raises(ValueError, match='lack'):
+    model.apply(variables, {})
+  other = graph_lib.make().tokenize(CASES['cnn'].params(0), CASES['cnn'].spec)
+  with pytest.raises(ValueError, match='fit|not one of'):
+    model.apply(variables, other)
+  with pytest.raises(ValueError, match='Unknown positions'):
+    make_stack(case.spec, 0, positions='rank').init(jax.random.key(0), case.params(0))
+  with pytest.raises(ValueError, match='does not divide'):
+    make_stack(case.spec, 3).init(jax.random.key(0), case.params(0))
+  with pytest.raises(ValueError, match='needs a head'):
+    graph_transformer.make(mlp.make((3, 4, 2)), num_heads=0)

@@ -1,0 +1,76 @@
+"""Neurons carry what they answer, and stay where they may be moved."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wsjax import config, testing
+from wsjax.encoders import predictor
+from wsjax.heads import classifier
+from wsjax.models import cnn, mlp, siren
+from wsjax.tokens import graph as graph_lib
+
+ARCHITECTURES = {
+  'relu mlp': mlp.make((6, 5, 4, 3), 'relu'),
+  'siren': siren.make((2, 6, 5, 1)),
+  'cnn': cnn.make((8, 8, 1), (4, 3), (), 3),
+}
+
+
+def make(architecture, name='graph_net', num_probes=5):
+  section = dict(name=name, width=8, edge_width=4, depth=2, embedding=16)
+  if name == 'graph_transformer':
+    section['num_heads'] = 2
+  return config.build('embed', {**section, 'architecture': architecture, 'num_probes': num_probes})
+
+
+def weights(architecture):
+  params = architecture.init(jax.random.key(0))
+  return {
+    path: value + 0.1 * jax.random.normal(jax.random.key(1), value.shape)
+    for path, value in params.items()
+  }
+
+
+@pytest.mark.parametrize('name', ['graph_net', 'graph_transformer'])
+@pytest.mark.parametrize('kind', ARCHITECTURES)
+def test_an_encoder_with_probes_ignores_the_order_of_units(kind, name):
+  architecture = ARCHITECTURES[kind]
+  encoder = make(architecture, name)
+  testing.assert_invariant(encoder, architecture.spec, weights(architecture))
+
+
+def test_answers_are_those_of_the_weights_that_are_run():
+  """Scaled weights are read; the answers come from the true ones."""
+  architecture = ARCHITECTURES['siren']
+  encoder, params = make(architecture), weights(architecture)
+  variables = encoder.init(jax.random.key(2), params)
+  scales = tuple((path, 0.5) for path in params)
+  whole = predictor.Predictor(encoder, classifier.make(3), scales)
+  inner = whole.init(jax.random.key(2), params)
+  inner['params']['encoder'] = variables['params']
+  divided = {path: value / 0.5 for path, value in params.items()}
+  dense = inner['params']['head']['Dense_0']
+  expected = encoder.apply(variables, divided, function=params)
+  np.testing.assert_allclose(
+    whole.apply(inner, params), expected @ dense['kernel'] + dense['bias'], rtol=1e-5, atol=1e-5
+  )
+  assert not np.allclose(expected, encoder.apply(variables, divided))
+
+
+@pytest.mark.slow
+def test_probes_are_learned():
+  architecture = ARCHITECTURES['relu mlp']
+  encoder, params = make(architecture), weights(architecture)
+  variables = encoder.init(jax.random.key(0), params)
+  gradient = jax.grad(lambda v: jnp.sum(encoder.apply(v, params)))(variables)
+  questions = gradient['params']['stack']['probed']['questions']
+  assert questions.shape == (5, 6) and np.abs(questions).max() > 0
+
+
+def test_a_graph_cannot_be_run():
+  architecture = ARCHITECTURES['relu mlp']
+  graph = graph_lib.make().tokenize(weights(architecture), architecture.spec)
+  with pytest.raises(ValueError, match='cannot be run'):
+    make(architecture).init(jax.random.key(0), graph)

@@ -1,0 +1,184 @@
+"""Every planted cheater is named by its own name, a truthful one by none."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from wsjax.evaluation import baselines, evaluator, methods
+from wsjax.evaluation.metrics import audit_metrics, flags, null_models
+
+NUM_SAMPLES = 32
+
+
+def _noisy(params, sigma, seed):
+  rng = np.random.default_rng(seed)
+  return {
+    path: value + np.float32(sigma) * rng.standard_normal(value.shape, 'f')
+    for path, value in params.items()
+  }
+
+
+def _cheaters(context, fresh):
+  """Name -> networks, each made as a generator that cheats would make them."""
+  train, n = context.train, NUM_SAMPLES
+  spec = context.architecture.spec
+  rng = np.random.default_rng(0)
+  some = methods.take(train, rng.integers(context.num_train, size=n))
+  vectors = methods.flatten(context.aligned_train)
+  apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
+  kin = np.argsort(apart, axis=1)[rng.integers(len(apart), size=n), :3]
+  mean = np.repeat(vectors.mean(axis=0, keepdims=True), n, axis=0)
+  one = {path: np.repeat(value[:1], n, axis=0) for path, value in fresh.items()}
+
+  def unflatten(rows):
+    return methods.unflatten(rows, train)
+
+  return {
+    'copies': some,
+    'moved copies': baselines.move(some, spec, seed=1),
+    'noise': _noisy(some, 0.03, 2),
+    'moved noise': baselines.move(_noisy(some, 0.03, 3), spec, seed=4),
+    'neighbours': unflatten(vectors[kin].mean(axis=1)),
+    'lines': unflatten(null_models.interpolation(rng, n, len(vectors)) @ vectors),
+    'mean': _noisy(unflatten(mean), 0.01, 5),
+    'one': baselines.move(_noisy(one, 0.02, 6), spec, seed=7),
+    'static': _noisy(unflatten(0 * mean), 0.2, 8),
+    'truth': fresh,
+    'moved truth': baselines.move(fresh, spec, seed=9),
+  }
+
+
+OWN = {
+  'copies': 'copies',
+  'moved copies': 'copies',
+  'noise': 'copies with noise',
+  'moved noise': 'copies with noise',
+  'neighbours': 'averages neighbours',
+  'lines': 'averages neighbours',
+  'mean': 'collapsed to the mean',
+  'one': 'one mode',
+  'static': 'not working',
+}
+
+
+@pytest.fixture(scope='session')
+def audited(zoo_context, further_runs):
+  """Cheater -> its row of the report."""
+  made = [
+    methods.Arm(name, 'generator', params)
+    for name, params in _cheaters(zoo_context, further_runs).items()
+  ]
+  rows = evaluator.evaluate(made, zoo_context, num_bootstrap=50, progress=False)['arms']
+  return {row['name']: row for row in rows}
+
+
+def _named(row):
+  return {entry['name'] for entry in row['suspicions']}
+
+
+@pytest.mark.parametrize('cheater', OWN)
+def test_cheaters_are_named_by_their_own_name(audited, cheater):
+  row = audited[cheater]
+  assert OWN[cheater] in _named(row), row['suspicions']
+  assert all(any(c.isdigit() for c in e['evidence']) for e in row['suspicions'])
+
+
+@pytest.mark.parametrize('name', ['truth', 'moved truth', evaluator.ZOO])
+def test_truth_and_the_zoo_itself_are_not_named(audited, name):
+  assert audited[name]['suspicions'] == []
+
+
+@pytest.mark.parametrize(
+  'name, own',
+  [
+    ('retrieval', 'copies'),
+    ('permuted copy', 'copies'),
+    ('noise(0.05)', 'copies with noise'),
+    ('interpolation aligned', 'averages neighbours'),
+    ('soup-2 aligned', 'averages neighbours'),
+    ('soup-16 aligned', 'collapsed to the mean'),
+    ('random init', 'not working'),
+  ],
+)
+def test_baselines_are_named_for_what_they_are(rows, name, own):
+  assert own in _named(rows[name])
+
+
+def test_fresh_runs_of_the_panel_are_not_named(rows):
+  assert rows['fresh runs']['suspicions'] == []
+  assert rows['fresh runs']['metrics']['coverage_weights']['value'] > 0.8
+
+
+def test_one_new_network_and_noise_passes_every_test_against_the_zoo(audited):
+  values = {k: s['value'] for k, s in audited['one']['metrics'].items()}
+  assert values['novelty'] > 0.8 and values['copy_rate'] == 0
+  assert values['replica_rate'] == 0 and values['gate_half'] > 0.9
+  # What catches it.
+  assert values['self_distance'] < 0.2 and values['vendi_ratio'] < 0.6
+  assert values['coverage_behaviour'] < 0.3
+  assert _named(audited['one']) == {'one mode'}
+
+
+def test_numbers_of_the_truth_are_those_of_held_out_runs(audited):
+  metrics = audited['truth']['metrics']
+  for key in (
+    'hull_residual', 'neighbour_ratio', 'self_distance', 'centre_distance'
+  ):  # fmt: skip
+    entry = metrics[key]
+    assert entry['value'] == pytest.approx(entry['heldout'], rel=0.05), key
+  assert abs(metrics['copying_z']['value']) < 3
+  assert abs(metrics['iou_excess']['value']) < 0.05
+  assert metrics['mmd_weights']['p'] > 0.01
+  assert metrics['mmd_behaviour']['p'] > 0.01
+  collapsed = audited['one']['metrics']
+  for space in ('weights', 'behaviour'):
+    for name in ('energy', 'sliced'):
+      key = f'{name}_{space}'
+      assert metrics[key]['value'] < 0.5 * collapsed[key]['value'], key
+    assert abs(metrics[f'energy_{space}']['value']) < 0.1
+  assert metrics['vendi_ratio']['value'] == pytest.approx(1, abs=0.3)
+
+
+def test_copies_show_in_every_axis_against_the_zoo(audited):
+  for name in ('copies', 'moved copies', 'moved noise'):
+    metrics = audited[name]['metrics']
+    assert metrics['replica_rate']['value'] == 1
+    assert metrics['replica_rate_ratio']['value'] == 1
+    assert metrics['neighbour_ratio']['value'] < 0.5
+    assert '32 held-out' in metrics['replica_rate']['note']
+    assert metrics['copying_z']['value'] < -5
+    assert metrics['copying_z']['p'] < 0.01
+    assert metrics['authenticity']['value'] == 0
+    assert metrics['hull_residual']['value'] > 0.9
+  assert audited['copies']['metrics']['iou_excess']['value'] > 0.1
+
+
+def test_averages_are_in_the_hull(audited):
+  for name in ('neighbours', 'lines'):
+    entry = audited[name]['metrics']['hull_residual']
+    assert entry['value'] < 0.2 < 0.5 < entry['heldout']
+
+
+def test_no_axis_of_weights_sees_the_group(audited):
+  here, there = (audited[n]['metrics'] for n in ('truth', 'moved truth'))
+  for key in audit_metrics.ALL:
+    assert there[key]['value'] == pytest.approx(here[key]['value'], rel=1e-3, abs=1e-4), key
+
+
+def test_a_finding_needs_its_numbers(audited):
+  row = {**audited['noise'], 'per_net': {'accuracy': [0.9] * 4}}
+  assert flags.find(row, 0.5) == []
+  assert [e['name'] for e in flags.find(row, 0.95)] == ['not working']
+
+
+def test_without_held_out_runs_the_rest_says_why(zoo_context):
+  context = dataclasses.replace(zoo_context, heldout=None)
+  copies = methods.take(zoo_context.train, np.arange(12))
+  row = evaluator.evaluate(
+    [methods.Arm('copies', 'generator', copies)], context, num_bootstrap=50, progress=False
+  )['arms'][1]
+  assert _named(row) == {'copies'}
+  assert row['metrics']['hull_residual']['value'] == 1
+  for key in ('replica_rate', 'vendi_ratio', 'mmd_weights'):
+    assert 'no held-out' in row['metrics'][key]['not_run']

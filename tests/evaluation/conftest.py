@@ -1,0 +1,92 @@
+"""A zoo of small networks on the digits, trained here in seconds."""
+
+import numpy as np
+import pytest
+
+from wsjax.evaluation import methods
+
+NUM_TRAIN, NUM_FRESH, NUM_FURTHER = 48, 32, 32
+
+
+@pytest.fixture(scope='session')
+def bred():
+  """Dataset, architecture, recipe, and 112 networks 64-16-10 by it."""
+  from wsjax.models import mlp
+  from wsjax.zoo import train as train_lib
+  from wsjax.zoo.data import datasets
+
+  data = datasets.load('digits')
+  architecture = mlp.make(widths=(64, 16, 10))
+  recipe = train_lib.Recipe(learning_rate=3e-3, steps=400)
+  count = NUM_TRAIN + NUM_FRESH + NUM_FURTHER
+  zoo = train_lib.breed(architecture, data, recipe, np.arange(count), seed=0)
+  return data, architecture, recipe, zoo.params
+
+
+@pytest.fixture(scope='session')
+def further_runs(bred):
+  """32 networks that nothing else was shown."""
+  return methods.take(bred[3], np.arange(-NUM_FURTHER, 0))
+
+
+@pytest.fixture(scope='session')
+def zoo_context(bred):
+  """48 training and 32 held-out networks, and 360 test digits."""
+  from wsjax.evaluation import context
+  from wsjax.zoo import train as train_lib
+
+  data, architecture, recipe, zoo = bred
+  train = methods.take(zoo, np.arange(NUM_TRAIN))
+
+  def finetune(params, *, steps, seed):
+    return train_lib.finetune(architecture, data, params, recipe, steps=steps, seed=seed)
+
+  return context.Context(
+    architecture=architecture,
+    test_x=data.test_x,
+    test_y=data.test_y,
+    train=train,
+    heldout=methods.take(zoo, np.arange(NUM_TRAIN, NUM_TRAIN + NUM_FRESH)),
+    reference={path: value[0] for path, value in train.items()},
+    finetune=finetune,
+    finetune_steps=(20,),
+    fresh_seconds=0.1,
+  )
+
+
+@pytest.fixture(scope='session')
+def panel(zoo_context):
+  """The baselines of that zoo, 24 networks each."""
+  from wsjax.evaluation import baselines
+
+  return {arm.name: arm for arm in baselines.panel(zoo_context, num_samples=24, seed=0)}
+
+
+@pytest.fixture(scope='session')
+def report(zoo_context, panel):
+  """The evaluation of the panel and of one method with two seeds."""
+  from wsjax.evaluation import evaluator
+
+  seeds = [
+    methods.Arm(
+      f'generator/{seed}',
+      'generator',
+      methods.take(zoo_context.heldout, np.arange(12) + 12 * seed),
+      1.0,
+      100,
+      (seed,),
+    )
+    for seed in range(2)
+  ]
+  return evaluator.evaluate(
+    [methods.merge(seeds, 'generator'), *panel.values()],
+    zoo_context,
+    num_bootstrap=300,
+    progress=False,
+  )
+
+
+@pytest.fixture
+def rows(report):
+  """Arm name -> its entry in the report."""
+  return {row['name']: row for row in report['arms']}

@@ -1,0 +1,115 @@
+"""Break-even by hand, and FLOPs against what XLA counts without a loop."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wsjax.evaluation import methods
+from wsjax.evaluation.metrics import cost
+from wsjax.models import mlp
+
+# A zoo of 100 runs of 10 s; a generator of 500 s; each network then costs 2 s instead of 10 s.
+COSTS = dict(zoo=1000.0, generator=500.0, finetune=10.0, sample=1.5, select=0.5)
+
+
+def test_break_even_by_hand():
+  entries = cost.metrics(cost.Costs(**COSTS))
+  assert entries['break_even']['value'] == 500 / 8
+  assert entries['break_even_with_zoo']['value'] == 1500 / 8
+  for entry in entries.values():
+    assert entry['method'] == 'none' and entry['low'] is None
+
+
+@pytest.mark.parametrize('with_zoo', [False, True])
+def test_at_break_even_both_ways_cost_the_same(with_zoo):
+  costs = cost.Costs(**COSTS)
+  count = cost.break_even(costs, with_zoo=with_zoo)['value']
+  generated = costs.generator + count * (costs.sample + costs.select)
+  without = count * costs.finetune
+  assert generated + with_zoo * costs.zoo == pytest.approx(without)
+
+
+def test_best_of_k_is_paid_for():
+  few, many = (
+    cost.break_even(cost.Costs(**{**COSTS, 'select': 0.1 * k}), with_zoo=False)['value']
+    for k in (1, 64)
+  )
+  assert few == pytest.approx(500 / 8.4)
+  assert many == pytest.approx(500 / 2.1)
+
+
+@pytest.mark.parametrize(('finetune', 'reason'), [(2.0, 'as much'), (1.0, '1 more')])
+def test_never_says_why(finetune, reason):
+  costs = cost.Costs(**{**COSTS, 'finetune': finetune})
+  entry = cost.break_even(costs, with_zoo=False)
+  assert entry['value'] is None
+  assert 'never' in entry['not_run'] and reason in entry['not_run']
+
+
+def test_negative_costs_are_refused():
+  with pytest.raises(ValueError, match='sample'):
+    cost.Costs(**{**COSTS, 'sample': -1.0})
+
+
+def test_flops_by_hand():
+  # Kernels 3 x 4 and 4 x 2.
+  assert cost.mlp_forward_flops((3, 4, 2)) == 2 * (12 + 8)
+  # Forward 40; by weights 40; by inputs of the second layer 16.
+  assert cost.mlp_train_flops((3, 4, 2)) == 40 + 40 + 16
+
+
+WIDTHS, BATCH = (64, 96, 80, 10), 50
+
+
+def _counted(function, *args):
+  """FLOPs by XLA's estimate."""
+  return jax.jit(function).lower(*args).compile().cost_analysis()['flops']
+
+
+def test_flops_are_those_of_xla_but_for_a_few():
+  architecture = mlp.make(widths=WIDTHS)
+  params = architecture.init(jax.random.key(0))
+  x = jnp.ones((BATCH, 64))
+
+  def loss(params):
+    return jnp.sum(architecture.apply(params, x) ** 2)
+
+  # Biases, non-linearities and the loss are the rest.
+  assert _counted(architecture.apply, params, x) == pytest.approx(
+    BATCH * cost.mlp_forward_flops(WIDTHS), rel=0.05
+  )
+  assert _counted(jax.grad(loss), params) == pytest.approx(
+    BATCH * cost.mlp_train_flops(WIDTHS), rel=0.05
+  )
+
+
+def test_xla_counts_one_turn_of_a_loop():
+  matrix = jnp.ones((40, 40))
+
+  def turns(x):
+    return jax.lax.scan(lambda c, _: (matrix @ c, None), x, length=10)[0]
+
+  assert _counted(turns, matrix) < 2 * 2 * 40**3, 'then count by XLA instead'
+
+
+def test_networks_drawn_in_vain_count_and_unmeasured_times_are_said(zoo_context):
+  context = dataclasses.replace(zoo_context, fresh_seconds=2.0)
+  nets = methods.take(context.heldout, np.arange(8))
+  arm = methods.Arm('a', 'generator', nets, 8.0, 16, (0, 1), fit_seconds=20.0)
+  good = np.arange(8) % 4 == 0  # One in four, so that one costs four.
+  found = cost.of_arm(arm, good, context)
+  assert found['seconds_per_net']['value'] == 1
+  assert 'never' in found['break_even']['not_run']  # 4 s against 2 s.
+  cheap = dataclasses.replace(arm, seconds=0.8)
+  found = cost.of_arm(cheap, good, context)
+  # 10 s per seed over 2 - 4 x 0.1 s; the zoo was 2 s each.
+  assert found['break_even']['value'] == pytest.approx(10 / 1.6)
+  assert found['break_even_with_zoo']['value'] == pytest.approx((10 + 2 * context.num_train) / 1.6)
+  useless = cost.of_arm(cheap, np.zeros(8, bool), context)
+  assert 'as accurate' in useless['break_even']['not_run']
+  context = dataclasses.replace(context, fresh_seconds=None)
+  unknown = cost.of_arm(cheap, good, context)
+  assert 'fresh run' in unknown['break_even']['not_run']

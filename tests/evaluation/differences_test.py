@@ -1,0 +1,125 @@
+"""Differences of arms: pairing pays, and intervals cover."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from wsjax.evaluation import differences, statistics
+from wsjax.evaluation.report import verdict
+
+ONE = np.zeros
+
+
+def _table(rng, item, seeds=(0.0,), nets=8, shift=0.0):
+  """Networks x items: common difficulty of items, an effect of each seed."""
+  noise = 0.2 * rng.standard_normal((len(seeds) * nets, len(item)))
+  return item[None] + np.repeat(seeds, nets)[:, None] + shift + noise
+
+
+def test_common_items_cancel():
+  rng = np.random.default_rng(0)
+  item = rng.standard_normal(60)
+  resampler = statistics.Resampler(60, 1000)
+  a, b = _table(rng, item, shift=0.1), _table(rng, item)
+  paired = differences.paired(a, b, ONE(8), ONE(8), resampler)
+  alone = [statistics.two_way(table, ONE(8), resampler) for table in (a, b)]
+  assert paired['value'] == pytest.approx(a.mean() - b.mean(), abs=1e-6)
+  assert paired['low'] > 0 and paired['p'] < 0.05
+  assert alone[0]['low'] < alone[1]['high'], 'side by side they overlap'
+  swapped = differences.paired(b, a, ONE(8), ONE(8), resampler)
+  assert swapped['value'] == pytest.approx(-paired['value'])
+  assert swapped['p'] == paired['p']
+
+
+def test_common_seeds_cancel():
+  rng = np.random.default_rng(1)
+  item, seeds = np.zeros(40), np.array([-1.0, 0.0, 1.0, 2.0])
+  groups = np.repeat(np.arange(4), 8)
+  resampler = statistics.Resampler(40, 1000)
+  a, b = _table(rng, item, seeds, shift=0.2), _table(rng, item, seeds)
+  paired = differences.paired(a, b, groups, groups, resampler)
+  assert paired['low'] > 0 and paired['method'] == 'two-way-seeds'
+  # Of seeds that are not the same, nothing cancels.
+  other = differences.paired(a, b[::-1], groups, groups, resampler)
+  assert other['low'] < 0 < other['high']
+
+
+def test_equal_arms_differ_rarely():
+  found = []
+  for trial in range(60):
+    rng = np.random.default_rng(trial)
+    item = rng.standard_normal(30)
+    entry = differences.paired(
+      _table(rng, item),
+      _table(rng, item, nets=12),
+      ONE(8),
+      ONE(12),
+      statistics.Resampler(30, 200, seed=trial),
+    )
+    assert entry['n'] == 8
+    found.append(entry['p'] <= 0.05)
+  assert np.mean(found) <= 0.1  # The two-way interval is conservative.
+
+
+def test_what_is_not_common_is_refused():
+  resampler = statistics.Resampler(5, 10)
+  with pytest.raises(ValueError, match='same items'):
+    differences.paired(ONE((2, 5)), ONE((2, 4)), ONE(2), ONE(2), resampler)
+
+
+def test_probability_of_improvement_is_that_of_mann_and_whitney():
+  rng = np.random.default_rng(0)
+  a, b = rng.integers(0, 9, 30), rng.integers(2, 11, 20)
+  entry = differences.probability_of_improvement(
+    a, b, ONE(30), ONE(20), statistics.Resampler(0, 2000)
+  )
+  statistic = scipy.stats.mannwhitneyu(a, b).statistic / (30 * 20)
+  assert entry['value'] == pytest.approx(statistic)
+  # Variance of the statistic by the jackknife over networks of both arms.
+  wins = np.sign(a[:, None] - b[None]) / 2 + 0.5
+  error = np.sqrt(wins.mean(axis=1).var(ddof=1) / 30 + wins.mean(axis=0).var(ddof=1) / 20)
+  width = entry['high'] - entry['low']
+  assert width == pytest.approx(2 * 1.96 * error, rel=0.15)
+  same = differences.probability_of_improvement(a, a, ONE(30), ONE(30), statistics.Resampler(0, 50))
+  assert same['value'] == 0.5
+
+
+def _arm(name, kind, passed, n):
+  share = {'value': passed / n}
+  metrics = dict.fromkeys(verdict.GATES, share)
+  return {'name': name, 'kind': kind, 'n': n, 'metrics': metrics}
+
+
+def test_a_generator_is_held_against_every_baseline():
+  rng = np.random.default_rng(0)
+  arms = [
+    _arm('zoo', 'reference', 20, 40),
+    _arm('ours', 'generator', 24, 60),
+    _arm('noise', 'baseline', 0, 40),
+    _arm('soup', 'baseline', 14, 40),
+  ]
+  right = {'ours': 0.9, 'noise': 0.6, 'soup': 0.9}
+  tables = {
+    arm['name']: (
+      rng.random((arm['n'], 200)) < right[arm['name']],
+      np.arange(arm['n']) % (3 if arm['name'] == 'ours' else 1),
+    )
+    for arm in arms[1:]
+  }
+  resampler = statistics.Resampler(200, 500)
+  found = differences.against_baselines(arms, tables, resampler)
+  assert [(e['generator'], e['baseline']) for e in found] == [
+    ('ours', 'noise'), ('ours', 'soup'),
+  ]  # fmt: skip
+  noise, soup = found
+  assert noise['accuracy']['value'] == pytest.approx(0.3, abs=0.02)
+  assert noise['accuracy']['p_holm'] < 0.05 < soup['accuracy']['p_holm']
+  assert noise['gate_half']['value'] == pytest.approx(0.4)
+  assert noise['gate_half']['p'] < 1e-5
+  assert noise['gate_half']['p_holm'] == pytest.approx(2 * noise['gate_half']['p'])
+  assert soup['gate_half']['p_holm'] > 0.05
+
+
+def test_without_a_baseline_nothing_is_held_against_it():
+  arms = [_arm('ours', 'generator', 1, 2)]
+  assert differences.against_baselines(arms, {}, statistics.Resampler(2)) == []

@@ -1,0 +1,174 @@
+"""Planted cheaters: every way to look good must be named by a number."""
+
+import json
+
+import numpy as np
+import pytest
+
+from wsjax.evaluation import baselines, evaluator, methods
+from wsjax.evaluation.metrics import audit_metrics
+from wsjax.evaluation.report import measures
+from wsjax.evaluation.report import report as report_lib
+
+GATES = ('gate_strict', 'gate_half', 'gate_behaviour')
+
+
+def _values(row):
+  return {key: stat['value'] for key, stat in row['metrics'].items()}
+
+
+def _evaluate(cheats, context):
+  rows = evaluator.evaluate(
+    [methods.Arm(name, 'generator', params) for name, params in cheats.items()],
+    context,
+    num_bootstrap=50,
+    progress=False,
+  )['arms']
+  return {row['name']: _values(row) for row in rows}
+
+
+@pytest.mark.parametrize('name', ['retrieval', 'permuted copy'])
+def test_exact_copies_are_named_however_they_are_disguised(rows, name):
+  values = _values(rows[name])
+  assert values['novelty'] < 1e-3
+  assert values['copy_rate'] == 1
+  assert values['max_iou'] == 1
+  assert [values[gate] for gate in GATES] == [0, 0, 0]
+
+
+def test_noisy_copies_are_copies(rows):
+  values = _values(rows['noise(0.01)'])
+  assert values['copy_rate'] == 1 and values['gate_half'] == 0
+  order = [_values(rows[f'noise({s})'])['novelty'] for s in (0.01, 0.02, 0.05)]
+  assert order == sorted(order)
+
+
+def test_soups_have_lost_their_spread(rows):
+  spread = [_values(rows[f'soup-{k} aligned'])['rms_ratio'] for k in (2, 4, 16)]
+  np.testing.assert_allclose(spread, 1 / np.sqrt([2, 4, 16]), rtol=0.25)
+  assert _values(rows['soup-16 aligned'])['gate_strict'] == 0
+
+
+def test_averages_of_neighbours_are_no_new_networks(rows):
+  for name in ('interpolation aligned', 'interpolation raw'):
+    assert _values(rows[name])['gate_strict'] == 0
+    assert _values(rows[name])['novelty'] < 0.6
+
+
+def test_collapse_to_the_mean_shows_in_the_spread(zoo_context):
+  mean = methods.flatten(zoo_context.aligned_train).mean(axis=0, keepdims=True)
+  noise = np.random.default_rng(0).standard_normal((8, mean.shape[1]))
+  values = _evaluate(
+    {'mean': methods.unflatten(mean + 1e-3 * noise, zoo_context.train)}, zoo_context
+  )['mean']
+  assert values['rms_ratio'] < 0.02
+  assert values['disagreement'] < 0.2
+  assert values['gate_strict'] == 0
+
+
+def test_fresh_runs_pass_about_half(rows):
+  values = _values(rows['fresh runs'])
+  assert 0.2 < values['gate_strict'] < 0.8
+  assert values['gate_half'] > 0.7
+  assert values['copy_rate'] == 0
+  assert 0.8 < values['novelty'] < 1.25
+  assert values['rms_ratio'] == pytest.approx(1, abs=0.15)
+  assert values['disagreement'] > 0.5
+
+
+def test_the_zoo_left_out_one_by_one_is_the_scale(rows, zoo_context):
+  row = rows[evaluator.ZOO]
+  values = _values(row)
+  assert row['kind'] == 'reference'
+  assert values['novelty'] == pytest.approx(1)
+  assert values['rms_ratio'] == pytest.approx(1)
+  assert values['max_iou'] == pytest.approx(zoo_context.bar.max_iou)
+  assert 0.3 < values['gate_strict'] < 0.6
+
+
+def test_untrained_networks_are_new_and_useless(rows):
+  values = _values(rows['random init'])
+  assert values['nonfunctional_rate'] > 0.5
+  assert values['copy_rate'] == 0
+  assert [values[gate] for gate in GATES] == [0, 0, 0]
+
+
+def test_nothing_changes_when_networks_are_moved_by_the_group(zoo_context):
+  nets = methods.take(zoo_context.heldout, np.arange(8))
+  moved = baselines.move(nets, zoo_context.architecture.spec, seed=3)
+  values = _evaluate({'here': nets, 'there': moved}, zoo_context)
+  for key, value in values['here'].items():
+    if key not in ('seconds_per_net', 'novelty', 'rms_ratio', 'norm_ratio'):
+      assert values['there'][key] == pytest.approx(value, abs=1e-4), key
+  # Matching is a heuristic: from elsewhere it may end in another optimum.
+  for key in ('novelty', 'rms_ratio', 'norm_ratio'):
+    assert values['there'][key] == pytest.approx(values['here'][key], rel=0.05)
+
+
+def test_broken_networks_fail_and_break_nothing(zoo_context):
+  nets = methods.take(zoo_context.heldout, np.arange(4))
+  nets['layer0/kernel'][0] = np.nan
+  dead = {path: np.full_like(value, np.inf) for path, value in nets.items()}
+  values = _evaluate({'some': nets, 'all': dead}, zoo_context)
+  assert values['some']['nonfunctional_rate'] == 0.25
+  assert values['some']['novelty'] > 0.5
+  assert values['all']['nonfunctional_rate'] == 1
+  assert values['all']['novelty'] is None and values['all']['rms_ratio'] is None
+
+
+def test_every_number_has_its_n_and_its_method(report):
+  for row in report['arms']:
+    assert list(row['metrics']) == list(measures.METRICS) == list(report['metrics'])
+    for key, stat in row['metrics'].items():
+      if stat['value'] is None:
+        assert stat['not_run'], (row['name'], key)
+        continue
+      assert stat['method'], (row['name'], key)
+      few = key in ('novelty', 'max_iou_at_bar', *audit_metrics.ALL)
+      assert stat['n'] <= row['n'] if few else stat['n'] == row['n']
+      if stat['low'] is not None and stat['method'] == 'clopper-pearson':
+        assert stat['low'] <= stat['value'] <= stat['high']
+    assert {len(v) for v in row['per_net'].values()} == {row['n']}
+
+
+def test_seeds_are_resampled_and_listed(rows):
+  row = rows['generator']
+  assert row['seeds'] == [0, 1] and row['n'] == 24
+  assert row['metrics']['accuracy']['method'] == 'two-way-seeds'
+  assert len(row['per_seed']['accuracy']) == 2
+  assert np.mean(row['per_seed']['accuracy']) == pytest.approx(row['metrics']['accuracy']['value'])
+
+
+def test_layout_is_what_the_report_takes(report, tmp_path):
+  assert json.loads(json.dumps(report, allow_nan=False)) == report
+  assert set(report) == {
+    'zoo', 'arms', 'metrics', 'contrasts', 'histograms', 'alignment', 'barrier'
+  }  # fmt: skip
+  leaf = report['histograms']['layer0/kernel']
+  assert len(leaf['bins']) == len(leaf['zoo']) + 1
+  assert len(leaf['soup-4 raw']) == len(leaf['zoo'])
+  full = {
+    'schema_version': '1.0.0',
+    'name': 'test',
+    'config': {},
+    'config_text': '',
+    'overrides': {},
+    'versions': {},
+    'device': 'cpu',
+    'created_at': '2026-01-01T00:00:00Z',
+    'wall_seconds': {},
+    'training': {'step': [1, 2], 'loss': [2.0, 1.0], 'val_loss': []},
+    'notes': [],
+    **report,
+  }
+  full['zoo'] |= {'path': 'zoo', 'digest': '0', 'dataset': 'digits'}
+  (tmp_path / 'report.json').write_text(json.dumps(full))
+  assert report_lib.load(tmp_path)['arms'] == report['arms']
+
+
+def test_arms_of_one_name_are_refused(zoo_context):
+  arm = methods.Arm('twice', 'control', zoo_context.heldout)
+  with pytest.raises(ValueError, match='twice'):
+    evaluator.evaluate([arm, arm], zoo_context)
+  with pytest.raises(ValueError, match='reserved|differ'):
+    evaluator.evaluate([methods.Arm('bins', 'control', zoo_context.heldout)], zoo_context)

@@ -1,0 +1,121 @@
+"""Neighbours of canonical forms are those of matching every pair."""
+
+import numpy as np
+import pytest
+
+from wsjax.evaluation import baselines, methods
+from wsjax.evaluation.metrics import nearest_neighbours
+from wsjax.models import mlp
+from wsjax.symmetry import canonicalize, distance
+
+
+@pytest.fixture(scope='module')
+def zoo():
+  """Spec and 30 canonical networks with some likeness."""
+  spec = mlp.make(widths=(6, 8, 7, 4)).spec
+  rng = np.random.default_rng(0)
+  nets = {
+    leaf.path: (
+      rng.standard_normal((1, *leaf.shape)) + 0.7 * rng.standard_normal((30, *leaf.shape))
+    ).astype(np.float32)
+    for leaf in spec.leaves
+  }
+  return spec, _canonical(nets, spec)
+
+
+def _canonical(nets, spec, reference=None):
+  reference = reference or {path: value[0] for path, value in nets.items()}
+  return canonicalize.canonicalize(nets, spec, 'permutation+scale', reference=reference)
+
+
+def _search(nets, train, spec, **options):
+  shape = len(next(iter(nets.values()))), len(next(iter(train.values())))
+  return nearest_neighbours.search(nets, train, spec, np.zeros(shape), **options)
+
+
+def test_distance_is_about_that_of_matching_every_pair(zoo):
+  spec, nets = zoo
+  samples, train = methods.take(nets, slice(24, 30)), methods.take(nets, slice(24))
+  found = _search(samples, train, spec)
+  assert found.neighbours.shape == (6, 16)
+  assert all(len(set(row)) == 16 for row in found.neighbours.tolist())
+  reference = {path: value[0] for path, value in train.items()}
+  full, _ = distance.nearest(samples, train, spec, reference=reference)
+  assert np.all(found.distance >= full - 1e-4)
+  np.testing.assert_allclose(found.distance, full, rtol=0.1)
+
+
+def test_no_network_is_its_own_neighbour(zoo):
+  spec, nets = zoo
+  few = methods.take(nets, slice(4))
+  found = _search(few, few, spec, exclude_same_index=True)
+  assert found.neighbours.shape == (4, 3)
+  assert np.all(found.neighbours != np.arange(4)[:, None])
+  assert np.all(found.distance > 0.1)
+  one = methods.take(nets, slice(1))
+  with pytest.raises(ValueError, match='No network is left'):
+    _search(one, one, spec, exclude_same_index=True)
+
+
+def test_both_parents_of_a_lopsided_blend_are_found(zoo):
+  spec, nets = zoo
+  train = methods.take(nets, slice(24))
+  vectors = methods.flatten(train)
+  far = int(np.argmax(np.linalg.norm(vectors - vectors[3:4], axis=1)))
+  share = np.float32(0.9)
+  blend = {path: share * value[[3]] + (1 - share) * value[[far]] for path, value in train.items()}
+  found = _search(blend, train, spec, counts=(1, 1, 0))
+  assert found.neighbours.tolist() == [[3, far]]
+  assert found.residual[0] < 0.05
+  # Its nearest neighbours alone do not have the second one.
+  near = _search(blend, train, spec, counts=(2, 0, 0))
+  assert near.residual[0] > 0.7
+
+
+def test_only_what_was_made_of_one_network_is_near_to_one(zoo):
+  spec, nets = zoo
+  samples, train = methods.take(nets, slice(24, 30)), methods.take(nets, slice(24))
+  found = _search(samples, train, spec)
+  two = np.sort(np.sqrt(np.diagonal(found.gram, axis1=1, axis2=2)), axis=1)
+  np.testing.assert_allclose(found.ratio, two[:, 0] / two[:, 1], rtol=1e-5)
+  assert found.ratio.min() > 0.8
+  noisy = {path: value[:6] + np.float32(0.05) for path, value in train.items()}
+  assert _search(noisy, train, spec).ratio.max() < 0.2
+  assert np.all(_search(methods.take(train, slice(6)), train, spec).ratio < 1e-2)
+  one = _search(samples, methods.take(train, slice(1)), spec)
+  assert np.isnan(one.ratio).all()
+
+
+def test_blocks_of_rows_find_the_same(zoo, monkeypatch):
+  spec, nets = zoo
+  alike = np.random.default_rng(1).random((30, 30))
+
+  def search():
+    return nearest_neighbours.search(
+      nets, nets, spec, alike, exclude_same_index=True, counts=(4, 2, 3)
+    )
+
+  whole = search()
+  others = np.where(np.eye(30, dtype=bool), -1, alike)
+  # Of what is not near, the most alike is taken, of the right row.
+  for row, found in zip(others, whole.neighbours, strict=True):
+    rest = np.setdiff1d(np.arange(30), found)
+    assert row[found].max() >= row[rest].max()
+  monkeypatch.setattr(nearest_neighbours, '_ROWS', 7)
+  parts = search()
+  np.testing.assert_array_equal(
+    np.sort(whole.neighbours, axis=1), np.sort(parts.neighbours, axis=1)
+  )
+  np.testing.assert_allclose(whole.distance, parts.distance, rtol=1e-5)
+
+
+def test_moved_networks_have_the_same_neighbourhood(zoo):
+  spec, nets = zoo
+  train = methods.take(nets, slice(24))
+  reference = {path: value[0] for path, value in train.items()}
+  samples = _canonical(methods.take(nets, slice(24, 30)), spec, reference)
+  moved = _canonical(baselines.move(samples, spec, seed=1), spec, reference)
+  here, there = (_search(x, train, spec) for x in (samples, moved))
+  np.testing.assert_array_equal(here.neighbours, there.neighbours)
+  np.testing.assert_allclose(here.distance, there.distance, rtol=1e-3)
+  np.testing.assert_allclose(here.residual, there.residual, rtol=1e-3)

@@ -1,0 +1,95 @@
+"""Networks are drawn, led by their task, trained on: each does what it says."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import digits_flow, inr_generation
+from wsjax import config as config_lib
+from wsjax import run as run_lib
+from wsjax.experiments import generators, prepare, sampling
+from wsjax.zoo import train
+from wsjax.zoo.store import store
+
+
+def configured(**section):
+  config = digits_flow.get_config('smoke')
+  with config.unlocked():
+    config.sample = section
+  return config
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory):
+  config = configured()
+  workdir = tmp_path_factory.mktemp('run')
+  zoo = prepare.open_zoo(config, workdir, progress=False)
+  return prepare.prepare(config, zoo)
+
+
+def drawn(prepared, **section):
+  """Six networks of a flow that has learned nothing yet."""
+  config = configured(**section)
+  generator = config_lib.build('generators', config.generate)
+  params = generator.init(jax.random.key(0), prepared.latents[0])
+  return sampling.draw(config, prepared, generator, params, 6, 1)
+
+
+def loss(prepared, networks):
+  """Mean cross-entropy on all training images, by NumPy."""
+  x, y = prepared.dataset.train_x, prepared.dataset.train_y
+  outputs = jax.vmap(prepared.architecture.apply, (0, None))(networks, x)
+  outputs = np.asarray(outputs, float)
+  outputs -= np.log(np.exp(outputs).sum(-1, keepdims=True))
+  return -outputs[:, np.arange(len(y)), y].mean()
+
+
+def test_refined_networks_are_the_drawn_ones_trained_on(prepared):
+  plain, refined = drawn(prepared), drawn(prepared, refine_steps=20)
+  recipe = train.Recipe(**configured().zoo.recipe.to_dict())
+  expected = train.finetune(
+    prepared.architecture, prepared.dataset, plain, recipe, steps=20, seed=1
+  )
+  jax.tree.map(np.testing.assert_array_equal, refined, expected)
+  assert loss(prepared, refined) < loss(prepared, plain) - 0.1
+
+
+def test_led_networks_have_a_lower_loss_the_more_so_the_more_they_are_led(prepared):
+  losses = [loss(prepared, drawn(prepared, task_scale=scale)) for scale in (0, 0.5, 5.0)]
+  assert losses[0] > losses[1] > losses[2]
+  unled = drawn(prepared)
+  jax.tree.map(np.testing.assert_array_equal, unled, drawn(prepared, task_scale=0.0))
+
+
+def test_what_was_done_is_in_the_report_and_in_the_records(tmp_path):
+  config = configured(refine_steps=3)
+  report = run_lib.run(config, tmp_path, progress=False)
+  (note,) = (note for note in report['notes'] if 'trained on' in note)
+  assert 'for 3 steps' in note and 'seconds per network' in note
+  record = store.Zoo.open(tmp_path / 'samples/seed0').record(0)
+  said = record['generated']['sampler']
+  assert said == 'flow_matching, trained on for 3 steps'
+
+
+def test_what_cannot_be_done_is_refused_before_training(prepared, tmp_path):
+  for section, match in (
+    ({'scale': 1.0}, "has 'scale'; allowed: refine_steps, task_items"),
+    ({'refine_steps': -1}, 'refine_steps is -1, not >= 0'),
+    ({'task_items': 0}, 'task_items is 0, not >= 1'),
+  ):
+    with pytest.raises(ValueError, match=match):
+      generators.fit(configured(**section), prepared, tmp_path, seed=0)
+  config = configured(task_scale=1.0)
+  with config.unlocked():
+    config.generate = dict(name='hypernetwork', width=8, noise_size=2)
+  with pytest.raises(ValueError, match='draw step by step; hypernetwork'):
+    generators.fit(config, prepared, tmp_path, seed=0)
+  assert not list(tmp_path.iterdir())
+
+
+def test_networks_that_draw_are_not_trained_on(tmp_path):
+  config = inr_generation.get_config('smoke')
+  with config.unlocked():
+    config.sample = dict(refine_steps=1)
+  with pytest.raises(ValueError, match='for classifiers, not for image'):
+    run_lib.run(config, tmp_path, progress=False)

@@ -1,0 +1,158 @@
+"""Every number of every smoke report is the one that was recorded.
+
+`python -m tests.golden_test NAME ...` records the reports of configs again, after a change that is
+meant to change numbers.
+"""
+
+import json
+import math
+import pathlib
+import sys
+
+import jaxlib
+import pytest
+
+from wsjax import run
+from wsjax.cli import configs
+
+ROOT = pathlib.Path(__file__).parents[1]
+GOLDEN = ROOT / 'tests/golden'
+NAMES = sorted(path.stem for path in GOLDEN.glob('*.json'))
+# What a report says of the run and not of its result: times, sizes of files, names of folders.
+_OF_THE_RUN = {
+  'config', 'config_text', 'versions', 'device', 'goodput', 'notes', 'wall_seconds', 'created_at',
+  'overrides', 'processes', 'schema_version', 'name', 'seconds', 'train_seconds', 'path', 'digest',
+  'zoo_digest', 'seconds_per_net', 'break_even', 'break_even_with_zoo', 'cost',
+}  # fmt: skip
+
+
+def numbers(report):
+  """{'rows': row -> metric -> [value, low, high, n], 'rest': path -> other numbers}."""
+  rows, rest = {}, {}
+  for row in [*report.get('arms', ()), *report.get('rows', ())]:
+    rows[row['name']] = _metrics(row['metrics'])
+    kept = {key: value for key, value in row.items() if key not in ('metrics', 'name')}
+    _flatten(kept, f'rows/{row["name"]}', rest)
+  if 'property' in report:
+    rows['model'] = _metrics(report['metrics'])
+  others = {k: v for k, v in report.items() if k not in ('arms', 'rows', 'metrics')}
+  _flatten(others, '', rest)
+  return {'rows': rows, 'rest': rest}
+
+
+def _metrics(metrics):
+  return {
+    name: [_short(stat.get(key)) for key in ('value', 'low', 'high', 'n')]
+    for name, stat in metrics.items()
+    if name not in _OF_THE_RUN
+  }
+
+
+def _short(number):
+  return None if number is None else float(f'{number:.9g}')
+
+
+def _flatten(value, path, out):
+  """Adds the numbers in a JSON value to `out`; a long list is one entry with its moments."""
+  if isinstance(value, dict):
+    for key, child in value.items():
+      if key not in _OF_THE_RUN:
+        _flatten(child, f'{path}/{key}'.lstrip('/'), out)
+  elif isinstance(value, list):
+    items = list(_leaves(value))
+    if items and all(isinstance(item, int | float | None) for item in items):
+      out[path] = [_short(item) for item in items] if len(items) <= 4 else _moments(items)
+    else:
+      for index, child in enumerate(value):
+        name = child['name'] if isinstance(child, dict) and 'name' in child else index
+        _flatten(child, f'{path}/{name}', out)
+  elif isinstance(value, int | float) and not isinstance(value, bool):
+    out[path] = _short(value)
+
+
+def _leaves(value):
+  if isinstance(value, list):
+    for child in value:
+      yield from _leaves(child)
+  else:
+    yield value
+
+
+def _moments(items):
+  known = [(i + 1, item) for i, item in enumerate(items) if item is not None]
+  return {
+    'n': len(items),
+    'none': len(items) - len(known),
+    'sum': _short(math.fsum(x for _, x in known)),
+    'weighted': _short(math.fsum(i * x for i, x in known)),
+    'squares': _short(math.fsum(x * x for _, x in known)),
+  }
+
+
+def _platform():
+  """Processor and compiler, which numbers depend on."""
+  parts = [f'jaxlib {jaxlib.__version__}']
+  try:
+    lines = pathlib.Path('/proc/cpuinfo').read_text().split('\n\n')[0].splitlines()
+  except OSError:
+    lines = []
+  for line in lines:
+    name, _, value = line.partition(':')
+    if name.strip() in ('vendor_id', 'cpu family', 'model', 'stepping'):
+      parts.append(value.strip())
+  return ' '.join(parts)
+
+
+def _differences(recorded, found, path=''):
+  if isinstance(recorded, dict) and isinstance(found, dict):
+    for key in recorded.keys() | found.keys():
+      if key not in recorded or key not in found:
+        yield f'{path}/{key}: {"new" if key not in recorded else "gone"}'
+      else:
+        yield from _differences(recorded[key], found[key], f'{path}/{key}')
+  elif isinstance(recorded, list) and isinstance(found, list) and len(recorded) == len(found):
+    for i, (a, b) in enumerate(zip(recorded, found, strict=True)):
+      yield from _differences(a, b, f'{path}[{i}]')
+  elif recorded != found and not (
+    isinstance(recorded, int | float)
+    and isinstance(found, int | float)
+    and math.isclose(recorded, found, rel_tol=1e-6, abs_tol=1e-6)
+  ):
+    yield f'{path}: {recorded} is now {found}'
+
+
+def _run(name, workdir):
+  config, overrides = configs.load(f'{ROOT}/configs/{name}.py:smoke')
+  run.run(config, workdir, overrides=overrides, progress=False)
+  return numbers(json.loads((workdir / 'report.json').read_text()))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_smoke_report_has_the_recorded_numbers(name, tmp_path):
+  recorded = json.loads((GOLDEN / f'{name}.json').read_text())
+  found = _run(name, tmp_path)
+  if recorded.pop('platform') != _platform():
+    assert {row: sorted(metrics) for row, metrics in recorded['rows'].items()} == {
+      row: sorted(metrics) for row, metrics in found['rows'].items()
+    }
+    pytest.skip('recorded with another processor or jaxlib: only names were compared')
+  assert not list(_differences(recorded, found))
+
+
+def _record(names):
+  import tempfile
+
+  for name in names:
+    with tempfile.TemporaryDirectory() as workdir:
+      found = _run(name, pathlib.Path(workdir))
+    blocks = [f' "platform": {json.dumps(_platform())}']
+    for part, entries in found.items():
+      lines = [f'  {json.dumps(key)}: {json.dumps(entries[key])}' for key in sorted(entries)]
+      blocks.append(f' "{part}": {{\n' + ',\n'.join(lines) + '\n }')
+    (GOLDEN / f'{name}.json').write_text('{\n' + ',\n'.join(blocks) + '\n}\n')
+
+
+if __name__ == '__main__':
+  from tests import conftest  # noqa: F401  The compiler flags of tests.
+
+  _record(sys.argv[1:] or NAMES)

@@ -1,0 +1,232 @@
+"""The loop as a user meets it: run, stop, go on, sample, judge, refuse."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from wsjax import run as run_lib
+from wsjax.cli import configs
+from wsjax.evaluation import methods
+from wsjax.experiments import judge, manifest, prepare
+from wsjax.train import loop
+from wsjax.train.checkpoint import checkpoint
+from wsjax.zoo.store import store
+
+ROOT = pathlib.Path(__file__).parents[1] / 'configs'
+
+
+def smoke(name: str = 'digits_flow', *overrides: str):
+  return configs.load(f'{ROOT / name}.py:smoke', overrides)[0]
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory) -> pathlib.Path:
+  workdir = tmp_path_factory.mktemp('run')
+  run_lib.run(smoke(), workdir, progress=False)
+  return workdir
+
+
+def test_a_run_ends_in_a_report_with_every_baseline(finished):
+  report = json.loads((finished / 'report.json').read_text())
+  names = {arm['name'] for arm in report['arms']}
+  assert {'flow_matching', 'noise(0.01)', 'soup-16 aligned', 'gaussian',
+          'retrieval', 'permuted copy', 'fresh runs'} <= names  # fmt: skip
+  assert set(report['wall_seconds']) == {
+    'zoo', 'prepare', 'train', 'sample', 'evaluate'
+  }  # fmt: skip
+  assert (finished / 'report.html').stat().st_size > 10_000
+
+
+def test_a_finished_run_is_only_read(finished):
+  before = (finished / 'report.json').stat().st_mtime_ns
+  run_lib.run(smoke(), finished, progress=False)
+  assert (finished / 'report.json').stat().st_mtime_ns == before
+
+
+def test_another_config_does_not_enter_the_workdir(finished):
+  before = {path: path.stat().st_mtime_ns for path in finished.rglob('*')}
+  with pytest.raises(ValueError, match='train.batch_size differ'):
+    run_lib.run(smoke('digits_flow', '--config.train.batch_size=8'), finished, progress=False)
+  assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_samples_are_a_function_of_the_seed(finished, tmp_path):
+  zoos = [
+    store.Zoo.open(run_lib.sample(finished, num=3, seed=seed, out=tmp_path / name))
+    for name, seed in (('a', 5), ('b', 5), ('c', 6))
+  ]
+  digests = [zoo.content_digest for zoo in zoos]
+  assert digests[0] == digests[1] != digests[2]
+  record = zoos[0].record(0)
+  assert record['generated']['seed'] == 5
+  assert record['split'] == 'test'
+
+
+def test_any_zoo_can_be_judged(finished, tmp_path):
+  out = run_lib.sample(finished, num=4, seed=1, out=tmp_path / 'samples')
+  config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
+  report = run_lib.evaluate_zoo(config, tmp_path / 'judged', out)
+  arm = next(arm for arm in report['arms'] if arm['name'] == 'samples')
+  assert arm['n'] == 4
+
+
+def test_a_stopped_run_ends_where_it_would_have_ended(finished, tmp_path, monkeypatch):
+  save = checkpoint.Checkpoints.save
+
+  def save_and_stop(self, *args, **kwargs):
+    save(self, *args, **kwargs)
+    monkeypatch.setattr(checkpoint.Checkpoints, 'save', save)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
+  monkeypatch.setattr(checkpoint.Checkpoints, 'save', save_and_stop)
+  with pytest.raises(loop.Interrupted):
+    run_lib.run(smoke(), tmp_path, progress=False)
+  run_lib.run(smoke(), tmp_path, progress=False)
+  whole = store.Zoo.open(finished / 'samples/seed0')
+  stopped = store.Zoo.open(tmp_path / 'samples/seed0')
+  assert whole.content_digest == stopped.content_digest
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param('digits_diffusion', marks=pytest.mark.slow),
+    'digits_equivariant',
+    # Another test runs it, and stops it early.
+    pytest.param('digits_normalizing_flow', marks=pytest.mark.slow),
+    pytest.param('mnist_dwf', marks=pytest.mark.slow),
+  ],
+)
+def test_every_config_runs_to_its_report(name, tmp_path):
+  config = smoke(name)
+  report = run_lib.run(config, tmp_path, progress=False)
+  arm = next(a for a in report['arms'] if a['kind'] == 'generator')
+  assert arm['n'] == 8 * len(config.train.seeds)
+  assert np.isfinite(arm['metrics']['accuracy']['value'])
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param('cnn_property', marks=pytest.mark.slow),
+    pytest.param('foreign_agents', marks=pytest.mark.slow),
+    'inr_classification',
+  ],
+)
+def test_every_config_that_reads_a_property_runs_to_its_report(name, tmp_path):
+  config = smoke(name)
+  report = run_lib.run(config, tmp_path, progress=False)
+  metrics = report['metrics'].values()
+  assert all(np.isfinite(metric['value']) for metric in metrics)
+  assert len(report['metrics'].popitem()[1]['per_seed']) == len(config.train.seeds)
+  assert (tmp_path / 'report.html').stat().st_size > 10_000
+
+
+def test_networks_of_many_tasks_are_not_judged_as_of_one(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.zoo.dataset.labels = 'subsets'
+    config.zoo.architecture.widths = (64, 6, 2)
+  with pytest.raises(ValueError, match='for a config with a section tasks'):
+    run_lib.run(config, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+  ('name', 'axes', 'match'),
+  [('digits_flow', "('colour',)", 'colour'), ('inr_generation', "('weights',)", 'for classifiers')],
+)
+def test_axes_are_checked_before_anything_is_trained(tmp_path, name, axes, match):
+  config = smoke(name, f'--config.evaluate.axes={axes}')
+  with pytest.raises(ValueError, match=match):
+    run_lib.run(config, tmp_path, progress=False)
+  assert not (tmp_path / 'train').exists()
+
+
+def test_a_run_that_lost_patience_can_be_drawn_from(tmp_path):
+  changes = ('patience=1', 'keep_best=1', 'steps=8')
+  config = smoke('digits_normalizing_flow', *(f'--config.train.{x}' for x in changes))
+  report = run_lib.run(config, tmp_path / 'run', progress=False)
+  known = report['membership'][0]
+  assert 0 <= known['auc']['value'] <= 1
+  assert any('log-density' in note for note in report['notes'])
+  out = run_lib.sample(tmp_path / 'run', num=2, seed=0, out=tmp_path / 'new')
+  assert len(store.Zoo.open(out)) == 2
+
+
+def test_membership_of_what_has_no_density_is_refused_before_training(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.evaluate.membership = True
+    config.generate = dict(name='hypernetwork', width=8, noise_size=2)
+  with pytest.raises(ValueError, match='generator with log_prob'):
+    run_lib.run(config, tmp_path, progress=False)
+  assert not (tmp_path / 'train').exists()
+
+
+def test_trajectories_are_learned_from_behind_the_ends_of_runs(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.zoo.recipe.snapshots = (5, 10)
+    config.strategy.trajectory = True
+  zoo = prepare.open_zoo(config, tmp_path, progress=False)
+  prepared = prepare.prepare(config, zoo)
+  ends = {key: value[:16] for key, value in prepared.train.items()}
+  assert prepared.num_train == 16 and len(prepared.latents) == 3 * 16
+  with config.unlocked():
+    config.strategy.trajectory = False
+  plain = prepare.prepare(config, zoo)
+  # Components are those of all that is shown.
+  np.testing.assert_allclose(prepared.latents.mean(0), 0, atol=1e-4)
+  for path, value in ends.items():
+    np.testing.assert_array_equal(value, plain.train[path])
+  # Every snapshot has weights that no end has.
+  gaps = np.abs(prepared.latents[16:, None] - prepared.latents[None, :16])
+  assert gaps.max((2, 3)).min() > 1e-3
+
+
+def test_snapshots_are_what_a_sample_may_be_a_copy_of(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.zoo.recipe.snapshots = (5, 10)
+    config.strategy.trajectory = True
+  zoo = prepare.open_zoo(config, tmp_path, progress=False)
+  prepared = prepare.prepare(config, zoo)
+  copier = methods.Arm('copier', 'generator', methods.take(prepared.snapshots, slice(8)), 0.0, 0)
+  stages = manifest.Stages(tmp_path / 'stages.json')
+  stages.seconds['zoo'] = 1.0
+  rows = [
+    judge.judge(config, told, [copier], stages, progress=False)['arms'][1]
+    for told in (prepared, dataclasses.replace(prepared, snapshots=None))
+  ]
+  told, blind = (row['metrics']['copy_rate']['value'] for row in rows)
+  # Of so short a run half the snapshots are copies of its end anyway.
+  assert told == 1 and blind < 0.6
+
+
+def test_the_checkpoints_of_one_run_are_a_population(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.zoo.recipe.snapshots = (5, 10, 15)
+    config.strategy.update(trajectory=True, num_train=1)
+    config.embed.rank = 2
+  zoo = prepare.open_zoo(config, tmp_path, progress=False)
+  prepared = prepare.prepare(config, zoo)
+  assert prepared.num_train == 4 and prepared.snapshots is None
+  end = zoo.params(zoo.select(split='train', final=True)[:1])
+  for path, value in end.items():
+    np.testing.assert_array_equal(prepared.train[path][:1], value)
+
+
+def test_trajectories_of_a_zoo_without_snapshots_are_an_error(tmp_path):
+  config = smoke()
+  with config.unlocked():
+    config.strategy.trajectory = True
+  with pytest.raises(ValueError, match='has no snapshots'):
+    run_lib.run(config, tmp_path, progress=False)

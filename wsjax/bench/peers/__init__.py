@@ -1,1 +1,0 @@
-"""Programs that `wsjax bench` runs in processes of their own."""

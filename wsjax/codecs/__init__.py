@@ -1,0 +1,1 @@
+"""Codecs between tokens and the latents that a generator models."""

@@ -1,0 +1,120 @@
+"""One run in one process or in many: joining, writing once, agreeing.
+
+Every process runs the same program on the same config. Stages that are not spread over devices are
+computed by each of them, and only process 0 writes.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from wsjax import typing
+
+EXPLICIT = ('WSJAX_COORDINATOR', 'WSJAX_NUM_PROCESSES', 'WSJAX_PROCESS_ID')
+
+
+def source(environment: Mapping[str, str]) -> str:
+  """What says which processes a run has.
+
+  Args:
+    environment: variables.
+
+  Returns:
+    The first that applies: 'explicit', all of `EXPLICIT`; 'slurm', a step of several tasks; 'tpu',
+    a slice of several hosts; else 'none'.
+
+  Raises:
+    ValueError: if only some of `EXPLICIT` are set, or they make no sense.
+  """
+  given = [name for name in EXPLICIT if environment.get(name)]
+  if given:
+    if missing := sorted(set(EXPLICIT) - set(given)):
+      raise ValueError(
+        f'{", ".join(given)} is set but not {", ".join(missing)}; a run of '
+        'several processes needs all three.'
+      )
+    count, number = environment[EXPLICIT[1]], environment[EXPLICIT[2]]
+    if not (count.isdigit() and number.isdigit() and int(number) < int(count)):
+      raise ValueError(
+        f'{EXPLICIT[2]} is {number!r} and {EXPLICIT[1]} {count!r}; allowed are '
+        'numbers from 0 to one less than the number of processes.'
+      )
+    return 'explicit'
+  tasks = environment.get('SLURM_STEP_NUM_TASKS', '1')
+  if 'SLURM_PROCID' in environment and int(tasks) > 1:
+    return 'slurm'
+  if ',' in environment.get('TPU_WORKER_HOSTNAMES', ''):
+    return 'tpu'
+  return 'none'
+
+
+def initialize() -> None:
+  """Joins the processes of this run; must come before any computation.
+
+  Raises:
+    ValueError: as `source`.
+  """
+  found = source(os.environ)
+  if found == 'none' or jax.distributed.is_initialized():
+    return
+  if found == 'explicit':
+    address, count, number = (os.environ[name] for name in EXPLICIT)
+    jax.distributed.initialize(address, int(count), int(number))
+  else:
+    jax.distributed.initialize()
+  # Now that all are here: on CPU the first collective does not wait for long.
+  barrier('start')
+
+
+def leave(status: int, error: BaseException | None = None) -> None:
+  """Ends this process at once if it is one of several; else does nothing.
+
+  At a regular exit it would wait for the others, which wait for it in the middle of a computation.
+
+  Args:
+    status: of the process.
+    error: whose traceback is shown.
+  """
+  if jax.distributed.is_initialized() and jax.process_count() > 1:
+    if error is not None:
+      traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def is_writer() -> bool:
+  """Whether this process writes what all of them computed."""
+  return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+  """Waits until every process is here, such as after process 0 has written."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
+def largest(value: int) -> int:
+  """The largest value that any process gives; all must call this."""
+  if jax.process_count() == 1:
+    return value
+  return int(multihost_utils.process_allgather(np.int32(value)).max())
+
+
+def of_writer(value: typing.PyTree) -> typing.PyTree:
+  """Arrays of process 0 on all of them; the shapes must be the same."""
+  if jax.process_count() == 1:
+    return value
+  return multihost_utils.broadcast_one_to_all(value)
+
+
+def everywhere(tree: typing.PyTree) -> typing.PyTree:
+  """Whole arrays on the host of every process, however they are sharded."""
+  if jax.process_count() == 1:
+    return jax.device_get(tree)
+  return multihost_utils.process_allgather(tree, tiled=True)

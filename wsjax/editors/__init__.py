@@ -1,0 +1,1 @@
+"""Editors: equivariant maps from the weights of a network to an update of them."""

@@ -1,1 +1,0 @@
-"""From weights to embeddings: codecs, and encoders that respect symmetry."""

@@ -1,1 +1,0 @@
-"""Codecs between tokens and the latents that a generator learns."""

@@ -1,0 +1,1 @@
+"""Encoders of network weights, one file each."""

@@ -1,0 +1,257 @@
+"""Scale-equivariant graph network: blind to reordering, scaling and signs.
+
+Rescaling a unit by s multiplies what feeds it by s and divides what reads from it by s. So every
+node carries two vectors besides its invariant features: a forward one that goes with s, and a
+backward one that goes with 1 / s. Weights carry them along: a forward vector through the weights
+that read the unit is a forward vector of the next unit, as in a forward pass; backward ones travel
+as gradients do. What is read of them is invariant: products of the two kinds, vectors divided by
+their norm where units may be scaled, that norm where they may not, and absolute values where they
+may be negated.
+
+Source: Kalogeropoulos et al. 2024, arXiv:2406.10685 (ScaleGMN, messages both ways); Godfrey et al.
+2022, arXiv:2205.14258 (which activation allows what).
+"""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import typing
+from wsjax.layers import dense_graph
+from wsjax.layers import graph_features as features_lib
+from wsjax.layers import topology as topology_lib
+from wsjax.models import architecture as architecture_lib
+from wsjax.symmetry import spec as spec_lib
+
+# How a vector goes with its unit's scale s -> [N, d].
+Vectors = dict[int, jax.Array]
+POWERS = (1, -1)
+_TINY = 1e-12  # Keeps the logarithm of a vector of zeros finite.
+
+
+class Carry(nn.Module):
+  """Takes the vectors of nodes along the weights, both ways.
+
+  Attributes:
+    graph: the node sets and leaves.
+    width: of the vectors.
+  """
+
+  graph: dense_graph.Wiring
+  width: int
+
+  @nn.compact
+  def __call__(self, vectors: Vectors, edges: list[jax.Array]) -> Vectors:
+    """Vectors of the nodes -> what arrives at every node, of both kinds."""
+    sent = {p: nn.Dense(self.width, use_bias=False, name=f'sent{p}')(vectors[p]) for p in POWERS}
+    arrived: dict[int, list[tuple[int, jax.Array]]] = {p: [] for p in POWERS}
+    for number, (part, weights) in enumerate(zip(self.graph.joints, edges, strict=True)):
+      source, target = (axis.power for axis in part.leaf.axes[-2:])
+      for way, (start, start_power), (end, end_power), grid in (
+        ('on', (part.source, source), (part.target, target), weights),
+        ('back', (part.target, target), (part.source, source), weights.swapaxes(0, 1)),
+      ):
+        # A weight undoes the scale of the vector that it carries.
+        start_set = self.graph.sets[start]
+        vector = sent[-start_power][start_set.nodes]
+        mix = self.param(
+          f'{way}{number}',
+          nn.initializers.normal(grid.shape[-1] ** -0.5),
+          (grid.shape[-1], self.width),
+        )
+        n, m, k = grid.shape
+        products = grid.transpose(1, 2, 0).reshape(m * k, n) @ vector
+        products = products.reshape(m, k, -1) * mix[None] / n**0.5
+        arrived[end_power].append((end, products.sum(1)))
+    return {p: dense_graph.by_set(self.graph, arrived[p], self.width) for p in POWERS}
+
+
+class ScaleLayer(nn.Module):
+  """Reads the vectors, updates the invariant features, gates the vectors.
+
+  Attributes:
+    spec: the architecture.
+    width: of the invariant features and of the vectors.
+    edge_width: of invariant edge features; 0 for none.
+  """
+
+  spec: spec_lib.PermutationSpec
+  width: int
+  edge_width: int
+
+  @nn.compact
+  def __call__(
+    self, h: jax.Array, vectors: Vectors, edges: list[jax.Array]
+  ) -> tuple[jax.Array, Vectors]:
+    """Invariant [N, width], vectors and weights -> the first two, updated."""
+    graph = dense_graph.wiring(self.spec)
+    arrived = Carry(graph, self.width, name='carry')(vectors, edges)
+    vectors = {p: vectors[p] + arrived[p] for p in POWERS}
+    read = [h, *self._invariants(vectors)]
+    if self.edge_width:
+      read += self._messages(h, vectors, edges)
+    read = [nn.LayerNorm(name=f'norm{i}')(x) for i, x in enumerate(read)]
+    read += [log_size(vectors[p], self.spec) for p in POWERS]
+    wide = nn.Dense(2 * self.width, name='wide')(jnp.concatenate(read, -1))
+    h += nn.Dense(self.width, name='back')(nn.gelu(wide))
+    gates = nn.Dense(2 * self.width, name='gates')(h)
+    gates = dict(zip(POWERS, jnp.split(1 + gates, 2, -1), strict=True))
+    return h, {p: self._linear(f'mix{p}')(vectors[p]) * gates[p] for p in POWERS}
+
+  def _linear(self, name: str) -> nn.Dense:
+    """A map that commutes with scaling the unit: no bias."""
+    return nn.Dense(self.width, use_bias=False, name=name)
+
+  def _invariants(self, vectors: Vectors) -> list[jax.Array]:
+    """[N, width] of each kind of vector, and of both."""
+    alone = [invariant(self._linear(f'alone{p}')(vectors[p]), self.spec) for p in POWERS]
+    pair = [self._linear(f'pair{p}')(vectors[p]) for p in POWERS]
+    return [*alone, pair[0] * pair[1]]
+
+  def _messages(self, h: jax.Array, vectors: Vectors, edges: list[jax.Array]) -> list[jax.Array]:
+    """[N, edge_width] means over edges of what no unit's scale changes.
+
+    A weight times a vector of either end, each of the kind that undoes the weight's own scale, is
+    invariant, and keeps its sign.
+    """
+    graph = dense_graph.wiring(self.spec)
+    topology = topology_lib.Dense(graph)
+    width = self.edge_width
+    ends = [
+      {p: nn.Dense(width, use_bias=False, name=f'{end}{p}')(vectors[p]) for p in POWERS}
+      for end in ('source', 'target')
+    ]
+    mixed = nn.Dense(width, use_bias=False, name='edge')
+    own = []
+    for number, (part, weights) in enumerate(zip(graph.joints, edges, strict=True)):
+      powers = [axis.power for axis in part.leaf.axes[-2:]]
+      first = ends[0][-powers[0]][graph.sets[part.source].nodes]
+      second = ends[1][-powers[1]][graph.sets[part.target].nodes]
+      kernel = nn.Dense(width, use_bias=False, name=f'weight{number}')
+      value = kernel(weights) * first[:, None] * second[None]
+      own.append(mixed(jnp.tanh(value)))
+    pairs = topology.pairs(
+      nn.Dense(width, name='sender')(h), nn.Dense(width, use_bias=False, name='receiver')(h)
+    )
+    sent = [nn.relu(a + b) for a, b in zip(own, pairs, strict=True)]
+    into, out = topology.degrees()
+    return [topology.arriving(sent) / into, topology.leaving(sent) / out]
+
+
+class ScaleEquivariant(nn.Module):
+  """An embedding that no reordering, rescaling or negation of units changes.
+
+  Attributes:
+    spec: the architecture.
+    width: of a node.
+    edge_width: of invariant edge features; 0 for none.
+    depth: number of layers; a vector crosses one weight in each.
+    embedding: length of the embedding.
+    dropout: share of the pooled features that is dropped in training.
+  """
+
+  INVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation', 'positive_scale', 'sign')
+
+  spec: spec_lib.PermutationSpec
+  width: int = 64
+  edge_width: int = 16
+  depth: int = 4
+  embedding: int = 128
+  dropout: float = 0.0
+
+  @nn.compact
+  def __call__(self, params: typing.Params, *, train: bool = False) -> jax.Array:
+    """Weights of one network -> [embedding]."""
+    graph = dense_graph.wiring(self.spec)
+    limit = features_lib.capacity(self.spec)
+    where = features_lib.places(self.spec, limit)
+    _, edges = dense_graph.split(params, self.spec)
+
+    def place(name: str) -> jax.Array:
+      reader = features_lib.ReadNodes(limit, self.width, name=name)
+      none = jnp.zeros((graph.num_nodes, 0))
+      return reader(none, where.node_kinds, where.node_places)
+
+    # Only what is pinned may start with a vector that is no weight.
+    pinned = (where.node_places >= 0)[:, None]
+    h = place('invariant')
+    vectors = {
+      p: self._biases(params, p) + jnp.where(pinned, place(f'vector{p}'), 0) for p in POWERS
+    }
+    for number in range(self.depth):
+      layer = ScaleLayer(self.spec, self.width, self.edge_width, name=f'layer{number}')
+      h, vectors = layer(h, vectors, edges)
+    x = topology_lib.Dense(graph).pool(nn.LayerNorm(name='norm')(h), len(graph.sets))
+    x = nn.Dropout(self.dropout, deterministic=not train)(x)
+    return nn.relu(nn.Dense(self.embedding)(x))
+
+  def _biases(self, params: typing.Params, power: int) -> jax.Array:
+    """[N, width] linear maps of the node features of one kind."""
+    graph = dense_graph.wiring(self.spec)
+    pieces = []
+    for part in graph.node_parts:
+      if part.leaf.axes[-1].power == power:
+        grid = dense_graph.part_grid(jnp.asarray(params[part.leaf.path]), part)
+        name = part.leaf.path.replace('/', '.')
+        dense = nn.Dense(self.width, use_bias=False, name=name)
+        pieces.append((part.target, dense(grid)))
+    return dense_graph.by_set(graph, pieces, self.width)
+
+
+def invariant(vectors: jax.Array, spec: spec_lib.PermutationSpec) -> jax.Array:
+  """What of the vectors no allowed scale changes.
+
+  Args:
+    vectors: [N, d], each multiplied by its unit's scale, or divided by it.
+    spec: the architecture.
+
+  Returns:
+    [N, d]: divided by their norm where a unit may be scaled, absolute where it may be negated, as
+    they are elsewhere.
+  """
+  square = jnp.mean(vectors**2, -1, keepdims=True)
+  # A vector of zeros has no direction; the root of 0 would have no gradient.
+  norm = jnp.sqrt(jnp.where(square > 0, square, 1))
+  vectors = jnp.where(_allows(spec, 'positive_scale'), vectors / norm, vectors)
+  return jnp.where(_allows(spec, 'sign'), jnp.abs(vectors), vectors)
+
+
+def log_size(vectors: jax.Array, spec: spec_lib.PermutationSpec) -> jax.Array:
+  """How long the vectors are, which norms on them would forget.
+
+  Args:
+    vectors: [N, d].
+    spec: the architecture.
+
+  Returns:
+    [N, 1] log of the root mean square; 0 where a unit may be scaled.
+  """
+  square = jnp.mean(vectors**2, -1, keepdims=True) + _TINY
+  return jnp.where(_allows(spec, 'positive_scale'), 0, 0.5 * jnp.log(square))
+
+
+def _allows(spec: spec_lib.PermutationSpec, kind: str) -> np.ndarray:
+  """[N, 1] whether a node's group is of that kind."""
+  kinds = {group.id: group.kinds for group in spec.groups}
+  return np.concatenate(
+    [
+      np.full((each.size, 1), kind in kinds.get(each.group, ()))
+      for each in dense_graph.wiring(spec).sets
+    ]
+  )
+
+
+def make(
+  architecture: architecture_lib.Architecture,
+  *,
+  width: int = 64,
+  edge_width: int = 16,
+  depth: int = 4,
+  embedding: int = 128,
+  dropout: float = 0.0,
+) -> ScaleEquivariant:
+  """The encoder for one architecture; see `ScaleEquivariant`."""
+  return ScaleEquivariant(architecture.spec, width, edge_width, depth, embedding, dropout)

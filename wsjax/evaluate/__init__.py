@@ -1,1 +1,0 @@
-"""What generated networks are worth: every axis, beside every baseline."""

@@ -1,0 +1,174 @@
+"""Is one arm better than another, and how sure is that?
+
+Intervals of two arms that overlap say little: the arms share test items, and generators share seeds
+and a zoo. Here both are resampled together.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from wsjax.evaluation import statistics
+from wsjax.evaluation.report import verdict
+
+# Of an arm: [N, n] whether its networks are right on the items, [N] seeds.
+Table = tuple[np.ndarray, np.ndarray]
+
+
+def against_baselines(
+  arms: Sequence[Mapping[str, Any]], tables: Mapping[str, Table], resampler: statistics.Resampler
+) -> list[dict[str, Any]]:
+  """Every generator less every baseline: accuracy and shares behind the gates.
+
+  Args:
+    arms: rows of the report.
+    tables: name of a generator or baseline -> what it gets right.
+    resampler: of the test items.
+
+  Returns:
+    One entry per pair: 'generator', 'baseline', 'accuracy' as of `paired`, and per gate 'value',
+    'n' of the smaller arm and 'p' of Fisher's exact test, which takes networks to be independent.
+    Each p is beside its 'p_holm', adjusted within the baselines of one generator and one metric:
+    who is above all of them has chosen none.
+  """
+  entries = []
+  baselines = [arm for arm in arms if arm['kind'] == 'baseline']
+  if not baselines:
+    return entries
+  generators = [arm for arm in arms if arm['kind'] == 'generator']
+  means = {arm['name']: _mean(*tables[arm['name']], resampler) for arm in (*generators, *baselines)}
+  for arm in generators:
+    rows = [
+      {
+        'generator': arm['name'],
+        'baseline': other['name'],
+        'accuracy': _difference(means[arm['name']], means[other['name']]),
+        **{gate: _shares(arm, other, gate) for gate in verdict.GATES},
+      }
+      for other in baselines
+    ]
+    for metric in ('accuracy', *verdict.GATES):
+      adjusted = statistics.holm(np.array([row[metric]['p'] for row in rows]))
+      for row, p in zip(rows, adjusted, strict=True):
+        row[metric]['p_holm'] = float(p)
+    entries += rows
+  return entries
+
+
+def _shares(arm: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> dict[str, Any]:
+  """Difference of two shares, and how likely one so large is by chance."""
+  table = []
+  for row in (arm, other):
+    passed = round(row['metrics'][metric]['value'] * row['n'])
+    table.append([passed, row['n'] - passed])
+  return {
+    'value': arm['metrics'][metric]['value'] - other['metrics'][metric]['value'],
+    'n': min(arm['n'], other['n']),
+    'p': float(scipy.stats.fisher_exact(table).pvalue),
+    'method': 'fisher',
+  }
+
+
+def paired(
+  table_a: np.ndarray,
+  table_b: np.ndarray,
+  groups_a: np.ndarray,
+  groups_b: np.ndarray,
+  resampler: statistics.Resampler,
+) -> dict[str, Any]:
+  """Mean of one arm minus mean of another, on common items.
+
+  Where both have equally many seeds, these are drawn together, too.
+
+  Args:
+    table_a: [N, n] networks x items of the one, correct or losses.
+    table_b: [M, n] of the other, on the same items.
+    groups_a: [N] which seed made each network.
+    groups_b: [M] the same of the other.
+    resampler: source of the resamples, with num_items n.
+
+  Returns:
+    The entry of the report, with 'p': two-sided, the share of resamples on the other side of 0, for
+    `statistics.holm`. No smaller than 2 / (B + 1).
+
+  Raises:
+    ValueError: if items of the two differ.
+  """
+  if np.shape(table_a)[1:] != np.shape(table_b)[1:]:
+    raise ValueError(
+      'A paired difference needs the same items; got tables '
+      f'{np.shape(table_a)} and {np.shape(table_b)}.'
+    )
+  return _difference(_mean(table_a, groups_a, resampler), _mean(table_b, groups_b, resampler))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Mean:
+  """Mean of a table: its value, [B] that of resamples, and what it is of."""
+
+  value: float
+  resamples: np.ndarray
+  num_nets: int
+  method: str
+
+
+def _mean(table: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler) -> _Mean:
+  return _Mean(
+    float(np.mean(table, dtype=np.float64)),
+    statistics.two_way_means(table, groups, resampler).astype(np.float64),
+    len(table),
+    statistics.net_method('two-way', groups),
+  )
+
+
+def _difference(a: _Mean, b: _Mean) -> dict[str, Any]:
+  """Entry of one mean minus the other.
+
+  One Resampler drew the same items for both and, of equally many seeds, the same seeds; with
+  equally many networks also the same places, which pairs arms made from common noise.
+  """
+  resamples = a.resamples - b.resamples
+  entry = statistics.stat(
+    a.value - b.value, resamples, n=min(a.num_nets, b.num_nets), method=a.method
+  )
+  tail = min(np.sum(resamples <= 0), np.sum(resamples >= 0)) + 1
+  return entry | {'p': float(min(1, 2 * tail / (len(resamples) + 1)))}
+
+
+def probability_of_improvement(
+  a: np.ndarray,
+  b: np.ndarray,
+  groups_a: np.ndarray,
+  groups_b: np.ndarray,
+  resampler: statistics.Resampler,
+) -> dict[str, Any]:
+  """Chance that a network of one arm is better than one of another.
+
+  Args:
+    a: [N] a number per network, higher is better.
+    b: [M] the same of the other arm.
+    groups_a: [N] which seed made each network.
+    groups_b: [M] the same of the other arm.
+    resampler: source of the resamples.
+
+  Returns:
+    The entry of the report: P(a > b) + P(a = b) / 2, 0.5 for equal arms.
+
+  Source: Agarwal et al. 2021, arXiv:2108.13264, section 4.3, with the statistic of Mann and Whitney
+    1947, doi:10.1214/aoms/1177730491.
+  """
+  a, b = np.asarray(a), np.asarray(b)
+  # Not by their difference: two that are infinite are equal.
+  a, b = a[:, None], b[None]
+  wins = (a > b) + np.float32(0.5) * (a == b)
+  left = resampler.nets(groups_a) @ wins
+  resamples = np.einsum('bm,bm->b', left, resampler.nets(groups_b))
+  return statistics.stat(
+    float(np.mean(wins, dtype=np.float64)),
+    resamples,
+    n=min(wins.shape),
+    method=statistics.net_method('bootstrap', groups_a),
+  )

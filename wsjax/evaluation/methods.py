@@ -1,0 +1,187 @@
+"""An arm: the networks that one method made, and what they cost."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from wsjax import typing
+
+KINDS = ('generator', 'baseline', 'control', 'ceiling', 'reference')
+
+# Beyond this no distance in float32 means anything.
+MAX_WEIGHT = 1e6
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arm:
+  """N networks of one architecture from one method.
+
+  Attributes:
+    name: row of the report, unique in it.
+    kind: one of `KINDS`.
+    params: path -> [N, ...] weights, unselected: best-of-k is another arm.
+    seconds: wall time to make all N; None where nobody measured it.
+    num_bytes: bytes that must be kept to make them: the generator's weights, or the training
+      networks that a baseline draws from.
+    seeds: training seeds of the generator. With S > 1 the networks lie in S equal blocks, one per
+      seed, and intervals resample seeds first.
+    fit_seconds: wall time to train the generator, all seeds together; None where nothing was
+      trained or nobody measured it.
+  """
+
+  name: str
+  kind: str
+  params: typing.StackedParams
+  seconds: float | None = None
+  num_bytes: int = 0
+  seeds: tuple[int, ...] = ()
+  fit_seconds: float | None = None
+
+  def __post_init__(self):
+    if self.kind not in KINDS:
+      raise ValueError(f'Arm {self.name!r} has kind {self.kind!r}; allowed: {KINDS}.')
+    lengths = {path: len(value) for path, value in self.params.items()}
+    if len(set(lengths.values())) != 1 or not min(lengths.values()):
+      raise ValueError(
+        f'Arm {self.name!r} needs one number of networks, at least 1, in every leaf; got {lengths}.'
+      )
+    if len(self.seeds) > 1 and self.num_nets % len(self.seeds):
+      raise ValueError(
+        f'Arm {self.name!r} has {self.num_nets} networks, which are not equal '
+        f'blocks for {len(self.seeds)} seeds.'
+      )
+
+  @property
+  def num_nets(self) -> int:
+    """Number N of networks."""
+    return len(next(iter(self.params.values())))
+
+  @property
+  def groups(self) -> np.ndarray:
+    """[N] which of the seeds made each network, as a position."""
+    count = max(len(self.seeds), 1)
+    return np.repeat(np.arange(count), self.num_nets // count)
+
+  @property
+  def usable(self) -> np.ndarray:
+    """[N] whether all weights are finite and of a size one can measure."""
+    return usable(self.params)
+
+
+def merge(arms: Sequence[Arm], name: str) -> Arm:
+  """One arm from arms of the same method that differ in the training seed.
+
+  Args:
+    arms: of one kind, one seed each, with equally many networks.
+    name: name of the result.
+
+  Returns:
+    The networks of all, block by block; seconds and bytes added up.
+
+  Raises:
+    ValueError: if there is no arm, or kinds or numbers of networks differ, or an arm has not
+      exactly one seed.
+  """
+  shapes = {(arm.kind, arm.num_nets, len(arm.seeds)) for arm in arms}
+  if len(shapes) != 1 or next(iter(shapes))[2] != 1:
+    raise ValueError(
+      'merge needs arms of one kind with equally many networks and one seed '
+      f'each; got (kind, networks, seeds) {sorted(shapes)}.'
+    )
+  seconds = [arm.seconds for arm in arms]
+  fits = [arm.fit_seconds for arm in arms]
+  return Arm(
+    name=name,
+    kind=arms[0].kind,
+    params=join([arm.params for arm in arms]),
+    seconds=None if None in seconds else sum(seconds),
+    num_bytes=sum(arm.num_bytes for arm in arms),
+    seeds=tuple(arm.seeds[0] for arm in arms),
+    fit_seconds=None if None in fits else sum(fits),
+  )
+
+
+def usable(params: typing.StackedParams) -> np.ndarray:
+  """[N] whether all weights of each network are finite and below 1e6."""
+  return np.all(
+    [
+      np.max(np.abs(_rows(value)), axis=1) <= MAX_WEIGHT  # False for NaN.
+      for value in params.values()
+    ],
+    axis=0,
+  )
+
+
+def flatten(params: typing.StackedParams) -> np.ndarray:
+  """[N, d] float32: every network as one vector, leaves in sorted order."""
+  return np.concatenate([_rows(params[path]) for path in sorted(params)], axis=1)
+
+
+def unflatten(vectors: np.ndarray, like: typing.StackedParams) -> typing.StackedParams:
+  """The inverse of `flatten`.
+
+  Args:
+    vectors: [N, d].
+    like: stacked parameters whose paths and shapes, but for N, to use.
+
+  Returns:
+    path -> [N, ...] float32.
+  """
+  shapes = {path: np.shape(like[path])[1:] for path in sorted(like)}
+  ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+  parts = np.split(vectors, ends[:-1], axis=1)
+  return {
+    path: np.ascontiguousarray(part.reshape(len(vectors), *shape), np.float32)
+    for (path, shape), part in zip(shapes.items(), parts, strict=True)
+  }
+
+
+def join(parts: Sequence[typing.StackedParams]) -> typing.StackedParams:
+  """The networks of all parts, one part behind the other, on the host."""
+  return {path: np.concatenate([np.asarray(part[path]) for part in parts]) for path in parts[0]}
+
+
+def take(params: typing.StackedParams, indices: np.ndarray | slice) -> typing.StackedParams:
+  """The networks at `indices`, host float32."""
+  return {path: np.asarray(value)[indices] for path, value in params.items()}
+
+
+def evenly(count: int, limit: int) -> np.ndarray:
+  """At most `limit` of `count` places, evenly spaced, increasing.
+
+  Networks lie in blocks, one per seed: the first ones would be of one seed.
+
+  Args:
+    count: of things in a row.
+    limit: of places wanted, at least 1.
+
+  Returns:
+    [min(count, limit)] int.
+  """
+  return np.linspace(0, count - 1, min(count, limit)).round().astype(int)
+
+
+def chunks(params: typing.StackedParams, size: int) -> Iterator[typing.StackedParams]:
+  """Cuts networks into calls of one size, so that one program serves all.
+
+  Args:
+    params: path -> [N, ...].
+    size: networks per call.
+
+  Yields:
+    path -> [size, ...] on the host; the last is filled up with its own networks, so the caller cuts
+    what it joins to N.
+  """
+  count = len(next(iter(params.values())))
+  for start in range(0, count, size):
+    yield {
+      path: np.resize(value[start : start + size], (size, *np.shape(value)[1:]))
+      for path, value in params.items()
+    }
+
+
+def _rows(value: typing.Array) -> np.ndarray:
+  """[N, ...] as [N, size] float32 on the host."""
+  value = np.asarray(value, np.float32)
+  return value.reshape(len(value), -1)

@@ -1,0 +1,91 @@
+"""Calibration: does a network know how often it is right?
+
+The expected calibration error is biased upwards, so it is given with the value that a perfectly
+calibrated network with the same confidences would have by chance; rank on the negative log
+likelihood and the Brier score.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax.evaluation import statistics
+
+NUM_BINS = 15
+
+
+def bin_weights(confidence: jax.Array, num_bins: int = NUM_BINS) -> jax.Array:
+  """One-hot membership in bins of equal width, (0, 1/k], (1/k, 2/k], ...
+
+  Args:
+    confidence: [*b] largest class probability.
+    num_bins: k.
+
+  Returns:
+    [*b, k] float32.
+  """
+  index = jnp.ceil(confidence * num_bins).astype(jnp.int32) - 1
+  return jax.nn.one_hot(jnp.clip(index, 0, num_bins - 1), num_bins)
+
+
+def expected_calibration_error(hits: jax.Array, confidence: jax.Array, num_items: int) -> jax.Array:
+  """ECE from sums over the items of each bin.
+
+  Args:
+    hits: [*b, k] number of correct items per bin.
+    confidence: [*b, k] sum of confidences per bin.
+    num_items: n.
+
+  Returns:
+    [*b] sum over bins of (n_b / n) |accuracy_b - confidence_b|, a fraction.
+
+  Source: Guo et al. 2017, arXiv:1706.04599, eq. 3; n_b cancels.
+  """
+  return jnp.sum(jnp.abs(hits - confidence), axis=-1) / num_items
+
+
+def brier(probabilities: jax.Array, labels: jax.Array) -> jax.Array:
+  """Brier score of single items.
+
+  Args:
+    probabilities: [*b, c].
+    labels: [*b] int.
+
+  Returns:
+    [*b] sum over classes of (p_c - 1[y = c])^2, in [0, 2].
+
+  Source: Brier 1950, Monthly Weather Review 78:1.
+  """
+  target = jax.nn.one_hot(labels, probabilities.shape[-1])
+  return jnp.sum((probabilities - target) ** 2, axis=-1)
+
+
+def metrics(
+  nll: np.ndarray,
+  brier_score: np.ndarray,
+  ece: np.ndarray,
+  ece_null: np.ndarray,
+  groups: np.ndarray,
+  resampler: statistics.Resampler,
+) -> dict[str, Any]:
+  """Likelihood and calibration of an arm.
+
+  Args:
+    nll: [N, n] negative log likelihood, nats.
+    brier_score: [N] mean over items.
+    ece: [N] fractions.
+    ece_null: [N] expected ECE of a calibrated network with these confidences.
+    groups: [N] which seed made each network.
+    resampler: for the intervals.
+
+  Returns:
+    metric -> entry of the report.
+  """
+  return {
+    'nll': statistics.two_way(nll, groups, resampler),
+    'brier': statistics.over_nets(brier_score, groups, resampler),
+    'ece': statistics.over_nets(ece, groups, resampler),
+    'ece_null': statistics.over_nets(ece_null, groups, resampler),
+  }

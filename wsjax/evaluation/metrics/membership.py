@@ -1,0 +1,42 @@
+"""Membership: does a likelihood tell training networks from held-out ones?
+
+A density that has learned the distribution and not the examples gives both the same; one that has
+memorized gives the training networks more.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from wsjax.evaluation import differences, statistics
+
+
+def auc(
+  members: np.ndarray, others: np.ndarray, *, num_bootstrap: int, seed: int
+) -> dict[str, Any]:
+  """Chance that a training network has the higher likelihood.
+
+  Args:
+    members: [N] log-densities of training networks.
+    others: [M] the same of networks that were not trained on.
+    num_bootstrap: resamples of both sets behind the interval.
+    seed: of them.
+
+  Returns:
+    Entry of the report: area under the ROC curve, 0.5 for chance.
+
+  Raises:
+    ValueError: if either set is empty or has a NaN; minus infinity is a density of 0 and ranks
+      lowest.
+  """
+  members, others = (np.asarray(x, np.float64) for x in (members, others))
+  if not (members.size and others.size):
+    raise ValueError(
+      f'Membership needs networks of both kinds; got {members.size} and {others.size}.'
+    )
+  if np.isnan(members).any() or np.isnan(others).any():
+    raise ValueError('A log-density is not a number.')
+  resampler = statistics.Resampler(num_bootstrap=num_bootstrap, seed=seed)
+  groups = (np.zeros(x.size, int) for x in (members, others))
+  entry = differences.probability_of_improvement(members, others, *groups, resampler)
+  return entry | {'n': members.size + others.size}

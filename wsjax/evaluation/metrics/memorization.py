@@ -1,0 +1,79 @@
+"""Memorization seen in behaviour: do two networks fail on the same items?"""
+
+import numpy as np
+
+
+def error_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """Intersection over union of the items that two networks get wrong.
+
+  Args:
+    a: [A, n] bool, True where a network errs.
+    b: [B, n] bool.
+
+  Returns:
+    [A, B] in [0, 1], float32; 1 for two networks without any error, which behave alike.
+
+  Raises:
+    ValueError: if the two are not over the same items.
+
+  Source: arXiv:2506.07998, section 3: |wrong_a & wrong_b| / |wrong_a | wrong_b|
+  """
+  if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+    raise ValueError(f'error_iou needs [A, n] and [B, n]; got {a.shape} and {b.shape}.')
+  a, b = a.astype(np.float32), b.astype(np.float32)
+  both = a @ b.T  # Counts below 2^24 are exact in float32.
+  either = a.sum(axis=1)[:, None] + b.sum(axis=1)[None] - both
+  return np.where(either > 0, both / np.maximum(either, 1), np.float32(1))
+
+
+def max_iou(iou: np.ndarray, *, exclude_same_index: bool = False) -> tuple[np.ndarray, np.ndarray]:
+  """Largest error-IoU of each network with a training network.
+
+  Args:
+    iou: [A, B] from `error_iou`, training networks second.
+    exclude_same_index: whether network i is training network i, which it is then not compared with:
+      the leave-one-out level of a zoo.
+
+  Returns:
+    [A] the largest IoU and [A] the index of the training network it is with.
+
+  Raises:
+    ValueError: if leave-one-out is asked of two sets that differ in size or hold one network.
+  """
+  if exclude_same_index:
+    if iou.shape[0] != iou.shape[1] or len(iou) < 2:
+      raise ValueError(f'Leave-one-out needs the same networks twice, at least 2; got {iou.shape}.')
+    iou = np.where(np.eye(len(iou), dtype=bool), -1, iou)
+  nearest = np.argmax(iou, axis=1)
+  return iou[np.arange(len(iou)), nearest], nearest
+
+
+# Networks of accuracies so near can be compared by their error-IoU.
+MATCHED = 0.005
+
+
+def excess(
+  iou: np.ndarray, accuracy: np.ndarray, heldout_iou: np.ndarray, heldout_accuracy: np.ndarray
+) -> np.ndarray:
+  """Largest error-IoU above that of held-out networks as accurate.
+
+  Hard items are missed by all networks, and the more so the better they are, so that only networks
+  of like accuracy can be compared.
+
+  Args:
+    iou: [N] largest error-IoU of each network with a training network.
+    accuracy: [N] fractions.
+    heldout_iou: [M] the same of held-out networks.
+    heldout_accuracy: [M].
+
+  Returns:
+    [N] difference to the mean of the held-out networks within half a point of accuracy; NaN where
+    there is none.
+
+  Source: arXiv:2506.07998, section 3 (accuracy against largest IoU).
+  """
+  gap = np.abs(accuracy[:, None] - heldout_accuracy[None])
+  matched = gap <= MATCHED + 1e-9
+  count = matched.sum(axis=1)
+  null = matched @ heldout_iou / np.maximum(count, 1)
+  return np.where(count > 0, iou - null, np.nan)

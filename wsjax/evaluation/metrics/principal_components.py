@@ -1,0 +1,76 @@
+"""Principal components of the training networks: where sets are compared.
+
+Balls and kernels mean little in thousands of dimensions, where all distances are alike. The
+components come from the training networks alone, so that the space is the same for all arms and
+favours none of them.
+"""
+
+import dataclasses
+
+import numpy as np
+
+MAX_DIMS = 64
+
+# Training networks per component. With as many components as networks, each would be one network's
+# own, which no other network can have.
+_NETS_PER_DIM = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Projection:
+  """The affine map onto f components.
+
+  Attributes:
+    mean: [d] of the training vectors.
+    axes: [d, f] orthonormal columns, the component of most variance first.
+  """
+
+  mean: np.ndarray
+  axes: np.ndarray
+
+  def __call__(self, vectors: np.ndarray) -> np.ndarray:
+    """[N, f] float64 coordinates of vectors [N, d]."""
+    centred = (vectors - self.mean[None]).astype(np.float32)
+    return (centred @ self.axes).astype(np.float64)
+
+
+def fit(vectors: np.ndarray) -> Projection:
+  """Components of training vectors.
+
+  Args:
+    vectors: [N, d].
+
+  Returns:
+    The projection onto f <= min(64, N / 8) components (but 2 of few networks) that have any
+    variance.
+  """
+  mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+  centred = (vectors - mean[None]).astype(np.float32)
+  dims = min(MAX_DIMS, max(len(vectors) // _NETS_PER_DIM, 2))
+  values, rows = leading(centred, dims)
+  some = values > 1e-6 * max(values.max(), 1e-12)
+  deviations = np.sqrt(values[some]).astype(np.float32)
+  return Projection(mean, rows[some].T / deviations[None])
+
+
+def leading(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+  """The leading principal components of X = U S V', its mean taken off.
+
+  The smaller of X X' and X' X is decomposed.
+
+  Args:
+    centred: [N, d] float32.
+    count: components, f; fewer if N or d is less.
+
+  Returns:
+    [f] float64, the squares of S, largest first; [f, d] float32, the rows of
+    S V'.
+  """
+  few_nets = len(centred) <= centred.shape[1]
+  products = centred @ centred.T if few_nets else centred.T @ centred
+  values, vectors = np.linalg.eigh(products.astype(np.float64))
+  values, vectors = values[::-1][:count], vectors.T[::-1][:count]
+  if few_nets:
+    return values, vectors.astype(np.float32) @ centred
+  deviations = np.sqrt(np.maximum(values, 0))
+  return values, (deviations[:, None] * vectors).astype(np.float32)

@@ -1,0 +1,203 @@
+"""Predictions of many networks on one test set, reduced while computing.
+
+One program is compiled per architecture and test set, whatever the number of networks: they are
+padded to calls of a fixed size.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import typing
+from wsjax.evaluation import methods
+from wsjax.evaluation.metrics import calibration
+from wsjax.models import architecture as architecture_lib
+
+# Monte-Carlo draws per network behind the chance level of its ECE.
+_NULL_DRAWS = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Items:
+  """A test set on the device, in blocks.
+
+  Attributes:
+    inputs: [k, b, ...] float32, the last block padded.
+    labels: [k, b] int32.
+    real: [k, b] float32, 0 for padding.
+    num_items: n <= k * b.
+  """
+
+  inputs: jax.Array
+  labels: jax.Array
+  real: jax.Array
+  num_items: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+  """What N networks say on n items.
+
+  Attributes:
+    labels: [N, n] int16 predicted class; -1 where the output is not finite, which counts as an
+      error made with uniform probabilities.
+    nll: [N, n] float32 negative log likelihood, nats.
+    brier: [N] mean Brier score.
+    ece: [N] expected calibration error, 15 bins of equal width.
+    ece_null: [N] mean of the same for a network that is right with
+      probability equal to its confidence.
+  """
+
+  labels: np.ndarray
+  nll: np.ndarray
+  brier: np.ndarray
+  ece: np.ndarray
+  ece_null: np.ndarray
+
+
+def make_items(inputs: typing.Array, labels: typing.Array, *, block: int = 2000) -> Items:
+  """Cuts a test set into blocks.
+
+  Args:
+    inputs: [n, ...].
+    labels: [n] int.
+    block: items that are held at once, times networks per call.
+
+  Returns:
+    The items.
+
+  Raises:
+    ValueError: if there is no item or the two differ in length.
+  """
+  count = len(inputs)
+  if not count or count != len(labels):
+    raise ValueError(
+      f'Items need as many labels as inputs, at least 1; got {count} inputs '
+      f'and {len(labels)} labels.'
+    )
+  block = min(block, count)
+  blocks = -(-count // block)
+  order = np.arange(blocks * block)
+
+  def cut(value: np.ndarray) -> jax.Array:
+    value = value[np.minimum(order, count - 1)]
+    return jnp.asarray(value.reshape(blocks, block, *value.shape[1:]))
+
+  return Items(
+    inputs=cut(np.asarray(inputs, np.float32)),
+    labels=cut(np.asarray(labels, np.int32)),
+    real=jnp.asarray((order < count).astype(np.float32).reshape(blocks, block)),
+    num_items=count,
+  )
+
+
+def accuracy(
+  architecture: architecture_lib.Architecture,
+  params: typing.StackedParams,
+  inputs: typing.Array,
+  labels: typing.Array,
+) -> np.ndarray:
+  """[N] share of items [n, ...] whose label [n] each network predicts."""
+  said = predict(architecture, params, make_items(inputs, labels))
+  return np.mean(said.labels == np.asarray(labels)[None], axis=1)
+
+
+def predict(
+  architecture: architecture_lib.Architecture,
+  params: typing.StackedParams,
+  items: Items,
+  *,
+  seed: int = 0,
+  nets_per_call: int = 32,
+) -> Predictions:
+  """Runs N networks over a test set.
+
+  Args:
+    architecture: of all networks; its outputs are logits.
+    params: path -> [N, ...].
+    items: the test set.
+    seed: of the Monte-Carlo draws; network i has draws of its own, the same in whatever call it is.
+    nets_per_call: networks that one call of the compiled program takes.
+
+  Returns:
+    Predictions on the host.
+  """
+  count = len(next(iter(params.values())))
+  key = jax.random.key(seed)
+  parts = []
+  for number, chunk in enumerate(methods.chunks(params, nets_per_call)):
+    index = number * nets_per_call + np.arange(nets_per_call)
+    parts.append(_call(architecture, chunk, index, items.inputs, items.labels, items.real, key))
+  labels, nll, brier, hits, confidence, null_hits = (
+    np.concatenate([np.asarray(part[i]) for part in parts])[:count] for i in range(6)
+  )
+  n = items.num_items
+  ece = calibration.expected_calibration_error
+  return Predictions(
+    labels=labels[:, :n],
+    nll=nll[:, :n],
+    brier=brier / n,
+    ece=np.asarray(ece(hits, confidence, n)),
+    ece_null=np.mean(ece(null_hits, confidence[:, None], n), axis=1),
+  )
+
+
+@functools.partial(jax.jit, static_argnames=('architecture',))
+def _call(
+  architecture: architecture_lib.Architecture,
+  params: typing.StackedParams,
+  index: jax.Array,
+  inputs: jax.Array,
+  labels: jax.Array,
+  real: jax.Array,
+  key: jax.Array,
+) -> tuple[jax.Array, ...]:
+  """Labels and NLL [c, n'], then sums over items: Brier [c], bins [c, ...]."""
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+
+  def block(sums, batch):
+    number, x, y, is_real = batch
+    logits = jax.vmap(architecture.apply, (0, None))(params, x)
+    finite = jnp.all(jnp.isfinite(logits), axis=-1)
+    log_p = jax.nn.log_softmax(jnp.where(finite[..., None], logits, 0.0))
+    y = jnp.broadcast_to(y[None], finite.shape)
+    nll = -jnp.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]
+    predicted = jnp.where(finite, jnp.argmax(logits, axis=-1), -1)
+    confidence = jnp.exp(jnp.max(log_p, axis=-1))
+    bins = calibration.bin_weights(confidence) * is_real[None, :, None]
+    uniform = jax.vmap(
+      lambda k: jax.random.uniform(jax.random.fold_in(k, number), (_NULL_DRAWS, x.shape[0]))
+    )(keys)
+    hits = (predicted == y).astype(jnp.float32)
+    null_hits = (uniform < confidence[:, None]).astype(jnp.float32)
+    brier = calibration.brier(jnp.exp(log_p), y) @ is_real
+    sums = jax.tree.map(
+      jnp.add,
+      sums,
+      (
+        brier,
+        jnp.einsum('ci,cib->cb', hits, bins),
+        jnp.einsum('ci,cib->cb', confidence, bins),
+        jnp.einsum('cri,cib->crb', null_hits, bins),
+      ),
+    )
+    return sums, (predicted.astype(jnp.int16), nll)
+
+  count, bins = len(index), calibration.NUM_BINS
+  zeros = (
+    jnp.zeros(count),
+    jnp.zeros((count, bins)),
+    jnp.zeros((count, bins)),
+    jnp.zeros((count, _NULL_DRAWS, bins)),
+  )
+  sums, (predicted, nll) = jax.lax.scan(
+    block, zeros, (jnp.arange(len(inputs)), inputs, labels, real)
+  )
+
+  def join(value: jax.Array) -> jax.Array:
+    return jnp.moveaxis(value, 0, 1).reshape(count, -1)
+
+  return (join(predicted), join(nll), *sums)

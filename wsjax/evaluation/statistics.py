@@ -1,0 +1,261 @@
+"""Intervals: what would change with other networks, seeds and test items.
+
+A resample is written as weights: how often each network (or item) was drawn. Every statistic here
+is then a weighted one, all resamples are rows of one matrix product, and all arms of a report share
+the resampled items, so that their differences are paired.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+LEVEL = 0.95
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Resampler:
+  """Bootstrap weights from one seed.
+
+  Attributes:
+    num_items: test items n; 0 if only networks are resampled.
+    num_bootstrap: resamples B.
+    seed: of the draws.
+  """
+
+  num_items: int = 0
+  num_bootstrap: int = 2000
+  seed: int = 0
+
+  @functools.cached_property
+  def items(self) -> np.ndarray:
+    """[B, n] how often each item was drawn, rows divided by n."""
+    rng = np.random.default_rng([self.seed, 1])
+    counts = _draws(rng, np.full(self.num_bootstrap, self.num_items),
+                    self.num_items)  # fmt: skip
+    return counts / np.float32(self.num_items)
+
+  def nets(self, groups: np.ndarray) -> np.ndarray:
+    """Weights of networks, drawn within generator seeds that are drawn first.
+
+    Args:
+      groups: [N] which seed made each network; all equal: plain bootstrap.
+
+    Returns:
+      [B, N] float32, rows sum to 1.
+    """
+    groups = np.asarray(groups)
+    key = tuple(groups.tolist())
+    if key not in self._cache:
+      self._cache.clear()  # The arm before is done.
+      self._cache[key] = self._net_weights(groups)
+    return self._cache[key]
+
+  @functools.cached_property
+  def _cache(self) -> dict[tuple[float, ...], np.ndarray]:
+    return {}
+
+  def _net_weights(self, groups: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng([self.seed, 2])
+    labels, sizes = np.unique(groups, return_counts=True)
+    drawn = rng.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), self.num_bootstrap)
+    weights = np.zeros((self.num_bootstrap, len(groups)), np.float32)
+    for number, (label, size) in enumerate(zip(labels, sizes, strict=True)):
+      weights[:, groups == label] = _draws(rng, drawn[:, number] * size, size)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _draws(rng: np.random.Generator, totals: np.ndarray, n: int) -> np.ndarray:
+  """[B, n] float32: totals[b] draws among n, counted."""
+  counts = np.empty((len(totals), n), np.float32)
+  for row, total in enumerate(totals):
+    counts[row] = np.bincount(rng.integers(n, size=total), minlength=n)
+  return counts
+
+
+def window_mean(
+  values: np.ndarray, low: float = 0.0, high: float = 1.0, *, weights: np.ndarray | None = None
+) -> np.ndarray:
+  """Mean of the part of a distribution between two quantiles.
+
+  The whole range is the mean, (1/4, 3/4) the interquartile mean, (0, 1/10) the mean of the worst
+  decile. A value on the edge counts for its part inside.
+
+  Args:
+    values: [N].
+    low: quantile where the window starts.
+    high: quantile where it ends, above `low`.
+    weights: [B, N], rows sum to 1; None weighs all alike.
+
+  Returns:
+    [B]; a scalar array without weights.
+
+  Source: Agarwal et al. 2021, arXiv:2108.13264 (interquartile mean).
+  """
+  order = np.argsort(values, kind='stable')
+  if weights is None:
+    weights = np.full(len(values), 1 / len(values))
+  ends = np.cumsum(weights[..., order], axis=-1, dtype=np.float64)
+  ends = np.concatenate([np.zeros_like(ends[..., :1]), ends], axis=-1)
+  inside = np.diff(np.clip(ends / ends[..., -1:], low, high), axis=-1)
+  return inside @ values[order].astype(np.float64) / (high - low)
+
+
+def median(values: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
+  """Weighted median; equal weights give that of NumPy.
+
+  Args:
+    values: [N].
+    weights: [B, N], rows sum to 1; None weighs all alike.
+
+  Returns:
+    [B]; a scalar array without weights.
+  """
+  half = (1.0 if len(values) % 2 == 0 else 0.5) / len(values)
+  return window_mean(values, 0.5 - half, 0.5 + half, weights=weights)
+
+
+def stat(value: float, resamples: np.ndarray | None, *, n: int, method: str) -> dict[str, Any]:
+  """A number of the report with its percentile interval.
+
+  Args:
+    value: the estimate.
+    resamples: [B] the same statistic on resamples; None for no interval.
+    n: number of networks behind it.
+    method: what was resampled.
+
+  Returns:
+    value, low, high (95 %, None if there is no interval), n and method; value None and the reason
+    if the number is not finite.
+  """
+  if not math.isfinite(value):
+    return not_run('not finite')
+  low = high = None
+  if resamples is not None and n > 1:
+    tail = (1 - LEVEL) / 2
+    low, high = map(float, np.quantile(resamples, [tail, 1 - tail]))
+  else:
+    method = 'none'
+  return {
+    'value': float(value), 'low': low, 'high': high, 'n': n, 'method': method
+  }  # fmt: skip
+
+
+def not_run(reason: str) -> dict[str, Any]:
+  """The entry of a number that was not measured."""
+  return {'value': None, 'not_run': reason}
+
+
+def over_nets(
+  values: np.ndarray,
+  groups: np.ndarray,
+  resampler: Resampler,
+  *,
+  window: tuple[float, float] | None = (0.0, 1.0),
+) -> dict[str, Any]:
+  """A statistic of one number per network, networks resampled.
+
+  Args:
+    values: [N]; networks where it is not finite are left out.
+    groups: [N] which seed made each network.
+    resampler: source of the resamples.
+    window: quantiles whose mean is taken, see `window_mean`; None: the median.
+
+  Returns:
+    The entry of the report.
+  """
+  keep = np.isfinite(values)
+  values, groups = np.asarray(values, np.float64)[keep], groups[keep]
+  if not len(values):
+    return not_run('no network has a finite value')
+  weights = resampler.nets(groups)
+  if window is None:
+    value, resamples = median(values), median(values, weights=weights)
+  else:
+    value = window_mean(values, *window)
+    resamples = window_mean(values, *window, weights=weights)
+  method = net_method('bootstrap', groups)
+  return stat(float(value), resamples, n=len(values), method=method)
+
+
+def two_way(table: np.ndarray, groups: np.ndarray, resampler: Resampler) -> dict[str, Any]:
+  """Mean of a table of networks x items, both resampled independently.
+
+  Args:
+    table: [N, n].
+    groups: [N] which seed made each network.
+    resampler: source of the resamples, with num_items n.
+
+  Returns:
+    The entry of the report. The interval is conservative: the noise of single cells enters through
+    both factors.
+
+  Source: Owen 2007, 'The pigeonhole bootstrap', arXiv:0712.1111.
+  """
+  table = np.asarray(table, np.float32)
+  value = float(np.mean(table, dtype=np.float64))
+  resamples = two_way_means(table, groups, resampler)
+  method = net_method('two-way', groups)
+  return stat(value, resamples, n=len(table), method=method)
+
+
+def two_way_means(table: np.ndarray, groups: np.ndarray, resampler: Resampler) -> np.ndarray:
+  """[B] means of a table [N, n] over resampled networks and items."""
+  per_item = resampler.nets(groups) @ np.asarray(table, np.float32)
+  return np.einsum('bi,bi->b', per_item, resampler.items)
+
+
+def rate(hits: np.ndarray) -> dict[str, Any]:
+  """Share of networks, with the exact interval of a binomial proportion.
+
+  Args:
+    hits: [N] bool.
+
+  Returns:
+    The entry of the report; the interval takes networks as independent.
+
+  Source: Clopper and Pearson 1934, Biometrika 26:404.
+  """
+  test = scipy.stats.binomtest(int(np.sum(hits)), len(hits))
+  interval = test.proportion_ci(LEVEL, method='exact')
+  return {
+    'value': float(np.mean(hits)),
+    'low': float(interval.low),
+    'high': float(interval.high),
+    'n': len(hits),
+    'method': 'clopper-pearson',
+  }
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+  """P-values of a family of tests, so that one false alarm in all is rare.
+
+  Args:
+    p_values: [m] of single tests, in any order.
+
+  Returns:
+    [m] adjusted: rejecting where one is <= 0.05 has a chance of at most 0.05 of any false
+    rejection, whatever the dependence of the tests.
+
+  Raises:
+    ValueError: if one is not in [0, 1].
+
+  Source: Holm 1979, Scand. J. Statist. 6:65.
+  """
+  p = np.asarray(p_values, np.float64)
+  if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
+    raise ValueError(f'p_values must be [m] numbers in [0, 1]; got {p}.')
+  order = np.argsort(p, kind='stable')
+  scaled = p[order] * np.arange(len(p), 0, -1)
+  adjusted = np.empty_like(p)
+  adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+  return adjusted
+
+
+def net_method(name: str, groups: np.ndarray) -> str:
+  """Name of a method of resampling, saying so if seeds are resampled too."""
+  suffix = '-nets' if name == 'bootstrap' else ''
+  return name + ('-seeds' if len(np.unique(groups)) > 1 else '') + suffix

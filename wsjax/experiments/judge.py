@@ -1,0 +1,83 @@
+"""Third stage: generators stand beside the whole baseline panel."""
+
+from typing import Any
+
+import ml_collections
+
+from wsjax.evaluation import baselines, evaluator
+from wsjax.evaluation import context as context_lib
+from wsjax.evaluation import methods as arms_lib
+from wsjax.evaluation.report import axes
+from wsjax.experiments import inr_generation, manifest, prepare, sampling
+
+
+def check(config: ml_collections.ConfigDict, prepared: prepare.Prepared) -> None:
+  """Checks what evaluation is asked for, before anything is trained.
+
+  Raises:
+    ValueError: for axes that there are not, or that are not for such networks.
+  """
+  section = config.evaluate
+  names = tuple(section.get('axes', ()))
+  axes.check(names, section.get('axis_limits'))
+  task = prepared.architecture.task
+  if names and task != 'classification':
+    raise ValueError(
+      f'evaluate.axes are for classifiers, not for {task}; got {names}. Allowed is ().'
+    )
+
+
+def judge(
+  config: ml_collections.ConfigDict,
+  prepared: prepare.Prepared,
+  generators: list[arms_lib.Arm],
+  stages: manifest.Stages,
+  *,
+  progress: bool = True,
+) -> dict[str, Any]:
+  """Measures generators beside the whole baseline panel.
+
+  Classifiers are judged here, networks that draw in `pictures`.
+
+  Returns:
+    The parts of the report that come from evaluation.
+  """
+  if prepared.architecture.task == 'image_fitting':
+    return inr_generation.judge(config, prepared, generators, progress=progress)
+  dataset = prepared.dataset
+  section = config.evaluate
+  limits = section.get('axis_limits')
+  context = context_lib.Context(
+    architecture=prepared.architecture,
+    test_x=dataset.test_x,
+    test_y=dataset.test_y,
+    train=prepared.train,
+    snapshots=prepared.snapshots,
+    independent=prepared.independent,
+    heldout=prepared.heldout,
+    reference=prepared.reference,
+    restarts=config.symmetry.restarts,
+    finetune=sampling.finetune(config, prepared),
+    finetune_steps=(section.finetune_steps,),
+    # A zoo from elsewhere was opened, not bred: nobody measured that.
+    fresh_seconds=(
+      None if config.zoo.path else stages.seconds['zoo'] / len(prepared.zoo.select(diverged=None))
+    ),
+    seed=config.seed,
+  )
+  panel = baselines.panel(context, num_samples=section.num_samples, seed=config.seed)
+  result = evaluator.evaluate(
+    [*generators, *panel],
+    context,
+    num_bootstrap=section.num_bootstrap,
+    seed=config.seed,
+    progress=progress,
+    axes=tuple(section.get('axes', ())),
+    axis_limits=limits.to_dict() if limits else None,
+  )
+  result['zoo'] |= {
+    'path': str(prepared.zoo.path),
+    'digest': prepared.zoo.digest,
+    'dataset': dataset.name,
+  }
+  return result

@@ -1,0 +1,159 @@
+"""Networks of a zoo in the form that encoders read, whatever they are.
+
+Networks of one architecture are stacked weights. Those of several are placed graphs, padded to what
+the largest takes.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from wsjax import config as config_lib
+from wsjax import typing
+from wsjax.layers import graph_features as features_lib
+from wsjax.models import architecture as architecture_lib
+from wsjax.symmetry import canonicalize
+from wsjax.tokens import graph as graph_lib
+from wsjax.zoo.store import store
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kinds:
+  """What some networks of a zoo are.
+
+  Attributes:
+    architectures: each once, in order of appearance.
+    which: row of the zoo -> number of its architecture.
+    limit: what their graphs take; None if there is one architecture.
+  """
+
+  architectures: tuple[architecture_lib.Architecture, ...]
+  which: dict[int, int]
+  limit: features_lib.Capacity | None
+
+  def of(self, row: int) -> architecture_lib.Architecture:
+    """The architecture of a row."""
+    return self.architectures[self.which[int(row)]]
+
+
+def kinds(config: ml_collections.ConfigDict, zoo: store.Zoo, rows: Sequence[int]) -> Kinds:
+  """The architectures of some networks.
+
+  Raises:
+    ValueError: if there are several, and the config asks for what is made for one: an encoder, a
+      canonical form, or an augmentation.
+  """
+  found: dict[str, int] = {}
+  architectures, which = [], {}
+  for row in np.asarray(rows).tolist():
+    record = zoo.records[row]
+    name = json.dumps([record['arch_id'], record['arch_config']])
+    if name not in found:
+      found[name] = len(architectures)
+      architectures.append(architecture_lib.from_record(record['arch_id'], record['arch_config']))
+    which[row] = found[name]
+  if len(architectures) == 1:
+    return Kinds(tuple(architectures), which, None)
+  _check_several(config, zoo, len(architectures))
+  limit = features_lib.capacity(architectures[0].spec)
+  for architecture in architectures[1:]:
+    limit |= features_lib.capacity(architecture.spec)
+  return Kinds(tuple(architectures), which, limit)
+
+
+def weights(zoo: store.Zoo, row: int) -> typing.Params:
+  """Weights of one network."""
+  return {path: x[0] for path, x in zoo.params([int(row)]).items()}
+
+
+def noise(params: typing.Params, *, seed: tuple[int, int]) -> typing.Params:
+  """Standard normal noise in the place of weights."""
+  rng = np.random.default_rng(seed)
+  return {
+    path: rng.normal(size=value.shape).astype(value.dtype) for path, value in sorted(params.items())
+  }
+
+
+def stack(networks: Sequence[typing.Params], rows: Sequence[int], kinds: Kinds) -> Any:
+  """Networks of any architectures as examples of an encoder.
+
+  Args:
+    networks: [n] weights.
+    rows: [n] of the zoo, whose architectures they have.
+    kinds: of the rows, and maybe of others.
+
+  Returns:
+    path -> [n, ...], or a placed graph with leading axis [n].
+  """
+  if kinds.limit is None:
+    made = list(networks)
+  else:
+    made = []
+    for row, params in zip(np.asarray(rows).tolist(), networks, strict=True):
+      spec = kinds.of(row).spec
+      graph = graph_lib.make().tokenize(params, spec)
+      made.append(features_lib.place(graph, spec, kinds.limit))
+  return jax.tree.map(lambda *x: np.stack(x), *made)
+
+
+def read(
+  config: ml_collections.ConfigDict,
+  zoo: store.Zoo,
+  rows: Sequence[int],
+  kinds: Kinds,
+  reference: typing.Params,
+) -> Any:
+  """Networks as examples of an encoder, in the canonical form of the config.
+
+  Args:
+    config: of the run.
+    zoo: where they are.
+    rows: [n] which.
+    kinds: of the rows, and maybe of others.
+    reference: network that others are aligned to, of one architecture.
+
+  Returns:
+    As `stack`.
+  """
+  if kinds.limit is not None:
+    return stack([weights(zoo, row) for row in rows], rows, kinds)
+  return canonicalize.canonicalize(
+    zoo.params(rows),
+    kinds.architectures[0].spec,
+    config.symmetry.canonicalize,
+    reference=reference,
+    restarts=config.symmetry.restarts,
+    seed=config.seed,
+  )
+
+
+def _check_several(config: ml_collections.ConfigDict, zoo: store.Zoo, number: int) -> None:
+  """Raises ValueError unless the config is for several architectures."""
+  where = f'The networks of {zoo.path} have {number} architectures'
+  several = [name for name in config_lib.plugins('encoders') if _reads_several(name)]
+  if config.embed.name not in several:
+    raise ValueError(
+      f'{where}; the encoder {config.embed.name!r} reads one. Allowed: {", ".join(several)}.'
+    )
+  if config.symmetry.canonicalize != 'none':
+    raise ValueError(
+      f'{where}, which have no common form: symmetry.canonicalize is '
+      f'{config.symmetry.canonicalize!r}; allowed: none.'
+    )
+  if wanted := [key for key, value in config.augment.items() if value]:
+    raise ValueError(
+      f'{where}, so augment.{wanted[0]} must be off: augmentations are made for one.'
+    )
+
+
+def _reads_several(name: str) -> bool:
+  """Whether a plug-in of `embed` takes the limit of graphs of any kind."""
+  make = importlib.import_module(f'wsjax.encoders.{name}').make
+  return 'limit' in inspect.signature(make).parameters

@@ -1,0 +1,222 @@
+"""First stage: a zoo, and the form of it that a generator learns from."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from wsjax import config as config_lib
+from wsjax import typing
+from wsjax.generators import decode
+from wsjax.models import architecture as architecture_lib
+from wsjax.symmetry import canonicalize
+from wsjax.train import generative
+from wsjax.zoo import build
+from wsjax.zoo.data import datasets
+from wsjax.zoo.store import shards, store
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+  """The zoo in the form that a generator learns from.
+
+  Attributes:
+    zoo: checkpoints and records.
+    architecture: of all its networks.
+    reference: the network that the others are aligned to.
+    train: path -> [N, ...] raw training networks: ends of runs; of a single run whose trajectory is
+      learned from, all its checkpoints, the end first.
+    independent: whether `train` are of several runs.
+    snapshots: path -> [S, ...] raw, what else is learned from of several runs, or None.
+    heldout: path -> [M, ...] raw networks of the test split, or None.
+    latents: [N + S, T, D] `train` and, behind them, `snapshots`: canonical, tokenized, normalized,
+      encoded.
+    val_latents: [V, T, D] the same of the validation split, or None.
+    condition: [N + S, C] what each of `latents` was told to be, or None.
+    val_condition: [V, C] the same of `val_latents`, or None.
+    heldout_latents: [M, T, D] the same of `heldout`, if there are any and the config wants a
+      likelihood of them; else None.
+    heldout_condition: [M, C] the same of `heldout_latents`, or None.
+    decoder: latents -> networks.
+    source: arguments of `datasets.load`, for the data set of the zoo.
+  """
+
+  zoo: store.Zoo
+  architecture: architecture_lib.Architecture
+  reference: typing.Params
+  train: typing.StackedParams
+  independent: bool
+  snapshots: typing.StackedParams | None
+  heldout: typing.StackedParams | None
+  latents: np.ndarray
+  val_latents: np.ndarray | None
+  condition: np.ndarray | None
+  val_condition: np.ndarray | None
+  heldout_latents: np.ndarray | None
+  heldout_condition: np.ndarray | None
+  decoder: decode.Decoder
+  source: Mapping[str, Any]
+
+  @functools.cached_property
+  def dataset(self) -> datasets.Dataset:
+    """What the networks of the zoo learned from; read when it is needed."""
+    return datasets.load(**self.source)
+
+  @property
+  def num_train(self) -> int:
+    """Training networks N; as many rows of `latents` come first."""
+    return len(next(iter(self.train.values())))
+
+
+def open_zoo(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, *, progress: bool
+) -> store.Zoo:
+  """The zoo of a config: bred, gone on with, or opened where it is ready.
+
+  A section with `family` names an importer and is never bred.
+
+  Raises:
+    ValueError: as `build.build`; or if an imported zoo is not there.
+  """
+  section = config.zoo.to_dict()
+  path = pathlib.Path(section.pop('path') or workdir / 'zoo')
+  if family := section.get('family'):
+    if not (path / shards.MANIFEST).exists():
+      raise ValueError(
+        f'{path} holds no zoo of {family}; make it with: wsjax zoo import '
+        f'{family} --from DIR --out {path}'
+      )
+    return store.Zoo.open(path)
+  return build.build(section, path, seed=config.seed, progress=progress)
+
+
+def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
+  """Brings a zoo into the form that a generator learns from.
+
+  All statistics are those of the training split.
+
+  Raises:
+    ValueError: if the zoo has no training network, its networks differ in architecture or in task,
+      or more of them are wanted than it has, or snapshots and it has none.
+  """
+  strategy = generative.read(config.get('strategy', {}))
+  if config.zoo.get('dataset', {}).get('labels', 'classes') != 'classes':
+    raise ValueError(
+      f'zoo.dataset.labels is {config.zoo.dataset.labels!r}: every network has '
+      'a task of its own, which is for a config with a section tasks.'
+    )
+  rows = _final(zoo, 'train')
+  if not len(rows):
+    raise ValueError(f'The zoo at {zoo.path} has no training network.')
+  if strategy.num_train > len(rows):
+    raise ValueError(
+      f'strategy.num_train is {strategy.num_train}; the zoo has {len(rows)} training networks.'
+    )
+  rows = rows[: strategy.num_train or None]
+  before = _snapshots(zoo, rows) if strategy.trajectory else rows[:0]
+  independent = len(rows) > 1
+  if not independent:  # Then the checkpoints of that run are the population.
+    rows, before = np.concatenate([rows, before]), rows[:0]
+  rows, num = np.concatenate([rows, before]), len(rows)
+  shown = zoo.params(rows)
+  train = {path: value[:num] for path, value in shown.items()}
+  architecture = architecture_lib.from_record(
+    zoo.records[0]['arch_id'], zoo.records[0]['arch_config']
+  )
+  reference = {path: value[0] for path, value in train.items()}
+  canonical = functools.partial(
+    canonicalize.canonicalize,
+    spec=architecture.spec,
+    mode=config.symmetry.canonicalize,
+    reference=reference,
+    restarts=config.symmetry.restarts,
+    seed=config.seed,
+  )
+  decoder, latents = decode.fit(
+    canonical(shown),
+    architecture.spec,
+    tokens=config.tokens,
+    normalize=config.normalize,
+    embed=config.embed,
+  )
+  val, heldout = _final(zoo, 'val'), _final(zoo, 'test')
+  likely = heldout if config.evaluate.get('membership') else heldout[:0]
+  told = functools.partial(_condition, config, zoo)
+
+  def encoded(rows: np.ndarray) -> np.ndarray | None:
+    if not len(rows):
+      return None
+    return decoder.encode(canonical(zoo.params(rows)))
+
+  return Prepared(
+    zoo=zoo,
+    architecture=architecture,
+    reference=reference,
+    train=train,
+    independent=independent,
+    snapshots=({path: value[num:] for path, value in shown.items()} if len(before) else None),
+    heldout=zoo.params(heldout) if len(heldout) else None,
+    latents=latents,
+    val_latents=encoded(val),
+    condition=told(rows),
+    val_condition=told(val) if len(val) else None,
+    heldout_latents=encoded(likely),
+    heldout_condition=told(likely) if len(likely) else None,
+    decoder=decoder,
+    source=dict(config.zoo.get('dataset', {})),
+  )
+
+
+def _final(zoo: store.Zoo, split: str) -> np.ndarray:
+  """Rows of the ends of the runs of a split that did not diverge."""
+  return np.asarray(zoo.select(split=split, final=True, diverged=False), int)
+
+
+def rows_of_runs(zoo: store.Zoo, ends: np.ndarray) -> np.ndarray:
+  """Rows of all checkpoints of the runs that end in some rows, increasing."""
+  runs = {zoo.records[row]['run_id'] for row in ends}
+  every = zoo.select(final=None, diverged=None)
+  return np.array([i for i in every if zoo.records[i]['run_id'] in runs], int)
+
+
+def _snapshots(zoo: store.Zoo, final: np.ndarray) -> np.ndarray:
+  """Rows of the weights of some training runs before their end.
+
+  Raises:
+    ValueError: if there are none.
+  """
+  rows = np.setdiff1d(rows_of_runs(zoo, final), final)
+  if not len(rows):
+    raise ValueError(
+      f'strategy.trajectory is set, and the zoo at {zoo.path} has no '
+      'snapshots; zoo.recipe.snapshots lists the steps to keep.'
+    )
+  return rows
+
+
+def _condition(
+  config: ml_collections.ConfigDict, zoo: store.Zoo, rows: np.ndarray
+) -> np.ndarray | None:
+  """[n, C] what networks are told to be, if the config has that section.
+
+  Raises:
+    ValueError: if the generator takes conditions of another size.
+  """
+  section = config.get('condition')
+  size = config.generate.get('condition_size', 0)
+  if section is None:
+    if size:
+      raise ValueError(f'generate.condition_size is {size}, and there is no section condition.')
+    return None
+  condition = config_lib.build('generators.conditions', section)
+  if condition.size != size:
+    raise ValueError(
+      f'The condition {section.name!r} has {condition.size} features; '
+      f'generate.condition_size of {config.generate.name!r} is {size}, and a '
+      'family without it takes no condition.'
+    )
+  return condition.of_records([zoo.records[row] for row in rows])

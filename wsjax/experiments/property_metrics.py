@@ -1,0 +1,160 @@
+"""How well a property is read from weights: scores with intervals.
+
+Every score is a mean over training seeds of a statistic over test networks; intervals resample
+both. All runs on one zoo share the resampled networks, so that their differences are paired.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.special
+import scipy.stats
+
+from wsjax.evaluation import statistics
+
+# Share of test networks that an interval of a regressor should hold.
+COVERAGE = 0.9
+
+Scores = dict[str, dict[str, Any]]
+
+
+def classification(
+  logits: np.ndarray, labels: np.ndarray, *, num_bootstrap: int, seed: int
+) -> Scores:
+  """Scores of a classifier of networks.
+
+  Args:
+    logits: [S, n, k] of S training seeds.
+    labels: [n] int.
+    num_bootstrap: resamples.
+    seed: of the resamples.
+
+  Returns:
+    'accuracy', 'nll' (nats), 'brier' and 'ece' with intervals.
+
+  Source: Guo et al. 2017, arXiv:1706.04599 (ECE, 15 bins).
+  """
+  log_p = scipy.special.log_softmax(logits.astype(np.float64), -1)
+  p = np.exp(log_p)
+  hits = p.argmax(-1) == labels
+  nll = -np.take_along_axis(log_p, labels[None, :, None], -1)[..., 0]
+  brier = ((p - np.eye(p.shape[-1])[labels]) ** 2).sum(-1)
+  confidence = p.max(-1)
+  tables = {'accuracy': hits, 'nll': nll, 'brier': brier}
+  scores = {
+    name: interval(
+      lambda s, rows, table=table: table[s, rows].mean(), *table.shape, num_bootstrap, seed
+    )
+    for name, table in tables.items()
+  }
+  scores['ece'] = interval(
+    lambda s, rows: _ece(confidence[s, rows], hits[s, rows]), *hits.shape, num_bootstrap, seed
+  )
+  return scores
+
+
+def regression(
+  outputs: np.ndarray,
+  targets: np.ndarray,
+  calibration: tuple[np.ndarray, np.ndarray],
+  *,
+  num_bootstrap: int,
+  seed: int,
+) -> tuple[Scores, np.ndarray]:
+  """Scores of a regressor of networks.
+
+  Args:
+    outputs: [S, n, 2] mean and standard deviation, of S training seeds.
+    targets: [n].
+    calibration: outputs [S, v, 2] and targets [v] of the validation split, from which the width of
+      intervals is taken.
+    num_bootstrap: resamples.
+    seed: of the resamples.
+
+  Returns:
+    'tau' (Kendall's tau-b), 'r2', 'mae', 'coverage' of intervals that should hold `COVERAGE` and
+    their mean 'width', each with its own interval; and
+    half the width of every one, [S, n].
+
+  Source: Kendall 1945, Biometrika 33:239 (tau-b); Lei et al. 2018, arXiv:1604.04173, section 5.2
+    (split conformal, locally weighted).
+  """
+  mean, std = outputs[..., 0], outputs[..., 1]
+  factors = [_conformal(*pair, calibration[1]) for pair in calibration[0]
+             .transpose(0, 2, 1)]  # fmt: skip
+  half = std * np.asarray(factors)[:, None]
+  inside = np.abs(targets - mean) <= half
+
+  def r2(s: int, rows: np.ndarray) -> float:
+    y = targets[rows]
+    return 1 - np.mean((y - mean[s, rows]) ** 2) / np.var(y)
+
+  def tau(s: int, rows: np.ndarray) -> float:
+    return scipy.stats.kendalltau(mean[s, rows], targets[rows]).statistic
+
+  statistic: dict[str, Callable[[int, np.ndarray], float]] = {
+    'tau': tau,
+    'r2': r2,
+    'mae': lambda s, rows: np.abs(targets[rows] - mean[s, rows]).mean(),
+    'coverage': lambda s, rows: inside[s, rows].mean(),
+    'width': lambda s, rows: 2 * half[s, rows].mean(),
+  }
+  scores = {
+    name: interval(function, *mean.shape, num_bootstrap, seed)
+    for name, function in statistic.items()
+  }
+  return scores, half
+
+
+def interval(
+  statistic: Callable[[int, np.ndarray], float],
+  num_seeds: int,
+  num_nets: int,
+  num_bootstrap: int,
+  seed: int,
+) -> dict[str, Any]:
+  """Mean of a statistic over seeds; networks and seeds are resampled.
+
+  Args:
+    statistic: (training seed, rows of networks) -> number.
+    num_seeds: S.
+    num_nets: n.
+    num_bootstrap: resamples; the same networks for every call of one seed.
+    seed: of the resamples.
+
+  Returns:
+    The entry of a report, with the value of every seed as 'per_seed'.
+  """
+  nets, seeds = draws(num_seeds, num_nets, num_bootstrap, seed)
+  everything = np.arange(num_nets)
+  per_seed = [float(statistic(s, everything)) for s in range(num_seeds)]
+  resamples = np.array(
+    [np.mean([statistic(s, rows) for s in drawn]) for rows, drawn in zip(nets, seeds, strict=True)]
+  )
+  method = 'bootstrap-nets' + ('-seeds' if num_seeds > 1 else '')
+  entry = statistics.stat(float(np.mean(per_seed)), resamples, n=num_nets, method=method)
+  return entry | {'per_seed': per_seed}
+
+
+def draws(
+  num_seeds: int, num_nets: int, num_bootstrap: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Resampled networks [B, n] and training seeds [B, S]."""
+  nets = np.random.default_rng([seed, 1]).integers(num_nets, size=(num_bootstrap, num_nets))
+  seeds = np.random.default_rng([seed, 2]).integers(num_seeds, size=(num_bootstrap, num_seeds))
+  return nets, seeds
+
+
+def _ece(confidence: np.ndarray, hits: np.ndarray, bins: int = 15) -> float:
+  """Expected calibration error with bins of equal width."""
+  place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+  gap = np.bincount(place, hits - confidence, bins)
+  return float(np.abs(gap).sum() / len(hits))
+
+
+def _conformal(mean: np.ndarray, std: np.ndarray, targets: np.ndarray) -> float:
+  """Half width of an interval, in standard deviations, by held-out errors."""
+  errors = np.sort(np.abs(targets - mean) / std)
+  rank = min(int(np.ceil(COVERAGE * (len(errors) + 1))), len(errors))
+  return float(errors[rank - 1])

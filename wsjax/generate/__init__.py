@@ -1,1 +1,0 @@
-"""Generative predictors: noise and a condition to weights."""

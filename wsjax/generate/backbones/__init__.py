@@ -1,1 +1,0 @@
-"""Backbones: networks that predict a field over tokens at a time t."""

@@ -1,0 +1,1 @@
+"""Generative models of network weights, one file per family."""

@@ -1,0 +1,1 @@
+"""Backbones: networks that predict a field over tokens at time t."""

@@ -1,0 +1,1 @@
+"""Conditions: vectors read off checkpoint records that a generator is given."""

@@ -1,0 +1,1 @@
+"""Parts of generators: couplings, ODE solvers, schedules, guidance, transport."""

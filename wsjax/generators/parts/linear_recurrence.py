@@ -1,0 +1,81 @@
+"""A linear recurrence over a sequence, all steps at once or one by one.
+
+Sources: Blelloch 1990, CMU-CS-90-190, section 1.4 (a first-order recurrence as a scan); De et al.
+2024, arXiv:2402.19427, equations 3 and 4 (decays that
+depend on the input, and the scale of it).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def scan(decay: jax.Array, inputs: jax.Array) -> jax.Array:
+  """h[t] = decay[t] h[t - 1] + inputs[t], from h[-1] = 0.
+
+  Composing two steps gives a step, so that all are computed by a tree of logarithmic depth and
+  linear work.
+
+  Args:
+    decay: [T, S].
+    inputs: [T, S].
+
+  Returns:
+    [T, S] states.
+  """
+
+  def compose(
+    first: tuple[jax.Array, jax.Array], second: tuple[jax.Array, jax.Array]
+  ) -> tuple[jax.Array, jax.Array]:
+    return first[0] * second[0], second[0] * first[1] + second[1]
+
+  return jax.lax.associative_scan(compose, (decay, inputs))[1]
+
+
+class Layer(nn.Module):
+  """A residual block whose only link between steps is a linear recurrence.
+
+  The state is diagonal, one real decay for each of its numbers, which the input chooses: this is
+  what lets it forget.
+
+  Attributes:
+    width: of the input and output.
+    state_size: S.
+  """
+
+  width: int
+  state_size: int
+
+  def setup(self):
+    """All but the recurrence acts on one step."""
+    self.norm = nn.LayerNorm()
+    self.drive = nn.Dense(self.state_size)
+    self.speed = nn.Dense(self.state_size)
+    self.gate = nn.Dense(self.state_size)
+    self.out = nn.Dense(self.width)
+    # Memories of about 1 to 1000 steps, evenly on a logarithmic axis.
+    self.log_rate = self.param(
+      'log_rate',
+      lambda key, shape: jax.random.uniform(key, shape, minval=-7, maxval=0),
+      (self.state_size,),
+    )
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """[T, width] from [T, width]; output t reads inputs up to t."""
+    decay, inputs, gate = self._terms(x)
+    return x + self.out(gate * scan(decay, inputs))
+
+  def step(self, state: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """One step: the next state [S] and output [width] of [S] and [width]."""
+    decay, inputs, gate = self._terms(x)
+    state = decay * state + inputs
+    return state, x + self.out(gate * state)
+
+  def _terms(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """[..., S] decays, inputs and gates of [..., width]."""
+    x = self.norm(x)
+    rate = jnp.exp(self.log_rate).reshape((1,) * (x.ndim - 1) + (-1,))
+    log_decay = -rate * nn.softplus(self.speed(x))
+    # The square root keeps the variance of the state at that of its drive.
+    scale = jnp.sqrt(-jnp.expm1(2 * log_decay))
+    return jnp.exp(log_decay), scale * self.drive(x), nn.silu(self.gate(x))

@@ -1,0 +1,170 @@
+"""A monotone spline on an interval, and the coupling that is made of it.
+
+Source: Durkan et al. 2019, arXiv:1906.04032 (rational-quadratic splines of Gregory & Delbourgo
+1982); equation numbers below.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from wsjax.generators.parts import coupling
+
+# Flatter bins or slopes lose digits that the inverse would need.
+MIN_BIN = 1e-2  # Of what an even bin has.
+MIN_SLOPE = 1e-3
+
+
+class Knots(NamedTuple):
+  """Where a spline of K bins runs, both axes from -bound to bound.
+
+  Attributes:
+    x: [K + 1] increasing.
+    y: [K + 1] increasing; the values at `x`.
+    slope: [K + 1] positive; the derivatives at `x`, 1 at both ends.
+  """
+
+  x: jax.Array
+  y: jax.Array
+  slope: jax.Array
+
+
+def knots(features: jax.Array, bound: float) -> Knots:
+  """The spline of any real features; zeros give the identity.
+
+  Args:
+    features: [3 K - 1]: of the K widths, the K heights and the inner slopes.
+    bound: half of the interval's length.
+
+  Source: section 3.1, "implementation", steps 1 to 4.
+  """
+  num = (len(features) + 1) // 3
+  widths, heights, slopes = jnp.split(features, [num, 2 * num])
+  zero = math.log(math.expm1(1 - MIN_SLOPE))  # Where the slope is 1.
+  slopes = MIN_SLOPE + jax.nn.softplus(slopes + zero)
+  return Knots(
+    x=_places(widths, bound),
+    y=_places(heights, bound),
+    slope=jnp.pad(slopes, 1, constant_values=1.0),
+  )
+
+
+def forward(x: jax.Array, spline: Knots) -> tuple[jax.Array, jax.Array]:
+  """(y, log dy/dx in nats) of a scalar; outside the interval (x, 0)."""
+  inside, x_in = _clipped(x, spline.x)
+  x0, y0, width, height, slope0, slope1 = _bin(x_in, spline.x, spline)
+  share = (x_in - x0) / width
+  y, log_slope = _curve(share, height, height / width, slope0, slope1)
+  return jnp.where(inside, y0 + y, x), jnp.where(inside, log_slope, 0.0)
+
+
+def inverse(y: jax.Array, spline: Knots) -> tuple[jax.Array, jax.Array]:
+  """(x, log dx/dy in nats) of a scalar; outside the interval (y, 0).
+
+  Source: equations 6 to 8 and 29 (the root that does not cancel).
+  """
+  inside, y_in = _clipped(y, spline.y)
+  x0, y0, width, height, slope0, slope1 = _bin(y_in, spline.y, spline)
+  rise, mean = y_in - y0, height / width
+  bend = rise * (slope0 + slope1 - 2 * mean)
+  a = height * (mean - slope0) + bend
+  b = height * slope0 - bend
+  c = -mean * rise
+  root = jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, 0.0))
+  share = 2 * c / (-b - root)
+  _, log_slope = _curve(share, height, mean, slope0, slope1)
+  x = x0 + share * width
+  return jnp.where(inside, x, y), jnp.where(inside, -log_slope, 0.0)
+
+
+class SplineCoupling(coupling.Coupling):
+  """Half of the coordinates bend the other half, each by its own spline.
+
+  Attributes:
+    num_bins: K of each spline.
+    tail_bound: beyond it, in the units of the coordinates, a coordinate is left as it is.
+
+  Source: section 3.2.
+  """
+
+  num_bins: int = 8
+  tail_bound: float = 4.0
+
+  @property
+  def num_features(self) -> int:
+    """Widths, heights and inner slopes."""
+    return 3 * self.num_bins - 1
+
+  def forward(
+    self, x: jax.Array, condition: jax.Array | None = None
+  ) -> tuple[jax.Array, jax.Array]:
+    """([D] y, log |det dy/dx| in nats) of [D] x and a condition [C]."""
+    y, log_slope = jax.vmap(forward)(x, self._knots(x, condition))
+    return self._unless_kept(x, y, log_slope)
+
+  def inverse(
+    self, y: jax.Array, condition: jax.Array | None = None
+  ) -> tuple[jax.Array, jax.Array]:
+    """([D] x, log |det dx/dy| in nats) of [D] y and a condition [C]."""
+    x, log_slope = jax.vmap(inverse)(y, self._knots(y, condition))
+    return self._unless_kept(y, x, log_slope)
+
+  def _knots(self, x: jax.Array, condition: jax.Array | None) -> Knots:
+    """One spline per coordinate, from the kept ones."""
+    features = self.features(x, condition)
+    return jax.vmap(lambda raw: knots(raw, self.tail_bound))(features.T)
+
+  def _unless_kept(
+    self, old: jax.Array, new: jax.Array, log_slope: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    kept = self.mask == 1
+    return (jnp.where(kept, old, new), jnp.sum(jnp.where(kept, 0.0, log_slope)))
+
+
+def _places(features: jax.Array, bound: float) -> jax.Array:
+  """[K + 1] knots from -bound to bound; zeros space them evenly."""
+  shares = jax.nn.softmax(features)
+  shares = MIN_BIN / len(shares) + (1 - MIN_BIN) * shares
+  inner = bound * (2 * jnp.cumsum(shares)[:-1] - 1)
+  # The ends are exact, so that the tails join without a step.
+  return jnp.pad(inner, 1, constant_values=(-bound, bound))
+
+
+def _clipped(value: jax.Array, places: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Whether in the interval, and the nearest value that is.
+
+  What is computed outside is not used, but must have finite gradients.
+  """
+  low, high = places[0], places[-1]
+  return (value > low) & (value < high), jnp.clip(value, low, high)
+
+
+def _bin(value: jax.Array, places: jax.Array, spline: Knots) -> tuple[jax.Array, ...]:
+  """Lower corner, width, height and both slopes of the bin of a value."""
+  i = jnp.sum(value >= places[1:-1])
+  x, y, slope = spline
+  return (
+    x[i], y[i], x[i + 1] - x[i], y[i + 1] - y[i], slope[i], slope[i + 1],
+  )  # fmt: skip
+
+
+def _curve(
+  share: jax.Array, height: jax.Array, mean: jax.Array, slope0: jax.Array, slope1: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """(rise, log-slope) in a bin, at a share of its width (eq. 4 and 5).
+
+  Args:
+    share: in [0, 1].
+    height: of the bin.
+    mean: slope over the whole bin.
+    slope0: at its lower end.
+    slope1: at its upper end.
+  """
+  rest = 1 - share
+  below = mean + (slope0 + slope1 - 2 * mean) * share * rest
+  rise = height * (mean * share**2 + slope0 * share * rest) / below
+  above = slope1 * share**2 + 2 * mean * share * rest + slope0 * rest**2
+  log_slope = 2 * jnp.log(mean) + jnp.log(above) - 2 * jnp.log(below)
+  return rise, log_slope

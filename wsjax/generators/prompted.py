@@ -1,0 +1,140 @@
+"""One update by a prompt: weights, their loss and a wanted loss -> new weights.
+
+A token is a hidden unit with its weights in, its bias and its weights out, so that the new network
+of reordered weights is the new network reordered: the order of units need not be learned. Units
+that start alike still have to become different: each has a role, by its place in an order that
+moves with the units. What is made is a change of the weights it starts from, which is zero before
+training.
+
+Source: Peebles et al. 2022, arXiv:2209.12892, sections 2 and 3 (start, loss and prompt; there
+  tokens are pieces of layers, the order of units is learned by augmentation, and the new weights
+  are found by diffusion).
+"""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from wsjax import typing
+from wsjax.generators.backbones import transformer
+from wsjax.generators.parts import unit_slots
+from wsjax.layers import slots
+from wsjax.symmetry import spec as spec_lib
+
+# Of the vectors of roles before training. Units share most of their token, the prompt and the
+# pinned weights; where roles are small beside it, all units learn one thing first, and most of the
+# training goes into telling them apart.
+_ROLE_STD = 3.0
+
+
+class Prompted(nn.Module):
+  """Weights of one network, its loss and the wanted one -> new weights.
+
+  Attributes:
+    spec: of the networks; their hidden units are one group.
+    scales: path -> size of a leaf. Leaves are read divided by it, and what is added to them is
+      multiplied by it.
+    width: of a token.
+    depth: blocks of attention between units.
+    num_heads: of the attention; divides `width`.
+  """
+
+  spec: spec_lib.PermutationSpec
+  scales: tuple[tuple[str, float], ...]
+  width: int = 256
+  depth: int = 2
+  num_heads: int = 4
+
+  @nn.compact
+  def __call__(self, params: typing.Params, loss: jax.Array, wanted: jax.Array) -> typing.Params:
+    """New weights.
+
+    Args:
+      params: path -> weights of one network.
+      loss: scalar, what its loss is; nats, above 0.
+      wanted: scalar, what the loss of the new network should be.
+
+    Returns:
+      As `params`.
+
+    Raises:
+      ValueError: as `views`.
+    """
+    per_unit, pinned = views(self.spec)
+    scales = dict(self.scales)
+    scaled = {path: params[path] / scales[path] for path in scales}
+    units = jnp.concatenate([_read(scaled, view) for view in per_unit], -1)
+    common = jnp.concatenate([jnp.zeros(0), *(_read(scaled, view) for view in pinned)])
+    prompt = jnp.log(jnp.stack([loss, wanted]))
+    given = nn.silu(nn.Dense(self.width, name='prompt')(prompt))
+    given = nn.silu(nn.Dense(self.width, name='given')(given))
+    h = nn.Dense(self.width, name='units')(units) + given[None]
+    h += nn.Dense(self.width, name='common')(common)[None]
+    h += self._roles(units)
+    for number in range(self.depth):
+      block = transformer.Block(self.width, self.num_heads, 0.0, name=f'block{number}')
+      h = block(h, given)
+    h = nn.LayerNorm(name='norm')(h)
+    return {
+      **self._changed(params, per_unit, h, 'unit'),
+      **self._changed(params, pinned, h.mean(0), 'pinned'),
+    }
+
+  def _roles(self, units: jax.Array) -> jax.Array:
+    """[n, width] a vector for the first unit, another for the second, ...
+
+    First is the one that lies lowest along a direction of its weights. Whoever asks for
+    'intermediates' is told 'ranks', [n] int.
+    """
+    place = nn.Dense(1, use_bias=False, name='order')(units)[:, 0]
+    # Ranks have no gradient, so the direction stays what it was at first.
+    ranks = jnp.argsort(jnp.argsort(jax.lax.stop_gradient(place)))
+    self.sow('intermediates', 'ranks', ranks)
+    role = nn.Embed(
+      len(units), self.width, embedding_init=nn.initializers.normal(_ROLE_STD), name='role'
+    )
+    return role(ranks)
+
+  def _changed(
+    self, params: typing.Params, chosen: tuple[slots.View, ...], h: jax.Array, name: str
+  ) -> typing.Params:
+    """Leaves of some views, shrunk or grown, and added to.
+
+    Weight decay shrinks every weight of a unit alike, and a narrow token has no room to say so
+    weight by weight: hence a factor beside the sum.
+    """
+    scales, zeros = dict(self.scales), nn.initializers.zeros
+    changed = {}
+    for view in chosen:
+      out = nn.Dense(view.folded + 1, kernel_init=zeros, name=f'{name} {view.path}')(h)
+      start = _read(params, view)
+      slot = start * (1 + out[..., :1]) + scales[view.path] * out[..., 1:]
+      shape = params[view.path].shape
+      changed[view.path] = slots.join(slot, view, shape)[..., 0]
+    return changed
+
+
+def views(spec: spec_lib.PermutationSpec) -> tuple[tuple[slots.View, ...], tuple[slots.View, ...]]:
+  """Leaves that units have a part in, and leaves that they have not.
+
+  Raises:
+    ValueError: if hidden units are not one group, or a leaf joins units with each other.
+  """
+  if len(spec.groups) != 1:
+    raise ValueError(
+      f'A prompted update reads networks with one group of hidden units; got {len(spec.groups)}.'
+    )
+  found = slots.views(spec, unit_slots.MAX_FOLDED)
+  if joined := [view.path for view in found if len(view.kept) > 1]:
+    raise ValueError(f'A prompted update reads no leaf that joins units; got {joined[0]!r}.')
+  return (
+    tuple(view for view in found if view.kept),
+    tuple(view for view in found if not view.kept),
+  )
+
+
+def _read(params: Mapping[str, jax.Array], view: slots.View) -> jax.Array:
+  """[n, folded] weights of every unit, or [folded] of a pinned leaf."""
+  return slots.split(params[view.path][..., None], view)

@@ -1,0 +1,82 @@
+"""Publishes generated networks as a zoo, each with a record of its making."""
+
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from wsjax import typing
+from wsjax.models import architecture as architecture_lib
+from wsjax.zoo.store import record, store
+
+
+def publish(
+  path: pathlib.Path,
+  params: typing.StackedParams,
+  architecture: architecture_lib.Architecture,
+  *,
+  generated: Mapping[str, Any],
+  parents: typing.PyTree,
+  source: Mapping[str, Any],
+) -> store.Zoo:
+  """Writes networks as a zoo.
+
+  Args:
+    path: folder of the new zoo.
+    params: path -> [N, ...] weights, unselected.
+    architecture: of all networks.
+    generated: record field of that name, without what differs by network.
+    parents: record field of that name: generator and training zoo.
+    source: record of a training network; data, licence and task carry over.
+
+  Returns:
+    The zoo. A network that is not finite is marked diverged. All are in the split 'test': nothing
+    generated may slip into a training split unnoticed.
+
+  Raises:
+    ValueError: if there is a zoo at `path` already.
+  """
+  shared = {
+    **record.describe_architecture(architecture),
+    **record.environment(),
+    'task': source['task'],
+    'datasets': source['datasets'],
+    'license': source['license'],
+    'redistributable': source['redistributable'],
+    'parents': parents,
+    'trace': [],
+    'final': [],
+    'screens': [],
+    'split': 'test',
+  }
+  # Nobody trained these networks: the recipe is known not to exist.
+  for field in ('objective', 'optimizer', 'batch_size', 'steps', 'step',
+                'seed', 'precision', 'config_sha256'):  # fmt: skip
+    shared[field] = None
+  run = hashlib.sha256(repr(sorted(generated.items())).encode()).hexdigest()
+  count = len(next(iter(params.values())))
+  entries = []
+  for i in range(count):
+    net = {key: np.asarray(value[i]) for key, value in params.items()}
+    name = f'generated-{run[:8]}-{i:08d}'
+    entries.append(
+      store.Entry(
+        key=f'{i:08d}',
+        params=net,
+        record=record.make(
+          **shared,
+          **record.describe_params(net),
+          run_id=name,
+          split_group=name,
+          generated={**generated, 'condition': None},
+          diverged=not all(record.is_finite(value) for value in net.values()),
+        ),
+      )
+    )
+  path.mkdir(parents=True, exist_ok=True)
+  with store.Log(path / 'log.lmdb') as log:
+    missing = [entry for entry in entries if entry.key not in set(log.keys())]
+    log.append(missing)
+    return store.publish(log, path)

@@ -1,0 +1,1 @@
+"""Heads: predictions and losses on top of an embedding of weights."""

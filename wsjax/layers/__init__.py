@@ -1,0 +1,1 @@
+"""Equivariant building blocks of encoders, editors and generators."""

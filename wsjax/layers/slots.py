@@ -1,0 +1,138 @@
+"""Slots: the weights of a network, sorted by the units that they join.
+
+A parameter axis is a product of factors: pinned blocks, the units of a group, pinned elements of a
+block. A slot is a tensor with one axis per movable factor and channels last; all that is pinned is
+folded into the channels, where a
+layer may treat every entry differently. A pinned factor too long for that, the 784 pixels that feed
+a first layer, is kept as an axis of its own, along which layers are equivariant to more than they
+need to be; positional features give back what that forgets.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from wsjax.symmetry import spec as spec_lib
+
+# path -> [*leaf.shape, c]: c features per weight.
+Features = Mapping[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+  """How one leaf is read as a slot.
+
+  Attributes:
+    path: of the leaf.
+    factors: lengths that its axes split into, in order.
+    kept: places in `factors` that become axes of the slot.
+    labels: what lies along each kept axis: a group id, or a name that begins with '=' for a long
+      pinned factor.
+  """
+
+  path: str
+  factors: tuple[int, ...]
+  kept: tuple[int, ...]
+  labels: tuple[str, ...]
+
+  @property
+  def sizes(self) -> tuple[int, ...]:
+    """Lengths of the slot's axes."""
+    return tuple(self.factors[place] for place in self.kept)
+
+  @property
+  def folded(self) -> int:
+    """Weights that share the channels of one place of the slot."""
+    return math.prod(self.factors) // math.prod(self.sizes)
+
+
+@functools.lru_cache(maxsize=256)
+def views(spec: spec_lib.PermutationSpec, max_folded: int) -> tuple[View, ...]:
+  """One view per leaf.
+
+  Args:
+    spec: the architecture.
+    max_folded: most pinned weights that share channels; longer pinned factors become axes, the
+      longest first.
+
+  Returns:
+    The views, in the order of the leaves. A kernel and a bias that end in the same pinned outputs
+    name that axis alike.
+  """
+  return tuple(_view(leaf, spec, max_folded) for leaf in spec.leaves)
+
+
+def split(features: jax.Array, view: View) -> jax.Array:
+  """[*leaf.shape, c] -> [*view.sizes, folded * c]."""
+  channels = features.shape[-1]
+  x = features.reshape(*view.factors, channels)
+  order = (*view.kept, *_dropped(view), len(view.factors))
+  return x.transpose(order).reshape(*view.sizes, view.folded * channels)
+
+
+def join(slot: jax.Array, view: View, shape: tuple[int, ...]) -> jax.Array:
+  """Undoes `split`: [*view.sizes, folded * c] -> [*shape, c]."""
+  dropped = _dropped(view)
+  order = (*view.kept, *dropped)
+  x = slot.reshape(*view.sizes, *(view.factors[place] for place in dropped), -1)
+  inverse = [order.index(place) for place in range(len(order))]
+  return x.transpose(*inverse, len(order)).reshape(*shape, x.shape[-1])
+
+
+def positions(view: View, num: int) -> jax.Array:
+  """Sines and cosines of the place along every long pinned axis.
+
+  Args:
+    view: of a leaf.
+    num: frequencies per axis.
+
+  Returns:
+    [*sizes of 1 or an axis, 2 * num * number of such axes]; the last is 0 where there is none.
+  """
+  parts = [jnp.zeros((*view.sizes, 0))]
+  for axis, (label, size) in enumerate(zip(view.labels, view.sizes, strict=True)):
+    if not label.startswith('='):
+      continue
+    place = (jnp.arange(size) + 0.5) / size
+    angles = jnp.outer(place, math.pi * 2.0 ** jnp.arange(num))
+    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
+    shape = [1] * len(view.sizes) + [2 * num]
+    shape[axis] = size
+    parts.append(jnp.broadcast_to(waves.reshape(shape), (*view.sizes, 2 * num)))
+  return jnp.concatenate(parts, -1)
+
+
+def _dropped(view: View) -> tuple[int, ...]:
+  return tuple(place for place in range(len(view.factors)) if place not in view.kept)
+
+
+def _view(leaf: spec_lib.Leaf, spec: spec_lib.PermutationSpec, max_folded: int) -> View:
+  layer = leaf.path.rpartition('/')[0]
+  factors: list[int] = []
+  names: list[str] = []
+  groups: list[bool] = []
+  for place, (length, axis) in enumerate(zip(leaf.shape, leaf.axes, strict=True)):
+    # The last axis of every leaf of a layer is its output.
+    end = place == len(leaf.shape) - 1
+    pinned = f'={layer} out' if end else f'={leaf.path} axis {place}'
+    if axis.group is None:
+      factors.append(length)
+      names.append(pinned)
+      groups.append(False)
+      continue
+    size = spec.group(axis.group).size
+    factors += [axis.outer, size, axis.inner]
+    names += [f'{pinned} outer', axis.group, f'{pinned} inner']
+    groups += [False, True, False]
+  kept = [place for place, group in enumerate(groups) if group]
+  loose = sorted(
+    (place for place, group in enumerate(groups) if not group), key=lambda place: factors[place]
+  )
+  while math.prod(factors[place] for place in loose) > max_folded:
+    kept.append(loose.pop())
+  kept.sort()
+  return View(leaf.path, tuple(factors), tuple(kept), tuple(names[place] for place in kept))

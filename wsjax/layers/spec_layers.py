@@ -1,0 +1,164 @@
+"""The universal linear equivariant map between any two parameter trees.
+
+Every equivariant linear map is a sum of simple ones: read the entries of a slot whose indices agree
+in some pattern (the diagonal of a recurrent kernel), average over some of the indices, mix
+channels, and write the result along the indices that are left, on entries that agree in some
+pattern. The simple maps are one for each way to tie the indices of the input to those of the
+output.
+
+The averages are taken once and shared by every output, and all averages over the same units go
+through one matrix product. So the cost is linear in the number of weights, and the largest slot
+takes one product, not one per simple map.
+
+Source: Zhou et al. 2024, arXiv:2402.05232, theorem 4.1 and appendix (universal neural functionals);
+Maron et al. 2019, arXiv:1812.09902 (the basis by partitions of the indices).
+"""
+
+import collections
+import dataclasses
+import functools
+import itertools
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax.layers import index_patterns
+from wsjax.layers import slots as slots_lib
+from wsjax.symmetry import spec as spec_lib
+
+Labels = index_patterns.Labels
+
+
+class SlotLinear(nn.Module):
+  """Linear and equivariant between slots.
+
+  Attributes:
+    inputs: name -> labels of the slots that are read.
+    outputs: name -> (labels, channels) of the slots that are written. Every label of an output must
+      be one of an input.
+  """
+
+  inputs: tuple[tuple[str, Labels], ...]
+  outputs: tuple[tuple[str, Labels, int], ...]
+
+  @nn.compact
+  def __call__(self, slots: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """{name: [*axes, c]} -> {name: [*axes, channels]}."""
+    sizes = _sizes(self.inputs, slots)
+    pooled: dict[Labels, list[jax.Array]] = {}
+    for name, labels in self.inputs:
+      for units, value in index_patterns.pools(slots[name], labels):
+        pooled.setdefault(units, []).append(value)
+    writes = _writes(self.outputs, pooled)
+    result = {
+      name: self.param(f'bias {name}', nn.initializers.zeros, (width,)).reshape(
+        *(1,) * len(labels), width
+      )
+      for name, labels, width in self.outputs
+    }
+    # Few units first: the small sums are added up before the large one.
+    for units in sorted(writes, key=lambda units: (len(units), units)):
+      widths = [write.width for write in writes[units]]
+      x = jnp.concatenate(pooled[units], -1)
+      kernel = self.param(
+        f'mix {" ".join(units) or "all"}',
+        functools.partial(_init_mix, scales=_scales(writes, units)),
+        (x.shape[-1], sum(widths)),
+      )
+      ends = list(itertools.accumulate(widths))[:-1]
+      values = jnp.split(x @ kernel, ends, axis=-1)
+      for write, value in zip(writes[units], values, strict=True):
+        result[write.name] += index_patterns.spread(
+          value, write.labels, write.pattern, write.kept, sizes
+        )
+    return {
+      name: jnp.broadcast_to(result[name], (*(sizes[label] for label in labels), width))
+      for name, labels, width in self.outputs
+    }
+
+
+class SpecLinear(nn.Module):
+  """The universal equivariant linear map on c features per weight.
+
+  Attributes:
+    spec: the architecture whose weights carry the features.
+    features: width of the output.
+    max_folded: see `slots.views`.
+  """
+
+  spec: spec_lib.PermutationSpec
+  features: int
+  max_folded: int = 64
+
+  @nn.compact
+  def __call__(self, features: slots_lib.Features) -> dict[str, jax.Array]:
+    """{path: [*leaf.shape, c]} -> {path: [*leaf.shape, features]}."""
+    views = slots_lib.views(self.spec, self.max_folded)
+    inputs = {v.path: slots_lib.split(features[v.path], v) for v in views}
+    outputs = SlotLinear(
+      tuple((view.path, view.labels) for view in views),
+      tuple((v.path, v.labels, v.folded * self.features) for v in views),
+    )(inputs)
+    return {
+      view.path: slots_lib.join(outputs[view.path], view, leaf.shape)
+      for view, leaf in zip(views, self.spec.leaves, strict=True)
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Write:
+  """One way to write an average to an output."""
+
+  name: str
+  labels: Labels
+  width: int
+  pattern: tuple[int, ...]
+  kept: tuple[int, ...]
+
+
+def _writes(
+  outputs: tuple[tuple[str, Labels, int], ...], pooled: Mapping[Labels, list[jax.Array]]
+) -> dict[Labels, list[_Write]]:
+  """Every way to write averages to outputs, by what is along their axes."""
+  writes: dict[Labels, list[_Write]] = {}
+  for name, labels, width in outputs:
+    for pattern in index_patterns.patterns(labels):
+      for units, kept in index_patterns.subsets(labels, pattern):
+        if units in pooled:
+          write = _Write(name, labels, width, pattern, kept)
+          writes.setdefault(units, []).append(write)
+  return writes
+
+
+def _scales(writes: Mapping[Labels, list[_Write]], units: Labels) -> np.ndarray:
+  """Factor per column of a mix, so that sums of k terms have variance 1."""
+  terms = collections.Counter(w.name for ws in writes.values() for w in ws)
+  return np.concatenate([np.full(w.width, terms[w.name] ** -0.5) for w in writes[units]]).astype(
+    np.float32
+  )
+
+
+def _init_mix(key: jax.Array, shape: tuple[int, int], *, scales: np.ndarray) -> jax.Array:
+  return nn.initializers.lecun_normal()(key, shape) * scales[None]
+
+
+def _sizes(
+  inputs: tuple[tuple[str, Labels], ...], slots: Mapping[str, jax.Array]
+) -> dict[str, int]:
+  """Length of the axes of every label.
+
+  Raises:
+    ValueError: if a slot does not have the axes that its labels say, or two slots disagree.
+  """
+  sizes: dict[str, int] = {}
+  for name, labels in inputs:
+    shape = slots[name].shape
+    if len(shape) != len(labels) + 1:
+      raise ValueError(f'Slot {name!r} has shape {shape}; its axes are {labels} and channels.')
+    for label, size in zip(labels, shape, strict=False):
+      if sizes.setdefault(label, size) != size:
+        raise ValueError(f'Slot {name!r} has {size} of {label!r}; another has {sizes[label]}.')
+  return sizes

@@ -1,0 +1,1 @@
+"""Architectures with their symmetry specs: MLP, CNN, SIREN."""

@@ -1,1 +1,0 @@
-"""From an embedding of weights to a property, with its uncertainty."""

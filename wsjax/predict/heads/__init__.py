@@ -1,1 +1,0 @@
-"""Heads: what is read from an embedding, and how wrong that is."""

@@ -1,0 +1,270 @@
+"""The loop: from one config to a zoo, generators, samples and a report.
+
+The only file that knows every room. Each stage leaves its result in the workdir, so a run that was
+interrupted goes on where it stopped:
+
+  run.json             config, overrides and versions, written before step 0
+  stages.json          wall seconds per stage, summed over restarts
+  zoo/                 the published zoo, unless config.zoo.path names another
+  train/seed0/         checkpoints of a model, one folder per training seed
+  outputs.npz          what predictors of a property said
+  samples/seed0/       its networks, published as a zoo
+  report.json, .html   the result; a run that has it is finished
+"""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from wsjax import config as config_lib
+from wsjax import distributed, lock
+from wsjax.evaluation import methods as arms_lib
+from wsjax.experiments import (
+  cross_validation,
+  editing,
+  generators,
+  judge,
+  likelihoods,
+  manifest,
+  prepare,
+  prompting,
+  prompting_scores,
+  properties,
+  reports,
+  sampling,
+  unseen_tasks,
+)
+from wsjax.zoo.store import store
+
+
+def run(
+  config: ml_collections.ConfigDict,
+  workdir: str | pathlib.Path,
+  *,
+  overrides: Mapping[str, Any] | None = None,
+  progress: bool = True,
+) -> dict[str, Any]:
+  """Runs an experiment to its report, from wherever it stopped last time.
+
+  Args:
+    config: sections named after the rooms; see configs/digits_flow.py.
+    workdir: folder of this run.
+    overrides: what the command line changed in the config, for the report.
+    progress: whether to show progress bars.
+
+  Returns:
+    The report, as in report.json.
+
+  Raises:
+    ValueError: if the workdir belongs to another config, another run is writing to it, or as a room
+      says.
+    loop.Interrupted: after SIGTERM or Ctrl-C, with everything saved.
+  """
+  workdir = pathlib.Path(workdir)
+  with _held(workdir):
+    return _run(config, workdir, overrides or {}, progress=progress)
+
+
+def _held(workdir: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+  """A workdir against other writers; one that is finished is only read."""
+  if (workdir / 'report.json').exists() or not distributed.is_writer():
+    return contextlib.nullcontext()
+  return lock.hold(workdir)
+
+
+def _run(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  overrides: Mapping[str, Any],
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """`run` of a workdir that nobody else writes to."""
+  stages = manifest.open_run(workdir, config, overrides)
+  if (workdir / 'report.json').exists():
+    return reports.load(workdir)
+  with stages.stage('zoo'):
+    zoo = prepare.open_zoo(config, workdir, progress=progress)
+  made = _read_property if 'predict' in config else _generate
+  for section in _ASKED:
+    if section in config:
+      made = functools.partial(_ask, section)
+  result = made(config, workdir, zoo, stages, progress=progress)
+  result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
+  result['notes'] += result.pop('remarks', [])
+  if distributed.is_writer():
+    reports.write(result, workdir)
+  distributed.barrier('report')
+  return result
+
+
+def _generate(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  zoo: store.Zoo,
+  stages: manifest.Stages,
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """Fits generators, samples, and judges them beside the baselines."""
+  with stages.stage('prepare'):
+    prepared = prepare.prepare(config, zoo)
+    judge.check(config, prepared)
+    if config.evaluate.get('membership'):
+      likelihoods.check(prepared, config_lib.build('generators', config.generate))
+  arms, history, known = [], {}, []
+  for seed in config.train.seeds:
+    with stages.stage('train'):
+      generator, params, history = generators.fit(
+        config, prepared, workdir, seed=seed, progress=progress
+      )
+    with stages.stage('sample'):
+      arms.append(generators.sampled_arm(config, prepared, workdir, generator, params, seed))
+    if config.evaluate.get('membership'):
+      with stages.stage('evaluate'):
+        known.append(likelihoods.compare(config, prepared, generator, params, seed))
+  arm = dataclasses.replace(
+    arms_lib.merge(arms, config.generate.name), fit_seconds=stages.seconds['train']
+  )
+  with stages.stage('evaluate'):
+    result = judge.judge(config, prepared, [arm], stages, progress=progress)
+  return result | {
+    'training': history,
+    'membership': known,
+    'remarks': [*sampling.remarks(config), *(likelihoods.remark(found) for found in known)],
+  }
+
+
+def _read_property(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  zoo: store.Zoo,
+  stages: manifest.Stages,
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """Fits predictors of a property of networks, and scores them."""
+  how = cross_validation if config.predict.folds else properties
+  with stages.stage('prepare'):
+    prepared = how.prepare(config, zoo)
+  outputs: list[dict[str, np.ndarray]] = []
+  history, variables = {}, None
+  for seed in config.train.seeds:
+    with stages.stage('train'):
+      predictor, variables, history = how.fit(
+        config, prepared, workdir, seed=seed, progress=progress
+      )
+    with stages.stage('evaluate'):
+      outputs.append(how.outputs(prepared, predictor, variables))
+  stacked = {split: np.stack([each[split] for each in outputs]) for split in outputs[0]}
+  if distributed.is_writer():
+    np.savez(workdir / 'outputs.npz', **stacked)
+  with stages.stage('evaluate'):
+    result = how.judge(config, prepared, stacked)
+  seconds = stages.seconds['train'] / len(config.train.seeds)
+  described = how.describe(config, prepared, variables, seconds)
+  return result | described | {'training': history}
+
+
+# Section of a config -> who prepares, fits, answers and describes; who judges the answers; and
+# under what name the time of answering is kept.
+_ASKED = {
+  'edit': (editing, editing.judge, 'evaluate'),
+  'tasks': (unseen_tasks, unseen_tasks.judge, 'generate'),
+  'prompt': (prompting, prompting_scores.judge, 'evaluate'),
+}
+
+
+def _ask(
+  section: str,
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  zoo: store.Zoo,
+  stages: manifest.Stages,
+  *,
+  progress: bool,
+) -> dict[str, Any]:
+  """Fits one model per training seed, asks each, and judges all answers."""
+  how, judge_answers, asking = _ASKED[section]
+  with stages.stage('prepare'):
+    prepared = how.prepare(config, zoo)
+  answers, history, module, variables = [], {}, None, None
+  for seed in config.train.seeds:
+    with stages.stage('train'):
+      module, variables, history = how.fit(config, prepared, workdir, seed=seed, progress=progress)
+    with stages.stage(asking):
+      answers.append(how.answer(config, prepared, module, variables))
+  with stages.stage('evaluate'):
+    result = judge_answers(config, prepared, answers)
+  seconds = stages.seconds['train'] / len(config.train.seeds)
+  described = how.describe(config, prepared, module, variables, seconds)
+  return result | described | {'training': history}
+
+
+def sample(
+  workdir: str | pathlib.Path, *, num: int, seed: int, out: str | pathlib.Path
+) -> pathlib.Path:
+  """Draws new networks from the generator of a finished run.
+
+  Args:
+    workdir: of `run`.
+    num: how many networks.
+    seed: of the draw; the same seed gives the same networks.
+    out: folder of the new zoo.
+
+  Returns:
+    `out`.
+
+  Raises:
+    ValueError: if the workdir has no trained generator, or `out` is taken.
+  """
+  workdir, out = pathlib.Path(workdir), pathlib.Path(out)
+  config = manifest.load_config(workdir)
+  if 'generate' not in config:
+    raise ValueError(f'The run in {workdir} has no generator to draw from.')
+  train_seed = config.train.seeds[0]
+  with _held(workdir):
+    prepared = prepare.prepare(config, prepare.open_zoo(config, workdir, progress=False))
+    generator, params, _ = generators.fit(config, prepared, workdir, seed=train_seed)
+  networks = sampling.draw(config, prepared, generator, params, num, seed)
+  if distributed.is_writer():
+    generators.publish(config, prepared, params, networks, out, seed)
+  return out
+
+
+def evaluate_zoo(
+  config: ml_collections.ConfigDict, workdir: str | pathlib.Path, zoo_path: str | pathlib.Path
+) -> dict[str, Any]:
+  """Judges the networks of any zoo as if they were generated.
+
+  Args:
+    config: names the zoo that they are measured against.
+    workdir: folder of this evaluation.
+    zoo_path: networks of the same architecture, whoever made them.
+
+  Returns:
+    The report; its one generator arm is called after the folder.
+
+  Raises:
+    ValueError: if the architectures differ, or as a room says.
+  """
+  workdir, zoo_path = pathlib.Path(workdir), pathlib.Path(zoo_path)
+  with _held(workdir):
+    stages = manifest.open_run(workdir, config, {'zoo': str(zoo_path)})
+    given = store.Zoo.open(zoo_path)
+    with stages.stage('zoo'):
+      prepared = prepare.prepare(config, prepare.open_zoo(config, workdir, progress=True))
+    params = given.params(np.arange(len(given)))
+    prepared.architecture.spec.check(params, stacked=True)
+    arm = arms_lib.Arm(zoo_path.name, 'generator', params)
+    with stages.stage('evaluate'):
+      result = judge.judge(config, prepared, [arm], stages)
+    result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
+    reports.write(result, workdir)
+  return result

@@ -1,0 +1,1 @@
+"""Inference of the symmetry spec of a JAX function from its jaxpr."""

@@ -1,0 +1,160 @@
+"""Axes as products of atoms, and which atoms are one and the same.
+
+The label of an array axis is a tuple of atoms, outermost factor first: the axis of a [height,
+width, channel] image after a flatten is (height, width, channel). Only ever do atoms grow together,
+split or get pinned. Each of the three makes the group that acts on them smaller, so whatever was
+equivariant before still is, and no order of the calls can make a wrong group.
+"""
+
+import math
+from collections.abc import Iterable
+
+Label = tuple[int, ...]
+
+
+class Atoms:
+  """A union-find of atoms that can split; an axis of length 1 has none."""
+
+  def __init__(self):
+    self._parent: list[int] = []
+    self._size: list[int] = []
+    self._parts: dict[int, Label] = {}
+    self._why: dict[int, dict[str, None]] = {}
+
+  def new(self, size: int, why: str = '') -> Label:
+    """A label of one new atom, pinned if a reason is given."""
+    if size == 1:
+      return ()
+    self._parent.append(len(self._parent))
+    self._size.append(size)
+    if why:
+      self._why[len(self._parent) - 1] = {why: None}
+    return (len(self._parent) - 1,)
+
+  def expand(self, label: Iterable[int]) -> list[int]:
+    """The present atoms of a label, each by its representative."""
+    atoms = []
+    for atom in label:
+      root = self._find(atom)
+      if root in self._parts:
+        atoms += self.expand(self._parts[root])
+      else:
+        atoms.append(root)
+    return atoms
+
+  def size(self, atom: int) -> int:
+    """Length of an atom that `expand` returned."""
+    return self._size[atom]
+
+  def length(self, label: Label) -> int:
+    """Length of an axis with that label."""
+    return math.prod(self._size[atom] for atom in self.expand(label))
+
+  def reasons(self, atom: int) -> tuple[str, ...]:
+    """Why an atom that `expand` returned is pinned; empty if it is not."""
+    return tuple(self._why.get(atom, ()))
+
+  def pin(self, label: Label, why: str) -> None:
+    """Lets nothing act on an axis any more."""
+    for atom in self.expand(label):
+      self._why.setdefault(atom, {})[why] = None
+
+  def unify(self, one: Label, two: Label, why: str) -> None:
+    """Lets the same act on two axes of the same length.
+
+    Where their factors do not line up, as 6 x 4 and 8 x 3 do not, both are pinned for reason `why`.
+    """
+    left, right = list(reversed(one)), list(reversed(two))
+    while left and right:
+      a, b = self._pop(left), self._pop(right)
+      if a is None or b is None:
+        left += [] if a is None else [a]
+        right += [] if b is None else [b]
+      elif self._size[a] == self._size[b]:
+        self._join(a, b)
+      elif self._size[a] % self._size[b] == 0:
+        self._split(a, self._size[b])
+        left.append(a)
+        right.append(b)
+      elif self._size[b] % self._size[a] == 0:
+        self._split(b, self._size[a])
+        left.append(a)
+        right.append(b)
+      else:
+        self._pin_to_boundary(a, b, left, right, why)
+    if left or right:
+      raise ValueError(f'{why} was to unify axes of different lengths.')
+
+  def take(self, label: Label, size: int) -> tuple[Label, Label] | None:
+    """Cuts a label after its first factors.
+
+    Args:
+      label: of an axis, or of several in a row.
+      size: product of the factors before the cut; an atom across the cut is split if its length
+        divides.
+
+    Returns:
+      (before, behind), or None if there is no such cut.
+    """
+    head, rest = [], list(reversed(label))
+    length = 1
+    while length < size:
+      atom = self._pop(rest)
+      if atom is None:
+        if not rest:
+          return None
+        continue
+      if size % (length * self._size[atom]) == 0:
+        head.append(atom)
+        length *= self._size[atom]
+        continue
+      wanted = size // length
+      if size % length or self._size[atom] % wanted:
+        return None
+      self._split(atom, wanted)
+      rest.append(atom)
+    return tuple(head), tuple(self.expand(reversed(rest)))
+
+  def _pop(self, stack: list[int]) -> int | None:
+    """Takes the next atom; None if it had to be replaced by its parts."""
+    if not stack:
+      return None
+    root = self._find(stack.pop())
+    if root not in self._parts:
+      return root
+    stack.extend(reversed(self._parts[root]))
+    return None
+
+  def _find(self, atom: int) -> int:
+    root = atom
+    while self._parent[root] != root:
+      root = self._parent[root]
+    while self._parent[atom] != root:
+      self._parent[atom], atom = root, self._parent[atom]
+    return root
+
+  def _join(self, a: int, b: int) -> None:
+    if a == b:
+      return
+    self._parent[b] = a
+    if b in self._why:
+      self._why.setdefault(a, {}).update(self._why.pop(b))
+
+  def _split(self, atom: int, outer: int) -> None:
+    parts = self.new(outer) + self.new(self._size[atom] // outer)
+    self._parts[atom] = parts
+    if atom in self._why:
+      for why in self._why.pop(atom):
+        self.pin(parts, why)
+
+  def _pin_to_boundary(self, a: int, b: int, left: list[int], right: list[int], why: str) -> None:
+    """Pins what stands before the next cut that both axes have."""
+    ends = [self._size[a], self._size[b]]
+    self.pin((a, b), why)
+    while ends[0] != ends[1]:
+      side = 0 if ends[0] < ends[1] else 1
+      stack = (left, right)[side]
+      atom = self._pop(stack)
+      if atom is not None:
+        self.pin((atom,), why)
+        ends[side] *= self._size[atom]

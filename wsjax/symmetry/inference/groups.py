@@ -1,0 +1,248 @@
+"""From labels of axes to the groups, axes and kinds of a PermutationSpec."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from wsjax.symmetry import spec as spec_lib
+from wsjax.symmetry.inference import axes as axes_lib
+from wsjax.symmetry.inference import laws as laws_lib
+from wsjax.symmetry.inference import origins as origins_lib
+from wsjax.symmetry.inference import phase as phase_lib
+from wsjax.symmetry.inference import program as program_lib
+from wsjax.symmetry.inference import report as report_lib
+from wsjax.symmetry.inference import states
+
+_KINDS = spec_lib.KINDS[1:]
+_SHARED = 'shares an axis with another group; a spec has one per axis'
+_TWICE = 'lies twice along one axis'
+Place = tuple[int, int]  # (leaf, axis)
+
+
+@dataclasses.dataclass(eq=False)
+class Found:
+  """The groups of a program.
+
+  Attributes:
+    paths: of the leaves.
+    program: of the function.
+    axes: its labels.
+    order: leaves in forward order.
+    linear: what it says about all free atoms.
+    places: free atom -> leaf axes that it lies along, in forward order.
+    kept: atoms that become groups, in forward order.
+    dropped: atom -> why it does not.
+  """
+
+  paths: Sequence[str]
+  program: program_lib.Program
+  axes: axes_lib.Axes
+  order: list[int]
+  linear: laws_lib.LinearLaw
+  places: dict[int, list[Place]]
+  kept: list[int]
+  dropped: dict[int, str]
+
+  def name(self, place: Place) -> str:
+    """A leaf axis as 'path:dim'."""
+    return f'{self.paths[place[0]]}:{place[1]}'
+
+  def atoms(self, place: Place) -> list[int]:
+    """Atoms of a leaf axis."""
+    leaf = self.program.leaves[place[0]]
+    return self.axes.atoms.expand(self.axes.of(leaf)[place[1]])
+
+  def size(self, atom: int) -> int:
+    """Number of units."""
+    return self.axes.atoms.size(atom)
+
+
+def find(paths: Sequence[str], program: program_lib.Program, axes: axes_lib.Axes) -> Found:
+  """Chooses the groups; leaves that nothing depends on are pinned.
+
+  Where several sets of units share an axis, one that is not linear stays, since the report has
+  linear ones as a gauge: the heads of an attention, not the units of a head. Then the largest, then
+  that along most axes, the outermost.
+  """
+  uses = program.first_uses()
+  order = sorted(range(len(paths)), key=lambda i: uses[i])
+  for index in order:
+    if uses[index] == len(program.ops):
+      for label in axes.of(program.leaves[index]):
+        axes.atoms.pin(label, 'unused')
+  linear = laws_lib.LinearLaw(())
+  found = Found(paths, program, axes, order, linear, {}, [], {})
+  rows = []
+  for index in order:
+    for axis in range(len(program.leaves[index].shape)):
+      atoms = found.atoms((index, axis))
+      rows.append([a for a in atoms if not axes.atoms.reasons(a)])
+      for atom in dict.fromkeys(rows[-1]):
+        found.places.setdefault(atom, []).append((index, axis))
+  every = states.Walk(program, axes, found.places)
+  every.follow(found.linear)
+  ranked = sorted(
+    found.places,
+    key=lambda a: (a not in found.linear.breaks, -found.size(a), -len(found.places[a])),
+  )
+  kept = set()
+  for atom in ranked:
+    mine = [row for row in rows if atom in row]
+    if any(row.count(atom) > 1 for row in mine):
+      found.dropped[atom] = _TWICE
+    elif any(kept.intersection(row) for row in mine):
+      found.dropped[atom] = _SHARED
+    else:
+      kept.add(atom)
+  found.kept = [atom for atom in found.places if atom in kept]
+  return found
+
+
+@dataclasses.dataclass(eq=False)
+class Laws:
+  """What the laws of `infer_kinds` say about the groups that were found."""
+
+  origins: origins_lib.OriginLaw
+  scale: laws_lib.Law
+  sign: laws_lib.SignLaw
+  turn: phase_lib.TurnLaw
+
+
+def follow(found: Found) -> Laws:
+  """Walks the program with every law."""
+  walk = states.Walk(found.program, found.axes, found.kept)
+  origins = origins_lib.OriginLaw(found.program)
+  walk.follow(origins)
+  laws = Laws(
+    origins,
+    laws_lib.Law(origins.reads),
+    laws_lib.SignLaw(origins.reads),
+    phase_lib.TurnLaw(origins.reads, origins.biases),
+  )
+  for law in (laws.scale, laws.sign, laws.turn):
+    walk.follow(law)
+  return laws
+
+
+def spec(found: Found, laws: Laws) -> spec_lib.PermutationSpec:
+  """The PermutationSpec; half turns only where one bias takes them."""
+  ids = _ids(found, laws.origins.reads)
+  groups = []
+  for atom in found.kept:
+    kinds, half_turn = _kinds(found, laws, atom)
+    groups.append(spec_lib.Group(ids[atom], found.size(atom), kinds, half_turn))
+  leaves = []
+  for index in found.order:
+    shape = found.program.leaves[index].shape
+    row = tuple(_axis(found, laws.origins, ids, (index, axis)) for axis in range(len(shape)))
+    leaves.append(spec_lib.Leaf(found.paths[index], shape, row))
+  return spec_lib.PermutationSpec(tuple(groups), tuple(leaves))
+
+
+def report(found: Found, laws: Laws, spec: spec_lib.PermutationSpec) -> report_lib.Report:
+  """Why there are not more groups, and not more kinds."""
+  ids = {atom: group.id for atom, group in zip(found.kept, spec.groups, strict=True)}
+  names = {atom: tuple(map(found.name, places)) for atom, places in found.places.items()}
+  dropped = tuple(
+    report_lib.Dropped(found.size(atom), names[atom], why) for atom, why in found.dropped.items()
+  )
+  gauges = tuple(
+    report_lib.Gauge(ids.get(atom), found.size(atom), names[atom], _per(found, ids, atom))
+    for atom in found.places
+    if atom not in found.linear.breaks and len(names[atom]) > 1
+  )
+  stats = {
+    'parameters': spec.num_params,
+    'leaves': len(spec.leaves),
+    'operations': len(found.program.ops),
+    'groups': len(spec.groups),
+  }
+  return report_lib.Report(_pins(found), gauges, dropped, _refused(laws, spec, ids), stats)
+
+
+def _kinds(found: Found, laws: Laws, atom: int) -> tuple[tuple[str, ...], float]:
+  """Kinds of a group and its half turn."""
+  kinds = ['permutation']
+  for kind, law in zip(_KINDS, (laws.scale, laws.sign), strict=False):
+    if atom in law.bent and atom not in law.breaks:
+      kinds.append(kind)
+  half_turn = laws.turn.half_turns.get(atom, 0.0)
+  biases = [p for p in found.places[atom] if p in laws.origins.biases]
+  one = [found.program.leaves[i].shape for i, _ in biases] == [(found.size(atom),)]
+  if one and half_turn and atom not in laws.turn.breaks and 'sign' in kinds:
+    return (*kinds, 'phase'), half_turn
+  return tuple(kinds), 0.0
+
+
+def _axis(
+  found: Found, origins: origins_lib.OriginLaw, ids: Mapping[int, str], place: Place
+) -> spec_lib.Axis:
+  """One axis of a leaf as (outer x group x inner)."""
+  atoms = found.atoms(place)
+  at = next((i for i, atom in enumerate(atoms) if atom in ids), None)
+  if at is None:
+    return spec_lib.PINNED
+  outer = inner = 1
+  for i, atom in enumerate(atoms):
+    outer *= found.size(atom) if i < at else 1
+    inner *= found.size(atom) if i > at else 1
+  return spec_lib.Axis(
+    ids[atoms[at]],
+    outer=outer,
+    inner=inner,
+    power=-1 if place in origins.reads else 1,
+    shift=place in origins.biases,
+  )
+
+
+def _ids(found: Found, reads: set[Place]) -> dict[int, str]:
+  """Names of the groups: the layer that feeds the units."""
+  ids: dict[int, str] = {}
+  for atom in found.kept:
+    places = found.places[atom]
+    index, axis = next((p for p in places if p not in reads), places[0])
+    path = found.paths[index].removeprefix('params/')
+    id = path.rpartition('/')[0] or path
+    if id in ids.values():
+      id = f'{path}.{axis}'
+    ids[atom] = id
+  return ids
+
+
+def _per(found: Found, ids: Mapping[int, str], atom: int) -> str | None:
+  """The group that has a matrix for each of its units."""
+  beside = found.linear.beside.get(atom, set()) - {atom}
+  return next((id for other, id in ids.items() if other in beside), None)
+
+
+def _pins(found: Found) -> tuple[report_lib.Pin, ...]:
+  axes = found.axes
+  names: dict[str, list[str]] = {}
+  for index in found.order:
+    for axis in range(len(found.program.leaves[index].shape)):
+      reasons = dict.fromkeys(
+        why for atom in found.atoms((index, axis)) for why in axes.atoms.reasons(atom)
+      )
+      for why in reasons:
+        names.setdefault(why, []).append(found.name((index, axis)))
+  counts = {
+    'input': len(found.program.inputs),
+    'output': len(found.program.outputs),
+    **{name: len(ops) for name, ops in axes.pins.items()},
+  }
+  pins = [
+    report_lib.Pin(why, counts.get(why, 1), why not in axes.unsupported, tuple(names.get(why, ())))
+    for why in dict.fromkeys([*names, *axes.unsupported])
+  ]
+  return tuple(sorted(pins, key=lambda pin: -len(pin.axes)))
+
+
+def _refused(
+  laws: Laws, spec: spec_lib.PermutationSpec, ids: Mapping[int, str]
+) -> tuple[report_lib.Refused, ...]:
+  refused = []
+  for kind, law in zip(_KINDS, (laws.scale, laws.sign), strict=False):
+    for atom, id in ids.items():
+      if atom in law.met and atom in law.breaks:
+        names = tuple(sorted(law.breaks[atom]))
+        refused.append(report_lib.Refused(id, kind, names))
+  return tuple(refused)

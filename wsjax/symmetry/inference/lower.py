@@ -1,0 +1,231 @@
+"""Writes a jaxpr out as one flat program, without dead code.
+
+What does not reach an output is left out, so that it pins nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+
+from wsjax.symmetry.inference import program as program_lib
+
+Op = program_lib.Op
+Program = program_lib.Program
+Region = program_lib.Region
+Value = program_lib.Value
+
+CALLS = {
+  'jit': 'jaxpr',
+  'pjit': 'jaxpr',
+  'closed_call': 'call_jaxpr',
+  'core_call': 'call_jaxpr',
+  'remat': 'jaxpr',
+  'remat2': 'jaxpr',
+  'checkpoint': 'jaxpr',
+  'custom_jvp_call': 'call_jaxpr',
+  'custom_vjp_call': 'call_jaxpr',
+  'custom_vjp_call_jaxpr': 'fun_jaxpr',
+  'composite': 'jaxpr',
+}
+# A known number stays known through these.
+_KEEPS_NUMBER = {
+  'broadcast_in_dim', 'convert_element_type', 'reshape', 'copy', 'squeeze',
+  'transpose', 'stop_gradient',
+}  # fmt: skip
+
+
+def lower(closed: core.ClosedJaxpr, num_leaves: int) -> Program:
+  """Writes out a jaxpr.
+
+  Args:
+    closed: its first `num_leaves` arguments are the parameters.
+    num_leaves: how many.
+
+  Returns:
+    The program, without dead code.
+  """
+  variables = closed.jaxpr.invars
+  ins = [
+    Value(
+      tuple(v.aval.shape),
+      v.aval.dtype,
+      source='leaf' if i < num_leaves else 'input',
+      index=i if i < num_leaves else i - num_leaves,
+    )
+    for i, v in enumerate(variables)
+  ]
+  writer = _Writer()
+  outs = writer.call(closed, ins)
+  return Program(ins[:num_leaves], ins[num_leaves:], outs, _alive(writer.ops, outs), writer.regions)
+
+
+def _alive(ops: Sequence[Op], outputs: Sequence[Value]) -> list[Op]:
+  """The operations that outputs depend on, in the same order."""
+  makers = {id(out): op for op in ops for out in op.outs}
+  alive, todo = set(), list(outputs)
+  while todo:
+    op = makers.get(id(todo.pop()))
+    if op is not None and id(op) not in alive:
+      alive.add(id(op))
+      todo += op.ins + op.needs
+  return [
+    op
+    for op in ops
+    if id(op) in alive or (op.name == 'close' and id(makers[id(op.ins[0])]) in alive)
+  ]
+
+
+class _Writer:
+  """Collects the operations of a jaxpr and of all that it calls."""
+
+  def __init__(self):
+    self.ops: list[Op] = []
+    self.regions: list[Region] = []
+
+  def call(self, jaxpr: core.ClosedJaxpr | core.Jaxpr, ins: Sequence[Value]) -> list[Value]:
+    """Writes out a jaxpr called with `ins`; returns its results."""
+    open_jaxpr = getattr(jaxpr, 'jaxpr', jaxpr)
+    env = dict(zip(open_jaxpr.invars, ins, strict=True))
+    constants = map(_constant, getattr(jaxpr, 'consts', ()))
+    env.update(zip(open_jaxpr.constvars, constants, strict=True))
+
+    def read(atom):
+      if isinstance(atom, core.Literal):
+        return _constant(atom.val, atom.aval)
+      return env[atom]
+
+    for eqn in open_jaxpr.eqns:
+      outs = self._equation(eqn, [read(atom) for atom in eqn.invars])
+      env.update(zip(eqn.outvars, outs, strict=True))
+    return [read(atom) for atom in open_jaxpr.outvars]
+
+  def _equation(self, eqn: core.JaxprEqn, ins: list[Value]) -> list[Value]:
+    name, params = eqn.primitive.name, eqn.params
+    if name in CALLS and CALLS[name] in params:
+      return self._call_region(params[CALLS[name]], ins)
+    if name in ('scan', 'while', 'cond'):
+      return getattr(self, f'_{name}')(params, ins)
+    if params.get('feature_group_count', 1) != 1:
+      return [self._grouped(eqn, ins)]
+    avals = [v.aval for v in eqn.outvars]
+    outs = [Value(tuple(a.shape), a.dtype) for a in avals]
+    if name in _KEEPS_NUMBER and ins[0].number is not None:
+      outs[0].number = _converted(ins[0].number, outs[0].dtype)
+      outs[0].source = 'constant'
+      return outs
+    self._add(name, params, ins, outs)
+    return outs
+
+  def _add(self, name: str, params: Any, ins: list[Value], outs: list[Value]):
+    self.ops.append(Op(name, dict(params), list(ins), list(outs)))
+    return self.ops[-1]
+
+  def _grouped(self, eqn: core.JaxprEqn, ins: list[Value]) -> Value:
+    """A grouped convolution, its groups as an axis of their own."""
+    lhs, rhs, out = eqn.params['dimension_numbers']
+    groups = eqn.params['feature_group_count']
+    aval = eqn.outvars[0].aval
+    result = Value(tuple(aval.shape), aval.dtype)
+    apart = Value(_apart(result.shape, out[1], groups), aval.dtype)
+    operands = []
+    for value, axis in zip(ins, (lhs[1], rhs[0]), strict=True):
+      shape = _apart(value.shape, axis, groups)
+      operands.append(Value(shape, value.dtype, number=value.number))
+      if value.number is None:
+        self._add('reshape', {}, [value], operands[-1:])
+    self._add('convolution_in_groups', eqn.params, operands, [apart])
+    self._add('reshape', {}, [apart], [result])
+    return result
+
+  def _call_region(self, jaxpr: Any, ins: list[Value]) -> list[Value]:
+    start = len(self.ops)
+    outs = self.call(jaxpr, ins)
+    arrays = [value for value in ins if value.number is None]
+    if len(arrays) == 1 and len(outs) == 1 and outs[0] is not arrays[0]:
+      if outs[0].shape == arrays[0].shape:
+        self.regions.append(Region(self.ops[start:], arrays[0], outs[0]))
+    return outs
+
+  def _scan(self, params: Any, ins: list[Value]) -> list[Value]:
+    if 'ft_in' in params:  # Since jax 0.12: as trees, in this order.
+      consts, carried, _ = (len(list(x)) for x in params['ft_in'].unpack())
+    else:
+      consts, carried = params['num_consts'], params['num_carry']
+    rounds = [self._loop(v) for v in ins[consts : consts + carried]]
+    slices = []
+    for value in ins[consts + carried :]:
+      slices.append(Value(value.shape[1:], value.dtype))
+      self._add('scan_in', {}, [value], slices[-1:])
+    results = self.call(params['jaxpr'], [*ins[:consts], *(op.outs[0] for op in rounds), *slices])
+    for op, result in zip(rounds, results, strict=False):
+      self._close(op, result)
+    stacked = []
+    for value in results[carried:]:
+      shape = (params['length'], *value.shape)
+      stacked.append(Value(shape, value.dtype))
+      self._add('scan_out', {}, [value], stacked[-1:])
+    return [op.outs[0] for op in rounds] + stacked
+
+  def _while(self, params: Any, ins: list[Value]) -> list[Value]:
+    split = params['cond_nconsts']
+    start = split + params['body_nconsts']
+    rounds = [self._loop(v) for v in ins[start:]]
+    carry = [op.outs[0] for op in rounds]
+    goes_on = self.call(params['cond_jaxpr'], [*ins[:split], *carry])
+    results = self.call(params['body_jaxpr'], [*ins[split:start], *carry])
+    for op, result in zip(rounds, results, strict=True):
+      self._close(op, result, *goes_on)
+    return carry
+
+  def _loop(self, value: Value) -> Op:
+    out = Value(value.shape, value.dtype)
+    return self._add('loop', {}, [value], [out])
+
+  def _close(self, loop: Op, result: Value, *needs: Value) -> None:
+    loop.needs += [result, *needs]
+    self._add('close', {}, [loop.outs[0], result], [])
+
+  def _cond(self, params: Any, ins: list[Value]) -> list[Value]:
+    results = [self.call(branch, ins[1:]) for branch in params['branches']]
+    joined = []
+    for values in zip(*results, strict=True):
+      joined.append(Value(values[0].shape, values[0].dtype))
+      self._add('join', {}, list(values), joined[-1:]).needs.append(ins[0])
+    return joined
+
+
+def _apart(shape: tuple[int, ...], axis: int, groups: int) -> tuple[int, ...]:
+  """A shape with one axis split into (groups, rest)."""
+  return (*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+
+
+def _constant(array: Any, aval: Any = None) -> Value:
+  """A constant of the program; one number if all elements are equal."""
+  dtype = getattr(array, 'dtype', None) or aval.dtype
+  value = Value(tuple(np.shape(array)), dtype, source='constant')
+  if jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
+    return value
+  value.constant = np.asarray(array)
+  if value.constant.size and (value.constant == value.constant.flat[0]).all():
+    if not np.issubdtype(dtype, np.complexfloating):
+      value.number = _number(value.constant.flat[0])
+  return value
+
+
+def _converted(number: float, dtype: Any) -> float | None:
+  """A known number in another type; None where it has no real value there."""
+  if jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
+    return None
+  return _number(np.asarray(number).astype(dtype)[()])
+
+
+def _number(scalar: Any) -> float | None:
+  """A scalar by the shortest decimal that gives it: 0.1, not 0.1000000015."""
+  if np.iscomplexobj(scalar):
+    return None
+  if np.asarray(scalar).dtype == np.float32:
+    return float(str(scalar))
+  return float(scalar)

@@ -1,0 +1,80 @@
+"""Which axes of the parameters read from units, and which are biases.
+
+A parameter reads where data meet it in a sum of products over its axis. A bias is a parameter with
+one axis that is added, as it is, to data.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from wsjax.symmetry.inference import laws
+from wsjax.symmetry.inference import program as program_lib
+from wsjax.symmetry.inference import states as states_lib
+
+Op = program_lib.Op
+_ADDED = ('add', 'add_any')
+_AS_IS = laws.SAME - {'neg', 'reduce_sum', 'cumsum', 'reduce_window_sum'}
+
+
+class OriginLaw:
+  """States are (axes of parameters that a value comes from, unchanged?).
+
+  Args:
+    program: to tell parameters from data.
+
+  Attributes:
+    reads: (leaf, axis) of all that read.
+    biases: (leaf, axis) of all biases.
+  """
+
+  FREE: Any = (frozenset(), True)
+  ZERO: Any = (frozenset(), True)
+
+  def __init__(self, program: program_lib.Program):
+    self._ranks = [len(leaf.shape) for leaf in program.leaves]
+    self._data = {id(value) for value in program.inputs}
+    for op in program.ops:
+      if op.name == 'loop' or any(id(v) in self._data for v in op.ins):
+        self._data.update(id(out) for out in op.outs)
+    self.reads: set[tuple[int, int]] = set()
+    self.biases: set[tuple[int, int]] = set()
+
+  def leaf(self, index: int, axis: int, atom: int) -> Any:
+    """A parameter comes from itself."""
+    return frozenset([(index, axis)]), True
+
+  def broken(self, atom: int, op: Op) -> None:
+    """Nothing can break."""
+
+  def contracted(self, atom: int, beside: Collection[int]) -> None:
+    """Nothing to note."""
+
+  def region(
+    self, region: program_lib.Region, atoms: Sequence[tuple[int, ...]], states: states_lib.States
+  ) -> states_lib.States | None:
+    """Always looks inside a called function."""
+    del region, atoms, states
+    return None
+
+  def reduce(self, op: Op, atom: int, state: Any) -> None:
+    """Nothing to learn."""
+
+  def contract(self, op: Op, atom: int, pair: tuple[int, int], states: Sequence[Any]) -> None:
+    """Notes who reads; of two parameters it is the second."""
+    is_data = [id(op.ins[i]) in self._data for i in pair]
+    if not is_data[1]:
+      self.reads |= states[1][0]
+    elif not is_data[0]:
+      self.reads |= states[0][0]
+
+  def combine(self, op: Op, atom: int, states: Sequence[Any], linked: Sequence[bool]) -> Any:
+    """Where a result comes from; notes biases where they are added."""
+    if any(id(out) in self._data for out in op.outs):
+      if op.name in _ADDED:
+        for value, (origins, as_is) in zip(op.ins, states, strict=True):
+          if id(value) not in self._data and as_is and len(origins) == 1:
+            self.biases |= {o for o in origins if self._ranks[o[0]] == 1}
+      return self.FREE
+    origins = frozenset().union(*(state[0] for state in states))
+    as_is = op.name in _AS_IS and all(state[1] for state in states)
+    return origins, as_is or op.name == 'convert_element_type'

@@ -1,0 +1,92 @@
+"""A function as one flat list of operations, with every call written out.
+
+Loops appear once: `loop` makes the value that goes round, `close` says that what comes out of the
+body is what goes in. A condition's branches stand one after the other and `join` in one value.
+`infer_lower` writes programs.
+"""
+
+import dataclasses
+from typing import Any
+
+# Results that are the operand again, in another form.
+_MOVES = {
+  'broadcast_in_dim', 'convert_element_type', 'reshape', 'copy', 'squeeze',
+  'transpose', 'stop_gradient', 'scan_in', 'name', 'optimization_barrier',
+}  # fmt: skip
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Value:
+  """An array of the program.
+
+  Attributes:
+    shape: of the array.
+    dtype: of its elements.
+    number: what every element is equal to, where that is known.
+    constant: the array itself, for a constant that is not one number.
+    source: 'leaf', 'input', 'constant' or 'made' by an operation.
+    index: which leaf or input.
+  """
+
+  shape: tuple[int, ...]
+  dtype: Any
+  number: float | None = None
+  constant: Any = None
+  source: str = 'made'
+  index: int = -1
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Op:
+  """One operation: primitive name, parameters, operands, results.
+
+  Attributes:
+    needs: values that it depends on besides its operands.
+  """
+
+  name: str
+  params: dict[str, Any]
+  ins: list[Value]
+  outs: list[Value]
+  needs: list[Value] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Region:
+  """A called function of one array, perhaps a scalar activation.
+
+  Attributes:
+    ops: its operations, all in a row in the program.
+    operand: what it is called with.
+    result: what it returns.
+  """
+
+  ops: list[Op]
+  operand: Value
+  result: Value
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Program:
+  """Operations in order, from leaves and inputs to outputs."""
+
+  leaves: list[Value]
+  inputs: list[Value]
+  outputs: list[Value]
+  ops: list[Op]
+  regions: list[Region]
+
+  def first_uses(self) -> list[int]:
+    """Where each leaf is first computed with; unused ones come last."""
+    users: dict[int, list[tuple[int, Op]]] = {}
+    for place, op in enumerate(self.ops):
+      for value in op.ins:
+        users.setdefault(id(value), []).append((place, op))
+
+    def first(value: Value) -> int:
+      places = [
+        first(op.outs[0]) if op.name in _MOVES else place for place, op in users.get(id(value), ())
+      ]
+      return min(places, default=len(self.ops))
+
+    return [first(leaf) for leaf in self.leaves]

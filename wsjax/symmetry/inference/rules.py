@@ -1,0 +1,224 @@
+"""How each JAX primitive acts on axes: a table from its name to a rule.
+
+A rule `(axes, op)` ties, links, frees or pins; axes of results that it does not mention are pinned.
+To support another primitive, add a line here, and a line in `infer_kinds` if units may be rescaled
+through it.
+"""
+
+import math
+
+from wsjax.symmetry.inference import axes as axes_lib
+from wsjax.symmetry.inference import program
+from wsjax.symmetry.inference import rules_linear as linear
+
+Axes = axes_lib.Axes
+Op = program.Op
+
+# One result; operands are scalars, or of its rank with lengths equal or 1.
+ELEMENTWISE = (
+  'abs acos acosh add add_any and asin asinh atan atan2 atanh '
+  'bessel_i0e bessel_i1e bitcast_convert_type cbrt ceil clamp clz complex '
+  'conj convert_element_type copy cos cosh digamma div eq eq_to erf erf_inv '
+  'erfc exp exp2 expm1 floor '
+  'ge gt igamma igammac imag integer_pow is_finite le le_to lgamma log log1p '
+  'logistic lt lt_to max min mul mulhi name ne neg nextafter not or polygamma '
+  'population_count pow real reduce_precision regularized_incomplete_beta rem '
+  'round rsqrt select_n sharding_constraint shift_left shift_right_arithmetic '
+  'shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh '
+  'xor zeta'
+).split()
+REDUCTIONS = (
+  'reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or reduce_xor'
+).split()
+CUMULATIVE = 'cumsum cumprod cummax cummin cumlogsumexp'.split()
+WINDOWS = 'reduce_window_sum reduce_window_max reduce_window_min'.split()
+
+
+def _elementwise(axes: Axes, op: Op) -> None:
+  out = op.outs[0]
+  arrays = [(i, value) for i, value in enumerate(op.ins) if value.shape and value.number is None]
+  if any(len(value.shape) != len(out.shape) for _, value in arrays):
+    return axes.pin_all(op)
+  for axis, n in enumerate(out.shape):
+    varying = [i for i, value in arrays if value.shape[axis] == n]
+    for i in varying:
+      axes.link(op, i, axis, 0, axis)
+    if not varying:
+      axes.free(op, 0, axis)
+
+
+def _each_alone(axes: Axes, op: Op) -> None:
+  for i, value in enumerate(op.ins):
+    for axis in range(len(value.shape)):
+      axes.link(op, i, axis, i, axis)
+
+
+def _all_alike(axes: Axes, op: Op) -> None:
+  """`join`, `loop`: every operand is, or may be, the result."""
+  for i, value in enumerate(op.ins):
+    for axis in range(len(value.shape)):
+      axes.link(op, i, axis, 0, axis)
+
+
+def _close(axes: Axes, op: Op) -> None:
+  for one, two in zip(axes.of(op.ins[0]), axes.of(op.ins[1]), strict=True):
+    axes.atoms.unify(one, two, op.name)
+
+
+def _reduction(axes: Axes, op: Op) -> None:
+  gone = set(op.params['axes'])
+  kept = [a for a in range(len(op.ins[0].shape)) if a not in gone]
+  for axis in gone:
+    axes.reduce(op, 0, axis)
+  for out_axis, axis in enumerate(kept):
+    axes.link(op, 0, axis, 0, out_axis)
+
+
+def _arg_reduction(axes: Axes, op: Op) -> None:
+  for axis in op.params['axes']:
+    axes.pin_axis(op, 0, axis)
+  _reduction(axes, op)
+
+
+def _along_axis(name: str):
+  """Rule of an operation that reads the order along one axis."""
+
+  def rule(axes: Axes, op: Op) -> None:
+    ordered = op.params[name] % len(op.ins[0].shape)
+    for i in range(len(op.ins)):
+      axes.pin_axis(op, i, ordered)
+      for axis in range(len(op.ins[i].shape)):
+        for o in range(len(op.outs)):
+          if axis != ordered:
+            axes.link(op, i, axis, o, axis)
+
+  return rule
+
+
+def _reverse(axes: Axes, op: Op) -> None:
+  for axis in range(len(op.ins[0].shape)):
+    if axis in op.params['dimensions']:
+      axes.pin_axis(op, 0, axis)
+    else:
+      axes.link(op, 0, axis, 0, axis)
+
+
+def _transpose(axes: Axes, op: Op) -> None:
+  for out_axis, axis in enumerate(op.params['permutation']):
+    axes.link(op, 0, axis, 0, out_axis)
+
+
+def _squeeze(axes: Axes, op: Op) -> None:
+  rank = len(op.ins[0].shape)
+  gone = {axis % rank for axis in op.params['dimensions']}
+  kept = [axis for axis in range(rank) if axis not in gone]
+  for out_axis, axis in enumerate(kept):
+    axes.link(op, 0, axis, 0, out_axis)
+
+
+def _broadcast(axes: Axes, op: Op) -> None:
+  shape, out = op.ins[0].shape, op.outs[0]
+  for out_axis in range(len(out.shape)):
+    axes.free(op, 0, out_axis)
+  for axis, out_axis in enumerate(op.params['broadcast_dimensions']):
+    if shape[axis] == out.shape[out_axis]:
+      axes.link(op, 0, axis, 0, out_axis)
+
+
+def _reshape(axes: Axes, op: Op) -> None:
+  if op.params.get('dimensions') is not None:
+    return axes.pin_all(op)
+  rest = tuple(atom for label in axes.of(op.ins[0]) for atom in label)
+  shape, start = op.outs[0].shape, 0
+  for stop in range(1, len(shape) + 1):
+    taken = axes.atoms.take(rest, math.prod(shape[start:stop]))
+    if taken is None:
+      continue
+    head, rest = taken
+    if stop == start + 1:
+      axes.give(op, head, 0, start)
+    else:  # Blocks that do not line up with the new axes.
+      axes.pin(op, head)
+    start = stop
+  axes.traces[id(op)].flat = True
+
+
+def _iota(axes: Axes, op: Op) -> None:
+  for axis in range(len(op.outs[0].shape)):
+    if axis != op.params['dimension']:
+      axes.free(op, 0, axis)
+
+
+def _constant_output(axes: Axes, op: Op) -> None:
+  """`platform_index` and the like: scalars that no weight changes."""
+
+
+def _scan_in(axes: Axes, op: Op) -> None:
+  axes.pin_axis(op, 0, 0)
+  for axis in range(1, len(op.ins[0].shape)):
+    axes.link(op, 0, axis, 0, axis - 1)
+
+
+def _scan_out(axes: Axes, op: Op) -> None:
+  for axis in range(len(op.ins[0].shape)):
+    axes.link(op, 0, axis, 0, axis + 1)
+
+
+def _tile(axes: Axes, op: Op) -> None:
+  for axis, repeats in enumerate(op.params['reps']):
+    label = axes.of(op.ins[0])[axis]
+    axes.give(op, axes.atoms.new(repeats) + label, 0, axis)
+    axes.traces[id(op)].links.append((0, axis, 0, axis))
+
+
+def _stack(axes: Axes, op: Op) -> None:
+  place = op.params['axis']
+  for i, value in enumerate(op.ins):
+    for axis in range(len(value.shape)):
+      axes.link(op, i, axis, 0, axis + (axis >= place))
+
+
+def _unstack(axes: Axes, op: Op) -> None:
+  place = op.params['axis']
+  axes.pin_axis(op, 0, place)
+  for axis in range(len(op.ins[0].shape)):
+    for o in range(len(op.outs)):
+      if axis != place:
+        axes.link(op, 0, axis, o, axis - (axis > place))
+
+
+RULES = {
+  **dict.fromkeys(ELEMENTWISE, _elementwise),
+  **dict.fromkeys(REDUCTIONS, _reduction),
+  **dict.fromkeys(('argmax', 'argmin'), _arg_reduction),
+  **dict.fromkeys(CUMULATIVE, _along_axis('axis')),
+  **dict.fromkeys(('join', 'loop'), _all_alike),
+  **dict.fromkeys(('optimization_barrier', 'device_put'), _each_alone),
+  **dict.fromkeys(WINDOWS, linear.window_reduction),
+  **dict.fromkeys(linear.SCATTERS, linear.scatter),
+  'top_k': _along_axis('axis'),
+  'sort': _along_axis('dimension'),
+  'close': _close,
+  'rev': _reverse,
+  'transpose': _transpose,
+  'squeeze': _squeeze,
+  'broadcast_in_dim': _broadcast,
+  'reshape': _reshape,
+  'iota': _iota,
+  'platform_index': _constant_output,
+  'scan_in': _scan_in,
+  'scan_out': _scan_out,
+  'tile': _tile,
+  'stack': _stack,
+  'unstack': _unstack,
+  'dot_general': linear.dot_general,
+  'conv_general_dilated': linear.convolution,
+  'convolution_in_groups': linear.grouped_convolution,
+  'gather': linear.gather,
+  'dynamic_slice': linear.dynamic_slice,
+  'dynamic_update_slice': linear.dynamic_update_slice,
+  'slice': linear.static_slice,
+  'split': linear.split,
+  'pad': linear.pad,
+  'concatenate': linear.concatenate,
+}

@@ -1,0 +1,254 @@
+"""How products, convolutions, windows, slices and gathers act on axes.
+
+Where an axis is cut or glued, units may still be permuted inside blocks that no cut goes through,
+the same way in every block: all gates of a recurrent cell together, or the two halves of a
+concatenation.
+"""
+
+import math
+from collections.abc import Sequence
+
+from wsjax.symmetry.inference import axes as axes_lib
+from wsjax.symmetry.inference import program
+
+Axes = axes_lib.Axes
+Op = program.Op
+Axis = Sequence[int]
+
+# Whether the order of updates to the same place matters.
+SCATTERS = {
+  'scatter': True,
+  'scatter-add': False,
+  'scatter-sub': False,
+  'scatter-mul': False,
+  'scatter-min': False,
+  'scatter-max': False,
+}
+
+
+def dot_general(axes: Axes, op: Op) -> None:
+  """Contracted axes are tied; batch and free axes pass on."""
+  contracting, batch = op.params['dimension_numbers']
+  for one, two in zip(*contracting, strict=True):
+    axes.contract(op, 0, one, 1, two)
+  out_axis = 0
+  for one, two in zip(*batch, strict=True):
+    axes.link(op, 0, one, 0, out_axis)
+    axes.link(op, 1, two, 0, out_axis)
+    out_axis += 1
+  for i in (0, 1):
+    taken = {*contracting[i], *batch[i]}
+    for axis in range(len(op.ins[i].shape)):
+      if axis not in taken:
+        axes.link(op, i, axis, 0, out_axis)
+        out_axis += 1
+
+
+def convolution(axes: Axes, op: Op) -> None:
+  """Features are contracted; positions under a window are pinned."""
+  if op.params['batch_group_count'] != 1:
+    return axes.pin_all(op)
+  lhs, rhs, out = op.params['dimension_numbers']
+  axes.link(op, 0, lhs[0], 0, out[0])
+  axes.contract(op, 0, lhs[1], 1, rhs[1])
+  axes.link(op, 1, rhs[0], 0, out[1])
+  _positions(axes, op, lhs[2:], rhs[2:], out[2:])
+
+
+def grouped_convolution(axes: Axes, op: Op) -> None:
+  """The same where an axis over groups stands before the features.
+
+  The operands are [.., groups, features, ..] and [.., groups, outputs, ..] at the places of their
+  feature axes; so is the result.
+  """
+  if op.params['batch_group_count'] != 1:
+    return axes.pin_all(op)
+  lhs, rhs, out = op.params['dimension_numbers']
+  image, kernel, result = (
+    [axis + (axis > cut) for axis in numbers]
+    for numbers, cut in ((lhs, lhs[1]), (rhs, rhs[0]), (out, out[1]))
+  )
+  axes.link(op, 0, image[0], 0, result[0])
+  axes.link(op, 0, image[1], 0, result[1])
+  axes.link(op, 1, kernel[0], 0, result[1])
+  axes.link(op, 1, kernel[0] + 1, 0, result[1] + 1)
+  axes.contract(op, 0, image[1] + 1, 1, kernel[1])
+  _positions(axes, op, image[2:], kernel[2:], result[2:])
+
+
+def _positions(axes: Axes, op: Op, images: Axis, kernels: Axis, results: Axis) -> None:
+  """Spatial axes: pinned, unless a window of one element goes over them."""
+  triples = zip(images, kernels, results, strict=True)
+  for spatial, (image, kernel, result) in enumerate(triples):
+    if (
+      op.ins[1].shape[kernel] == 1
+      and op.ins[0].shape[image] == op.outs[0].shape[result]
+      and tuple(op.params['padding'][spatial]) == (0, 0)
+      and op.params['window_strides'][spatial] == 1
+      and op.params['lhs_dilation'][spatial] == 1
+    ):
+      axes.link(op, 0, image, 0, result)
+    else:
+      axes.pin_axis(op, 0, image)
+      axes.pin_axis(op, 1, kernel)
+
+
+def window_reduction(axes: Axes, op: Op) -> None:
+  """Axes with windows of one element pass on, others are pinned."""
+  for axis, window in enumerate(op.params['window_dimensions']):
+    if (
+      window == op.params['window_strides'][axis] == 1
+      and op.params['base_dilation'][axis] == 1
+      and tuple(op.params['padding'][axis]) == (0, 0)
+    ):
+      axes.link(op, 0, axis, 0, axis)
+    else:
+      axes.pin_axis(op, 0, axis)
+
+
+def static_slice(axes: Axes, op: Op) -> None:
+  """A slice of whole blocks keeps what acts inside a block."""
+  n_axes = len(op.ins[0].shape)
+  strides = op.params['strides'] or (1,) * n_axes
+  for axis, n in enumerate(op.ins[0].shape):
+    start = op.params['start_indices'][axis]
+    stop = op.params['limit_indices'][axis]
+    if (start, stop, strides[axis]) == (0, n, 1):
+      axes.link(op, 0, axis, 0, axis)
+    elif strides[axis] == 1:
+      _cut(axes, op, axis, (start, stop), axis)
+    else:
+      axes.pin_axis(op, 0, axis)
+
+
+def _cut(axes: Axes, op: Op, axis: int, cuts: tuple[int, ...], out_axis: int) -> None:
+  """Labels an axis of every result as blocks of the first operand's."""
+  label = axes.of(op.ins[0])[axis]
+  block, size = axes.window(op, label, op.ins[0].shape[axis], cuts)
+  for o in range(len(op.outs)):
+    axes.give_blocks(op, block, size, o, out_axis)
+    axes.traces[id(op)].links.append((0, axis, o, out_axis))
+
+
+def split(axes: Axes, op: Op) -> None:
+  """Pieces of whole blocks keep what acts inside a block."""
+  sizes, place = op.params['sizes'], op.params['axis']
+  for axis in range(len(op.ins[0].shape)):
+    if axis == place and len(sizes) > 1:
+      _cut(axes, op, axis, tuple(int(n) for n in sizes), axis)
+    else:
+      for o in range(len(op.outs)):
+        axes.link(op, 0, axis, o, axis)
+
+
+def pad(axes: Axes, op: Op) -> None:
+  """Padding by whole blocks keeps what acts inside a block."""
+  for axis, (low, high, inside) in enumerate(op.params['padding_config']):
+    if (low, high, inside) == (0, 0, 0):
+      axes.link(op, 0, axis, 0, axis)
+    elif inside:
+      axes.pin_axis(op, 0, axis)
+    else:
+      _cut(axes, op, axis, (low, high), axis)
+
+
+def concatenate(axes: Axes, op: Op) -> None:
+  """Blocks that divide every piece are permuted alike in all of them."""
+  place = op.params['dimension']
+  sizes = tuple(value.shape[place] for value in op.ins)
+  blocks = []
+  for i, value in enumerate(op.ins):
+    for axis in range(len(value.shape)):
+      if axis != place or len(sizes) == 1:
+        axes.link(op, i, axis, 0, axis)
+    if len(sizes) > 1:
+      label = axes.of(value)[place]
+      blocks.append(axes.window(op, label, sizes[i], sizes))
+  whole = math.gcd(*sizes)
+  if any(size != whole for _, size in blocks):
+    for block, _ in blocks:
+      axes.pin(op, block)
+    return
+  for i, (block, size) in enumerate(blocks):
+    axes.give_blocks(op, block, size, 0, place)
+    axes.traces[id(op)].links.append((i, place, 0, place))
+
+
+def dynamic_slice(axes: Axes, op: Op) -> None:
+  """Axes that are taken whole pass on, others are pinned."""
+  for axis, size in enumerate(op.params['slice_sizes']):
+    if size == op.ins[0].shape[axis]:
+      axes.link(op, 0, axis, 0, axis)
+    else:
+      axes.pin_axis(op, 0, axis)
+
+
+def dynamic_update_slice(axes: Axes, op: Op) -> None:
+  """Axes that are replaced whole pass on, others are pinned."""
+  for axis, size in enumerate(op.ins[1].shape):
+    if size == op.ins[0].shape[axis]:
+      axes.link(op, 0, axis, 0, axis)
+      axes.link(op, 1, axis, 0, axis)
+    else:
+      axes.pin_axis(op, 0, axis)
+      axes.pin_axis(op, 1, axis)
+
+
+def gather(axes: Axes, op: Op) -> None:
+  """Indexed axes are pinned; whole axes and the indices' own pass on."""
+  numbers, sizes = op.params['dimension_numbers'], op.params['slice_sizes']
+  operand, indices = op.ins[0].shape, op.ins[1].shape
+  axes.pin_axis(op, 1, len(indices) - 1)
+  offsets = set(numbers.offset_dims)
+  batch = [a for a in range(len(op.outs[0].shape)) if a not in offsets]
+  for axis, out_axis in enumerate(batch):
+    axes.link(op, 1, axis, 0, out_axis)
+  for axis, pair in zip(
+    numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True
+  ):
+    axes.link(op, 0, axis, 0, batch[pair])
+  gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
+  kept = [axis for axis in range(len(operand)) if axis not in gone]
+  for axis in numbers.collapsed_slice_dims:
+    axes.pin_axis(op, 0, axis)
+  for axis, out_axis in zip(kept, numbers.offset_dims, strict=True):
+    whole = sizes[axis] == operand[axis]
+    if whole and axis not in numbers.start_index_map:
+      axes.link(op, 0, axis, 0, out_axis)
+    else:
+      axes.pin_axis(op, 0, axis)
+
+
+def scatter(axes: Axes, op: Op) -> None:
+  """Written places are pinned; whole axes and the updates' own pass on."""
+  numbers = op.params['dimension_numbers']
+  operand, indices, updates = (value.shape for value in op.ins)
+  axes.pin_axis(op, 1, len(indices) - 1)
+  window = set(numbers.update_window_dims)
+  batch = [axis for axis in range(len(updates)) if axis not in window]
+  for axis, update_axis in enumerate(batch):
+    _tie(axes, op, (1, axis), (2, update_axis))
+    if SCATTERS[op.name]:  # The last of two writes wins.
+      axes.pin_axis(op, 2, update_axis)
+    axes.reduce(op, 1, axis)
+    axes.reduce(op, 2, update_axis)
+  gone = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
+  kept = [axis for axis in range(len(operand)) if axis not in gone]
+  for axis in (*numbers.inserted_window_dims, *numbers.operand_batching_dims):
+    axes.pin_axis(op, 0, axis)
+  for pair in numbers.scatter_indices_batching_dims:
+    axes.pin_axis(op, 1, pair)
+  for axis, update_axis in zip(kept, numbers.update_window_dims, strict=True):
+    whole = operand[axis] == updates[update_axis]
+    if whole and axis not in numbers.scatter_dims_to_operand_dims:
+      axes.link(op, 0, axis, 0, axis)
+      axes.link(op, 2, update_axis, 0, axis)
+    else:
+      axes.pin_axis(op, 0, axis)
+      axes.pin_axis(op, 2, update_axis)
+
+
+def _tie(axes: Axes, op: Op, one: tuple[int, int], two: tuple[int, int]) -> None:
+  """Lets the same act on two axes of operands."""
+  labels = [axes.of(op.ins[i])[axis] for i, axis in (one, two)]
+  axes.atoms.unify(*labels, op.name)

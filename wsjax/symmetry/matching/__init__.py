@@ -1,0 +1,1 @@
+"""Weight matching: alignment of networks by linear assignment."""

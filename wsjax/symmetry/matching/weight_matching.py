@@ -1,0 +1,221 @@
+"""Aligns networks: finds the group elements that bring them together.
+
+One call aligns a whole zoo. Signs and half turns are matched jointly with the order of the units;
+positive scales are not matched, `canonicalize.balance` removes them before.
+"""
+
+import numpy as np
+
+from wsjax import typing
+from wsjax.symmetry import element, rescaling
+from wsjax.symmetry import spec as spec_lib
+from wsjax.symmetry.matching import assignment, coordinate_descent
+from wsjax.symmetry.matching import problem as problem_lib
+
+# Bytes that the pairs matched together may need.
+MEMORY = 256 << 20
+
+
+def weight_matching(
+  reference: typing.Params,
+  zoo: typing.StackedParams,
+  spec: spec_lib.PermutationSpec,
+  *,
+  restarts: int = 1,
+  seed: int = 0,
+  solver: str = 'auto',
+) -> element.GroupElement:
+  """Moves every network of a zoo onto a reference.
+
+  Args:
+    reference: weights of one network.
+    zoo: weights of N networks, [N, ...] each.
+    spec: their symmetry.
+    restarts: starts of the descent; the best result is kept.
+    seed: of the starts after the second.
+    solver: one of `assignment.SOLVERS`.
+
+  Returns:
+    The element for each network, leading axis N, as NumPy arrays; to use: jax.vmap(lambda g, p:
+    element.apply(g, p, spec))(result, zoo). Exact for
+    one hidden layer; otherwise no single group can be matched better. Never worse than leaving the
+    network as it is.
+
+  Raises:
+    ValueError: if weights do not fit the spec or are not finite, restarts < 1, or the solver is
+      unknown.
+
+  Source: Ainsworth et al. 2023, arXiv:2209.04836, algorithm 1.
+  """
+  spec.check(reference)
+  spec.check(zoo, stacked=True)
+  one = {path: np.asarray(value)[None] for path, value in reference.items()}
+  num = next(iter(zoo.values())).shape[0]
+  pairs = np.stack([np.zeros(num, int), np.arange(num)], axis=1)
+  return match_pairs(one, zoo, pairs, spec, restarts=restarts, seed=seed, solver=solver)
+
+
+def match_pairs(
+  a: typing.StackedParams,
+  b: typing.StackedParams,
+  pairs: typing.Array,
+  spec: spec_lib.PermutationSpec,
+  *,
+  restarts: int = 1,
+  seed: int = 0,
+  solver: str = 'auto',
+) -> element.GroupElement:
+  """Moves network b[j] onto network a[i] for every pair (i, j).
+
+  Args:
+    a: weights of the networks that stay.
+    b: weights of the networks that move.
+    pairs: [P, 2] int, (index into a, index into b).
+    spec: their symmetry.
+    restarts: starts of the descent; the best result is kept.
+    seed: of the starts after the second.
+    solver: one of `assignment.SOLVERS`.
+
+  Returns:
+    The element for each pair, leading axis P; see `weight_matching`.
+
+  Raises:
+    ValueError: as `weight_matching`, and if `pairs` is not [P, 2].
+  """
+  return best_of(a, b, pairs, spec, restarts=restarts, seed=seed, solver=solver)[0]
+
+
+def best_of(
+  a: typing.StackedParams,
+  b: typing.StackedParams,
+  pairs: typing.Array,
+  spec: spec_lib.PermutationSpec,
+  *,
+  restarts: int,
+  seed: int,
+  solver: str,
+  from_identity: bool = False,
+  identity: bool = True,
+  memory: int = MEMORY,
+) -> tuple[element.GroupElement, np.ndarray]:
+  """Like `match_pairs`, and says how good each match is.
+
+  The first start places groups in forward order, each by what it shares with those before it; the
+  second in backward order; further ones in random order, and with some units of a counting more
+  than others. None depends on how b is ordered, so the result is the same for every member of b's
+  orbit.
+
+  Args:
+    a: weights of the networks that stay.
+    b: weights of the networks that move.
+    pairs: [P, 2] int, (index into a, index into b).
+    spec: their symmetry.
+    restarts: number of starts.
+    seed: of the starts after the second.
+    solver: one of `assignment.SOLVERS`.
+    from_identity: whether the first start is the identity instead, for networks that are already
+      aligned to something.
+    identity: whether to fall back to the identity where it is better.
+    memory: bytes that the pairs matched together may need. The result does not depend on it.
+
+  Returns:
+    The element for each pair, and [P] its objective: <a, g b> over all leaves with hidden units,
+    with -(a - g b)^2 / 2 for biases that take half turns.
+
+  Raises:
+    ValueError: as `match_pairs`.
+  """
+  spec.check(a, stacked=True)
+  spec.check(b, stacked=True)
+  pairs = np.asarray(pairs, np.int64).reshape(-1, *np.shape(pairs)[1:])
+  if pairs.ndim != 2 or pairs.shape[1] != 2:
+    raise ValueError(f'pairs must be [P, 2]; got shape {pairs.shape}.')
+  if restarts < 1:
+    raise ValueError(f'restarts must be at least 1; got {restarts}.')
+  _check_finite(a)
+  _check_finite(b)
+  if not len(pairs):
+    nobody = coordinate_descent.identity(spec, 0, placed=True)
+    return _element(nobody, spec), np.zeros(0)
+  # Only the networks that are asked for are rearranged.
+  (used_a, at_a), (used_b, at_b) = (np.unique(column, return_inverse=True) for column in pairs.T)
+  pairs = np.stack([at_a, at_b], axis=1)
+  a, b = _select(a, used_a), _select(b, used_b)
+  problem = problem_lib.Problem.make(a, b, spec, assignment.resolve(solver))
+  size = max(1, memory // max(1, problem.bytes_per_pair()))
+  found, values = [], []
+  for start in range(0, len(pairs), size):
+    chunk = pairs[start : start + size]
+    state, value = _best_start(problem, chunk, restarts, seed, from_identity, identity)
+    found.append(state)
+    values.append(value)
+  return _element(coordinate_descent.concatenate(found), spec), np.concatenate(values)
+
+
+def _select(stack: typing.StackedParams, indices: np.ndarray) -> dict[str, np.ndarray]:
+  """Some networks of a stack; the stack itself if it is all of them."""
+  arrays = {path: np.asarray(value) for path, value in stack.items()}
+  if all(len(value) == len(indices) for value in arrays.values()):
+    return arrays
+  return {path: value[indices] for path, value in arrays.items()}
+
+
+def _check_finite(stack: typing.StackedParams) -> None:
+  """Raises if a weight is not a number."""
+  for path, value in stack.items():
+    if not np.isfinite(value).all():
+      raise ValueError(
+        f'Matching needs finite weights; {path} has values that are not, in '
+        f'{np.sum(~np.isfinite(np.reshape(value, (len(value), -1))).all(1))} '
+        f'of {len(value)} networks.'
+      )
+
+
+def _best_start(
+  problem: problem_lib.Problem,
+  pairs: np.ndarray,
+  restarts: int,
+  seed: int,
+  from_identity: bool,
+  identity: bool,
+) -> tuple[coordinate_descent.State, np.ndarray]:
+  """The best of several descents for each pair of a chunk."""
+  spec, num = problem.spec, len(pairs)
+  descent = coordinate_descent.Descent(problem, pairs[:, 0], pairs[:, 1])
+  forward = [group.id for group in spec.groups]
+  empty = coordinate_descent.identity(spec, num, placed=False)
+  still = coordinate_descent.identity(spec, num, placed=True)
+  candidates = [descent.run(still, forward)] if from_identity else []
+  coupled = any(t.others for terms in problem.terms.values() for t in terms)
+  # Without coupling every start ends in the same, best, place.
+  for start in range((restarts if coupled else 1) - len(candidates)):
+    # Streams by number of the start alone: a chunk changes nothing.
+    rng = np.random.default_rng([seed, start])
+    order, weights = forward, None
+    if start == 1:
+      order = forward[::-1]
+    elif start > 1:
+      order = list(rng.permutation(forward))
+      weights = {
+        group.id: np.exp(rng.uniform(-1, 1, group.size)).astype(np.float32) for group in spec.groups
+      }
+    candidates.append(descent.run(empty, order, weights))
+  if identity:
+    candidates.append(still)
+  best, value = candidates[0], descent.objective(candidates[0])
+  for candidate in candidates[1:]:
+    other = descent.objective(candidate)
+    best = coordinate_descent.where(other > value, candidate, best)
+    value = np.maximum(value, other)
+  return best, value
+
+
+def _element(
+  state: coordinate_descent.State, spec: spec_lib.PermutationSpec
+) -> element.GroupElement:
+  """A state as group elements."""
+  return element.GroupElement(
+    state.perms,
+    {id: state.signs[id] for id in rescaling.identity_scales(spec)},
+    {id: state.turns[id] for id in rescaling.identity_turns(spec)},
+  )

@@ -1,0 +1,221 @@
+"""Draws a spec as a graph: groups of units as boxes, parameters as arrows.
+
+An arrow goes from the group that a parameter reads from to the group that it feeds; parameters that
+lie along one group only are counted inside its box. Columns are the distance from the input.
+"""
+
+import collections
+import math
+import pathlib
+from typing import TYPE_CHECKING
+
+from wsjax.symmetry import spec as spec_lib
+
+if TYPE_CHECKING:
+  from matplotlib import axes as mpl_axes
+
+INPUT, OUTPUT = 'input', 'output'
+_COLOURS = {
+  'permutation': '#dde3ea',
+  'positive_scale': '#cfe6d4',
+  'sign': '#fbe3c0',
+  'phase': '#f3d0dc',
+}
+_EDGE, _BACK = '#4a6fa5', '#b07a3c'
+_WIDTH, _HEIGHT = 2.1, 0.78
+_COLUMN, _ROW = 5.4, 1.4
+_MAX_NAMES = 2
+
+
+def edges(spec: spec_lib.PermutationSpec) -> dict[tuple[str, str], list[str]]:
+  """Which parameters join which groups.
+
+  Args:
+    spec: the symmetry.
+
+  Returns:
+    (from, to) -> paths of the parameters that read from the one and feed the other, in forward
+    order; where an end is pinned it is 'input' or 'output'.
+  """
+  joined = collections.defaultdict(list)
+  for leaf in spec.leaves:
+    reads = [a.group for a in leaf.axes if a.group and a.power < 0]
+    feeds = [a.group for a in leaf.axes if a.group and a.power > 0]
+    if _is_vector(leaf) or not (reads or feeds):
+      continue
+    for source in dict.fromkeys(reads or [INPUT]):
+      for target in dict.fromkeys(feeds or [OUTPUT]):
+        joined[source, target].append(leaf.path)
+  return dict(joined)
+
+
+def save(spec: spec_lib.PermutationSpec, path: pathlib.Path) -> None:
+  """Draws the graph of a spec into a file.
+
+  Args:
+    spec: the symmetry.
+    path: where to; its suffix says which format.
+
+  Raises:
+    ValueError: if the suffix is not that of an image.
+  """
+  from matplotlib import figure
+
+  check_suffix(path)
+  places = layout(spec)
+  columns = 1 + max(x for x, _ in places.values())
+  rows = max(abs(y) for _, y in places.values()) * 2 + 1
+  canvas = figure.Figure(
+    figsize=(0.62 * _COLUMN * columns, max(0.72 * _ROW * rows + 1.1, 3.2)), layout='tight'
+  )
+  axes = canvas.subplots()
+  for (source, target), paths in edges(spec).items():
+    _arrow(axes, places[source], places[target], paths)
+  for id, place in places.items():
+    _box(axes, spec, id, place)
+  axes.set_xlim(-0.6 * _WIDTH, (columns - 1) * _COLUMN + 0.6 * _WIDTH)
+  reach = (rows - 1) / 2 * _ROW
+  axes.set_ylim(-reach - 1.1, reach + 1.1)
+  axes.set_axis_off()
+  canvas.savefig(path, dpi=150)
+
+
+def check_suffix(path: pathlib.Path) -> None:
+  """Raises ValueError unless a figure can be written into such a file."""
+  from matplotlib import figure
+
+  allowed = sorted(figure.Figure().canvas.get_supported_filetypes())
+  if path.suffix[1:] not in allowed:
+    raise ValueError(f'Cannot draw into {path}; allowed suffixes: {", ".join(allowed)}.')
+
+
+def layout(spec: spec_lib.PermutationSpec) -> dict[str, tuple[int, float]]:
+  """Columns and rows of the boxes.
+
+  Args:
+    spec: the symmetry.
+
+  Returns:
+    group id, 'input' or 'output' -> (column, row around 0).
+  """
+  sources = collections.defaultdict(list)
+  for source, target in edges(spec):
+    if source != target:
+      sources[target].append(source)
+  depth = {INPUT: 0}
+  for group in spec.groups:  # In forward order, so a source comes first.
+    known = [depth[s] for s in sources[group.id] if s in depth]
+    depth[group.id] = 1 + min(known, default=0)
+  depth[OUTPUT] = 1 + max(depth.values())
+  columns = collections.defaultdict(list)
+  for id, column in depth.items():
+    columns[column].append(id)
+  return {
+    id: (column, (len(ids) - 1) / 2 - row)
+    for column, ids in columns.items()
+    for row, id in enumerate(ids)
+  }
+
+
+def _is_vector(leaf: spec_lib.Leaf) -> bool:
+  """Whether a parameter has no axes but those of groups that it feeds."""
+  pinned = [n for n, axis in zip(leaf.shape, leaf.axes, strict=True) if not axis.group]
+  reads = any(axis.group and axis.power < 0 for axis in leaf.axes)
+  return not reads and math.prod(pinned) == 1
+
+
+def _point(place: tuple[int, float]) -> tuple[float, float]:
+  return place[0] * _COLUMN, place[1] * _ROW
+
+
+def _box(
+  axes: 'mpl_axes.Axes', spec: spec_lib.PermutationSpec, id: str, place: tuple[int, float]
+) -> None:
+  """A group with its size, kinds and the parameters that only it moves."""
+  from matplotlib import patches
+
+  x, y = _point(place)
+  text, colour = id, '#ffffff'
+  if id not in (INPUT, OUTPUT):
+    group = spec.group(id)
+    alone = sum(
+      _is_vector(leaf) and id in [axis.group for axis in leaf.axes] for leaf in spec.leaves
+    )
+    kinds = ', '.join(group.kinds[1:]).replace('_', ' ') or 'permutation'
+    vectors = f', {alone} vector{"s" * (alone != 1)}' if alone else ''
+    text = f'{_short(id)}\n{group.size} units{vectors}\n{kinds}'
+    colour = _COLOURS[group.kinds[-1]]
+  axes.add_patch(
+    patches.FancyBboxPatch(
+      (x - _WIDTH / 2, y - _HEIGHT / 2),
+      _WIDTH,
+      _HEIGHT,
+      boxstyle='round,pad=0.02,rounding_size=0.12',
+      facecolor=colour,
+      edgecolor='#333333',
+      linewidth=0.8,
+      zorder=3,
+    )
+  )
+  axes.text(x, y, text, ha='center', va='center', fontsize=7.5, zorder=4)
+
+
+def _arrow(
+  axes: 'mpl_axes.Axes', source: tuple[int, float], target: tuple[int, float], paths: list[str]
+) -> None:
+  """One arrow for all parameters between two groups, with their names."""
+  from matplotlib import patches
+
+  (x0, y0), (x1, y1) = _point(source), _point(target)
+  if source == target:  # A loop above the box.
+    start, end = (x0 - 0.6, y0 + _HEIGHT / 2), (x0 + 0.6, y0 + _HEIGHT / 2)
+    bend, back, middle = -0.9, True, (x0, y0 + _HEIGHT / 2 + 0.42)
+  else:
+    back = x1 <= x0
+    side = -1 if back else 1
+    lift = -0.16 if back else 0.16  # There and back do not lie on each other.
+    start = (x0 + side * _WIDTH / 2, y0 + lift)
+    end = (x1 - side * _WIDTH / 2, y1 + lift)
+    bend = 0.0 if abs(source[0] - target[0]) == 1 else 0.12 * side
+    near = 0.26 if back else 0.74  # Beside the box on the right.
+    middle = tuple((1 - near) * a + near * b for a, b in zip(start, end, strict=True))
+    if x0 == x1:
+      start, end = (x0 - _WIDTH / 2, y0), (x1 - _WIDTH / 2, y1)
+      bend, middle = 0.5, (x0 - _WIDTH / 2 - 0.5, (y0 + y1) / 2)
+  axes.add_patch(
+    patches.FancyArrowPatch(
+      start,
+      end,
+      arrowstyle='-|>',
+      mutation_scale=9,
+      shrinkA=0,
+      shrinkB=2,
+      connectionstyle=f'arc3,rad={bend}',
+      color=_BACK if back else _EDGE,
+      linewidth=0.9,
+      zorder=1,
+    )
+  )
+  axes.text(
+    *middle,
+    _names(paths),
+    ha='center',
+    va='top' if back and source != target else 'bottom',
+    fontsize=6.5,
+    color=_BACK if back else _EDGE,
+    zorder=2,
+    bbox=dict(facecolor='white', edgecolor='none', pad=0.4, alpha=0.75),
+  )
+
+
+def _names(paths: list[str]) -> str:
+  """The first few parameters of an arrow, and how many there are."""
+  names = [_short(path) for path in paths[:_MAX_NAMES]]
+  more = len(paths) - _MAX_NAMES
+  return '\n'.join(names + ([f'and {more} more'] if more > 0 else []))
+
+
+def _short(path: str, length: int = 26) -> str:
+  """A path without what all have, cut in front where it is long."""
+  path = path.removeprefix('params/').removesuffix('/kernel')
+  return path if len(path) <= length else '…' + path[1 - length :]

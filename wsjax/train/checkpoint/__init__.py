@@ -1,0 +1,1 @@
+"""Training checkpoints with checksums, retention and quarantine of damage."""

@@ -1,0 +1,273 @@
+"""Training checkpoints; the only file that imports orbax.
+
+Orbax notices a truncated or missing file, but not a flipped bit, so every checkpoint carries a
+checksum of each leaf, which restoring verifies. A damaged checkpoint is set aside, and the newest
+good one before it is used.
+
+In a run of several processes all of them make the same calls; process 0 alone renames and deletes,
+and what one of them finds wrong is wrong for all.
+"""
+
+import contextlib
+import math
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from wsjax import distributed, typing
+from wsjax.train.checkpoint import directory, manifest, retention
+
+History = dict[str, list[float]]
+Restored = tuple[int, typing.PyTree, History]
+
+# Seconds between the first and the last process to have written a checkpoint.
+_PATIENCE = 300
+
+
+class Checkpoints:
+  """Checkpoints of one training run.
+
+  Only one process, or one group of processes, may have a folder open: opening removes what was not
+  finished. See `wsjax.lock`.
+  """
+
+  def __init__(self, path: pathlib.Path, *, keep: int = 2, keep_best: int = 0):
+    """Opens a folder of checkpoints.
+
+    Args:
+      path: created if it does not exist.
+      keep: how many of the newest are kept.
+      keep_best: how many of those with the lowest metric are kept as well.
+
+    Raises:
+      OSError: if nothing can be written there.
+      ValueError: if nothing would be kept.
+    """
+    if keep < 1 or keep_best < 0:
+      raise ValueError(
+        f'keep is {keep} and keep_best {keep_best}; allowed are at least 1 and at least 0.'
+      )
+    self._path = path.absolute()
+    self._policy = retention.NewestAndBest(keep, keep_best, self._metric)
+    self._metrics: dict[int, float | None] = {}
+    self._writing: int | None = None
+    self._manager: ocp.CheckpointManager | None = self._open()
+
+  def save(
+    self, step: int, tree: typing.PyTree, history: History, *, metric: float | None = None
+  ) -> None:
+    """Writes a checkpoint in the background.
+
+    Returns when the state is copied: the caller may donate or change the tree and the history at
+    once. Waits for the save before it.
+
+    Args:
+      step: its number; one that exists is left as it is.
+      tree: of arrays.
+      history: of the training up to this step.
+      metric: how good the state is, lower is better; one that is not finite is as good as none.
+
+    Raises:
+      OSError: if this save cannot start, or the one before it failed.
+    """
+    if step in self.steps():
+      return
+    tree = jax.tree.map(_copy, tree)
+    described = manifest.make(step, tree, history, metric)
+    self._metrics[step], self._writing = described['metric'], step
+    self._finish(
+      lambda: self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(described)
+        ),
+        force=True,  # Also of a step before the newest.
+      )
+    )
+
+  def wait(self) -> None:
+    """Returns when the last save is on disk.
+
+    Raises:
+      OSError: if it failed; the checkpoints before it are as they were.
+    """
+    if self._writing is not None:
+      self._finish(self._manager.wait_until_finished)
+      self._writing = None
+
+  def restore(self, like: typing.PyTree) -> Restored | None:
+    """The newest checkpoint that is not damaged.
+
+    Args:
+      like: tree of arrays or `jax.ShapeDtypeStruct`, of the shapes and the shardings to restore to;
+        a leaf without one goes to all devices. They need not be those that the checkpoint was saved
+        from.
+
+    Returns:
+      (step, tree, history), or None if there is none.
+
+    Raises:
+      OSError: if a save failed, or what is damaged cannot be set aside.
+      ValueError: if the newest one that can be read is of another model.
+    """
+    return self._first_sound(reversed(self.steps()), like)
+
+  def best(self, like: typing.PyTree) -> Restored | None:
+    """The checkpoint of the lowest metric, as `restore`.
+
+    Returns:
+      (step, tree, history), of equal ones the first; None if no checkpoint has a metric.
+    """
+    steps = self.steps()
+    found = [self._metric(step) for step in steps]
+    found = [math.nan if value is None else value for value in found]
+    # One process may fail to read what the others can.
+    found = distributed.of_writer(np.array(found))
+    order = np.argsort(found, kind='stable')[: np.isfinite(found).sum()]
+    return self._first_sound([steps[i] for i in order], like)
+
+  def steps(self) -> list[int]:
+    """Numbers of the checkpoints, ascending; waits for the last save."""
+    self.wait()
+    if self._manager is None:
+      self._manager = self._open()
+    return sorted(int(step) for step in self._manager.all_steps())
+
+  def close(self) -> None:
+    """Waits for the last save and releases what the manager holds.
+
+    Raises:
+      OSError: as `wait`.
+    """
+    self.wait()
+    if self._manager is not None:
+      self._manager.close()
+      self._manager = None
+
+  def _open(self) -> ocp.CheckpointManager:
+    directory.prepare(self._path)
+    return ocp.CheckpointManager(
+      self._path,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=self._policy,
+        async_options=ocp.AsyncOptions(
+          # In the background, one that cannot be created leaves threads that wait for it for
+          # minutes, and the process with them.
+          create_directories_asynchronously=False,
+          # Where one process fails the others wait that long for it.
+          timeout_secs=_PATIENCE,
+        ),
+      ),
+    )
+
+  def _finish(self, action: Callable[[], Any]) -> None:
+    """Does a part of a save; if it fails anywhere, everywhere raises."""
+    error = None
+    try:
+      action()
+    # A full disk shows as any of a dozen exceptions of the layers below.
+    except Exception as caught:
+      error = caught
+    if not distributed.largest(int(error is not None)):
+      return
+    step, self._writing = self._writing, None
+    self._metrics.pop(step, None)
+    # A manager that has failed goes on failing; the next call opens another.
+    with contextlib.suppress(Exception):
+      self._manager.close()
+    self._manager = None
+    raise directory.failed_save(self._path, step, error) from error
+
+  def _first_sound(self, steps: Iterable[int], like: typing.PyTree) -> Restored | None:
+    abstract = jax.tree.map(_abstract, like)
+    for step in steps:
+      try:
+        return step, *self._read(step, abstract)
+      except manifest.Damaged as error:
+        self.close()
+        self._metrics.pop(step, None)
+        directory.set_aside(self._path, step, str(error))
+        self._manager = self._open()
+    return None
+
+  def _read(self, step: int, abstract: typing.PyTree) -> tuple[Any, History]:
+    # First what it holds: a sound checkpoint of another model is no damage.
+    described = _agreed(lambda: self._described(step))
+    if other := manifest.check_model(described, abstract):
+      raise ValueError(
+        f'Checkpoint {step} in {self._path} is of another model: {other}. Train in another folder.'
+      )
+    # Not by the manager, which waits for the other processes: one that cannot read would keep them
+    # waiting.
+    state = _agreed(
+      lambda: ocp.StandardCheckpointHandler().restore(
+        self._path / str(step) / 'state', args=ocp.args.StandardRestore(abstract)
+      )
+    )
+    manifest.check_values(described, state)
+    return state, described['history']
+
+  def _described(self, step: int) -> manifest.Description:
+    described = dict(ocp.JsonCheckpointHandler().restore(self._path / str(step) / 'meta'))
+    manifest.check(described, step)
+    return described
+
+  def _metric(self, step: int) -> float | None:
+    """Of a checkpoint; None if it has none, NaN if that cannot be known."""
+    if step not in self._metrics:
+      try:
+        self._metrics[step] = self._described(step).get('metric')
+      except Exception as error:
+        logging.warning(
+          'The metric of checkpoint %d in %s cannot be read (%s).',
+          step,
+          self._path,
+          directory.first_line(error),
+        )
+        return math.nan
+    return self._metrics[step]
+
+
+def _agreed(read: Callable[[], Any]) -> Any:
+  """What is read; damaged for all processes if it is for one of them."""
+  value, error = None, None
+  try:
+    value = read()
+  # Damage shows as any of a dozen exceptions of the layers below.
+  except Exception as caught:
+    error = caught
+  # No fault of the file: to go on would set one good checkpoint after another aside.
+  passing = directory.is_passing(error)
+  verdict = distributed.largest(0 if error is None else 2 if passing else 1)
+  if verdict == 2:
+    raise OSError(f'A checkpoint cannot be read here: {directory.first_line(error)}.') from error
+  if verdict == 1:
+    raise manifest.Damaged(directory.first_line(error)) from error
+  return value
+
+
+def _copy(leaf: typing.Array) -> jax.Array:
+  """A leaf that nobody donates or overwrites while it is written.
+
+  Orbax reads the memory of arrays on the CPU in the background; those on other devices it copies
+  itself.
+  """
+  if isinstance(leaf, jax.Array) and jax.default_backend() != 'cpu':
+    return leaf
+  return jnp.copy(leaf)
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+  if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
+    leaf = jnp.asarray(leaf)
+  sharding = leaf.sharding
+  if sharding is None:
+    sharding = NamedSharding(Mesh(jax.devices(), ('all',)), PartitionSpec())
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -1,0 +1,104 @@
+"""What a checkpoint says of itself, and whether it is true.
+
+A JSON value that is saved with the state: its leaves and their checksums, the history, the metric,
+and a digest of all that.
+"""
+
+import hashlib
+import json
+import math
+from typing import Any
+
+import jax
+
+from wsjax import distributed, typing
+from wsjax.train.checkpoint import checksums as checksums_lib
+from wsjax.zoo.store import digest
+
+Description = dict[str, Any]
+
+
+class Damaged(Exception):
+  """A checkpoint that is not what was saved."""
+
+
+def make(
+  step: int, tree: typing.PyTree, history: dict[str, list[float]], metric: float | None
+) -> Description:
+  """Describes a state.
+
+  Args:
+    step: of the checkpoint.
+    tree: of arrays.
+    history: of the training; copied.
+    metric: of the state; one that is not finite is as good as none.
+
+  Returns:
+    A JSON value.
+  """
+  if metric is not None:
+    metric = float(metric) if math.isfinite(metric) else None
+  described = {
+    'step': step,
+    'leaves': leaves(tree),
+    'checksums': checksums_lib.checksums(tree),
+    'history': history,
+    'metric': metric,
+  }
+  described = json.loads(json.dumps(described))
+  return {**described, 'digest': _digest(described)}
+
+
+def check(described: Description, step: int) -> None:
+  """Raises `Damaged` unless this is the description of a step, unchanged."""
+  if 'digests' in described:  # Of a version before checksums.
+    if 'leaves' not in described or 'history' not in described:
+      raise Damaged('its description was changed')
+    return
+  if described.get('digest') != _digest(described):
+    raise Damaged('its description was changed')
+  if described['step'] != step:
+    raise Damaged(f'it was saved as step {described["step"]}')
+
+
+def check_model(described: Description, like: typing.PyTree) -> str | None:
+  """What in a checkpoint is not as in a tree, or None if it fits."""
+  there, here = described['leaves'], leaves(like)
+  for path in sorted({*there, *here}):
+    if there.get(path) != here.get(path):
+      return f'{path} is {there.get(path, "not")} there and {here.get(path, "not")} here'
+  return None
+
+
+def check_values(described: Description, tree: typing.PyTree) -> None:
+  """Raises `Damaged` unless these are the values that were saved."""
+  if 'checksums' in described:
+    changed = checksums_lib.damaged(described['checksums'], tree)
+  else:
+    found, expected = digests(tree), described['digests']
+    changed = sorted(path for path in found if found[path] != expected.get(path))
+  if changed:
+    more = f' and {len(changed) - 3} more' if changed[3:] else ''
+    raise Damaged(f'the values of {", ".join(changed[:3])}{more} were changed')
+
+
+def leaves(tree: typing.PyTree) -> dict[str, str]:
+  """Type and shape of every leaf, by its path."""
+  return {
+    jax.tree_util.keystr(path): f'{leaf.dtype}{list(leaf.shape)}'
+    for path, leaf in jax.tree.leaves_with_path(tree)
+  }
+
+
+def digests(tree: typing.PyTree) -> dict[str, str]:
+  """SHA-256 of every leaf, by its path, which were before checksums."""
+  return {
+    jax.tree_util.keystr(path): digest.of_tensors({'leaf': distributed.everywhere(leaf)})
+    for path, leaf in jax.tree.leaves_with_path(tree)
+  }
+
+
+def _digest(described: Description) -> str:
+  rest = {key: value for key, value in described.items() if key != 'digest'}
+  text = json.dumps(rest, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""Data of a block of steps: all examples on every device, or only batches."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from wsjax import typing
+from wsjax.train import step
+
+# (first step, number of steps) -> data of the block.
+Feed = Callable[[int, int], typing.PyTree]
+
+
+def of_device(data: typing.PyTree, mesh: Mesh) -> Feed:
+  """Puts all data on every device, once.
+
+  Args:
+    data: arrays with leading axis [N], the same in every process.
+    mesh: of the devices.
+  """
+  placed = place(data, NamedSharding(mesh, P()))
+  return lambda done, count: placed
+
+
+def of_host(data: typing.PyTree, mesh: Mesh, *, key: jax.Array, batch_size: int) -> Feed:
+  """Puts on each device its examples of the batches of a block.
+
+  Only these rows of the data are read, so arrays may be memory-mapped, and no process reads what
+  lies on the devices of another.
+
+  Args:
+    data: arrays with leading axis [N].
+    mesh: its axis 'data' cuts the batches.
+    key: of the run.
+    batch_size: examples per step, over all devices.
+  """
+  order_key, _ = step.keys_of_run(key)
+  size = len(jax.tree.leaves(data)[0])
+  sharding = NamedSharding(mesh, P(None, 'data'))
+  all_indices = jax.jit(jax.vmap(lambda s: step.batch_indices(order_key, s, size, batch_size)))
+
+  def feed(done: int, count: int) -> typing.PyTree:
+    indices = np.asarray(all_indices(jnp.arange(done, done + count)))
+
+    def of_array(array: np.ndarray) -> jax.Array:
+      return jax.make_array_from_callback(
+        (count, batch_size, *array.shape[1:]),
+        sharding,
+        lambda part: np.asarray(array[indices[part[:2]]]),
+      )
+
+    return jax.tree.map(of_array, data)
+
+  return feed
+
+
+def place(tree: typing.PyTree, sharding: NamedSharding) -> typing.PyTree:
+  """Global arrays of values that every process has whole."""
+  if jax.process_count() == 1:
+    return jax.device_put(tree, sharding)
+  return jax.tree.map(
+    lambda x: jax.make_array_from_callback(np.shape(x), sharding, lambda part: np.asarray(x)[part]),
+    tree,
+  )

@@ -1,0 +1,1 @@
+"""Monitoring of training: metrics, goodput, profiles, progress, signals."""

@@ -1,0 +1,198 @@
+"""Metrics of training, one line of JSON per block of steps.
+
+A run that is killed goes on from its newest checkpoint and does some steps again. Their lines are
+dropped when it opens the file, so the file has every step once, in order, however often the run was
+stopped.
+"""
+
+import json
+import math
+import os
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from wsjax import files
+
+NAME = 'metrics.jsonl'
+TENSORBOARD = 'WSJAX_TENSORBOARD'
+_OWN = ('step', 'time', 'seconds')
+
+
+class Metrics:
+  """Writes the metrics of one training run; use it as a context.
+
+  Write a step before its checkpoint is saved: what is written stays when the process is killed, so
+  that no checkpoint is ahead of the metrics.
+  """
+
+  def __init__(
+    self,
+    folder: pathlib.Path | str,
+    *,
+    resume_step: int,
+    tensorboard: bool = False,
+    enabled: bool = True,
+  ):
+    """Opens `folder/metrics.jsonl`, and drops what will be done again.
+
+    Args:
+      folder: made if it is not there.
+      resume_step: updates done so far, 0 for a new run. Lines of later steps are dropped, and half
+        a line at the end.
+      tensorboard: whether to write events to `folder/tensorboard` as well.
+      enabled: if not, nothing is read or written, as is right for all processes of a run but one.
+
+    Raises:
+      ValueError: if the file holds a line that is no metrics.
+    """
+    self._file = self._board = None
+    if not enabled:
+      return
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    self._last = _drop_after(path, resume_step)
+    if tensorboard:
+      self._board = _board(folder / 'tensorboard', resume_step)
+    self._file = open(path, 'ab')
+
+  def __enter__(self) -> 'Metrics':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def write(self, step: int, values: Mapping[str, float], *, seconds: float) -> None:
+    """Appends the metrics of a block of steps.
+
+    Args:
+      step: updates done at its end.
+      values: numbers by name. One that is not finite becomes the string 'nan', 'inf' or '-inf',
+        because JSON has no such number.
+      seconds: wall time of the block.
+
+    Raises:
+      ValueError: if the step is not after the one before, or a value has one of the names step,
+        time and seconds.
+    """
+    if self._file is None:
+      return
+    if step <= self._last:
+      raise ValueError(
+        f'Metrics of step {step} come after those of step {self._last}; every '
+        'step has to be later than the one before.'
+      )
+    if taken := sorted(set(_OWN) & set(values)):
+      raise ValueError(f'A metric is named {taken[0]!r}; {", ".join(_OWN)} are taken.')
+    numbers = {'seconds': float(seconds)}
+    numbers |= {name: float(value) for name, value in values.items()}
+    line = {'step': int(step), 'time': time.time()}
+    line |= {name: _to_json(value) for name, value in numbers.items()}
+    # One call: a process that is killed leaves at most one half line.
+    self._file.write(json.dumps(line, allow_nan=False).encode() + b'\n')
+    self._file.flush()
+    self._last = int(step)
+    if self._board is not None:
+      for name, value in numbers.items():
+        self._board.add_scalar(name, value, step)
+      self._board.flush()
+
+  def close(self) -> None:
+    """Closes the files; may be called twice."""
+    for file in (self._file, self._board):
+      if file is not None:
+        file.close()
+    self._file = self._board = None
+
+
+def read(path: pathlib.Path | str) -> dict[str, list]:
+  """Reads a file of metrics.
+
+  Args:
+    path: of a metrics.jsonl, also of a run that is going on.
+
+  Returns:
+    One column per name, one entry per line: None where a line lacks the name. Half a line at the
+    end, which is being written or was cut off, is ignored.
+
+  Raises:
+    ValueError: if any other line is no metrics.
+  """
+  rows = [row for _, row in _rows(pathlib.Path(path))]
+  names = dict.fromkeys(name for row in rows for name in row)
+  return {name: [_of_json(row.get(name)) for row in rows] for name in names}
+
+
+def tensorboard_wanted() -> bool:
+  """Whether the environment variable WSJAX_TENSORBOARD asks for events.
+
+  Raises:
+    ValueError: if it is anything but empty, 0 or 1.
+  """
+  value = os.environ.get(TENSORBOARD, '')
+  if value not in ('', '0', '1'):
+    raise ValueError(f'{TENSORBOARD} is {value!r}; allowed: empty, 0 or 1.')
+  return value == '1'
+
+
+def _drop_after(path: pathlib.Path, step: int) -> int:
+  """Keeps the whole lines up to a step; gives the last step, -1 if none."""
+  if not path.exists():
+    return -1
+  kept = [(line, row) for line, row in _rows(path) if row['step'] <= step]
+  text = b''.join(line + b'\n' for line, _ in kept)
+  if text != path.read_bytes():
+    files.replace(path, text)
+  return kept[-1][1]['step'] if kept else -1
+
+
+def _rows(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any]]]:
+  """The lines of a file and what they say."""
+  *lines, rest = path.read_bytes().split(b'\n')
+  rows = []
+  for number, line in enumerate(lines, start=1):
+    row = _parse(line)
+    if row is None:
+      raise ValueError(
+        f'Line {number} of {path} is no metrics: {line[:60]!r}; a line is a '
+        'JSON object with an integer "step". Move the file away to go on '
+        'without it.'
+      )
+    rows.append((line, row))
+  # The start of an object is never an object, so what can be read is whole and lacks only its line
+  # end.
+  if (row := _parse(rest)) is not None:
+    rows.append((rest, row))
+  return rows
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+  try:
+    row = json.loads(line)
+  except ValueError:
+    return None
+  is_row = isinstance(row, dict) and isinstance(row.get('step'), int)
+  return row if is_row else None
+
+
+def _to_json(value: float) -> float | str:
+  return value if math.isfinite(value) else str(value)
+
+
+def _of_json(value: Any) -> Any:
+  return float(value) if value in ('nan', 'inf', '-inf') else value
+
+
+def _board(folder: pathlib.Path, resume_step: int) -> Any:
+  """A writer of event files that hides the events of steps done again."""
+  import tensorboardX  # Only who asks for it waits for it.
+
+  return tensorboardX.SummaryWriter(
+    str(folder),
+    purge_step=resume_step + 1,
+    # The name is otherwise of the second alone, and a quick restart would write over the file of
+    # the process before it.
+    filename_suffix=f'.{time.time_ns():x}',
+  )

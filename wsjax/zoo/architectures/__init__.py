@@ -1,1 +1,0 @@
-"""Networks we breed: forward and spec side by side, one file each."""

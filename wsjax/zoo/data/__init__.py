@@ -1,0 +1,1 @@
+"""Data sets that networks of a zoo are trained on."""

@@ -1,0 +1,148 @@
+"""Data sets that networks of a zoo are trained on, as arrays in memory."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+  """Labelled images, split three ways.
+
+  Attributes:
+    name: what `load` was asked for.
+    version: of the source.
+    sha256: digest of every image and label, before splitting.
+    license: SPDX expression of the source.
+    train_x: [n, height, width, channels] float32 in [0, 1].
+    train_y: [n] int32.
+    val_x: as train_x; taken out of the source's training part.
+    val_y: as train_y.
+    test_x: as train_x; never for training or selection.
+    test_y: as train_y.
+    train_index: [n] places of the training examples in the source's training part, increasing.
+    codes: [num_nets, num_classes] int32, the label that net i learns for every class; None where
+      labels are the classes themselves.
+  """
+
+  name: str
+  version: str
+  sha256: str
+  license: str
+  train_x: np.ndarray
+  train_y: np.ndarray
+  val_x: np.ndarray
+  val_y: np.ndarray
+  test_x: np.ndarray
+  test_y: np.ndarray
+  train_index: np.ndarray
+  codes: np.ndarray | None = None
+
+  @property
+  def subset_sha256(self) -> str:
+    """Digest of `train_index`: what membership audits need."""
+    return index_digest(self.train_index)
+
+  @property
+  def num_classes(self) -> int:
+    """Number of classes: one more than the largest label."""
+    return 1 + int(max(self.train_y.max(), self.test_y.max()))
+
+
+# Name -> default share of the training part that becomes the val split. For digits an eighth, which
+# makes 1257 / 180 / 360.
+NAMES = {'digits': 0.125, 'mnist': 0.1, 'fashion_mnist': 0.1}
+
+
+def load(
+  name: str, root: str | os.PathLike[str] | None = None, *, val_fraction: float | None = None
+) -> Dataset:
+  """Loads a data set.
+
+  Args:
+    name: 'digits' (inside scikit-learn), 'mnist' or 'fashion_mnist'.
+    root: folder of prepared data sets; None is $WSJAX_DATASETS or ~/.cache/wsjax.
+    val_fraction: share of the source's training part that becomes the val split, drawn once with a
+      fixed seed. 0 trains on all of it. None is `NAMES[name]`.
+
+  Returns:
+    The data set.
+
+  Raises:
+    ValueError: if the name or fraction is not allowed, or the data set has not been prepared.
+  """
+  if name not in NAMES:
+    raise ValueError(f'Unknown data set {name!r}; allowed: {", ".join(NAMES)}.')
+  fraction = NAMES[name] if val_fraction is None else val_fraction
+  if not 0 <= fraction < 1:
+    raise ValueError(f'val_fraction must be in [0, 1); got {fraction}.')
+  if name == 'digits':
+    return _digits(fraction)
+  from wsjax.zoo.data import builders  # TFDS takes a second to import.
+
+  x, y, test_x, test_y, facts = builders.read(name, default_root(root))
+  return _split(name, x, y, test_x, test_y, fraction, **facts)
+
+
+def default_root(root: str | os.PathLike[str] | None = None) -> pathlib.Path:
+  """Folder of prepared data sets: `root`, $WSJAX_DATASETS or ~/.cache/wsjax."""
+  root = root or os.environ.get('WSJAX_DATASETS') or '~/.cache/wsjax'
+  return pathlib.Path(root).expanduser()
+
+
+def index_digest(index: np.ndarray) -> str:
+  """SHA-256 of places of examples, as little-endian 64-bit integers."""
+  return hashlib.sha256(np.asarray(index).astype('<i8').tobytes()).hexdigest()
+
+
+def _digits(fraction: float) -> Dataset:
+  """Optical recognition of handwritten digits (UCI), inside scikit-learn."""
+  import sklearn.datasets
+
+  digits = sklearn.datasets.load_digits()
+  # Pixels count 0 to 16 set bits of a 4x4 block.
+  x = (digits.images[..., None] * 255 / 16).round().astype(np.uint8)
+  y = digits.target.astype(np.int32)
+  order = np.random.default_rng(0).permutation(len(y))
+  train, test = order[360:], order[:360]
+  return _split(
+    'digits', x[train], y[train], x[test], y[test], fraction, version='1.0.0', license='CC-BY-4.0'
+  )
+
+
+def _split(
+  name: str,
+  x: np.ndarray,
+  y: np.ndarray,
+  test_x: np.ndarray,
+  test_y: np.ndarray,
+  fraction: float,
+  **facts: str,
+) -> Dataset:
+  """A Dataset from uint8 images, with a val split drawn from training."""
+  digest = hashlib.sha256()
+  for array in (x, y, test_x, test_y):
+    digest.update(np.ascontiguousarray(array).tobytes())
+  order = np.random.default_rng(1).permutation(len(y))
+  num_val = round(fraction * len(y))
+  val, train = np.sort(order[:num_val]), np.sort(order[num_val:])
+  return Dataset(
+    name=name,
+    sha256=digest.hexdigest(),
+    train_x=_unit(x[train]),
+    train_y=y[train].astype(np.int32),
+    val_x=_unit(x[val]),
+    val_y=y[val].astype(np.int32),
+    test_x=_unit(test_x),
+    test_y=test_y.astype(np.int32),
+    train_index=train,
+    **facts,
+  )
+
+
+def _unit(images: np.ndarray) -> np.ndarray:
+  """Bytes as float32 in [0, 1]."""
+  return images.astype(np.float32) / np.float32(255)

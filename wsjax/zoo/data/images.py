@@ -1,0 +1,78 @@
+"""Pictures that networks of coordinates draw, and what may be done to them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import typing
+from wsjax.models import architecture as architecture_lib
+from wsjax.zoo import train
+
+_WINDOW = (3, 3, 1)
+
+
+def draw(
+  architecture: architecture_lib.Architecture, params: typing.Params, pixels: int
+) -> jax.Array:
+  """What one network draws on the grid that it was fitted on.
+
+  Args:
+    architecture: from coordinates to values.
+    params: weights of one network.
+    pixels: rows and columns.
+
+  Returns:
+    [pixels, pixels, channels], not clipped.
+
+  Raises:
+    ValueError: if the network does not draw.
+  """
+  if architecture.task != 'image_fitting':
+    raise ValueError(
+      f'Only networks for image_fitting draw; this {architecture.name} is for {architecture.task}.'
+    )
+  values = architecture.apply(params, train.coordinates(pixels, pixels))
+  return values.reshape(pixels, pixels, -1)
+
+
+def dilate(picture: jax.Array) -> jax.Array:
+  """Grey-scale dilation: the largest value of the 3 x 3 pixels around each.
+
+  Args:
+    picture: [height, width, channels].
+
+  Returns:
+    The same shape; beyond the border there is nothing.
+
+  Source: Serra 1982, Image Analysis and Mathematical Morphology.
+  """
+  return jax.lax.reduce_window(picture, -np.inf, jax.lax.max, _WINDOW, (1, 1, 1), 'SAME')
+
+
+def erode(picture: jax.Array) -> jax.Array:
+  """Grey-scale erosion: the smallest value of the 3 x 3 pixels around each."""
+  return -dilate(-picture)
+
+
+EDITS = {'dilate': dilate, 'erode': erode}
+
+
+def target(picture: jax.Array, edit: str) -> jax.Array:
+  """What a network should draw after an edit.
+
+  It is made from what the network draws now, not from the image that it was fitted to. So no data
+  set is needed, and a picture that an augmentation has moved has its own target.
+
+  Args:
+    picture: [height, width, channels] as drawn.
+    edit: key of `EDITS`.
+
+  Returns:
+    The same shape, values in [0, 1].
+
+  Raises:
+    ValueError: if there is no such edit.
+  """
+  if edit not in EDITS:
+    raise ValueError(f'Unknown edit {edit!r}; allowed: {", ".join(EDITS)}.')
+  return EDITS[edit](jnp.clip(picture, 0, 1))

@@ -1,0 +1,75 @@
+"""Binary tasks made of classes: a subset of them against all others.
+
+Whoever solves a task has solved the complement of its subset, too: the two outputs change places.
+Both are therefore always of one split; a zoo in which they are not lets a model be read off its
+complement.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from wsjax.zoo import splits as splits_lib
+
+
+def codes(num_classes: int, *, seed: int) -> np.ndarray:
+  """Every subset but the empty one and the whole, in pairs of complements.
+
+  Args:
+    num_classes: C, at least 2.
+    seed: of the order of the pairs.
+
+  Returns:
+    [2^C - 2, C] int32, 1 for the classes of a subset. Rows 2j and 2j + 1 are complements; the first
+    of them is without class 0.
+
+  Raises:
+    ValueError: for fewer than two classes, or more than 16, whose subsets nobody breeds.
+  """
+  if not 2 <= num_classes <= 16:
+    raise ValueError(f'Subsets are of 2 to 16 classes; got {num_classes}.')
+  numbers = np.arange(1, 2 ** (num_classes - 1))
+  first = numbers[:, None] >> np.arange(num_classes - 1)[None] & 1
+  first = np.pad(first, ((0, 0), (1, 0)))
+  first = first[np.random.default_rng(seed).permutation(len(first))]
+  return np.stack([first, 1 - first], 1).reshape(-1, num_classes).astype('i4')
+
+
+def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
+  """Draws a split for every row of `codes`, complements in the same one.
+
+  Args:
+    counts: split -> number of nets, even; see `splits.assign`.
+    seed: of the draw.
+
+  Returns:
+    One split per net.
+
+  Raises:
+    ValueError: for an odd count, or as `splits.assign`.
+  """
+  if odd := {split: n for split, n in counts.items() if n % 2}:
+    raise ValueError(
+      f'A subset and its complement are of one split, so counts are even; got {odd}.'
+    )
+  halves = {split: count // 2 for split, count in counts.items()}
+  names = splits_lib.assign(sum(halves.values()), halves, seed=seed)
+  return [name for name in names for _ in range(2)]
+
+
+def text(code: np.ndarray) -> str:
+  """A code as it stands in records: '0110000000' is classes 1 and 2."""
+  return ''.join(str(int(bit)) for bit in code)
+
+
+def pair(code: str) -> str:
+  """The one name of a subset and its complement: that without class 0."""
+  if code[0] == '0':
+    return code
+  return ''.join('1' if bit == '0' else '0' for bit in code)
+
+
+def num_leaks(train: np.ndarray, test: np.ndarray) -> int:
+  """How many codes [m, C] have themselves or their complement in [n, C]."""
+  seen = {pair(text(code)) for code in train}
+  return sum(pair(text(code)) in seen for code in test)

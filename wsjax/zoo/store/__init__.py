@@ -1,0 +1,1 @@
+"""Storage of zoos: records, transactional log, published shards, digests."""

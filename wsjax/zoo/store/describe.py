@@ -1,0 +1,125 @@
+"""Record fields that can be read off: the architecture, the software."""
+
+import importlib.metadata
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import jax
+
+import wsjax
+from wsjax.models import architecture as architecture_lib
+
+PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
+ROLES = ('kernel', 'bias', 'scale', 'embed', 'stat', 'lora_a', 'lora_b')
+ROOT = pathlib.Path(wsjax.__file__).parents[1]
+
+
+def architecture(
+  architecture: architecture_lib.Architecture, *, dtype: str = 'float32'
+) -> dict[str, Any]:
+  """Record fields of an architecture: identity, parameters, symmetry.
+
+  Args:
+    architecture: what the networks are.
+    dtype: of every parameter.
+
+  Returns:
+    arch_id, arch_config, param_tree, symmetry and activation. The last part of a path is its role
+    where it is one of `ROLES`.
+  """
+  spec = architecture.spec.to_json()
+  for leaf in spec['leaves']:
+    role = leaf['path'].rpartition('/')[-1]
+    leaf['dtype'] = dtype
+    leaf['role'] = role if role in ROLES else None
+  return {
+    'arch_id': architecture.name,
+    'arch_config': dict(architecture.config),
+    'param_tree': spec['leaves'],
+    'symmetry': spec['groups'],
+    'activation': architecture.activation,
+  }
+
+
+def environment() -> dict[str, Any]:
+  """Record fields of the software and hardware of this process.
+
+  Returns:
+    code (null outside a checkout), packages, xla_flags and accelerator.
+  """
+  devices = jax.devices()
+  return {
+    'code': code(ROOT),
+    'packages': {name: _version(name) for name in PACKAGES},
+    'xla_flags': os.environ.get('XLA_FLAGS', '').split(),
+    'accelerator': {
+      'kind': devices[0].device_kind,
+      'count': len(devices),
+      'processes': jax.process_count(),
+    },
+  }
+
+
+def code(root: pathlib.Path) -> dict[str, Any] | None:
+  """The commit of the checkout at `root`; read from files, without git.
+
+  Args:
+    root: folder that holds `.git`.
+
+  Returns:
+    repo, commit and dirty, or None if `root` is not a checkout. dirty is None where no git program
+    can say.
+  """
+  commit = _commit(root / '.git')
+  if commit is None:
+    return None
+  return {'repo': 'wsjax', 'commit': commit, 'dirty': _is_dirty(root)}
+
+
+def _commit(git: pathlib.Path) -> str | None:
+  try:
+    if git.is_file():  # A worktree: one line, 'gitdir: PATH'.
+      git = git.parent / git.read_text().strip().removeprefix('gitdir: ')
+    common = git
+    if (git / 'commondir').exists():
+      common = git / (git / 'commondir').read_text().strip()
+    commit = (git / 'HEAD').read_text().strip()
+    if commit.startswith('ref: '):
+      commit = _resolve(common, commit.removeprefix('ref: '))
+  except OSError:
+    return None
+  return commit if re.fullmatch('[0-9a-f]{40}', commit) else None
+
+
+def _resolve(git: pathlib.Path, ref: str) -> str:
+  """The commit of a branch, loose or packed; '' if it has none."""
+  if (git / ref).is_file():
+    return (git / ref).read_text().strip()
+  for line in (git / 'packed-refs').read_text().splitlines():
+    commit, _, name = line.partition(' ')
+    if name == ref:
+      return commit
+  return ''
+
+
+def _is_dirty(root: pathlib.Path) -> bool | None:
+  if shutil.which('git') is None:
+    return None
+  status = subprocess.run(
+    ['git', '--no-optional-locks', 'status', '--porcelain', '-uno'],
+    cwd=root,
+    capture_output=True,
+    check=False,
+  )
+  return bool(status.stdout) if status.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None

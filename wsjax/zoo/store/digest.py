@@ -1,0 +1,143 @@
+"""Digests: one way to turn a file, a JSON value or weights into 64 hex digits.
+
+Everything that a zoo stores is named or checked by one of these.
+"""
+
+import decimal
+import functools
+import hashlib
+import json
+import pathlib
+import re
+import sys
+from typing import Any
+
+import numpy as np
+import rfc8785
+
+from wsjax import typing
+
+_LONG_NUMBER = re.compile(r'[0-9]{16}')
+
+
+def canonical_json(value: Any) -> bytes:
+  """The one spelling of a JSON value: sorted keys, no spaces, UTF-8.
+
+  Args:
+    value: dicts with string keys, lists, strings, finite numbers, None.
+
+  Returns:
+    The text; equal values give equal bytes.
+
+  Raises:
+    ValueError: if JSON cannot hold the value (NaN, integers above 2^53, ...).
+
+  Source: RFC 8785.
+  """
+  try:
+    return rfc8785.dumps(value)
+  except (rfc8785.CanonicalizationError, UnicodeError, RecursionError) as error:
+    raise ValueError(f'Not a JSON value: {error}.') from error
+
+
+def parse_json(text: str | bytes) -> Any:
+  """Reads JSON so that `canonical_json` of the value is the text again.
+
+  Canonical JSON spells the float 1e17 as an integer, too long a one for an integer of its own; it
+  is read as the float that it spells.
+
+  Raises:
+    ValueError: if the text is not JSON.
+  """
+  if isinstance(text, bytes):
+    text = text.decode()
+  # The hook is slow, and hardly ever needed.
+  hook = _parse_int if _LONG_NUMBER.search(text) else None
+  return json.loads(text, parse_int=hook)
+
+
+def _parse_int(text: str) -> int | float:
+  number = int(text)
+  if 15 < len(text) <= 22 and number == int(decimal.Decimal(repr(float(number)))):
+    return number if abs(number) < 1 << 53 else float(number)
+  return number
+
+
+def of_json(value: Any) -> str:
+  """SHA-256 of the canonical JSON of a value; raises as `canonical_json`."""
+  return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def of_file(path: pathlib.Path | str) -> str:
+  """SHA-256 of the bytes of a file."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def contiguous(array: typing.Array) -> np.ndarray:
+  """The same values on the host, C-contiguous and little-endian.
+
+  Args:
+    array: any shape and strides; transposed, strided and broadcast views too.
+
+  Returns:
+    The array itself if it is of that form already, else a copy.
+  """
+  array = np.asarray(array)
+  if array.dtype.byteorder == ('>' if sys.byteorder == 'little' else '='):
+    array = array.astype(array.dtype.newbyteorder('<'))
+  # Not ascontiguousarray: that gives a scalar an axis.
+  return np.asarray(array, order='C')
+
+
+def raw(array: np.ndarray) -> np.ndarray:
+  """The bytes [n] uint8 of a contiguous array, without a copy."""
+  return array.reshape(-1).view(np.uint8)
+
+
+@functools.lru_cache(maxsize=1024)
+def tensor_header(path: str, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+  """What `of_tensors` hashes before the bytes of one tensor."""
+  return f'{json.dumps([path, dtype.name, list(shape)])}\n'.encode()
+
+
+def of_tensors(params: typing.Params) -> str:
+  """SHA-256 of weights: sorted (path, dtype, shape, bytes).
+
+  Args:
+    params: path -> array. Memory order does not matter.
+
+  Returns:
+    64 hex digits; they differ if a value, a name, a shape or a dtype does.
+  """
+  hasher = hashlib.sha256()
+  for path in sorted(params):
+    array = contiguous(params[path])
+    hasher.update(tensor_header(path, array.dtype, array.shape))
+    hasher.update(raw(array))
+  return hasher.hexdigest()
+
+
+def of_stacked(stacked: typing.StackedParams) -> list[str]:
+  """`of_tensors` of every network of a stack.
+
+  Args:
+    stacked: path -> array [n, ...].
+
+  Returns:
+    n digests, of the networks without their leading axis.
+  """
+  leaves = []
+  for path in sorted(stacked):
+    array = contiguous(stacked[path])
+    header = tensor_header(path, array.dtype, array.shape[1:])
+    rows = raw(array).reshape(array.shape[0], -1) if array.size else array
+    leaves.append((header, rows))
+  digests = []
+  for net in range(len(leaves[0][1]) if leaves else 0):
+    hasher = hashlib.sha256()
+    for header, rows in leaves:
+      hasher.update(header)
+      hasher.update(rows[net])
+    digests.append(hasher.hexdigest())
+  return digests

@@ -1,0 +1,192 @@
+"""The log of a zoo that is being built: append-only and transactional.
+
+One LMDB value per checkpoint, itself a safetensors file with the record as its metadata. What was
+committed survives a process that is killed.
+"""
+
+import dataclasses
+import errno
+import hashlib
+import os
+import pathlib
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import lmdb
+
+from wsjax import typing
+from wsjax.zoo.store import digest, safetensors_io
+from wsjax.zoo.store import record as record_lib
+
+KEY = re.compile(r'[A-Za-z0-9_./=-]{1,200}')
+# Address space, not disk: the file grows as it is filled.
+FIRST_MAP_BYTES = 1 << 28
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entry:
+  """One checkpoint: its key in the log, its weights, its record."""
+
+  key: str
+  params: typing.Params
+  record: Mapping[str, Any]
+
+
+class Log:
+  """An append-only log of checkpoints in a folder; use it as a context.
+
+  Args:
+    path: folder, such as 'zoo/log.lmdb'; made if it is not there.
+
+  Raises:
+    ValueError: if the folder holds something that is not a log.
+    OSError: if it cannot be written.
+  """
+
+  def __init__(self, path: pathlib.Path | str):
+    self.path = pathlib.Path(path)
+    self.path.mkdir(parents=True, exist_ok=True)
+    try:
+      self._environment = lmdb.open(str(self.path), map_size=FIRST_MAP_BYTES)
+      self._environment.reader_check()  # Readers that were killed.
+    except lmdb.Error as error:
+      raise ValueError(f'{self.path} is not a readable log: {error}.') from error
+
+  def __enter__(self) -> 'Log':
+    return self
+
+  def __exit__(
+    self,
+    error_type: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: types.TracebackType | None,
+  ) -> None:
+    self.close()
+
+  def __len__(self) -> int:
+    return self._environment.stat()['entries']
+
+  def close(self) -> None:
+    """Closes the file; closing twice is harmless."""
+    self._environment.close()
+
+  def append(self, entries: Sequence[Entry]) -> None:
+    """Adds checkpoints in one transaction: all of them, or none.
+
+    When it returns they are on the disk. Records and digests are checked before anything is
+    written.
+
+    Args:
+      entries: with keys that the log has not. Keys sort as text, and a zoo is published in that
+        order, so pad their numbers with zeros.
+
+    Raises:
+      ValueError: for a key that is there already or not allowed, an invalid record, or weights that
+        are not those of their record.
+      OSError: if the disk is full; what was there before stays as it was.
+    """
+    items = [(entry.key.encode(), _encode(entry)) for entry in entries]
+    while True:
+      try:
+        with self._environment.begin(write=True) as transaction:
+          for key, value in items:
+            if not transaction.put(key, value, overwrite=False):
+              raise ValueError(
+                f'{self.path} has an entry {key.decode()!r} already; a log is only added to.'
+              )
+        return
+      except lmdb.MapFullError:
+        size = self._environment.info()['map_size']
+        self._environment.set_mapsize(2 * size)
+      except lmdb.Error as error:
+        raise OSError(
+          _errno(error),
+          f'{self.path} could not take {len(items)} entries, which are lost; '
+          f'the {len(self)} before them are intact: {error}',
+        ) from error
+
+  def keys(self) -> list[str]:
+    """Keys of all entries, sorted."""
+    with self._environment.begin() as transaction:
+      return [bytes(key).decode() for key in transaction.cursor().iternext(values=False)]
+
+  def get(self, key: str) -> Entry:
+    """The entry of a key.
+
+    Raises:
+      ValueError: if there is none, or it is not as it was written.
+    """
+    return self._read(key)[0]
+
+  def entries(self) -> Iterator[tuple[Entry, bytes]]:
+    """All entries in the order of their keys, with their record's text.
+
+    Yields:
+      (entry, canonical JSON of its record).
+
+    Raises:
+      ValueError: as `get`.
+    """
+    for key in self.keys():
+      yield self._read(key)
+
+  def _read(self, key: str) -> tuple[Entry, bytes]:
+    with self._environment.begin() as transaction:
+      value = transaction.get(key.encode())
+    if value is None:
+      raise ValueError(f'{self.path} has no entry {key!r}; it has {len(self)} others.')
+    try:
+      params, text = safetensors_io.unpack(value, 'its value')
+      content = _record_text(key, text.encode())
+      record = digest.parse_json(content)
+      if record['tensor_digest'] != digest.of_tensors(params):
+        raise ValueError('its weights have another digest than its record.')
+    except ValueError as error:
+      raise ValueError(f'{self.path} entry {key!r} is corrupt: {error}') from error
+    return Entry(key, params, record), content
+
+
+def _encode(entry: Entry) -> bytes:
+  """The value of an entry; raises ValueError unless it is valid."""
+  if not KEY.fullmatch(entry.key):
+    raise ValueError(f'Log key {entry.key[:80]!r} is not allowed; it must match {KEY.pattern}.')
+  try:
+    content = record_lib.validate(entry.record)
+    record_lib.check_params(entry.record, entry.params)
+    text = b'%s%s%s' % (_head(entry.key), content, _tail(content))
+    return safetensors_io.pack(entry.params, text.decode())
+  except ValueError as error:
+    raise ValueError(f'Entry {entry.key!r} was refused: {error}') from error
+
+
+# The metadata of a value are canonical JSON of the key, the record and the digest of the record's
+# text. They are put together and taken apart as text,
+# so that reading does not have to spell a record again to verify it.
+
+
+def _head(key: str) -> bytes:
+  return f'{{"key":"{key}","record":'.encode()
+
+
+def _tail(content: bytes) -> bytes:
+  return f',"sha256":"{hashlib.sha256(content).hexdigest()}"}}'.encode()
+
+
+def _record_text(key: str, text: bytes) -> bytes:
+  """The record inside metadata; raises ValueError if a byte was changed."""
+  head = _head(key)
+  content = text[len(head) : -len(_tail(b''))]
+  if text != head + content + _tail(content):
+    raise ValueError('its record or key was changed.')
+  return content
+
+
+def _errno(error: lmdb.Error) -> int:
+  """The system's error number in what LMDB says; EIO if it says none."""
+  text = str(error)
+  for number in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EFBIG):
+    if os.strerror(number) in text:
+      return number
+  return errno.EIO

@@ -1,0 +1,59 @@
+"""What a folder of a zoo is being built from: `build.json`."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wsjax import files
+
+NAME = 'build.json'
+
+
+def check(path: pathlib.Path, plan: Mapping[str, Any], *, parts: Sequence[str]) -> None:
+  """Checks that a folder is free, or holds what a plan builds.
+
+  Args:
+    path: of the folder.
+    plan: seed and section of the zoo.
+    parts: names of what a folder with a zoo holds besides the plan.
+
+  Raises:
+    ValueError: if it holds a zoo of another config, or of none.
+  """
+  if not (path / NAME).exists():
+    if any((path / part).exists() for part in parts):
+      raise ValueError(
+        f'{path} holds a zoo without {NAME}, so not one bred from a config; give another folder.'
+      )
+    return
+  try:
+    old = _flat(json.loads((path / NAME).read_text()))
+  except (ValueError, AttributeError) as error:
+    raise ValueError(f'{path / NAME} is broken: {error}.') from error
+  new = _flat(json.loads(json.dumps(plan)))
+  keys = [k for k in sorted(old | new) if old.get(k, ...) != new.get(k, ...)]
+  if keys:
+    changes = ', '.join(
+      f'{k} is {new.get(k, "absent")!r} and was {old.get(k, "absent")!r}' for k in keys
+    )
+    raise ValueError(
+      f'{path} holds a zoo of another config: {changes}. It is left as it is; give another folder.'
+    )
+
+
+def write(path: pathlib.Path, plan: Mapping[str, Any]) -> None:
+  """Writes a plan; it is either there or absent. For one writer at a time."""
+  path.mkdir(parents=True, exist_ok=True)
+  files.replace(path / NAME, json.dumps(plan, indent=2))
+
+
+def _flat(plan: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+  """Nested keys joined by dots; the section itself without a prefix."""
+  flat = {}
+  for key, value in plan.items():
+    if isinstance(value, Mapping):
+      flat |= _flat(value, prefix + ('' if key == 'section' else f'{key}.'))
+    else:
+      flat[prefix + key] = value
+  return flat

@@ -1,0 +1,226 @@
+"""From a brood to the log: keys, records and weights of its checkpoints."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+import wsjax
+from wsjax.models import architecture as architecture_lib
+from wsjax.zoo import train as train_lib
+from wsjax.zoo.data import datasets, subsets
+from wsjax.zoo.store import describe, log
+from wsjax.zoo.store import record as record_lib
+
+# Licence of the weights that wsjax breeds; that of the data comes on top.
+LICENSE = 'Apache-2.0'
+OBJECTIVES = {'classification': 'cross_entropy', 'image_fitting': 'mean_squared_error'}
+# Metric of a trace -> (split, name) in a record.
+_METRICS = {
+  'train_loss': ('train', 'loss'),
+  'psnr': ('train', 'psnr'),
+  'val_loss': ('val', 'loss'),
+  'val_accuracy': ('val', 'accuracy'),
+  'train_accuracy': ('train', 'accuracy'),
+}
+
+
+def key(index: int, step: int) -> str:
+  """Key in the log of net `index` after `step` steps; sorts by run."""
+  return f'{index:08d}/{step:08d}'
+
+
+def entries(
+  brood: train_lib.Brood,
+  architecture: architecture_lib.Architecture,
+  dataset: datasets.Dataset,
+  recipe: train_lib.Recipe,
+  *,
+  seed: int,
+  config_sha256: str,
+  splits: Sequence[str],
+) -> list[log.Entry]:
+  """Log entries of every checkpoint of a brood.
+
+  Args:
+    brood: the nets.
+    architecture: what they are.
+    dataset: what they learned.
+    recipe: how.
+    seed: of the zoo.
+    config_sha256: digest of the config section that bred them.
+    splits: split of every net of the zoo, by its index.
+
+  Returns:
+    The entries, run by run, in the order of steps. Each names the one before it in its run as its
+    parent.
+  """
+  common = _common(architecture, dataset, recipe, seed, config_sha256)
+  steps = (*brood.snapshots, recipe.steps)
+  stages = [*brood.snapshots.values(), brood.params]
+  result = []
+  for row, index in enumerate(brood.indices.tolist()):
+    run_id = f'{config_sha256[:16]}/{index:08d}'
+    lineage = _lineage(brood, architecture, dataset, row)
+    parents = []
+    trace = []
+    for place, (step, stacked) in enumerate(zip(steps, stages, strict=True)):
+      params = {path: array[row] for path, array in stacked.items()}
+      final = _quality(brood, architecture, dataset, row, place)
+      trace = trace + [
+        {'step': step, **{name: m[name] for name in ('split', 'metric')},
+         'value': m['value']}
+        for m in final
+      ]  # fmt: skip
+      record = record_lib.make(
+        **common,
+        **record_lib.describe_params(params),
+        optimizer={
+          'name': str(brood.optimizer[row]),
+          'hparams': {
+            **{name: _number(v[row]) for name, v in brood.hparams.items()},
+            'momentum': recipe.momentum,
+          },
+        },
+        datasets=[lineage],
+        step=step,
+        epoch=step * common['batch_size'] / _examples(architecture, dataset),
+        trace=trace,
+        final=final,
+        diverged=bool(brood.diverged[row]),
+        run_id=run_id,
+        split_group=_split_group(lineage, run_id),
+        split=splits[index],
+        parents=parents,
+      )
+      result.append(log.Entry(key(index, step), params, record))
+      parents = [
+        {'record_id': record['record_id'], 'relation': 'checkpoint_of', 'detail': {'step': step}}
+      ]
+  return result
+
+
+def _common(
+  architecture: architecture_lib.Architecture,
+  dataset: datasets.Dataset,
+  recipe: train_lib.Recipe,
+  seed: int,
+  config_sha256: str,
+) -> dict[str, Any]:
+  """Fields that all records of a brood share."""
+  fits_images = architecture.task == 'image_fitting'
+  return {
+    **_environment(),
+    **record_lib.describe_architecture(architecture),
+    'task': architecture.task,
+    'objective': OBJECTIVES[architecture.task],
+    'schedule': {'name': 'constant'},
+    'batch_size': (_examples(architecture, dataset) if fits_images else recipe.batch_size),
+    'steps': recipe.steps,
+    # With the index in run_id these give every random draw of the net.
+    'seed': {'init': seed, 'data': seed},
+    'augmentation': [name for name in ('input_noise', 'shift') if recipe.uses(name)],
+    'precision': 'float32',
+    'config_sha256': config_sha256,
+    'license': LICENSE,
+    'license_effective': f'{LICENSE} AND {dataset.license}',
+    'attribution': [f'{dataset.name} {dataset.version} ({dataset.license})'],
+    'redistributable': True,
+    'screens': [],
+  }
+
+
+@functools.cache
+def _environment() -> dict[str, Any]:
+  return describe.environment()
+
+
+def _examples(architecture: architecture_lib.Architecture, dataset: datasets.Dataset) -> int:
+  """Examples of an epoch: images, or the pixels of one image."""
+  if architecture.task == 'image_fitting':
+    return int(np.prod(dataset.train_x.shape[1:3]))
+  return len(dataset.train_y)
+
+
+def _lineage(
+  brood: train_lib.Brood,
+  architecture: architecture_lib.Architecture,
+  dataset: datasets.Dataset,
+  row: int,
+) -> dict[str, Any]:
+  """The data that a net has seen."""
+  subset = dataset.subset_sha256
+  if architecture.task == 'image_fitting':
+    index = brood.indices[row]
+    subset = datasets.index_digest(dataset.train_index[index : index + 1])
+  elif brood.seen is not None:
+    subset = datasets.index_digest(dataset.train_index[brood.seen[row]])
+  labels = {}
+  if dataset.codes is not None:
+    labels['labels'] = subsets.text(dataset.codes[brood.indices[row]])
+  return {
+    **labels,
+    'name': dataset.name,
+    'version': dataset.version,
+    'sha256': dataset.sha256,
+    'license': dataset.license,
+    'subset_indices_sha256': subset,
+    'contains_personal_data': 'unknown',
+  }
+
+
+def _split_group(lineage: Mapping[str, Any], run_id: str) -> str:
+  """The run; of binary tasks the pair of a subset and its complement."""
+  if 'labels' not in lineage:
+    return run_id
+  return f'{run_id.partition("/")[0]}/{subsets.pair(lineage["labels"])}'
+
+
+def _quality(
+  brood: train_lib.Brood,
+  architecture: architecture_lib.Architecture,
+  dataset: datasets.Dataset,
+  row: int,
+  place: int,
+) -> list[dict[str, Any]]:
+  """Metrics of one checkpoint; those of an absent val split are left out."""
+  result = []
+  for name, (split, metric) in _METRICS.items():
+    if name not in brood.trace:
+      continue
+    n = len(dataset.val_y) if split == 'val' else None
+    if n == 0:
+      continue
+    value = float(brood.trace[name][row, place])
+    # A mean over the batches of an epoch, between which weights change, is no share of independent
+    # examples.
+    low, high = _binomial_interval(value, n) if name == 'val_accuracy' else (None, None)
+    result.append(
+      {
+        'dataset': dataset.name,
+        'split': split,
+        'metric': metric,
+        'value': value if np.isfinite(value) else None,
+        'n': n if n else _examples(architecture, dataset),
+        'ci_low': low,
+        'ci_high': high,
+        'evaluator_version': f'wsjax {wsjax.__version__}',
+      }
+    )
+  return result
+
+
+@functools.lru_cache(maxsize=4096)
+def _binomial_interval(share: float, n: int) -> tuple[float, float]:
+  """Exact 95 % interval of a share of n (Clopper and Pearson 1934)."""
+  k = round(share * n)
+  low = scipy.stats.beta.ppf(0.025, k, n - k + 1) if k else 0.0
+  high = scipy.stats.beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
+  return float(low), float(high)
+
+
+def _number(value: np.floating) -> float | None:
+  """A float32 as the shortest decimal that reads back to it."""
+  return float(str(value)) if np.isfinite(value) else None
