@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
   }
 
 
-def mlp_spec(widths: tuple[int, ...]) -> spec_lib.PermutationSpec:
+def mlp_spec(widths: tuple[int, ...]) -> spec_lib.Spec:
   """Symmetry of an MLP of which only the order of units is matched."""
   ids = [None, *(f'hidden{i}' for i in range(len(widths) - 2)), None]
   leaves = tuple(
@@ -90,12 +90,10 @@ def mlp_spec(widths: tuple[int, ...]) -> spec_lib.PermutationSpec:
     )
   )
   groups = tuple(spec_lib.Group(id, n) for id, n in zip(ids[1:-1], widths[1:-1], strict=True))
-  return spec_lib.PermutationSpec(groups, leaves)
+  return spec_lib.Spec(groups, leaves)
 
 
-def random_nets(
-  spec: spec_lib.PermutationSpec, num: int, kind: str, *, seed: int
-) -> dict[str, np.ndarray]:
+def random_nets(spec: spec_lib.Spec, num: int, kind: str, *, seed: int) -> dict[str, np.ndarray]:
   """Random nets without training.
 
   Args:
@@ -137,7 +135,7 @@ def random_nets(
 
 
 def classic(
-  xp: ModuleType, a: typing.Params, b: typing.Params, spec: spec_lib.PermutationSpec, *, seed: int
+  xp: ModuleType, a: typing.Params, b: typing.Params, spec: spec_lib.Spec, *, seed: int
 ) -> dict[str, np.ndarray]:
   """One pair, as the original code does it: every table anew, every sweep.
 
@@ -186,7 +184,7 @@ def classic(
 def _compare(
   task: str,
   zoo: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   everyone: bool,
   args: argparse.Namespace,
 ) -> list[dict[str, Any]]:
@@ -241,10 +239,7 @@ def _compare(
 
 
 def _objective(
-  perms: permutation.Perms,
-  zoo: typing.StackedParams,
-  pairs: np.ndarray,
-  spec: spec_lib.PermutationSpec,
+  perms: permutation.Perms, zoo: typing.StackedParams, pairs: np.ndarray, spec: spec_lib.Spec
 ) -> float:
   """Mean over pairs of <a, g b> over all weights."""
   g = element.GroupElement(dict(perms), {}, {})

@@ -33,7 +33,7 @@ class Case:
   """A network: its symmetry, its function, and where its inputs live."""
 
   name: str
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   forward: Callable
   input_shape: tuple[int, ...]
   activation: str
@@ -80,7 +80,7 @@ def make_mlp(widths=(5, 4, 3, 2), activation='relu'):
 
   return Case(
     f'mlp{widths}-{activation}',
-    spec_lib.PermutationSpec(groups, tuple(leaves)),
+    spec_lib.Spec(groups, tuple(leaves)),
     forward,
     (widths[0],),
     activation,
@@ -120,7 +120,7 @@ def make_cnn(channels=(3, 4), hidden=5, activation='relu'):
 
   return Case(
     f'cnn{channels}-{hidden}-{activation}',
-    spec_lib.PermutationSpec(groups, leaves),
+    spec_lib.Spec(groups, leaves),
     forward,
     (4, 4, 2),
     activation,
@@ -150,11 +150,7 @@ def make_recurrent(width=4, activation='tanh', steps=3):
     return state @ params['output/kernel'] + bias[None]
 
   return Case(
-    f'rnn{width}-{activation}',
-    spec_lib.PermutationSpec((group,), leaves),
-    forward,
-    (steps, 3),
-    activation,
+    f'rnn{width}-{activation}', spec_lib.Spec((group,), leaves), forward, (steps, 3), activation
   )
 
 

@@ -18,9 +18,7 @@ from wsjax.symmetry import spec as spec_lib
 TOLERANCE = 1e-4
 
 
-def random_features(
-  key: jax.Array, spec: spec_lib.PermutationSpec, channels: int
-) -> dict[str, jax.Array]:
+def random_features(key: jax.Array, spec: spec_lib.Spec, channels: int) -> dict[str, jax.Array]:
   """{path: [*leaf.shape, channels]} standard normal, one draw per leaf."""
   return {
     leaf.path: jax.random.normal(jax.random.fold_in(key, place), (*leaf.shape, channels))
@@ -29,7 +27,7 @@ def random_features(
 
 
 def move(
-  g: element.GroupElement, features: Mapping[str, jax.Array], spec: spec_lib.PermutationSpec
+  g: element.GroupElement, features: Mapping[str, jax.Array], spec: spec_lib.Spec
 ) -> dict[str, jax.Array]:
   """Lets g act on every channel of {path: [*leaf.shape, c]}."""
   act = jax.vmap(lambda params: element.apply(g, params, spec), -1, -1)
@@ -38,7 +36,7 @@ def move(
 
 def assert_equivariant(
   layer: Any,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   kinds: Sequence[str] = ('permutation',),
   channels: int = 3,
@@ -86,7 +84,7 @@ def assert_equivariant(
 
 def assert_invariant(
   encoder: Any,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   params: typing.Params,
   *,
   kinds: Sequence[str] = ('permutation',),
@@ -126,7 +124,7 @@ def assert_invariant(
 def check(
   run: Callable[[Any], Any],
   example: dict[str, jax.Array],
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   act: Callable[[element.GroupElement, Any], Any],
   *,
   kinds: Sequence[str],
@@ -158,9 +156,7 @@ def check(
   return worst
 
 
-def single(
-  key: jax.Array, spec: spec_lib.PermutationSpec, id: str, kind: str
-) -> element.GroupElement:
+def single(key: jax.Array, spec: spec_lib.Spec, id: str, kind: str) -> element.GroupElement:
   """A random element that does one kind of thing to one group."""
   g, drawn = element.identity(spec), element.random(key, spec)
   parts = {'perms': g.perms, 'scales': g.scales, 'turns': g.turns}
@@ -191,7 +187,7 @@ def _leaves(value: Any) -> dict[str, np.ndarray]:
   return {'': np.asarray(value)}
 
 
-def _where(path: str, group: spec_lib.Group, spec: spec_lib.PermutationSpec) -> str:
+def _where(path: str, group: spec_lib.Group, spec: spec_lib.Spec) -> str:
   """' <path>, axis i (reads the group)' of an output path."""
   found = [leaf for leaf in spec.leaves if leaf.path == path]
   if not found:

@@ -59,9 +59,9 @@ def test_what_a_graph_has_no_place_for_is_refused():
   scalar = spec_lib.Leaf('scale', (), ())
   heads = spec_lib.Leaf('kernel', (3, 2, 2), (spec_lib.Axis('a'), spec_lib.PINNED, spec_lib.PINNED))
   with pytest.raises(ValueError, match='scale is a scalar'):
-    dense_graph.wiring(spec_lib.PermutationSpec((group,), (scalar,)))
+    dense_graph.wiring(spec_lib.Spec((group,), (scalar,)))
   with pytest.raises(ValueError, match='last two axes'):
-    dense_graph.wiring(spec_lib.PermutationSpec((group,), (heads,)))
+    dense_graph.wiring(spec_lib.Spec((group,), (heads,)))
 
 
 def test_an_architecture_that_does_not_fit_is_refused():

@@ -26,7 +26,7 @@ def normed_case():
   leaves = (*case.spec.leaves[:2], scale, *case.spec.leaves[2:])
   return strategies.Case(
     'normed',
-    spec_lib.PermutationSpec(case.spec.groups, leaves),
+    spec_lib.Spec(case.spec.groups, leaves),
     case.forward,
     case.input_shape,
     case.activation,

@@ -56,7 +56,7 @@ def test_what_an_activation_forbids_is_seen(activation):
     spec_lib.Group(group.id, group.size, ('permutation', 'positive_scale'))
     for group in case.spec.groups
   )
-  spec = spec_lib.PermutationSpec(free, case.spec.leaves)
+  spec = spec_lib.Spec(free, case.spec.leaves)
   scales = {'relu': -1.0, 'tanh': 2.0, 'gelu': 2.0}[activation]
   moved = rescaling.apply({'hidden0': jnp.full(4, scales).at[0].set(1)}, params, spec)
   before, after = run(variables, params), run(variables, moved)
@@ -69,7 +69,7 @@ def test_a_weight_that_feeds_on_its_other_axis_is_read_the_other_way_round():
   leaves = tuple(
     spec_lib.Leaf(leaf.path, leaf.shape[::-1], leaf.axes[::-1]) for leaf in case.spec.leaves
   )
-  spec = spec_lib.PermutationSpec(case.spec.groups, leaves)
+  spec = spec_lib.Spec(case.spec.groups, leaves)
   params = {path: value.T for path, value in case.params(0).items()}
   variables, run, _ = build(spec, params)
   g = element.random(jax.random.key(1), spec)

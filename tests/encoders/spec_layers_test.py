@@ -15,7 +15,7 @@ from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 
 H = spec_lib.Axis('h')
-RECURRENT = spec_lib.PermutationSpec(
+RECURRENT = spec_lib.Spec(
   (spec_lib.Group('h', 5),),
   (
     spec_lib.Leaf('in/kernel', (3, 5), (spec_lib.PINNED, H)),
@@ -42,7 +42,7 @@ def test_the_layer_commutes_with_every_reordering(name, max_folded):
 
 def small(labels_of, sizes):
   """A spec with one leaf per tuple of groups."""
-  return spec_lib.PermutationSpec(
+  return spec_lib.Spec(
     tuple(spec_lib.Group(id, n) for id, n in sizes.items()),
     tuple(
       spec_lib.Leaf(

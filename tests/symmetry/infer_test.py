@@ -178,6 +178,6 @@ def test_verify_sees_a_wrong_spec():
   assert infer.verify(inferred, *args) < 1e-5
   leaves = list(inferred.spec.leaves)
   leaves[1] = dataclasses.replace(leaves[1], axes=(spec_lib.PINNED,))
-  spec = spec_lib.PermutationSpec(inferred.spec.groups, tuple(leaves))
+  spec = spec_lib.Spec(inferred.spec.groups, tuple(leaves))
   wrong = dataclasses.replace(inferred, spec=spec)
   assert infer.verify(wrong, *args) > 1e-3

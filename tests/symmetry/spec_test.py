@@ -27,13 +27,13 @@ def replace_axis(spec, path, dim, **changes):
     if leaf.path == path:
       axes[dim] = dataclasses.replace(axes[dim], **changes)
     leaves.append(dataclasses.replace(leaf, axes=tuple(axes)))
-  return spec_lib.PermutationSpec(spec.groups, tuple(leaves))
+  return spec_lib.Spec(spec.groups, tuple(leaves))
 
 
 @pytest.mark.parametrize('case', strategies.CASES, ids=lambda c: c.name)
 def test_json_gives_back_an_equal_hashable_spec(case):
   text = json.dumps(case.spec.to_json())
-  again = spec_lib.PermutationSpec.from_json(json.loads(text))
+  again = spec_lib.Spec.from_json(json.loads(text))
   assert again == case.spec
   assert hash(again) == hash(case.spec)
 
@@ -66,7 +66,7 @@ def test_wrong_half_turn_breaks_the_law():
   groups = tuple(
     dataclasses.replace(group, half_turn=1.1 * group.half_turn) for group in case.spec.groups
   )
-  wrong = spec_lib.PermutationSpec(groups, case.spec.leaves)
+  wrong = spec_lib.Spec(groups, case.spec.leaves)
   assert broken_law(case, case.spec) < 1e-3
   assert broken_law(case, wrong) > 1e-2
 
@@ -74,13 +74,13 @@ def test_wrong_half_turn_breaks_the_law():
 def test_wrong_lengths_and_names_raise():
   group = spec_lib.Group('a', 3)
   with pytest.raises(ValueError, match='length 4'):
-    spec_lib.PermutationSpec((group,), (spec_lib.Leaf('w', (4,), (spec_lib.Axis('a'),)),))
+    spec_lib.Spec((group,), (spec_lib.Leaf('w', (4,), (spec_lib.Axis('a'),)),))
   with pytest.raises(ValueError, match="group 'b'"):
-    spec_lib.PermutationSpec((group,), (spec_lib.Leaf('w', (3,), (spec_lib.Axis('b'),)),))
+    spec_lib.Spec((group,), (spec_lib.Leaf('w', (3,), (spec_lib.Axis('b'),)),))
   with pytest.raises(ValueError, match='axes'):
-    spec_lib.PermutationSpec((group,), (spec_lib.Leaf('w', (3, 2), (spec_lib.Axis('a'),)),))
+    spec_lib.Spec((group,), (spec_lib.Leaf('w', (3, 2), (spec_lib.Axis('a'),)),))
   with pytest.raises(ValueError, match='same id'):
-    spec_lib.PermutationSpec((group, group), ())
+    spec_lib.Spec((group, group), ())
 
 
 def test_groups_that_make_no_sense_raise():
@@ -94,7 +94,7 @@ def test_groups_that_make_no_sense_raise():
     spec_lib.Group('a', 3, ('permutation', 'phase'))
   phase = spec_lib.Group('a', 3, ('permutation', 'sign', 'phase'), 0.1)
   with pytest.raises(ValueError, match='shift=True'):
-    spec_lib.PermutationSpec((phase,), (spec_lib.Leaf('w', (3,), (spec_lib.Axis('a'),)),))
+    spec_lib.Spec((phase,), (spec_lib.Leaf('w', (3,), (spec_lib.Axis('a'),)),))
 
 
 def test_check_names_the_parameter_that_does_not_fit():
@@ -112,7 +112,7 @@ def test_check_names_the_parameter_that_does_not_fit():
 
 
 def test_from_json_refuses_other_values():
-  with pytest.raises(ValueError, match='Not a PermutationSpec'):
-    spec_lib.PermutationSpec.from_json({'groups': []})
-  with pytest.raises(ValueError, match='Not a PermutationSpec'):
-    spec_lib.PermutationSpec.from_json({'groups': [{'name': 'a'}]})
+  with pytest.raises(ValueError, match='Not a Spec'):
+    spec_lib.Spec.from_json({'groups': []})
+  with pytest.raises(ValueError, match='Not a Spec'):
+    spec_lib.Spec.from_json({'groups': [{'name': 'a'}]})

@@ -206,7 +206,7 @@ def test_a_network_without_groups_is_left_alone():
   leaf = spec_lib.Leaf('w', (3,), (spec_lib.PINNED,))
   g = weight_matching.weight_matching(
     {'w': np.ones(3)}, {'w': np.ones((2, 3))},
-    spec_lib.PermutationSpec((), (leaf,)),
+    spec_lib.Spec((), (leaf,)),
   )  # fmt: skip
   assert g.perms == {}
 

@@ -21,7 +21,7 @@ class Editor(nn.Module):
 
   EQUIVARIANT_TO: ClassVar[tuple[str, ...]] = ()
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   hidden: Sequence[int] = (512, 512)
 
   @nn.compact

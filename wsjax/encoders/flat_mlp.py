@@ -24,7 +24,7 @@ class FlatMlp(nn.Module):
 
   INVARIANT_TO: ClassVar[tuple[str, ...]] = ()
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   hidden: Sequence[int] = (512, 512)
   embedding: int = 128
   dropout: float = 0.0

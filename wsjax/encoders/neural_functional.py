@@ -36,7 +36,7 @@ class Stack(nn.Module):
     max_folded: see `slots.views`.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   channels: int = 64
   depth: int = 3
   fourier: int = 0

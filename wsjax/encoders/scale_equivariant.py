@@ -78,7 +78,7 @@ class ScaleLayer(nn.Module):
     edge_width: of invariant edge features; 0 for none.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   width: int
   edge_width: int
 
@@ -155,7 +155,7 @@ class ScaleEquivariant(nn.Module):
 
   INVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation', 'positive_scale', 'sign')
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   width: int = 64
   edge_width: int = 16
   depth: int = 4
@@ -201,7 +201,7 @@ class ScaleEquivariant(nn.Module):
     return dense_graph.by_set(graph, pieces, self.width)
 
 
-def invariant(vectors: jax.Array, spec: spec_lib.PermutationSpec) -> jax.Array:
+def invariant(vectors: jax.Array, spec: spec_lib.Spec) -> jax.Array:
   """What of the vectors no allowed scale changes.
 
   Args:
@@ -219,7 +219,7 @@ def invariant(vectors: jax.Array, spec: spec_lib.PermutationSpec) -> jax.Array:
   return jnp.where(_allows(spec, 'sign'), jnp.abs(vectors), vectors)
 
 
-def log_size(vectors: jax.Array, spec: spec_lib.PermutationSpec) -> jax.Array:
+def log_size(vectors: jax.Array, spec: spec_lib.Spec) -> jax.Array:
   """How long the vectors are, which norms on them would forget.
 
   Args:
@@ -233,7 +233,7 @@ def log_size(vectors: jax.Array, spec: spec_lib.PermutationSpec) -> jax.Array:
   return jnp.where(_allows(spec, 'positive_scale'), 0, 0.5 * jnp.log(square))
 
 
-def _allows(spec: spec_lib.PermutationSpec, kind: str) -> np.ndarray:
+def _allows(spec: spec_lib.Spec, kind: str) -> np.ndarray:
   """[N, 1] whether a node's group is of that kind."""
   kinds = {group.id: group.kinds for group in spec.groups}
   return np.concatenate(

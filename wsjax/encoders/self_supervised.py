@@ -55,7 +55,7 @@ def nt_xent(
 
 
 def view(
-  key: jax.Array, params: typing.Params, spec: spec_lib.PermutationSpec, *, noise: float = 0.05
+  key: jax.Array, params: typing.Params, spec: spec_lib.Spec, *, noise: float = 0.05
 ) -> typing.Params:
   """One network, moved by a random element of its symmetry, with noise.
 
@@ -97,11 +97,7 @@ class Projector(nn.Module):
 
 
 def contrastive(
-  projector: Projector,
-  spec: spec_lib.PermutationSpec,
-  *,
-  noise: float = 0.05,
-  temperature: float = 0.1,
+  projector: Projector, spec: spec_lib.Spec, *, noise: float = 0.05, temperature: float = 0.1
 ) -> Loss:
   """The loss of two views per network; see `view` and `nt_xent`."""
 

@@ -19,7 +19,7 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _TINY = 1e-12  # Keeps the gradient of a root finite.
 
 
-def statistics(params: typing.Params, spec: spec_lib.PermutationSpec) -> jax.Array:
+def statistics(params: typing.Params, spec: spec_lib.Spec) -> jax.Array:
   """Mean, deviation, norm and quantiles of every leaf.
 
   Args:
@@ -57,7 +57,7 @@ class Statistics(nn.Module):
 
   INVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   hidden: Sequence[int] = (256,)
   embedding: int = 128
   dropout: float = 0.0

@@ -58,7 +58,7 @@ class TokenStack(nn.Module):
     dropout: share of activations dropped in training.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   tokenizer: layout.Tokenizer
   width: int = 128
   depth: int = 4

@@ -179,9 +179,7 @@ def permuted_copy(
   return move(copies, population.architecture.spec, seed=_seed(rng))
 
 
-def move(
-  params: typing.StackedParams, spec: spec_lib.PermutationSpec, *, seed: int
-) -> typing.StackedParams:
+def move(params: typing.StackedParams, spec: spec_lib.Spec, *, seed: int) -> typing.StackedParams:
   """Moves every network by a random element of the group of its own.
 
   Args:
@@ -198,7 +196,7 @@ def move(
 
 @functools.partial(jax.jit, static_argnames='spec')
 def _move(
-  keys: jax.Array, params: typing.StackedParams, spec: spec_lib.PermutationSpec
+  keys: jax.Array, params: typing.StackedParams, spec: spec_lib.Spec
 ) -> typing.StackedParams:
   def one(key: jax.Array, net: typing.Params) -> typing.Params:
     return element.apply(element.random(key, spec), net, spec)

@@ -29,7 +29,7 @@ class Decoder:
     chunk_size: networks decoded at a time, so that memory stays bounded.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   tokenizer: layout.Tokenizer
   normalizer: normalize_lib.Normalizer
   codec: Any
@@ -79,7 +79,7 @@ def _encode(codec: Any, state: typing.PyTree, tokens: jax.Array) -> jax.Array:
 
 def fit(
   params: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   tokens: Mapping[str, Any],
   normalize: Mapping[str, Any],

@@ -31,7 +31,7 @@ class GraphFlow:
     condition_size: features of the condition; 0 = unconditional.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   num_layers: int
   width: int
   depth: int

@@ -41,7 +41,7 @@ class Prompted(nn.Module):
     num_heads: of the attention; divides `width`.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   scales: tuple[tuple[str, float], ...]
   width: int = 256
   depth: int = 2
@@ -116,7 +116,7 @@ class Prompted(nn.Module):
     return changed
 
 
-def views(spec: spec_lib.PermutationSpec) -> tuple[tuple[slots.View, ...], tuple[slots.View, ...]]:
+def views(spec: spec_lib.Spec) -> tuple[tuple[slots.View, ...], tuple[slots.View, ...]]:
   """Leaves that units have a part in, and leaves that they have not.
 
   Raises:

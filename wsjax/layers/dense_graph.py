@@ -84,7 +84,7 @@ class Wiring:
 
 
 @functools.cache
-def wiring(spec: spec_lib.PermutationSpec) -> Wiring:
+def wiring(spec: spec_lib.Spec) -> Wiring:
   """The graph of an architecture.
 
   Raises:
@@ -126,9 +126,7 @@ def wiring(spec: spec_lib.PermutationSpec) -> Wiring:
   )
 
 
-def split(
-  params: typing.Params, spec: spec_lib.PermutationSpec
-) -> tuple[list[jax.Array], list[jax.Array]]:
+def split(params: typing.Params, spec: spec_lib.Spec) -> tuple[list[jax.Array], list[jax.Array]]:
   """Node and edge features of one network.
 
   Returns:
@@ -209,7 +207,7 @@ def _layout(part: Part) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ..
   return lead, sizes, (*first, *rest)
 
 
-def _split(leaf: spec_lib.Leaf, axis: int, spec: spec_lib.PermutationSpec) -> tuple[int, int, int]:
+def _split(leaf: spec_lib.Leaf, axis: int, spec: spec_lib.Spec) -> tuple[int, int, int]:
   """(outer, size, inner) of an axis."""
   label = leaf.axes[axis]
   if label.group is None:

@@ -67,7 +67,7 @@ class Capacity:
     return Capacity(*map(max, dataclasses.astuple(self), dataclasses.astuple(other)))
 
 
-def capacity(spec: spec_lib.PermutationSpec) -> Capacity:
+def capacity(spec: spec_lib.Spec) -> Capacity:
   """What the graph of one architecture takes."""
   graph = dense_graph.wiring(spec)
   grids = [(graph.sets[p.source], graph.sets[p.target]) for p in graph.joints]
@@ -92,7 +92,7 @@ class Places:
   edge_kinds: np.ndarray
 
 
-def places(spec: spec_lib.PermutationSpec, limit: Capacity) -> Places:
+def places(spec: spec_lib.Spec, limit: Capacity) -> Places:
   """Where the nodes and edges of an architecture stand.
 
   Raises:
@@ -118,9 +118,7 @@ def places(spec: spec_lib.PermutationSpec, limit: Capacity) -> Places:
   )
 
 
-def place(
-  graph: graph_lib.WeightGraph, spec: spec_lib.PermutationSpec, limit: Capacity
-) -> PlacedGraph:
+def place(graph: graph_lib.WeightGraph, spec: spec_lib.Spec, limit: Capacity) -> PlacedGraph:
   """Says where the nodes and edges of a graph stand, and pads it.
 
   Args:
@@ -241,6 +239,6 @@ def _numbers(num: int, limit: int) -> list[int]:
   return [*range(num - 1), limit - 1][:num] if num else []
 
 
-def leaf_kinds(spec: spec_lib.PermutationSpec, limit: Capacity) -> list[int]:
+def leaf_kinds(spec: spec_lib.Spec, limit: Capacity) -> list[int]:
   """Kind of every joint of an architecture."""
   return _numbers(len(dense_graph.wiring(spec).joints), limit.edge_kinds)

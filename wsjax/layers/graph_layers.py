@@ -148,7 +148,7 @@ class GraphStack(nn.Module):
     probed: what nodes carry besides, or None; it needs weights that can be run, so no graph.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   limit: features_lib.Capacity
   width: int = 64
   edge_width: int = 32
@@ -204,7 +204,7 @@ class ToWeights(nn.Module):
     channels: c, features per weight.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   channels: int = 1
 
   @nn.compact

@@ -80,7 +80,7 @@ class GraphStatistics(nn.Module):
   # Brings sizes to one scale itself, and to do so once is cheaper.
   READS: ClassVar[str] = 'raw'
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   limit: features_lib.Capacity
   hidden: Sequence[int] = (64,)
   embedding: int = 64

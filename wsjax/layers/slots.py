@@ -51,7 +51,7 @@ class View:
 
 
 @functools.lru_cache(maxsize=256)
-def views(spec: spec_lib.PermutationSpec, max_folded: int) -> tuple[View, ...]:
+def views(spec: spec_lib.Spec, max_folded: int) -> tuple[View, ...]:
   """One view per leaf.
 
   Args:
@@ -110,7 +110,7 @@ def _dropped(view: View) -> tuple[int, ...]:
   return tuple(place for place in range(len(view.factors)) if place not in view.kept)
 
 
-def _view(leaf: spec_lib.Leaf, spec: spec_lib.PermutationSpec, max_folded: int) -> View:
+def _view(leaf: spec_lib.Leaf, spec: spec_lib.Spec, max_folded: int) -> View:
   layer = leaf.path.rpartition('/')[0]
   factors: list[int] = []
   names: list[str] = []

@@ -89,7 +89,7 @@ class SpecLinear(nn.Module):
     max_folded: see `slots.views`.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   features: int
   max_folded: int = 64
 

@@ -145,9 +145,7 @@ class Raw(NamedTuple):
 
 
 def read(
-  example: typing.Params | graph_lib.WeightGraph,
-  spec: spec_lib.PermutationSpec,
-  limit: features_lib.Capacity,
+  example: typing.Params | graph_lib.WeightGraph, spec: spec_lib.Spec, limit: features_lib.Capacity
 ) -> Raw:
   """One network, for either form.
 
@@ -177,7 +175,7 @@ def read(
 
 
 def _read_sparse(
-  graph: graph_lib.WeightGraph, spec: spec_lib.PermutationSpec, limit: features_lib.Capacity
+  graph: graph_lib.WeightGraph, spec: spec_lib.Spec, limit: features_lib.Capacity
 ) -> Raw:
   """A graph; if it is not placed, one of `spec`, padded or not."""
   if not isinstance(graph, features_lib.PlacedGraph):

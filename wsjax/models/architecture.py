@@ -61,7 +61,7 @@ class Architecture:
 
   name: str
   config: Mapping[str, Any]
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   init: Callable[[jax.Array], typing.Params]
   apply: Callable[..., jax.Array]
   forward: Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
@@ -120,7 +120,7 @@ def hidden_groups(sizes: Mapping[str, int], activation: str) -> tuple[spec_lib.G
   return tuple(spec_lib.Group(id, size, kinds) for id, size in sizes.items())
 
 
-def init_params(key: jax.Array, spec: spec_lib.PermutationSpec, init: str) -> typing.Params:
+def init_params(key: jax.Array, spec: spec_lib.Spec, init: str) -> typing.Params:
   """Random kernels and biases for every leaf of a spec.
 
   Args:
@@ -146,7 +146,7 @@ def init_params(key: jax.Array, spec: spec_lib.PermutationSpec, init: str) -> ty
 
 
 def draw_params(
-  key: jax.Array, spec: spec_lib.PermutationSpec, stds: Mapping[str, float], distribution: str
+  key: jax.Array, spec: spec_lib.Spec, stds: Mapping[str, float], distribution: str
 ) -> typing.Params:
   """Independent weights of mean 0.
 

@@ -87,7 +87,7 @@ def make(
       feeds=ids[i + 1],
       outer=blocks if i == 0 else 1,
     )
-  spec = spec_lib.PermutationSpec(groups, tuple(leaves))
+  spec = spec_lib.Spec(groups, tuple(leaves))
   nonlinearity = architecture.ACTIVATIONS[activation]
 
   def forward(

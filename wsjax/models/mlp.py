@@ -42,7 +42,7 @@ def make(
       f'layer{i}', widths[i], widths[i + 1], reads=ids[i], feeds=ids[i + 1]
     )
   )
-  spec = spec_lib.PermutationSpec(groups, leaves)
+  spec = spec_lib.Spec(groups, leaves)
   nonlinearity = architecture.ACTIVATIONS[activation]
   outputs = architecture.OUTPUT_ACTIVATIONS[output_activation]
   config = {'widths': list(widths), 'activation': activation, 'init': init}

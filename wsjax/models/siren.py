@@ -52,7 +52,7 @@ def make(
       f'layer{i}', widths[i], widths[i + 1], reads=ids[i], feeds=ids[i + 1]
     )
   )
-  spec = spec_lib.PermutationSpec(groups, leaves)
+  spec = spec_lib.Spec(groups, leaves)
 
   # A uniform distribution on +-bound has the deviation bound / sqrt(3).
   stds = {}

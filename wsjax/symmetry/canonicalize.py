@@ -22,7 +22,7 @@ _TOLERANCE = 1e-6
 _MAX_SWEEPS = 1000
 
 
-def balance(params: typing.Params, spec: spec_lib.PermutationSpec) -> typing.Params:
+def balance(params: typing.Params, spec: spec_lib.Spec) -> typing.Params:
   """The member of the orbit with the smallest norm, phases near zero.
 
   Each unit that may be scaled gets the scale at which the weights that feed it (bias included) and
@@ -57,7 +57,7 @@ def balance(params: typing.Params, spec: spec_lib.PermutationSpec) -> typing.Par
   return rescaling.apply_turns(turns, params, spec)
 
 
-def balance_all(zoo: typing.StackedParams, spec: spec_lib.PermutationSpec) -> dict[str, np.ndarray]:
+def balance_all(zoo: typing.StackedParams, spec: spec_lib.Spec) -> dict[str, np.ndarray]:
   """`balance` of N networks, [N, ...] each, as NumPy arrays."""
   spec.check(zoo, stacked=True)
   if not any({'positive_scale', 'phase'} & set(g.kinds) for g in spec.groups):
@@ -66,7 +66,7 @@ def balance_all(zoo: typing.StackedParams, spec: spec_lib.PermutationSpec) -> di
 
 
 def apply_all(
-  g: element.GroupElement, zoo: typing.StackedParams, spec: spec_lib.PermutationSpec
+  g: element.GroupElement, zoo: typing.StackedParams, spec: spec_lib.Spec
 ) -> dict[str, np.ndarray]:
   """`element.apply` of N elements to N networks, as NumPy arrays."""
   if not spec.groups:
@@ -76,7 +76,7 @@ def apply_all(
 
 def canonicalize(
   zoo: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   mode: str,
   *,
   reference: typing.Params,
@@ -130,20 +130,18 @@ def canonicalize(
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _balance_all(zoo: typing.StackedParams, spec: spec_lib.PermutationSpec) -> typing.StackedParams:
+def _balance_all(zoo: typing.StackedParams, spec: spec_lib.Spec) -> typing.StackedParams:
   return jax.vmap(lambda params: balance(params, spec))(zoo)
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _apply_all(
-  g: element.GroupElement, zoo: typing.StackedParams, spec: spec_lib.PermutationSpec
+  g: element.GroupElement, zoo: typing.StackedParams, spec: spec_lib.Spec
 ) -> typing.StackedParams:
   return jax.vmap(lambda g, params: element.apply(g, params, spec))(g, zoo)
 
 
-def _balancing_scales(
-  params: typing.Params, spec: spec_lib.PermutationSpec
-) -> dict[str, jax.Array]:
+def _balancing_scales(params: typing.Params, spec: spec_lib.Spec) -> dict[str, jax.Array]:
   """Group id -> [n] scales that balance every unit."""
   ids = [g.id for g in spec.groups if 'positive_scale' in g.kinds]
   if not ids:
@@ -190,7 +188,7 @@ def _balancing_scales(
 
 
 def _squares(
-  value: jax.Array, leaf: spec_lib.Leaf, spec: spec_lib.PermutationSpec, ids: list[str]
+  value: jax.Array, leaf: spec_lib.Leaf, spec: spec_lib.Spec, ids: list[str]
 ) -> jax.Array:
   """Squares of a leaf, summed over all that `ids` do not scale apart."""
   shape, keep = [], []

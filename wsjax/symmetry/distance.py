@@ -20,7 +20,7 @@ _CANDIDATES = 8
 def pairwise(
   a: typing.StackedParams,
   b: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   reference: typing.Params,
   restarts: int = 3,
@@ -49,7 +49,7 @@ def pairwise(
 
 def within(
   zoo: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   reference: typing.Params,
   restarts: int = 3,
@@ -76,7 +76,7 @@ def within(
 def nearest(
   a: typing.StackedParams,
   b: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   reference: typing.Params,
   exclude_same_index: bool = False,
@@ -116,7 +116,7 @@ def nearest(
 
 def tau(
   zoo: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   reference: typing.Params,
   restarts: int = 3,
@@ -150,7 +150,7 @@ def tau(
 def _pairwise(
   a: typing.StackedParams,
   b: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   reference: typing.Params,
   restarts: int,
   seed: int,
@@ -167,7 +167,7 @@ def _pairwise(
 
 def _within(
   zoo: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   reference: typing.Params,
   restarts: int,
   seed: int,

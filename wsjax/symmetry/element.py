@@ -31,16 +31,14 @@ class GroupElement:
   turns: dict[str, Any]
 
 
-def identity(spec: spec_lib.PermutationSpec) -> GroupElement:
+def identity(spec: spec_lib.Spec) -> GroupElement:
   """The element that changes nothing."""
   return GroupElement(
     permutation.identity(spec), rescaling.identity_scales(spec), rescaling.identity_turns(spec)
   )
 
 
-def random(
-  key: jax.Array, spec: spec_lib.PermutationSpec, max_log_scale: float = 1.0
-) -> GroupElement:
+def random(key: jax.Array, spec: spec_lib.Spec, max_log_scale: float = 1.0) -> GroupElement:
   """A random element.
 
   Args:
@@ -59,7 +57,7 @@ def random(
   )
 
 
-def apply(g: GroupElement, params: typing.Params, spec: spec_lib.PermutationSpec) -> typing.Params:
+def apply(g: GroupElement, params: typing.Params, spec: spec_lib.Spec) -> typing.Params:
   """Permutes, then scales, then turns one network.
 
   Args:
@@ -78,9 +76,7 @@ def apply(g: GroupElement, params: typing.Params, spec: spec_lib.PermutationSpec
   return rescaling.apply_turns(g.turns, params, spec)
 
 
-def compose(
-  second: GroupElement, first: GroupElement, spec: spec_lib.PermutationSpec
-) -> GroupElement:
+def compose(second: GroupElement, first: GroupElement, spec: spec_lib.Spec) -> GroupElement:
   """The element that does `first`, then `second`.
 
   Args:
@@ -107,7 +103,7 @@ def compose(
   return GroupElement(permutation.compose(second.perms, first.perms), scales, turns)
 
 
-def invert(g: GroupElement, spec: spec_lib.PermutationSpec) -> GroupElement:
+def invert(g: GroupElement, spec: spec_lib.Spec) -> GroupElement:
   """The element that undoes `g`.
 
   Args:

@@ -20,7 +20,7 @@ def squared(
   a: typing.StackedParams,
   b: typing.StackedParams,
   pairs: np.ndarray,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   reference: typing.Params,
   restarts: int,
@@ -89,7 +89,7 @@ def _matched(
   a: typing.StackedParams,
   b: typing.StackedParams,
   pairs: np.ndarray,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   restarts: int,
   seed: int,
   best: np.ndarray,
@@ -149,10 +149,7 @@ def _products(a: np.ndarray, b: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _fixed_parts(
-  a: typing.StackedParams,
-  b: typing.StackedParams,
-  pairs: np.ndarray,
-  spec: spec_lib.PermutationSpec,
+  a: typing.StackedParams, b: typing.StackedParams, pairs: np.ndarray, spec: spec_lib.Spec
 ) -> tuple[np.ndarray, np.ndarray]:
   """What the objective leaves out: sums of squared norms, pinned products."""
   norm_a, norm_b, pinned = 0.0, 0.0, np.zeros(len(pairs))
@@ -174,7 +171,7 @@ def _direct(
   b: typing.StackedParams,
   pairs: np.ndarray,
   g: element.GroupElement,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
 ) -> np.ndarray:
   """[P] squared distances |a - g b|^2 from the differences."""
   squared = np.zeros(len(pairs))

@@ -15,7 +15,7 @@ from wsjax.symmetry import spec as spec_lib
 Perms = Mapping[str, typing.Array]
 
 
-def apply(perms: Perms, params: typing.Params, spec: spec_lib.PermutationSpec) -> typing.Params:
+def apply(perms: Perms, params: typing.Params, spec: spec_lib.Spec) -> typing.Params:
   """Moves units to their new places; the function stays the same.
 
   Args:
@@ -72,12 +72,12 @@ def compose(second: Perms, first: Perms) -> dict[str, jax.Array]:
   return {id: jnp.take(jnp.asarray(first[id]), jnp.asarray(second[id])) for id in first}
 
 
-def identity(spec: spec_lib.PermutationSpec) -> dict[str, jax.Array]:
+def identity(spec: spec_lib.Spec) -> dict[str, jax.Array]:
   """Leaves every unit where it is."""
   return {group.id: jnp.arange(group.size, dtype=jnp.int32) for group in spec.groups}
 
 
-def random(key: jax.Array, spec: spec_lib.PermutationSpec) -> dict[str, jax.Array]:
+def random(key: jax.Array, spec: spec_lib.Spec) -> dict[str, jax.Array]:
   """A uniformly random order of every group."""
   return {
     group.id: jax.random.permutation(
@@ -87,7 +87,7 @@ def random(key: jax.Array, spec: spec_lib.PermutationSpec) -> dict[str, jax.Arra
   }
 
 
-def _check(perms: Perms, spec: spec_lib.PermutationSpec) -> None:
+def _check(perms: Perms, spec: spec_lib.Spec) -> None:
   """Raises unless every permutation belongs to a group of its length."""
   sizes = {group.id: group.size for group in spec.groups}
   for id, perm in perms.items():

@@ -27,7 +27,7 @@ _COLUMN, _ROW = 5.4, 1.4
 _MAX_NAMES = 2
 
 
-def edges(spec: spec_lib.PermutationSpec) -> dict[tuple[str, str], list[str]]:
+def edges(spec: spec_lib.Spec) -> dict[tuple[str, str], list[str]]:
   """Which parameters join which groups.
 
   Args:
@@ -49,7 +49,7 @@ def edges(spec: spec_lib.PermutationSpec) -> dict[tuple[str, str], list[str]]:
   return dict(joined)
 
 
-def save(spec: spec_lib.PermutationSpec, path: pathlib.Path) -> None:
+def save(spec: spec_lib.Spec, path: pathlib.Path) -> None:
   """Draws the graph of a spec into a file.
 
   Args:
@@ -89,7 +89,7 @@ def check_suffix(path: pathlib.Path) -> None:
     raise ValueError(f'Cannot draw into {path}; allowed suffixes: {", ".join(allowed)}.')
 
 
-def layout(spec: spec_lib.PermutationSpec) -> dict[str, tuple[int, float]]:
+def layout(spec: spec_lib.Spec) -> dict[str, tuple[int, float]]:
   """Columns and rows of the boxes.
 
   Args:
@@ -128,9 +128,7 @@ def _point(place: tuple[int, float]) -> tuple[float, float]:
   return place[0] * _COLUMN, place[1] * _ROW
 
 
-def _box(
-  axes: 'mpl_axes.Axes', spec: spec_lib.PermutationSpec, id: str, place: tuple[int, float]
-) -> None:
+def _box(axes: 'mpl_axes.Axes', spec: spec_lib.Spec, id: str, place: tuple[int, float]) -> None:
   """A group with its size, kinds and the parameters that only it moves."""
   from matplotlib import patches
 

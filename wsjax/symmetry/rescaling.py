@@ -17,7 +17,7 @@ Scales = Mapping[str, typing.Array]
 Turns = Mapping[str, typing.Array]
 
 
-def apply(scales: Scales, params: typing.Params, spec: spec_lib.PermutationSpec) -> typing.Params:
+def apply(scales: Scales, params: typing.Params, spec: spec_lib.Spec) -> typing.Params:
   """Multiplies what feeds a unit by its scale and divides what reads from it.
 
   Args:
@@ -45,9 +45,7 @@ def apply(scales: Scales, params: typing.Params, spec: spec_lib.PermutationSpec)
   return scaled
 
 
-def apply_turns(
-  turns: Turns, params: typing.Params, spec: spec_lib.PermutationSpec
-) -> typing.Params:
+def apply_turns(turns: Turns, params: typing.Params, spec: spec_lib.Spec) -> typing.Params:
   """Adds half periods to sine units and negates their readers accordingly.
 
   sin(w0 (z + k half_turn)) = (-1)^k sin(w0 z) with half_turn = pi / w0, so the bias grows by k
@@ -84,7 +82,7 @@ def apply_turns(
   return turned
 
 
-def identity_scales(spec: spec_lib.PermutationSpec) -> dict[str, jax.Array]:
+def identity_scales(spec: spec_lib.Spec) -> dict[str, jax.Array]:
   """Ones for every group that may be scaled or negated."""
   return {
     group.id: jnp.ones(group.size)
@@ -93,16 +91,14 @@ def identity_scales(spec: spec_lib.PermutationSpec) -> dict[str, jax.Array]:
   }
 
 
-def identity_turns(spec: spec_lib.PermutationSpec) -> dict[str, jax.Array]:
+def identity_turns(spec: spec_lib.Spec) -> dict[str, jax.Array]:
   """Zeros for every group of kind phase."""
   return {
     group.id: jnp.zeros(group.size, jnp.int32) for group in spec.groups if 'phase' in group.kinds
   }
 
 
-def random(
-  key: jax.Array, spec: spec_lib.PermutationSpec, max_log_scale: float = 1.0
-) -> dict[str, jax.Array]:
+def random(key: jax.Array, spec: spec_lib.Spec, max_log_scale: float = 1.0) -> dict[str, jax.Array]:
   """Random scales: exp(U(-max, max)) where positive, +-1 where sign.
 
   Args:
@@ -128,9 +124,7 @@ def random(
   return scales
 
 
-def random_turns(
-  key: jax.Array, spec: spec_lib.PermutationSpec, max_turns: int = 2
-) -> dict[str, jax.Array]:
+def random_turns(key: jax.Array, spec: spec_lib.Spec, max_turns: int = 2) -> dict[str, jax.Array]:
   """Uniform half turns in [-max_turns, max_turns] for groups of kind phase."""
   return {
     group.id: jax.random.randint(
@@ -150,9 +144,7 @@ def _along(factor: jax.Array, leaf: spec_lib.Leaf, dim: int) -> jax.Array:
   return spread.reshape(shape)
 
 
-def _check(
-  values: Mapping[str, typing.Array], spec: spec_lib.PermutationSpec, kinds: tuple[str, ...]
-) -> None:
+def _check(values: Mapping[str, typing.Array], spec: spec_lib.Spec, kinds: tuple[str, ...]) -> None:
   """Raises unless every entry belongs to a group of its length and kind."""
   groups = {group.id: group for group in spec.groups}
   for id, value in values.items():

@@ -1,4 +1,4 @@
-"""PermutationSpec: the symmetry of an architecture, as data.
+"""Spec: the symmetry of an architecture, as data.
 
 A hidden unit may be moved to another place in its layer, and, depending on its activation,
 rescaled, negated or shifted by a half period, if every weight that feeds it or reads from it moves
@@ -99,7 +99,7 @@ class Leaf:
 
 
 @dataclasses.dataclass(frozen=True)
-class PermutationSpec:
+class Spec:
   """All symmetries of one architecture; hashable, so static under jit.
 
   Attributes:
@@ -117,7 +117,7 @@ class PermutationSpec:
   def __post_init__(self):
     sizes = {group.id: group.size for group in self.groups}
     if len(sizes) != len(self.groups):
-      raise ValueError('Two groups of a PermutationSpec have the same id.')
+      raise ValueError('Two groups of a Spec have the same id.')
     for leaf in self.leaves:
       if len(leaf.shape) != len(leaf.axes):
         raise ValueError(f'{leaf.path} has shape {leaf.shape} but {len(leaf.axes)} axes.')
@@ -154,7 +154,7 @@ class PermutationSpec:
     """The leaf that takes the half turns of a group of kind phase."""
     return next(leaf for leaf in self.leaves if _shifts(leaf, id))
 
-  def permutations_only(self) -> 'PermutationSpec':
+  def permutations_only(self) -> 'Spec':
     """The same groups, with nothing but reordering allowed."""
     groups = tuple(Group(group.id, group.size) for group in self.groups)
     return dataclasses.replace(self, groups=groups)
@@ -189,7 +189,7 @@ class PermutationSpec:
     }
 
   @classmethod
-  def from_json(cls, value: Mapping[str, Any]) -> 'PermutationSpec':
+  def from_json(cls, value: Mapping[str, Any]) -> 'Spec':
     """The spec that `to_json` wrote.
 
     Raises:
@@ -204,7 +204,7 @@ class PermutationSpec:
         for leaf in value['leaves']
       )
     except (KeyError, TypeError) as error:
-      raise ValueError(f'Not a PermutationSpec: {error!r}.') from error
+      raise ValueError(f'Not a Spec: {error!r}.') from error
     return cls(groups, leaves)
 
 

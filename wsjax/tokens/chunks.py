@@ -21,7 +21,7 @@ class Chunks(layout.Tokenizer):
 
   length: int
 
-  def table(self, spec: spec_lib.PermutationSpec) -> np.ndarray:
+  def table(self, spec: spec_lib.Spec) -> np.ndarray:
     """[T, length] every leaf raveled and cut; -1 = padding."""
     rows = []
     for indices in layout.leaf_indices(spec).values():

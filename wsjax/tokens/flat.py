@@ -12,7 +12,7 @@ from wsjax.tokens import layout
 class Flat(layout.Tokenizer):
   """Tokenizer of one token, [1, num_params]."""
 
-  def table(self, spec: spec_lib.PermutationSpec) -> np.ndarray:
+  def table(self, spec: spec_lib.Spec) -> np.ndarray:
     """[1, num_params] every index in order."""
     return np.arange(spec.num_params)[None]
 

@@ -58,7 +58,7 @@ class Graph:
   num_nodes: int = 0
   num_edges: int = 0
 
-  def tokenize(self, params: typing.Params, spec: spec_lib.PermutationSpec) -> WeightGraph:
+  def tokenize(self, params: typing.Params, spec: spec_lib.Spec) -> WeightGraph:
     """The graph of one network; vmap for many.
 
     Args:
@@ -84,7 +84,7 @@ class Graph:
       edge_mask=jnp.arange(len(edges) + more_edges) < len(edges),
     )
 
-  def detokenize(self, graph: WeightGraph, spec: spec_lib.PermutationSpec) -> typing.Params:
+  def detokenize(self, graph: WeightGraph, spec: spec_lib.Spec) -> typing.Params:
     """Weights of the network that has this graph.
 
     Raises:
@@ -118,7 +118,7 @@ def make(num_nodes: int = 0, num_edges: int = 0) -> Graph:
 
 
 @functools.cache
-def _wiring(spec: spec_lib.PermutationSpec) -> _Wiring:
+def _wiring(spec: spec_lib.Spec) -> _Wiring:
   """Tables of the graph of an architecture.
 
   Raises:
@@ -167,7 +167,7 @@ def _wiring(spec: spec_lib.PermutationSpec) -> _Wiring:
 
 
 def _units(
-  leaf: spec_lib.Leaf, axis: int, spec: spec_lib.PermutationSpec, pinned: str
+  leaf: spec_lib.Leaf, axis: int, spec: spec_lib.Spec, pinned: str
 ) -> tuple[str, tuple[int, int, int]]:
   """Set of nodes along an axis, and its (outer, size, inner) split."""
   label = leaf.axes[axis]

@@ -38,14 +38,14 @@ class Tokenizer(abc.ABC):
   """Tokenizes by a table; a subclass says which."""
 
   @abc.abstractmethod
-  def table(self, spec: spec_lib.PermutationSpec) -> np.ndarray:
+  def table(self, spec: spec_lib.Spec) -> np.ndarray:
     """[T, D] int: index of the weight in `flatten` order, -1 = padding."""
 
-  def shape(self, spec: spec_lib.PermutationSpec) -> tuple[int, int]:
+  def shape(self, spec: spec_lib.Spec) -> tuple[int, int]:
     """(T, D) of the tokens of one network."""
     return _table(self, spec).shape
 
-  def tokenize(self, params: typing.Params, spec: spec_lib.PermutationSpec) -> Tokens:
+  def tokenize(self, params: typing.Params, spec: spec_lib.Spec) -> Tokens:
     """Weights of one network as tokens; vmap for many.
 
     Args:
@@ -61,7 +61,7 @@ class Tokenizer(abc.ABC):
     table = _table(self, spec)
     return Tokens(gather(flatten(params, spec), table), jnp.asarray(table >= 0))
 
-  def detokenize(self, values: typing.Array, spec: spec_lib.PermutationSpec) -> typing.Params:
+  def detokenize(self, values: typing.Array, spec: spec_lib.Spec) -> typing.Params:
     """Weights of the network whose tokens have these values.
 
     Args:
@@ -81,12 +81,12 @@ class Tokenizer(abc.ABC):
 
 
 @functools.cache
-def _table(tokenizer: Tokenizer, spec: spec_lib.PermutationSpec) -> np.ndarray:
+def _table(tokenizer: Tokenizer, spec: spec_lib.Spec) -> np.ndarray:
   """The table of a tokenizer, computed once per architecture."""
   return tokenizer.table(spec)
 
 
-def flatten(params: typing.Params, spec: spec_lib.PermutationSpec) -> jax.Array:
+def flatten(params: typing.Params, spec: spec_lib.Spec) -> jax.Array:
   """[P] weights of one network, leaf after leaf in the order of the spec.
 
   Raises:
@@ -99,7 +99,7 @@ def flatten(params: typing.Params, spec: spec_lib.PermutationSpec) -> jax.Array:
   return jnp.concatenate([jnp.reshape(params[leaf.path], (-1,)) for leaf in spec.leaves])
 
 
-def unflatten(vector: typing.Array, spec: spec_lib.PermutationSpec) -> typing.Params:
+def unflatten(vector: typing.Array, spec: spec_lib.Spec) -> typing.Params:
   """Inverse of `flatten`: path -> array from [P] weights."""
   params, start = {}, 0
   for leaf in spec.leaves:
@@ -119,9 +119,7 @@ def gather(vector: typing.Array, table: np.ndarray) -> jax.Array:
   return jnp.where(table >= 0, values, jnp.zeros((), values.dtype))
 
 
-def scatter(
-  pieces: list[tuple[typing.Array, np.ndarray]], spec: spec_lib.PermutationSpec
-) -> jax.Array:
+def scatter(pieces: list[tuple[typing.Array, np.ndarray]], spec: spec_lib.Spec) -> jax.Array:
   """Inverse of `gather` for tables that together hold every weight once.
 
   Args:
@@ -140,7 +138,7 @@ def scatter(
   return vector[place]
 
 
-def leaf_indices(spec: spec_lib.PermutationSpec) -> dict[str, np.ndarray]:
+def leaf_indices(spec: spec_lib.Spec) -> dict[str, np.ndarray]:
   """Path -> array of the leaf's shape that holds indices into `flatten`."""
   starts = np.cumsum([0] + [math.prod(leaf.shape) for leaf in spec.leaves])
   return {
@@ -149,7 +147,7 @@ def leaf_indices(spec: spec_lib.PermutationSpec) -> dict[str, np.ndarray]:
   }
 
 
-def layers(spec: spec_lib.PermutationSpec) -> dict[str, tuple[spec_lib.Leaf, ...]]:
+def layers(spec: spec_lib.Spec) -> dict[str, tuple[spec_lib.Leaf, ...]]:
   """Layer name, the path up to the last slash -> its leaves, forward order."""
   return {
     name: tuple(group)

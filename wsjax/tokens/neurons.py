@@ -18,7 +18,7 @@ class Neurons(layout.Tokenizer):
   Units that may be reordered give tokens whose rows are reordered alike.
   """
 
-  def table(self, spec: spec_lib.PermutationSpec) -> np.ndarray:
+  def table(self, spec: spec_lib.Spec) -> np.ndarray:
     """[T, D] one row per unit of every layer; -1 = padding.
 
     Raises:

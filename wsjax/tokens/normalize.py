@@ -45,7 +45,7 @@ class Normalizer:
 
 def fit(
   params: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   how: str = 'layer',
   weights: Sequence[tuple[str, float]] = (),
@@ -86,9 +86,7 @@ def fit(
   return Normalizer(mean, std)
 
 
-def _scales(
-  spec: spec_lib.PermutationSpec, weights: Sequence[tuple[str, float]]
-) -> dict[str, float]:
+def _scales(spec: spec_lib.Spec, weights: Sequence[tuple[str, float]]) -> dict[str, float]:
   """Path of a leaf -> factor of its unit."""
   scale = {leaf.path: 1.0 for leaf in spec.leaves}
   for name, weight in weights:

@@ -9,7 +9,7 @@ from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
 
 
-def positions(tokenizer: layout.Tokenizer, spec: spec_lib.PermutationSpec) -> np.ndarray:
+def positions(tokenizer: layout.Tokenizer, spec: spec_lib.Spec) -> np.ndarray:
   """Layer, row and column of the first weight of every token.
 
   Args:

@@ -54,7 +54,7 @@ class Pretraining:
 def make(
   section: Mapping[str, Any],
   encoder: nn.Module,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   scales: tuple[tuple[str, float], ...],
 ) -> Pretraining | None:
   """The pretraining that a config section describes.

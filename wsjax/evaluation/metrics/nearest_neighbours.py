@@ -84,7 +84,7 @@ class Neighbourhood:
 def search(
   nets: typing.StackedParams,
   zoo: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   similarity: np.ndarray,
   *,
   exclude_same_index: bool = False,
@@ -179,7 +179,7 @@ def _products(
   nets: typing.StackedParams,
   zoo: typing.StackedParams,
   chosen: np.ndarray,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
   """`gram` and `still` of the neighbourhood."""

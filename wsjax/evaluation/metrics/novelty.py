@@ -35,7 +35,7 @@ class Neighbours:
   """
 
   train: typing.StackedParams
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   reference: typing.Params
   restarts: int = 3
   seed: int = 0

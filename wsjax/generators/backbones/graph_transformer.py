@@ -43,7 +43,7 @@ class GraphTransformer(nn.Module):
 
   EQUIVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   width: int
   edge_width: int
   depth: int
@@ -127,7 +127,7 @@ def make(
   return GraphTransformer(spec, width, edge_width, depth, num_heads, dropout)
 
 
-def _places(spec: spec_lib.PermutationSpec) -> dict[unit_slots.Labels, slice]:
+def _places(spec: spec_lib.Spec) -> dict[unit_slots.Labels, slice]:
   """Nodes of every group, and the one of the network as a whole."""
   sizes = {(group.id,): group.size for group in spec.groups} | {(): 1}
   places, start = {}, 0

@@ -33,7 +33,7 @@ class NeuralFunctional(nn.Module):
 
   EQUIVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   width: int
   depth: int
   dropout: float = 0.0

@@ -156,7 +156,7 @@ class SlotStack(nn.Module):
     depth: blocks of those.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   num_layers: int
   width: int
   depth: int

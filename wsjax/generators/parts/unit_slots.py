@@ -27,7 +27,7 @@ Channels: TypeAlias = tuple[tuple[Labels, int], ...]
 MAX_FOLDED = 1 << 30
 
 
-def read(params: typing.Params, spec: spec_lib.PermutationSpec) -> Slots:
+def read(params: typing.Params, spec: spec_lib.Spec) -> Slots:
   """Weights of one network -> {labels: [*axes, c]}, as `channels` says."""
   parts: dict[Labels, list[jax.Array]] = {}
   for view, (labels, order) in _sorted(spec).items():
@@ -37,7 +37,7 @@ def read(params: typing.Params, spec: spec_lib.PermutationSpec) -> Slots:
   return {labels: jnp.concatenate(p, -1) for labels, p in parts.items()}
 
 
-def write(slots: Slots, spec: spec_lib.PermutationSpec) -> typing.Params:
+def write(slots: Slots, spec: spec_lib.Spec) -> typing.Params:
   """Inverse of `read`."""
   starts = dict.fromkeys(slots, 0)
   params = {}
@@ -52,7 +52,7 @@ def write(slots: Slots, spec: spec_lib.PermutationSpec) -> typing.Params:
 
 
 @functools.cache
-def channels(spec: spec_lib.PermutationSpec) -> Channels:
+def channels(spec: spec_lib.Spec) -> Channels:
   """(labels, channels) of every slot of an architecture."""
   widths: dict[Labels, int] = {}
   for view, (labels, _) in _sorted(spec).items():
@@ -71,7 +71,7 @@ def along(vector: typing.Array, value: jax.Array) -> typing.Array:
 
 
 @functools.cache
-def _sorted(spec: spec_lib.PermutationSpec) -> dict[slots_lib.View, tuple[Labels, tuple[int, ...]]]:
+def _sorted(spec: spec_lib.Spec) -> dict[slots_lib.View, tuple[Labels, tuple[int, ...]]]:
   """View -> its labels in canonical order, and the axes that have them."""
   found = {}
   for view in slots_lib.views(spec, MAX_FOLDED):

@@ -1,4 +1,4 @@
-"""From labels of axes to the groups, axes and kinds of a PermutationSpec."""
+"""From labels of axes to the groups, axes and kinds of a Spec."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -123,8 +123,8 @@ def follow(found: Found) -> Laws:
   return laws
 
 
-def spec(found: Found, laws: Laws) -> spec_lib.PermutationSpec:
-  """The PermutationSpec; half turns only where one bias takes them."""
+def spec(found: Found, laws: Laws) -> spec_lib.Spec:
+  """The Spec; half turns only where one bias takes them."""
   ids = _ids(found, laws.origins.reads)
   groups = []
   for atom in found.kept:
@@ -135,10 +135,10 @@ def spec(found: Found, laws: Laws) -> spec_lib.PermutationSpec:
     shape = found.program.leaves[index].shape
     row = tuple(_axis(found, laws.origins, ids, (index, axis)) for axis in range(len(shape)))
     leaves.append(spec_lib.Leaf(found.paths[index], shape, row))
-  return spec_lib.PermutationSpec(tuple(groups), tuple(leaves))
+  return spec_lib.Spec(tuple(groups), tuple(leaves))
 
 
-def report(found: Found, laws: Laws, spec: spec_lib.PermutationSpec) -> report_lib.Report:
+def report(found: Found, laws: Laws, spec: spec_lib.Spec) -> report_lib.Report:
   """Why there are not more groups, and not more kinds."""
   ids = {atom: group.id for atom, group in zip(found.kept, spec.groups, strict=True)}
   names = {atom: tuple(map(found.name, places)) for atom, places in found.places.items()}
@@ -237,7 +237,7 @@ def _pins(found: Found) -> tuple[report_lib.Pin, ...]:
 
 
 def _refused(
-  laws: Laws, spec: spec_lib.PermutationSpec, ids: Mapping[int, str]
+  laws: Laws, spec: spec_lib.Spec, ids: Mapping[int, str]
 ) -> tuple[report_lib.Refused, ...]:
   refused = []
   for kind, law in zip(_KINDS, (laws.scale, laws.sign), strict=False):

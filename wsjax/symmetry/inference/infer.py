@@ -1,4 +1,4 @@
-"""Derives the PermutationSpec of any JAX function from its jaxpr.
+"""Derives the Spec of any JAX function from its jaxpr.
 
 Axes of arrays are products of atoms (`infer_atoms`). The function is traced, never run, and written
 out as one flat program (`infer_lower`); every
@@ -38,7 +38,7 @@ class Inferred:
     report: what was pinned and why, and freedom that a spec cannot say.
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   report: report_lib.Report
 
 
@@ -113,9 +113,7 @@ def verify(
   return float(worst)
 
 
-def act(
-  g: element.GroupElement, params: typing.PyTree, spec: spec_lib.PermutationSpec
-) -> typing.PyTree:
+def act(g: element.GroupElement, params: typing.PyTree, spec: spec_lib.Spec) -> typing.PyTree:
   """`element.apply` on a nested tree of parameters.
 
   Args:

@@ -54,7 +54,7 @@ class State:
   placed: set[str]
 
 
-def identity(spec: spec_lib.PermutationSpec, num: int, *, placed: bool) -> State:
+def identity(spec: spec_lib.Spec, num: int, *, placed: bool) -> State:
   """Every unit where it is, for `num` pairs."""
   one = {group.id: group.size for group in spec.groups}
   return State(

@@ -44,7 +44,7 @@ class Term(NamedTuple):
     return f'{self.path}:{self.dim}'
 
 
-def plan(spec: spec_lib.PermutationSpec) -> dict[str, tuple[Term, ...]]:
+def plan(spec: spec_lib.Spec) -> dict[str, tuple[Term, ...]]:
   """Group id -> its terms; biases that take half turns are left out."""
   terms = {group.id: [] for group in spec.groups}
   for leaf in spec.leaves:
@@ -82,7 +82,7 @@ class Problem:
     solver: 'scipy' (NumPy on the host) or 'optax' (compiled, on the device).
   """
 
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   terms: Mapping[str, tuple[Term, ...]]
   left: Mapping[str, typing.Array]
   right: Mapping[str, typing.Array]
@@ -90,11 +90,7 @@ class Problem:
 
   @classmethod
   def make(
-    cls,
-    a: typing.StackedParams,
-    b: typing.StackedParams,
-    spec: spec_lib.PermutationSpec,
-    solver: str,
+    cls, a: typing.StackedParams, b: typing.StackedParams, spec: spec_lib.Spec, solver: str
   ) -> 'Problem':
     """Rearranges the weights of both stacks."""
     terms = plan(spec)
@@ -131,9 +127,7 @@ class Problem:
     }
 
 
-def _join(
-  stack: typing.StackedParams, spec: spec_lib.PermutationSpec, terms: list[Term]
-) -> np.ndarray:
+def _join(stack: typing.StackedParams, spec: spec_lib.Spec, terms: list[Term]) -> np.ndarray:
   """[N, rest, n] of several terms one below the other."""
   n = spec.group(terms[0].group).size
   pieces = [_units(stack, spec, term, True) for term in terms]
@@ -141,7 +135,7 @@ def _join(
 
 
 def _units(
-  stack: typing.StackedParams, spec: spec_lib.PermutationSpec, term: Term, units_last: bool
+  stack: typing.StackedParams, spec: spec_lib.Spec, term: Term, units_last: bool
 ) -> np.ndarray:
   """[N, n, others * rest], or [N, others, rest * n] with units last."""
   path, dim = term.path, term.dim

@@ -19,7 +19,7 @@ MEMORY = 256 << 20
 def weight_matching(
   reference: typing.Params,
   zoo: typing.StackedParams,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   restarts: int = 1,
   seed: int = 0,
@@ -59,7 +59,7 @@ def match_pairs(
   a: typing.StackedParams,
   b: typing.StackedParams,
   pairs: typing.Array,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   restarts: int = 1,
   seed: int = 0,
@@ -89,7 +89,7 @@ def best_of(
   a: typing.StackedParams,
   b: typing.StackedParams,
   pairs: typing.Array,
-  spec: spec_lib.PermutationSpec,
+  spec: spec_lib.Spec,
   *,
   restarts: int,
   seed: int,
@@ -210,9 +210,7 @@ def _best_start(
   return best, value
 
 
-def _element(
-  state: coordinate_descent.State, spec: spec_lib.PermutationSpec
-) -> element.GroupElement:
+def _element(state: coordinate_descent.State, spec: spec_lib.Spec) -> element.GroupElement:
   """A state as group elements."""
   return element.GroupElement(
     state.perms,

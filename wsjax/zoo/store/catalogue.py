@@ -43,7 +43,7 @@ class Description:
   arch_id: str
   arch_config: Mapping[str, Any]
   activation: str
-  spec: spec_lib.PermutationSpec
+  spec: spec_lib.Spec
   dtypes: Mapping[str, str]
 
   def build(self) -> architecture_lib.Architecture:

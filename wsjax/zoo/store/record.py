@@ -101,7 +101,7 @@ def record_id(record: Mapping[str, Any]) -> str:
   return _id(_parts(record))
 
 
-def spec(record: Mapping[str, Any]) -> spec_lib.PermutationSpec:
+def spec(record: Mapping[str, Any]) -> spec_lib.Spec:
   """The symmetry of the network that a record describes.
 
   Raises:
@@ -207,10 +207,8 @@ def _id(parts: Mapping[str, bytes]) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _spec(param_tree: bytes, symmetry: bytes) -> spec_lib.PermutationSpec:
-  return spec_lib.PermutationSpec.from_json(
-    {'groups': json.loads(symmetry), 'leaves': json.loads(param_tree)}
-  )
+def _spec(param_tree: bytes, symmetry: bytes) -> spec_lib.Spec:
+  return spec_lib.Spec.from_json({'groups': json.loads(symmetry), 'leaves': json.loads(param_tree)})
 
 
 @functools.lru_cache(maxsize=256)

@@ -116,7 +116,7 @@ class Zoo:
     return self.architectures[0]
 
   @property
-  def spec(self) -> spec_lib.PermutationSpec:
+  def spec(self) -> spec_lib.Spec:
     """Shapes and symmetries; raises as `description`."""
     return self.description.spec
 
