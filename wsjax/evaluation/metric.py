@@ -1,0 +1,133 @@
+"""Metrics: one object declares a number of a report and computes it."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Literal, NotRequired, TypedDict
+
+Better = Literal['higher', 'lower', 'none']
+
+
+class Stat(TypedDict):
+  """One number of a report, or why there is none.
+
+  Attributes:
+    value: the estimate; None where it was not measured.
+    low: lower end of the 95 % interval; None if there is no interval.
+    high: upper end.
+    n: number of networks behind the value.
+    method: how the interval was made; 'none' if there is none.
+    not_run: why there is no value.
+    per_seed: value of each training seed; None for a seed without one.
+    p: p-value of the test that the value belongs to.
+    heldout: the metric of held-out networks, for comparison.
+    threshold: threshold that the metric counts by.
+    note: one sentence for readers.
+  """
+
+  value: float | None
+  low: NotRequired[float | None]
+  high: NotRequired[float | None]
+  n: NotRequired[int]
+  method: NotRequired[str]
+  not_run: NotRequired[str]
+  per_seed: NotRequired[list[float | None]]
+  p: NotRequired[float]
+  heldout: NotRequired[float]
+  threshold: NotRequired[float]
+  note: NotRequired[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+  """Everything about one number: its name, its words, how it is shown and computed.
+
+  Attributes:
+    name: key in reports, an identifier, written out once in the source.
+    label: what the number is called in text.
+    unit: of the value, for example 'nats'; '' for a pure number.
+    better: whether 'higher' or 'lower' is better; 'none' if neither.
+    group: heading of the block of the table that shows it.
+    format: of the value, as in `format`; one that ends with '%' shows 100 times the value, and the
+      heading of the column carries the sign.
+    doc: one to three sentences that explain it.
+    heading: of the column; the label if it is ''.
+    compute: (method, reference) -> Stat; None if the experiment computes it itself.
+  """
+
+  name: str
+  label: str
+  unit: str = ''
+  better: Better = 'none'
+  group: str = ''
+  format: str = '.3g'
+  doc: str = ''
+  heading: str = ''
+  compute: Callable[[Any, Any], Stat] | None = None
+
+  def __post_init__(self):
+    if not self.name.isidentifier():
+      raise ValueError(f'Metric.name must be an identifier; got {self.name!r}.')
+    if self.better not in ('higher', 'lower', 'none'):
+      raise ValueError(
+        f'Metric {self.name!r} has better={self.better!r}; allowed: higher, lower, none.'
+      )
+    try:
+      format(1.0, self.format)
+    except ValueError as error:
+      raise ValueError(
+        f'Metric {self.name!r} has format={self.format!r}, which no number takes: {error}.'
+      ) from None
+
+  def __call__(self, method: Any, reference: Any) -> Stat:
+    """Computes the metric of a method; raises ValueError if it cannot compute."""
+    if self.compute is None:
+      raise ValueError(f'Metric {self.name!r} is computed by its experiment, not by itself.')
+    return self.compute(method, reference)
+
+  @property
+  def column(self) -> str:
+    """Heading of the column, with ' %' for shares."""
+    heading = self.heading or self.label
+    return f'{heading} %' if self.format.endswith('%') else heading
+
+  def text(self, value: float | None) -> str:
+    """The number as a cell of a table shows it; '–' for None and for what is not finite."""
+    if value is None or not math.isfinite(value):
+      return '–'
+    return format(value, self.format).removesuffix('%')
+
+  def interval(self, stat: Stat | None) -> str:
+    """The interval as 'low–high'; '' where there is none."""
+    ends = [(stat or {}).get('low'), (stat or {}).get('high')]
+    return '' if None in ends else '–'.join(map(self.text, ends))
+
+  def declaration(self) -> dict[str, str]:
+    """The fields but for `compute`, as JSON."""
+    fields = dataclasses.asdict(self)
+    del fields['compute']
+    return fields
+
+
+def metric(
+  name: str, label: str, *, doc: str | None = None, **fields: Any
+) -> Callable[[Callable[[Any, Any], Stat]], Metric]:
+  """Decorator that makes a `Metric` of the function that computes it.
+
+  Args:
+    name: key in reports.
+    label: what the number is called in text.
+    doc: explanation; the docstring of the function if it is None.
+    **fields: other fields of `Metric`.
+
+  Returns:
+    function (method, reference) -> Stat -> the metric.
+  """
+
+  def declare(function: Callable[[Any, Any], Stat]) -> Metric:
+    text = function.__doc__ or '' if doc is None else doc
+    words = re.sub(r'\s+', ' ', text).strip()
+    return Metric(name, label, doc=words, compute=function, **fields)
+
+  return declare
