@@ -1,23 +1,298 @@
-"""Files that are written in one step: old or new, never half."""
+"""Reads and writes files in folders that somebody else may have filled.
 
+A write makes a fresh file and renames it, so that a file is old or new and never half, and a
+symbolic link that waits in a folder leads nowhere. A read takes regular files of bounded size only,
+and JSON only where two readers cannot understand it differently.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
 import os
 import pathlib
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from absl import logging
+
+# Far more than any file of ours, and little enough to be read into memory.
+MAX_BYTES = 1 << 28
+MAX_DEPTH = 64
+SEAL = 'sha256'
+# What may be no finite number or no 64-bit integer; the hooks for it are slow and rarely needed.
+_LONG_NUMBER = re.compile(r'[0-9]{16}|[eE]\+?[0-9]{3}')
+_SURROGATE = re.compile(r'\\u[dD][89a-fA-F]')
 
 
 def replace(path: pathlib.Path, content: str | bytes) -> None:
   """Puts a file in place; for one writer at a time.
 
   Args:
-    path: of the file; an older one is replaced.
+    path: of the file; an older one is replaced, and so is a symbolic link.
     content: of it; text is UTF-8.
 
   Raises:
     OSError: if it cannot be written; an older one is as it was.
   """
-  # Always the same name: what a killed process leaves is written over.
-  draft = path.with_name(f'.{path.name}.tmp')
-  with open(draft, 'wb') as file:
+  with replacing(path) as file:
     file.write(content.encode() if isinstance(content, str) else content)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(draft, path)
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
+  """Opens a fresh file that takes the place of another when the context ends without an error.
+
+  Args:
+    path: of the file that is replaced.
+
+  Yields:
+    The fresh file; its name is a path in the same folder.
+
+  Raises:
+    OSError: as `replace`.
+  """
+  # Always the same name: what a killed process leaves is removed here.
+  draft = path.with_name(f'.{path.name}.tmp')
+  draft.unlink(missing_ok=True)
+  flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+  file = open(draft, 'w+b', opener=lambda name, _: os.open(name, flags, 0o666))
+  try:
+    with file:
+      yield file
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(draft, path)
+  except BaseException:
+    with contextlib.suppress(OSError):  # The cause is what counts.
+      draft.unlink()
+    raise
+
+
+def update(path: pathlib.Path) -> BinaryIO:
+  """Opens a file for reading and for writing at its end; makes it if there is none.
+
+  Raises:
+    ValueError: if a symbolic link, or anything but a regular file, has the name.
+    OSError: if it cannot be opened.
+  """
+  flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+  return _regular(path, 'a+b', flags)
+
+
+def set_aside(path: pathlib.Path, why: object) -> None:
+  """Renames a damaged file that only informs, with a warning, so that a new one can begin.
+
+  Raises:
+    OSError: if it cannot be renamed.
+  """
+  aside, count = path.with_name(f'{path.name}.corrupt'), 1
+  while aside.is_symlink() or aside.exists():
+    aside, count = path.with_name(f'{path.name}.corrupt{count}'), count + 1
+  logging.warning('%s is damaged (%s); it is kept as %s, and a new one begins.', path, why, aside)
+  path.rename(aside)
+
+
+def read_bytes(path: pathlib.Path | str, *, max_bytes: int = MAX_BYTES) -> bytes:
+  """Reads a regular file.
+
+  Args:
+    path: of the file, or of a symbolic link to it.
+    max_bytes: a longer file is not read.
+
+  Raises:
+    ValueError: if the file is longer, or is a device, a pipe or a folder.
+    OSError: if it cannot be read.
+  """
+  with _regular(path, 'rb', os.O_RDONLY | os.O_NONBLOCK) as file:
+    size = os.fstat(file.fileno()).st_size
+    content = file.read(max_bytes + 1) if size <= max_bytes else b''
+  if max(size, len(content)) > max_bytes:
+    raise ValueError(f'{path} is {size} bytes long; at most {max_bytes} are read.')
+  return content
+
+
+def parse_json(
+  text: str | bytes,
+  where: object,
+  *,
+  max_depth: int = MAX_DEPTH,
+  schema: Mapping[str, Any] | None = None,
+  parse_int: Callable[[str], Any] | None = None,
+) -> Any:
+  """Reads a JSON value that anybody may have written.
+
+  Args:
+    text: UTF-8 where it is bytes.
+    where: what errors call the text, such as the path of its file.
+    max_depth: of lists and objects inside each other.
+    schema: JSON schema of the value.
+    parse_int: of integers with 16 and more digits; without it those of 64 bits are allowed.
+
+  Raises:
+    ValueError: if it is not JSON (NaN, infinity and lone surrogates are not), has a key twice, is
+      nested too deeply, holds a number that is not finite or too long, or is not of the schema.
+  """
+  try:
+    text = text.decode() if isinstance(text, bytes) else text
+    hooks = {}
+    if _LONG_NUMBER.search(text):
+      hooks = {'parse_int': parse_int or _integer, 'parse_float': _finite}
+    value = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant, **hooks)
+    if _SURROGATE.search(text):
+      json.dumps(value, ensure_ascii=False).encode()
+  except (ValueError, RecursionError) as error:
+    raise ValueError(
+      f'{where} is not JSON that can be read: {error or "nested too deeply"}.'
+    ) from (error)
+  level, depth = [value], 0
+  while level := [item for item in level if isinstance(item, dict | list)]:
+    depth += 1
+    if depth > max_depth:
+      raise ValueError(f'{where} is nested more than {max_depth} deep.')
+    level = [
+      child for item in level for child in (item.values() if isinstance(item, dict) else item)
+    ]
+  if schema is not None:
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(schema)
+    if error := jsonschema.exceptions.best_match(validator.iter_errors(value)):
+      place = '/'.join(map(str, error.absolute_path)) or 'the value'
+      raise ValueError(f'{where} is not as it has to be: {place}: {error.message[:300]}.')
+  return value
+
+
+def read_json(
+  path: pathlib.Path | str,
+  *,
+  max_bytes: int = MAX_BYTES,
+  max_depth: int = MAX_DEPTH,
+  schema: Mapping[str, Any] | None = None,
+  parse_int: Callable[[str], Any] | None = None,
+) -> Any:
+  """Reads a file of JSON that anybody may have written.
+
+  Args and errors are those of `read_bytes` and `parse_json`; every error names the file.
+  """
+  content = read_bytes(path, max_bytes=max_bytes)
+  return parse_json(content, path, max_depth=max_depth, schema=schema, parse_int=parse_int)
+
+
+def read_json_lines(
+  path: pathlib.Path | str,
+  *,
+  max_bytes: int = MAX_BYTES,
+  is_valid: Callable[[Any], bool] = lambda value: True,
+) -> tuple[list[tuple[bytes, Any]], list[int]]:
+  """Reads a log: one JSON value in each line.
+
+  Args:
+    path: of the log, also of one that is being written.
+    max_bytes: as in `read_bytes`.
+    is_valid: whether a value is an entry of this log.
+
+  Returns:
+    The entries, as text and as value, and the numbers of the lines that are none. Empty lines and
+    the beginning of a line at the end, where a process was killed, are neither.
+
+  Raises:
+    ValueError: as `read_bytes`.
+    OSError: as `read_bytes`.
+  """
+  entries, broken = [], []
+  *lines, rest = read_bytes(path, max_bytes=max_bytes).split(b'\n')
+  for number, line in enumerate([*lines, rest], 1):
+    if not line.strip():
+      continue
+    try:
+      value = parse_json(line, f'line {number} of {path}')
+      if not is_valid(value):
+        raise ValueError
+      entries.append((line, value))
+    except ValueError:
+      if number <= len(lines):
+        broken.append(number)
+  return entries, broken
+
+
+def seal(value: Mapping[str, Any]) -> str:
+  """The text of a JSON object with a digest of itself under `SEAL`."""
+  value = {name: value[name] for name in value if name != SEAL}
+  return _spelled(value | {SEAL: _seal(json.loads(_spelled(value)))}) + '\n'
+
+
+def read_sealed(path: pathlib.Path | str, **limits: Any) -> dict[str, Any]:
+  """Reads what `seal` gave.
+
+  Args:
+    path: of the file.
+    **limits: of `read_json`.
+
+  Returns:
+    The object without its digest.
+
+  Raises:
+    ValueError: as `read_json`, or if the object is not what was sealed.
+    OSError: as `read_bytes`.
+  """
+  value = read_json(path, **limits)
+  if not isinstance(value, dict) or SEAL not in value:
+    raise ValueError(f'{path} is not a JSON object with its {SEAL}.')
+  digest = value.pop(SEAL)
+  if digest != _seal(value):
+    raise ValueError(f'{path} was changed: it does not have the {SEAL} that it states.')
+  return value
+
+
+def _spelled(value: Any) -> str:
+  return json.dumps(value, sort_keys=True, indent=1, allow_nan=False)
+
+
+def _seal(value: Any) -> str:
+  text = json.dumps(value, sort_keys=True, separators=(',', ':'))
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _regular(path: pathlib.Path | str, mode: str, flags: int) -> BinaryIO:
+  """Opens a regular file; anything else is an error, before it can block."""
+  try:
+    file = open(path, mode, opener=lambda name, _: os.open(name, flags, 0o666))
+  except OSError as error:
+    if flags & os.O_NOFOLLOW and error.errno == errno.ELOOP:
+      raise ValueError(f'{path} is a symbolic link; nothing is written through it.') from None
+    if error.errno in (errno.EISDIR, errno.ENXIO):
+      raise ValueError(f'{path} is not a regular file.') from error
+    raise
+  if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    file.close()
+    raise ValueError(f'{path} is not a regular file.')
+  return file
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  value = dict(pairs)
+  if len(value) < len(pairs):
+    names = [name for name, _ in pairs]
+    twice = next(name for name in value if names.count(name) > 1)
+    raise ValueError(f'the key {twice[:80]!r} is there twice')
+  return value
+
+
+def _integer(text: str) -> int:
+  if len(text) > 20 or not -(1 << 63) <= int(text) < 1 << 64:
+    raise ValueError(f'the integer {text[:20]}... is too long')
+  return int(text)
+
+
+def _finite(text: str) -> float:
+  if not math.isfinite(value := float(text)):
+    raise ValueError(f'the number {text[:40]} is too large')
+  return value
+
+
+def _constant(text: str) -> None:
+  raise ValueError(f'{text} is no JSON')

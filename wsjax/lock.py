@@ -1,8 +1,9 @@
-"""One writer per folder: a lock that its holder takes to the grave.
+"""One writer per folder: a lock that ends with its process.
 
 The kernel releases the lock of a process that ends, however it ends, so that no stale lock has to
-be removed by hand. Who holds it is written in the file, for people to read; only the lock itself
-counts.
+be removed by hand. The file names the process that holds it, for people to read; only the lock
+itself counts. (The package filelock empties the file before it asks for the lock, and so loses the
+name of the holder.)
 """
 
 import contextlib
@@ -16,6 +17,8 @@ import socket
 from collections.abc import Iterator
 
 from absl import logging
+
+from wsjax import files
 
 _NAME = '.lock'
 # What a file system says that has no locks.
@@ -36,17 +39,17 @@ def hold(workdir: pathlib.Path | str, *, wait: bool = False) -> Iterator[None]:
     wait: for another run to end, instead of an error.
 
   Raises:
-    ValueError: if another run holds it, in this process or another.
+    ValueError: if another run holds it, in this process or another, or a symbolic link has the name
+      of the lock.
     OSError: if the file cannot be written.
   """
   path = pathlib.Path(workdir).absolute() / _NAME
   path.parent.mkdir(parents=True, exist_ok=True)
-  # Not truncated: until the lock is ours, the text is of its holder.
-  with open(path, 'a+', encoding='utf-8') as file:
+  with files.update(path) as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-      holder = f'Another run is writing to {path.parent}: {_holder(file)}.'
+      holder = f'Another run is writing to {path.parent}: {_holder(path)}.'
       if not wait:
         raise ValueError(
           f'{holder} Wait for it to end, stop it, or choose another folder.'
@@ -62,24 +65,19 @@ def hold(workdir: pathlib.Path | str, *, wait: bool = False) -> Iterator[None]:
         path.parent,
         error.strerror,
       )
+    # Only now: until the lock is ours, the text is that of its holder.
     file.truncate(0)
-    json.dump(
-      {
-        'pid': os.getpid(),
-        'host': socket.gethostname(),
-        'since': datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds'),
-      },
-      file,
-    )
+    now = datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds')
+    holder = {'pid': os.getpid(), 'host': socket.gethostname(), 'since': now}
+    file.write(json.dumps(holder).encode())
     file.flush()
     yield
 
 
-def _holder(file) -> str:
-  """Who wrote the file; it may be about to."""
-  file.seek(0)
+def _holder(path: pathlib.Path) -> str:
+  """Which process wrote the file; it may be about to."""
   try:
-    holder = json.loads(file.read())
+    holder = files.read_json(path, max_bytes=4096)
     return f'process {holder["pid"]} on {holder["host"]}, since {holder["since"]}'
-  except (ValueError, KeyError, TypeError):
+  except (ValueError, OSError, KeyError, TypeError):
     return 'it has not said which process it is'
