@@ -14,36 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import config, typing
+from wsjax.layers import transformer
 from wsjax.models import architecture as architecture_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
 from wsjax.tokens import positions as positions_lib
-
-
-class Block(nn.Module):
-  """Attention, then an MLP, each behind a norm and beside a shortcut.
-
-  Attributes:
-    width: of a token.
-    num_heads: of the attention; divides `width`.
-    dropout: share of activations dropped in training.
-  """
-
-  width: int
-  num_heads: int
-  dropout: float
-
-  @nn.compact
-  def __call__(self, h: jax.Array, *, train: bool = False) -> jax.Array:
-    """[T, width] -> [T, width]."""
-
-    def dropped(x: jax.Array) -> jax.Array:
-      return nn.Dropout(self.dropout, deterministic=not train)(x)
-
-    attention = nn.MultiHeadDotProductAttention(num_heads=self.num_heads, name='attention')
-    h += dropped(attention(nn.LayerNorm()(h)))
-    wide = nn.Dense(4 * self.width, name='wide')(nn.LayerNorm()(h))
-    return h + dropped(nn.Dense(self.width, name='back')(nn.gelu(wide)))
 
 
 class TokenStack(nn.Module):
@@ -86,7 +61,7 @@ class TokenStack(nn.Module):
     codes = positions_lib.sinusoidal(where, 2 * (self.width // 6))
     h += nn.Dense(self.width, name='position')(codes.reshape(len(where), -1))
     for number in range(self.depth):
-      block = Block(self.width, self.num_heads, self.dropout, name=f'block{number}')
+      block = transformer.Block(self.width, self.num_heads, self.dropout, name=f'block{number}')
       h = block(h, train=train)
     return nn.LayerNorm(name='norm')(h)
 
