@@ -28,7 +28,7 @@ lint: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks match
-	$(BIN)/python -m benchmarks breed
+	$(BIN)/python -m benchmarks train_zoo
 
 # Rewrites the lock from the ranges in setup.cfg: one file for 3.11 and newer.
 lock: $(VENV)/ready

@@ -1,6 +1,6 @@
 """Measure speed side by side on this machine.
 
-  python -m benchmarks breed --out breed.json
+  python -m benchmarks train_zoo --out train_zoo.json
 
 Each benchmark is a file of this directory; `python -m benchmarks NAME --help` lists its options.
 """

@@ -1,6 +1,6 @@
 """Weak and strong scaling over simulated devices, projected to 256 chips.
 
-A generator is trained, and networks are bred, on the simulated devices of processes of their own;
+A generator and a zoo are trained on the simulated devices of processes of their own;
 all take turns. Strong scaling keeps the batch, weak scaling the batch per device. Simulated devices
 share the cores of the machine, so beyond that number the best there can be is a constant
 throughput: `/cores` divides by what there is, and `vs_alone` by the measured throughput of one
@@ -20,13 +20,13 @@ import numpy as np
 
 from benchmarks import projection, timing, worker
 
-MODES = ('jit', 'shard_map', 'fsdp', 'breed')
-STEPS = {'train': 4, 'breed': 100}  # Of one timed call.
-# Examples, or nets: the group that breeding trains side by side on a CPU.
-PER_DEVICE = {'train': 32, 'breed': 8}
+MODES = ('jit', 'shard_map', 'fsdp', 'zoo')
+STEPS = {'train': 4, 'zoo': 100}  # Of one timed call.
+# Examples, or networks: the group that is trained side by side on a CPU.
+PER_DEVICE = {'train': 32, 'zoo': 8}
 TOKENS = [16, 32]
 DEPTH = 2
-BREED = dict(widths=[64, 32, 32, 10], batch=64)
+ZOO = dict(widths=[64, 32, 32, 10], batch=64)
 # A generator that is projected and not run: 256 tokens are 65,536 weights.
 LARGE = dict(width=1024, depth=12, num_heads=16)
 LARGE_TOKENS = [256, 256]
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     '--modes', nargs='+', choices=MODES, default=MODES,
-    help='of training; breed is breeding',
+    help='of training; zoo trains a zoo',
   )  # fmt: skip
   parser.add_argument('--repeats', type=int, default=7, help='rounds of timing')
   parser.add_argument('--scale', type=float, default=1.0, help='of the width of the generator')
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     args: what `add_arguments` reads.
 
   Returns:
-    rows: mode, scaling, devices, batch (nets if bred), median milliseconds per step; throughput
+    rows: mode, scaling, devices, batch (networks of a zoo), median ms per step; throughput
     over that of one device (median of rounds), the same by devices and by the cores they can have,
     and over that of one process per core; cores that were busy; kB that one device sends in a step.
     notes: lines. programs: what was compiled, with collectives, FLOPs and rounds.
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for process in workers.values():
       process.close()
   works = [_workload('large generator', LARGE['depth'], **large)]
-  trained = next((cell for cell in cells if cell['mode'] != 'breed'), None)
+  trained = next((cell for cell in cells if cell['mode'] != 'zoo'), None)
   if trained is not None:
     count, flops = trained['num_params'], trained['flops'] / trained['batch']
     works.insert(0, _workload('measured generator', DEPTH, count, flops))
@@ -141,7 +141,7 @@ def _build(
   mode: str, workers: dict[Any, worker.Worker], devices: list[int], alone: list[str], scale: float
 ) -> list[dict[str, Any]]:
   """Compiles what a mode takes; a dict for each program."""
-  kind = 'breed' if mode == 'breed' else 'train'
+  kind = 'zoo' if mode == 'zoo' else 'train'
   share = PER_DEVICE[kind]
   whole = share * devices[-1]
   # One device comes first: it knows the FLOPs.
@@ -150,8 +150,8 @@ def _build(
   places.append((1, whole // len(alone), alone))
   cells = []
   for count, batch, labels in places:
-    if mode == 'breed':
-      request = {**BREED, 'nets': batch}
+    if mode == 'zoo':
+      request = {**ZOO, 'nets': batch}
     else:
       request = {'generator': _generator(scale), 'shape': TOKENS}
       request |= {'mode': mode, 'batch': batch}

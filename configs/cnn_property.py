@@ -9,7 +9,7 @@ training split, share of wrong labels, and noise on the pixels.
 Options: `target`, `encoder`, and `smoke`, which runs every stage in seconds.
 
 Hardware: 2 CPU cores.
-Time: 12 min to breed the zoo, beside other jobs; the rest is in the ablations.
+Time: 12 min to train the zoo, beside other jobs; the rest is in the ablations.
 Measured: 1,000 test networks, 3 seeds, 95 % intervals: Kendall's tau of the
 accuracy 0.806 [0.796, 0.817] with `probed_graph`, 0.779 [0.766, 0.791] with
 `neural_functional`, 0.668 [0.643, 0.690] with `statistics`; all encoders are in

@@ -1,4 +1,4 @@
-r"""The demo: breed a zoo on digits, learn it by flow matching, judge it.
+r"""The demo: train a zoo on digits, learn it by flow matching, judge it.
 
   wsjax run --config configs/digits_flow.py --workdir runs/demo
 

@@ -9,7 +9,7 @@ Zoos of 43 and 46 networks of many architectures, read by one encoder of graphs.
 Every network is held out once. Agents of one environment are in one fold.
 Options: `question`, which names a family of networks; `encoder`; `weights`,
 where noise leaves nothing but the architecture to be read; and `smoke`, which
-breeds two architectures and runs every stage in seconds.
+trains two architectures and runs every stage in seconds.
 
 Hardware: 2 CPU cores, shared.
 Time: with 3 training seeds 0.3 to 0.7 min for evolved policies, 0.7 min
@@ -124,7 +124,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     mesh=(('data', -1),),
   )
   c.evaluate = dict(num_bootstrap=1_000)
-  if arg['smoke']:  # Two architectures that are bred here: no outside data.
+  if arg['smoke']:  # Two architectures that are trained here: no outside data.
     c.zoo = dict(
       path='',
       architecture=dict(name='mlp', widths=(64, 6, 10), activation=('tanh', 'relu')),

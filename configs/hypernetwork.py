@@ -37,7 +37,7 @@ on MNIST.
 
 `mnist_cnn`: 64 samples per seed, after 2,000 steps, in the sweep of that name.
 `digits, 16,000`: --config.zoo.splits.train=16000 --config.zoo.chunk_size=512
-and a --config.zoo.path of its own; these networks are bred in 3 min, and the
+and a --config.zoo.path of its own; these networks are trained in 3 min, and the
 audit takes 6.
 Fresh runs pass G at 46 to 61 %, G1/2 at 92 to 99 %, G_b at 42 to 49 %; the best
 baseline passes G at 0, G1/2 at 0.8 % (fine-tuned copies, Fashion; of 16,000
@@ -70,7 +70,7 @@ from ml_collections import config_dict
 
 from wsjax import config as config_lib
 
-# Rig -> architecture, data set, what breeding differs in, runs per split.
+# Rig -> architecture, data set, what the recipes differ in, runs per split.
 RIGS = {
   'digits': (
     dict(name='mlp', widths=(64, 16, 10), activation='relu'),
@@ -118,7 +118,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     canonicalize=('permutation+scale', 'permutation', 'none'),
     num_train=0,
   )
-  architecture, dataset, breeding, splits = RIGS[arg['rig']]
+  architecture, dataset, recipe, splits = RIGS[arg['rig']]
   c = config_dict.ConfigDict()
   c.name = f'{arg["rig"]}_hypernetwork'
   c.seed = 0
@@ -127,7 +127,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     architecture=architecture,
     dataset=dataset,
     recipe=dict(
-      optimizer='adam', weight_decay=0.0, momentum=0.9, batch_size=64, snapshots=(), **breeding
+      optimizer='adam', weight_decay=0.0, momentum=0.9, batch_size=64, snapshots=(), **recipe
     ),
     splits=splits,
     chunk_size=64,

@@ -6,7 +6,7 @@ r"""Which digit does this network draw? Classify INRs from their weights.
 Options: `dataset`, `encoder`, and `smoke`, which runs every stage in seconds.
 
 Hardware: 2 CPU cores.
-Time: 5 min to breed the zoo of MNIST, 7 min that of Fashion-MNIST, beside other
+Time: 5 min to train the zoo of MNIST, 7 min that of Fashion-MNIST, beside other
 jobs; half a minute of training per seed.
 Measured: `probes`, 2,000 test networks, 3 seeds, 95 % intervals. MNIST 99.1 %
 [98.7, 99.5]; Fashion-MNIST 89.4 % [88.2, 90.7]. The zoos have a PSNR of 36.7

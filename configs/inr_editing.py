@@ -5,7 +5,7 @@ r"""Thicken the digit that a network draws, by changing its weights alone.
 
 An editor reads the weights of a SIREN 2-32-32-1 and gives new ones, whose
 picture should be the old one after a grey-scale dilation of 3 x 3 pixels. The
-zoo is that of configs/inr_classification.py; it is bred if it is not there.
+zoo is that of configs/inr_classification.py; it is trained if it is not there.
 Options: `edit`, `editor`, and `smoke`, which runs every stage in seconds.
 
 Hardware: 2 CPU cores.

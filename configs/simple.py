@@ -37,7 +37,7 @@ from ml_collections import config_dict
 
 from wsjax import config as config_lib
 
-# Rig -> architecture, data set, what breeding differs in, runs per split.
+# Rig -> architecture, data set, what the recipes differ in, runs per split.
 RIGS = {
   'digits': (
     dict(name='mlp', widths=(64, 16, 10), activation='relu'),
@@ -107,7 +107,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     embed=tuple(EMBED),
     canonicalize=('permutation+scale', 'permutation', 'none'),
   )
-  architecture, dataset, breeding, splits = RIGS[arg['rig']]
+  architecture, dataset, recipe, splits = RIGS[arg['rig']]
   c = config_dict.ConfigDict()
   c.name = f'{arg["rig"]}_{arg["generator"]}'
   c.seed = 0
@@ -122,7 +122,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       momentum=0.9,
       batch_size=64,
       snapshots=(),
-      **breeding,
+      **recipe,
     ),
     splits=splits,
     chunk_size=64,

@@ -3,7 +3,7 @@
 The rooms stand in pipeline order, and a room imports only rooms above it:
 
   symmetry   what may be done to weights without changing the function
-  zoo        checkpoints as data: breed, describe, store, split
+  zoo        checkpoints as data: train, describe, store, split
   tokens     weights as arrays a model can read, and back
   embed      weights as vectors
   generate   noise and a condition to weights

@@ -1,7 +1,7 @@
-"""Training and breeding on the devices of one process, as a server.
+"""Training of a generator and of a zoo on the devices of one process, as a server.
 
 Devices are simulated by the environment of the process. Reads one JSON request per line: {build:
-name, kind: 'train' or 'breed', ...} compiles a contender and answers what is known of it; {run:
+name, kind: 'train' or 'zoo', ...} compiles a contender and answers what is known of it; {run:
 name} runs it once and answers {seconds, cpu_seconds, loss}, per step; {describe: generator, shape}
 answers what a generator would take that is not run.
 """
@@ -95,10 +95,10 @@ def training(
   return run, facts
 
 
-def breeding(
+def zoo_training(
   widths: list[int], batch: int, nets: int, steps: int
 ) -> tuple[Contender, dict[str, Any]]:
-  """Breeding of nets over all devices, with what `breed` does on the host."""
+  """Training of a zoo over all devices, with the work on the host."""
   net = mlp.make(tuple(widths))
   rng = np.random.default_rng(0)
   x = rng.random((1024, widths[0]), np.float32)
@@ -108,8 +108,8 @@ def breeding(
   recipe = train_lib.Recipe(learning_rate=1e-3, batch_size=batch, steps=steps)
 
   def run() -> tuple[int, float]:
-    brood = train_lib.breed(net, data, recipe, np.arange(nets), seed=0)
-    return steps, float(brood.train_loss.mean())
+    trained = train_lib.train_networks(net, data, recipe, np.arange(nets), seed=0)
+    return steps, float(trained.train_loss.mean())
 
   program, padding = trainer.program(net, recipe, recipe.optimizers[0], nets)
   arrays = {'train_x': x, 'train_y': y, 'val_x': none[0], 'val_y': none[1]}
@@ -170,7 +170,7 @@ def _num_params(params: typing.PyTree) -> int:
 def main() -> None:
   """Answers requests until standard input ends."""
   contenders: dict[str, Contender] = {}
-  kinds = {'train': training, 'breed': breeding}
+  kinds = {'train': training, 'zoo': zoo_training}
   for line in sys.stdin:
     request = json.loads(line)
     if name := request.pop('build', None):

@@ -59,7 +59,7 @@ ARMS = {
     {'generate.num_steps': 8, 'strategy.behaviour': 1.0, 'strategy.behaviour_nets': 32},
   ),
 }
-# All arms read one zoo; the first one breeds it.
+# All arms read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/digits_64_16_10', 'train.seeds': (0, 1, 2)}
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 BASE = 'configs/digits_flow.py'
 ARMS = ('none', 'permutation', 'permutation+scale')
-# All arms read one zoo; the first one breeds it.
+# All arms read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/digits_64_16_10', 'train.seeds': (0, 1, 2)}
 
 

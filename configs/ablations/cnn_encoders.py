@@ -35,7 +35,7 @@ ARMS = (
   'graph_transformer', 'scale_equivariant', 'token_transformer', 'statistics',
   'flat_mlp',
 )  # fmt: skip
-# All arms read one zoo; the first one breeds it.
+# All arms read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 
 

@@ -34,7 +34,7 @@ ARMS = (
   'graph_transformer', 'scale_equivariant', 'token_transformer', 'statistics',
   'flat_mlp',
 )  # fmt: skip
-# All arms read one zoo; the first one breeds it.
+# All arms read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/inr_mnist', 'train.seeds': (0, 1, 2)}
 
 

@@ -57,6 +57,6 @@ ARMS = {
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
   """Yields (run name, config, overrides): 8 arms on 2 zoos."""
   for arm, (arg, changes) in ARMS.items():
-    # The first arm of either kind breeds the zoo.
+    # The first arm of either kind trains the zoo.
     zoo = f'runs/zoos/inr_generation_{arm.partition("_")[0]}'
     yield (arm, f'{BASE}:{arg}', {'zoo.path': zoo, 'train.seeds': (0, 1, 2), **changes})

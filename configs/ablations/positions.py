@@ -18,7 +18,7 @@ from typing import Any
 
 BASE = 'configs/cnn_property.py:encoder=graph_net'
 ARMS = ('learned', 'sinusoidal', 'none')
-# All arms read one zoo; the first one breeds it.
+# All arms read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 
 

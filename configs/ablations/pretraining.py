@@ -25,7 +25,7 @@ ARMS = {
   'contrastive': {'pretrain.objective': 'contrastive'},
   'masked': {'pretrain.objective': 'masked'},
 }
-# All arms read one zoo; the first one breeds it.
+# All arms read one zoo; the first one trains it.
 SHARED = {
   'zoo.path': 'runs/zoos/cnn_digits',
   'train.seeds': (0, 1, 2),

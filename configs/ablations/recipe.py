@@ -31,7 +31,7 @@ ARMS = (
   'optimizer', 'learning_rate', 'weight_decay', 'init_scale', 'dropout',
   'train_fraction', 'label_noise', 'input_noise',
 )  # fmt: skip
-# All arms read one zoo; the first one breeds it.
+# All arms read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 
 

@@ -36,7 +36,7 @@ ARMS = {
   'permutation_in_the_layers': ('neural_functional', {'train.steps': 3_000}),
   'scale_in_the_layers': ('scale_equivariant', {}),
 }  # fmt: skip
-# All arms read one zoo; the first one breeds it.
+# All arms read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 
 

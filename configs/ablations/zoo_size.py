@@ -25,7 +25,7 @@ from typing import Any
 
 BASE = 'configs/cnn_property.py:encoder=probed_graph'
 ARMS = (250, 500, 1_000, 2_000, 4_000)
-# All arms read one zoo; the first one breeds it.
+# All arms read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 
 

@@ -57,7 +57,7 @@ def run(monkeypatch, tmp_path, *words, loss='1.0', fault=''):
 
 
 def test_rows_are_what_the_processes_answer(tmp_path, monkeypatch, capsys):
-  result = run(monkeypatch, tmp_path, '--modes', 'jit', 'breed')
+  result = run(monkeypatch, tmp_path, '--modes', 'jit', 'zoo')
   rows = {(r['mode'], r['scaling'], r['dev']): r for r in result['rows']}
   assert len(rows) == len(result['rows']) == 2 * 2 * 4
   one, eight = (rows['jit', 'strong', n] for n in (1, 8))
@@ -68,7 +68,7 @@ def test_rows_are_what_the_processes_answer(tmp_path, monkeypatch, capsys):
   assert (one['vs_alone'], eight['vs_alone']) == (0.5, 1)
   assert (one['busy'], eight['busy']) == (1, 2)
   assert (one['sent_kb'], eight['sent_kb']) == (0, 0.3)
-  weak = rows['breed', 'weak', 4]
+  weak = rows['zoo', 'weak', 4]
   assert (weak['batch'], weak['vs_one'], weak['/cores']) == (32, 2, 1)
   assert json.dumps(result, allow_nan=False)
   notes = '\n'.join(result['notes'])
@@ -85,7 +85,7 @@ def test_rows_are_what_the_processes_answer(tmp_path, monkeypatch, capsys):
 
 
 def test_one_device_alone_can_be_measured(tmp_path, monkeypatch):
-  result = run(monkeypatch, tmp_path, '--devices', '1', '--modes', 'breed')
+  result = run(monkeypatch, tmp_path, '--devices', '1', '--modes', 'zoo')
   assert [row['vs_one'] for row in result['rows']] == [1, 1]
   assert {row['workload'] for row in result['projection']} == {'large generator'}
 
@@ -140,12 +140,12 @@ def test_flops_of_a_step_are_those_of_its_products():
 
 
 @pytest.mark.slow
-def test_breeding_over_devices_sends_nothing():
+def test_zoo_training_over_devices_sends_nothing():
   process = worker.Worker(
     [scaling.sys.executable, str(worker.PEERS / 'jax_scaling.py')],
     environment=scaling._environment(2),
   )
-  facts = process.ask(build='b', kind='breed', widths=[4, 3, 2], batch=8, nets=16, steps=3)
+  facts = process.ask(build='b', kind='zoo', widths=[4, 3, 2], batch=8, nets=16, steps=3)
   answer = process.ask(run='b')
   process.close()
   assert facts['collectives'] == []

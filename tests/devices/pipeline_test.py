@@ -1,4 +1,4 @@
-"""Breeding is bitwise the same anywhere; sampling up to rounding."""
+"""Training a zoo is bitwise the same anywhere; sampling up to rounding."""
 
 import json
 
@@ -33,7 +33,7 @@ def check(result, want):
 
 
 @pytest.mark.slow
-def test_two_processes_breed_and_sample_like_one(tmp_path, alone):
+def test_two_processes_train_a_zoo_and_sample_like_one(tmp_path, alone):
   first, second = run(tmp_path, devices=2, processes=2)
   check(first, alone)
   check(second, alone)
@@ -44,6 +44,6 @@ def test_two_processes_breed_and_sample_like_one(tmp_path, alone):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('devices', [2, 4, 8])
-def test_any_devices_breed_and_sample_like_one(tmp_path, alone, devices):
+def test_any_devices_train_a_zoo_and_sample_like_one(tmp_path, alone, devices):
   (result,) = run(tmp_path, devices=devices)
   check(result, alone)

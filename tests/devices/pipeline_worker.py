@@ -1,4 +1,4 @@
-"""Breeds a zoo, fits a generator and samples; prints digests of all three.
+"""Trains a zoo, fits a generator and samples; prints digests of all three.
 
 Run as `python -m tests.devices.pipeline_worker WORKDIR`; see worker.py.
 """

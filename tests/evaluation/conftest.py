@@ -9,7 +9,7 @@ NUM_TRAIN, NUM_FRESH, NUM_FURTHER = 48, 32, 32
 
 
 @pytest.fixture(scope='session')
-def bred():
+def zoo_parts():
   """Dataset, architecture, recipe, and 112 networks 64-16-10 by it."""
   from wsjax.models import mlp
   from wsjax.zoo import train as train_lib
@@ -19,23 +19,23 @@ def bred():
   architecture = mlp.make(widths=(64, 16, 10))
   recipe = train_lib.Recipe(learning_rate=3e-3, steps=400)
   count = NUM_TRAIN + NUM_FRESH + NUM_FURTHER
-  zoo = train_lib.breed(architecture, data, recipe, np.arange(count), seed=0)
+  zoo = train_lib.train_networks(architecture, data, recipe, np.arange(count), seed=0)
   return data, architecture, recipe, zoo.params
 
 
 @pytest.fixture(scope='session')
-def further_runs(bred):
+def further_runs(zoo_parts):
   """32 networks that nothing else was shown."""
-  return methods.take(bred[3], np.arange(-NUM_FURTHER, 0))
+  return methods.take(zoo_parts[3], np.arange(-NUM_FURTHER, 0))
 
 
 @pytest.fixture(scope='session')
-def zoo_context(bred):
+def zoo_context(zoo_parts):
   """48 training and 32 held-out networks, and 360 test digits."""
   from wsjax.evaluation import context
   from wsjax.zoo import train as train_lib
 
-  data, architecture, recipe, zoo = bred
+  data, architecture, recipe, zoo = zoo_parts
   train = methods.take(zoo, np.arange(NUM_TRAIN))
 
   def finetune(params, *, steps, seed):

@@ -18,7 +18,7 @@ HALF = np.arange(NUM)
 
 
 @pytest.fixture(scope='module')
-def bred():
+def zoo_parts():
   """Architecture, drawing function, 60 + 40 + 40 networks and true images."""
   import jax
 
@@ -26,19 +26,19 @@ def bred():
   net = siren.make((2, 16, 1), omega=10.0)
   recipe = train_lib.Recipe(learning_rate=1e-2, steps=150)
   count = TRAIN + 2 * NUM
-  brood = train_lib.breed_images(net, data.train_x, recipe, range(count), seed=0)
+  trained = train_lib.fit_images(net, data.train_x, recipe, range(count), seed=0)
   run = jax.jit(jax.vmap(lambda params: images_lib.draw(net, params, 8)))
 
   def draw(params):
     drawn = predictor.in_batches(run, params)
     return drawn.reshape(len(drawn), -1).astype(np.float64)
 
-  return net, draw, brood.params, data.test_x.reshape(len(data.test_x), -1)
+  return net, draw, trained.params, data.test_x.reshape(len(data.test_x), -1)
 
 
 @pytest.fixture(scope='module')
-def gallery(bred):
-  net, draw, nets, images = bred
+def gallery(zoo_parts):
+  net, draw, nets, images = zoo_parts
   train = methods.take(nets, np.arange(TRAIN))
   zoo = population.Population(
     architecture=net,
@@ -50,14 +50,14 @@ def gallery(bred):
   return inr_metrics.Gallery(zoo, draw(train), real, images)
 
 
-def measure(bred, gallery, params, seeds=()):
+def measure(zoo_parts, gallery, params, seeds=()):
   arm = methods.Arm('arm', 'generator', params, seeds=seeds)
-  drawn = gallery.look(params, bred[1](params))
+  drawn = gallery.look(params, zoo_parts[1](params))
   return inr_metrics.measure(arm, drawn, gallery, num_bootstrap=50, seed=0), drawn
 
 
-def test_held_out_beside_held_out_is_near_the_ideal(bred, gallery):
-  found, _ = measure(bred, gallery, gallery.zoo.heldout)
+def test_held_out_beside_held_out_is_near_the_ideal(zoo_parts, gallery):
+  found, _ = measure(zoo_parts, gallery, gallery.zoo.heldout)
   nna = found['nna']
   assert nna['low'] <= 0.5 <= nna['high']
   assert nna['value'] == pytest.approx(0.5, abs=0.17)
@@ -72,10 +72,10 @@ def test_held_out_beside_held_out_is_near_the_ideal(bred, gallery):
       assert stat['low'] <= stat['value'] <= stat['high']
 
 
-def test_a_permuted_copy_is_a_copy(bred, gallery):
+def test_a_permuted_copy_is_a_copy(zoo_parts, gallery):
   some = methods.take(gallery.zoo.train, HALF)
-  moved = baselines.move(some, bred[0].spec, seed=1)
-  found, drawn = measure(bred, gallery, moved)
+  moved = baselines.move(some, zoo_parts[0].spec, seed=1)
+  found, drawn = measure(zoo_parts, gallery, moved)
   np.testing.assert_array_equal(drawn.nearest, HALF)
   assert np.all(drawn.distance < 0.01)
   assert found['copy_rate']['value'] == 1
@@ -84,43 +84,43 @@ def test_a_permuted_copy_is_a_copy(bred, gallery):
   assert found['picture_novelty']['value'] < 0.01
 
 
-def test_a_copy_of_a_snapshot_is_a_copy(bred, gallery):
-  real = methods.take(bred[2], TRAIN + HALF)
+def test_a_copy_of_a_snapshot_is_a_copy(zoo_parts, gallery):
+  real = methods.take(zoo_parts[2], TRAIN + HALF)
   zoo = dataclasses.replace(gallery.zoo, snapshots=real)
   shown = np.concatenate([gallery.shown, gallery.real])
   told = dataclasses.replace(gallery, zoo=zoo, shown=shown)
   assert told.tau == gallery.tau and told.picture_tau == gallery.picture_tau
-  moved = baselines.move(real, bred[0].spec, seed=1)
-  found, drawn = measure(bred, told, moved)
+  moved = baselines.move(real, zoo_parts[0].spec, seed=1)
+  found, drawn = measure(zoo_parts, told, moved)
   np.testing.assert_array_equal(drawn.nearest, TRAIN + HALF)
   assert found['copy_rate']['value'] == 1
   assert found['picture_novelty']['value'] < 0.01
-  assert measure(bred, gallery, moved)[0]['copy_rate']['value'] == 0
+  assert measure(zoo_parts, gallery, moved)[0]['copy_rate']['value'] == 0
 
 
-def test_a_copier_of_one_network_is_told_apart(bred, gallery):
+def test_a_copier_of_one_network_is_told_apart(zoo_parts, gallery):
   one = methods.take(gallery.zoo.train, np.full(NUM, 3))
-  found, _ = measure(bred, gallery, one)
+  found, _ = measure(zoo_parts, gallery, one)
   assert found['nna']['value'] > 0.8 and found['mmd']['p'] < 0.01
   assert found['coverage']['value'] < 0.3
   assert found['novelty']['value'] < 0.01
 
 
-def test_noise_draws_no_digits(bred, gallery):
+def test_noise_draws_no_digits(zoo_parts, gallery):
   rng = np.random.default_rng(0)
   noise = baselines.random_init(rng, gallery.zoo, NUM)
   noise = {path: np.array(value) for path, value in noise.items()}
   noise['layer1/bias'][0] = np.nan
-  found, drawn = measure(bred, gallery, noise)
+  found, drawn = measure(zoo_parts, gallery, noise)
   assert found['nna']['value'] > 0.8 and found['legible']['value'] == 0
   assert drawn.nearest[0] == -1 and np.isnan(drawn.distance[0])
   assert found['novelty']['n'] == NUM - 1
   assert np.isfinite(found['mmd']['value'])
 
 
-def test_noise_around_pictures_is_seen_in_the_worse_half(bred, gallery):
+def test_noise_around_pictures_is_seen_in_the_worse_half(zoo_parts, gallery):
   rng = np.random.default_rng(0)
-  drawn = gallery.look(gallery.zoo.heldout, bred[1](gallery.zoo.heldout))
+  drawn = gallery.look(gallery.zoo.heldout, zoo_parts[1](gallery.zoo.heldout))
   noisy = gallery.real + 0.3 * rng.standard_normal(gallery.real.shape)
   arm = methods.Arm('arm', 'generator', gallery.zoo.heldout)
   found = inr_metrics.measure(
@@ -131,13 +131,13 @@ def test_noise_around_pictures_is_seen_in_the_worse_half(bred, gallery):
   assert found['legible']['value'] < 0.1
 
 
-def test_measures_are_those_of_all_pairs(bred, gallery):
+def test_measures_are_those_of_all_pairs(zoo_parts, gallery):
   train, images = gallery.train, gallery.images
   far = [
     min(np.linalg.norm(a - b) for j, b in enumerate(train) if j != i) for i, a in enumerate(train)
   ]
   assert gallery.picture_tau == pytest.approx(np.median(far))
-  found, drawn = measure(bred, gallery, gallery.zoo.heldout)
+  found, drawn = measure(zoo_parts, gallery, gallery.zoo.heldout)
   to_image = [min(np.sqrt(np.mean((a - b) ** 2)) for b in gallery.images) for a in drawn.pictures]
   assert found['to_image']['value'] == pytest.approx(np.median(to_image))
   others = [
@@ -148,22 +148,22 @@ def test_measures_are_those_of_all_pairs(bred, gallery):
   assert found['legible']['value'] == pytest.approx(legible)
 
 
-def test_sets_of_unequal_size_are_cut_to_the_smaller(bred, gallery):
+def test_sets_of_unequal_size_are_cut_to_the_smaller(zoo_parts, gallery):
   heldout = gallery.zoo.heldout
   more = {k: np.concatenate([v, v]) for k, v in heldout.items()}
   fewer = methods.take(heldout, np.arange(20))
-  single, _ = measure(bred, gallery, heldout)
-  found, _ = measure(bred, gallery, more)
+  single, _ = measure(zoo_parts, gallery, heldout)
+  found, _ = measure(zoo_parts, gallery, more)
   assert found['nna'] == single['nna'] and found['novelty']['n'] == 2 * NUM
-  found, _ = measure(bred, gallery, fewer)
+  found, _ = measure(zoo_parts, gallery, fewer)
   assert found['nna']['n'] == 20
 
 
-def test_each_seed_is_compared_with_all_real_pictures(bred, gallery):
+def test_each_seed_is_compared_with_all_real_pictures(zoo_parts, gallery):
   heldout = gallery.zoo.heldout
   both = {k: np.concatenate([v, v]) for k, v in heldout.items()}
-  found, _ = measure(bred, gallery, both, seeds=(0, 1))
-  single, _ = measure(bred, gallery, heldout)
+  found, _ = measure(zoo_parts, gallery, both, seeds=(0, 1))
+  single, _ = measure(zoo_parts, gallery, heldout)
   for name in ('nna', 'mmd', 'coverage', 'density'):
     assert found[name]['value'] == pytest.approx(single[name]['value'])
     assert found[name]['per_seed'] == [single[name]['value']] * 2

@@ -22,7 +22,7 @@ def load(*overrides, arg=''):
 
 @pytest.fixture(scope='module')
 def zoo(tmp_path_factory) -> store.Zoo:
-  """Networks with tanh and with relu units, bred with two optimizers."""
+  """Networks with tanh and with relu units, trained with two optimizers."""
   return prepare.open_zoo(load(), tmp_path_factory.mktemp('zoo'), progress=False)
 
 

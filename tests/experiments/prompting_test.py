@@ -110,9 +110,9 @@ def test_starts_are_those_that_training_left():
     init_scale=(0.5, 2.0),
   )  # fmt: skip
   indices = np.array([3, 0], np.int32)
-  brood = train.breed(architecture, datasets.load('digits'), recipe, indices, seed=5)
+  trained = train.train_networks(architecture, datasets.load('digits'), recipe, indices, seed=5)
   found = trainer.starts(architecture, recipe, indices, 5)
-  for path, value in brood.params.items():
+  for path, value in trained.params.items():
     # Biases start at 0, where even such a step is seen.
     np.testing.assert_allclose(value, found[path], rtol=1e-6, atol=1e-25)
   other = trainer.starts(architecture, recipe, indices, 6)

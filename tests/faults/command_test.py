@@ -23,8 +23,8 @@ TASK = 'train/seed0'
 SPEED = ('seconds_per_net', 'break_even', 'break_even_with_zoo')
 # Before there is anything but the claim of the workdir.
 OPENING = {'call': 'prepare.py:open_zoo', 'number': 1}
-# While a zoo is bred: the second network of the second chunk goes to the log.
-BREEDING = {'call': 'Transaction.put', 'number': 6}
+# While a zoo is trained: the second network of the second chunk goes to the log.
+ZOO_TRAINING = {'call': 'Transaction.put', 'number': 6}
 # While a generator is trained: the metrics of its first block are written.
 TRAINING = {'call': 'metrics.py:write', 'number': 1}
 # Bytes of a file: less than the log of a zoo has, and a checkpoint.
@@ -128,9 +128,9 @@ def test_f3_4_training_on_a_full_disk_says_so_and_goes_on_later(finished, tmp_pa
 
 
 @pytest.mark.slow
-def test_f3_3_f3_4_breeding_that_meets_faults_in_turn_ends_as_without_them(finished, tmp_path):
+def test_f3_3_f3_4_zoo_training_that_meets_faults_in_turn_ends_as_without_them(finished, tmp_path):
   assert f'{tmp_path}/zoo/log.lmdb could not take' in full_disk(tmp_path)
-  stopped(tmp_path, BREEDING)
+  stopped(tmp_path, ZOO_TRAINING)
   assert not (tmp_path / 'zoo/manifest.json').exists()
   end_like(finished, tmp_path)
 

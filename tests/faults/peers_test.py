@@ -57,8 +57,8 @@ def test_f3_13_all_start_again_when_one_was_killed_and_end_alike(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
   'call, number',
-  [('signals.py:received', 1), ('breed.py:breed', 3), ('sampling.py:draw', 1)],
-  ids=['training', 'breeding', 'sampling'],
+  [('signals.py:received', 1), ('train.py:train_networks', 3), ('sampling.py:draw', 1)],
+  ids=['training', 'zoo', 'sampling'],
 )
 @pytest.mark.parametrize('rank', [0, 1])
 def test_f3_13_the_whole_command_line_starts_again(tmp_path, call, number, rank):

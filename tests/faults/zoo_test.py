@@ -1,4 +1,4 @@
-"""A zoo whose breeding was killed at any instant is the one of no kill."""
+"""A zoo whose training was killed at any instant is the one of no kill."""
 
 import random
 import signal

@@ -10,7 +10,7 @@ import pytest
 
 from wsjax.models import architecture
 from wsjax.zoo import build
-from wsjax.zoo import train as breed_lib
+from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import log, record, store
 
@@ -78,13 +78,13 @@ def test_records_say_how_each_net_came_about(zoo):
   assert accuracy['n'] == 144
 
 
-def test_nets_are_those_of_breed(zoo):
+def test_networks_are_those_of_train_networks(zoo):
   dataset = datasets.load('digits', val_fraction=0.1)
-  recipe = breed_lib.Recipe(learning_rate=1e-2, batch_size=64, steps=30, snapshots=(10,))
+  recipe = train_lib.Recipe(learning_rate=1e-2, batch_size=64, steps=30, snapshots=(10,))
   net = architecture.from_record('mlp', SECTION['architecture'] | {'name': 'x'})
-  brood = breed_lib.breed(net, dataset, recipe, [7], seed=1)
+  trained = train_lib.train_networks(net, dataset, recipe, [7], seed=1)
   stored = zoo.params(zoo.select(final=True)[[7]])
-  for path, array in brood.params.items():
+  for path, array in trained.params.items():
     np.testing.assert_array_equal(array, stored[path])
 
 
@@ -93,8 +93,8 @@ class _Interrupted(Exception):
 
 
 def test_an_interrupted_build_goes_on_and_ends_the_same(zoo, tmp_path, monkeypatch):
-  append, bred = log.Log.append, []
-  breed = breed_lib.breed
+  append, indices_trained = log.Log.append, []
+  train_networks = train_lib.train_networks
 
   def append_then_stop(self, entries):
     append(self, entries)
@@ -102,12 +102,12 @@ def test_an_interrupted_build_goes_on_and_ends_the_same(zoo, tmp_path, monkeypat
       raise _Interrupted
 
   def count(architecture, dataset, recipe, indices, *, seed):
-    bred.append(sorted(set(np.asarray(indices).tolist())))
-    return breed(architecture, dataset, recipe, indices, seed=seed)
+    indices_trained.append(sorted(set(np.asarray(indices).tolist())))
+    return train_networks(architecture, dataset, recipe, indices, seed=seed)
 
   path = tmp_path / 'zoo'
   monkeypatch.setattr(log.Log, 'append', append_then_stop)
-  monkeypatch.setattr(build.breed, 'breed', count)
+  monkeypatch.setattr(build.train, 'train_networks', count)
   with pytest.raises(_Interrupted):
     build.build(SECTION, path, seed=1, progress=False)
   with pytest.raises(ValueError, match='not a published zoo'):
@@ -115,8 +115,8 @@ def test_an_interrupted_build_goes_on_and_ends_the_same(zoo, tmp_path, monkeypat
   monkeypatch.setattr(log.Log, 'append', append)
   # Another chunk size is no other zoo.
   resumed = build.build(changed(chunk_size=6), path, seed=1, progress=False)
-  assert sorted(sum(bred, [])) == list(range(20))  # Nothing twice.
-  assert bred[0] == list(range(8))
+  assert sorted(sum(indices_trained, [])) == list(range(20))  # Nothing twice.
+  assert indices_trained[0] == list(range(8))
   assert resumed.content_digest == zoo.content_digest
   assert resumed.keys == zoo.keys
 
@@ -149,7 +149,7 @@ def test_a_killed_build_goes_on_and_ends_the_same(zoo, tmp_path):
 
 
 def test_a_finished_zoo_is_opened_without_training(zoo, monkeypatch):
-  monkeypatch.setattr(build.breed, 'breed', None)
+  monkeypatch.setattr(build.train, 'train_networks', None)
   monkeypatch.setattr(build.datasets, 'load', None)
   assert build.build(SECTION, zoo.path, seed=1).digest == zoo.digest
 
@@ -171,7 +171,7 @@ def test_a_zoo_of_another_config_is_left_as_it_is(zoo, changes, seed, words):
 
 def test_a_folder_with_somebody_elses_zoo_is_left_as_it_is(tmp_path):
   (tmp_path / 'manifest.json').write_text('{}')
-  with pytest.raises(ValueError, match='not one bred from a config'):
+  with pytest.raises(ValueError, match='not one trained from a config'):
     build.build(SECTION, tmp_path, seed=1, progress=False)
 
 
@@ -195,7 +195,7 @@ def test_wrong_sections_end_in_one_sentence(section, words, tmp_path):
 
 
 def test_optimizers_and_activations_are_crossed():
-  recipe = build.breed.Recipe(optimizer=('sgd', 'adam'))
+  recipe = build.train.Recipe(optimizer=('sgd', 'adam'))
   families = build._families({'name': 'mlp', 'widths': [4, 3, 2], 'activation': ['relu', 'tanh']})
   names = {}
   for net, chosen in build._by_family(families, recipe, np.arange(3, 11)):
@@ -235,7 +235,7 @@ def test_sirens_are_a_zoo_like_any_other(tmp_path):
   dataset = datasets.load('digits')
   net = architecture.from_record('siren', zoo.record(2)['arch_config'])
   params = {k: v[0] for k, v in zoo.params([2]).items()}
-  fitted = net.apply(params, breed_lib.coordinates(8, 8)).reshape(8, 8, 1)
+  fitted = net.apply(params, train_lib.coordinates(8, 8)).reshape(8, 8, 1)
   psnr = -10 * np.log10(np.mean((fitted - dataset.train_x[2]) ** 2))
   final = {m['metric']: m['value'] for m in zoo.record(2)['final']}
   assert final['psnr'] == pytest.approx(float(psnr), abs=0.01)
@@ -254,5 +254,5 @@ def test_progress_is_shown_on_standard_error(tmp_path, capsys):
   )
   build.build(section, tmp_path / 'zoo', seed=0)
   out, err = capsys.readouterr()
-  assert not out and 'breeding' in err and '2/2' in err
+  assert not out and 'training' in err and '2/2' in err
   assert jax.device_count() >= 1

@@ -55,7 +55,7 @@ def test_targets_are_edits_of_what_can_be_shown():
 
 
 def test_a_fitted_network_draws_its_image_and_then_another():
-  """Also when it goes on from given weights, which it was not bred for."""
+  """Also when it goes on from given weights, which it was not trained from."""
   images = datasets.load('digits').train_x[:3]
   net = siren.make((2, 16, 16, 1), 20.0)
   recipe = recipe_lib.Recipe(learning_rate=1e-2, steps=300)
@@ -64,12 +64,12 @@ def test_a_fitted_network_draws_its_image_and_then_another():
     draw = jax.vmap(lambda p: images_lib.draw(net, p, 8))
     return np.asarray(jax.jit(draw)(params))
 
-  first = train.breed_images(net, images, recipe, range(3), seed=0).params
+  first = train.fit_images(net, images, recipe, range(3), seed=0).params
   np.testing.assert_allclose(drawn(first), images, atol=0.1)
   targets = np.asarray(jax.vmap(images_lib.dilate)(images))
   brief = recipe_lib.Recipe(learning_rate=1e-2, steps=30)
   near, far = (
-    train.breed_images(net, targets, brief, range(3), seed=1, initial=initial).params
+    train.fit_images(net, targets, brief, range(3), seed=1, initial=initial).params
     for initial in (first, None)
   )
   errors = [np.mean((drawn(p) - targets) ** 2) for p in (near, far)]

@@ -31,21 +31,21 @@ def digits():
 
 @pytest.fixture(scope='module')
 def varied(digits):
-  return train_lib.breed(NET, digits, VARIED, INDICES, seed=3)
+  return train_lib.train_networks(NET, digits, VARIED, INDICES, seed=3)
 
 
-def bred(digits, indices=(0, 1), **changes):
+def train(digits, indices=(0, 1), **changes):
   changed = dataclasses.replace(PLAIN, **changes)
-  return train_lib.breed(NET, digits, changed, indices, seed=3)
+  return train_lib.train_networks(NET, digits, changed, indices, seed=3)
 
 
 @pytest.fixture(scope='module')
 def plain(digits):
-  return bred(digits)
+  return train(digits)
 
 
 def test_a_net_with_every_factor_is_bitwise_the_same_alone(digits, varied):
-  again = train_lib.breed(NET, digits, VARIED, [4, 1], seed=3)
+  again = train_lib.train_networks(NET, digits, VARIED, [4, 1], seed=3)
   for path, array in again.params.items():
     np.testing.assert_array_equal(array, varied.params[path][[4, 1]])
   np.testing.assert_array_equal(again.seen, varied.seen[[4, 1]])
@@ -68,14 +68,14 @@ def test_factors_drawn_at_their_neutral_value_change_nothing(digits, plain):
   }
   # These two go through a ranking of the examples, so batches differ.
   del neutral['train_fraction'], neutral['label_noise']
-  same = bred(digits, **neutral)
+  same = train(digits, **neutral)
   for path, array in plain.params.items():
     np.testing.assert_allclose(same.params[path], array, atol=2e-4)
 
 
 def test_initial_kernels_are_scaled_and_nothing_else(digits):
   still = dataclasses.replace(PLAIN, optimizer='sgd', learning_rate=0.0, steps=1, init_scale=3.0)
-  scaled = train_lib.breed(NET, digits, still, [1], seed=3).params
+  scaled = train_lib.train_networks(NET, digits, still, [1], seed=3).params
   key = jax.random.fold_in(jax.random.key(3), 1)
   initial = NET.init(jax.random.fold_in(key, trainer._INIT))
   for path, array in initial.items():
@@ -88,24 +88,24 @@ def test_initial_kernels_are_scaled_and_nothing_else(digits):
 
 
 def test_a_net_sees_its_share_of_the_examples_and_no_other(digits):
-  brood = bred(digits, train_fraction=0.02)
-  assert list(brood.seen.sum(1)) == [25, 25]  # Of 1257.
-  assert (brood.seen[0] & brood.seen[1]).sum() < 10
-  x = np.where(brood.seen[0][:, None, None, None], digits.train_x, np.float32(0.5))
-  other = bred(dataclasses.replace(digits, train_x=x), train_fraction=0.02)
-  for path, array in brood.params.items():
+  trained = train(digits, train_fraction=0.02)
+  assert list(trained.seen.sum(1)) == [25, 25]  # Of 1257.
+  assert (trained.seen[0] & trained.seen[1]).sum() < 10
+  x = np.where(trained.seen[0][:, None, None, None], digits.train_x, np.float32(0.5))
+  other = train(dataclasses.replace(digits, train_x=x), train_fraction=0.02)
+  for path, array in trained.params.items():
     np.testing.assert_array_equal(other.params[path][0], array[0])
     assert not np.array_equal(other.params[path][1], array[1])
 
 
 def test_wrong_labels_hurt_and_are_counted_in_training(digits):
-  brood = bred(digits, np.arange(8), label_noise=(0.0, 0.9), steps=120)
-  noise = brood.hparams['label_noise']
+  trained = train(digits, np.arange(8), label_noise=(0.0, 0.9), steps=120)
+  noise = trained.hparams['label_noise']
   assert noise.max() - noise.min() > 0.5
-  assert np.corrcoef(noise, brood.train_accuracy)[0, 1] < -0.95
-  assert np.corrcoef(noise, brood.val_accuracy)[0, 1] < -0.6
+  assert np.corrcoef(noise, trained.train_accuracy)[0, 1] < -0.95
+  assert np.corrcoef(noise, trained.val_accuracy)[0, 1] < -0.6
   wrong = (noise > 0.2) & (noise < 0.6)
-  assert (brood.train_accuracy < brood.val_accuracy)[wrong].all()
+  assert (trained.train_accuracy < trained.val_accuracy)[wrong].all()
 
 
 def test_exactly_the_given_share_of_labels_is_wrong():
@@ -195,4 +195,4 @@ def test_records_tell_every_factor_and_what_was_seen(digits, varied):
 
 def test_nets_that_fit_images_have_no_factors_of_classifiers(digits):
   with pytest.raises(ValueError, match='none of dropout'):
-    train_lib.breed_images(siren.make((2, 4, 1)), digits.train_x, VARIED, [0], seed=0)
+    train_lib.fit_images(siren.make((2, 4, 1)), digits.train_x, VARIED, [0], seed=0)

@@ -30,7 +30,7 @@ def published(tmp_path_factory):
   return path
 
 
-def test_random_access_gives_the_bred_weights(published):
+def test_random_access_gives_the_trained_weights(published):
   zoo = store.Zoo.open(published)
   assert len(zoo) == 5
   for indices in ([0, 1, 2, 3, 4], [4, 0, 4, 2], np.array([3])):

@@ -34,10 +34,10 @@ def digits():
   return dataclasses.replace(dataset, codes=subsets.codes(10, seed=1))
 
 
-def bred(digits, indices, **changes):
+def train(digits, indices, **changes):
   recipe = train_lib.Recipe(**{**SECTION['recipe'], **changes})
   net = mlp.make(SECTION['architecture']['widths'])
-  return train_lib.breed(net, digits, recipe, indices, seed=1)
+  return train_lib.train_networks(net, digits, recipe, indices, seed=1)
 
 
 @hypothesis.given(num_classes=st.integers(2, 10), seed=st.integers(0, 99))
@@ -80,10 +80,10 @@ def test_a_planted_leak_is_refused(digits, tmp_path):
   """One net moves to the test split; its complement stays in training."""
   net = mlp.make(SECTION['architecture']['widths'])
   recipe = train_lib.Recipe(**SECTION['recipe'])
-  brood = bred(digits, np.arange(4))
+  trained = train(digits, np.arange(4))
   how = dict(seed=1, config_sha256='0' * 64)
   for names in ('train train test test', 'train train test train'):
-    made = training_records.entries(brood, net, digits, recipe, splits=names.split(), **how)
+    made = training_records.entries(trained, net, digits, recipe, splits=names.split(), **how)
     folder = tmp_path / names.replace(' ', '_')
     with log.Log(folder / 'log.lmdb') as entries:
       entries.append(made)
@@ -114,7 +114,7 @@ def test_every_net_learns_its_own_labels(zoo, digits):
 
 
 def test_a_net_is_bitwise_the_same_alone(zoo, digits):
-  alone = bred(digits, [5])
+  alone = train(digits, [5])
   for path, value in zoo.params([5]).items():
     np.testing.assert_array_equal(alone.params[path], value)
 
@@ -125,15 +125,17 @@ def test_labels_that_are_the_classes_are_the_plain_zoo(digits):
   plain = dataclasses.replace(digits, codes=None)
   identity = np.tile(np.arange(10, dtype=np.int32), (3, 1))
   same = dataclasses.replace(digits, codes=identity)
-  one, two = (train_lib.breed(net, dataset, recipe, [0, 2], seed=0) for dataset in (plain, same))
+  one, two = (
+    train_lib.train_networks(net, dataset, recipe, [0, 2], seed=0) for dataset in (plain, same)
+  )
   for path, value in one.params.items():
     np.testing.assert_array_equal(value, two.params[path])
 
 
 def test_a_shared_start_is_one_start(digits):
   still = dict(optimizer='sgd', learning_rate=0.0, steps=1)
-  shared = bred(digits, [0, 3], shared_init=True, **still).params
-  own = bred(digits, [0, 3], **still).params
+  shared = train(digits, [0, 3], shared_init=True, **still).params
+  own = train(digits, [0, 3], **still).params
   assert np.array_equal(*shared['layer0/kernel'])
   assert not np.array_equal(*own['layer0/kernel'])
 
@@ -155,6 +157,6 @@ def test_wrong_sections_end_in_one_sentence(changes, words, tmp_path):
 
 def test_a_net_without_a_code_is_refused(digits):
   with pytest.raises(ValueError, match='up to 1022 and 1022 codes'):
-    bred(digits, [1022])
+    train(digits, [1022])
   with pytest.raises(ValueError, match='2 to 16 classes; got 1'):
     subsets.codes(1, seed=0)

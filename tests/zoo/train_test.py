@@ -28,46 +28,46 @@ def net():
 
 
 @pytest.fixture(scope='module')
-def brood(net, digits):
-  return train.breed(net, digits, RECIPE, np.arange(20), seed=3)
+def trained(net, digits):
+  return train.train_networks(net, digits, RECIPE, np.arange(20), seed=3)
 
 
-def test_a_net_is_bitwise_the_same_alone_and_in_any_chunk(net, digits, brood):
+def test_a_net_is_bitwise_the_same_alone_and_in_any_chunk(net, digits, trained):
   for indices in ([13], [4, 13, 7], np.arange(9, 18)):
-    again = train.breed(net, digits, RECIPE, indices, seed=3)
+    again = train.train_networks(net, digits, RECIPE, indices, seed=3)
     for path, array in again.params.items():
-      np.testing.assert_array_equal(array, brood.params[path][indices])
+      np.testing.assert_array_equal(array, trained.params[path][indices])
     for path, array in again.snapshots[20].items():
-      np.testing.assert_array_equal(array, brood.snapshots[20][path][indices])
-    np.testing.assert_array_equal(again.trace['val_loss'], brood.trace['val_loss'][indices])
+      np.testing.assert_array_equal(array, trained.snapshots[20][path][indices])
+    np.testing.assert_array_equal(again.trace['val_loss'], trained.trace['val_loss'][indices])
 
 
-def test_snapshots_are_of_their_steps_however_they_are_spaced(net, digits, brood):
+def test_snapshots_are_of_their_steps_however_they_are_spaced(net, digits, trained):
   # One loop over three equal stretches, or one stretch after the other.
   recipe = dataclasses.replace(RECIPE, snapshots=(20, 40))
-  equal = train.breed(net, digits, recipe, np.arange(20), seed=3)
+  equal = train.train_networks(net, digits, recipe, np.arange(20), seed=3)
   assert list(equal.snapshots) == [20, 40]
-  for path, array in brood.params.items():
+  for path, array in trained.params.items():
     np.testing.assert_array_equal(equal.params[path], array)
-    np.testing.assert_array_equal(equal.snapshots[20][path], brood.snapshots[20][path])
+    np.testing.assert_array_equal(equal.snapshots[20][path], trained.snapshots[20][path])
   short = dataclasses.replace(RECIPE, steps=40)
-  short = train.breed(net, digits, short, np.arange(20), seed=3)
+  short = train.train_networks(net, digits, short, np.arange(20), seed=3)
   for path, array in short.params.items():
     np.testing.assert_array_equal(equal.snapshots[40][path], array)
-  np.testing.assert_array_equal(equal.trace['val_loss'][:, [0, 2]], brood.trace['val_loss'])
+  np.testing.assert_array_equal(equal.trace['val_loss'][:, [0, 2]], trained.trace['val_loss'])
 
 
-def test_devices_do_not_change_a_net(brood):
+def test_devices_do_not_change_a_net(trained):
   code = (
     'import numpy as np, jax; assert jax.device_count() == 3\n'
-    'from wsjax.zoo import train as breed\n'
+    'from wsjax.zoo import train\n'
     'from wsjax.zoo.data import datasets\n'
     'from wsjax.models import mlp\n'
-    f'recipe = breed.{RECIPE!r}\n'
+    f'recipe = train.{RECIPE!r}\n'
     "digits = datasets.load('digits')\n"
     'net = mlp.make((64, 16, 10))\n'
-    'brood = breed.breed(net, digits, recipe, np.arange(20), seed=3)\n'
-    "print(repr(brood.params['layer0/kernel'].tobytes().hex()))"
+    'trained = train.train_networks(net, digits, recipe, np.arange(20), seed=3)\n'
+    "print(repr(trained.params['layer0/kernel'].tobytes().hex()))"
   )
   # Beside the flags of here: other programs would round otherwise.
   flags = f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=3'
@@ -80,29 +80,31 @@ def test_devices_do_not_change_a_net(brood):
     check=False,
   )
   assert result.returncode == 0, result.stderr[-2000:]
-  expected = brood.params['layer0/kernel'].tobytes().hex()
+  expected = trained.params['layer0/kernel'].tobytes().hex()
   assert result.stdout.strip().strip("'") == expected
 
 
-def test_nets_differ_in_start_order_and_hyper_parameters(net, digits, brood):
-  assert list(brood.optimizer[:4]) == ['adam', 'sgd', 'adam', 'sgd']
-  assert len(set(brood.hparams['learning_rate'].tolist())) == 20
+def test_nets_differ_in_start_order_and_hyper_parameters(net, digits, trained):
+  assert list(trained.optimizer[:4]) == ['adam', 'sgd', 'adam', 'sgd']
+  assert len(set(trained.hparams['learning_rate'].tolist())) == 20
   same_start = train.finetune(
     net,
     digits,
-    {k: np.repeat(v[:1], 3, axis=0) for k, v in brood.params.items()},
+    {k: np.repeat(v[:1], 3, axis=0) for k, v in trained.params.items()},
     dataclasses.replace(RECIPE, optimizer='sgd', learning_rate=0.1),
     steps=5,
     seed=0,
   )
   kernels = same_start['layer0/kernel']
   assert not np.array_equal(kernels[0], kernels[1])  # Only the order differs.
-  other_seed = train.breed(net, digits, RECIPE, [0], seed=4)
-  assert not np.array_equal(other_seed.params['layer0/kernel'][0], brood.params['layer0/kernel'][0])
+  other_seed = train.train_networks(net, digits, RECIPE, [0], seed=4)
+  assert not np.array_equal(
+    other_seed.params['layer0/kernel'][0], trained.params['layer0/kernel'][0]
+  )
 
 
-def test_shared_batches_leave_no_difference_but_the_start(net, digits, brood):
-  start = {k: np.repeat(v[:1], 3, axis=0) for k, v in brood.params.items()}
+def test_shared_batches_leave_no_difference_but_the_start(net, digits, trained):
+  start = {k: np.repeat(v[:1], 3, axis=0) for k, v in trained.params.items()}
   recipe = train.Recipe(shared_batches=True)
   tuned = train.finetune(net, digits, start, recipe, steps=5, seed=0)
   np.testing.assert_array_equal(tuned['layer0/kernel'][0], tuned['layer0/kernel'][2])
@@ -110,7 +112,7 @@ def test_shared_batches_leave_no_difference_but_the_start(net, digits, brood):
 
 def test_training_is_the_slow_obvious_loop(digits, net):
   recipe = train.Recipe('sgd', 0.1, weight_decay=0.01, momentum=0.9, batch_size=500, steps=6)
-  brood = train.breed(net, digits, recipe, [5], seed=0)
+  trained = train.train_networks(net, digits, recipe, [5], seed=0)
   key = jax.random.fold_in(jax.random.key(0), 5)
   params = net.init(jax.random.fold_in(key, trainer._INIT))
   params = {k: np.asarray(v, np.float64) for k, v in params.items()}
@@ -141,72 +143,72 @@ def test_training_is_the_slow_obvious_loop(digits, net):
       speed[path] = 0.9 * speed[path] + gradient
       params[path] = params[path] - 0.1 * speed[path]
   for path in params:
-    np.testing.assert_allclose(brood.params[path][0], params[path], atol=1e-5)
+    np.testing.assert_allclose(trained.params[path][0], params[path], atol=1e-5)
 
 
 def test_nets_learn_and_the_trace_says_so(net, digits):
   recipe = train.Recipe(learning_rate=3e-3, steps=300, snapshots=(30,))
-  brood = train.breed(net, digits, recipe, np.arange(8), seed=0)
-  assert brood.trace_steps == (30, 300)
-  assert brood.trace['val_accuracy'].shape == (8, 2)
-  assert brood.val_accuracy.min() > 0.9
-  assert (brood.trace['train_loss'][:, 1] < brood.trace['train_loss'][:, 0]).all()
-  logits = jax.vmap(net.apply, (0, None))(brood.params, digits.val_x)
+  trained = train.train_networks(net, digits, recipe, np.arange(8), seed=0)
+  assert trained.trace_steps == (30, 300)
+  assert trained.trace['val_accuracy'].shape == (8, 2)
+  assert trained.val_accuracy.min() > 0.9
+  assert (trained.trace['train_loss'][:, 1] < trained.trace['train_loss'][:, 0]).all()
+  logits = jax.vmap(net.apply, (0, None))(trained.params, digits.val_x)
   accuracy = (np.asarray(logits).argmax(-1) == digits.val_y).mean(1)
-  np.testing.assert_allclose(brood.val_accuracy, accuracy, atol=1e-6)
-  assert not brood.diverged.any()
+  np.testing.assert_allclose(trained.val_accuracy, accuracy, atol=1e-6)
+  assert not trained.diverged.any()
 
 
 def test_diverged_nets_are_kept_and_marked(net, digits):
   recipe = train.Recipe('sgd', (1e-3, 1e12), steps=40)
-  brood = train.breed(net, digits, recipe, np.arange(24), seed=0)
-  assert 0 < brood.diverged.sum() < 24
+  trained = train.train_networks(net, digits, recipe, np.arange(24), seed=0)
+  assert 0 < trained.diverged.sum() < 24
   for i in range(24):
-    finite = all(np.isfinite(a[i]).all() for a in brood.params.values())
-    assert brood.diverged[i] == (not finite or not np.isfinite(brood.train_loss[i]))
+    finite = all(np.isfinite(a[i]).all() for a in trained.params.values())
+    assert trained.diverged[i] == (not finite or not np.isfinite(trained.train_loss[i]))
 
 
 def test_no_val_split_leaves_val_metrics_unknown(net):
   digits = datasets.load('digits', val_fraction=0)
   recipe = train.Recipe(steps=5)
-  brood = train.breed(net, digits, recipe, [0], seed=0)
-  assert np.isnan(brood.val_accuracy).all() and not brood.diverged.any()
+  trained = train.train_networks(net, digits, recipe, [0], seed=0)
+  assert np.isnan(trained.val_accuracy).all() and not trained.diverged.any()
 
 
 def test_more_nets_of_the_same_size_do_not_recompile(net, digits):
   recipe = train.Recipe(steps=4)
-  train.breed(net, digits, recipe, np.arange(9), seed=0)
+  train.train_networks(net, digits, recipe, np.arange(9), seed=0)
   program = trainer._program(
     net, recipe, 'adam', trainer._CPU_GROUP, min(2, jax.local_device_count())
   )
   count = program._cache_size()
-  train.breed(mlp.make((64, 16, 10)), digits, recipe, np.arange(9, 18), seed=1)
+  train.train_networks(mlp.make((64, 16, 10)), digits, recipe, np.arange(9, 18), seed=1)
   assert program._cache_size() == count
 
 
 def test_cnn_learns_digits(digits):
   net = cnn.make((8, 8, 1), (4,), (16,), 10)
   recipe = train.Recipe(learning_rate=5e-3, steps=150)
-  brood = train.breed(net, digits, recipe, np.arange(2), seed=0)
-  assert brood.val_accuracy.min() > 0.85
+  trained = train.train_networks(net, digits, recipe, np.arange(2), seed=0)
+  assert trained.val_accuracy.min() > 0.85
 
 
 def test_sirens_fit_each_its_own_image(digits):
   net = siren.make((2, 16, 16, 1))
   images = digits.train_x[:3]
   recipe = train.Recipe(learning_rate=2e-3, steps=150, snapshots=(10,))
-  brood = train.breed_images(net, images, recipe, [2, 0], seed=0)
+  trained = train.fit_images(net, images, recipe, [2, 0], seed=0)
   grid = train.coordinates(8, 8)
-  fitted = jax.vmap(net.apply, (0, None))(brood.params, grid)
+  fitted = jax.vmap(net.apply, (0, None))(trained.params, grid)
   for row, image in zip(np.asarray(fitted), images[[2, 0]], strict=True):
     mse = np.mean((row.reshape(8, 8, 1) - image) ** 2)
     assert -10 * np.log10(mse) > 30
-  assert brood.trace['psnr'][0, 1] > brood.trace['psnr'][0, 0]
-  alone = train.breed_images(net, images, recipe, [0], seed=0)
+  assert trained.trace['psnr'][0, 1] > trained.trace['psnr'][0, 0]
+  alone = train.fit_images(net, images, recipe, [0], seed=0)
   for path, array in alone.params.items():
-    np.testing.assert_array_equal(array[0], brood.params[path][1])
+    np.testing.assert_array_equal(array[0], trained.params[path][1])
   with pytest.raises(ValueError, match='3 images'):
-    train.breed_images(net, images, recipe, [3], seed=0)
+    train.fit_images(net, images, recipe, [3], seed=0)
 
 
 def test_coordinates_are_pixel_centres_row_by_row():
@@ -215,17 +217,17 @@ def test_coordinates_are_pixel_centres_row_by_row():
   np.testing.assert_allclose(grid.mean(0), [0, 0], atol=1e-7)
 
 
-def test_finetune_of_no_steps_gives_the_weights_back(net, digits, brood):
-  same = train.finetune(net, digits, brood.params, RECIPE, steps=0, seed=0)
+def test_finetune_of_no_steps_gives_the_weights_back(net, digits, trained):
+  same = train.finetune(net, digits, trained.params, RECIPE, steps=0, seed=0)
   for path, array in same.items():
-    np.testing.assert_array_equal(array, brood.params[path])
+    np.testing.assert_array_equal(array, trained.params[path])
 
 
-def test_bad_input_is_refused(net, digits, brood):
+def test_bad_input_is_refused(net, digits, trained):
   with pytest.raises(ValueError, match='1257 examples'):
-    train.breed(net, digits, train.Recipe(batch_size=2000), [0], seed=0)
+    train.train_networks(net, digits, train.Recipe(batch_size=2000), [0], seed=0)
   with pytest.raises(ValueError, match='n >= 1'):
-    train.breed(net, digits, RECIPE, [], seed=0)
+    train.train_networks(net, digits, RECIPE, [], seed=0)
   with pytest.raises(ValueError, match='has shape'):
-    wrong = {k: v[:, None] for k, v in brood.params.items()}
+    wrong = {k: v[:, None] for k, v in trained.params.items()}
     train.finetune(net, digits, wrong, RECIPE, steps=1, seed=0)

@@ -18,7 +18,7 @@ def params(seed, architecture=ARCHITECTURE):
 
 
 def fields(weights, seed=0, architecture=ARCHITECTURE):
-  """Everything that `record.make` needs for a bred network."""
+  """Everything that `record.make` needs for a trained network."""
   return {
     **record_lib.describe_architecture(architecture),
     **record_lib.describe_params(weights),

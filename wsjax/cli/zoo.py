@@ -4,7 +4,7 @@
   wsjax zoo inspect runs/demo/zoo
   wsjax zoo import rl_agents --from DIR --out DIR
 
-Build breeds what the section `zoo` of the config says, into WORKDIR/zoo or config.zoo.path; it may
+Build trains what the section `zoo` of the config says, into WORKDIR/zoo or config.zoo.path; it may
 be killed and started again. Import makes a zoo of networks that others have published.
 """
 
@@ -21,7 +21,7 @@ FAMILIES = ('rl_agents', 'es_policies', 'third_party_classifiers')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
   actions = parser.add_subparsers(dest='action', required=True, metavar='build | inspect | import')
-  build = actions.add_parser('build', help='breed, describe, split, publish', allow_abbrev=False)
+  build = actions.add_parser('build', help='train, describe, split, publish', allow_abbrev=False)
   configs.add_arguments(build)
   inspect = actions.add_parser(
     'inspect', help='counts, accuracy, lineage, digests', allow_abbrev=False

@@ -140,7 +140,7 @@ def judge(
   # not read the weights.
   factor, shift = np.polyfit(some.ravel(), np.asarray(to_target(some)).ravel(), 1)
   num_direct = min(config.evaluate.num_direct, len(target))
-  direct = train_lib.breed_images(
+  direct = train_lib.fit_images(
     prepared.architecture,
     target,
     recipe_lib.Recipe(**config.zoo.recipe.to_dict()),

@@ -59,7 +59,7 @@ def judge(
     restarts=config.symmetry.restarts,
     finetune=sampling.finetune(config, prepared),
     finetune_steps=(section.finetune_steps,),
-    # A zoo from elsewhere was opened, not bred: nobody measured that.
+    # A zoo from elsewhere was opened, not trained: nobody measured that.
     fresh_seconds=(
       None if config.zoo.path else stages.seconds['zoo'] / len(prepared.zoo.select(diverged=None))
     ),

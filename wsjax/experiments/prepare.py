@@ -75,9 +75,9 @@ class Prepared:
 def open_zoo(
   config: ml_collections.ConfigDict, workdir: pathlib.Path, *, progress: bool
 ) -> store.Zoo:
-  """The zoo of a config: bred, gone on with, or opened where it is ready.
+  """The zoo of a config: trained, gone on with, or opened where it is ready.
 
-  A section with `family` names an importer and is never bred.
+  A section with `family` names an importer and is never trained.
 
   Raises:
     ValueError: as `build.build`; or if an imported zoo is not there.

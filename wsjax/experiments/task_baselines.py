@@ -70,13 +70,13 @@ def many_classes(
   recipe = _recipe(config, steps=config.tasks.steps_of_classes)
   dataset = dataclasses.replace(tasks.dataset, codes=None)
   seeds = np.arange(len(config.train.seeds))
-  brood = train_lib.breed(architecture, dataset, recipe, seeds, seed=config.seed + 1)
+  trained = train_lib.train_networks(architecture, dataset, recipe, seeds, seed=config.seed + 1)
   run = jax.jit(jax.vmap(architecture.apply, in_axes=(0, None)))
-  logits = np.asarray(run(brood.params, dataset.test_x))
+  logits = np.asarray(run(trained.params, dataset.test_x))
   y, codes = dataset.test_y, tasks.codes['test']
   summed = [task_outputs.right(_log_odds(each, codes), codes, y) for each in logits]
   heads = [
-    task_lines.least_squares(tasks, {path: x[seed] for path, x in brood.params.items()}, codes)
+    task_lines.least_squares(tasks, {path: x[seed] for path, x in trained.params.items()}, codes)
     for seed in seeds
   ]
   return [
@@ -100,14 +100,14 @@ def fresh(config: ml_collections.ConfigDict, tasks: task_outputs.Tasks) -> list[
   accuracy, seconds = [], []
   for seed in range(len(config.train.seeds)):
     start = time.perf_counter()
-    brood = train_lib.breed(
+    trained = train_lib.train_networks(
       tasks.architecture, dataset, recipe, indices, seed=config.seed + 1 + seed
     )
     seconds.append(time.perf_counter() - start)
     accuracy.append(
       [
         task_outputs.accuracy(tasks, params, dataset.codes)
-        for params in (*brood.snapshots.values(), brood.params)
+        for params in (*trained.snapshots.values(), trained.params)
       ]
     )
   # The first call compiles; with one seed that is part of the time.

@@ -1,1 +1,1 @@
-"""The zoo: breeding, describing and storing populations of networks."""
+"""The zoo: training, describing and storing populations of networks."""

@@ -1,4 +1,4 @@
-"""Building a zoo from a config section: bred in chunks, resumable, published.
+"""Building a zoo from a config section: trained in chunks, resumable, published.
 
 While it is built the folder holds `build.json`, what is being built, and `log.lmdb`, the nets that
 are finished. When all are, they are published and
@@ -33,14 +33,14 @@ _LOG = 'log.lmdb'
 def build(
   section: Mapping[str, Any], path: pathlib.Path | str, *, seed: int, progress: bool = True
 ) -> store.Zoo:
-  """Breeds and publishes the zoo that a config section describes.
+  """Trains and publishes the zoo that a config section describes.
 
   Killed at any point and called again it goes on behind the last finished chunk, and the weights
   come out the same. A zoo that is there already is opened.
 
   Args:
     section: `architecture`, whose activation may be a tuple; `dataset` and `recipe`, arguments of
-      `datasets.load` and `breed.Recipe`; `splits`,
+      `datasets.load` and `train.Recipe`; `splits`,
       split -> number of runs; `chunk_size`, nets per compiled call. Net i of k optimizers and a
       activations has optimizer number i mod k and activation number (i div k) mod a. `dataset` may
       have `labels`: with 'subsets' net i tells the classes of row i of `subsets.codes` from the
@@ -80,17 +80,17 @@ def build(
     _check_tasks(families, dataset, len(splits))
     with _open_log(path, plan) as log, _progress(progress) as bar:
       missing = _missing(log, len(splits), recipe.steps)
-      task = bar.add_task('breeding', total=len(splits), completed=len(splits) - len(missing))
+      task = bar.add_task('training', total=len(splits), completed=len(splits) - len(missing))
       for start in range(0, len(missing), chunk_size):
         indices = missing[start : start + chunk_size]
         if start:  # Whole, so that the compiled program fits: some nets twice.
           indices = np.resize(indices, chunk_size)
         entries = {}
         for architecture, chosen in _by_family(families, recipe, indices):
-          brood = _breed(architecture, dataset, recipe, chosen, seed)
+          trained = _train(architecture, dataset, recipe, chosen, seed)
           if log is not None:
             made = training_records.entries(
-              brood,
+              trained,
               architecture,
               dataset,
               recipe,
@@ -119,7 +119,7 @@ def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
 def _open_log(
   path: pathlib.Path, plan: Mapping[str, Any]
 ) -> contextlib.AbstractContextManager[store.Log | None]:
-  """The log, in process 0; None in the others, which only breed."""
+  """The log, in process 0; None in the others, which only train."""
   if not distributed.is_writer():
     return contextlib.nullcontext()
   plan_lib.write(path, plan)  # First: a log without a plan is of nobody.
@@ -224,17 +224,17 @@ def _by_family(
       yield architecture, indices[number == place]
 
 
-def _breed(
+def _train(
   architecture: architecture_lib.Architecture,
   dataset: datasets.Dataset,
   recipe: train.Recipe,
   indices: np.ndarray,
   seed: int,
-) -> train.Brood:
+) -> train.TrainedNetworks:
   """Classifiers of the data set, or one net per image of it."""
   if architecture.task == 'image_fitting':
-    return train.breed_images(architecture, dataset.train_x, recipe, indices, seed=seed)
-  return train.breed(architecture, dataset, recipe, indices, seed=seed)
+    return train.fit_images(architecture, dataset.train_x, recipe, indices, seed=seed)
+  return train.train_networks(architecture, dataset, recipe, indices, seed=seed)
 
 
 def _progress(shown: bool) -> rich.progress.Progress:

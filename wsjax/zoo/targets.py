@@ -213,7 +213,7 @@ def _image_classes(
   dataset = datasets.load(lineage['name'], root, val_fraction=0)
   if dataset.sha256 != lineage['sha256']:
     raise ValueError(
-      f'{lineage["name"]} has digest {dataset.sha256}, but the zoo was bred on {lineage["sha256"]}.'
+      f'{lineage["name"]} has digest {dataset.sha256}; the zoo was trained on {lineage["sha256"]}.'
     )
   return {
     datasets.index_digest(np.array([place])): label

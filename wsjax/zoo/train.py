@@ -1,4 +1,4 @@
-"""Breeding: thousands of small networks trained in one compiled program.
+"""Training a zoo: thousands of small networks trained in one compiled program.
 
 Everything random about net i comes from fold_in(key(seed), i), and on CPU nets are always trained
 in groups of one size, so net i is bitwise the same alone, in any chunk, and on any number of
@@ -22,7 +22,7 @@ _OF_CLASSIFIERS = ('dropout', 'train_fraction', 'label_noise', 'input_noise', 's
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Brood:
+class TrainedNetworks:
   """Networks as they left training; host arrays.
 
   Attributes:
@@ -68,14 +68,14 @@ class Brood:
     return self.trace['val_accuracy'][:, -1]
 
 
-def breed(
+def train_networks(
   architecture: architecture_lib.Architecture,
   dataset: datasets.Dataset,
   recipe: Recipe,
   indices: Sequence[int] | np.ndarray,
   *,
   seed: int,
-) -> Brood:
+) -> TrainedNetworks:
   """Trains networks from scratch.
 
   Args:
@@ -126,11 +126,11 @@ def finetune(
     return {path: np.asarray(array) for path, array in params.items()}
   recipe = dataclasses.replace(recipe, steps=steps, snapshots=())
   indices = np.arange(len(next(iter(params.values()))))
-  brood = _by_optimizer(architecture, dataset, recipe, indices, seed, params)
-  return brood.params
+  trained = _by_optimizer(architecture, dataset, recipe, indices, seed, params)
+  return trained.params
 
 
-def breed_images(
+def fit_images(
   architecture: architecture_lib.Architecture,
   images: np.ndarray,
   recipe: Recipe,
@@ -138,7 +138,7 @@ def breed_images(
   *,
   seed: int,
   initial: typing.StackedParams | None = None,
-) -> Brood:
+) -> TrainedNetworks:
   """Fits network i to image i: one implicit representation per image.
 
   Args:
@@ -191,7 +191,7 @@ def _by_optimizer(
   indices: Sequence[int] | np.ndarray,
   seed: int,
   initial: typing.StackedParams | None,
-) -> Brood:
+) -> TrainedNetworks:
   """One compiled call per optimizer; its nets put back into order."""
   indices = np.asarray(indices, np.int32)
   if indices.ndim != 1 or not indices.size:
@@ -225,7 +225,7 @@ def _by_optimizer(
   *kept, params = result['weights']
   finite = [np.isfinite(a).reshape(len(a), -1).all(1) for a in params.values()]
   finite.append(np.isfinite(result['trace']['train_loss'][:, -1]))
-  return Brood(
+  return TrainedNetworks(
     indices=indices,
     params=params,
     snapshots=dict(zip(recipe.snapshots, kept, strict=True)),

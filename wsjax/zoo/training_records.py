@@ -1,4 +1,4 @@
-"""From a brood to the log: keys, records and weights of its checkpoints."""
+"""From a trained to the log: keys, records and weights of its checkpoints."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import describe, log
 from wsjax.zoo.store import record as record_lib
 
-# Licence of the weights that wsjax breeds; that of the data comes on top.
+# Licence of the weights that wsjax trains; that of the data comes on top.
 LICENSE = 'Apache-2.0'
 OBJECTIVES = {'classification': 'cross_entropy', 'image_fitting': 'mean_squared_error'}
 # Metric of a trace -> (split, name) in a record.
@@ -33,7 +33,7 @@ def key(index: int, step: int) -> str:
 
 
 def entries(
-  brood: train_lib.Brood,
+  trained: train_lib.TrainedNetworks,
   architecture: architecture_lib.Architecture,
   dataset: datasets.Dataset,
   recipe: train_lib.Recipe,
@@ -42,15 +42,15 @@ def entries(
   config_sha256: str,
   splits: Sequence[str],
 ) -> list[log.Entry]:
-  """Log entries of every checkpoint of a brood.
+  """Log entries of every checkpoint of a trained.
 
   Args:
-    brood: the nets.
+    trained: the nets.
     architecture: what they are.
     dataset: what they learned.
     recipe: how.
     seed: of the zoo.
-    config_sha256: digest of the config section that bred them.
+    config_sha256: digest of the config section that trained them.
     splits: split of every net of the zoo, by its index.
 
   Returns:
@@ -58,17 +58,17 @@ def entries(
     parent.
   """
   common = _common(architecture, dataset, recipe, seed, config_sha256)
-  steps = (*brood.snapshots, recipe.steps)
-  stages = [*brood.snapshots.values(), brood.params]
+  steps = (*trained.snapshots, recipe.steps)
+  stages = [*trained.snapshots.values(), trained.params]
   result = []
-  for row, index in enumerate(brood.indices.tolist()):
+  for row, index in enumerate(trained.indices.tolist()):
     run_id = f'{config_sha256[:16]}/{index:08d}'
-    lineage = _lineage(brood, architecture, dataset, row)
+    lineage = _lineage(trained, architecture, dataset, row)
     parents = []
     trace = []
     for place, (step, stacked) in enumerate(zip(steps, stages, strict=True)):
       params = {path: array[row] for path, array in stacked.items()}
-      final = _quality(brood, architecture, dataset, row, place)
+      final = _quality(trained, architecture, dataset, row, place)
       trace = trace + [
         {'step': step, **{name: m[name] for name in ('split', 'metric')},
          'value': m['value']}
@@ -78,9 +78,9 @@ def entries(
         **common,
         **record_lib.describe_params(params),
         optimizer={
-          'name': str(brood.optimizer[row]),
+          'name': str(trained.optimizer[row]),
           'hparams': {
-            **{name: _number(v[row]) for name, v in brood.hparams.items()},
+            **{name: _number(v[row]) for name, v in trained.hparams.items()},
             'momentum': recipe.momentum,
           },
         },
@@ -89,7 +89,7 @@ def entries(
         epoch=step * common['batch_size'] / _examples(architecture, dataset),
         trace=trace,
         final=final,
-        diverged=bool(brood.diverged[row]),
+        diverged=bool(trained.diverged[row]),
         run_id=run_id,
         split_group=_split_group(lineage, run_id),
         split=splits[index],
@@ -109,7 +109,7 @@ def _common(
   seed: int,
   config_sha256: str,
 ) -> dict[str, Any]:
-  """Fields that all records of a brood share."""
+  """Fields that all records of a trained share."""
   fits_images = architecture.task == 'image_fitting'
   return {
     **_environment(),
@@ -145,7 +145,7 @@ def _examples(architecture: architecture_lib.Architecture, dataset: datasets.Dat
 
 
 def _lineage(
-  brood: train_lib.Brood,
+  trained: train_lib.TrainedNetworks,
   architecture: architecture_lib.Architecture,
   dataset: datasets.Dataset,
   row: int,
@@ -153,13 +153,13 @@ def _lineage(
   """The data that a net has seen."""
   subset = dataset.subset_sha256
   if architecture.task == 'image_fitting':
-    index = brood.indices[row]
+    index = trained.indices[row]
     subset = datasets.index_digest(dataset.train_index[index : index + 1])
-  elif brood.seen is not None:
-    subset = datasets.index_digest(dataset.train_index[brood.seen[row]])
+  elif trained.seen is not None:
+    subset = datasets.index_digest(dataset.train_index[trained.seen[row]])
   labels = {}
   if dataset.codes is not None:
-    labels['labels'] = subsets.text(dataset.codes[brood.indices[row]])
+    labels['labels'] = subsets.text(dataset.codes[trained.indices[row]])
   return {
     **labels,
     'name': dataset.name,
@@ -179,7 +179,7 @@ def _split_group(lineage: Mapping[str, Any], run_id: str) -> str:
 
 
 def _quality(
-  brood: train_lib.Brood,
+  trained: train_lib.TrainedNetworks,
   architecture: architecture_lib.Architecture,
   dataset: datasets.Dataset,
   row: int,
@@ -188,12 +188,12 @@ def _quality(
   """Metrics of one checkpoint; those of an absent val split are left out."""
   result = []
   for name, (split, metric) in _METRICS.items():
-    if name not in brood.trace:
+    if name not in trained.trace:
       continue
     n = len(dataset.val_y) if split == 'val' else None
     if n == 0:
       continue
-    value = float(brood.trace[name][row, place])
+    value = float(trained.trace[name][row, place])
     # A mean over the batches of an epoch, between which weights change, is no share of independent
     # examples.
     low, high = _binomial_interval(value, n) if name == 'val_accuracy' else (None, None)

@@ -24,7 +24,7 @@ def codes(num_classes: int, *, seed: int) -> np.ndarray:
     of them is without class 0.
 
   Raises:
-    ValueError: for fewer than two classes, or more than 16, whose subsets nobody breeds.
+    ValueError: for fewer than two classes, or more than 16, whose subsets nobody trains.
   """
   if not 2 <= num_classes <= 16:
     raise ValueError(f'Subsets are of 2 to 16 classes; got {num_classes}.')

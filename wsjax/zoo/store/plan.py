@@ -24,7 +24,7 @@ def check(path: pathlib.Path, plan: Mapping[str, Any], *, parts: Sequence[str]) 
   if not (path / NAME).exists():
     if any((path / part).exists() for part in parts):
       raise ValueError(
-        f'{path} holds a zoo without {NAME}, so not one bred from a config; give another folder.'
+        f'{path} holds a zoo without {NAME}, so not one trained from a config; give another folder.'
       )
     return
   try:

@@ -112,7 +112,7 @@ def _write(log: log_lib.Log, folder: pathlib.Path, shard_size: int) -> None:
     'schema_version': VERSION,
     'num_nets': len(rows),
     'splits': {split: sum(row['split'] == split for row in rows) for split in splits.SPLITS},
-    # Of the weights alone: equal for two zoos bred the same way, although their records differ in
+    # Of the weights alone: two zoos of one config share it, although their records differ in
     # time and place.
     'content_digest': digests.hexdigest(),
     'files': {

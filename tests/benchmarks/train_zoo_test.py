@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmarks import breed, worker
+from benchmarks import train_zoo, worker
 
 STUB = """
 import json, sys
@@ -17,7 +17,7 @@ for line in sys.stdin:
 
 def arguments(*given):
   parser = argparse.ArgumentParser()
-  breed.add_arguments(parser)
+  train_zoo.add_arguments(parser)
   return parser.parse_args(given)
 
 
@@ -31,9 +31,9 @@ def stub(tmp_path):
 def test_rates_and_ratios_are_those_of_the_answers(stub, monkeypatch):
   names = ('jax', 'jax 2 devices', 'jax second', 'torch')
   workers = {name: worker.Worker(stub) for name in names}
-  monkeypatch.setattr(breed.timing, 'sgemm_peak', lambda: 1e9)
+  monkeypatch.setattr(train_zoo.timing, 'sgemm_peak', lambda: 1e9)
   try:
-    rows = breed._compare('digits_mlp', workers, arguments('--repeats', '2'))
+    rows = train_zoo._compare('digits_mlp', workers, arguments('--repeats', '2'))
   finally:
     for process in workers.values():
       process.close()
@@ -45,7 +45,7 @@ def test_rates_and_ratios_are_those_of_the_answers(stub, monkeypatch):
   assert loop['nets_per_second'] == pytest.approx(0.5)
   assert loop['wsjax_faster_by_seconds'] == pytest.approx(4)
   macs = 64 * 32 + 32 * 32 + 32 * 10
-  flops = (6 * macs - 2 * 64 * 32) * 64 * breed.SIZES['digits_mlp'][1]
+  flops = (6 * macs - 2 * 64 * 32) * 64 * train_zoo.SIZES['digits_mlp'][1]
   assert by_name['wsjax']['share_of_peak'] == pytest.approx(2 * flops / 1e9)
   assert json.dumps(rows)
 
@@ -58,9 +58,9 @@ def test_a_dead_worker_is_an_error_and_not_a_hang():
 
 
 def test_the_product_answers_requests():
-  process = worker.Worker([sys.executable, str(worker.PEERS / 'jax_breed.py')])
-  task = dict(breed.TASKS['digits_mlp'], widths=[4, 3, 10], examples=100)
-  answer = process.ask(task=task, nets=2, steps=3, **breed.DEFAULT)
+  process = worker.Worker([sys.executable, str(worker.PEERS / 'jax_train_zoo.py')])
+  task = dict(train_zoo.TASKS['digits_mlp'], widths=[4, 3, 10], examples=100)
+  answer = process.ask(task=task, nets=2, steps=3, **train_zoo.DEFAULT)
   process.close()
   assert answer['seconds'] > 0 and 1 < answer['loss'] < 4
 

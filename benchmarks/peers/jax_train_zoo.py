@@ -1,4 +1,4 @@
-"""The product's side of `python -m benchmarks breed`, as a server like the opponent.
+"""The product's side of `python -m benchmarks train_zoo`, as a server like the opponent.
 
 A process of its own has its own number of devices. Reads one JSON request per line, {task, nets,
 steps, group, layout, sine, shared}, and answers {seconds, cpu_seconds, loss}.
@@ -74,11 +74,11 @@ def _run(request: dict[str, Any]) -> float:
   indices = np.arange(request['nets'])
   if task['kind'] == 'image_fitting':
     images = _images(request['nets'], round(task['batch'] ** 0.5))
-    brood = train.breed_images(net, images, recipe, indices, seed=0)
+    trained = train.fit_images(net, images, recipe, indices, seed=0)
   else:
     dataset = _dataset(task['examples'], task['widths'][0])
-    brood = train.breed(net, dataset, recipe, indices, seed=0)
-  return float(brood.train_loss.mean())
+    trained = train.train_networks(net, dataset, recipe, indices, seed=0)
+  return float(trained.train_loss.mean())
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Speed of breeding, side by side with PyTorch in an environment of its own.
+"""Speed of training a zoo, side by side with PyTorch in an environment of its own.
 
 Every contender is a process that trains on request; the requests go round in turn, so drift of the
 machine hits all alike. Compiling is not timed; drawing weights and data order, and bringing data
@@ -34,7 +34,7 @@ VARIANTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Options of `python -m benchmarks breed`."""
+  """Options of `python -m benchmarks train_zoo`."""
   parser.add_argument('--tasks', nargs='+', choices=tuple(TASKS), default=tuple(TASKS))
   parser.add_argument('--repeats', type=int, default=3, help='rounds of timing')
   parser.add_argument('--scale', type=float, default=1.0, help='of the nets that are timed')
@@ -60,14 +60,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     peak, and how many times faster the default is (median of rounds, by wall clock and by CPU
     time). notes: lines.
   """
-  command = [sys.executable, str(worker.PEERS / 'jax_breed.py')]
+  command = [sys.executable, str(worker.PEERS / 'jax_train_zoo.py')]
   workers = {'jax': worker.Worker(command, environment=worker.simulated_devices(1))}
   try:
     workers['jax 2 devices'] = worker.Worker(command, environment=worker.simulated_devices(2))
     workers['jax second'] = worker.Worker(command, environment=worker.simulated_devices(1))
     if not args.no_torch:
       python = worker.torch_python(args.torch_env.expanduser())
-      workers['torch'] = worker.Worker([python, str(worker.PEERS / 'torch_breed.py')])
+      workers['torch'] = worker.Worker([python, str(worker.PEERS / 'torch_train_zoo.py')])
     rows = []
     for task in args.tasks:
       rows += _compare(task, workers, args)
