@@ -7,8 +7,8 @@ import wsjax
 
 # In pipeline order; a room may import what stands before it.
 ROOMS = (
-  'typing config files distributed lock symmetry testing models zoo tokens layers encoders codecs '
-  'heads editors generators train evaluation experiments run cli'
+  'typing config files distributed lock symmetry networks testing models zoo tokens layers '
+  'encoders codecs heads editors generators train evaluation experiments run cli'
 ).split()
 ROOT = pathlib.Path(wsjax.__file__).parent
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from wsjax.encoders import predictor
+from wsjax import networks
 from wsjax.evaluation import baselines, methods, population
 from wsjax.experiments import inr_metrics
 from wsjax.models import siren
@@ -30,7 +30,7 @@ def zoo_parts():
   run = jax.jit(jax.vmap(lambda params: images_lib.draw(net, params, 8)))
 
   def draw(params):
-    drawn = predictor.in_batches(run, params)
+    drawn = networks.in_chunks(run, params)
     return drawn.reshape(len(drawn), -1).astype(np.float64)
 
   return net, draw, trained.params, data.test_x.reshape(len(data.test_x), -1)

@@ -16,7 +16,7 @@ ARCHITECTURE = mlp.make((4, 6, 3), 'relu')
 def make(head, **encoder):
   return predictor_lib.Predictor(
     config.build(
-      'embed',
+      'encoders',
       {'name': 'neural_functional', 'channels': 8, 'depth': 2, **encoder,
        'architecture': ARCHITECTURE},
     ),

@@ -1,7 +1,7 @@
 """A predictor: scaled weights, an encoder, a head."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import typing
+from wsjax import networks, typing
 from wsjax.layers import graph_features as features_lib
 
-_BATCH = 128  # Networks per call where nothing is trained.
 _CPU_GROUP = 16  # Networks at once: what is computed of them stays in cache.
 
 
@@ -144,26 +143,4 @@ def predict(predictor: Predictor, variables: typing.PyTree, examples: typing.PyT
     [N, ...] outputs of the head, on the host.
   """
   run = jax.jit(functools.partial(apply, predictor))
-  return in_batches(functools.partial(run, variables), examples)
-
-
-def in_batches(
-  run: Callable[[typing.PyTree], typing.PyTree], examples: typing.PyTree
-) -> typing.PyTree:
-  """Results of a compiled function for many networks, on the host.
-
-  Args:
-    run: arrays [b, ...] -> arrays [b, ...]; called with one b only.
-    examples: arrays with leading axis [N].
-
-  Returns:
-    NumPy arrays [N, ...].
-  """
-  size = len(jax.tree.leaves(examples)[0])
-  parts = []
-  for start in range(0, size, _BATCH):
-    # The last network again, so that one compiled program does all.
-    rows = np.minimum(np.arange(start, start + _BATCH), size - 1)
-    batch = jax.tree.map(lambda x, rows=rows: x[rows], examples)
-    parts.append(jax.device_get(run(batch)))
-  return jax.tree.map(lambda *x: np.concatenate(x)[:size], *parts)
+  return networks.in_chunks(functools.partial(run, variables), examples)

@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 
 from wsjax import config as config_lib
+from wsjax import networks as networks_lib
 from wsjax import typing
 from wsjax.encoders import predictor as predictor_lib
 from wsjax.evaluation import equivariance
@@ -108,7 +109,7 @@ def answer(
   """Edited weights of the test networks, path -> [N, ...], on the host."""
   del config
   run = jax.jit(jax.vmap(module.apply, in_axes=(None, 0)))
-  return predictor_lib.in_batches(functools.partial(run, variables), prepared.splits['test'])
+  return networks_lib.in_chunks(functools.partial(run, variables), prepared.splits['test'])
 
 
 def judge(
@@ -131,9 +132,9 @@ def judge(
   )
   to_target = jax.jit(jax.vmap(lambda picture: images.target(picture, config.edit.name)))
   test = prepared.splits['test']
-  before = predictor_lib.in_batches(draw, test)
+  before = networks_lib.in_chunks(draw, test)
   target = np.asarray(to_target(before))
-  some = predictor_lib.in_batches(
+  some = networks_lib.in_chunks(
     draw, {path: x[:_ALIKE] for path, x in prepared.splits['train'].items()}
   )
   # As an edit: the last kernel times the factor, and so for its bias. What does not beat this has
@@ -148,8 +149,8 @@ def judge(
     seed=config.seed,
     initial={path: x[:num_direct] for path, x in test.items()},
   ).params
-  after = [predictor_lib.in_batches(draw, params) for params in edited]
-  anew = predictor_lib.in_batches(draw, direct)
+  after = [networks_lib.in_chunks(draw, params) for params in edited]
+  anew = networks_lib.in_chunks(draw, direct)
   rows = [
     (f'edited by {config.edit.editor.name}', after),
     ('no edit', [before]),

@@ -9,8 +9,7 @@ import ml_collections
 import numpy as np
 import rich.progress
 
-from wsjax import typing
-from wsjax.encoders import predictor
+from wsjax import networks, typing
 from wsjax.evaluation import baselines
 from wsjax.evaluation import methods as arms_lib
 from wsjax.evaluation import population as population_lib
@@ -115,7 +114,7 @@ def _halves(
 def _draw(prepared: prepare.Prepared, pixels: int) -> Draw:
   """What networks draw, [N, pixels, pixels, channels]."""
   return functools.partial(
-    predictor.in_batches,
+    networks.in_chunks,
     jax.jit(jax.vmap(lambda net: pictures_lib.draw(prepared.architecture, net, pixels))),
   )
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from wsjax import config as config_lib
+from wsjax import networks as networks_lib
 from wsjax import typing
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
@@ -53,12 +53,9 @@ class Decoder:
 
   def decode(self, latents: typing.Array) -> typing.StackedParams:
     """path -> [n, ...] networks of latents [n, T, D], on the host."""
-    parts = []
-    for start in range(0, len(latents), self.chunk_size):
-      part = latents[start : start + self.chunk_size]
-      decoded = self._decode(self.normalizer, self.state, jnp.asarray(part))
-      parts.append(jax.tree.map(np.asarray, decoded))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    run = functools.partial(self._decode, self.normalizer, self.state)
+    chunk = min(self.chunk_size, len(latents))
+    return networks_lib.in_chunks(run, np.asarray(latents), chunk)
 
   def _tokens(self, params: typing.StackedParams) -> jax.Array:
     tokenize = functools.partial(self.tokenizer.tokenize, spec=self.spec)
