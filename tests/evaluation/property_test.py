@@ -75,6 +75,28 @@ def test_the_interval_shrinks_with_networks():
   assert widths[1] < widths[0] / 5
 
 
+@pytest.mark.parametrize('n', (1, 2, 3, 4))
+@pytest.mark.parametrize('constant', ('none', 'target', 'one prediction'))
+def test_every_number_is_finite_or_missing_however_few_the_networks(n, constant):
+  outputs, truth = numbers(0, n, 3)
+  if constant == 'target':
+    truth[:] = 0.5
+  if constant == 'one prediction':
+    outputs[1, :, 0] = 0.5
+  scores, _ = property_metrics.regression(outputs, truth, numbers(1, 5, 3), **OPTIONS)
+  json.dumps(scores, allow_nan=False)
+  for stat in scores.values():
+    assert len(stat['per_seed']) == 3
+    assert stat['value'] is not None or stat['not_run']
+  assert scores['mae']['value'] is not None
+  if constant == 'target' or n == 1:
+    assert scores['tau']['value'] is None and scores['tau']['per_seed'] == [None] * 3
+  elif constant == 'one prediction':
+    assert [each is None for each in scores['tau']['per_seed']] == [False, True, False]
+  else:
+    assert scores['tau']['low'] <= scores['tau']['value'] <= scores['tau']['high']
+
+
 def fake(kind):
   """A small report of one kind of property."""
   if kind == 'class':

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.reference import evaluation as reference
 from wsjax.evaluation import statistics
+from wsjax.evaluation.metrics import two_sample
 
 ONE = np.zeros
 
@@ -132,3 +133,75 @@ def test_holm_keeps_false_alarms_rare_and_plain_tests_do_not():
   adjusted = np.mean([np.any(statistics.holm(row) <= 0.05) for row in p])
   assert plain > 0.3
   assert adjusted == pytest.approx(0.05, abs=0.015)
+
+
+def test_a_resample_without_a_value_is_left_out_of_the_interval():
+  resamples = np.array([0.0, np.nan, 1.0, np.inf])
+  found = statistics.stat(0.5, resamples, n=4, method='bootstrap')
+  assert (found['low'], found['high']) == pytest.approx((0.025, 0.975))
+  none = statistics.stat(0.5, resamples[1:2], n=4, method='bootstrap')
+  assert none['low'] is none['high'] is None and none['method'] == 'none'
+
+
+def test_over_seeds_is_the_mean_over_networks_and_seeds():
+  table = np.random.default_rng(0).normal(size=(3, 40))
+  found = statistics.over_seeds(lambda s, rows: table[s, rows].mean(), 3, 40, 500, 0)
+  assert found['value'] == pytest.approx(table.mean())
+  assert found['per_seed'] == pytest.approx(table.mean(axis=1))
+  assert found['low'] < found['value'] < found['high']
+
+
+def test_a_jackknife_of_one_network_has_no_interval():
+  found = statistics.jackknife(_gap, np.ones((1, 1, 2)), np.zeros((1, 2)))
+  assert found['value'] == 1 and found['low'] is found['high'] is None
+  broken = statistics.jackknife(lambda a, b: np.nan, np.ones((2, 3, 2)), np.zeros((3, 2)))
+  assert broken['value'] is None and broken['per_seed'] == [None, None]
+
+
+def _gap(a, b):
+  return float(a.mean() - b.mean())
+
+
+def test_without_blocks_it_is_the_standard_error_of_a_difference():
+  rng = np.random.default_rng(0)
+  a, b = rng.standard_normal((2, 40, 1)) * 3
+  found = statistics.jackknife(_gap, a[None], b, num_blocks=40)
+  assert found['value'] == pytest.approx(_gap(a, b))
+  assert found['method'] == 'jackknife' and found['n'] == 40
+  pairs = (a - b)[:, 0]
+  error = pairs.std(ddof=1) / 40**0.5
+  assert found['high'] - found['value'] == pytest.approx(2.0227 * error, 1e-3)
+
+
+def test_seeds_that_differ_widen_it():
+  rng = np.random.default_rng(0)
+  b = rng.standard_normal((40, 1))
+  same = rng.standard_normal((3, 40, 1))
+  apart = same + np.array([-1.0, 0.0, 1.0])[:, None, None]
+  near, far = (statistics.jackknife(_gap, x, b) for x in (same, apart))
+  assert near['value'] == pytest.approx(far['value'])
+  assert far['high'] - far['low'] > 2 * (near['high'] - near['low'])
+  assert far['method'] == 'jackknife-seeds' and len(far['per_seed']) == 3
+
+
+def test_it_ends_where_the_statistic_ends():
+  rng = np.random.default_rng(0)
+  a, b = rng.standard_normal((2, 30, 2))
+
+  def share(a, b):
+    return two_sample.one_nearest(a, b).mean()
+
+  free = statistics.jackknife(share, a[None] + 2, b)
+  kept = statistics.jackknife(share, a[None] + 2, b, bounds=(0.0, 0.97))
+  assert free['low'] < 0.95 and free['high'] > 0.97
+  assert kept == {**free, 'high': 0.97}
+
+
+def test_what_cannot_be_told_apart_is_inside_as_often_as_promised():
+  hits = 0
+  for seed in range(200):
+    a, b = np.random.default_rng(seed).standard_normal((2, 60, 6))
+    found = statistics.jackknife(lambda a, b: two_sample.one_nearest(a, b).mean(), a[None], b)
+    hits += found['low'] <= 59 / 119 <= found['high']
+  # 190 expected; at least three standard errors below it.
+  assert hits >= 181

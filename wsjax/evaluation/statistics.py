@@ -8,12 +8,15 @@ the resampled items, so that their differences are paired.
 import dataclasses
 import functools
 import math
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import scipy.stats
 
+from wsjax.evaluation import metric
+
 LEVEL = 0.95
+JACKKNIFE_BLOCKS = 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,34 +121,34 @@ def median(values: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarr
   return window_mean(values, 0.5 - half, 0.5 + half, weights=weights)
 
 
-def stat(value: float, resamples: np.ndarray | None, *, n: int, method: str) -> dict[str, Any]:
+def stat(value: float, resamples: np.ndarray | None, *, n: int, method: str) -> metric.Stat:
   """A number of the report with its percentile interval.
 
   Args:
     value: the estimate.
-    resamples: [B] the same statistic on resamples; None for no interval.
+    resamples: [B] the statistic on resamples, not finite where it is not defined, as a correlation
+      is not without variance; None for no interval.
     n: number of networks behind it.
     method: what was resampled.
 
   Returns:
-    value, low, high (95 %, None if there is no interval), n and method; value None and the reason
-    if the number is not finite.
+    The number with the 2.5 and 97.5 percentiles of the resamples on which it is defined; no value
+    and the reason if the estimate is not finite.
   """
   if not math.isfinite(value):
     return not_run('not finite')
   low = high = None
-  if resamples is not None and n > 1:
+  defined = np.empty(0) if resamples is None else resamples[np.isfinite(resamples)]
+  if len(defined) and n > 1:
     tail = (1 - LEVEL) / 2
-    low, high = map(float, np.quantile(resamples, [tail, 1 - tail]))
+    low, high = map(float, np.quantile(defined, [tail, 1 - tail]))
   else:
     method = 'none'
-  return {
-    'value': float(value), 'low': low, 'high': high, 'n': n, 'method': method
-  }  # fmt: skip
+  return {'value': float(value), 'low': low, 'high': high, 'n': n, 'method': method}
 
 
-def not_run(reason: str) -> dict[str, Any]:
-  """The entry of a number that was not measured."""
+def not_run(reason: str) -> metric.Stat:
+  """A number of the report that was not measured."""
   return {'value': None, 'not_run': reason}
 
 
@@ -155,7 +158,7 @@ def over_nets(
   resampler: Resampler,
   *,
   window: tuple[float, float] | None = (0.0, 1.0),
-) -> dict[str, Any]:
+) -> metric.Stat:
   """A statistic of one number per network, networks resampled.
 
   Args:
@@ -181,7 +184,7 @@ def over_nets(
   return stat(float(value), resamples, n=len(values), method=method)
 
 
-def two_way(table: np.ndarray, groups: np.ndarray, resampler: Resampler) -> dict[str, Any]:
+def two_way(table: np.ndarray, groups: np.ndarray, resampler: Resampler) -> metric.Stat:
   """Mean of a table of networks x items, both resampled independently.
 
   Args:
@@ -208,7 +211,105 @@ def two_way_means(table: np.ndarray, groups: np.ndarray, resampler: Resampler) -
   return np.einsum('bi,bi->b', per_item, resampler.items)
 
 
-def rate(hits: np.ndarray) -> dict[str, Any]:
+def over_seeds(
+  statistic: Callable[[int, np.ndarray], float],
+  num_seeds: int,
+  num_networks: int,
+  num_bootstrap: int,
+  seed: int,
+) -> metric.Stat:
+  """Mean over training seeds of any statistic of networks; both are resampled.
+
+  Args:
+    statistic: (training seed, rows of networks) -> number, not finite where it is not defined.
+    num_seeds: S.
+    num_networks: n.
+    num_bootstrap: resamples, with the same networks in every call with one `seed`.
+    seed: of the resamples.
+
+  Returns:
+    The number with 'per_seed', None for a seed on whose networks it is not defined; it then has no
+    value.
+  """
+  rows = np.random.default_rng([seed, 1]).integers(num_networks, size=(num_bootstrap, num_networks))
+  drawn = np.random.default_rng([seed, 2]).integers(num_seeds, size=(num_bootstrap, num_seeds))
+  with np.errstate(divide='ignore', invalid='ignore'):
+    per_seed = [float(statistic(s, np.arange(num_networks))) for s in range(num_seeds)]
+    resamples = np.array(
+      [
+        np.mean([statistic(s, networks) for s in seeds])
+        for networks, seeds in zip(rows, drawn, strict=True)
+      ]
+    )
+  method = 'bootstrap-nets' + ('-seeds' if num_seeds > 1 else '')
+  entry = stat(float(np.mean(per_seed)), resamples, n=num_networks, method=method)
+  undefined = sum(not math.isfinite(each) for each in per_seed)
+  if undefined:
+    entry = not_run(f'not defined for {undefined} of {num_seeds} training seeds')
+  return entry | {'per_seed': _finite(per_seed)}
+
+
+def jackknife(
+  statistic: Callable[[np.ndarray, np.ndarray], float],
+  samples: np.ndarray,
+  real: np.ndarray,
+  *,
+  bounds: tuple[float, float] = (-np.inf, np.inf),
+  num_blocks: int = JACKKNIFE_BLOCKS,
+) -> metric.Stat:
+  """Mean over training seeds of a statistic that compares two sets as wholes.
+
+  A bootstrap draws a network twice, and a network is then its own nearest neighbour; the jackknife
+  only leaves networks out. Both sets are cut into blocks, and each block is left out of the samples
+  of all seeds and of the real set at once. The variance between training seeds is added, although
+  part of it is the choice of samples again: the interval is rather too wide.
+
+  Args:
+    statistic: (samples [m, f], real [m, f]) -> number. Compare methods of one m only where its mean
+      depends on m, as that of a maximum does.
+    samples: [S, n, f] of S training seeds.
+    real: [n, f] what they are compared with.
+    bounds: of the statistic; no interval goes beyond.
+    num_blocks: blocks, if there are as many samples.
+
+  Returns:
+    The number with 'per_seed'; no interval for one sample.
+
+  Source: Kott 2001, J. Off. Stat. 17:521 (delete-a-group jackknife).
+  """
+  num_seeds, n = samples.shape[:2]
+  num_blocks = min(num_blocks, n)
+  block = np.arange(n) * num_blocks // n
+
+  def value(keep: np.ndarray) -> list[float]:
+    return [float(statistic(each[keep], real[keep])) for each in samples]
+
+  per_seed = value(np.ones(n, bool))
+  mean = float(np.mean(per_seed))
+  if not math.isfinite(mean):
+    return not_run('not finite') | {'per_seed': _finite(per_seed)}
+  low = high = None
+  if num_blocks > 1:
+    without = [np.mean(value(block != number)) for number in range(num_blocks)]
+    variance = (num_blocks - 1) * np.var(without)
+    if num_seeds > 1:
+      variance += np.var(per_seed, ddof=1) / num_seeds
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, num_blocks - 1) * np.sqrt(variance))
+    if math.isfinite(half):
+      low, high = max(mean - half, bounds[0]), min(mean + half, bounds[1])
+  method = 'none' if low is None else 'jackknife' + ('-seeds' if num_seeds > 1 else '')
+  return {
+    'value': mean, 'low': low, 'high': high, 'n': num_seeds * n, 'method': method,
+    'per_seed': per_seed,
+  }  # fmt: skip
+
+
+def _finite(values: list[float]) -> list[float | None]:
+  """The numbers, None for those that are not finite."""
+  return [value if math.isfinite(value) else None for value in values]
+
+
+def rate(hits: np.ndarray) -> metric.Stat:
   """Share of networks, with the exact interval of a binomial proportion.
 
   Args:

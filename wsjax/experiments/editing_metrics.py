@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from wsjax.experiments import property_metrics
+from wsjax.evaluation import statistics
 
 
 def scores(errors: np.ndarray, *, num_bootstrap: int, seed: int) -> dict[str, dict[str, Any]]:
@@ -28,7 +28,7 @@ def scores(errors: np.ndarray, *, num_bootstrap: int, seed: int) -> dict[str, di
   errors = errors.astype(np.float64)
   tables = {'mse': errors, 'psnr': -10 * np.log10(errors)}
   return {
-    name: property_metrics.interval(
+    name: statistics.over_seeds(
       lambda s, rows, table=table: table[s, rows].mean(), *table.shape, num_bootstrap, seed
     )
     for name, table in tables.items()

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.spatial.distance
 
 from wsjax import typing
-from wsjax.evaluation import gate, jackknife, methods, population, statistics
+from wsjax.evaluation import gate, methods, population, statistics
 from wsjax.evaluation.metrics import coverage, two_sample
 
 # What a network draws that is not finite: far from every picture.
@@ -129,7 +129,7 @@ def _sets(arm: methods.Arm, drawn: Drawn, gallery: Gallery, seed: int) -> Metric
   count = min(by_seed.shape[1], len(gallery.real))
   by_seed, real = by_seed[:, :count], gallery.real[:count]
   found = {
-    name: jackknife.interval(statistic, by_seed, real, bounds=bounds)
+    name: statistics.jackknife(statistic, by_seed, real, bounds=bounds)
     for name, statistic, bounds in (
       ('nna', lambda a, b: two_sample.one_nearest(a, b).mean(), (0, 1)),
       ('nna_worse', _worse_half, (0.5, 1)),

@@ -10,9 +10,8 @@ import optax
 from scipy.spatial import distance as distance_lib
 
 from wsjax import typing
-from wsjax.evaluation import methods
+from wsjax.evaluation import methods, statistics
 from wsjax.evaluation.metrics import coverage
-from wsjax.experiments import property_metrics
 from wsjax.models import architecture as architecture_lib
 
 _NETS = 16  # Networks of one compiled call.
@@ -110,7 +109,7 @@ def scores(tables: list[Table], *, num_bootstrap: int, seed: int) -> dict[str, d
     metric -> entry of the report.
   """
   return {
-    name: property_metrics.interval(
+    name: statistics.over_seeds(
       lambda s, rows, name=name: tables[s][name][rows].mean(),
       len(tables),
       len(tables[0][name]),

@@ -12,6 +12,7 @@ import scipy.special
 import scipy.stats
 
 from wsjax.evaluation import statistics
+from wsjax.evaluation.metrics import calibration as calibration_lib
 
 # Share of test networks that an interval of a regressor should hold.
 COVERAGE = 0.9
@@ -40,16 +41,16 @@ def classification(
   hits = p.argmax(-1) == labels
   nll = -np.take_along_axis(log_p, labels[None, :, None], -1)[..., 0]
   brier = ((p - np.eye(p.shape[-1])[labels]) ** 2).sum(-1)
-  confidence = p.max(-1)
   tables = {'accuracy': hits, 'nll': nll, 'brier': brier}
   scores = {
-    name: interval(
+    name: statistics.over_seeds(
       lambda s, rows, table=table: table[s, rows].mean(), *table.shape, num_bootstrap, seed
     )
     for name, table in tables.items()
   }
-  scores['ece'] = interval(
-    lambda s, rows: _ece(confidence[s, rows], hits[s, rows]), *hits.shape, num_bootstrap, seed
+  gaps = calibration_lib.gaps(p.max(-1), hits)
+  scores['ece'] = statistics.over_seeds(
+    lambda s, rows: calibration_lib.ece(gaps[s, rows]), *hits.shape, num_bootstrap, seed
   )
   return scores
 
@@ -91,6 +92,8 @@ def regression(
     return 1 - np.mean((y - mean[s, rows]) ** 2) / np.var(y)
 
   def tau(s: int, rows: np.ndarray) -> float:
+    if len(rows) < 2:
+      return np.nan
     return scipy.stats.kendalltau(mean[s, rows], targets[rows]).statistic
 
   statistic: dict[str, Callable[[int, np.ndarray], float]] = {
@@ -101,56 +104,10 @@ def regression(
     'width': lambda s, rows: 2 * half[s, rows].mean(),
   }
   scores = {
-    name: interval(function, *mean.shape, num_bootstrap, seed)
+    name: statistics.over_seeds(function, *mean.shape, num_bootstrap, seed)
     for name, function in statistic.items()
   }
   return scores, half
-
-
-def interval(
-  statistic: Callable[[int, np.ndarray], float],
-  num_seeds: int,
-  num_nets: int,
-  num_bootstrap: int,
-  seed: int,
-) -> dict[str, Any]:
-  """Mean of a statistic over seeds; networks and seeds are resampled.
-
-  Args:
-    statistic: (training seed, rows of networks) -> number.
-    num_seeds: S.
-    num_nets: n.
-    num_bootstrap: resamples; the same networks for every call of one seed.
-    seed: of the resamples.
-
-  Returns:
-    The entry of a report, with the value of every seed as 'per_seed'.
-  """
-  nets, seeds = draws(num_seeds, num_nets, num_bootstrap, seed)
-  everything = np.arange(num_nets)
-  per_seed = [float(statistic(s, everything)) for s in range(num_seeds)]
-  resamples = np.array(
-    [np.mean([statistic(s, rows) for s in drawn]) for rows, drawn in zip(nets, seeds, strict=True)]
-  )
-  method = 'bootstrap-nets' + ('-seeds' if num_seeds > 1 else '')
-  entry = statistics.stat(float(np.mean(per_seed)), resamples, n=num_nets, method=method)
-  return entry | {'per_seed': per_seed}
-
-
-def draws(
-  num_seeds: int, num_nets: int, num_bootstrap: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Resampled networks [B, n] and training seeds [B, S]."""
-  nets = np.random.default_rng([seed, 1]).integers(num_nets, size=(num_bootstrap, num_nets))
-  seeds = np.random.default_rng([seed, 2]).integers(num_seeds, size=(num_bootstrap, num_seeds))
-  return nets, seeds
-
-
-def _ece(confidence: np.ndarray, hits: np.ndarray, bins: int = 15) -> float:
-  """Expected calibration error with bins of equal width."""
-  place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-  gap = np.bincount(place, hits - confidence, bins)
-  return float(np.abs(gap).sum() / len(hits))
 
 
 def _conformal(mean: np.ndarray, std: np.ndarray, targets: np.ndarray) -> float:

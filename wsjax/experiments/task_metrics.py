@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from wsjax.experiments import property_metrics
+from wsjax.evaluation import statistics
 
 
 def scores(
@@ -30,6 +30,6 @@ def scores(
     'worst': lambda s, rows: gap[s, rows].max(),
   }
   return {
-    name: property_metrics.interval(function, *accuracy.shape, num_bootstrap, seed)
+    name: statistics.over_seeds(function, *accuracy.shape, num_bootstrap, seed)
     for name, function in statistic.items()
   }

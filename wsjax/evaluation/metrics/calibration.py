@@ -46,6 +46,25 @@ def expected_calibration_error(hits: jax.Array, confidence: jax.Array, num_items
   return jnp.sum(jnp.abs(hits - confidence), axis=-1) / num_items
 
 
+def gaps(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
+  """Right minus confidence of every item, in the bin of its confidence.
+
+  Args:
+    confidence: [*b, n] probability of a class.
+    right: [*b, n] bool, whether it is the class of the item.
+
+  Returns:
+    [*b, n, k], 0 in the other bins.
+  """
+  bins = np.asarray(bin_weights(confidence))
+  return (right - confidence)[..., None] * bins
+
+
+def ece(gaps: np.ndarray) -> np.ndarray:
+  """Expected calibration error [*b] of `gaps` [*b, n, k]."""
+  return np.abs(gaps.sum(axis=-2)).sum(axis=-1) / gaps.shape[-2]
+
+
 def brier(probabilities: jax.Array, labels: jax.Array) -> jax.Array:
   """Brier score of single items.
 
