@@ -91,7 +91,7 @@ def _layer(
 def _encoder(
   name: str, architecture: architecture_lib.Architecture, network: str, seeds: int
 ) -> dict[str, Any] | None:
-  """A plug-in of `embed`; None if it claims no invariance."""
+  """A plug-in of `encoders`; None if it claims no invariance."""
   encoder = config.build('encoders', {'name': name, 'architecture': architecture})
   kinds = type(encoder).INVARIANT_TO
   if not kinds:

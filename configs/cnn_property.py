@@ -69,7 +69,7 @@ TARGETS = (
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """An encoder and a head that read one property of a CNN."""
   arg = config_lib.parse_arg(arg, smoke=False, target=TARGETS, encoder=tuple(ENCODERS))
-  embed, steps = ENCODERS[arg['encoder']]
+  encoder, steps = ENCODERS[arg['encoder']]
   c = config_dict.ConfigDict()
   c.name = f'cnn_{arg["target"]}_{arg["encoder"]}'
   c.seed = 0
@@ -104,8 +104,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     chunk_size=144,
   )
   c.symmetry = dict(canonicalize='none', restarts=3)
-  c.embed = embed
-  c.predict = dict(target=arg['target'], num_train=0, folds=0, head=dict())
+  c.encoder = encoder
+  c.property = dict(target=arg['target'], num_train=0, folds=0, head=dict())
   c.augment = dict(symmetry=False, noise=0.0, dropout=0.0)
   c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
   c.train = dict(

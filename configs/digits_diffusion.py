@@ -42,8 +42,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='neurons')
   c.normalize = dict(how='layer')
-  c.embed = dict(name='identity')
-  c.generate = dict(
+  c.codec = dict(name='identity')
+  c.generator = dict(
     name='diffusion',
     backbone=dict(name='transformer', width=128, depth=4, num_heads=4),
     data_std=1.0,

@@ -65,14 +65,14 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   # The generators read the weights by architecture: flat, and no codec.
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer')
-  c.embed = dict(name='identity')
+  c.codec = dict(name='identity')
   architecture = c.zoo.architecture.to_dict()
   if arg['generator'] == 'graph_flow':
-    c.generate = dict(
+    c.generator = dict(
       name='graph_flow', architecture=architecture, num_layers=8, width=64, depth=1, noise_std=0.1
     )
   else:
-    c.generate = dict(
+    c.generator = dict(
       name='flow_matching',
       backbone=dict(
         name=arg['backbone'],
@@ -106,10 +106,10 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
     if arg['generator'] == 'graph_flow':
-      c.generate.num_layers, c.generate.width = 2, 8
+      c.generator.num_layers, c.generator.width = 2, 8
     else:
-      c.generate.backbone.width, c.generate.backbone.depth = 8, 1
-      c.generate.num_steps = 2
+      c.generator.backbone.width, c.generator.backbone.depth = 8, 1
+      c.generator.num_steps = 2
     c.train.seeds = (0,)
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.checkpoint_every_steps = 2

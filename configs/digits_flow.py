@@ -51,8 +51,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer', weights=())
-  c.embed = dict(name='pca', rank=64, whiten=True)
-  c.generate = dict(
+  c.codec = dict(name='pca', rank=64, whiten=True)
+  c.generator = dict(
     name='flow_matching',
     backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
     source_std=1.0,
@@ -81,7 +81,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
-    c.embed.rank = 8
+    c.codec.rank = 8
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.checkpoint_every_steps = 2
     c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)

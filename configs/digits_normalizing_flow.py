@@ -59,8 +59,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer')
-  c.embed = dict(name='pca', rank=128, whiten=True)
-  c.generate = dict(
+  c.codec = dict(name='pca', rank=128, whiten=True)
+  c.generator = dict(
     name='flow', num_layers=8, width=128, depth=2, noise_std=0.1, coupling=arg['coupling']
   )
   c.train = dict(
@@ -84,7 +84,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
-    c.embed.rank = 8
+    c.codec.rank = 8
     c.train.seeds = (0,)
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.checkpoint_every_steps = 2

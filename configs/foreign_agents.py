@@ -104,8 +104,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.seed = 0
   c.zoo = dict(path=f'runs/zoos/{family}', family=family)
   c.symmetry = dict(canonicalize='none', restarts=3)
-  c.embed = ENCODERS[arg['encoder']]
-  c.predict = dict(num_train=0, weights=arg['weights'], head=dict(), **question)
+  c.encoder = ENCODERS[arg['encoder']]
+  c.property = dict(num_train=0, weights=arg['weights'], head=dict(), **question)
   c.augment = dict(symmetry=False, noise=0.0, dropout=0.0)
   c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
   c.train = dict(
@@ -133,8 +133,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       splits=dict(train=8, val=2, test=2, holdout_audit=2),
       chunk_size=14,
     )
-    c.predict.target, c.predict.group, c.predict.folds = 'optimizer', '', 2
-    c.predict.only = dict(optimizer=('adam', 'sgd'))
+    c.property.target, c.property.group, c.property.folds = 'optimizer', '', 2
+    c.property.only = dict(optimizer=('adam', 'sgd'))
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.batch_size, c.train.checkpoint_every_steps = 4, 2
     c.train.seeds = (0, 1)

@@ -54,8 +54,8 @@ CNNs the spread is 1.01, the factor 3.7, on Fashion 0.82 and 6.0, and nothing is
 named.
 With own noise nothing is named at all; the spread is 1.04 on MNIST, 1.00 on
 Fashion, 1.36 and 1.47 on digits, 1.21 on MNIST CNNs, the factor 4.8, 7.8, 11.3,
-9.9 and 5.4; 16 votes on MNIST have 97.3 % [96.3, 98.2]. Its weight of
-behaviour, 5, was found on one seed of `mnist`, by accuracy on test images,
+9.9 and 5.4; 16 votes on MNIST have 97.3 % [96.3, 98.2]. The weight of
+its functional loss, 5, was found on one seed of `mnist`, by accuracy on test images,
 after 1 had given 94.5 %, and was kept for all rigs. That weight without own
 noise (MNIST, one seed): 97.1 % [96.8, 97.4], G 96.1, G1/2 100, G_b 96.9, but
 named 'one mode', and two networks disagree 0.65 times as often as one errs;
@@ -109,7 +109,7 @@ RIGS = {
 
 
 def get_config(arg: str = '') -> config_dict.ConfigDict:
-  """A hypernetwork with behaviour loss, on one of five rigs."""
+  """A hypernetwork with a functional loss, on one of five rigs."""
   arg = config_lib.parse_arg(
     arg,
     smoke=False,
@@ -135,16 +135,16 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer')
-  c.embed = dict(name='identity')
-  c.generate = dict(name='hypernetwork', network='mlp', width=256, depth=2, noise_size=32, draws=2)
+  c.codec = dict(name='identity')
+  c.generator = dict(name='hypernetwork', network='mlp', width=256, depth=2, noise_size=32, draws=2)
   if arg['noise'] == 'latent':
-    c.generate.update(latent_noise=True, single=1.0)
+    c.generator.update(latent_noise=True, single=1.0)
   c.strategy = dict(
-    likeness=4.0,
-    # Noise in weights that matter has to cost more than it gains in likeness.
-    behaviour=5.0 if arg['noise'] == 'latent' else 1.0,
-    behaviour_nets=32,
-    behaviour_items=64,
+    distribution=4.0,
+    # Noise in weights that matter has to cost more than it gains in the distribution loss.
+    functional=5.0 if arg['noise'] == 'latent' else 1.0,
+    functional_networks=32,
+    functional_examples=64,
     num_train=arg['num_train'],
   )
   c.train = dict(

@@ -79,7 +79,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   arg = config_lib.parse_arg(
     arg, smoke=False, dataset=('mnist', 'fashion_mnist', 'digits'), encoder=tuple(ENCODERS)
   )
-  embed, steps, learning_rate = ENCODERS[arg['encoder']]
+  encoder, steps, learning_rate = ENCODERS[arg['encoder']]
   fashion = arg['dataset'] == 'fashion_mnist'
   # Clothes have been centred and stand upright; digits lean.
   move = 0.05 if fashion else 0.1
@@ -95,8 +95,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     chunk_size=512,
   )
   c.symmetry = dict(canonicalize='none', restarts=3)
-  c.embed = embed
-  c.predict = dict(target='label', num_train=0, folds=0, head=dict(smoothing=0.0))
+  c.encoder = encoder
+  c.property = dict(target='label', num_train=0, folds=0, head=dict(smoothing=0.0))
   c.augment = dict(
     symmetry=False, noise=0.0, dropout=0.0,
     shift=move, rotate=0.05 if fashion else 0.2, zoom=move, flip=fashion,

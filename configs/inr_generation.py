@@ -99,8 +99,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer', weights=())
-  c.embed = CODECS[arg['codec']]
-  c.generate = GENERATORS[arg['generator']]
+  c.codec = CODECS[arg['codec']]
+  c.generator = GENERATORS[arg['generator']]
   c.train = dict(
     seeds=(0,),
     steps=1_500,
@@ -125,10 +125,10 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=24, holdout_audit=2)
     c.zoo.architecture.widths, c.zoo.recipe.steps = (2, 16, 1), 5
-    c.generate.backbone.width, c.generate.backbone.depth = 16, 1
-    c.generate.num_steps = 2
+    c.generator.backbone.width, c.generator.backbone.depth = 16, 1
+    c.generator.num_steps = 2
     if arg['codec'] == 'pca':
-      c.embed.rank = 8
+      c.codec.rank = 8
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.batch_size, c.train.checkpoint_every_steps = 4, 2
     c.evaluate.num_samples, c.evaluate.num_bootstrap = 12, 50

@@ -86,8 +86,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer')
   c.strategy = dict(trajectory=method != 'deep_weight_flow')
-  c.embed = dict(name='identity')
-  c.generate = dict(DIFFUSION)
+  c.codec = dict(name='identity')
+  c.generator = dict(DIFFUSION)
   c.train = dict(
     seeds=(0, 1, 2),
     steps=8_000,
@@ -105,7 +105,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c.evaluate = dict(num_samples=100, num_bootstrap=1_000, finetune_steps=50)
   if method in ('p_diff', 'hyper_representations'):
-    c.embed = dict(
+    c.codec = dict(
       name='vae',
       rank=64,
       kl_weight=1e-3,
@@ -116,14 +116,14 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       seed=0,
     )
   if method == 'hyper_representations':
-    c.generate = dict(name='kde', rule='scott', per='dimension', factor=1.0)
+    c.generator = dict(name='kde', rule='scott', per='dimension', factor=1.0)
   if method == 'g_pt':
     c.condition = dict(name='metric', metric='loss', split='val', low=0.01, high=3.0, log=True)
-    c.generate.condition_size = 1
+    c.generator.condition_size = 1
   if method == 'deep_weight_flow':
     c.normalize = dict(how='none')
-    c.embed = dict(name='pca', rank=99, whiten=False)
-    c.generate = dict(
+    c.codec = dict(name='pca', rank=99, whiten=False)
+    c.generator = dict(
       name='flow_matching',
       backbone=dict(name='deep_weight_flow', width=512),
       source_std=0.01,
@@ -137,10 +137,10 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     c.zoo.splits.update(train=min(num_train, 12), test=8)
     c.zoo.recipe.steps = 20
     c.zoo.recipe.snapshots = (4, 8, 12, 16) if snapshots else ()
-    if 'rank' in c.embed:
-      c.embed.rank = 4
-    if 'steps' in c.embed:
-      c.embed.steps = 4
+    if 'rank' in c.codec:
+      c.codec.rank = 4
+    if 'steps' in c.codec:
+      c.codec.steps = 4
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.seeds, c.train.checkpoint_every_steps = (0, 1), 2
     c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)

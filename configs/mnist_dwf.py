@@ -68,8 +68,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='none')
-  c.embed = dict(name='pca', rank=99, whiten=False)
-  c.generate = dict(
+  c.codec = dict(name='pca', rank=99, whiten=False)
+  c.generator = dict(
     name='flow_matching',
     backbone=dict(name='deep_weight_flow', width=arg['width']),
     source_std=0.01,
@@ -99,7 +99,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     c.zoo.dataset.name = 'digits'
     c.zoo.splits = dict(train=16, val=0, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
-    c.embed.rank, c.generate.num_steps, c.train.seeds = 8, 4, (0, 1)
+    c.codec.rank, c.generator.num_steps, c.train.seeds = 8, 4, (0, 1)
     c.train.steps, c.train.inner_steps = 4, 2
     c.train.checkpoint_every_steps = 2
     c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)

@@ -11,7 +11,7 @@ et al. 2022, arXiv:2209.12892 (10,728 runs of 25 epochs, SGD 0.1). At that rate
 8 runs of this architecture had 91.0 % on validation images after 4,200 steps,
 with 1.4 points between runs, so the rate here is 0.03.
 
-Options: `rig`; `learn` (likeness to the run, behaviour, or both); `disperse`,
+Options: `rig`; `learn` (reconstruction of the run, functional loss, or both); `disperse`,
 whether different starts have to give different networks; and `smoke`, which
 runs every stage in seconds.
 
@@ -58,7 +58,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     arg,
     smoke=False,
     rig=('mnist', 'digits'),
-    learn=('both', 'likeness', 'behaviour'),
+    learn=('both', 'reconstruction', 'functional'),
     disperse=True,
   )
   c = config_dict.ConfigDict()
@@ -89,13 +89,13 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )  # fmt: skip
   c.prompt = dict(
     model=dict(width=192, depth=2, num_heads=4),
-    likeness=float(arg['learn'] != 'behaviour'),
-    behaviour=5.0 * (arg['learn'] != 'likeness'),
+    reconstruction=float(arg['learn'] != 'functional'),
+    functional=5.0 * (arg['learn'] != 'reconstruction'),
     fresh=16,
     items=256,
     lowest=0.05,
     highest=2.3,
-    dispersion=5.0 * (arg['disperse'] and arg['learn'] != 'likeness'),
+    dispersion=5.0 * (arg['disperse'] and arg['learn'] != 'reconstruction'),
     apart=1.0,
   )
   c.train = dict(

@@ -3,7 +3,7 @@ r"""Simple generators of classifiers: what a trained one has to beat.
   wsjax run --config configs/simple.py:generator=kde --workdir runs/kde
 
 Options: `rig`, the zoo: that of `digits_flow`, or the MNIST CNNs of
-`hypernetwork`; `generator`; `embed`, which codec is under all but 'autoregressive',
+`hypernetwork`; `generator`; `codec`, which codec is under all but 'autoregressive',
 whose tokens are neurons; `canonicalize`; `smoke`.
 
 Hardware: 2 CPU cores, shared with another job.
@@ -17,14 +17,14 @@ spread:
   gaussian_mixture        80.1 % [77.7, 82.3]  0.89 tau [0.89, 0.90]  0.80
   subsample (SUB)         87.6 % [85.4, 89.8]  0.90 tau [0.90, 0.91]  0.81
   subsample (BOOT x 4)    87.5 % [85.5, 89.6]  0.93 tau [0.92, 0.93]  0.86
-  kde on embed=vae        74.0 % [71.6, 76.4]  0.98 tau [0.97, 0.98]  0.96
+  kde on codec=vae        74.0 % [71.6, 76.4]  0.98 tau [0.97, 0.98]  0.96
   recurrent               40.3 % [38.6, 41.9]  1.02 tau [1.01, 1.03]  0.92
 
 Baselines beside them: PCA-Gaussian 77.3 % at 0.94 tau, flow matching 82.6 %
 at 0.87 tau (digits_flow), zoo 96.3 %, its 5th percentile 95.3 %. So a better
 density of principal components gains little; selection gains 8 points. SUB
 keeps 256 of 2,048 by their accuracy on 144 validation images, BOOT 256 of
-8,192 in 4 rounds (--config.generate.rounds=4), both best-of-many, which the
+8,192 in 4 rounds (--config.generator.rounds=4), both best-of-many, which the
 others are not.
 The vae memorizes 512 networks: it leaves 35 % of a training network and 66 %
 of one held out (relative error), principal components 51 % and 60 %.
@@ -52,7 +52,7 @@ RIGS = {
     dict(train=128, val=0, test=64, holdout_audit=36),
   ),
 }
-EMBED = {
+CODECS = {
   'pca': dict(name='pca', rank=64, whiten=True),
   'vae': dict(
     name='vae',
@@ -65,7 +65,7 @@ EMBED = {
     seed=0,
   ),
 }
-GENERATE = {
+GENERATORS = {
   'kde': dict(name='kde', rule='scott', per='dimension', factor=1.0),
   'gaussian_mixture': dict(
     name='gaussian_mixture', num_components=4, covariance='full', floor=1e-2, max_iterations=200
@@ -103,8 +103,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     arg,
     smoke=False,
     rig=tuple(RIGS),
-    generator=tuple(GENERATE),
-    embed=tuple(EMBED),
+    generator=tuple(GENERATORS),
+    codec=tuple(CODECS),
     canonicalize=('permutation+scale', 'permutation', 'none'),
   )
   architecture, dataset, recipe, splits = RIGS[arg['rig']]
@@ -130,10 +130,10 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer')
-  c.embed = EMBED[arg['embed']]
-  c.generate = GENERATE[arg['generator']]
+  c.codec = CODECS[arg['codec']]
+  c.generator = GENERATORS[arg['generator']]
   if arg['generator'] == 'autoregressive':
-    c.tokens, c.embed = dict(name='neurons'), dict(name='identity')
+    c.tokens, c.codec = dict(name='neurons'), dict(name='identity')
   c.train = dict(  # Of what is trained by steps; the others read the seeds.
     seeds=(0, 1, 2),
     steps=3_000,
@@ -153,12 +153,12 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20
-    if 'rank' in c.embed:
-      c.embed.rank = 8
-    if 'steps' in c.embed:
-      c.embed.steps = 4
-    if 'candidates' in c.generate:
-      c.generate.candidates, c.generate.keep = 32, 8
+    if 'rank' in c.codec:
+      c.codec.rank = 8
+    if 'steps' in c.codec:
+      c.codec.steps = 4
+    if 'candidates' in c.generator:
+      c.generator.candidates, c.generator.keep = 32, 8
     c.train.seeds = (0,)
     c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
     c.train.checkpoint_every_steps = 2

@@ -24,12 +24,16 @@ _OF_THE_RUN = {
   'overrides', 'processes', 'schema_version', 'name', 'seconds', 'train_seconds', 'path', 'digest',
   'zoo_digest', 'seconds_per_net', 'break_even', 'break_even_with_zoo', 'cost',
 }  # fmt: skip
+# A row whose number of steps is measured as time.
+_TIMED = 'SGD for as long'
 
 
 def numbers(report):
   """{'rows': row -> metric -> [value, low, high, n], 'rest': path -> other numbers}."""
   rows, rest = {}, {}
   for row in [*report.get('arms', ()), *report.get('rows', ())]:
+    if row['name'].startswith(_TIMED):
+      continue
     rows[row['name']] = _metrics(row['metrics'])
     kept = {key: value for key, value in row.items() if key not in ('metrics', 'name')}
     _flatten(kept, f'rows/{row["name"]}', rest)

@@ -164,7 +164,7 @@ def test_membership_of_what_has_no_density_is_refused_before_training(tmp_path):
   config = smoke()
   with config.unlocked():
     config.evaluate.membership = True
-    config.generate = dict(name='hypernetwork', width=8, noise_size=2)
+    config.generator = dict(name='hypernetwork', width=8, noise_size=2)
   with pytest.raises(ValueError, match='generator with log_prob'):
     run_lib.run(config, tmp_path, progress=False)
   assert not (tmp_path / 'train').exists()
@@ -215,7 +215,7 @@ def test_the_checkpoints_of_one_run_are_a_population(tmp_path):
   with config.unlocked():
     config.zoo.recipe.snapshots = (5, 10, 15)
     config.strategy.update(trajectory=True, num_train=1)
-    config.embed.rank = 2
+    config.codec.rank = 2
   zoo = prepare.open_zoo(config, tmp_path, progress=False)
   prepared = prepare.prepare(config, zoo)
   assert prepared.num_train == 4 and prepared.snapshots is None

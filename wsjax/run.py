@@ -91,7 +91,7 @@ def _run(
     return reports.load(workdir)
   with stages.stage('zoo'):
     zoo = prepare.open_zoo(config, workdir, progress=progress)
-  made = _read_property if 'predict' in config else _generate
+  made = _read_property if 'property' in config else _generate
   for section in _ASKED:
     if section in config:
       made = functools.partial(_ask, section)
@@ -117,7 +117,7 @@ def _generate(
     prepared = prepare.prepare(config, zoo)
     judge.check(config, prepared)
     if config.evaluate.get('membership'):
-      likelihoods.check(prepared, config_lib.build('generators', config.generate))
+      likelihoods.check(prepared, config_lib.build('generators', config.generator))
   arms, history, known = [], {}, []
   for seed in config.train.seeds:
     with stages.stage('train'):
@@ -130,7 +130,7 @@ def _generate(
       with stages.stage('evaluate'):
         known.append(likelihoods.compare(config, prepared, generator, params, seed))
   arm = dataclasses.replace(
-    arms_lib.merge(arms, config.generate.name), fit_seconds=stages.seconds['train']
+    arms_lib.merge(arms, config.generator.name), fit_seconds=stages.seconds['train']
   )
   with stages.stage('evaluate'):
     result = judge.judge(config, prepared, [arm], stages, progress=progress)
@@ -150,7 +150,7 @@ def _read_property(
   progress: bool,
 ) -> dict[str, Any]:
   """Fits predictors of a property of networks, and scores them."""
-  how = cross_validation if config.predict.folds else properties
+  how = cross_validation if config.property.folds else properties
   with stages.stage('prepare'):
     prepared = how.prepare(config, zoo)
   outputs: list[dict[str, np.ndarray]] = []
@@ -226,7 +226,7 @@ def sample(
   """
   workdir, out = pathlib.Path(workdir), pathlib.Path(out)
   config = manifest.load_config(workdir)
-  if 'generate' not in config:
+  if 'generator' not in config:
     raise ValueError(f'The run in {workdir} has no generator to draw from.')
   train_seed = config.train.seeds[0]
   with _held(workdir):

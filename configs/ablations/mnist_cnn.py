@@ -33,7 +33,7 @@ SIMPLE = 'configs/simple.py:rig=mnist_cnn,generator='
 ARMS = {
   'kernel density': (f'{SIMPLE}kde', {}),
   'SUB': (f'{SIMPLE}best_of_n', {}),
-  'BOOT': (f'{SIMPLE}best_of_n', {'generate.rounds': 4}),
+  'BOOT': (f'{SIMPLE}best_of_n', {'generator.rounds': 4}),
   'flow matching': (f'{SIMPLE}flow_matching', {}),
   'hypernetwork': ('configs/hypernetwork.py:rig=mnist_cnn', {'train.steps': 2_000}),
 }

@@ -25,4 +25,4 @@ SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
   """Yields (run name, config, overrides): 3 arms."""
   for arm in ARMS:
-    yield arm, BASE, {**SHARED, 'embed.positions': arm}
+    yield arm, BASE, {**SHARED, 'encoder.positions': arm}

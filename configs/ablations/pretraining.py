@@ -31,7 +31,7 @@ SHARED = {
   'train.seeds': (0, 1, 2),
   'train.steps': 300,
   'pretrain.steps': 600,
-  'predict.num_train': 250,
+  'property.num_train': 250,
 }
 
 

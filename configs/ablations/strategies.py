@@ -27,12 +27,12 @@ are 0, too, in the first seven.
   refined       95.1 % [93.1, 96.9]  0.87 tau  0.78
 
 So orbits at random cost 13 points, and what else differs is within the
-intervals or is bought with spread: no strategy of likeness passes a gate.
+intervals or is bought with spread: no distribution loss passes a gate.
 Being led passes G1/2 at 2.1 % [0.9, 4.1] and G_b at 1.8 % [0.7, 3.7]; 50 steps
 of the zoo's recipe, an eighth of a run, at 51.8 % [46.7, 56.9] and 35.9 %
 [31.1, 41.0], where copies with noise, trained on for as long, have 0 and 61.7.
 A network takes 5.9 ms refined and 0.41 s led, compilation included. Behaviour
-in the loss passes all three, `behaviour.py`.
+in the loss passes all three, `functional_loss.py`.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ from typing import Any
 BASE = 'configs/digits_flow.py'
 ARMS = {
   'plain': (BASE, {}),
-  'transport': (BASE, {'generate.coupling': 'transport'}),
+  'transport': (BASE, {'generator.coupling': 'transport'}),
   'augmented': (f'{BASE}:canonicalize=none', {'strategy.augment': True}),
   'trajectory': (BASE, {'strategy.trajectory': True, 'zoo.recipe.snapshots': (200, 300)}),
   'patience': (BASE, {'train.patience': 3, 'train.keep_best': 1}),

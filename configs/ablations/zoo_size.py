@@ -32,4 +32,4 @@ SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
   """Yields (run name, config, overrides): 5 arms."""
   for arm in ARMS:
-    yield f'{arm}', BASE, {**SHARED, 'predict.num_train': arm}
+    yield f'{arm}', BASE, {**SHARED, 'property.num_train': arm}

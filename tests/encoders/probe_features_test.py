@@ -22,7 +22,9 @@ def make(architecture, name='graph_net', num_probes=5):
   section = dict(name=name, width=8, edge_width=4, depth=2, embedding=16)
   if name == 'graph_transformer':
     section['num_heads'] = 2
-  return config.build('embed', {**section, 'architecture': architecture, 'num_probes': num_probes})
+  return config.build(
+    'encoders', {**section, 'architecture': architecture, 'num_probes': num_probes}
+  )
 
 
 def weights(architecture):

@@ -47,7 +47,7 @@ def test_a_run_over_two_architectures_ends_in_a_report(zoo, at, tmp_path):
 
 
 def test_a_number_is_read_over_folds(zoo, at, tmp_path):
-  config = load(at, '--config.predict.target=val_accuracy', '--config.train.seeds=(0,)')
+  config = load(at, '--config.property.target=val_accuracy', '--config.train.seeds=(0,)')
   report = run_lib.run(config, tmp_path, progress=False)
   assert set(report['metrics']) == {'tau', 'r2', 'mae'}
   assert len(report['outcome']['truth']) == 12
@@ -87,7 +87,7 @@ def test_a_held_out_network_has_no_part_in_its_fold(zoo, at, tmp_path):
 
 def test_fixed_splits_take_several_architectures_too(zoo, at, tmp_path):
   config = load(
-    at, '--config.predict.folds=0', '--config.train.seeds=(0,)',
+    at, '--config.property.folds=0', '--config.train.seeds=(0,)',
     '--config.train.batch_size=8',
   )  # fmt: skip
   report = run_lib.run(config, tmp_path, progress=False)
@@ -138,13 +138,13 @@ def test_scales_of_graphs_are_those_of_leaves(zoo):
 @pytest.mark.parametrize(
   'overrides, message',
   [
-    (['predict.weights=none'], 'real, noise'),
+    (['property.weights=none'], 'real, noise'),
     (['train.clip_norm=1.0'], 'must be 0'),
     (['symmetry.canonicalize=norm'], 'have no common form'),
     (['augment.noise=0.1'], 'augment.noise must be off'),
-    (['predict.folds=99'], 'from 2 to the 12 groups; got 99'),
-    (["predict.only.optimizer=('adam','lion')"], "'lion'.*has adam, sgd"),
-    (["predict.only.optimizer=('adam',)"], "have one optimizer, 'adam'"),
+    (['property.folds=99'], 'from 2 to the 12 groups; got 99'),
+    (["property.only.optimizer=('adam','lion')"], "'lion'.*has adam, sgd"),
+    (["property.only.optimizer=('adam',)"], "have one optimizer, 'adam'"),
   ],
 )
 def test_what_makes_no_sense_is_refused(zoo, at, overrides, message):
@@ -156,11 +156,11 @@ def test_what_makes_no_sense_is_refused(zoo, at, overrides, message):
 def test_an_encoder_of_one_architecture_is_refused(zoo, at):
   config = load(at)
   config.unlock()
-  config.embed = dict(name='neural_functional')
+  config.encoder = dict(name='neural_functional')
   message = "2 architectures; the encoder 'neural_functional' reads one"
   with pytest.raises(ValueError, match=message):
     cross_validation.prepare(config, zoo)
-  config.predict.folds = 0
+  config.property.folds = 0
   with pytest.raises(ValueError, match=message):
     properties.prepare(config, zoo)
 

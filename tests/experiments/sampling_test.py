@@ -30,7 +30,7 @@ def prepared(tmp_path_factory):
 def drawn(prepared, **section):
   """Six networks of a flow that has learned nothing yet."""
   config = configured(**section)
-  generator = config_lib.build('generators', config.generate)
+  generator = config_lib.build('generators', config.generator)
   params = generator.init(jax.random.key(0), prepared.latents[0])
   return sampling.draw(config, prepared, generator, params, 6, 1)
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_done_is_refused_before_training(prepared, tmp_path):
       generators.fit(configured(**section), prepared, tmp_path, seed=0)
   config = configured(task_scale=1.0)
   with config.unlocked():
-    config.generate = dict(name='hypernetwork', width=8, noise_size=2)
+    config.generator = dict(name='hypernetwork', width=8, noise_size=2)
   with pytest.raises(ValueError, match='draw step by step; hypernetwork'):
     generators.fit(config, prepared, tmp_path, seed=0)
   assert not list(tmp_path.iterdir())

@@ -33,7 +33,7 @@ FULL = 100_000
 
 def job(workdir, **changes):
   argv = ['run', '--config', 'configs/digits_flow.py:smoke']
-  argv += ['--config.zoo.chunk_size=4', '--config.generate.backbone.width=64']
+  argv += ['--config.zoo.chunk_size=4', '--config.generator.backbone.width=64']
   argv += ['--workdir', str(workdir)]
   return {'argv': argv, **changes}
 

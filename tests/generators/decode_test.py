@@ -11,9 +11,9 @@ from wsjax.generators import decode
 CASE = strategies.make_mlp((5, 4, 3, 2))
 
 
-def fitted(zoo, embed, how='coordinate', tokens=None):
+def fitted(zoo, codec, how='coordinate', tokens=None):
   return decode.fit(
-    zoo, CASE.spec, tokens=tokens or {'name': 'flat'}, normalize={'how': how}, embed=embed
+    zoo, CASE.spec, tokens=tokens or {'name': 'flat'}, normalize={'how': how}, codec=codec
   )
 
 

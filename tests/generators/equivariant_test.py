@@ -154,7 +154,7 @@ def test_slots_hold_every_weight_once(name):
 @pytest.mark.parametrize('arg', ['', 'smoke', 'backbone=neural_functional', 'generator=graph_flow'])
 def test_every_arm_of_the_config_is_made_for_its_zoo(arg):
   config_of = configs.load(f'{CONFIG}:{arg}', [])[0]
-  generator = config.build('generators', config_of.generate.to_dict())
+  generator = config.build('generators', config_of.generator.to_dict())
   example = jax.ShapeDtypeStruct((1, 1210), jnp.float32)
   params = jax.eval_shape(generator.init, jax.random.key(0), example)
   assert sum(leaf.size for leaf in jax.tree.leaves(params)) > 1_000

@@ -1,4 +1,4 @@
-"""The objective of generators: likeness, behaviour, orbits, dispersion."""
+"""The objective of generators: distribution and functional loss, orbits, dispersion."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from wsjax.train import generative
 MLP = config.build('models', {'name': 'mlp', 'widths': (6, 5, 3), 'activation': 'relu'})
 NETS = jax.vmap(MLP.init)(jax.random.split(jax.random.key(0), 12))
 DECODER, LATENTS = decode.fit(
-  NETS, MLP.spec, tokens={'name': 'flat'}, normalize={'how': 'layer'}, embed={'name': 'identity'}
+  NETS, MLP.spec, tokens={'name': 'flat'}, normalize={'how': 'layer'}, codec={'name': 'identity'}
 )
 RNG = np.random.default_rng(0)
 # The class is the largest of the first three inputs.
@@ -67,17 +67,19 @@ def test_the_plain_objective_is_the_loss_of_the_family():
   key = jax.random.key(3)
   got, metrics = objective(task=None).loss(PARAMS, batch(), key)
   want, _ = GENERATOR.loss(PARAMS, batch()['latents'], key)
-  assert float(got) == float(want) == float(metrics['likeness'])
+  assert float(got) == float(want) == float(metrics['distribution'])
 
 
 def test_the_parts_add_up_with_their_weights():
-  total, metrics = objective(likeness=2.0, behaviour=3.0).loss(PARAMS, batch(), jax.random.key(3))
-  want = 2 * metrics['likeness'] + 3 * metrics['behaviour']
+  total, metrics = objective(distribution=2.0, functional=3.0).loss(
+    PARAMS, batch(), jax.random.key(3)
+  )
+  want = 2 * metrics['distribution'] + 3 * metrics['functional']
   assert float(total) == pytest.approx(float(want), rel=1e-5)
 
 
-def test_behaviour_alone_makes_networks_that_work_and_ignores_the_zoo():
-  alone = objective(likeness=0.0, behaviour=1.0)
+def test_a_functional_loss_alone_makes_networks_that_work_and_ignores_the_zoo():
+  alone = objective(distribution=0.0, functional=1.0)
   other = {'latents': 5 + batch()['latents']}
   key = jax.random.key(4)
   assert alone.loss(PARAMS, batch(), key)[0] == alone.loss(PARAMS, other, key)[0]
@@ -87,7 +89,7 @@ def test_behaviour_alone_makes_networks_that_work_and_ignores_the_zoo():
     params, state = carry
     grads, metrics = jax.grad(alone.loss, has_aux=True)(params, batch(), key)
     updates, state = tx.update(grads, state)
-    return (optax.apply_updates(params, updates), state), metrics['behaviour']
+    return (optax.apply_updates(params, updates), state), metrics['functional']
 
   keys = jax.random.split(jax.random.key(5), 300)
   run = jax.jit(lambda carry: jax.lax.scan(step, carry, keys))
@@ -134,9 +136,9 @@ def test_dispersion_is_0_for_one_network_and_1_for_the_zoo():
 @pytest.mark.parametrize(
   'strategy, message',
   [
-    ({'likeness': -1.0}, 'strategy.likeness is -1.0'),
-    ({'likeness': 0.0}, 'nothing is left to learn'),
-    ({'behaviour_items': 0}, 'behaviour_items is 0'),
+    ({'distribution': -1.0}, 'strategy.distribution is -1.0'),
+    ({'distribution': 0.0}, 'nothing is left to learn'),
+    ({'functional_examples': 0}, 'functional_examples is 0'),
     ({'behavior': 1.0}, "has 'behavior'; allowed"),
   ],
 )

@@ -71,7 +71,11 @@ def test_pairs_are_two_checkpoints_of_one_run():
 
 def test_the_loss_is_its_parts_by_hand(variables):
   """An untrained update keeps the start, whose parts are known."""
-  objective, batch, key = (make(items=8, likeness=2.0, behaviour=3.0), runs(5), jax.random.key(3))
+  objective, batch, key = (
+    make(items=8, reconstruction=2.0, functional=3.0),
+    runs(5),
+    jax.random.key(3),
+  )
   total, metrics = value(objective, variables, batch, key)
   start, _, target, wanted = prompting._pairs(jax.random.fold_in(key, prompting._PAIRS), batch)
   rows = np.asarray(
@@ -82,31 +86,33 @@ def test_the_loss_is_its_parts_by_hand(variables):
     np.log(slow_loss({k: np.asarray(x[i]) for k, x in start.items()}, rows)) - np.log(wanted[i])
     for i in range(5)
   ]
-  assert float(metrics['likeness']) == pytest.approx(squares.mean(), rel=1e-4)
-  assert float(metrics['behaviour']) == pytest.approx(np.mean(np.square(ratios)), rel=1e-4)
+  assert float(metrics['reconstruction']) == pytest.approx(squares.mean(), rel=1e-4)
+  assert float(metrics['functional']) == pytest.approx(np.mean(np.square(ratios)), rel=1e-4)
   assert float(total) == pytest.approx(
-    2 * float(metrics['likeness']) + 3 * float(metrics['behaviour']), rel=1e-5
+    2 * float(metrics['reconstruction']) + 3 * float(metrics['functional']), rel=1e-5
   )
 
 
-@pytest.mark.parametrize('kept', ['likeness', 'behaviour'])
+@pytest.mark.parametrize('kept', ['reconstruction', 'functional'])
 def test_either_part_can_be_switched_off(variables, kept):
-  off = {'likeness': 0.0, 'behaviour': 0.0, kept: 1.0}
+  off = {'reconstruction': 0.0, 'functional': 0.0, kept: 1.0}
   total, metrics = value(make(**off), variables, runs(4), jax.random.key(0))
   assert set(metrics) == {kept} and float(total) == float(metrics[kept])
   with pytest.raises(ValueError, match='nothing is left to learn'):
-    make(likeness=0.0, behaviour=0.0)
+    make(reconstruction=0.0, functional=0.0)
 
 
-def test_fresh_starts_are_for_behaviour_in_training(variables):
+def test_fresh_starts_are_for_the_functional_loss_in_training(variables):
   batch, key = runs(4), jax.random.key(0)
   without = value(make(), variables, batch, key)[1]
   objective = make(fresh=4)
   with_fresh = value(objective, variables, batch, key)[1]
-  assert float(with_fresh['likeness']) == pytest.approx(float(without['likeness']), rel=1e-5)
-  assert float(with_fresh['behaviour']) != pytest.approx(float(without['behaviour']), rel=1e-3)
+  assert float(with_fresh['reconstruction']) == pytest.approx(
+    float(without['reconstruction']), rel=1e-5
+  )
+  assert float(with_fresh['functional']) != pytest.approx(float(without['functional']), rel=1e-3)
   val = value(objective, variables, batch, key, train=False)[1]
-  assert float(val['behaviour']) == pytest.approx(float(without['behaviour']), rel=1e-5)
+  assert float(val['functional']) == pytest.approx(float(without['functional']), rel=1e-5)
 
 
 def test_dispersion_is_the_shortfall_of_able_pairs_by_hand():
@@ -137,9 +143,13 @@ def test_dispersion_is_learned_in_training_alone(variables):
   objective = make(fresh=4, dispersion=2.0, apart=50.0)
   total, metrics = value(objective, variables, batch, key)
   assert float(total) == pytest.approx(
-    float(metrics['likeness'] + metrics['behaviour']) + 2 * float(metrics['dispersion']), rel=1e-5
+    float(metrics['reconstruction'] + metrics['functional']) + 2 * float(metrics['dispersion']),
+    rel=1e-5,
   )
-  assert set(value(objective, variables, batch, key, train=False)[1]) == {'likeness', 'behaviour'}
+  assert set(value(objective, variables, batch, key, train=False)[1]) == {
+    'reconstruction',
+    'functional',
+  }
 
 
 @pytest.mark.parametrize(
@@ -147,7 +157,7 @@ def test_dispersion_is_learned_in_training_alone(variables):
   [
     ({'fresh': -1}, 'prompt.fresh is -1'),
     ({'fresh': 3}, 'prompt.fresh is 3: they come in pairs'),
-    ({'dispersion': 1.0}, 'prompt.fresh is 0, prompt.behaviour 1.0'),
+    ({'dispersion': 1.0}, 'prompt.fresh is 0, prompt.functional 1.0'),
     ({'apart': 0.0}, 'prompt.apart is 0.0'),
     ({'items': 0}, 'prompt.items is 0'),
     ({'lowest': 3.0}, 'got 3.0 and 2.3'),
@@ -160,7 +170,7 @@ def test_options_that_make_no_sense_are_refused(options, message):
 
 @pytest.mark.slow
 def test_a_prompt_is_learned_and_holds_for_new_starts(tmp_path):
-  objective = make(likeness=0.0, fresh=32, lowest=0.1, highest=1.0)
+  objective = make(reconstruction=0.0, fresh=32, lowest=0.1, highest=1.0)
   section = {
     'steps': 600, 'batch_size': 4, 'learning_rate': 5e-3, 'inner_steps': 300,
     'checkpoint_every_steps': 600, 'ema_decay': 0.9, 'mesh': (('data', -1),),

@@ -210,7 +210,7 @@ def test_the_published_accuracy_holds_on_the_whole_test_set(id, shared_data, pic
 @pytest.mark.parametrize('name', config.plugins('encoders'))
 def test_encoders_do_not_see_how_an_agent_is_arranged(name, id, agents):
   network = agents[id]
-  encoder = config.build('embed', {'name': name, 'architecture': network.architecture})
+  encoder = config.build('encoders', {'name': name, 'architecture': network.architecture})
   kinds = type(encoder).INVARIANT_TO
   if not kinds:
     pytest.skip(f'{name} claims no invariance')

@@ -111,7 +111,7 @@ def _set_defaults(config: 'config_dict.ConfigDict') -> None:
   defaults = {}
   if 'train' in config:
     defaults['train'] = settings.DEFAULTS
-  if 'generate' in config:
+  if 'generator' in config:
     defaults['strategy'] = generative.DEFAULTS
     defaults['sample'] = sampling.DEFAULTS
     defaults['evaluate'] = {'axes': ()}

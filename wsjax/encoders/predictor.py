@@ -19,8 +19,8 @@ class Predictor(nn.Module):
   """From the weights of one network to the outputs of a head.
 
   Attributes:
-    encoder: plug-in of `embed`.
-    head: plug-in of `predict.heads`.
+    encoder: plug-in of `encoders`.
+    head: plug-in of `heads`.
     scales: what weights are divided by before they are encoded, from `leaf_scales`; one number per
       leaf commutes with reordering, rescaling
       and negating its units. An encoder may say that it READS weights 'raw', as they are, or

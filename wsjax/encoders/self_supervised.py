@@ -82,7 +82,7 @@ class Projector(nn.Module):
   """An encoder and the head that contrast is measured behind.
 
   Attributes:
-    encoder: plug-in of `embed`; its parameters are at 'encoder'.
+    encoder: plug-in of `encoders`; its parameters are at 'encoder'.
     size: length of the projection.
   """
 

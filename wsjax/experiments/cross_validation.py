@@ -52,21 +52,22 @@ class Prepared:
 def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   """Weights, targets and folds.
 
-  Reads of `config.predict`: folds, how many; only, target -> values that networks must have to take
-  part; group, the target whose values are not to straddle folds, '' for the split groups of the
-  records; weights, 'noise' for normal noise in their place, so that only architectures can be read.
+  Reads of `config.property`: folds, their number; only, target -> values that networks must have
+  to take part; group, the target whose values are not to straddle folds, '' for the split groups
+  of the records; weights, 'noise' for normal noise in their place, so that only architectures can
+  be read.
 
   Raises:
     ValueError: if no network is left, classes are too few or gradients of folds would be joined; or
       as `networks.kinds`, `folds.assign` and `targets.load`.
   """
-  section = config.predict
+  section = config.property
   if section.weights not in WEIGHTS:
-    raise ValueError(f'predict.weights is {section.weights!r}; allowed: {", ".join(WEIGHTS)}.')
+    raise ValueError(f'property.weights is {section.weights!r}; allowed: {", ".join(WEIGHTS)}.')
   if config.train.clip_norm:
     raise ValueError(
       f'train.clip_norm is {config.train.clip_norm}: a common limit would let '
-      'folds see what others train on; with predict.folds it must be 0.'
+      'folds see what others train on; with property.folds it must be 0.'
     )
   rows = _rows(config, zoo)
   found = targets.load(zoo, rows, section.target)
@@ -79,7 +80,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     if len(names) < 2:
       raise ValueError(
         f'Networks of {zoo.path} that take part have one {section.target}, '
-        f'{names[0]!r}; predict.only leaves too few.'
+        f'{names[0]!r}; property.only leaves too few.'
       )
   raw = [networks.weights(zoo, row) for row in rows]
   groups = folds_lib.join(raw, _groups(config, zoo, rows))
@@ -192,7 +193,7 @@ def describe(
     }
   return {
     'property': {
-      'target': config.predict.target,
+      'target': config.property.target,
       'kind': prepared.kind,
       'names': list(prepared.names),
       'num_train': len(target) - int(np.bincount(folds).max()),
@@ -200,11 +201,11 @@ def describe(
       'num_architectures': len(prepared.kinds.architectures),
       'num_groups': prepared.num_groups,
       'folds': len(prepared.mean),
-      'weights': config.predict.weights,
+      'weights': config.property.weights,
       **told,
     },
     'encoder': properties.describe_model(
-      config.embed, config.train, jax.tree.map(lambda x: x[0], variables), seconds
+      config.encoder, config.train, jax.tree.map(lambda x: x[0], variables), seconds
     ),
   }
 
@@ -212,29 +213,29 @@ def describe(
 def _rows(config: ml_collections.ConfigDict, zoo: store.Zoo) -> np.ndarray:
   """Networks that take part; those reserved for audits never do."""
   rows = np.sort(np.concatenate([zoo.select(split=each) for each in properties.SPLITS]))
-  for name, allowed in config.predict.only.items():
+  for name, allowed in config.property.only.items():
     known = targets.known(zoo, rows, name)
     column = targets.load(zoo, known, name)
     values = np.asarray(column.names)[column.values]
     if unknown := sorted(set(allowed) - set(column.names)):
       raise ValueError(
-        f'predict.only.{name} has {unknown[0]!r}; {zoo.path} has {", ".join(column.names)}.'
+        f'property.only.{name} has {unknown[0]!r}; {zoo.path} has {", ".join(column.names)}.'
       )
     rows = known[np.isin(values, list(allowed))]
-  rows = targets.known(zoo, rows, config.predict.target)
+  rows = targets.known(zoo, rows, config.property.target)
   if not len(rows):
     raise ValueError(
-      f'No network of {zoo.path} has predict.target '
-      f'{config.predict.target!r} and is in predict.only.'
+      f'No network of {zoo.path} has property.target '
+      f'{config.property.target!r} and is in property.only.'
     )
   return rows
 
 
 def _groups(config: ml_collections.ConfigDict, zoo: store.Zoo, rows: np.ndarray) -> list[str]:
   """[n] names of what must not straddle folds."""
-  if not config.predict.group:
+  if not config.property.group:
     return [zoo.records[row]['split_group'] for row in rows.tolist()]
-  found = targets.load(zoo, rows, config.predict.group)
+  found = targets.load(zoo, rows, config.property.group)
   return [str(value) for value in found.values.tolist()]
 
 

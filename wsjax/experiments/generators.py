@@ -37,7 +37,7 @@ def fit(
   Raises:
     ValueError: as `sampling.check`, `objectives.make` or `loop.fit`.
   """
-  generator = config_lib.build('generators', config.generate)
+  generator = config_lib.build('generators', config.generator)
   sampling.check(config, prepared, generator)
   if hasattr(generator, 'fit'):
     return generator, *_fit_at_once(prepared, generator, seed)
@@ -106,7 +106,7 @@ def publish(
 ) -> None:
   """Writes generated networks with what is known of their making."""
   flat = {jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)}
-  name = f'{config.generate.name}:{digest.of_tensors(flat)}'
+  name = f'{config.generator.name}:{digest.of_tensors(flat)}'
   how = str(sampling_lib.read(config.get('sample', {})))
   publish_lib.publish(
     path,
@@ -114,7 +114,7 @@ def publish(
     prepared.architecture,
     generated={
       'generator_record_id': name,
-      'sampler': ', '.join(filter(None, (config.generate.name, how))),
+      'sampler': ', '.join(filter(None, (config.generator.name, how))),
       'seed': seed,
     },
     parents=[
@@ -147,7 +147,7 @@ def sampled_arm(
     publish(config, prepared, params, networks, path, seed)
   logging.info('%d networks in %.2f s: %s', num, seconds, path)
   return arms_lib.Arm(
-    config.generate.name,
+    config.generator.name,
     'generator',
     networks,
     seconds,

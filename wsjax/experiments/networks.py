@@ -138,9 +138,9 @@ def _check_several(config: ml_collections.ConfigDict, zoo: store.Zoo, number: in
   """Raises ValueError unless the config is for several architectures."""
   where = f'The networks of {zoo.path} have {number} architectures'
   several = [name for name in config_lib.plugins('encoders') if _reads_several(name)]
-  if config.embed.name not in several:
+  if config.encoder.name not in several:
     raise ValueError(
-      f'{where}; the encoder {config.embed.name!r} reads one. Allowed: {", ".join(several)}.'
+      f'{where}; the encoder {config.encoder.name!r} reads one. Allowed: {", ".join(several)}.'
     )
   if config.symmetry.canonicalize != 'none':
     raise ValueError(
@@ -154,6 +154,6 @@ def _check_several(config: ml_collections.ConfigDict, zoo: store.Zoo, number: in
 
 
 def _reads_several(name: str) -> bool:
-  """Whether a plug-in of `embed` takes the limit of graphs of any kind."""
+  """Whether a plug-in of `encoders` takes the limit of graphs of any kind."""
   make = importlib.import_module(f'wsjax.encoders.{name}').make
   return 'limit' in inspect.signature(make).parameters

@@ -22,7 +22,7 @@ def make(
   """
   strategy = generative.read(config.get('strategy', {}))
   decoder, behaves, move = prepared.decoder, None, None
-  if strategy.behaviour:
+  if strategy.functional:
     behaves = task(prepared)
   if strategy.augment:
     spec = prepared.architecture.spec
@@ -46,7 +46,7 @@ def task(prepared: prepare.Prepared) -> generative.Task:
   architecture = prepared.architecture
   if architecture.task != 'classification':
     raise ValueError(
-      f'strategy.behaviour is for classifiers; {architecture.name} is made for {architecture.task}.'
+      f'strategy.functional needs classifiers; {architecture.name} is for {architecture.task}.'
     )
   dataset = prepared.dataset
   has_val = len(dataset.val_y) > 0

@@ -141,7 +141,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     architecture.spec,
     tokens=config.tokens,
     normalize=config.normalize,
-    embed=config.embed,
+    codec=config.codec,
   )
   val, heldout = _final(zoo, 'val'), _final(zoo, 'test')
   likely = heldout if config.evaluate.get('membership') else heldout[:0]
@@ -207,16 +207,16 @@ def _condition(
     ValueError: if the generator takes conditions of another size.
   """
   section = config.get('condition')
-  size = config.generate.get('condition_size', 0)
+  size = config.generator.get('condition_size', 0)
   if section is None:
     if size:
-      raise ValueError(f'generate.condition_size is {size}, and there is no section condition.')
+      raise ValueError(f'generator.condition_size is {size}, and there is no section condition.')
     return None
   condition = config_lib.build('generators.conditions', section)
   if condition.size != size:
     raise ValueError(
       f'The condition {section.name!r} has {condition.size} features; '
-      f'generate.condition_size of {config.generate.name!r} is {size}, and a '
+      f'generator.condition_size of {config.generator.name!r} is {size}, and a '
       'family without it takes no condition.'
     )
   return condition.of_records([zoo.records[row] for row in rows])

@@ -53,18 +53,18 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   """
   rows = {split: zoo.select(split=split, final=True, diverged=False) for split in SPLITS}
   unlabelled = rows['train']
-  if config.predict.num_train:
-    rows['train'] = rows['train'][: config.predict.num_train]
+  if config.property.num_train:
+    rows['train'] = rows['train'][: config.property.num_train]
   for split, chosen in rows.items():
     if not len(chosen):
       raise ValueError(
-        f'The zoo at {zoo.path} has no networks of {split}; predict.folds makes splits of its own.'
+        f'The zoo at {zoo.path} has no networks of {split}; property.folds makes splits of its own.'
       )
   kinds = networks.kinds(config, zoo, np.concatenate([unlabelled, *rows.values()]))
   reference = networks.weights(zoo, rows['train'][0])
   splits, found = {}, {}
   for split, chosen in rows.items():
-    found[split] = targets.load(zoo, chosen, config.predict.target)
+    found[split] = targets.load(zoo, chosen, config.property.target)
     splits[split] = {
       'example': networks.read(config, zoo, chosen, kinds, reference),
       'target': found[split].values,
@@ -101,10 +101,10 @@ def make_predictor(
   head = {
     'name': 'classifier' if names else 'regressor',
     'num_outputs': len(names) or 1,
-    **config.predict.head.to_dict(),
+    **config.property.head.to_dict(),
   }
   encoder = {
-    **config.embed.to_dict(),
+    **config.encoder.to_dict(),
     'architecture': kinds.architectures[0],
     **({} if kinds.limit is None else {'limit': kinds.limit}),
   }
@@ -218,13 +218,13 @@ def describe(
   """What was read, and by what, for the report."""
   return {
     'property': {
-      'target': config.predict.target,
+      'target': config.property.target,
       'kind': prepared.kind,
       'names': list(prepared.names),
       'num_train': len(prepared.splits['train']['target']),
       'num_test': len(prepared.splits['test']['target']),
     },
-    'encoder': describe_model(config.embed, config.train, variables, seconds),
+    'encoder': describe_model(config.encoder, config.train, variables, seconds),
   }
 
 

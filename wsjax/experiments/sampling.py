@@ -43,7 +43,7 @@ def check(
   if sampling.task_scale and 'task_loss' not in takes:
     raise ValueError(
       'sample.task_scale is for generators that draw step by step; '
-      f'{config.generate.name} does not. Allowed is 0.'
+      f'{config.generator.name} does not. Allowed is 0.'
     )
   return sampling
 

@@ -231,7 +231,7 @@ def make(
   """The recurrent generator.
 
   Args:
-    head: config section of a plug-in of `generate.backbones`, for one token.
+    head: config section of a plug-in of `generators.backbones`, for one token.
     width: of a context.
     state_size: of the recurrence, per layer.
     depth: number of layers of the recurrence.

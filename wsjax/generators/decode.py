@@ -24,7 +24,7 @@ class Decoder:
     spec: of the architecture.
     tokenizer: plug-in of `tokens`.
     normalizer: statistics of the training split.
-    codec: plug-in of `embed.codecs`.
+    codec: plug-in of `codecs`.
     state: of the codec.
     chunk_size: networks decoded at a time, so that memory stays bounded.
   """
@@ -80,7 +80,7 @@ def fit(
   *,
   tokens: Mapping[str, Any],
   normalize: Mapping[str, Any],
-  embed: Mapping[str, Any],
+  codec: Mapping[str, Any],
 ) -> tuple[Decoder, np.ndarray]:
   """Fits everything between networks and latents on the training split.
 
@@ -89,7 +89,7 @@ def fit(
     spec: of the architecture.
     tokens: config section of a plug-in of `tokens`.
     normalize: arguments of `normalize.fit`.
-    embed: config section of a plug-in of `embed.codecs`.
+    codec: config section of a plug-in of `codecs`.
 
   Returns:
     The decoder, and the latents [N, T, D] of `params`.
@@ -97,14 +97,13 @@ def fit(
   Raises:
     ValueError: as the plug-ins say.
   """
-  codec = config_lib.build('codecs', embed)
   decoder = Decoder(
     spec=spec,
     tokenizer=config_lib.build('tokens', tokens),
     normalizer=normalize_lib.fit(params, spec, **normalize),
-    codec=codec,
+    codec=config_lib.build('codecs', codec),
     state=(),
   )
   values = decoder._tokens(params)
-  decoder = dataclasses.replace(decoder, state=codec.fit(np.asarray(values)))
+  decoder = dataclasses.replace(decoder, state=decoder.codec.fit(np.asarray(values)))
   return decoder, decoder.encode(params)

@@ -222,7 +222,7 @@ def make(
   """Diffusion with the settings of EDM.
 
   Args:
-    backbone: config section of a plug-in of `generate.backbones`.
+    backbone: config section of a plug-in of `generators.backbones`.
     data_std: standard deviation of the tokens.
     sigma_min: smallest noise level of the sampler, units of the tokens.
     sigma_max: largest noise level of the sampler.

@@ -193,7 +193,7 @@ def make(
   """Flow matching.
 
   Args:
-    backbone: config section of a plug-in of `generate.backbones`.
+    backbone: config section of a plug-in of `generators.backbones`.
     source_std: of the noise at t = 0.
     source_draws: size of the fixed set that training draws its noise from; 0 draws fresh noise.
     path_std: of noise around the straight path.

@@ -20,7 +20,7 @@ class Residual(nn.Module):
   reordering units.
 
   Attributes:
-    editor: plug-in of `embed.editors`.
+    editor: plug-in of `editors`.
     scales: path -> size of a leaf. The editor reads every leaf divided by it, and its answer is
       multiplied by it.
   """

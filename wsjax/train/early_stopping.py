@@ -44,7 +44,7 @@ def make_dispersion(
       raise ValueError(
         f'Samples have collapsed at step {done}: their spread is {value:.3g} '
         'of that of the training networks; strategy.min_dispersion is '
-        f'{model.min_dispersion}. Try a larger strategy.likeness, or a lower '
+        f'{model.min_dispersion}. Try a larger strategy.distribution, or a lower '
         'train.learning_rate.'
       )
     return value

@@ -1,8 +1,7 @@
-"""What a generator minimises: likeness to a zoo, and work of its networks.
+"""Training objective of generators: a distribution loss and a functional loss.
 
-Likeness is the loss of the family, on latents. Work is the mean loss of networks that the generator
-makes, on examples of their task, with gradients through the sampler and the decoder. Whatever the
-family, one switch each.
+The distribution loss is that of the family, on latents. The functional loss is the mean loss of
+generated networks on examples of their task, with gradients through the sampler and the decoder.
 """
 
 import dataclasses
@@ -27,10 +26,10 @@ class Strategy:
   """The strategy section of a config.
 
   Attributes:
-    likeness: weight of the loss of the family.
-    behaviour: weight of the loss of generated networks on their task.
-    behaviour_nets: networks generated for it, per step and microbatch.
-    behaviour_items: examples that each of them sees.
+    distribution: weight of the loss of the family.
+    functional: weight of the loss of generated networks on their task.
+    functional_networks: networks generated for it, per step and microbatch.
+    functional_examples: examples that each of them sees.
     augment: whether every training network is replaced, at every step, by a random element of its
       orbit. Without a canonical form this is how a model may learn the symmetry.
     trajectory: whether the snapshots of the training runs are learned from, too, not only where the
@@ -41,24 +40,24 @@ class Strategy:
       latents falls below; 0 is no guard.
   """
 
-  likeness: float = 1.0
-  behaviour: float = 0.0
-  behaviour_nets: int = 16
-  behaviour_items: int = 64
+  distribution: float = 1.0
+  functional: float = 0.0
+  functional_networks: int = 16
+  functional_examples: int = 64
   augment: bool = False
   trajectory: bool = False
   num_train: int = 0
   min_dispersion: float = 0.0
 
   def __post_init__(self):
-    for name in ('likeness', 'behaviour', 'num_train', 'min_dispersion'):
+    for name in ('distribution', 'functional', 'num_train', 'min_dispersion'):
       if getattr(self, name) < 0:
         raise ValueError(f'strategy.{name} is {getattr(self, name)}, not >= 0.')
-    if not self.likeness and not self.behaviour:
+    if not self.distribution and not self.functional:
       raise ValueError(
-        'strategy.likeness and strategy.behaviour are both 0: nothing is left to learn.'
+        'strategy.distribution and strategy.functional are both 0: nothing is left to learn.'
       )
-    for name in ('behaviour_nets', 'behaviour_items'):
+    for name in ('functional_networks', 'functional_examples'):
       if getattr(self, name) < 1:
         raise ValueError(f'strategy.{name} is {getattr(self, name)}, not >= 1.')
 
@@ -127,9 +126,9 @@ class Objective:
   Examples are {'latents': [T, D]}, with 'condition' [C] where there is one.
 
   Attributes:
-    generator: plug-in of `generate`.
+    generator: plug-in of `generators`.
     strategy: what counts how much.
-    task: of generated networks; None where behaviour does not count.
+    task: of generated networks; None without a functional loss.
     move: (key, latents [T, D]) -> latents of a random element of the orbit; None where nothing is
       augmented.
     spread: root mean square deviation of the training latents from their mean.
@@ -153,7 +152,7 @@ class Objective:
   def loss(
     self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array, *, train: bool = True
   ) -> tuple[jax.Array, Metrics]:
-    """Weighted sum of likeness and behaviour, each a metric as well.
+    """Weighted sum of the distribution and the functional loss, each a metric as well.
 
     Args:
       params: from `init`.
@@ -167,19 +166,19 @@ class Objective:
       keys = jax.random.split(jax.random.fold_in(key, _MOVE), len(latents))
       latents = jax.vmap(self.move)(keys, latents)
     total, metrics = jnp.zeros(()), {}
-    if strategy.likeness:
+    if strategy.distribution:
       value, parts = self.generator.loss(params, latents, key, condition, train=train)
-      total += strategy.likeness * value
-      metrics |= {**parts, 'likeness': value}
+      total += strategy.distribution * value
+      metrics |= {**parts, 'distribution': value}
     if self.task is not None:
-      value = self._behaviour(
+      value = self._functional(
         params, latents.shape[1:], jax.random.fold_in(key, _BEHAVE), condition, train=train
       )
-      total += strategy.behaviour * value
-      metrics['behaviour'] = value
+      total += strategy.functional * value
+      metrics['functional'] = value
     return total, metrics
 
-  def _behaviour(
+  def _functional(
     self,
     params: typing.PyTree,
     shape: tuple[int, ...],
@@ -190,14 +189,14 @@ class Objective:
   ) -> jax.Array:
     """Loss of generated networks on their task, nats."""
     strategy = self.strategy
-    num = strategy.behaviour_nets
+    num = strategy.functional_networks
     sample_key, items_key = jax.random.split(key)
     if condition is not None:
       condition = condition[jnp.arange(num) % len(condition)]
     # Solvers put constants on the device while they are traced.
     with jax.transfer_guard('allow'):
       made = self.generator.sample(params, sample_key, num, shape=tuple(shape), condition=condition)
-    return self.task.loss(made, items_key, strategy.behaviour_items, train=train)
+    return self.task.loss(made, items_key, strategy.functional_examples, train=train)
 
   def dispersion(self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array) -> jax.Array:
     """Spread of samples over that of the training latents, a scalar.

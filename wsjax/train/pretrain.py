@@ -62,7 +62,7 @@ def make(
   Args:
     section: 'objective' from `OBJECTIVES`; 'noise' and 'temperature' of contrast; 'ratio', the
       share of tokens that masking hides. What the objective does not use is ignored.
-    encoder: plug-in of `embed`; only a token transformer can be masked.
+    encoder: plug-in of `encoders`; only a token transformer can be masked.
     spec: of the networks; views are random members of their orbits.
     scales: what weights are divided by.
 

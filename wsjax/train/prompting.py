@@ -1,10 +1,10 @@
-"""What a prompted update minimises: weights of the run, and the loss asked for.
+"""Training objective of loss-conditioned updates.
 
-Likeness: the new weights should be those that the same training run had where its loss was the
-wanted one. Behaviour: the loss of the new network on training images should be the wanted one,
-whatever its weights. A start needs no run for the second, so that fresh ones can be drawn without
-end. Dispersion: different starts should give different networks; behaviour alone is content with
-one for all. One switch each.
+Reconstruction: the new weights should be those that the training run had where its loss was the
+requested one. Functional: the loss of the new network on training images should be the requested
+one, whatever its weights; this needs no run, so that fresh starts can be drawn without end.
+Dispersion: different starts should give different networks; the functional loss alone is content
+with one for all.
 """
 
 import dataclasses
@@ -37,10 +37,10 @@ class Prompting:
     architecture: of the networks.
     inputs: [m, ...] training images, never of the test split.
     labels: [m] int classes.
-    likeness: weight of the squared difference of weights.
-    behaviour: weight of the squared log-ratio of losses.
-    fresh: starts drawn anew per step, for behaviour and dispersion; two and two are asked for one
-      loss.
+    reconstruction: weight of the squared difference of weights.
+    functional: weight of the squared log-ratio of losses.
+    fresh: starts drawn anew per step, for the functional loss and dispersion; each loss is
+      requested of two of them.
     items: images per step, the same for all networks of it.
     lowest: least loss that is asked of fresh starts, nats; it may be below that of every run, and
       is then a wish for less.
@@ -55,8 +55,8 @@ class Prompting:
   architecture: architecture_lib.Architecture
   inputs: typing.Array
   labels: typing.Array
-  likeness: float = 1.0
-  behaviour: float = 1.0
+  reconstruction: float = 1.0
+  functional: float = 1.0
   fresh: int = 16
   items: int = 256
   lowest: float = 0.15
@@ -65,17 +65,19 @@ class Prompting:
   apart: float = 1.0
 
   def __post_init__(self):
-    for name in ('likeness', 'behaviour', 'fresh', 'dispersion'):
+    for name in ('reconstruction', 'functional', 'fresh', 'dispersion'):
       if getattr(self, name) < 0:
         raise ValueError(f'prompt.{name} is {getattr(self, name)}, not >= 0.')
-    if not self.likeness and not self.behaviour:
-      raise ValueError('prompt.likeness and prompt.behaviour are both 0: nothing is left to learn.')
+    if not self.reconstruction and not self.functional:
+      raise ValueError(
+        'prompt.reconstruction and prompt.functional are both 0: nothing is left to learn.'
+      )
     if self.fresh % 2:
       raise ValueError(f'prompt.fresh is {self.fresh}: they come in pairs.')
-    if self.dispersion and not (self.behaviour and self.fresh):
+    if self.dispersion and not (self.functional and self.fresh):
       raise ValueError(
         'prompt.dispersion is of fresh starts and what they were asked for; '
-        f'prompt.fresh is {self.fresh}, prompt.behaviour {self.behaviour}.'
+        f'prompt.fresh is {self.fresh}, prompt.functional {self.functional}.'
       )
     if self.apart <= 0:
       raise ValueError(f'prompt.apart is {self.apart}, not above 0.')
@@ -107,11 +109,11 @@ class Prompting:
     start, loss, target, wanted = _pairs(jax.random.fold_in(key, _PAIRS), batch)
     made, _ = self._make(params, start, loss, wanted)
     total, metrics = jnp.zeros(()), {}
-    if self.likeness:
+    if self.reconstruction:
       value = self._unlike(made, target)
-      total += self.likeness * value
-      metrics['likeness'] = value
-    if self.behaviour:
+      total += self.reconstruction * value
+      metrics['reconstruction'] = value
+    if self.functional:
       rows = jax.random.randint(jax.random.fold_in(key, _ITEMS), (self.items,), 0, len(self.labels))
       images = (jnp.asarray(self.inputs)[rows], jnp.asarray(self.labels, jnp.int32)[rows])
       if train and self.fresh:
@@ -120,8 +122,8 @@ class Prompting:
         wanted = jnp.concatenate([wanted, asked])
       found = self._losses(made, images)
       value = jnp.mean(jnp.log(found / wanted) ** 2)
-      total += self.behaviour * value
-      metrics['behaviour'] = value
+      total += self.functional * value
+      metrics['functional'] = value
       if train and self.dispersion:
         value = self._near(more, ranks, found[-self.fresh :], asked)
         total += self.dispersion * value

@@ -1,6 +1,6 @@
 """Invertible layers on the weights of a network that move with its units.
 
-The layers of `generate.coupling` again, on slots: what is kept and what is changed is told apart by
+The layers of `coupling` again, on slots: what is kept and what is changed is told apart by
 pinned places alone, pixels and classes, which every hidden unit has alike. So one layer may change
 half of the weights that a unit reads, given the other half of all units, and no reordering of units
 matters. A kernel between hidden layers has no pinned place and is kept or changed whole.
