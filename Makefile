@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCK := launch/requirements-cpu.txt
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test test-slow test-latest lint bench lock clean
+.PHONY: demo test test-slow test-latest lint docs results bench lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/wsjax run --config configs/digits_flow.py --workdir runs/demo
@@ -25,6 +25,14 @@ test-latest:
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+# Renders README, results, ledger and gallery from results/*.json.
+results: $(VENV)/ready
+	$(BIN)/python docs/render.py
+
+docs: results
+	$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks match
@@ -33,7 +41,7 @@ bench: $(VENV)/ready
 # Rewrites the lock from the ranges in setup.cfg: one file for 3.11 and newer.
 lock: $(VENV)/ready
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra zoo \
-	  --extra dev --no-header -q -o $(LOCK) --upgrade setup.cfg
+	  --extra docs --extra dev --no-header -q -o $(LOCK) --upgrade setup.cfg
 
 $(VENV)/ready: $(LOCK) setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -136,9 +136,8 @@ def ledger_page(found: dict[str, dict]) -> str:
   lines = ['| claim | theirs | ours | verdict | results |', '|---|---|---|---|---|']
   for row in ledger['rows']:
     link = ', '.join(f'[{name}](results.md#{name})' for name in row['results'])
-    lines.append(
-      f'| {row["claim"]} | {row["theirs"]} | {fill(row["ours"])} | {fill(row["verdict"])} | {link} |'
-    )
+    cells = [row['claim'], row['theirs'], fill(row['ours']), fill(row['verdict']), link]
+    lines.append('| ' + ' | '.join(cells) + ' |')
   return (
     '\n\n'.join(['# Ledger of published claims', ledger['introduction'], '\n'.join(lines)]) + '\n'
   )

@@ -1,17 +1,26 @@
-"""The guides run as they are written."""
+"""The documentation runs as it is written, and its numbers are those of results/*.json."""
 
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
-DOCS = sorted((pathlib.Path(__file__).parents[1] / 'docs').glob('*.md'))
+ROOT = pathlib.Path(__file__).parents[1]
 BLOCK = re.compile(r'^```python\n(.*?)^```', re.M | re.S)
+PAGES = [
+  path
+  for path in [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+  if BLOCK.search(path.read_text())
+]
 
 
-@pytest.mark.parametrize('path', DOCS, ids=lambda path: path.stem)
-def test_every_block_of_python_runs_in_turn(path):
+@pytest.mark.parametrize('path', PAGES, ids=lambda path: path.stem)
+def test_every_block_of_python_runs_in_turn(path, tmp_path, monkeypatch):
   text = path.read_text()
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.syspath_prepend(str(tmp_path))
   names = {'__name__': 'docs'}
   for block in BLOCK.finditer(text):
     # As many empty lines before it, so that an error points into the page.
@@ -20,7 +29,27 @@ def test_every_block_of_python_runs_in_turn(path):
 
 
 def test_the_layer_of_the_guide_takes_sixty_lines():
-  text = (DOCS[0].parent / 'write_a_layer.md').read_text()
+  text = (ROOT / 'docs/how-to/layer.md').read_text()
   right = text[text.index('## 3.') : text.index('## 5.')]
   code = ''.join(block[1] for block in BLOCK.finditer(right))
   assert 0 < len([line for line in code.splitlines() if line]) <= 60
+
+
+def test_the_readme_is_one_page():
+  assert len((ROOT / 'README.md').read_text().splitlines()) <= 150
+
+
+def test_texts_and_results_files_agree():
+  done = subprocess.run(
+    [sys.executable, ROOT / 'docs/render.py', '--check'], capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+
+
+def test_links_between_pages_lead_somewhere():
+  broken = []
+  for path in [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]:
+    for target in re.findall(r'\]\(([^)#\s]+)', path.read_text()):
+      if '://' not in target and not (path.parent / target).exists():
+        broken.append(f'{path.relative_to(ROOT)}: {target}')
+  assert not broken
