@@ -130,7 +130,7 @@ def test_a_log_gives_its_entries_and_the_numbers_of_its_broken_lines(tmp_path):
   path = tmp_path / 'log'
   path.write_bytes(b'{"a": 1}\n\nnothing\n[]\r\n{"a": 1, "a": 2}\n{"a": ')
   entries, broken = files.read_json_lines(path)
-  assert [value for _, value in entries] == [{'a': 1}, []]
+  assert [line.value for line in entries] == [{'a': 1}, []]
   assert broken == [3, 5]
   assert files.read_json_lines(path, is_valid=lambda v: isinstance(v, dict))[1] == [3, 4, 5]
 

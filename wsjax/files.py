@@ -15,7 +15,7 @@ import pathlib
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from absl import logging
 
@@ -26,6 +26,14 @@ SEAL = 'sha256'
 # What may be no finite number or no 64-bit integer; the hooks for it are slow and rarely needed.
 _LONG_NUMBER = re.compile(r'[0-9]{16}|[eE]\+?[0-9]{3}')
 _SURROGATE = re.compile(r'\\u[dD][89a-fA-F]')
+
+
+class Line(NamedTuple):
+  """An entry of a log: where it stands, how it is spelled, what it says."""
+
+  number: int
+  text: bytes
+  value: Any
 
 
 def replace(path: pathlib.Path, content: str | bytes) -> None:
@@ -187,7 +195,7 @@ def read_json_lines(
   *,
   max_bytes: int = MAX_BYTES,
   is_valid: Callable[[Any], bool] = lambda value: True,
-) -> tuple[list[tuple[bytes, Any]], list[int]]:
+) -> tuple[list[Line], list[int]]:
   """Reads a log: one JSON value in each line.
 
   Args:
@@ -196,8 +204,8 @@ def read_json_lines(
     is_valid: whether a value is an entry of this log.
 
   Returns:
-    The entries, as text and as value, and the numbers of the lines that are none. Empty lines and
-    the beginning of a line at the end, where a process was killed, are neither.
+    The entries, and the numbers of the lines that are none. Empty lines and the beginning of a line
+    at the end, where a process was killed, are neither.
 
   Raises:
     ValueError: as `read_bytes`.
@@ -212,7 +220,7 @@ def read_json_lines(
       value = parse_json(line, f'line {number} of {path}')
       if not is_valid(value):
         raise ValueError
-      entries.append((line, value))
+      entries.append(Line(number, line, value))
     except ValueError:
       if number <= len(lines):
         broken.append(number)

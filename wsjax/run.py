@@ -23,7 +23,7 @@ import ml_collections
 import numpy as np
 
 from wsjax import config as config_lib
-from wsjax import distributed, lock
+from wsjax import distributed, files, lock
 from wsjax.evaluation import methods as arms_lib
 from wsjax.experiments import (
   cross_validation,
@@ -164,7 +164,8 @@ def _read_property(
       outputs.append(how.outputs(prepared, predictor, variables))
   stacked = {split: np.stack([each[split] for each in outputs]) for split in outputs[0]}
   if distributed.is_writer():
-    np.savez(workdir / 'outputs.npz', **stacked)
+    with files.replacing(workdir / 'outputs.npz') as file:
+      np.savez(file, **stacked)
   with stages.stage('evaluate'):
     result = how.judge(config, prepared, stacked)
   seconds = stages.seconds['train'] / len(config.train.seeds)

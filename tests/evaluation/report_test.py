@@ -7,6 +7,7 @@ import pytest
 from rich import console
 
 from tests.reference import fake_report
+from wsjax import files
 from wsjax.evaluation.report import columns, report, verdict
 from wsjax.experiments import reports
 
@@ -116,11 +117,12 @@ def test_value_without_reason_is_refused(tmp_path):
 @pytest.mark.parametrize(
   'text, message',
   [
-    ('{"schema_version": "1.0.0", "na', 'not readable as JSON'),
-    ('{"squirrels": 3}', 'no schema_version'),
-    ('[1, 2]', 'no schema_version'),
-    ('{"schema_version": "9.0.0"}', "'9.0.0', not '1.0.0'"),
-    ('{"schema_version": "1.0.0"}', 'fields are missing: name'),
+    ('{"schema_version": "1.0.0", "na', 'not JSON'),
+    ('{"squirrels": 3}', 'sha256'),
+    ('[1, 2]', 'sha256'),
+    (files.seal({'squirrels': 3}), 'no schema_version'),
+    (files.seal({'schema_version': '9.0.0'}), "'9.0.0', not '1.0.0'"),
+    (files.seal({'schema_version': '1.0.0'}), 'fields are missing: name'),
   ],
 )
 def test_foreign_json_is_one_clear_error(text, message, tmp_path):

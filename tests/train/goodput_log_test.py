@@ -63,15 +63,17 @@ def test_processes_that_die_in_their_first_line_do_no_harm(tmp_path):
   assert len(goodput.read(path)) == 5
 
 
-def test_damage_in_the_middle_of_a_process_is_an_error(tmp_path):
+def test_damage_in_the_middle_of_a_process_is_left_out_with_a_warning(tmp_path, caplog):
   path = tmp_path / 'goodput.jsonl'
   record(path)
   lines = path.read_text().splitlines()
   for bad in ('{"event": "blo', '[]', '1', json.dumps({'event': 'lunch'}),
-              lines[2].replace('"compiled"', '"compile"')):  # fmt: skip
+              lines[2].replace('"compiled"', '"compile"'), lines[2].replace('10', '0'),
+              lines[2].replace('"last"', '"first"'), '[' * 9999):  # fmt: skip
     path.write_text('\n'.join([*lines[:2], bad, *lines[3:]]) + '\n')
-    with pytest.raises(ValueError, match='Line 3 of .* is no event'):
-      goodput.summary(path)
+    caplog.clear()
+    assert goodput.describe(goodput.summary(path))
+    assert f'Lines [3] of {path}' in caplog.text
 
 
 def test_a_process_that_is_really_killed_leaves_a_log(tmp_path):

@@ -73,18 +73,11 @@ def test_kills_leave_every_step_once_and_in_order(kills):
     assert os.listdir(folder) == [metrics_writer.NAME]
 
 
-@pytest.mark.parametrize(
-  'kill, fault', [((5, 0, 2), 'steps 40 and 50 twice'), ((5, 7, 0), 'is no metrics')]
-)
-def test_planted_fault_a_file_that_is_only_appended_to_breaks_the_law(
-  kill, fault, tmp_path, monkeypatch
-):
+def test_planted_fault_a_file_that_is_only_appended_to_breaks_the_law(tmp_path, monkeypatch):
   monkeypatch.setattr(metrics_writer, '_drop_after', lambda path, step: -1)
-  with pytest.raises(ValueError, match=fault):
-    train_with_kills(tmp_path, [kill])
-    steps = metrics_writer.read(tmp_path / metrics_writer.NAME)['step']
-    if steps == [10, 20, 30, 40, 50, *BLOCKS[3:]]:
-      raise ValueError('steps 40 and 50 twice')
+  train_with_kills(tmp_path, [(5, 0, 2)])
+  steps = metrics_writer.read(tmp_path / metrics_writer.NAME)['step']
+  assert steps == [10, 20, 30, 40, 50, *BLOCKS[3:]]
 
 
 def test_a_process_that_is_really_killed_leaves_whole_lines(tmp_path):
@@ -151,21 +144,22 @@ def test_a_line_that_lacks_only_its_end_is_kept(tmp_path):
   assert metrics_writer.read(path)['step'] == [10, 20, 30]
 
 
-def test_a_damaged_line_is_an_error_and_the_file_stays(tmp_path):
+def test_a_damaged_file_is_set_aside_and_what_can_be_read_stays(tmp_path, caplog):
   train(tmp_path, 0, 30)
   path = tmp_path / metrics_writer.NAME
-  for bad in (b'{"step": 2', b'[]', b'', b'{"step": "2"}', b'\xff'):
+  for bad in (b'{"step": 2', b'[]', b'{"step": "2"}', b'{"step": 5}', b'\xff'):
+    train(tmp_path, 0, 30)
     lines = path.read_bytes().splitlines()
     lines[1] = bad
     path.write_bytes(b'\n'.join(lines) + b'\n')
     before = path.read_bytes()
-    for use in (
-      lambda: metrics_writer.read(path),
-      lambda: metrics_writer.Metrics(tmp_path, resume_step=30),
-    ):
-      with pytest.raises(ValueError, match='Line 2 of .* is no metrics'):
-        use()
-    assert path.read_bytes() == before
+    if b'5' not in bad:  # It is metrics, but not of a step after the one before.
+      assert metrics_writer.read(path)['step'] == [10, 30]
+      assert f'Lines [2] of {path} are no metrics' in caplog.text
+    metrics_writer.Metrics(tmp_path, resume_step=30).close()
+    assert metrics_writer.read(path)['step'] == [10, 30]
+    assert (tmp_path / 'metrics.jsonl.corrupt').read_bytes() == before
+    (tmp_path / 'metrics.jsonl.corrupt').unlink()
 
 
 def test_what_would_break_the_file_is_refused(tmp_path):

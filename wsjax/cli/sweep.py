@@ -25,6 +25,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from wsjax import files
 from wsjax.cli import configs, status, terminal
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _start(
   terminal.show_line(f'{name}: started; its output is in {log}')
   here = pathlib.Path(sys.executable).parent
   path = f'{os.environ.get("PATH", os.defpath)}{os.pathsep}{here}'
-  with log.open('a') as output:
+  with files.update(log) as output:
     process = subprocess.Popen(
       words,
       env={**os.environ, 'PATH': path},

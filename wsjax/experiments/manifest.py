@@ -11,12 +11,32 @@ from typing import Any
 
 import jax
 import ml_collections
+from absl import logging
 
 from wsjax import distributed, files
 from wsjax.generators.parts import sampling
 from wsjax.train import generative, settings
 from wsjax.train.monitor import goodput
 
+_TEXTS = {'type': 'object', 'additionalProperties': {'type': 'string'}}
+_SECTIONS = ('train', 'zoo', 'generate', 'predict', 'sample', 'strategy', 'evaluate', 'normalize')
+# The schema of run.json.
+_RUN = {
+  'type': 'object',
+  'required': ['config', 'overrides', 'versions', 'device', 'processes', 'created_at'],
+  'properties': {
+    'config': {
+      'type': 'object',
+      'required': ['name', 'train'],
+      'properties': {'name': {'type': 'string'}} | dict.fromkeys(_SECTIONS, {'type': 'object'}),
+    },
+    'overrides': _TEXTS,
+    'versions': _TEXTS,
+    'device': {'type': 'string'},
+    'processes': {'type': 'integer'},
+    'created_at': {'type': 'string'},
+  },
+}
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy')
 
 
@@ -26,7 +46,15 @@ class Stages:
   def __init__(self, path: pathlib.Path):
     """Args: path: file that keeps them; read if it exists."""
     self._path = path
-    self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    self.seconds: dict[str, float] = {}
+    if not path.exists() and not path.is_symlink():
+      return
+    try:
+      self.seconds = _seconds(path)
+    except (ValueError, OSError) as error:  # It only informs.
+      if distributed.is_writer():
+        with contextlib.suppress(OSError):  # A finished run may be read-only.
+          files.set_aside(path, error)
 
   @contextlib.contextmanager
   def stage(self, name: str) -> Iterator[None]:
@@ -37,7 +65,10 @@ class Stages:
     finally:
       passed = time.perf_counter() - start
       self.seconds[name] = self.seconds.get(name, 0.0) + passed
-      _write(self._path, self.seconds)
+      try:
+        _write(self._path, json.dumps(self.seconds, indent=2, sort_keys=True))
+      except OSError as error:  # A full disk, which the body may be telling already.
+        logging.warning('The time of stage %s is not kept: %s.', name, error)
 
 
 def open_run(
@@ -62,7 +93,7 @@ def open_run(
     'overrides': {key: str(value) for key, value in overrides.items()},
   }
   if path.exists():
-    before = json.loads(path.read_text())['config']
+    before = read_run(workdir)['config']
     if keys := sorted(_difference(_identity(before), _identity(run['config']))):
       raise ValueError(
         f'{workdir} belongs to a run with another config: {", ".join(keys)} '
@@ -72,16 +103,13 @@ def open_run(
     workdir.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
     devices = jax.devices()
-    _write(
-      path,
-      run
-      | {
-        'versions': {name: importlib.metadata.version(name) for name in PACKAGES},
-        'device': f'{len(devices)} x {devices[0].device_kind}',
-        'processes': jax.process_count(),
-        'created_at': now,
-      },
-    )
+    made = run | {
+      'versions': {name: importlib.metadata.version(name) for name in PACKAGES},
+      'device': f'{len(devices)} x {devices[0].device_kind}',
+      'processes': jax.process_count(),
+      'created_at': now,
+    }
+    _write(path, files.seal(made))
   return Stages(workdir / 'stages.json')
 
 
@@ -89,12 +117,9 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
   """The config of the run in a workdir, for the devices of this process.
 
   Raises:
-    ValueError: if there is no run.
+    ValueError: as `read_run`.
   """
-  path = workdir / 'run.json'
-  if not path.exists():
-    raise ValueError(f'{workdir} holds no run: it has no run.json.')
-  config = json.loads(path.read_text())['config']
+  config = _tuples(read_run(workdir)['config'])
   config = ml_collections.ConfigDict(config, convert_dict=True)
   # Whatever it was trained on; what is kept of it stays.
   config.train.update(
@@ -110,14 +135,14 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
 
 def describe(workdir: pathlib.Path) -> dict[str, Any]:
   """The parts of the report that say what the run in a workdir was."""
-  run = json.loads((workdir / 'run.json').read_text())
+  run = read_run(workdir)
   logs, notes = {}, []
   for file in sorted(workdir.glob('*train/**/goodput.jsonl')):
     name = str(file.parent.relative_to(workdir))
     try:
       logs[name] = goodput.summary(file)
       notes.append(f'{name}: {goodput.describe(logs[name])}')
-    except ValueError as error:  # It is only a log.
+    except (ValueError, OSError) as error:  # It is only a log.
       notes.append(f'{name}: no goodput, since {error}')
   return run | {
     'schema_version': '1.0.0',
@@ -126,6 +151,33 @@ def describe(workdir: pathlib.Path) -> dict[str, Any]:
     'goodput': logs,
     'notes': notes,
   }
+
+
+def read_run(workdir: pathlib.Path) -> dict[str, Any]:
+  """What the run in a workdir is, from its run.json.
+
+  Raises:
+    ValueError: if there is no run, or the file is not as it was written.
+    OSError: if it cannot be read.
+  """
+  path = workdir / 'run.json'
+  if not path.exists():
+    raise ValueError(f'{workdir} holds no run: it has no run.json.')
+  return files.read_sealed(path, max_bytes=1 << 24, schema=_RUN)
+
+
+def _seconds(path: pathlib.Path) -> dict[str, float]:
+  """Reads a file of `Stages`."""
+  number = {'type': 'number', 'minimum': 0, 'maximum': 1e12}
+  schema = {'type': 'object', 'additionalProperties': number}
+  return files.read_json(path, max_bytes=1 << 20, schema=schema)
+
+
+def _tuples(value: Any) -> Any:
+  """Lists of JSON as tuples, which configs have in their place."""
+  if isinstance(value, dict):
+    return {name: _tuples(child) for name, child in value.items()}
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +199,7 @@ def _difference(a: Any, b: Any, prefix: str = '') -> set[str]:
   return set() if a == b else {prefix.removeprefix('.')}
 
 
-def _write(path: pathlib.Path, value: Any) -> None:
-  """Writes JSON, on one host only."""
+def _write(path: pathlib.Path, text: str) -> None:
+  """Writes a file, on one host only."""
   if distributed.is_writer():
-    files.replace(path, json.dumps(value, indent=2, sort_keys=True))
+    files.replace(path, text)

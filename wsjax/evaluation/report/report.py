@@ -51,15 +51,13 @@ def read(workdir: str | os.PathLike) -> Any:
   """The JSON value in report.json, whatever it is.
 
   Raises:
-    ValueError: if there is none or it is truncated.
+    ValueError: if there is none or it is not as it was written.
   """
   path = pathlib.Path(workdir) / 'report.json'
   try:
-    return json.loads(path.read_text())
+    return files.read_sealed(path)
   except FileNotFoundError:
     raise ValueError(f'There is no report at {path}.') from None
-  except ValueError as error:  # Truncated, or not text at all.
-    raise ValueError(f'{path} is not readable as JSON: {error}.') from error
 
 
 def page(report: Mapping[str, Any]) -> str:
@@ -116,7 +114,7 @@ def render(template: str, **values: Any) -> str:
 def publish(
   folder: str | os.PathLike, stem: str, value: Mapping[str, Any], page: Callable[[Any], str]
 ) -> pathlib.Path:
-  """Writes stem.json and stem.html, each in one step.
+  """Writes stem.html and then stem.json, the mark of a run that is finished.
 
   Args:
     folder: made if it is not there.
@@ -130,10 +128,10 @@ def publish(
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False)
-  files.replace(folder / f'{stem}.json', text + '\n')
+  text = json.dumps(value, sort_keys=True, allow_nan=False)
   path = folder / f'{stem}.html'
   files.replace(path, page(json.loads(text)))
+  files.replace(folder / f'{stem}.json', files.seal(value))
   return path
 
 

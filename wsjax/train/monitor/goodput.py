@@ -16,6 +16,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from absl import logging
+
+from wsjax import files
+
 # The reason of a stop after which nobody waits for another process.
 DONE = 'done'
 # What each kind of event says, besides its process and its time.
@@ -25,6 +29,14 @@ _FIELDS = {
   'save': ('seconds',),
   'restore': ('seconds',),
   'stop': ('step', 'reason'),
+}
+# What each field may be.
+_KINDS = {
+  'process': lambda value: isinstance(value, str),
+  'reason': lambda value: isinstance(value, str),
+  'compiled': lambda value: isinstance(value, bool),
+  **dict.fromkeys(('step', 'first', 'last'), lambda v: type(v) is int and 0 <= v < 1 << 53),
+  **dict.fromkeys(('time', 'seconds'), lambda v: type(v) in (int, float) and 0 <= v < 1e12),
 }
 _TIMED = ('block', 'save', 'restore')
 
@@ -53,8 +65,8 @@ class Recorder:
     self._process = f'{time.time_ns():x}-{os.getpid()}'
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    self._file = open(path, 'a+b')
-    if end := self._file.tell():
+    self._file = files.update(path)
+    if end := self._file.seek(0, os.SEEK_END):
       # The process before may have been killed in the middle of a line.
       self._file.seek(end - 1)
       if self._file.read() != b'\n':
@@ -122,30 +134,28 @@ class Recorder:
 def read(path: pathlib.Path | str) -> list[dict[str, Any]]:
   """The events of a log, in order.
 
+  Lines that are no events are left out. Where a process can have been killed, at the end or before
+  a line of another process, half a line is normal; elsewhere there is a warning.
+
   Args:
     path: of the log, also of a run that is going on.
 
   Raises:
-    ValueError: if a line is no event, other than half a line where a process can have been killed:
-      at the end, or before a line of another process.
+    ValueError: if it is no regular file.
   """
-  events, broken = [], None
-  lines = pathlib.Path(path).read_bytes().split(b'\n')
-  for number, line in enumerate(lines, start=1):
-    if not line:
+  lines, broken = files.read_json_lines(path, is_valid=_is_event)
+  places = [(line.number, line.value['process']) for line in lines]
+  process, pending, damaged = None, [], []
+  for number, owner in sorted([*places, *((number, None) for number in broken)]):
+    if owner is None:
+      pending.append(number)
       continue
-    event = _parse(line)
-    if event is None:
-      broken = broken or (number, line)
-      continue
-    if broken and events and events[-1]['process'] == event['process']:
-      raise ValueError(
-        f'Line {broken[0]} of {path} is no event: {broken[1][:60]!r}; events '
-        f'are {", ".join(_FIELDS)}.'
-      )
-    broken = None
-    events.append(event)
-  return events
+    if owner == process:
+      damaged += pending
+    process, pending = owner, []
+  if damaged:
+    logging.warning('Lines %s of %s are no events and are left out.', damaged[:5], path)
+  return [line.value for line in lines]
 
 
 def summary(path: pathlib.Path | str) -> dict[str, float]:
@@ -213,13 +223,16 @@ def describe(summary: Mapping[str, float]) -> str:
   )
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-  try:
-    event = json.loads(line)
-    fields = _FIELDS[event['event']]
-  except (ValueError, TypeError, KeyError):
-    return None
-  return event if {'process', 'time', *fields} <= set(event) else None
+def _is_event(value: Any) -> bool:
+  """Whether a value says all that an event has to, in numbers that can be added."""
+  if not isinstance(value, dict) or not isinstance(value.get('event'), str):
+    return False
+  fields = _FIELDS.get(value['event'])
+  return (
+    fields is not None
+    and all(_KINDS[name](value.get(name)) for name in ('process', 'time', *fields))
+    and value.get('first', 0) < value.get('last', 1)
+  )
 
 
 def _compiling(logs: Sequence[Sequence[Event]]) -> list[tuple[Event, float]]:

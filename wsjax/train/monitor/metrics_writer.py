@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from absl import logging
+
 from wsjax import files
 
 NAME = 'metrics.jsonl'
@@ -44,8 +46,10 @@ class Metrics:
       tensorboard: whether to write events to `folder/tensorboard` as well.
       enabled: if not, nothing is read or written, as is right for all processes of a run but one.
 
+    A file with lines that are no metrics is set aside, and what can be read of it is kept.
+
     Raises:
-      ValueError: if the file holds a line that is no metrics.
+      ValueError: if the file is a symbolic link.
     """
     self._file = self._board = None
     if not enabled:
@@ -56,7 +60,7 @@ class Metrics:
     self._last = _drop_after(path, resume_step)
     if tensorboard:
       self._board = _board(folder / 'tensorboard', resume_step)
-    self._file = open(path, 'ab')
+    self._file = files.update(path)
 
   def __enter__(self) -> 'Metrics':
     return self
@@ -114,13 +118,16 @@ def read(path: pathlib.Path | str) -> dict[str, list]:
     path: of a metrics.jsonl, also of a run that is going on.
 
   Returns:
-    One column per name, one entry per line: None where a line lacks the name. Half a line at the
-    end, which is being written or was cut off, is ignored.
+    One column per name, one entry per line: None where a line lacks the name. Lines that are no
+    metrics are left out, with a warning.
 
   Raises:
-    ValueError: if any other line is no metrics.
+    ValueError: if it is no regular file.
   """
-  rows = [row for _, row in _rows(pathlib.Path(path))]
+  lines, broken = files.read_json_lines(path, is_valid=_is_row)
+  if broken:
+    logging.warning('Lines %s of %s are no metrics and are left out.', broken[:5], path)
+  rows = [line.value for line in lines]
   names = dict.fromkeys(name for row in rows for name in row)
   return {name: [_of_json(row.get(name)) for row in rows] for name in names}
 
@@ -141,40 +148,25 @@ def _drop_after(path: pathlib.Path, step: int) -> int:
   """Keeps the whole lines up to a step; gives the last step, -1 if none."""
   if not path.exists():
     return -1
-  kept = [(line, row) for line, row in _rows(path) if row['step'] <= step]
-  text = b''.join(line + b'\n' for line, _ in kept)
-  if text != path.read_bytes():
+  lines, broken = files.read_json_lines(path, is_valid=_is_row)
+  kept, last, jumps = [], -1, []
+  for line in lines:
+    if last < line.value['step'] <= step:
+      kept.append(line.text)
+      last = line.value['step']
+    elif line.value['step'] <= last:
+      jumps.append(line.number)
+  text = b''.join(line + b'\n' for line in kept)
+  if broken or jumps:
+    files.set_aside(path, f'lines {(broken + jumps)[:5]} are no metrics')
     files.replace(path, text)
-  return kept[-1][1]['step'] if kept else -1
+  elif text != files.read_bytes(path):
+    files.replace(path, text)
+  return last
 
 
-def _rows(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any]]]:
-  """The lines of a file and what they say."""
-  *lines, rest = path.read_bytes().split(b'\n')
-  rows = []
-  for number, line in enumerate(lines, start=1):
-    row = _parse(line)
-    if row is None:
-      raise ValueError(
-        f'Line {number} of {path} is no metrics: {line[:60]!r}; a line is a '
-        'JSON object with an integer "step". Move the file away to go on '
-        'without it.'
-      )
-    rows.append((line, row))
-  # The start of an object is never an object, so what can be read is whole and lacks only its line
-  # end.
-  if (row := _parse(rest)) is not None:
-    rows.append((rest, row))
-  return rows
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-  try:
-    row = json.loads(line)
-  except ValueError:
-    return None
-  is_row = isinstance(row, dict) and isinstance(row.get('step'), int)
-  return row if is_row else None
+def _is_row(value: Any) -> bool:
+  return isinstance(value, dict) and type(value.get('step')) is int and value['step'] >= 0
 
 
 def _to_json(value: float) -> float | str:

@@ -22,6 +22,8 @@ import numpy as np
 import PIL.Image
 import tensorflow_datasets as tfds
 
+from wsjax import files, lock
+
 SPLITS = {
   'train': ('train-images-idx3-ubyte.gz', 'train-labels-idx1-ubyte.gz'),
   'test': ('t10k-images-idx3-ubyte.gz', 't10k-labels-idx1-ubyte.gz'),
@@ -107,8 +109,8 @@ def read(
       f'prepare {name} --from DIR`, DIR holding the original idx files.'
     )
   file = _decode(name, builder, pathlib.Path(root))
-  data = file.read_bytes()
-  facts = json.loads(file.with_suffix('.json').read_text())
+  data = files.read_bytes(file, max_bytes=1 << 33)
+  facts = files.read_json(file.with_suffix('.json'), schema={'required': ['sha256']})
   if hashlib.sha256(data).hexdigest() != facts['sha256']:
     raise ValueError(f'{file} was changed on the disk; delete it and it is decoded anew.')
   with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
@@ -202,20 +204,11 @@ def _decode(
   np.savez(buffer, **arrays)
   data = buffer.getvalue()
   file.parent.mkdir(exist_ok=True)
-  _write(file, data)
   facts = {'sha256': hashlib.sha256(data).hexdigest()}
-  _write(file.with_suffix('.json'), json.dumps(facts).encode())
+  with lock.hold(file.parent, wait=True):  # Many runs share the folder.
+    files.replace(file, data)
+    files.replace(file.with_suffix('.json'), json.dumps(facts))
   return file
-
-
-def _write(file: pathlib.Path, data: bytes) -> None:
-  """Writes a file that is either absent or complete."""
-  temporary = file.with_name(f'.{file.name}.{os.getpid()}')
-  with open(temporary, 'wb') as stream:
-    stream.write(data)
-    stream.flush()
-    os.fsync(stream.fileno())
-  os.replace(temporary, file)
 
 
 def _read_idx(path: os.PathLike[str], num_axes: int) -> np.ndarray:

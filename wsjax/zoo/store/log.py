@@ -48,6 +48,9 @@ class Log:
   def __init__(self, path: pathlib.Path | str):
     self.path = pathlib.Path(path)
     self.path.mkdir(parents=True, exist_ok=True)
+    for name in ('data.mdb', 'lock.mdb'):
+      if (self.path / name).is_symlink():
+        raise ValueError(f'{self.path / name} is a symbolic link; nothing is written through it.')
     try:
       self._environment = lmdb.open(str(self.path), map_size=FIRST_MAP_BYTES)
       self._environment.reader_check()  # Readers that were killed.

@@ -28,7 +28,7 @@ def check(path: pathlib.Path, plan: Mapping[str, Any], *, parts: Sequence[str]) 
       )
     return
   try:
-    old = _flat(json.loads((path / NAME).read_text()))
+    old = _flat(files.read_json(path / NAME))
   except (ValueError, AttributeError) as error:
     raise ValueError(f'{path / NAME} is broken: {error}.') from error
   new = _flat(json.loads(json.dumps(plan)))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from wsjax import typing
+from wsjax import files, typing
 from wsjax.zoo.store import digest, safetensors_header
 
 check_header = safetensors_header.check
@@ -45,18 +45,13 @@ def save(
   """
   path = pathlib.Path(path)
   content = to_bytes(tensors, metadata)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
-    with open(temporary, 'wb') as file:
+    with files.replacing(path) as file:
       file.write(content)
       file.flush()
-      os.fsync(file.fileno())
-    _check_same(tensors, open_mapped(temporary)[0])
-    os.replace(temporary, path)
+      _check_same(tensors, open_mapped(file.name)[0])
   except OSError as error:
     raise OSError(error.errno, f'{path} was not written, {error.strerror or error}') from error
-  finally:
-    temporary.unlink(missing_ok=True)
   sync_folder(path.parent)
   return digest.of_file(path)
 

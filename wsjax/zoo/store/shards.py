@@ -185,10 +185,9 @@ def _write_table(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
     return
   names = sorted({name for row in rows for name in row})
   columns = {name: [row.get(name) for row in rows] for name in names}
-  parquet.write_table(
-    pyarrow.table({name: pyarrow.array(_one_type(values)) for name, values in columns.items()}),
-    path,
-  )
+  made = pyarrow.table({name: pyarrow.array(_one_type(v)) for name, v in columns.items()})
+  with open(path, 'wb') as file:  # Arrow itself reads more into a path than the file system does.
+    parquet.write_table(made, file)
 
 
 def _one_type(values: list[Any]) -> list[Any]:
