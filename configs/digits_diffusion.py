@@ -1,8 +1,8 @@
-r"""Diffusion over neuron tokens of digit classifiers, by a transformer.
+"""Diffusion over neuron tokens of digit classifiers, with a transformer.
 
   wsjax run --config configs/digits_diffusion.py --workdir runs/diffusion
 
-The zoo of `digits_flow`, one token per hidden or output unit, no codec.
+The zoo of `digits_flow`, one token per hidden or output neuron, no codec.
 Options: `canonicalize`, `smoke`.
 
 Hardware: not measured yet.

@@ -1,26 +1,15 @@
-r"""A normalizing flow over digit classifiers: exact likelihood of weights.
+"""A normalizing flow over digit classifiers: exact likelihood of weights.
 
   wsjax run --config configs/digits_normalizing_flow.py --workdir runs/nf
 
-The zoo of `digits_flow`, whitened by principal components, affine couplings.
-Training stops where the likelihood of held-out runs is highest.
-Options: `canonicalize`, `coupling` ('affine' or 'spline'), `patience` in blocks
-of 250 steps (0: to the end), `smoke`.
+The zoo of `digits_flow`, whitened by principal components, affine couplings. Training stops where
+the likelihood of held-out runs is highest.
+Options: `canonicalize`, `coupling` ('affine' or 'spline'), `patience` in blocks of 250 steps (0:
+train to the end), `smoke`.
 
 Hardware: 2 CPU cores shared with other work.
 Time: with a zoo at hand 1 min, to the end 2 min, splines 5 min.
-Measured: 3 training seeds x 128 samples; 95 % intervals; no arm copies
-[0, 1.0], and G, G1/2 and G_b are 0 % [0, 1.0] in all. Accuracy, distance,
-spread, and the chance that a training network has a higher density than one
-held out (512 and 128 networks, the same for all seeds; 50 % tells nothing):
-
-  affine      73.5 % [71.3, 75.6]  0.94 tau [0.94, 0.95]  0.87  71 % [65, 76]
-  spline      74.1 % [71.9, 76.1]  0.93 tau [0.93, 0.93]  0.85  100 %
-  patience=0  79.4 % [77.2, 81.6]  0.85 tau [0.84, 0.85]  0.67  100 %
-
-So it knows its networks even where training stops at the best likelihood of
-held-out ones, after 250 steps; to the end that likelihood falls from -1.4 nats
-per latent to -39 and below, and samples get better and less varied.
+Measured: results/digits_normalizing_flow.json.
 """
 
 from ml_collections import config_dict

@@ -1,36 +1,14 @@
-r"""Simple generators of classifiers: what a trained one has to beat.
+"""Simple generators of classifiers, which a trained one has to beat.
 
   wsjax run --config configs/simple.py:generator=kde --workdir runs/kde
 
-Options: `rig`, the zoo: that of `digits_flow`, or the MNIST CNNs of
-`hypernetwork`; `generator`; `codec`, which codec is under all but 'autoregressive',
-whose tokens are neurons; `canonicalize`; `smoke`.
+Options: `rig`, the zoo: that of `digits_flow`, or the MNIST CNNs of `hypernetwork`; `generator`;
+`codec` of all generators but 'autoregressive', whose tokens are neurons; `canonicalize`; `smoke`.
 
 Hardware: 2 CPU cores, shared with another job.
-Time: half a minute of one core with a zoo at hand, most of it evaluation;
-'autoregressive' 6 min, most of it training.
-Measured: 3 training seeds x 128 samples; 95 % intervals; no arm copies
-[0, 1.0], and G, G1/2 and G_b are 0 % [0, 1.0] in all. Accuracy, distance and
-spread:
-
-  kde                     79.1 % [76.8, 81.3]  0.91 tau [0.91, 0.92]  0.83
-  gaussian_mixture        80.1 % [77.7, 82.3]  0.89 tau [0.89, 0.90]  0.80
-  subsample (SUB)         87.6 % [85.4, 89.8]  0.90 tau [0.90, 0.91]  0.81
-  subsample (BOOT x 4)    87.5 % [85.5, 89.6]  0.93 tau [0.92, 0.93]  0.86
-  kde on codec=vae        74.0 % [71.6, 76.4]  0.98 tau [0.97, 0.98]  0.96
-  recurrent               40.3 % [38.6, 41.9]  1.02 tau [1.01, 1.03]  0.92
-
-Baselines beside them: PCA-Gaussian 77.3 % at 0.94 tau, flow matching 82.6 %
-at 0.87 tau (digits_flow), zoo 96.3 %, its 5th percentile 95.3 %. So a better
-density of principal components gains little; selection gains 8 points. SUB
-keeps 256 of 2,048 by their accuracy on 144 validation images, BOOT 256 of
-8,192 in 4 rounds (--config.generator.rounds=4), both best-of-many, which the
-others are not.
-The vae memorizes 512 networks: it leaves 35 % of a training network and 66 %
-of one held out (relative error), principal components 51 % and 60 %.
-'autoregressive' has its lowest validation loss (0.85) at step 1,500 and 0.94 at
-the end; yet 1,500 steps with dropout 0.1 in the head give 33.6 % [31.9, 35.2]
-at 1.05 tau [1.05, 1.06] (both of one seed).
+Time: half a minute of one core with a zoo at hand, most of it evaluation; 'autoregressive' 6 min,
+most of it training.
+Measured: results/simple.json.
 """
 
 from ml_collections import config_dict

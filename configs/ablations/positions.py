@@ -1,16 +1,13 @@
-r"""Do inputs and outputs need positions? A graph network with and without.
+"""Whether a graph network needs positions of inputs and outputs.
 
   wsjax sweep --config configs/ablations/positions.py --workdir runs/positions
 
-Hidden units have no position. Those of pinned inputs and outputs are learned,
-sinusoidal, or left out, so that classes and pixels are told apart by nothing.
+Hidden neurons have no position. Positions of pinned inputs and outputs are learned, sinusoidal,
+or left out, so that classes and pixels cannot be told apart.
 
 Hardware: 2 CPU cores.
 Time: 8 to 11 s of training per seed; 2 min in all.
-Measured: Kendall's tau of the accuracy of 1,000 test networks, 3 seeds, 95 %
-intervals: learned 0.751 [0.737, 0.764], sinusoidal 0.755 [0.741, 0.771], none
-0.729 [0.712, 0.745]. Positions help a little, if at all; which kind does not
-matter.
+Measured: results/positions.json.
 """
 
 from collections.abc import Iterator
