@@ -14,7 +14,6 @@ import optax
 from wsjax import config
 from wsjax.encoders import predictor as predictor_lib
 from wsjax.train import sharding, supervised
-from wsjax.train import state as state_lib
 from wsjax.train import step as step_lib
 
 STEPS = 5  # Per compiled call; configs have 100.
@@ -46,7 +45,7 @@ class Bench:
       ema_decay=0.0,
       microbatch=objective.microbatch,
     )
-    self._state = state_lib.create(variables, optimizer)
+    self._state = step_lib.create(variables, optimizer)
     # An argument of all programs: of constants XLA computes what it can.
     self._data = data
     self._forward = jax.jit(functools.partial(predictor_lib.apply, predictor))

@@ -25,7 +25,6 @@ from wsjax import config, typing
 from wsjax.evaluation.metrics import cost
 from wsjax.models import mlp
 from wsjax.train import sharding
-from wsjax.train import state as state_lib
 from wsjax.train import step as step_lib
 from wsjax.zoo import train as train_lib
 from wsjax.zoo import trainer
@@ -59,8 +58,8 @@ def training(
   mesh = sharding.make_mesh((('data', -1),))
   options = MODES[mode]
 
-  def initial(key: jax.Array) -> state_lib.TrainState:
-    return state_lib.create(built.init(key, jnp.zeros(shape)), optimizer)
+  def initial(key: jax.Array) -> step_lib.TrainState:
+    return step_lib.create(built.init(key, jnp.zeros(shape)), optimizer)
 
   key = jax.random.key(0)
   shapes = jax.eval_shape(initial, key)
@@ -138,7 +137,7 @@ def describe(generator: dict[str, Any], shape: list[int]) -> dict[str, Any]:
 def _costs(
   built: Any,
   optimizer: optax.GradientTransformation,
-  state: state_lib.TrainState,
+  state: step_lib.TrainState,
   shape: tuple[int, ...],
 ) -> dict[str, float]:
   """FLOPs and bytes of memory of one step, without a loop around it.
@@ -146,7 +145,7 @@ def _costs(
   XLA counts the body of a loop once, however often it turns.
   """
 
-  def whole(state: state_lib.TrainState, batch: jax.Array, key: jax.Array):
+  def whole(state: step_lib.TrainState, batch: jax.Array, key: jax.Array):
     gradient = jax.grad(built.loss, has_aux=True)
     grads, _ = gradient(state.params, batch, key)
     updates, moments = optimizer.update(grads, state.opt_state, state.params)

@@ -13,7 +13,7 @@ import numpy as np
 
 from wsjax import config as config_lib
 from wsjax import distributed, typing
-from wsjax.train import loop
+from wsjax.train import generative, loop
 
 DATA = np.random.default_rng(0).standard_normal((200, 1, 24)).astype(np.float32)
 SECTION = {
@@ -46,12 +46,14 @@ def train(workdir: str, **changes) -> dict:
     **changes: of the section.
   """
   params, history = loop.fit(
-    config_lib.build('generators', GENERATOR),
-    DATA,
+    generative.GeneratorObjective(
+      config_lib.build('generators', GENERATOR), generative.Strategy(), None, None, 1.0
+    ),
+    {'latents': DATA},
     {**SECTION, **changes},
     seed=0,
     workdir=pathlib.Path(workdir),
-    val=DATA[:20],
+    val={'latents': DATA[:20]},
     progress=False,
   )
   return {

@@ -6,9 +6,11 @@ import os
 import jax
 import jax.numpy as jnp
 
+from wsjax.train import objective
+
 
 @dataclasses.dataclass(frozen=True)
-class Shift:
+class Shift(objective.Objective):
   """A Gaussian of unit variance whose mean is learned."""
 
   def init(self, key, example):

@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 
 from tests.train import loop_test
-from wsjax.train import early_stopping
+from wsjax.train import early_stopping, objective
 
 
-class Overfits:
+class Overfits(objective.Objective):
   """Its one parameter grows by about a step; val_loss is lowest at 0.2."""
-
-  min_dispersion = 0.0
 
   def init(self, key, example):
     return {'x': jnp.zeros(())}
@@ -24,9 +22,9 @@ class Overfits:
 class Collapses(Overfits):
   """Its samples come together as the parameter grows."""
 
-  min_dispersion = 0.5
+  min_diversity = 0.5
 
-  def dispersion(self, params, batch, key):
+  def diversity(self, params, batch, key):
     return 1 - params['x']
 
 
@@ -71,10 +69,10 @@ def test_patience_needs_something_to_lose_it_with(tmp_path):
 
 
 def test_a_collapse_ends_training_with_a_reason(tmp_path):
-  with pytest.raises(ValueError, match='collapsed at step 60.*min_dispersion'):
+  with pytest.raises(ValueError, match='collapsed at step 60.*min_diversity'):
     fit(tmp_path, Collapses())
 
 
-def test_the_dispersion_is_part_of_the_history(tmp_path):
+def test_the_diversity_is_part_of_the_history(tmp_path):
   _, history = fit(tmp_path, Collapses(), steps=40)
-  np.testing.assert_allclose(history['dispersion'], [0.9, 0.8, 0.7, 0.6], atol=1e-3)
+  np.testing.assert_allclose(history['diversity'], [0.9, 0.8, 0.7, 0.6], atol=1e-3)

@@ -1,4 +1,4 @@
-"""The objective of generators: distribution and functional loss, orbits, dispersion."""
+"""The objective of generators: distribution and functional loss, orbits, diversity."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ GENERATOR = hypernetwork.make(width=16, depth=1, noise_size=4)
 
 
 def objective(task=TASK, move=None, **strategy):
-  return generative.Objective(GENERATOR, generative.Strategy(**strategy), task, move, 1.0)
+  return generative.GeneratorObjective(GENERATOR, generative.Strategy(**strategy), task, move, 1.0)
 
 
 def move(key, latents):
@@ -116,7 +116,7 @@ def test_augmentation_moves_weights_and_not_functions():
   assert float(plain) != float(augmented)
 
 
-def test_dispersion_is_0_for_one_network_and_1_for_the_zoo():
+def test_diversity_is_0_for_one_network_and_1_for_the_zoo():
   class Fixed:
     """Samples the rows that it holds."""
 
@@ -125,10 +125,10 @@ def test_dispersion_is_0_for_one_network_and_1_for_the_zoo():
 
   latents = batch()['latents']
   spread = float(jnp.sqrt(jnp.mean((latents - latents.mean(0, keepdims=True)) ** 2)))
-  model = generative.Objective(Fixed(), generative.Strategy(), None, None, spread)
+  model = generative.GeneratorObjective(Fixed(), generative.Strategy(), None, None, spread)
   key = jax.random.key(0)
-  whole = model.dispersion(latents, batch(), key)
-  one = model.dispersion(jnp.broadcast_to(latents[:1], latents.shape),
+  whole = model.diversity(latents, batch(), key)
+  one = model.diversity(jnp.broadcast_to(latents[:1], latents.shape),
                          batch(), key)  # fmt: skip
   assert float(whole) == pytest.approx((12 / 11) ** 0.5, rel=1e-5) and float(one) < 1e-6
 

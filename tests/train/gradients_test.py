@@ -109,13 +109,17 @@ def test_what_does_not_fit_is_refused():
 @pytest.mark.parametrize(
   ('parallel', 'microbatch', 'message'),
   [
-    ('jit', 2, 'examples of a microbatch .* over 4 .* a multiple of 4'),
+    ('jit', 2, 'train.microbatch: .* over 4 .*allowed: 4, 8, 16, 32, 64'),
     # Smaller parts would have other noise: nobody chooses them silently.
-    ('shard_map', 0, 'Parts .* over 4 .* 1 microbatches of 64.* to 16 or a'),
-    ('pmap', 32, 'Parts do not divide over 4 devices'),
+    ('shard_map', 0, 'train.microbatch: .* over 4 .*allowed: 1, 2, 4, 8, 16'),
+    ('pmap', 32, 'train.microbatch: .* over 4 .*allowed: 1, 2, 4, 8, 16'),
   ],
 )
 def test_devices_never_choose_another_step(parallel, microbatch, message):
   mesh = AbstractMesh((4,), ('data',), (AxisType.Auto,))
   with pytest.raises(ValueError, match=message):
     gradients.make(loss, mesh, batch_size=64, parallel=parallel, microbatch=microbatch)
+  for size in (int(text) for text in message.partition('allowed: ')[2].split(', ')):
+    gradients.make(loss, mesh, batch_size=64, parallel=parallel, microbatch=size)
+  with pytest.raises(ValueError, match='train.batch_size to a multiple of 4'):
+    gradients.make(loss, mesh, batch_size=63, parallel=parallel, microbatch=microbatch)

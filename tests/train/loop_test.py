@@ -144,3 +144,20 @@ def test_checkpoints_of_another_model_are_refused_and_kept(tmp_path):
   with pytest.raises(ValueError, match=r'of another model.*float32\[3\] there'):
     fit(tmp_path, data=np.zeros((9, 1, 4), np.float32), steps=10)
   assert not list(tmp_path.glob('*.corrupt*'))
+
+
+def test_a_loss_that_is_not_finite_names_only_a_checkpoint_that_is_there(tmp_path):
+  still = {'schedule': 'constant', 'warmup_steps': 0, 'checkpoint_every_steps': 10}
+  with pytest.raises(ValueError, match='no checkpoint yet'):
+    fit(tmp_path / 'a', generator=toy.Exploding(2), **still)
+  with pytest.raises(ValueError, match='last checkpoint is of step 20'):
+    fit(tmp_path / 'b', generator=toy.Exploding(22), **still)
+
+
+def test_a_nan_is_found_where_it_arises_and_not_where_constants_are_transferred(tmp_path):
+  with jax.disable_jit():
+    params, _ = fit(tmp_path / 'a', steps=4, inner_steps=2, warmup_steps=0)
+  same, _ = fit(tmp_path / 'b', steps=4, inner_steps=2, warmup_steps=0)
+  np.testing.assert_allclose(params['shift'], same['shift'], rtol=1e-5)
+  with jax.debug_nans(True), pytest.raises(FloatingPointError):
+    fit(tmp_path / 'c', generator=toy.Exploding(2), schedule='constant', warmup_steps=0)

@@ -6,7 +6,7 @@ import optax
 import pytest
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
-from wsjax.train import sharding, state
+from wsjax.train import sharding, step
 
 # No devices are needed to say where a leaf would lie.
 MESH = AbstractMesh((4, 2), ('data', 'model'), (AxisType.Auto,) * 2)
@@ -17,7 +17,7 @@ PARAMS = {
 
 
 def specs(**options):
-  shapes = jax.eval_shape(lambda p: state.create(p, optax.adam(0.1)), PARAMS)
+  shapes = jax.eval_shape(lambda p: step.create(p, optax.adam(0.1)), PARAMS)
   placed = sharding.of_state(shapes, MESH, **options)
   return {
     jax.tree_util.keystr(path, simple=True, separator='/'): leaf.spec

@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from tests.reference import toy
-from wsjax.train import optimizer, sharding, state, step
+from wsjax.train import optimizer, sharding, step
 
 DATA = np.random.default_rng(0).standard_normal((50, 1, 3)).astype(np.float32)
 
@@ -24,7 +24,7 @@ def block(batch_size=8, **options):
 
 def start():
   params = toy.Shift().init(jax.random.key(0), DATA[0])
-  return state.create(params, optax.adam(0.1))
+  return step.create(params, optax.adam(0.1))
 
 
 def test_an_epoch_sees_every_example_once():

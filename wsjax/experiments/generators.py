@@ -58,7 +58,7 @@ def fit(
 def _examples(
   latents: np.ndarray | None, condition: np.ndarray | None
 ) -> dict[str, np.ndarray] | None:
-  """What `generative.Objective` learns from; None if there is nothing."""
+  """What `generative.GeneratorObjective` learns from; None if there is nothing."""
   if latents is None:
     return None
   examples = {'latents': latents, 'condition': condition}

@@ -13,7 +13,7 @@ from wsjax.train import generative
 
 def make(
   config: ml_collections.ConfigDict, prepared: prepare.Prepared, generator: Any
-) -> generative.Objective:
+) -> generative.GeneratorObjective:
   """What a generator minimises by the strategy of a config.
 
   Raises:
@@ -34,7 +34,7 @@ def make(
 
   centred = prepared.latents - prepared.latents.mean(0, keepdims=True)
   spread = float(np.sqrt(np.mean(centred**2)))
-  return generative.Objective(generator, strategy, behaves, move, spread)
+  return generative.GeneratorObjective(generator, strategy, behaves, move, spread)
 
 
 def task(prepared: prepare.Prepared) -> generative.Task:

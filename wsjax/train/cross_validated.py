@@ -13,6 +13,7 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.encoders import predictor as predictor_lib
+from wsjax.train import objective
 
 
 def scales(examples: typing.PyTree, folds: np.ndarray, num_folds: int) -> dict[str, np.ndarray]:
@@ -34,7 +35,7 @@ def scales(examples: typing.PyTree, folds: np.ndarray, num_folds: int) -> dict[s
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class CrossValidated:
+class CrossValidated(objective.Objective):
   """What `loop.fit` trains: one predictor per fold.
 
   Data are {'example': ..., 'target': [n], 'fold': [n] int}, the whole zoo: a fold trains on the

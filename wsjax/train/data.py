@@ -1,4 +1,4 @@
-"""Data of a block of steps: all examples on every device, or only batches."""
+"""Data of a block of steps: all examples on every device, or only the batches of the block."""
 
 from collections.abc import Callable
 
@@ -12,30 +12,30 @@ from wsjax import typing
 from wsjax.train import step
 
 # (first step, number of steps) -> data of the block.
-Feed = Callable[[int, int], typing.PyTree]
+BlockData = Callable[[int, int], typing.PyTree]
 
 
-def of_device(data: typing.PyTree, mesh: Mesh) -> Feed:
+def on_device(data: typing.PyTree, mesh: Mesh) -> BlockData:
   """Puts all data on every device, once.
 
   Args:
-    data: arrays with leading axis [N], the same in every process.
-    mesh: of the devices.
+    data: arrays with leading axis [N], equal in all processes.
+    mesh: mesh of the devices.
   """
   placed = place(data, NamedSharding(mesh, P()))
   return lambda done, count: placed
 
 
-def of_host(data: typing.PyTree, mesh: Mesh, *, key: jax.Array, batch_size: int) -> Feed:
+def from_host(data: typing.PyTree, mesh: Mesh, *, key: jax.Array, batch_size: int) -> BlockData:
   """Puts on each device its examples of the batches of a block.
 
-  Only these rows of the data are read, so arrays may be memory-mapped, and no process reads what
-  lies on the devices of another.
+  Only these rows of the data are read, so arrays may be memory-mapped, and a process reads no rows
+  for the devices of another.
 
   Args:
     data: arrays with leading axis [N].
-    mesh: its axis 'data' cuts the batches.
-    key: of the run.
+    mesh: mesh whose axis 'data' splits the batches.
+    key: key of the run.
     batch_size: examples per step, over all devices.
   """
   order_key, _ = step.keys_of_run(key)
@@ -43,7 +43,7 @@ def of_host(data: typing.PyTree, mesh: Mesh, *, key: jax.Array, batch_size: int)
   sharding = NamedSharding(mesh, P(None, 'data'))
   all_indices = jax.jit(jax.vmap(lambda s: step.batch_indices(order_key, s, size, batch_size)))
 
-  def feed(done: int, count: int) -> typing.PyTree:
+  def block_data(done: int, count: int) -> typing.PyTree:
     indices = np.asarray(all_indices(jnp.arange(done, done + count)))
 
     def of_array(array: np.ndarray) -> jax.Array:
@@ -55,11 +55,11 @@ def of_host(data: typing.PyTree, mesh: Mesh, *, key: jax.Array, batch_size: int)
 
     return jax.tree.map(of_array, data)
 
-  return feed
+  return block_data
 
 
 def place(tree: typing.PyTree, sharding: NamedSharding) -> typing.PyTree:
-  """Global arrays of values that every process has whole."""
+  """Global arrays from values that every process has as a whole."""
   if jax.process_count() == 1:
     return jax.device_put(tree, sharding)
   return jax.tree.map(

@@ -1,51 +1,74 @@
-"""When training ends before its last step: it overfits, or it collapses."""
+"""Measurements between blocks of steps that end training early: overfitting and collapse."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import typing
 from wsjax.train import data as data_lib
+from wsjax.train import objective as objective_lib
 
-# Rows of the data, and as many samples, that the spread is measured on.
-_NUM = 64
-# Share of the steps before which samples may be anything.
+# Training examples, and as many samples, whose spreads are compared.
+_NUM_COMPARED = 64
+# Share of the steps before which the diversity of samples is not checked.
 _WARM_UP = 0.1
 
 
-def make_dispersion(
-  model: Any, data: typing.PyTree, key: jax.Array, mesh: Mesh, *, steps: int
+def make_val_loss(
+  objective: objective_lib.Objective, val: typing.PyTree, key: jax.Array, mesh: Mesh
 ) -> Callable[[typing.PyTree, int], float]:
-  """(Parameters, steps done) -> spread of samples over that of the data.
+  """Function from (parameters, steps done) to the loss of the validation split, with fixed noise.
 
   Args:
-    model: has `dispersion(params, batch, key)` and `min_dispersion`.
-    data: arrays with leading axis [N]; some rows are compared with.
-    key: of the samples, always the same.
-    mesh: every device of it computes the whole.
-    steps: of the whole run.
+    objective: objective, averaged over `val_draws` noise draws.
+    val: arrays with leading axis [V].
+    key: randomness of the noise draws.
+    mesh: every device computes the whole loss.
+  """
+  replicated = NamedSharding(mesh, PartitionSpec())
+  keys = jax.random.split(key, objective.val_draws)
+
+  # The data are an argument: XLA would fold constants for minutes.
+  @functools.partial(jax.jit, out_shardings=replicated)
+  def mean_loss(params: typing.PyTree, data: typing.PyTree) -> jax.Array:
+    return jnp.mean(jax.lax.map(lambda k: objective.loss(params, data, k, train=False)[0], keys))
+
+  placed = data_lib.place(val, replicated)
+  return lambda params, done: float(mean_loss(params, placed))
+
+
+def make_diversity(
+  objective: objective_lib.Objective, data: typing.PyTree, key: jax.Array, mesh: Mesh, *, steps: int
+) -> Callable[[typing.PyTree, int], float]:
+  """Function from (parameters, steps done) to the spread of samples over that of the data.
+
+  Args:
+    objective: objective with `diversity` and `min_diversity`.
+    data: arrays with leading axis [N]; some rows are compared.
+    key: randomness of the samples, equal for every call.
+    mesh: every device computes the whole.
+    steps: length of the whole run.
 
   Returns:
-    A function that raises ValueError if samples have collapsed, a tenth of the way on.
+    Function that raises ValueError if samples have collapsed after a tenth of the steps.
   """
   replicated = NamedSharding(mesh, PartitionSpec())
   size = len(jax.tree.leaves(data)[0])
-  rows = np.linspace(0, size - 1, min(_NUM, size)).astype(int)
+  rows = np.linspace(0, size - 1, min(_NUM_COMPARED, size)).astype(int)
   placed = data_lib.place(jax.tree.map(lambda x: x[rows], data), replicated)
-  measure = jax.jit(functools.partial(model.dispersion, key=key), out_shardings=replicated)
+  measure = jax.jit(functools.partial(objective.diversity, key=key), out_shardings=replicated)
 
   def checked(params: typing.PyTree, done: int) -> float:
     value = float(measure(params, placed))
-    if done >= _WARM_UP * steps and not value >= model.min_dispersion:
+    if done >= _WARM_UP * steps and not value >= objective.min_diversity:
       raise ValueError(
-        f'Samples have collapsed at step {done}: their spread is {value:.3g} '
-        'of that of the training networks; strategy.min_dispersion is '
-        f'{model.min_dispersion}. Try a larger strategy.distribution, or a lower '
-        'train.learning_rate.'
+        f'Samples have collapsed at step {done}: their spread is {value:.3g} of that of the '
+        f'training networks; strategy.min_diversity is {objective.min_diversity}. Try a larger '
+        'strategy.distribution or a lower train.learning_rate.'
       )
     return value
 
@@ -53,12 +76,11 @@ def make_dispersion(
 
 
 def blocks_since_best(losses: Sequence[float | None]) -> int:
-  """Blocks after that of the lowest validation loss; 0 if it is the last."""
+  """Number of blocks after the one with the lowest validation loss."""
   values = np.array([np.inf if x is None else x for x in losses], float)
   return len(values) - 1 - int(np.argmin(values)) if len(values) else 0
 
 
 def is_over(history: Mapping[str, Sequence[float | None]], patience: int) -> bool:
-  """Whether as many blocks as `patience` have not lowered `val_loss`."""
-  since = blocks_since_best(history.get('val_loss', ()))
-  return 0 < patience <= since
+  """Whether `val_loss` has not improved for `patience` blocks."""
+  return 0 < patience <= blocks_since_best(history.get('val_loss', ()))

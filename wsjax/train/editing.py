@@ -10,11 +10,12 @@ from wsjax import typing
 from wsjax.layers import residual
 from wsjax.models import architecture as architecture_lib
 from wsjax.train import augment as augment_lib
+from wsjax.train import objective
 from wsjax.zoo.data import images
 
 
 @dataclasses.dataclass(frozen=True)
-class Editing:
+class Editing(objective.Objective):
   """What `loop.fit` trains: the error of the pictures of edited networks.
 
   Targets are made from what the unedited networks draw: `pictures.target`.

@@ -6,7 +6,7 @@ generated networks on examples of their task, with gradients through the sampler
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,7 @@ import optax
 
 from wsjax import config, typing
 from wsjax.models import architecture as architecture_lib
-
-Metrics = dict[str, jax.Array]
+from wsjax.train import objective
 
 # Streams of randomness of one step; the family splits the key of the step.
 _MOVE, _BEHAVE = 1, 2
@@ -36,7 +35,7 @@ class Strategy:
       runs ended.
     num_train: training networks that are learned from, and that samples are held against, the first
       ones; 0 is all.
-    min_dispersion: training ends with an error when the spread of samples over that of the training
+    min_diversity: training ends with an error when the spread of samples over that of the training
       latents falls below; 0 is no guard.
   """
 
@@ -47,10 +46,10 @@ class Strategy:
   augment: bool = False
   trajectory: bool = False
   num_train: int = 0
-  min_dispersion: float = 0.0
+  min_diversity: float = 0.0
 
   def __post_init__(self):
-    for name in ('distribution', 'functional', 'num_train', 'min_dispersion'):
+    for name in ('distribution', 'functional', 'num_train', 'min_diversity'):
       if getattr(self, name) < 0:
         raise ValueError(f'strategy.{name} is {getattr(self, name)}, not >= 0.')
     if not self.distribution and not self.functional:
@@ -120,7 +119,7 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Objective:
+class GeneratorObjective(objective.Objective):
   """What `loop.fit` trains: a generator, by a strategy.
 
   Examples are {'latents': [T, D]}, with 'condition' [C] where there is one.
@@ -134,6 +133,8 @@ class Objective:
     spread: root mean square deviation of the training latents from their mean.
   """
 
+  val_draws: ClassVar[int] = 8
+
   generator: Any
   strategy: Strategy
   task: Task | None
@@ -141,9 +142,9 @@ class Objective:
   spread: float
 
   @property
-  def min_dispersion(self) -> float:
-    """The least that `dispersion` may become."""
-    return self.strategy.min_dispersion
+  def min_diversity(self) -> float:
+    """Smallest `diversity` that is allowed."""
+    return self.strategy.min_diversity
 
   def init(self, key: jax.Array, example: typing.PyTree) -> typing.PyTree:
     """Parameters of the generator."""
@@ -151,7 +152,7 @@ class Objective:
 
   def loss(
     self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array, *, train: bool = True
-  ) -> tuple[jax.Array, Metrics]:
+  ) -> tuple[jax.Array, objective.Metrics]:
     """Weighted sum of the distribution and the functional loss, each a metric as well.
 
     Args:
@@ -198,7 +199,7 @@ class Objective:
       made = self.generator.sample(params, sample_key, num, shape=tuple(shape), condition=condition)
     return self.task.loss(made, items_key, strategy.functional_examples, train=train)
 
-  def dispersion(self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array) -> jax.Array:
+  def diversity(self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array) -> jax.Array:
     """Spread of samples over that of the training latents, a scalar.
 
     0 is a collapse to one network. The loss does not show it: a generator of one mean network may

@@ -5,7 +5,7 @@ Source: Schurholt et al. 2021, arXiv:2110.15288 (hyper-representations).
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -15,12 +15,13 @@ from wsjax import typing
 from wsjax.encoders import predictor as predictor_lib
 from wsjax.encoders import self_supervised, token_transformer
 from wsjax.symmetry import spec as spec_lib
+from wsjax.train import objective as objective_lib
 
 OBJECTIVES = ('none', 'contrastive', 'masked')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pretraining:
+class Pretraining(objective_lib.Objective):
   """What `loop.fit` trains: an encoder, on the weights of networks alone.
 
   Attributes:
@@ -30,6 +31,8 @@ class Pretraining:
     hidden: number of tokens of the module that reads hidden ones; 0 for one that reads weights
       alone.
   """
+
+  val_draws: ClassVar[int] = 8
 
   module: nn.Module
   objective: self_supervised.Loss

@@ -20,13 +20,14 @@ from wsjax import typing
 from wsjax.generators import prompted
 from wsjax.models import architecture as architecture_lib
 from wsjax.symmetry import permutation
+from wsjax.train import objective
 
 # Streams of randomness of one step.
 _PAIRS, _ITEMS, _FRESH, _WANTED = range(4)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Prompting:
+class Prompting(objective.Objective):
   """What `loop.fit` trains.
 
   Examples are training runs: {'params': path -> [K, ...], 'loss': [K]}, the start and the

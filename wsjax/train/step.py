@@ -6,15 +6,45 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
+from flax import struct
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from wsjax import typing
 from wsjax.train import gradients
-from wsjax.train import state as state_lib
 from wsjax.zoo import shuffle
 
 Metrics = dict[str, jax.Array]
+
+
+@struct.dataclass
+class TrainState:
+  """Training state after `step` updates.
+
+  Keys and batches are functions of (seed, step), so they are not part of it.
+
+  Attributes:
+    step: int32 scalar, number of updates.
+    params: parameters.
+    ema: exponential moving average of `params`, which is evaluated and sampled from.
+    opt_state: state of the optimizer.
+  """
+
+  step: jax.Array
+  params: typing.PyTree
+  ema: typing.PyTree
+  opt_state: typing.PyTree
+
+
+def create(params: typing.PyTree, optimizer: optax.GradientTransformation) -> TrainState:
+  """The training state before the first update."""
+  return TrainState(
+    step=jnp.int32(0),
+    params=params,
+    # A copy: the state is donated, and no buffer may be donated twice.
+    ema=jax.tree.map(jnp.copy, params),
+    opt_state=optimizer.init(params),
+  )
 
 
 def batch_indices(key: jax.Array, step: jax.Array, size: int, batch_size: int) -> jax.Array:
@@ -54,7 +84,7 @@ def make_train_block(
   streamed: bool = False,
   parallel: str = 'jit',
   **precision,
-) -> Callable[..., tuple[state_lib.TrainState, Metrics]]:
+) -> Callable[..., tuple[TrainState, Metrics]]:
   """Compiles many steps into one call.
 
   Args:
@@ -88,9 +118,7 @@ def make_train_block(
   replicated = NamedSharding(mesh, P())
   over_data = NamedSharding(mesh, P('data'))
 
-  def take(
-    state: state_lib.TrainState, batch: typing.PyTree
-  ) -> tuple[state_lib.TrainState, Metrics]:
+  def take(state: TrainState, batch: typing.PyTree) -> tuple[TrainState, Metrics]:
     step_key = jax.random.fold_in(noise_key, state.step)
     (value, metrics), grads = gradient(state.params, batch, step_key)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -103,7 +131,7 @@ def make_train_block(
       decay = jnp.minimum(ema_decay, 1 - 1 / step)
       ema = optax.incremental_update(params, state.ema, 1 - decay)
     metrics = {'loss': value} | metrics
-    new = state_lib.TrainState(step, params, ema, opt_state)
+    new = TrainState(step, params, ema, opt_state)
     if skip_nonfinite:
       good = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(grads))
       kept = state.replace(step=step)
@@ -112,17 +140,14 @@ def make_train_block(
     return new, metrics
 
   def take_many(
-    cut: Callable[[jax.Array], jax.Array],
-    state: state_lib.TrainState,
-    data: typing.PyTree,
-    num_steps: int,
-  ) -> tuple[state_lib.TrainState, Metrics]:
+    cut: Callable[[jax.Array], jax.Array], state: TrainState, data: typing.PyTree, num_steps: int
+  ) -> tuple[TrainState, Metrics]:
     """Scans over the steps; `cut` gives a device its part of the indices."""
     if streamed:
       return jax.lax.scan(take, state, data, length=num_steps)
     size = len(jax.tree.leaves(data)[0])
 
-    def take_next(state: state_lib.TrainState, _):
+    def take_next(state: TrainState, _):
       indices = cut(batch_indices(order_key, state.step, size, batch_size))
       batch = jax.tree.map(lambda x: x[indices], data)
       if parallel != 'pmap':
@@ -147,12 +172,12 @@ def make_train_block(
 
 
 def _pmapped(
-  take_many: Callable[..., tuple[state_lib.TrainState, Metrics]],
+  take_many: Callable[..., tuple[TrainState, Metrics]],
   mesh: Mesh,
   batch_size: int,
   state_sharding: typing.PyTree,
   streamed: bool,
-) -> Callable[..., tuple[state_lib.TrainState, Metrics]]:
+) -> Callable[..., tuple[TrainState, Metrics]]:
   """The block under `jax.pmap`, with the state of one device in and out."""
   devices = mesh.shape['data']
   whole = jax.tree.leaves(state_sharding)
@@ -176,8 +201,8 @@ def _pmapped(
     static_broadcasted_argnums=3,
   )
   def block(
-    rank: jax.Array, state: state_lib.TrainState, data: typing.PyTree, n: int
-  ) -> tuple[state_lib.TrainState, Metrics]:
+    rank: jax.Array, state: TrainState, data: typing.PyTree, n: int
+  ) -> tuple[TrainState, Metrics]:
     def cut(indices: jax.Array) -> jax.Array:
       return jax.lax.dynamic_slice_in_dim(indices, rank * own, own)
 

@@ -12,10 +12,11 @@ import optax
 
 from wsjax import typing
 from wsjax.models import architecture as architecture_lib
+from wsjax.train import objective
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SubsetTasks:
+class SubsetTasks(objective.Objective):
   """What `loop.fit` trains: cross-entropy of generated networks.
 
   The examples of a batch are dealt out to some tasks that are drawn, and each task calls their

@@ -8,11 +8,11 @@ import jax
 from wsjax import typing
 from wsjax.encoders import predictor as predictor_lib
 from wsjax.train import augment as augment_lib
-from wsjax.train import pretrain
+from wsjax.train import objective, pretrain
 
 
 @dataclasses.dataclass(frozen=True)
-class Supervised:
+class Supervised(objective.Objective):
   """What `loop.fit` trains: the loss of a predictor's head.
 
   Attributes:
