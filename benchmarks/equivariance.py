@@ -12,7 +12,7 @@ import jax
 from benchmarks import timing
 from wsjax import config, testing
 from wsjax.layers import spec_layers
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 # Tasks: widths, activation of an MLP. Widths are those of the network read.
 NETWORKS = {
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _layer(
-  architecture: architecture_lib.Architecture, network: str, channels: int, seeds: int
+  architecture: model_lib.Model, network: str, channels: int, seeds: int
 ) -> dict[str, Any]:
   """The universal linear layer on `channels` features per weight."""
   layer = spec_layers.SpecLinear(architecture.spec, channels)
@@ -89,7 +89,7 @@ def _layer(
 
 
 def _encoder(
-  name: str, architecture: architecture_lib.Architecture, network: str, seeds: int
+  name: str, architecture: model_lib.Model, network: str, seeds: int
 ) -> dict[str, Any] | None:
   """A plug-in of `encoders`; None if it claims no invariance."""
   encoder = config.build('encoders', {'name': name, 'architecture': architecture})

@@ -79,7 +79,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       dense=(),
       num_classes=10,
       activation='relu',
-      init='lecun_normal',
+      initializer='lecun_normal',
     ),
     # Half of the images judge, so that accuracies are fine-grained.
     dataset=dict(name='digits', val_fraction=0.5),

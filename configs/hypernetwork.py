@@ -43,7 +43,7 @@ RIGS = {
   'mnist': (
     dict(
       name='mlp', widths=(784, 32, 32, 10), activation='relu',
-      init='lecun_normal',
+      initializer='lecun_normal',
     ),
     dict(name='mnist', val_fraction=0.0),
     dict(steps=4_690, learning_rate=1e-3),

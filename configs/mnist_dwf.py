@@ -39,7 +39,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
     architecture=dict(
-      name='mlp', widths=(784, hidden, hidden, 10), activation='relu', init='lecun_normal'
+      name='mlp', widths=(784, hidden, hidden, 10), activation='relu', initializer='lecun_normal'
     ),
     dataset=dict(name=arg['dataset'], val_fraction=0.0),
     recipe=dict(

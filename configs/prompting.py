@@ -41,7 +41,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       name='mlp',
       widths=(784, 10, 10),
       activation='relu',
-      init='torch_uniform',
+      initializer='torch_uniform',
     ),
     dataset=dict(name='mnist', val_fraction=0.1),
     recipe=dict(

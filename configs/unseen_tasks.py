@@ -49,7 +49,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       name='mlp',
       widths=(64 if arg['dataset'] == 'digits' else 784, 32, 2),
       activation='relu',
-      init='lecun_normal',
+      initializer='lecun_normal',
     ),
     dataset=dict(name=arg['dataset'], val_fraction=0.1, labels='subsets'),
     recipe=dict(

@@ -89,7 +89,7 @@ def read(kind: type[_Section], name: str, section: Mapping[str, Any]) -> _Sectio
 
 
 def plugins(room: str) -> list[str]:
-  """Names of the plug-ins of a room: its modules that define `make`.
+  """Names of the plug-ins of a room: modules that define `make`, or a class of their own name.
 
   Args:
     room: dotted path below wsjax, such as 'tokens' or 'models'.
@@ -107,7 +107,9 @@ def plugins(room: str) -> list[str]:
   for module in pkgutil.iter_modules([str(folder)]):
     file = folder / f'{module.name}.py'
     if file.exists() and any(
-      isinstance(node, ast.FunctionDef) and node.name == 'make'
+      isinstance(node, ast.FunctionDef | ast.ClassDef)
+      and node.name.lower() in ('make', module.name.replace('_', ''))
+      and 'abc.ABC' not in map(ast.unparse, getattr(node, 'bases', ()))
       for node in ast.parse(file.read_text()).body
     ):
       names.append(module.name)
@@ -135,7 +137,10 @@ def build(room: str, section: Mapping[str, Any]) -> Any:
   allowed = plugins(room)
   if name not in allowed:
     raise ValueError(f'{name!r} is not a plug-in of {room!r}; allowed: {", ".join(allowed)}.')
-  make = importlib.import_module(f'wsjax.{room}.{name}').make
+  module = vars(importlib.import_module(f'wsjax.{room}.{name}'))
+  make = module.get('make') or next(
+    value for key, value in module.items() if key.lower() == name.replace('_', '')
+  )
   try:
     inspect.signature(make).bind(**arguments)
   except TypeError as error:

@@ -98,7 +98,7 @@ def zoo_training(
   widths: list[int], batch: int, nets: int, steps: int
 ) -> tuple[Contender, dict[str, Any]]:
   """Training of a zoo over all devices, with the work on the host."""
-  net = mlp.make(tuple(widths))
+  net = mlp.MLP(tuple(widths))
   rng = np.random.default_rng(0)
   x = rng.random((1024, widths[0]), np.float32)
   y = rng.integers(0, widths[-1], len(x)).astype(np.int32)

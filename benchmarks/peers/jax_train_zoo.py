@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
 from wsjax.models import mlp, siren
+from wsjax.models import model as model_lib
+from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo import train, trainer
 from wsjax.zoo.data import datasets
 
@@ -37,28 +38,52 @@ def _images(num: int, side: int) -> np.ndarray:
   return np.random.default_rng(0).random((num, side, side, 1), np.float32)
 
 
-def _architecture(request: dict[str, Any]) -> architecture_lib.Architecture:
+@dataclasses.dataclass(frozen=True)
+class _OtherLayout(model_lib.Model):
+  """A model of the product with its layout or its sine changed."""
+
+  base: mlp.MLP | siren.SIREN
+  layout: str
+  sine: str
+
+  @property
+  def task(self) -> str:
+    return self.base.task
+
+  @property
+  def spec(self) -> spec_lib.Spec:
+    return self.base.spec
+
+  @property
+  def input_shape(self) -> tuple[int, ...]:
+    return self.base.input_shape
+
+  def init(self, key: jax.Array) -> typing.Params:
+    return self.base.init(key)
+
+  def forward(
+    self, params: typing.Params, inputs: typing.Array, dropout: model_lib.Dropout = None
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    sine = siren.sine if self.sine == 'own' else jnp.sin
+    rows_first = self.layout == 'rows_first'
+    x = inputs if rows_first else inputs.T
+    depth = len(self.base.widths) - 1
+    for i in range(depth):
+      kernel, bias = params[f'layer{i}/kernel'], params[f'layer{i}/bias']
+      x = x @ kernel + bias if rows_first else kernel.T @ x + bias[:, None]
+      if i < depth - 1:
+        x = sine(30 * x) if self.task == 'image_fitting' else jax.nn.relu(x)
+    return (x if rows_first else x.T), {}
+
+
+def _architecture(request: dict[str, Any]) -> model_lib.Model:
   """The product's architecture, or one with its layout changed."""
   widths = tuple(request['task']['widths'])
   fits_images = request['task']['kind'] == 'image_fitting'
-  net = (siren if fits_images else mlp).make(widths)
+  net = siren.SIREN(widths) if fits_images else mlp.MLP(widths)
   if request['layout'] == 'features_first' and request['sine'] == 'own':
     return net
-  sine = siren.sine if request['sine'] == 'own' else jnp.sin
-
-  def apply(params: typing.Params, inputs: typing.Array) -> jax.Array:
-    rows_first = request['layout'] == 'rows_first'
-    x = inputs if rows_first else inputs.T
-    for i in range(len(widths) - 1):
-      kernel, bias = params[f'layer{i}/kernel'], params[f'layer{i}/bias']
-      x = x @ kernel + bias if rows_first else kernel.T @ x + bias[:, None]
-      if i < len(widths) - 2:
-        x = sine(30 * x) if fits_images else jax.nn.relu(x)
-    return x if rows_first else x.T
-
-  # Another config, so that it is another program.
-  config = {**net.config, 'variant': [request['layout'], request['sine']]}
-  return dataclasses.replace(net, apply=apply, config=config)
+  return _OtherLayout(net, request['layout'], request['sine'])
 
 
 def _run(request: dict[str, Any]) -> float:

@@ -15,10 +15,10 @@ from wsjax.symmetry import spec as spec_lib
 
 NAMES = config.plugins('encoders')
 ARCHITECTURES = {
-  'relu mlp': mlp.make((6, 5, 4, 3), 'relu'),
-  'tanh mlp': mlp.make((6, 5, 4, 3), 'tanh'),
-  'siren': siren.make((2, 6, 5, 1)),
-  'cnn': cnn.make((8, 8, 1), (4, 3), (), 3),
+  'relu mlp': mlp.MLP((6, 5, 4, 3), 'relu'),
+  'tanh mlp': mlp.MLP((6, 5, 4, 3), 'tanh'),
+  'siren': siren.SIREN((2, 6, 5, 1)),
+  'cnn': cnn.CNN((8, 8, 1), (4, 3), (), 3),
 }
 
 

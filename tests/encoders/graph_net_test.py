@@ -183,4 +183,4 @@ def test_bad_input_is_refused():
   with pytest.raises(ValueError, match='does not divide'):
     make_stack(case.spec, 3).init(jax.random.key(0), case.params(0))
   with pytest.raises(ValueError, match='needs a head'):
-    graph_transformer.make(mlp.make((3, 4, 2)), num_heads=0)
+    graph_transformer.make(mlp.MLP((3, 4, 2)), num_heads=0)

@@ -9,7 +9,7 @@ from wsjax.layers import graph_statistics
 from wsjax.models import mlp
 from wsjax.tokens import graph as graph_lib
 
-SMALL, LARGE = mlp.make((3, 5, 2), 'tanh'), mlp.make((4, 6, 7, 3), 'tanh')
+SMALL, LARGE = mlp.MLP((3, 5, 2), 'tanh'), mlp.MLP((4, 6, 7, 3), 'tanh')
 LIMIT = features_lib.capacity(SMALL.spec) | features_lib.capacity(LARGE.spec)
 
 

@@ -12,9 +12,9 @@ from wsjax.models import cnn, mlp, siren
 from wsjax.tokens import graph as graph_lib
 
 ARCHITECTURES = {
-  'relu mlp': mlp.make((6, 5, 4, 3), 'relu'),
-  'siren': siren.make((2, 6, 5, 1)),
-  'cnn': cnn.make((8, 8, 1), (4, 3), (), 3),
+  'relu mlp': mlp.MLP((6, 5, 4, 3), 'relu'),
+  'siren': siren.SIREN((2, 6, 5, 1)),
+  'cnn': cnn.CNN((8, 8, 1), (4, 3), (), 3),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from wsjax.encoders import probes
 from wsjax.models import mlp, siren
 
-SIREN = siren.make((2, 8, 8, 1))
+SIREN = siren.SIREN((2, 8, 8, 1))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_grid_starts_as_the_pixels_of_a_picture():
 
 
 def test_the_shape_of_an_input_is_found():
-  encoder = probes.make(mlp.make((12, 4, 3)), num_probes=5)
+  encoder = probes.make(mlp.MLP((12, 4, 3)), num_probes=5)
   assert encoder.input_shape == (12,)
 
 
@@ -57,7 +57,7 @@ def test_wrong_options_are_refused(options, message):
 
 def test_a_grid_needs_two_coordinates():
   with pytest.raises(ValueError, match='two coordinates'):
-    probes.make(mlp.make((12, 4, 3)), source='grid', num_probes=16)
+    probes.make(mlp.MLP((12, 4, 3)), source='grid', num_probes=16)
 
 
 def test_what_the_network_computes_is_all_that_counts():

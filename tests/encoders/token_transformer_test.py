@@ -12,7 +12,7 @@ from wsjax.models import mlp
 from wsjax.symmetry import element
 
 CASE = strategies.make_mlp((5, 4, 3, 2))
-ARCHITECTURE = mlp.make((5, 4, 3, 2))
+ARCHITECTURE = mlp.MLP((5, 4, 3, 2))
 
 
 def make(**options):

@@ -40,7 +40,7 @@ def _linear(norm, bounds):
   along the edge.
   """
   rng = np.random.default_rng(0)
-  architecture = mlp.make(widths=(6, 2))
+  architecture = mlp.MLP(widths=(6, 2))
   params = {
     'layer0/kernel': rng.standard_normal((3, 6, 2)).astype(np.float32),
     'layer0/bias': rng.standard_normal((3, 2)).astype(np.float32),

@@ -16,7 +16,7 @@ def zoo_parts():
   from wsjax.zoo.data import datasets
 
   data = datasets.load('digits')
-  architecture = mlp.make(widths=(64, 16, 10))
+  architecture = mlp.MLP(widths=(64, 16, 10))
   recipe = train_lib.Recipe(learning_rate=3e-3, steps=400)
   count = NUM_TRAIN + NUM_FRESH + NUM_FURTHER
   zoo = train_lib.train_networks(architecture, data, recipe, np.arange(count), seed=0)

@@ -70,7 +70,7 @@ def _counted(function, *args):
 
 
 def test_flops_are_those_of_xla_but_for_a_few():
-  architecture = mlp.make(widths=WIDTHS)
+  architecture = mlp.MLP(widths=WIDTHS)
   params = architecture.init(jax.random.key(0))
   x = jnp.ones((BATCH, 64))
 

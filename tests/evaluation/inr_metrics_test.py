@@ -23,7 +23,7 @@ def zoo_parts():
   import jax
 
   data = datasets.load('digits')
-  net = siren.make((2, 16, 1), omega=10.0)
+  net = siren.SIREN((2, 16, 1), omega=10.0)
   recipe = train_lib.Recipe(learning_rate=1e-2, steps=150)
   count = TRAIN + 2 * NUM
   trained = train_lib.fit_images(net, data.train_x, recipe, range(count), seed=0)

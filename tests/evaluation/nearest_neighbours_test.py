@@ -12,7 +12,7 @@ from wsjax.symmetry import canonicalize, distance
 @pytest.fixture(scope='module')
 def zoo():
   """Spec and 30 canonical networks with some likeness."""
-  spec = mlp.make(widths=(6, 8, 7, 4)).spec
+  spec = mlp.MLP(widths=(6, 8, 7, 4)).spec
   rng = np.random.default_rng(0)
   nets = {
     leaf.path: (

@@ -13,7 +13,7 @@ from wsjax.symmetry import distance
 
 def _zoo(widths, count):
   """Random networks with some likeness, as training gives them."""
-  architecture = mlp.make(widths=widths)
+  architecture = mlp.MLP(widths=widths)
   rng = np.random.default_rng(0)
   return architecture.spec, {
     leaf.path: (

@@ -11,7 +11,7 @@ from wsjax.models import mlp
 
 @pytest.fixture(scope='module')
 def case():
-  architecture = mlp.make(widths=(6, 8, 4))
+  architecture = mlp.MLP(widths=(6, 8, 4))
   params = jax.vmap(architecture.init)(jax.random.split(jax.random.key(0), 7))
   params = {path: 3 * np.asarray(value) for path, value in params.items()}
   rng = np.random.default_rng(0)

@@ -28,7 +28,7 @@ def test_what_does_not_vary_has_no_component():
 
 
 def test_probes_are_the_same_for_all_networks_of_an_orbit():
-  architecture = mlp.make(widths=(6, 8, 3))
+  architecture = mlp.MLP(widths=(6, 8, 3))
   rng = np.random.default_rng(0)
   nets = {
     leaf.path: rng.standard_normal((3, *leaf.shape)).astype(np.float32)

@@ -70,7 +70,7 @@ def test_a_report_that_lacks_something_is_refused(finished, tmp_path):
 @pytest.mark.parametrize('name', ['neural_functional', 'flat_mlp'])
 def test_what_the_report_says_of_equivariance_is_true(name):
   """An equivariant editor has rounding errors; the flat MLP has none of it."""
-  architecture = siren.make((2, 8, 8, 1), 10.0)
+  architecture = siren.SIREN((2, 8, 8, 1), 10.0)
   params = jax.vmap(architecture.init)(jax.random.split(jax.random.key(0), 4))
   params = {path: np.asarray(value) for path, value in params.items()}
   section = {'name': name, 'architecture': architecture}
@@ -105,7 +105,7 @@ def test_networks_that_do_not_draw_are_refused(finished):
 
   class Classifiers:
     path = 'there'
-    records = [{'arch_id': 'mlp', 'arch_config': dict(mlp.make((2, 3, 2)).config)}]
+    records = [{'arch_id': 'mlp', 'arch_config': dict(mlp.MLP((2, 3, 2)).config)}]
 
   with pytest.raises(ValueError, match='there are for classification'):
     editing.prepare(None, Classifiers())

@@ -75,7 +75,7 @@ def test_a_report_that_lacks_something_is_refused(finished, tmp_path):
 
 
 def test_one_network_for_all_starts_is_seen_however_its_units_stand():
-  architecture = mlp.make((4, 5, 3))
+  architecture = mlp.MLP((4, 5, 3))
   prepared = prompting.Prepared(architecture, None, None, (0, 1), {})
   rng = np.random.default_rng(0)
 
@@ -104,7 +104,7 @@ def test_one_network_for_all_starts_is_seen_however_its_units_stand():
 
 def test_starts_are_those_that_training_left():
   """A step of next to nothing leaves what the run began with."""
-  architecture = mlp.make((64, 6, 10))
+  architecture = mlp.MLP((64, 6, 10))
   recipe = train.Recipe(
     optimizer='sgd', learning_rate=1e-30, batch_size=32, steps=1,
     init_scale=(0.5, 2.0),

@@ -77,7 +77,7 @@ def test_the_fields_move_with_the_units(name):
 
 def test_a_field_that_knows_the_order_is_caught():
   with pytest.raises(AssertionError, match="permutation of group 'hidden0'"):
-    check(mlp.make(width=16, depth=1), CASES['mlp'])
+    check(mlp.MLP(width=16, depth=1), CASES['mlp'])
 
 
 def test_a_planted_position_of_the_units_is_caught(monkeypatch):

@@ -13,7 +13,7 @@ from wsjax.generators import prompted
 from wsjax.models import mlp
 from wsjax.symmetry import permutation
 
-ARCHITECTURE = mlp.make((5, 4, 3))
+ARCHITECTURE = mlp.MLP((5, 4, 3))
 SPEC = ARCHITECTURE.spec
 SCALES = tuple((leaf.path, 0.5) for leaf in SPEC.leaves)
 MODULE = prompted.Prompted(SPEC, SCALES, width=16, depth=2, num_heads=2)
@@ -99,7 +99,7 @@ def test_both_losses_are_read():
 
 def test_networks_with_more_hidden_layers_are_refused():
   with pytest.raises(ValueError, match='one group of hidden units; got 2'):
-    prompted.views(mlp.make((5, 4, 4, 3)).spec)
+    prompted.views(mlp.MLP((5, 4, 4, 3)).spec)
   units, pinned = prompted.views(SPEC)
   assert sum(view.folded for view in units) == 5 + 1 + 3
   assert [view.path for view in pinned] == ['layer1/bias']

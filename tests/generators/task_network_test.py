@@ -12,7 +12,7 @@ from wsjax.generators import task_network
 from wsjax.generators.parts import set_encoder
 from wsjax.models import mlp
 
-NET = mlp.make((4, 3, 2))
+NET = mlp.MLP((4, 3, 2))
 CONDITION = np.array([1, -1, 1, -1], np.float32)
 
 

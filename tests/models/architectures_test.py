@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 from wsjax import config
-from wsjax.models import architecture, cnn, mlp, siren
+from wsjax.models import cnn, mlp, model, parts, siren
 
 
 def test_record_gives_back_an_equal_architecture():
   for name in config.plugins('models'):
     one = config.build('models', {'name': name})
-    two = architecture.from_record(one.name, one.config)
+    two = model.from_record(one.name, one.config)
     assert one == two and hash(one) == hash(two)
     assert one.spec == two.spec
 
 
 def test_mlp_is_the_numpy_mlp():
-  net = mlp.make((6, 5, 3), 'tanh', 'torch_uniform')
+  net = mlp.MLP((6, 5, 3), 'tanh', 'torch_uniform')
   params = net.init(jax.random.key(0))
   x = np.random.default_rng(0).standard_normal((4, 2, 3, 1), np.float32)
   p = {key: np.asarray(value, np.float64) for key, value in params.items()}
@@ -26,7 +26,7 @@ def test_mlp_is_the_numpy_mlp():
 
 
 def test_cnn_layer_is_the_convolution_of_lax():
-  net = cnn.make((6, 7, 2), (3,), (), 4, 'relu', 1)
+  net = cnn.CNN((6, 7, 2), (3,), (), 4, 'relu', 1)
   params = net.init(jax.random.key(1))
   x = np.random.default_rng(0).standard_normal((2, 6, 7, 2), np.float32)
   hidden = jax.lax.conv_general_dilated(
@@ -38,7 +38,7 @@ def test_cnn_layer_is_the_convolution_of_lax():
 
 
 def test_pooling_takes_means_and_cuts_the_rest():
-  net = cnn.make((5, 4, 1), (2,), (), 3, 'relu', 2)
+  net = cnn.CNN((5, 4, 1), (2,), (), 3, 'relu', 2)
   assert dict((leaf.path, leaf.shape) for leaf in net.spec.leaves)['dense0/kernel'] == (
     2 * 2 * 2,
     3,
@@ -56,7 +56,7 @@ def test_sine_agrees_with_float64_and_so_does_its_derivative():
 
 
 def test_siren_starts_with_unit_phases():
-  net = siren.make((2, 64, 64, 1), 30.0)
+  net = siren.SIREN((2, 64, 64, 1), 30.0)
   params = net.init(jax.random.key(0))
   assert np.abs(params['layer0/kernel']).max() <= 1 / 2
   assert np.abs(params['layer1/kernel']).max() <= np.sqrt(6 / 64) / 30
@@ -71,21 +71,21 @@ def test_inits_have_their_standard_deviation():
     'glorot_uniform': (2 / (256 + 128)) ** 0.5,
     'torch_uniform': (1 / 3 / 256) ** 0.5,
   }
-  assert set(expected) == set(architecture.INITS)
+  assert set(expected) == set(parts.INITIALIZERS)
   for init, std in expected.items():
-    params = mlp.make((256, 128, 2), 'relu', init).init(key)
+    params = mlp.MLP((256, 128, 2), 'relu', init).init(key)
     assert float(jnp.std(params['layer0/kernel'])) == pytest.approx(std, 0.02)
 
 
 @pytest.mark.parametrize(
   ('call', 'words'),
   [
-    (lambda: mlp.make((4, 3, 2), 'cosine'), 'allowed: relu'),
-    (lambda: mlp.make((4, 3, 2), 'relu', 'zeros'), 'allowed: lecun_normal'),
-    (lambda: mlp.make((4,)), 'input and output'),
-    (lambda: cnn.make((4, 4, 1), (2, 2, 2)), 'pixels left'),
-    (lambda: siren.make((2, 1)), 'hidden layer'),
-    (lambda: architecture.from_record('vgg', {}), 'not a plug-in'),
+    (lambda: mlp.MLP((4, 3, 2), 'cosine'), 'allowed: relu'),
+    (lambda: mlp.MLP((4, 3, 2), 'relu', 'zeros'), 'allowed: lecun_normal'),
+    (lambda: mlp.MLP((4,)), 'input and output'),
+    (lambda: cnn.CNN((4, 4, 1), (2, 2, 2)), 'pixels left'),
+    (lambda: siren.SIREN((2, 1)), 'hidden layer'),
+    (lambda: model.from_record('vgg', {}), 'not a plug-in'),
   ],
 )
 def test_bad_arguments_say_what_is_allowed(call, words):

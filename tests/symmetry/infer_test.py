@@ -7,7 +7,7 @@ import pytest
 
 from tests import strategies
 from tests.symmetry import infer_cases
-from wsjax.models import architecture, cnn, mlp, siren
+from wsjax.models import cnn, mlp, parts, siren
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import infer
 
@@ -18,12 +18,12 @@ def test_inferred_spec_equals_the_hand_written_one(case):
   assert infer_cases.canonical(inferred.spec) == infer_cases.canonical(case.spec)
 
 
-@pytest.mark.parametrize('activation', sorted(architecture.ACTIVATIONS))
+@pytest.mark.parametrize('activation', sorted(parts.ACTIVATIONS))
 @pytest.mark.parametrize(
   'made',
   [
-    lambda a: mlp.make((9, 7, 6, 4), activation=a),
-    lambda a: cnn.make((8, 8, 2), (3, 5), (6,), 4, activation=a),
+    lambda a: mlp.MLP((9, 7, 6, 4), activation=a),
+    lambda a: cnn.CNN((8, 8, 2), (3, 5), (6,), 4, activation=a),
   ],
   ids=['mlp', 'cnn'],
 )
@@ -34,7 +34,7 @@ def test_architectures_are_inferred_with_every_activation(made, activation):
 
 @pytest.mark.parametrize('omega', [30.0, 0.7])
 def test_siren_has_its_half_turns_through_its_own_sine(omega):
-  _assert_same(siren.make((2, 6, 5, 3), omega=omega), (4, 2))
+  _assert_same(siren.SIREN((2, 6, 5, 3), omega=omega), (4, 2))
 
 
 def _assert_same(arch, input_shape):

@@ -9,7 +9,7 @@ from wsjax.models import mlp, siren
 from wsjax.train import augment
 from wsjax.zoo import train
 
-SIREN = siren.make((2, 8, 8, 1), omega=5.0)
+SIREN = siren.SIREN((2, 8, 8, 1), omega=5.0)
 PARAMS = SIREN.init(jax.random.key(0))
 GRID = train.coordinates(6, 6)
 
@@ -72,4 +72,4 @@ def test_wrong_sections_are_refused():
   with pytest.raises(ValueError, match="no 'noize'; allowed: symmetry"):
     augment.make({'noize': 1.0}, SIREN)
   with pytest.raises(ValueError, match='are not coordinates'):
-    augment.make({'shift': 0.1}, mlp.make((4, 3, 2)))
+    augment.make({'shift': 0.1}, mlp.MLP((4, 3, 2)))

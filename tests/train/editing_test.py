@@ -10,7 +10,7 @@ from wsjax.layers import residual
 from wsjax.models import siren
 from wsjax.train import augment, editing, loop
 
-ARCHITECTURE = siren.make((2, 8, 8, 1), 10.0)
+ARCHITECTURE = siren.SIREN((2, 8, 8, 1), 10.0)
 PIXELS = 6
 
 

@@ -9,7 +9,7 @@ from wsjax.encoders import predictor as predictor_lib
 from wsjax.models import mlp
 from wsjax.train import loop, pretrain, supervised
 
-ARCHITECTURE = mlp.make((4, 3, 2))
+ARCHITECTURE = mlp.MLP((4, 3, 2))
 SECTION = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
 TRAIN = dict(
   steps=4, batch_size=4, learning_rate=1e-2, warmup_steps=1, schedule='cosine',

@@ -10,7 +10,7 @@ from wsjax.models import mlp
 from wsjax.symmetry import permutation
 from wsjax.train import loop, prompting
 
-ARCHITECTURE = mlp.make((6, 4, 3))
+ARCHITECTURE = mlp.MLP((6, 4, 3))
 SCALES = tuple((leaf.path, 0.5) for leaf in ARCHITECTURE.spec.leaves)
 RNG = np.random.default_rng(0)
 CENTRES = RNG.normal(size=(3, 6))

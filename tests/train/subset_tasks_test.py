@@ -10,7 +10,7 @@ import scipy.special
 from wsjax.models import mlp
 from wsjax.train import subset_tasks
 
-NET = mlp.make((6, 4, 2))
+NET = mlp.MLP((6, 4, 2))
 RNG = np.random.default_rng(0)
 CODES = RNG.integers(0, 2, (5, 3)).astype(np.int32)
 VAL = np.array([[1, 0, 0], [0, 1, 1]], np.int32)

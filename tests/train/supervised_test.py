@@ -10,7 +10,7 @@ from wsjax.encoders import predictor as predictor_lib
 from wsjax.models import mlp
 from wsjax.train import augment, loop, supervised
 
-ARCHITECTURE = mlp.make((4, 6, 3), 'relu')
+ARCHITECTURE = mlp.MLP((4, 6, 3), 'relu')
 
 
 def make(head, **encoder):

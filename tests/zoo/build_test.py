@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax.models import architecture
+from wsjax.models import model
 from wsjax.zoo import build
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
@@ -69,7 +69,7 @@ def test_records_say_how_each_net_came_about(zoo):
   dataset = datasets.load('digits', val_fraction=0.1)
   assert last['datasets'][0]['sha256'] == dataset.sha256
   accuracy = next(m for m in last['final'] if m['metric'] == 'accuracy')
-  net = architecture.from_record(last['arch_id'], last['arch_config'])
+  net = model.from_record(last['arch_id'], last['arch_config'])
   params = {k: v[0] for k, v in zoo.params([1]).items()}
   logits = np.asarray(net.apply(params, dataset.val_x))
   value = (logits.argmax(-1) == dataset.val_y).mean()
@@ -81,7 +81,7 @@ def test_records_say_how_each_net_came_about(zoo):
 def test_networks_are_those_of_train_networks(zoo):
   dataset = datasets.load('digits', val_fraction=0.1)
   recipe = train_lib.Recipe(learning_rate=1e-2, batch_size=64, steps=30, snapshots=(10,))
-  net = architecture.from_record('mlp', SECTION['architecture'] | {'name': 'x'})
+  net = model.from_record('mlp', SECTION['architecture'] | {'name': 'x'})
   trained = train_lib.train_networks(net, dataset, recipe, [7], seed=1)
   stored = zoo.params(zoo.select(final=True)[[7]])
   for path, array in trained.params.items():
@@ -159,7 +159,7 @@ def test_a_finished_zoo_is_opened_without_training(zoo, monkeypatch):
   [
     (dict(recipe=dict(steps=31)), 1, 'recipe.steps is 31 and was 30'),
     (dict(dataset=dict(val_fraction=0.2)), 1, 'dataset.val_fraction is 0.2'),
-    (dict(architecture=dict(init='he_normal')), 1, "'he_normal' and was 'abs"),
+    (dict(architecture=dict(initializer='he_normal')), 1, "'he_normal' and was 'abs"),
     (dict(), 2, 'seed is 2 and was 1'),
   ],
 )
@@ -233,7 +233,7 @@ def test_sirens_are_a_zoo_like_any_other(tmp_path):
   )
   zoo = build.build(section, tmp_path / 'zoo', seed=0, progress=False)
   dataset = datasets.load('digits')
-  net = architecture.from_record('siren', zoo.record(2)['arch_config'])
+  net = model.from_record('siren', zoo.record(2)['arch_config'])
   params = {k: v[0] for k, v in zoo.params([2]).items()}
   fitted = net.apply(params, train_lib.coordinates(8, 8)).reshape(8, 8, 1)
   psnr = -10 * np.log10(np.mean((fitted - dataset.train_x[2]) ** 2))

@@ -14,7 +14,7 @@ from wsjax.models import cnn
 from wsjax.zoo.store import digest, safetensors_io, shards, store
 from wsjax.zoo.store import record as record_lib
 
-CNN = cnn.make(image=(4, 4, 1), channels=(2,), dense=(3,), num_classes=2)
+CNN = cnn.CNN(image=(4, 4, 1), channels=(2,), dense=(3,), num_classes=2)
 
 
 @pytest.fixture(scope='module')

@@ -2,8 +2,8 @@ import subprocess
 
 import pytest
 
-from wsjax.models import architecture as architecture_lib
 from wsjax.models import cnn, mlp, siren
+from wsjax.models import model as model_lib
 from wsjax.zoo.store import describe
 from wsjax.zoo.store import record as record_lib
 
@@ -12,13 +12,13 @@ COMMIT = '0123456789abcdef0123456789abcdef01234567'
 
 @pytest.mark.parametrize(
   'architecture',
-  [mlp.make(activation='tanh'), cnn.make(image=(8, 8, 1), channels=(4,), dense=(5,)), siren.make()],
+  [mlp.MLP(activation='tanh'), cnn.CNN(image=(8, 8, 1), channels=(4,), dense=(5,)), siren.SIREN()],
   ids=lambda a: a.name,
 )
 def test_a_record_carries_the_whole_spec(architecture):
   fields = describe.architecture(architecture)
   assert record_lib.spec(fields) == architecture.spec
-  again = architecture_lib.from_record(fields['arch_id'], fields['arch_config'])
+  again = model_lib.from_record(fields['arch_id'], fields['arch_config'])
   assert again == architecture
   assert {leaf['role'] for leaf in fields['param_tree']} == {'kernel', 'bias'}
 

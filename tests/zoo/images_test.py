@@ -57,7 +57,7 @@ def test_targets_are_edits_of_what_can_be_shown():
 def test_a_fitted_network_draws_its_image_and_then_another():
   """Also when it goes on from given weights, which it was not trained from."""
   images = datasets.load('digits').train_x[:3]
-  net = siren.make((2, 16, 16, 1), 20.0)
+  net = siren.SIREN((2, 16, 16, 1), 20.0)
   recipe = recipe_lib.Recipe(learning_rate=1e-2, steps=300)
 
   def drawn(params):
@@ -77,6 +77,6 @@ def test_a_fitted_network_draws_its_image_and_then_another():
 
 
 def test_a_classifier_does_not_draw():
-  net = mlp.make((2, 3, 2))
+  net = mlp.MLP((2, 3, 2))
   with pytest.raises(ValueError, match='mlp is for classification'):
     images_lib.draw(net, net.init(jax.random.key(0)), 4)

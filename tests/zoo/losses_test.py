@@ -4,13 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax.models import architecture, cnn, mlp, siren
+from wsjax.models import cnn, mlp, parts, siren
 from wsjax.zoo import losses, recipe, trainer, training_records
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import record
 
-NET = mlp.make((64, 12, 10))
+NET = mlp.MLP((64, 12, 10))
 PLAIN = train_lib.Recipe('adam', 1e-2, batch_size=32, steps=40)
 VARIED = dataclasses.replace(
   PLAIN,
@@ -131,12 +131,10 @@ def test_training_accuracy_is_that_of_the_batch(digits):
   assert metrics['train_accuracy'] == np.mean(found == digits.train_y[rows])
 
 
-@pytest.mark.parametrize(
-  'net', [NET, cnn.make((8, 8, 1), (3,), (5,), 10)], ids=lambda net: net.name
-)
+@pytest.mark.parametrize('net', [NET, cnn.CNN((8, 8, 1), (3,), (5,), 10)], ids=lambda net: net.name)
 def test_dropout_leaves_out_its_share_and_keeps_the_mean(net):
   x = np.ones((50, 40), np.float32)
-  dropped = architecture.drop(x, (jax.random.key(0), 0.25), 0)
+  dropped = parts.drop(x, (jax.random.key(0), 0.25), 0)
   assert np.mean(np.asarray(dropped) == 0) == pytest.approx(0.25, abs=0.03)
   assert np.mean(dropped) == pytest.approx(1, abs=0.04)
   params = net.init(jax.random.key(1))
@@ -195,4 +193,4 @@ def test_records_tell_every_factor_and_what_was_seen(digits, varied):
 
 def test_nets_that_fit_images_have_no_factors_of_classifiers(digits):
   with pytest.raises(ValueError, match='none of dropout'):
-    train_lib.fit_images(siren.make((2, 4, 1)), digits.train_x, VARIED, [0], seed=0)
+    train_lib.fit_images(siren.SIREN((2, 4, 1)), digits.train_x, VARIED, [0], seed=0)

@@ -7,7 +7,7 @@ from tests.zoo import zoo_samples
 from wsjax.models import cnn, mlp, siren
 from wsjax.zoo.store import digest, fields, store
 
-CNN = cnn.make(image=(4, 4, 1), channels=(2,), dense=(3,), num_classes=2)
+CNN = cnn.CNN(image=(4, 4, 1), channels=(2,), dense=(3,), num_classes=2)
 
 
 def stack(seeds, architecture=zoo_samples.ARCHITECTURE):
@@ -108,14 +108,14 @@ def test_architectures_are_kept_apart(tmp_path):
 
 
 def test_the_activation_keeps_architectures_apart(tmp_path):
-  tanh = mlp.make(widths=(4, 3, 2), activation='tanh')
+  tanh = mlp.MLP(widths=(4, 3, 2), activation='tanh')
   zoo = zoo_samples.zoo(tmp_path, entries=[zoo_samples.entry(0), zoo_samples.entry(1, tanh)])
   assert [a.activation for a in zoo.architectures] == ['relu', 'tanh']
   assert zoo.architectures[1].spec.groups[0].kinds == ('permutation', 'sign')
 
 
 def test_half_turns_survive_to_the_last_digit(tmp_path):
-  architecture = siren.make(widths=(2, 3, 1), omega=17.3)
+  architecture = siren.SIREN(widths=(2, 3, 1), omega=17.3)
   zoo = zoo_samples.zoo(tmp_path, entries=[zoo_samples.entry(0, architecture)])
   assert zoo.spec == architecture.spec
 

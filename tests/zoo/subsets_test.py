@@ -36,7 +36,7 @@ def digits():
 
 def train(digits, indices, **changes):
   recipe = train_lib.Recipe(**{**SECTION['recipe'], **changes})
-  net = mlp.make(SECTION['architecture']['widths'])
+  net = mlp.MLP(SECTION['architecture']['widths'])
   return train_lib.train_networks(net, digits, recipe, indices, seed=1)
 
 
@@ -78,7 +78,7 @@ def test_records_tell_the_task_and_the_zoo_has_no_leak(zoo):
 
 def test_a_planted_leak_is_refused(digits, tmp_path):
   """One net moves to the test split; its complement stays in training."""
-  net = mlp.make(SECTION['architecture']['widths'])
+  net = mlp.MLP(SECTION['architecture']['widths'])
   recipe = train_lib.Recipe(**SECTION['recipe'])
   trained = train(digits, np.arange(4))
   how = dict(seed=1, config_sha256='0' * 64)
@@ -96,7 +96,7 @@ def test_a_planted_leak_is_refused(digits, tmp_path):
 
 def test_every_net_learns_its_own_labels(zoo, digits):
   params = zoo.params(np.arange(16))
-  net = mlp.make(SECTION['architecture']['widths'])
+  net = mlp.MLP(SECTION['architecture']['widths'])
   right = np.zeros((16, 16))
   for i in range(16):
     one = {path: value[i] for path, value in params.items()}
@@ -121,7 +121,7 @@ def test_a_net_is_bitwise_the_same_alone(zoo, digits):
 
 def test_labels_that_are_the_classes_are_the_plain_zoo(digits):
   """The table is the only thing that differs."""
-  net, recipe = mlp.make((64, 6, 10)), train_lib.Recipe(steps=20)
+  net, recipe = mlp.MLP((64, 6, 10)), train_lib.Recipe(steps=20)
   plain = dataclasses.replace(digits, codes=None)
   identity = np.tile(np.arange(10, dtype=np.int32), (3, 1))
   same = dataclasses.replace(digits, codes=identity)

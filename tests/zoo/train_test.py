@@ -24,7 +24,7 @@ def digits():
 
 @pytest.fixture(scope='module')
 def net():
-  return mlp.make((64, 16, 10))
+  return mlp.MLP((64, 16, 10))
 
 
 @pytest.fixture(scope='module')
@@ -65,7 +65,7 @@ def test_devices_do_not_change_a_net(trained):
     'from wsjax.models import mlp\n'
     f'recipe = train.{RECIPE!r}\n'
     "digits = datasets.load('digits')\n"
-    'net = mlp.make((64, 16, 10))\n'
+    'net = mlp.MLP((64, 16, 10))\n'
     'trained = train.train_networks(net, digits, recipe, np.arange(20), seed=3)\n'
     "print(repr(trained.params['layer0/kernel'].tobytes().hex()))"
   )
@@ -182,19 +182,19 @@ def test_more_nets_of_the_same_size_do_not_recompile(net, digits):
     net, recipe, 'adam', trainer._CPU_GROUP, min(2, jax.local_device_count())
   )
   count = program._cache_size()
-  train.train_networks(mlp.make((64, 16, 10)), digits, recipe, np.arange(9, 18), seed=1)
+  train.train_networks(mlp.MLP((64, 16, 10)), digits, recipe, np.arange(9, 18), seed=1)
   assert program._cache_size() == count
 
 
 def test_cnn_learns_digits(digits):
-  net = cnn.make((8, 8, 1), (4,), (16,), 10)
+  net = cnn.CNN((8, 8, 1), (4,), (16,), 10)
   recipe = train.Recipe(learning_rate=5e-3, steps=150)
   trained = train.train_networks(net, digits, recipe, np.arange(2), seed=0)
   assert trained.val_accuracy.min() > 0.85
 
 
 def test_sirens_fit_each_its_own_image(digits):
-  net = siren.make((2, 16, 16, 1))
+  net = siren.SIREN((2, 16, 16, 1))
   images = digits.train_x[:3]
   recipe = train.Recipe(learning_rate=2e-3, steps=150, snapshots=(10,))
   trained = train.fit_images(net, images, recipe, [2, 0], seed=0)

@@ -6,7 +6,7 @@ from wsjax.models import mlp
 from wsjax.zoo.store import record as record_lib
 from wsjax.zoo.store import store
 
-ARCHITECTURE = mlp.make(widths=(4, 3, 2))
+ARCHITECTURE = mlp.MLP(widths=(4, 3, 2))
 
 
 def params(seed, architecture=ARCHITECTURE):

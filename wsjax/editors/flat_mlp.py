@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
 
@@ -33,8 +33,6 @@ class Editor(nn.Module):
     return layout.unflatten(nn.Dense(self.spec.num_params)(x), self.spec)
 
 
-def make(
-  architecture: architecture_lib.Architecture, *, hidden: tuple[int, ...] = (512, 512)
-) -> Editor:
+def make(architecture: model_lib.Model, *, hidden: tuple[int, ...] = (512, 512)) -> Editor:
   """The editor for one architecture; see `Editor`."""
   return Editor(architecture.spec, tuple(hidden))

@@ -11,7 +11,7 @@ from wsjax import typing
 from wsjax.encoders import graph_net
 from wsjax.layers import graph_features as features_lib
 from wsjax.layers import graph_layers
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 
 class Editor(nn.Module):
@@ -44,7 +44,7 @@ class Editor(nn.Module):
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   width: int = 64,
   edge_width: int = 32,

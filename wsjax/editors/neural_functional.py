@@ -11,7 +11,7 @@ from wsjax import typing
 from wsjax.encoders import neural_functional
 from wsjax.layers import slots as slots_lib
 from wsjax.layers import spec_layers
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 
 class Editor(nn.Module):
@@ -42,7 +42,7 @@ class Editor(nn.Module):
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   channels: int = 32,
   depth: int = 3,

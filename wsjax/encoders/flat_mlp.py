@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
 
@@ -40,7 +40,7 @@ class FlatMlp(nn.Module):
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   hidden: tuple[int, ...] = (512, 512),
   embedding: int = 128,

@@ -12,7 +12,7 @@ from wsjax import typing
 from wsjax.encoders import probe_features
 from wsjax.layers import graph_features as features_lib
 from wsjax.layers import graph_layers
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.tokens import graph as graph_lib
 
 
@@ -58,7 +58,7 @@ class GraphEncoder(nn.Module):
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   limit: features_lib.Capacity | None = None,
   width: int = 64,
@@ -96,7 +96,7 @@ def make(
 
 
 def probed(
-  architecture: architecture_lib.Architecture, num_probes: int, width: int
+  architecture: model_lib.Model, num_probes: int, width: int
 ) -> probe_features.ProbeFeatures | None:
   """Probe features for a stack; None if there are no probes."""
   if not num_probes:

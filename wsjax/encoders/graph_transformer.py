@@ -9,11 +9,11 @@ Source: Kofinas et al. 2024, arXiv:2403.12143, section 4; Diao & Loynd 2023, arX
 from wsjax.encoders import graph_net
 from wsjax.layers import graph_features as features_lib
 from wsjax.layers import graph_layers
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   limit: features_lib.Capacity | None = None,
   width: int = 64,

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from wsjax import typing
 from wsjax.layers import maxima, spec_layers
 from wsjax.layers import slots as slots_lib
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 
 _FREQUENCIES = 4  # Of positions along long pinned axes.
@@ -104,7 +104,7 @@ def pool(state: Mapping[spec_layers.Labels, jax.Array]) -> jax.Array:
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   channels: int = 64,
   depth: int = 3,

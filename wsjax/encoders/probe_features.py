@@ -10,9 +10,8 @@ import flax.linen as nn
 import jax
 
 from wsjax import typing
-from wsjax.encoders import probes
 from wsjax.layers import dense_graph
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 
 class ProbeFeatures(nn.Module):
@@ -24,14 +23,14 @@ class ProbeFeatures(nn.Module):
     width: of the vectors.
   """
 
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   num_probes: int
   width: int
 
   @nn.compact
   def __call__(self, params: typing.Params) -> jax.Array:
     """Weights of one network, as they are run -> [N, width]."""
-    shape = (self.num_probes, *probes.shape_of_input(self.architecture))
+    shape = (self.num_probes, *self.architecture.input_shape)
     questions = self.param('questions', nn.initializers.normal(0.5), shape)
     outputs, hidden = self.architecture.forward(params, questions)
     graph = dense_graph.wiring(self.architecture.spec)

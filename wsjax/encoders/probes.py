@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
 from wsjax.models import cnn
+from wsjax.models import model as model_lib
 
 SOURCES = ('free', 'linear', 'grid')
 READERS = ('mlp', 'conv')
@@ -46,7 +46,7 @@ class Probes(nn.Module):
   )  # fmt: skip
   READS: ClassVar[str] = 'raw'
 
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   input_shape: tuple[int, ...]
   source: str = 'free'
   reader: str = 'mlp'
@@ -86,7 +86,7 @@ class Probes(nn.Module):
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   input_shape: tuple[int, ...] = (),
   source: str = 'free',
@@ -116,7 +116,7 @@ def make(
   for what, value, allowed in (('source', source, SOURCES), ('reader', reader, READERS)):
     if value not in allowed:
       raise ValueError(f'Unknown {what} of probes {value!r}; allowed: {", ".join(allowed)}.')
-  input_shape = input_shape or shape_of_input(architecture)
+  input_shape = input_shape or architecture.input_shape
   square = source == 'grid' or reader == 'conv'
   if square and round(num_probes**0.5) ** 2 != num_probes:
     raise ValueError(f'{num_probes} probes make no square.')
@@ -126,13 +126,6 @@ def make(
     architecture, tuple(input_shape), source, reader, num_probes, code, width,
     embedding, dropout,
   )  # fmt: skip
-
-
-def shape_of_input(architecture: architecture_lib.Architecture) -> tuple[int, ...]:
-  """Shape of one input, from the first kernel or the config."""
-  if 'image' in architecture.config:
-    return tuple(architecture.config['image'])
-  return (architecture.spec.leaves[0].shape[0],)
 
 
 def _grid_init(key: jax.Array, shape: tuple[int, int]) -> jax.Array:

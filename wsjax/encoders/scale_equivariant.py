@@ -23,7 +23,7 @@ from wsjax import typing
 from wsjax.layers import dense_graph
 from wsjax.layers import graph_features as features_lib
 from wsjax.layers import topology as topology_lib
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 
 # How a vector goes with its unit's scale s -> [N, d].
@@ -245,7 +245,7 @@ def _allows(spec: spec_lib.Spec, kind: str) -> np.ndarray:
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   width: int = 64,
   edge_width: int = 16,

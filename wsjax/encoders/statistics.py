@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -73,7 +73,7 @@ class Statistics(nn.Module):
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   hidden: tuple[int, ...] = (256,),
   embedding: int = 128,

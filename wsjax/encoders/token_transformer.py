@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from wsjax import config, typing
 from wsjax.layers import transformer
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
 from wsjax.tokens import positions as positions_lib
@@ -106,7 +106,7 @@ class TokenReconstructor(nn.Module):
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   tokens: str = 'neurons',
   chunk_size: int = 32,

@@ -15,7 +15,7 @@ from wsjax import typing
 from wsjax.evaluation import methods
 from wsjax.evaluation import population as population_lib
 from wsjax.evaluation.metrics import null_models
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 
@@ -222,9 +222,7 @@ def random_init(
 
 
 @functools.partial(jax.jit, static_argnames='architecture')
-def _initialise(
-  keys: jax.Array, architecture: architecture_lib.Architecture
-) -> typing.StackedParams:
+def _initialise(keys: jax.Array, architecture: model_lib.Model) -> typing.StackedParams:
   return jax.vmap(architecture.init)(keys)
 
 

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import element
 from wsjax.zoo.data import images
 
 
 def of_edit(
   edit: Callable[[typing.Params], typing.Params],
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   params: typing.StackedParams,
   *,
   pixels: int,

@@ -9,7 +9,7 @@ import numpy as np
 from wsjax import typing
 from wsjax.evaluation import methods
 from wsjax.evaluation.metrics import novelty
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
 
 
@@ -47,7 +47,7 @@ class Population:
     seed: of everything random in the measurement.
   """
 
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   train: typing.StackedParams
   heldout: typing.StackedParams | None
   reference: typing.Params

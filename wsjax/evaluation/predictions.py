@@ -14,7 +14,7 @@ import numpy as np
 from wsjax import typing
 from wsjax.evaluation import methods
 from wsjax.evaluation.metrics import calibration
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 # Monte-Carlo draws per network behind the chance level of its ECE.
 _NULL_DRAWS = 8
@@ -95,7 +95,7 @@ def make_items(inputs: typing.Array, labels: typing.Array, *, block: int = 2000)
 
 
 def accuracy(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   params: typing.StackedParams,
   inputs: typing.Array,
   labels: typing.Array,
@@ -106,7 +106,7 @@ def accuracy(
 
 
 def predict(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   params: typing.StackedParams,
   items: Items,
   *,
@@ -147,7 +147,7 @@ def predict(
 
 @functools.partial(jax.jit, static_argnames=('architecture',))
 def _call(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   params: typing.StackedParams,
   index: jax.Array,
   inputs: jax.Array,

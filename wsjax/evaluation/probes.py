@@ -12,7 +12,7 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.evaluation import methods
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 NUM_ITEMS = 256
 
@@ -31,7 +31,7 @@ def choose(inputs: typing.Array) -> np.ndarray:
 
 
 def logits(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   params: typing.StackedParams,
   inputs: typing.Array,
   *,
@@ -59,7 +59,7 @@ def logits(
 
 @functools.partial(jax.jit, static_argnames='architecture')
 def _logits(
-  architecture: architecture_lib.Architecture, params: typing.StackedParams, inputs: typing.Array
+  architecture: model_lib.Model, params: typing.StackedParams, inputs: typing.Array
 ) -> jax.Array:
   outputs = jax.vmap(architecture.apply, (0, None))(params, inputs)
   finite = jnp.all(jnp.isfinite(outputs), axis=-1, keepdims=True)

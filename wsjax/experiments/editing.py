@@ -16,7 +16,7 @@ from wsjax.encoders import predictor as predictor_lib
 from wsjax.evaluation import equivariance
 from wsjax.experiments import editing_metrics, properties
 from wsjax.layers import residual
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.train import augment, editing, loop
 from wsjax.zoo import recipe as recipe_lib
 from wsjax.zoo import train as train_lib
@@ -37,7 +37,7 @@ class Prepared:
     splits: 'train', 'val' and 'test' -> path -> [N, ...] weights.
   """
 
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   splits: dict[str, typing.StackedParams]
 
 
@@ -49,7 +49,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   """
   del config
   record = zoo.records[0]
-  architecture = architecture_lib.from_record(record['arch_id'], record['arch_config'])
+  architecture = model_lib.from_record(record['arch_id'], record['arch_config'])
   if architecture.task != 'image_fitting':
     raise ValueError(
       f'Edits are of networks for image_fitting; those at {zoo.path} are for {architecture.task}.'

@@ -18,7 +18,7 @@ import numpy as np
 from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.layers import graph_features as features_lib
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
 from wsjax.tokens import graph as graph_lib
 from wsjax.zoo.store import store
@@ -34,11 +34,11 @@ class Kinds:
     limit: what their graphs take; None if there is one architecture.
   """
 
-  architectures: tuple[architecture_lib.Architecture, ...]
+  architectures: tuple[model_lib.Model, ...]
   which: dict[int, int]
   limit: features_lib.Capacity | None
 
-  def of(self, row: int) -> architecture_lib.Architecture:
+  def of(self, row: int) -> model_lib.Model:
     """The architecture of a row."""
     return self.architectures[self.which[int(row)]]
 
@@ -57,7 +57,7 @@ def kinds(config: ml_collections.ConfigDict, zoo: store.Zoo, rows: Sequence[int]
     name = json.dumps([record['arch_id'], record['arch_config']])
     if name not in found:
       found[name] = len(architectures)
-      architectures.append(architecture_lib.from_record(record['arch_id'], record['arch_config']))
+      architectures.append(model_lib.from_record(record['arch_id'], record['arch_config']))
     which[row] = found[name]
   if len(architectures) == 1:
     return Kinds(tuple(architectures), which, None)

@@ -12,7 +12,7 @@ import numpy as np
 from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.generators import decode
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
 from wsjax.train import generative
 from wsjax.zoo import build
@@ -46,7 +46,7 @@ class Prepared:
   """
 
   zoo: store.Zoo
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   reference: typing.Params
   train: typing.StackedParams
   independent: bool
@@ -124,9 +124,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   rows, num = np.concatenate([rows, before]), len(rows)
   shown = zoo.params(rows)
   train = {path: value[:num] for path, value in shown.items()}
-  architecture = architecture_lib.from_record(
-    zoo.records[0]['arch_id'], zoo.records[0]['arch_config']
-  )
+  architecture = model_lib.from_record(zoo.records[0]['arch_id'], zoo.records[0]['arch_config'])
   reference = {path: value[0] for path, value in train.items()}
   canonical = functools.partial(
     canonicalize.canonicalize,

@@ -18,7 +18,7 @@ from wsjax.experiments import prepare as prepare_lib
 from wsjax.experiments import prompting_metrics as metrics_lib
 from wsjax.experiments import properties
 from wsjax.generators import prompted
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.train import loop, prompting
 from wsjax.zoo import train as train_lib
 from wsjax.zoo import trainer
@@ -41,7 +41,7 @@ class Prepared:
       nats.
   """
 
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   recipe: train_lib.Recipe
   dataset: datasets.Dataset
   steps: tuple[int, ...]

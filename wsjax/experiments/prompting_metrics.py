@@ -12,7 +12,7 @@ from scipy.spatial import distance as distance_lib
 from wsjax import typing
 from wsjax.evaluation import methods, statistics
 from wsjax.evaluation.metrics import coverage
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 _NETS = 16  # Networks of one compiled call.
 
@@ -20,7 +20,7 @@ Table = dict[str, np.ndarray]
 
 
 def work(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   params: typing.StackedParams,
   inputs: typing.Array,
   labels: typing.Array,
@@ -47,10 +47,7 @@ def work(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _work(
-  architecture: architecture_lib.Architecture,
-  params: typing.StackedParams,
-  x: jax.Array,
-  y: jax.Array,
+  architecture: model_lib.Model, params: typing.StackedParams, x: jax.Array, y: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   def one(params: typing.Params) -> tuple[jax.Array, jax.Array]:
     logits = architecture.apply(params, x)

@@ -61,7 +61,7 @@ def many_classes(
 ) -> list[task_outputs.Arm]:
   """One network of all classes: what it says of them, and its hidden units."""
   num_classes = tasks.codes['test'].shape[1]
-  architecture = mlp.make(
+  architecture = mlp.MLP(
     **{
       **tasks.architecture.config,
       'widths': (*tasks.architecture.config['widths'][:-1], num_classes),

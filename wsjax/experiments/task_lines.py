@@ -9,7 +9,7 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.experiments import task_outputs
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
 
 # Penalties of ridge regressions, in units of the mean squared feature.
@@ -116,8 +116,6 @@ def _features(codes: np.ndarray) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnames='architecture')
-def _hidden(
-  params: typing.Params, architecture: architecture_lib.Architecture, x: jax.Array
-) -> jax.Array:
+def _hidden(params: typing.Params, architecture: model_lib.Model, x: jax.Array) -> jax.Array:
   """[N, h] activations that the last layer reads."""
   return architecture.forward(params, x)[1][architecture.spec.groups[-1].id]

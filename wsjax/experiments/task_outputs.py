@@ -10,7 +10,7 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.generators.conditions import task_code
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.zoo.data import datasets
 
 
@@ -27,7 +27,7 @@ class Tasks:
     num_leaks: test tasks whose complement is in the training split.
   """
 
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   dataset: datasets.Dataset
   codes: dict[str, np.ndarray]
   conditions: dict[str, np.ndarray]
@@ -59,7 +59,7 @@ def codes(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 
 def margins(
-  architecture: architecture_lib.Architecture, params: typing.StackedParams, x: np.ndarray
+  architecture: model_lib.Model, params: typing.StackedParams, x: np.ndarray
 ) -> np.ndarray:
   """[n, N] float32 logit of 'in the subset' minus that of 'not in it'."""
   return np.asarray(_margins(architecture, params, x))
@@ -67,7 +67,7 @@ def margins(
 
 @functools.partial(jax.jit, static_argnames='architecture')
 def _margins(
-  architecture: architecture_lib.Architecture, params: typing.StackedParams, x: jax.Array
+  architecture: model_lib.Model, params: typing.StackedParams, x: jax.Array
 ) -> jax.Array:
   def one(params: typing.Params) -> jax.Array:
     logits = architecture.apply(params, x)

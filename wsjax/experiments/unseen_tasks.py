@@ -18,7 +18,7 @@ from wsjax import typing
 from wsjax.experiments import properties, task_baselines, task_metrics, task_outputs
 from wsjax.generators import task_network
 from wsjax.generators.parts import set_encoder
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.train import loop, subset_tasks
 from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import store
@@ -110,7 +110,7 @@ def fit(
 
 
 def make_module(
-  config: ml_collections.ConfigDict, architecture: architecture_lib.Architecture
+  config: ml_collections.ConfigDict, architecture: model_lib.Model
 ) -> task_network.TaskNetwork:
   """The hypernetwork that a config describes."""
   encoder = None

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.zoo.store import record, store
 
 
 def publish(
   path: pathlib.Path,
   params: typing.StackedParams,
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   generated: Mapping[str, Any],
   parents: typing.PyTree,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from wsjax import typing
 from wsjax.generators.parts import single_pass
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 REACHES = ('all', 'last')
 
@@ -34,7 +34,7 @@ class TaskNetwork(nn.Module):
     table 3 (the division by the width).
   """
 
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   encoder: nn.Module | None = None
   width: int = 128
   depth: int = 2

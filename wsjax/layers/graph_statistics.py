@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from wsjax import typing
 from wsjax.layers import graph_features as features_lib
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph as graph_lib
 
@@ -112,7 +112,7 @@ class GraphStatistics(nn.Module):
 
 
 def make(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   *,
   limit: features_lib.Capacity | None = None,
   hidden: tuple[int, ...] = (64,),

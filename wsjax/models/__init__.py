@@ -1,1 +1,1 @@
-"""Architectures with their symmetry specs: MLP, CNN, SIREN."""
+"""Models with their symmetries: MLP, CNN, SIREN, and those of other JAX libraries."""

@@ -1,133 +1,143 @@
-"""Convolutional network: convolution, activation, pooling; then dense layers.
+"""Convolutional network: convolution, activation, pooling; then dense parts.
 
 Pooling takes the mean: it is linear, so the sign symmetry of odd activations survives it, which it
 would not under a maximum.
 """
 
+import dataclasses
+import functools
+import math
+
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from wsjax import typing
-from wsjax.models import architecture
+from wsjax.models import model as model_lib
+from wsjax.models import parts
 from wsjax.symmetry import spec as spec_lib
 
 
-def make(
-  image: tuple[int, int, int] = (28, 28, 1),
-  channels: tuple[int, ...] = (8, 16),
-  dense: tuple[int, ...] = (32,),
-  num_classes: int = 10,
-  activation: str = 'relu',
-  pool: int = 2,
-  init: str = 'lecun_normal',
-  window: int = 3,
-  stride: int = 1,
-  padding: int | None = None,
-) -> architecture.Architecture:
+@dataclasses.dataclass(frozen=True)
+class CNN(model_lib.Model):
   """A CNN, by default of 3x3 windows that keep height and width.
 
-  Args:
+  Parameters are 'conv0/kernel' [window, window, in, out], 'conv0/bias', ..., 'dense0/kernel', ...
+
+  Attributes:
     image: height, width and channels of one input.
     channels: outputs of every convolution.
     dense: units of every hidden dense layer behind the flatten.
     num_classes: number of outputs.
-    activation: key of `architecture.ACTIVATIONS`, after every hidden layer.
+    activation: key of `parts.ACTIVATIONS`, behind every hidden layer.
     pool: side of the mean-pooling window; rows and columns left over are cut.
-    init: key of `architecture.INITS`.
+    initializer: key of `parts.INITIALIZERS`.
     window: side of the window of every convolution.
     stride: pixels from one window to the next.
     padding: rows and columns of zeros on every side; None is as many as keep height and width at
       stride 1.
 
-  Returns:
-    The architecture; leaves are 'conv0/kernel' [window, window, in, out], ..., 'dense0/kernel', ...
-
   Raises:
-    ValueError: for an unknown activation or init, no convolution, or no pixels left behind the
-      convolutions.
+    ValueError: for an unknown activation or initializer, no convolution, or no pixels left behind
+      the convolutions.
   """
-  image, channels, dense = (
-    tuple(int(size) for size in sizes) for sizes in (image, channels, dense)
-  )
-  architecture.check_init(init)
-  pads = (padding, padding)
-  if padding is None:
-    pads = ((window - 1) // 2, window // 2)
-  height, width = image[:2]
-  for _ in channels:
-    height, width = ((size + sum(pads) - window) // stride + 1 for size in (height, width))
-    height, width = height // pool, width // pool
-  if not channels or height < 1 or width < 1:
-    raise ValueError(
-      f'A CNN needs a convolution and pixels left after pooling; got image '
-      f'{image}, channels {channels}, pool {pool}, window {window}, stride '
-      f'{stride}, padding {padding}.'
-    )
-  conv_ids = [f'channel{i}' for i in range(len(channels))]
-  dense_ids = [f'hidden{i}' for i in range(len(dense))]
-  groups = architecture.hidden_groups(
-    dict(zip([*conv_ids, *dense_ids], [*channels, *dense], strict=True)), activation
-  )
-  fans = (image[2], *channels)
-  ids = [None, *conv_ids]
-  leaves = []
-  for i in range(len(channels)):
-    leaves += spec_lib.conv(
-      f'conv{i}', (window, window), fans[i], fans[i + 1], reads=ids[i], feeds=ids[i + 1]
-    )
-  blocks = height * width
-  fans = (blocks * channels[-1], *dense, num_classes)
-  ids = [conv_ids[-1], *dense_ids, None]
-  for i in range(len(dense) + 1):
-    leaves += spec_lib.dense(
-      f'dense{i}',
-      fans[i],
-      fans[i + 1],
-      reads=ids[i],
-      feeds=ids[i + 1],
-      outer=blocks if i == 0 else 1,
-    )
-  spec = spec_lib.Spec(groups, tuple(leaves))
-  nonlinearity = architecture.ACTIVATIONS[activation]
+
+  image: tuple[int, int, int] = (28, 28, 1)
+  channels: tuple[int, ...] = (8, 16)
+  dense: tuple[int, ...] = (32,)
+  num_classes: int = 10
+  activation: str = 'relu'
+  pool: int = 2
+  initializer: str = 'lecun_normal'
+  window: int = 3
+  stride: int = 1
+  padding: int | None = None
+
+  def __post_init__(self) -> None:
+    for name in ('image', 'channels', 'dense'):
+      object.__setattr__(self, name, tuple(int(size) for size in getattr(self, name)))
+    parts.check('activation', self.activation, parts.ACTIVATIONS)
+    parts.check('initializer', self.initializer, parts.INITIALIZERS)
+    if len(self.image) != 3 or min(self.pool, self.stride, self.window) < 1:
+      raise ValueError(f'Sizes of a CNN must be >= 1 and its image of 3 axes; got {self}.')
+    if not self.channels or min(self._pixels) < 1:
+      raise ValueError(f'A CNN needs a convolution and pixels left after pooling; got {self}.')
+
+  @property
+  def _pads(self) -> tuple[int, int]:
+    """Rows of zeros before and behind."""
+    if self.padding is None:
+      return (self.window - 1) // 2, self.window // 2
+    return self.padding, self.padding
+
+  @property
+  def _pixels(self) -> tuple[int, int]:
+    """Height and width of the last convolution's output."""
+    height, width = self.image[:2]
+    for _ in self.channels:
+      height, width = (
+        ((size + sum(self._pads) - self.window) // self.stride + 1) // self.pool
+        for size in (height, width)
+      )
+    return height, width
+
+  @functools.cached_property
+  def spec(self) -> spec_lib.Spec:
+    """Reordering of channels and hidden units, and what the activation allows besides."""
+    convs = [f'channel{i}' for i in range(len(self.channels))]
+    hiddens = [f'hidden{i}' for i in range(len(self.dense))]
+    kinds = spec_lib.ACTIVATION_KINDS[self.activation]
+    sizes = zip([*convs, *hiddens], [*self.channels, *self.dense], strict=True)
+    groups = tuple(spec_lib.Group(id, size, kinds) for id, size in sizes)
+    leaves: list[spec_lib.Leaf] = []
+    fans, ids = (self.image[2], *self.channels), [None, *convs]
+    for i in range(len(self.channels)):
+      window = (self.window, self.window)
+      leaves += spec_lib.conv(
+        f'conv{i}', window, fans[i], fans[i + 1], reads=ids[i], feeds=ids[i + 1]
+      )
+    blocks = math.prod(self._pixels)
+    fans = (blocks * self.channels[-1], *self.dense, self.num_classes)
+    ids = [convs[-1], *hiddens, None]
+    for i in range(len(self.dense) + 1):
+      leaves += spec_lib.dense(
+        f'dense{i}',
+        fans[i],
+        fans[i + 1],
+        reads=ids[i],
+        feeds=ids[i + 1],
+        outer=blocks if i == 0 else 1,
+      )
+    return spec_lib.Spec(groups, tuple(leaves))
+
+  @property
+  def input_shape(self) -> tuple[int, ...]:
+    """(height, width, channels)."""
+    return self.image
+
+  def init(self, key: jax.Array) -> typing.Params:
+    """Draws kernels and biases by the initializer."""
+    return parts.init_params(key, self.spec, self.initializer)
 
   def forward(
-    params: typing.Params, inputs: typing.Array, dropout: architecture.Dropout = None
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    self, params: typing.Params, inputs: Float[Array, 'b h w c'], dropout: model_lib.Dropout = None
+  ) -> tuple[Float[Array, 'b d'], dict[str, Float[Array, 'b n']]]:
+    """Runs one network."""
+    activation = parts.ACTIVATIONS[self.activation]
     x = jnp.asarray(inputs)
     hidden = {}
-    for i in range(len(channels)):
-      x = _convolve(x, params[f'conv{i}/kernel'], pads, stride)
-      x = nonlinearity(x + params[f'conv{i}/bias'][None, None, None])
-      x = architecture.drop(_mean_pool(x, pool), dropout, i)
-      hidden[conv_ids[i]] = x.mean((1, 2))
+    for i in range(len(self.channels)):
+      x = _convolve(x, params[f'conv{i}/kernel'], self._pads, self.stride)
+      x = activation(x + params[f'conv{i}/bias'][None, None, None])
+      x = parts.drop(_mean_pool(x, self.pool), dropout, i)
+      hidden[f'channel{i}'] = x.mean((1, 2))
     x = x.reshape(x.shape[0], -1)
-    for i in range(len(dense) + 1):
+    for i in range(len(self.dense) + 1):
       x = x @ params[f'dense{i}/kernel'] + params[f'dense{i}/bias'][None]
-      if i < len(dense):
-        x = architecture.drop(nonlinearity(x), dropout, len(channels) + i)
-        hidden[dense_ids[i]] = x
+      if i < len(self.dense):
+        x = parts.drop(activation(x), dropout, len(self.channels) + i)
+        hidden[f'hidden{i}'] = x
     return x, hidden
-
-  config = {
-    'image': list(image),
-    'channels': list(channels),
-    'dense': list(dense),
-    'num_classes': num_classes,
-    'activation': activation,
-    'pool': pool,
-    'init': init,
-  }
-  if (window, stride, padding) != (3, 1, None):
-    config |= {'window': window, 'stride': stride, 'padding': padding}
-  return architecture.Architecture(
-    name='cnn',
-    config=config,
-    spec=spec,
-    init=lambda key: architecture.init_params(key, spec, init),
-    apply=lambda *args: forward(*args)[0],
-    forward=forward,
-    activation=activation,
-  )
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, pads: tuple[int, int], stride: int) -> jax.Array:
@@ -141,7 +151,7 @@ def _convolve(x: jax.Array, kernel: jax.Array, pads: tuple[int, int], stride: in
 
 
 def patches(x: jax.Array, window: int, pads: tuple[int, int], stride: int) -> jax.Array:
-  """What each window of a convolution sees, side by side.
+  """Gathers the pixels of every window of a convolution.
 
   Args:
     x: [*b, h, w, c].

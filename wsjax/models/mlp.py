@@ -1,74 +1,92 @@
-"""Multilayer perceptron, with every symmetry of its hidden units."""
+"""Multilayer perceptron."""
+
+import dataclasses
+import functools
 
 import jax
+from jaxtyping import Array, Float
 
 from wsjax import typing
-from wsjax.models import architecture
+from wsjax.models import model as model_lib
+from wsjax.models import parts
 from wsjax.symmetry import spec as spec_lib
 
 
-def make(
-  widths: tuple[int, ...] = (64, 32, 32, 10),
-  activation: str = 'relu',
-  init: str = 'lecun_normal',
-  output_activation: str = 'identity',
-) -> architecture.Architecture:
-  """An MLP on flattened inputs.
+@dataclasses.dataclass(frozen=True)
+class MLP(model_lib.Model):
+  """An MLP on flattened inputs; parameters are 'layer0/kernel', 'layer0/bias', ...
 
-  Args:
+  Attributes:
     widths: units of every layer, input and output included.
-    activation: key of `architecture.ACTIVATIONS`, after every hidden layer.
-    init: key of `architecture.INITS`.
-    output_activation: key of `architecture.OUTPUT_ACTIVATIONS`.
-
-  Returns:
-    The architecture; leaves are 'layer0/kernel', 'layer0/bias', ...
+    activation: key of `parts.ACTIVATIONS`, behind every hidden layer.
+    initializer: key of `parts.INITIALIZERS`.
+    output_activation: key of `parts.OUTPUT_ACTIVATIONS`.
 
   Raises:
-    ValueError: for an unknown activation or init; or fewer than two widths.
+    ValueError: for an unknown activation or initializer, or fewer than two widths.
   """
-  widths = tuple(int(width) for width in widths)
-  if len(widths) < 2:
-    raise ValueError(f'An MLP needs input and output widths; got {widths}.')
-  architecture.check_init(init)
-  architecture.check_output_activation(output_activation)
-  depth = len(widths) - 1
-  ids = [None, *(f'hidden{i}' for i in range(depth - 1)), None]
-  groups = architecture.hidden_groups(dict(zip(ids[1:-1], widths[1:-1], strict=True)), activation)
-  leaves = tuple(
-    leaf
-    for i in range(depth)
-    for leaf in spec_lib.dense(
-      f'layer{i}', widths[i], widths[i + 1], reads=ids[i], feeds=ids[i + 1]
-    )
-  )
-  spec = spec_lib.Spec(groups, leaves)
-  nonlinearity = architecture.ACTIVATIONS[activation]
-  outputs = architecture.OUTPUT_ACTIVATIONS[output_activation]
-  config = {'widths': list(widths), 'activation': activation, 'init': init}
-  if output_activation != 'identity':
-    config['output_activation'] = output_activation
+
+  widths: tuple[int, ...] = (64, 32, 32, 10)
+  activation: str = 'relu'
+  initializer: str = 'lecun_normal'
+  output_activation: str = 'identity'
+
+  def __post_init__(self) -> None:
+    object.__setattr__(self, 'widths', tuple(int(width) for width in self.widths))
+    if len(self.widths) < 2:
+      raise ValueError(f'An MLP needs input and output widths; got {self.widths}.')
+    parts.check('activation', self.activation, parts.ACTIVATIONS)
+    parts.check('initializer', self.initializer, parts.INITIALIZERS)
+    parts.check('output_activation', self.output_activation, parts.OUTPUT_ACTIVATIONS)
+
+  @functools.cached_property
+  def spec(self) -> spec_lib.Spec:
+    """Reordering of hidden units, and what the activation allows besides."""
+    return dense_spec(self.widths, spec_lib.ACTIVATION_KINDS[self.activation])
+
+  @property
+  def input_shape(self) -> tuple[int, ...]:
+    """(first width,)."""
+    return self.widths[:1]
+
+  def init(self, key: jax.Array) -> typing.Params:
+    """Draws kernels and biases by the initializer."""
+    return parts.init_params(key, self.spec, self.initializer)
 
   def forward(
-    params: typing.Params, inputs: typing.Array, dropout: architecture.Dropout = None
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    self, params: typing.Params, inputs: Float[Array, 'b ...'], dropout: model_lib.Dropout = None
+  ) -> tuple[Float[Array, 'b d'], dict[str, Float[Array, 'b n']]]:
+    """Runs one network; inputs of more axes are flattened."""
     # Features first, examples last: under vmap over networks the small products then have the long
     # axis contiguous, which is faster on CPU.
     x = inputs.reshape(inputs.shape[0], -1).T
     hidden = {}
+    depth = len(self.widths) - 1
     for i in range(depth):
       x = params[f'layer{i}/kernel'].T @ x + params[f'layer{i}/bias'][:, None]
       if i < depth - 1:
-        x = architecture.drop(nonlinearity(x), dropout, i)
-        hidden[ids[i + 1]] = x.T
-    return outputs(x.T), hidden
+        x = parts.drop(parts.ACTIVATIONS[self.activation](x), dropout, i)
+        hidden[f'hidden{i}'] = x.T
+    return parts.OUTPUT_ACTIVATIONS[self.output_activation](x.T), hidden
 
-  return architecture.Architecture(
-    name='mlp',
-    config=config,
-    spec=spec,
-    init=lambda key: architecture.init_params(key, spec, init),
-    apply=lambda *args: forward(*args)[0],
-    forward=forward,
-    activation=activation,
-  )
+
+def dense_spec(
+  widths: tuple[int, ...], kinds: tuple[str, ...], half_turn: float = 0.0
+) -> spec_lib.Spec:
+  """The spec of dense layers 'layer0', 'layer1', ... with groups 'hidden0', 'hidden1', ...
+
+  Args:
+    widths: units of every layer, input and output included.
+    kinds: of every group.
+    half_turn: of groups of kind 'phase'; see `spec.Group`.
+  """
+  ids = [None, *(f'hidden{i}' for i in range(len(widths) - 2)), None]
+  groups = [spec_lib.Group(f'hidden{i}', n, kinds, half_turn) for i, n in enumerate(widths[1:-1])]
+  leaves = [
+    leaf
+    for i in range(len(widths) - 1)
+    for leaf in spec_lib.dense(
+      f'layer{i}', widths[i], widths[i + 1], reads=ids[i], feeds=ids[i + 1]
+    )
+  ]
+  return spec_lib.Spec(tuple(groups), tuple(leaves))

@@ -4,14 +4,19 @@ Source: Sitzmann et al. 2020, arXiv:2006.09661: layers sin(omega (W x + b)), and
 of section 3.2.
 """
 
+import dataclasses
+import functools
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from wsjax import typing
-from wsjax.models import architecture
+from wsjax.models import mlp, parts
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 
 # pi in two parts; the first has few digits, so that its product with a small integer is exact. Then
@@ -20,69 +25,68 @@ _PI_PARTS = (3.140625, 9.6765358979e-4)
 _COEFFICIENTS = (-2.3889859e-08, 2.7525562e-06, -0.00019840874, 0.0083333310, -0.16666667)
 
 
-def make(
-  widths: tuple[int, ...] = (2, 32, 32, 1), omega: float = 30.0
-) -> architecture.Architecture:
-  """A SIREN from coordinates to values.
+@dataclasses.dataclass(frozen=True)
+class SIREN(model_lib.Model):
+  """A SIREN from coordinates [b, d] to values; parameters are 'layer0/kernel', 'layer0/bias', ...
 
-  Args:
+  A hidden unit may be moved, negated, or shifted by a half period, pi / omega.
+
+  Attributes:
     widths: units of every layer, input and output included.
     omega: frequency factor, radians per unit of pre-activation.
-
-  Returns:
-    The architecture; `apply` takes coordinates [b, d]. A hidden unit may be moved, negated, or
-    shifted by half a turn, pi / omega.
 
   Raises:
     ValueError: for fewer than three widths or omega <= 0.
   """
-  widths = tuple(int(width) for width in widths)
-  if len(widths) < 3 or omega <= 0:
-    raise ValueError(f'A SIREN needs a hidden layer and omega > 0; got {widths}, {omega}.')
-  depth = len(widths) - 1
-  ids = [None, *(f'hidden{i}' for i in range(depth - 1)), None]
-  kinds = spec_lib.ACTIVATION_KINDS['sine']
-  groups = tuple(
-    spec_lib.Group(ids[i], widths[i], kinds, half_turn=math.pi / omega) for i in range(1, depth)
-  )
-  leaves = tuple(
-    leaf
-    for i in range(depth)
-    for leaf in spec_lib.dense(
-      f'layer{i}', widths[i], widths[i + 1], reads=ids[i], feeds=ids[i + 1]
-    )
-  )
-  spec = spec_lib.Spec(groups, leaves)
 
-  # A uniform distribution on +-bound has the deviation bound / sqrt(3).
-  stds = {}
-  for i, fan_in in enumerate(widths[:-1]):
-    bound = 1 / fan_in if i == 0 else math.sqrt(6 / fan_in) / omega
-    stds[f'layer{i}/kernel'] = bound / math.sqrt(3)
-    stds[f'layer{i}/bias'] = fan_in**-0.5 / math.sqrt(3)
+  widths: tuple[int, ...] = (2, 32, 32, 1)
+  omega: float = 30.0
+
+  activation: ClassVar[str] = 'sine'
+  task: ClassVar[str] = 'image_fitting'
+
+  def __post_init__(self) -> None:
+    object.__setattr__(self, 'widths', tuple(int(width) for width in self.widths))
+    object.__setattr__(self, 'omega', float(self.omega))
+    if len(self.widths) < 3 or not self.omega > 0:
+      raise ValueError(
+        f'A SIREN needs a hidden layer and omega > 0; got {self.widths}, {self.omega}.'
+      )
+
+  @functools.cached_property
+  def spec(self) -> spec_lib.Spec:
+    """Reordering, signs and phase shifts of hidden units."""
+    return mlp.dense_spec(self.widths, spec_lib.ACTIVATION_KINDS['sine'], math.pi / self.omega)
+
+  @property
+  def input_shape(self) -> tuple[int, ...]:
+    """(number of coordinates,)."""
+    return self.widths[:1]
+
+  def init(self, key: jax.Array) -> typing.Params:
+    """Draws weights uniformly, so that every layer's phases have unit scale."""
+    # A uniform distribution on +-bound has the deviation bound / sqrt(3).
+    stds = {}
+    for i, fan_in in enumerate(self.widths[:-1]):
+      bound = 1 / fan_in if i == 0 else math.sqrt(6 / fan_in) / self.omega
+      stds[f'layer{i}/kernel'] = bound / math.sqrt(3)
+      stds[f'layer{i}/bias'] = fan_in**-0.5 / math.sqrt(3)
+    return parts.draw_params(key, self.spec, stds, 'uniform')
 
   def forward(
-    params: typing.Params, inputs: typing.Array
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    self, params: typing.Params, inputs: Float[Array, 'b d'], dropout: model_lib.Dropout = None
+  ) -> tuple[Float[Array, 'b k'], dict[str, Float[Array, 'b n']]]:
+    """Runs one network; it has no dropout."""
+    del dropout
     x = inputs.reshape(inputs.shape[0], -1).T  # Features first: see mlp.py.
     hidden = {}
+    depth = len(self.widths) - 1
     for i in range(depth):
       x = params[f'layer{i}/kernel'].T @ x + params[f'layer{i}/bias'][:, None]
       if i < depth - 1:
-        x = sine(jnp.float32(omega) * x)
-        hidden[ids[i + 1]] = x.T
+        x = sine(jnp.float32(self.omega) * x)
+        hidden[f'hidden{i}'] = x.T
     return x.T, hidden
-
-  return architecture.Architecture(
-    name='siren',
-    config={'widths': list(widths), 'omega': float(omega)},
-    spec=spec,
-    init=lambda key: architecture.draw_params(key, spec, stds, 'uniform'),
-    apply=lambda *args: forward(*args)[0],
-    forward=forward,
-    activation='sine',
-    task='image_fitting',
-  )
 
 
 @jax.custom_jvp

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import element
 
 Augmentation = Callable[[jax.Array, typing.Params], typing.Params]
 
 
-def make(section: Mapping[str, Any], architecture: architecture_lib.Architecture) -> Augmentation:
+def make(section: Mapping[str, Any], architecture: model_lib.Model) -> Augmentation:
   """The augmentation that a config section describes.
 
   Args:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from wsjax import typing
 from wsjax.layers import residual
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.train import augment as augment_lib
 from wsjax.train import objective
 from wsjax.zoo.data import images
@@ -32,7 +32,7 @@ class Editing(objective.Objective):
   val_draws: ClassVar[int] = 1
 
   module: residual.Residual
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   edit: str
   pixels: int
   augment: augment_lib.Augmentation | None = None

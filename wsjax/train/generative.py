@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from wsjax import config, typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.train import objective
 
 # Streams of randomness of one step; the family splits the key of the step.
@@ -87,7 +87,7 @@ class Task:
     val_labels: as labels.
   """
 
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   decode: Callable[[jax.Array], typing.StackedParams]
   inputs: typing.Array
   labels: typing.Array

@@ -18,7 +18,7 @@ import optax
 
 from wsjax import typing
 from wsjax.generators import prompted
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import permutation
 from wsjax.train import objective
 
@@ -53,7 +53,7 @@ class Prompting(objective.Objective):
   val_draws: ClassVar[int] = 4
 
   module: prompted.Prompted
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   inputs: typing.Array
   labels: typing.Array
   reconstruction: float = 1.0

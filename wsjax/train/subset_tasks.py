@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.train import objective
 
 
@@ -38,7 +38,7 @@ class SubsetTasks(objective.Objective):
   val_draws: ClassVar[int] = 1
 
   module: nn.Module
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   codes: np.ndarray
   conditions: np.ndarray
   val_codes: np.ndarray

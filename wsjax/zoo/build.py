@@ -18,7 +18,7 @@ import rich.progress
 
 from wsjax import config as config_lib
 from wsjax import distributed, lock
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.zoo import splits as splits_lib
 from wsjax.zoo import train, training_records
 from wsjax.zoo.data import datasets, subsets
@@ -170,7 +170,7 @@ def _assign(labels: str, counts: Mapping[str, int], seed: int) -> list[str]:
   return splits_lib.assign(sum(counts.values()), counts, seed=seed)
 
 
-def _families(section: Mapping[str, Any]) -> list[architecture_lib.Architecture]:
+def _families(section: Mapping[str, Any]) -> list[model_lib.Model]:
   """One architecture per activation."""
   activations = section.get('activation')
   if not isinstance(activations, list):
@@ -191,7 +191,7 @@ def _recipe(section: Mapping[str, Any]) -> train.Recipe:
 
 
 def _check_tasks(
-  families: Sequence[architecture_lib.Architecture], dataset: datasets.Dataset, num_runs: int
+  families: Sequence[model_lib.Model], dataset: datasets.Dataset, num_runs: int
 ) -> None:
   """Raises ValueError unless every net has something that it can learn."""
   if dataset.codes is not None:
@@ -215,8 +215,8 @@ def _check_tasks(
 
 
 def _by_family(
-  families: Sequence[architecture_lib.Architecture], recipe: train.Recipe, indices: np.ndarray
-) -> Iterator[tuple[architecture_lib.Architecture, np.ndarray]]:
+  families: Sequence[model_lib.Model], recipe: train.Recipe, indices: np.ndarray
+) -> Iterator[tuple[model_lib.Model, np.ndarray]]:
   """Which of some nets have which architecture, where any have."""
   number = (indices // len(recipe.optimizers)) % len(families)
   for place, architecture in enumerate(families):
@@ -225,7 +225,7 @@ def _by_family(
 
 
 def _train(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   dataset: datasets.Dataset,
   recipe: train.Recipe,
   indices: np.ndarray,

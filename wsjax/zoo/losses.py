@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.zoo import recipe as recipe_lib
 from wsjax.zoo import shuffle
 
@@ -40,7 +40,7 @@ class Task:
 
 
 def classify(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   data: Mapping[str, jax.Array],
   recipe: recipe_lib.Recipe,
   hparams: Mapping[str, jax.Array],
@@ -121,7 +121,7 @@ def relabelled(data: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax
 
 
 def fit_image(
-  architecture: architecture_lib.Architecture, data: Mapping[str, jax.Array], index: jax.Array
+  architecture: model_lib.Model, data: Mapping[str, jax.Array], index: jax.Array
 ) -> Task:
   """Mean squared error over all pixels of image `index`.
 

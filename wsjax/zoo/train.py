@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.zoo import recipe as recipe_lib
 from wsjax.zoo import trainer
 from wsjax.zoo.data import datasets
@@ -69,7 +69,7 @@ class TrainedNetworks:
 
 
 def train_networks(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   dataset: datasets.Dataset,
   recipe: Recipe,
   indices: Sequence[int] | np.ndarray,
@@ -96,7 +96,7 @@ def train_networks(
 
 
 def finetune(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   dataset: datasets.Dataset,
   params: typing.StackedParams,
   recipe: Recipe,
@@ -131,7 +131,7 @@ def finetune(
 
 
 def fit_images(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   images: np.ndarray,
   recipe: Recipe,
   indices: Sequence[int] | np.ndarray,
@@ -185,7 +185,7 @@ def coordinates(height: int, width: int) -> np.ndarray:
 
 
 def _by_optimizer(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   dataset: datasets.Dataset | dict[str, np.ndarray],
   recipe: Recipe,
   indices: Sequence[int] | np.ndarray,

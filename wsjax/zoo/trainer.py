@@ -16,7 +16,7 @@ import optax
 from jax.sharding import AxisType, PartitionSpec
 
 from wsjax import distributed, typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.zoo import losses
 from wsjax.zoo import recipe as recipe_lib
 
@@ -28,7 +28,7 @@ _CPU_GROUP = 8
 
 
 def train(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   recipe: recipe_lib.Recipe,
   optimizer: str,
   data: dict[str, np.ndarray],
@@ -63,7 +63,7 @@ def train(
 
 
 def program(
-  architecture: architecture_lib.Architecture, recipe: recipe_lib.Recipe, optimizer: str, n: int
+  architecture: model_lib.Model, recipe: recipe_lib.Recipe, optimizer: str, n: int
 ) -> tuple[Callable[..., dict[str, Any]], np.ndarray]:
   """The compiled program for n nets, and how they are padded for it.
 
@@ -83,10 +83,7 @@ def program(
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def starts(
-  architecture: architecture_lib.Architecture,
-  recipe: recipe_lib.Recipe,
-  indices: typing.Array,
-  seed: int,
+  architecture: model_lib.Model, recipe: recipe_lib.Recipe, indices: typing.Array, seed: int
 ) -> typing.StackedParams:
   """Weights of nets before their first step, which no zoo keeps.
 
@@ -111,7 +108,7 @@ def starts(
 
 @functools.lru_cache(maxsize=32)
 def _program(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   recipe: recipe_lib.Recipe,
   optimizer: str,
   group: int,
@@ -138,7 +135,7 @@ def _program(
 
 
 def _train_one(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   recipe: recipe_lib.Recipe,
   optimizer: str,
   key: jax.Array,
@@ -198,7 +195,7 @@ def _train_one(
 
 
 def _start(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   recipe: recipe_lib.Recipe,
   key: jax.Array,
   net_key: jax.Array,

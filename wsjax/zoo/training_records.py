@@ -8,7 +8,7 @@ import numpy as np
 import scipy.stats
 
 import wsjax
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import describe, log
@@ -34,7 +34,7 @@ def key(index: int, step: int) -> str:
 
 def entries(
   trained: train_lib.TrainedNetworks,
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   dataset: datasets.Dataset,
   recipe: train_lib.Recipe,
   *,
@@ -103,7 +103,7 @@ def entries(
 
 
 def _common(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   dataset: datasets.Dataset,
   recipe: train_lib.Recipe,
   seed: int,
@@ -137,7 +137,7 @@ def _environment() -> dict[str, Any]:
   return describe.environment()
 
 
-def _examples(architecture: architecture_lib.Architecture, dataset: datasets.Dataset) -> int:
+def _examples(architecture: model_lib.Model, dataset: datasets.Dataset) -> int:
   """Examples of an epoch: images, or the pixels of one image."""
   if architecture.task == 'image_fitting':
     return int(np.prod(dataset.train_x.shape[1:3]))
@@ -146,7 +146,7 @@ def _examples(architecture: architecture_lib.Architecture, dataset: datasets.Dat
 
 def _lineage(
   trained: train_lib.TrainedNetworks,
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   dataset: datasets.Dataset,
   row: int,
 ) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _split_group(lineage: Mapping[str, Any], run_id: str) -> str:
 
 def _quality(
   trained: train_lib.TrainedNetworks,
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   dataset: datasets.Dataset,
   row: int,
   place: int,

@@ -18,7 +18,7 @@ import numpy as np
 from wsjax import typing
 from wsjax.evaluation import methods, statistics
 from wsjax.evaluation.metrics import pgd as pgd_lib
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 # Radii of the report, for pixels in [0, 1]; its table shows the middle one.
 EPSILONS = {'linf': (0.02, 0.05, 0.1), 'l2': (0.1, 0.3, 0.6)}
@@ -57,7 +57,7 @@ class Attack:
 
 
 def attack(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   params: typing.StackedParams,
   inputs: typing.Array,
   labels: typing.Array,
@@ -158,7 +158,7 @@ def curve(found: Attack) -> dict[str, list[float]]:
 
 @functools.partial(jax.jit, static_argnames=('architecture', 'threat'))
 def _call(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   params: typing.StackedParams,
   inputs: jax.Array,
   labels: jax.Array,

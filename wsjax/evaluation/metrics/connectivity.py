@@ -8,7 +8,7 @@ import scipy.spatial.distance
 from wsjax import typing
 from wsjax.evaluation import context as context_lib
 from wsjax.evaluation import methods, predictions
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry.matching import weight_matching
 
@@ -20,7 +20,7 @@ _BARRIER_PAIRS = 16
 
 
 def path_losses(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   a: typing.StackedParams,
   b: typing.StackedParams,
   items: predictions.Items,

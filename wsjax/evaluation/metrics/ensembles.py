@@ -14,13 +14,13 @@ import numpy as np
 from wsjax import typing
 from wsjax.evaluation import methods, statistics
 from wsjax.evaluation.metrics import calibration
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 SIZES = (4, 16)
 
 
 def log_probabilities(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   params: typing.StackedParams,
   inputs: typing.Array,
   *,
@@ -130,7 +130,7 @@ def _entries(
 
 @functools.partial(jax.jit, static_argnames='architecture')
 def _call(
-  architecture: architecture_lib.Architecture, params: typing.StackedParams, inputs: jax.Array
+  architecture: model_lib.Model, params: typing.StackedParams, inputs: jax.Array
 ) -> jax.Array:
   logits = jax.vmap(architecture.apply, (0, None))(params, inputs)
   finite = jnp.all(jnp.isfinite(logits), axis=-1, keepdims=True)

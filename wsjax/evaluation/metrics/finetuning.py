@@ -11,7 +11,7 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.evaluation import population, predictions, statistics
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 # Numbers of steps that are tried, and the one whose accuracy is shown.
 LADDER = (0, 5, 10, 20, 40, 80, 160)
@@ -19,7 +19,7 @@ SHOWN = 20
 
 
 def climb(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   params: typing.StackedParams,
   items: predictions.Items,
   labels: np.ndarray,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 NORMS = ('linf', 'l2')
 # Step over radius / number of steps: iterates can leave their start and still come to rest. Madry
@@ -99,10 +99,7 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def losses_of(
-  architecture: architecture_lib.Architecture,
-  net: typing.Params,
-  shape: tuple[int, ...],
-  labels: jax.Array,
+  architecture: model_lib.Model, net: typing.Params, shape: tuple[int, ...], labels: jax.Array
 ) -> Losses:
   """Margin loss of a network, and whether it is right, at points.
 

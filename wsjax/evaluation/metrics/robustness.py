@@ -12,7 +12,7 @@ import numpy as np
 from wsjax import typing
 from wsjax.evaluation import methods, predictions, statistics
 from wsjax.evaluation.metrics import corruptions
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,9 +79,7 @@ def make_suite(
   )
 
 
-def errors(
-  architecture: architecture_lib.Architecture, params: typing.StackedParams, suite: Suite
-) -> Errors:
+def errors(architecture: model_lib.Model, params: typing.StackedParams, suite: Suite) -> Errors:
   """Runs N networks over a suite, in one program per architecture.
 
   Args:

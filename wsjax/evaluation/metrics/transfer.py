@@ -7,14 +7,14 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.evaluation.metrics import pgd
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 # Networks of the zoo that they are made on, together.
 SURROGATES = 4
 
 
 def craft(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   surrogates: typing.StackedParams,
   inputs: typing.Array,
   labels: typing.Array,
@@ -52,7 +52,7 @@ def craft(
 
 @functools.partial(jax.jit, static_argnames=('architecture', 'threat'))
 def _craft(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   surrogates: typing.StackedParams,
   inputs: jax.Array,
   labels: jax.Array,

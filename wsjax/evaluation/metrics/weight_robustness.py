@@ -16,7 +16,7 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.evaluation import predictions, statistics
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 # Size of the noise, as a share of the norm of each filter, and draws of it.
 NOISE = 0.1
@@ -117,7 +117,7 @@ def prune(params: typing.Params, share: float) -> dict[str, jax.Array]:
 
 
 def change(
-  architecture: architecture_lib.Architecture,
+  architecture: model_lib.Model,
   canonical: typing.StackedParams,
   items: predictions.Items,
   labels: np.ndarray,

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from wsjax.generators.conditions import scaling
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import parts
 
 # Sine is of implicit representations alone.
-ACTIVATIONS = (*architecture_lib.ACTIVATIONS, 'sine')
+ACTIVATIONS = (*parts.ACTIVATIONS, 'sine')
 
 
 @dataclasses.dataclass(frozen=True)

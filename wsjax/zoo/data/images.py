@@ -5,15 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.zoo import train
 
 _WINDOW = (3, 3, 1)
 
 
-def draw(
-  architecture: architecture_lib.Architecture, params: typing.Params, pixels: int
-) -> jax.Array:
+def draw(architecture: model_lib.Model, params: typing.Params, pixels: int) -> jax.Array:
   """What one network draws on the grid that it was fitted on.
 
   Args:

@@ -50,7 +50,7 @@ def _network(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> fore
     raise ValueError(f'Policy {entry["id"]!r} lacks array {missing[0]!r}.')
   return foreign.Network(
     id=entry['id'],
-    architecture=mlp.make(
+    architecture=mlp.MLP(
       tuple(entry['layer_sizes']),
       entry['hidden_activation'],
       output_activation=entry['output_activation'],

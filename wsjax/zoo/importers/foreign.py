@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.zoo.store import digest, store
 from wsjax.zoo.store import record as record_lib
 
@@ -37,7 +37,7 @@ class Network:
   """
 
   id: str
-  architecture: architecture_lib.Architecture
+  architecture: model_lib.Model
   params: typing.Params
   source: str
   detail: Mapping[str, Any]

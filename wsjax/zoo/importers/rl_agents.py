@@ -64,7 +64,7 @@ def _network(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> fore
   names = _layers(entry, arrays)
   layers = [(arrays[f'{name}.weight'].T, arrays.get(f'{name}.bias')) for name in names]
   squashed = entry['algo'] == 'ars' and entry['action_type'] == 'continuous' and len(layers) > 1
-  architecture = mlp.make(
+  architecture = mlp.MLP(
     (layers[0][0].shape[0], *(kernel.shape[1] for kernel, _ in layers)),
     entry['activation'].split()[0],
     output_activation='tanh' if squashed else 'identity',

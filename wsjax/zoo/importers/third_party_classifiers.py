@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
 from wsjax.models import cnn, mlp
+from wsjax.models import model as model_lib
 from wsjax.zoo.importers import foreign
 from wsjax.zoo.store import store
 
@@ -114,7 +114,7 @@ def _network(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> fore
 
 def _convert(
   entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> tuple[architecture_lib.Architecture, typing.Params]:
+) -> tuple[model_lib.Model, typing.Params]:
   """Architecture and weights; layers follow in the order of the index."""
   names = list(dict.fromkeys(key.rpartition('.')[0] for key in entry['layers']))
   layers = [(arrays[f'{n}.weight'], arrays[f'{n}.bias']) for n in names]
@@ -123,8 +123,8 @@ def _convert(
   widths = tuple(kernel.shape[1] for kernel, _ in dense)
   if not convs:
     sizes = (math.prod(IMAGE), *widths)
-    return mlp.make(sizes, entry['activation']), foreign.dense(dense)
-  architecture = cnn.make(
+    return mlp.MLP(sizes, entry['activation']), foreign.dense(dense)
+  architecture = cnn.CNN(
     IMAGE,
     tuple(kernel.shape[0] for kernel, _ in convs),
     widths[:-1],

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo import splits
 from wsjax.zoo.store import digest, fields, shards
@@ -46,9 +46,9 @@ class Description:
   spec: spec_lib.Spec
   dtypes: Mapping[str, str]
 
-  def build(self) -> architecture_lib.Architecture:
+  def build(self) -> model_lib.Model:
     """The architecture itself; ValueError if no plug-in has that name."""
-    return architecture_lib.from_record(self.arch_id, self.arch_config)
+    return model_lib.from_record(self.arch_id, self.arch_config)
 
 
 def read_manifest(path: pathlib.Path) -> dict[str, Any]:

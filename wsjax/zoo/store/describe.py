@@ -11,16 +11,14 @@ from typing import Any
 import jax
 
 import wsjax
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
 ROLES = ('kernel', 'bias', 'scale', 'embed', 'stat', 'lora_a', 'lora_b')
 ROOT = pathlib.Path(wsjax.__file__).parents[1]
 
 
-def architecture(
-  architecture: architecture_lib.Architecture, *, dtype: str = 'float32'
-) -> dict[str, Any]:
+def architecture(architecture: model_lib.Model, *, dtype: str = 'float32') -> dict[str, Any]:
   """Record fields of an architecture: identity, parameters, symmetry.
 
   Args:

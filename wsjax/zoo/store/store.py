@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wsjax import typing
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo import splits
 from wsjax.zoo.store import catalogue, digest, safetensors_io, shards
@@ -121,7 +121,7 @@ class Zoo:
     return self.description.spec
 
   @functools.cached_property
-  def architecture(self) -> architecture_lib.Architecture:
+  def architecture(self) -> model_lib.Model:
     """The forward function; raises as `description` and its `build`."""
     return self.description.build()
 
