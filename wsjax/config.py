@@ -109,7 +109,7 @@ def plugins(room: str) -> list[str]:
     if file.exists() and any(
       isinstance(node, ast.FunctionDef | ast.ClassDef)
       and node.name.lower() in ('make', module.name.replace('_', ''))
-      and 'abc.ABC' not in map(ast.unparse, getattr(node, 'bases', ()))
+      and (isinstance(node, ast.FunctionDef) or node.decorator_list)  # A dataclass.
       for node in ast.parse(file.read_text()).body
     ):
       names.append(module.name)
