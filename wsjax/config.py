@@ -107,9 +107,11 @@ def plugins(room: str) -> list[str]:
   for module in pkgutil.iter_modules([str(folder)]):
     file = folder / f'{module.name}.py'
     if file.exists() and any(
-      isinstance(node, ast.FunctionDef | ast.ClassDef)
-      and node.name.lower() in ('make', module.name.replace('_', ''))
-      and (isinstance(node, ast.FunctionDef) or node.decorator_list)  # A dataclass.
+      isinstance(node, ast.FunctionDef)
+      and node.name == 'make'
+      or isinstance(node, ast.ClassDef)
+      and node.name.lower() == module.name.replace('_', '')
+      and node.decorator_list  # A dataclass.
       for node in ast.parse(file.read_text()).body
     ):
       names.append(module.name)
