@@ -75,7 +75,7 @@ def test_f3_5_two_leaves_that_changed_places_are_found(tmp_path, steps, monkeypa
     state = saves.tree(step)
     with monkeypatch.context() as patch:
       if step in steps:
-        patch.setattr(checksums, 'checksums', lambda _, of=state: checksums(of))
+        patch.setattr(checksums_lib, 'checksums', lambda _, of=state: checksums(of))
         params = state['params']
         state = {**state, 'params': {'w': params['v'], 'v': params['w']}}
       checkpoints.save(step, state, {'loss': [float(step)]})

@@ -177,9 +177,9 @@ for kind in (AxisType.Auto, AxisType.Explicit):
     P('b', None, 'a'),
   ):
     leaf = jax.device_put(array, NamedSharding(mesh, spec))
-    print(integrity.checksums(leaf)[''])
+    print(checksums.checksums(leaf)[''])
     # Only sums travel between devices.
-    program = integrity._sums.lower([leaf]).compile().as_text()
+    program = checksums._sums.lower([leaf]).compile().as_text()
     for words in re.findall(r'u32\\[([0-9,]*)\\]\\S* all-', program):
       assert np.prod([int(n) for n in words.split(',') if n]) <= 8, program
 """
