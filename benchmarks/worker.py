@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 PEERS = pathlib.Path(__file__).parent / 'peers'
+ROOT = pathlib.Path(__file__).parents[1]
 # What the opponents run on; none of it is ever imported here.
 PACKAGES = ('torch==2.13.0', 'nfn==0.1.2', 'numpy')
 
@@ -31,7 +32,7 @@ class Worker:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
-      env={**os.environ, **(environment or {})},
+      env={**os.environ, 'PYTHONPATH': str(ROOT), **(environment or {})},
     )
 
   def ask(self, **request: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ OPENING = {'call': 'prepare.py:open_zoo', 'number': 1}
 # While a zoo is trained: the second network of the second chunk goes to the log.
 ZOO_TRAINING = {'call': 'Transaction.put', 'number': 6}
 # While a generator is trained: the metrics of its first block are written.
-TRAINING = {'call': 'metrics.py:write', 'number': 1}
+TRAINING = {'call': 'metrics_writer.py:write', 'number': 1}
 # Bytes of a file: less than the log of a zoo has, and a checkpoint.
 FULL = 100_000
 

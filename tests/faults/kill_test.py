@@ -92,7 +92,7 @@ def test_f3_2_the_comparison_finds_what_a_kill_could_do(whole, tmp_path):
 def test_f3_2_data_that_differ_by_process_are_found_after_a_kill(whole, tmp_path):
   folder = tmp_path / TASK
   job = {'train': [{'workdir': folder, **SECTION, 'steady': False}]}
-  at = {'at': {'call': 'metrics.py:write', 'number': BLOCKS // 2}}
+  at = {'at': {'call': 'metrics_writer.py:write', 'number': BLOCKS // 2}}
   runs.run({**job, **at}, status=-signal.SIGKILL)
   first = runs.lines(folder)
   runs.run(job, **runs.READ_ONLY_CACHE)

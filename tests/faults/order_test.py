@@ -71,7 +71,7 @@ def test_f3_7_a_repeated_batch_and_a_skipped_one_are_found():
 @pytest.mark.parametrize('devices, processes', [(2, 1), (4, 1), (2, 2)])
 def test_f3_7_killed_on_any_devices_it_takes_the_same_examples(tmp_path, mode, devices, processes):
   train = {'workdir': tmp_path / 'run', 'steps': 28, **SECTION, **MODES[mode]}
-  at = {'call': 'metrics.py:write', 'number': 18}
+  at = {'call': 'metrics_writer.py:write', 'number': 18}
   (process, *others) = runs.start(
     {'train': [train], 'at': at}, devices=devices, processes=processes
   )

@@ -11,7 +11,7 @@ from tests.faults import runs
 
 MODES = {'jit': {}, 'host': {'data': 'host'}, 'unsteady': {'steady': False}}
 # While the metrics of the fourth block, of steps 15 to 20, are written.
-STOP = {'call': 'metrics.py:write', 'number': 4, 'sends': signal.SIGTERM}
+STOP = {'call': 'metrics_writer.py:write', 'number': 4, 'sends': signal.SIGTERM}
 
 
 @pytest.fixture(scope='module')
