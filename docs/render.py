@@ -8,8 +8,10 @@ cell is a number, [value, low, high] with a 95 % interval, or text. results/ledg
 published claims with cells of these files.
 """
 
+import argparse
 import ast
 import json
+import os
 import pathlib
 import re
 import sys
@@ -168,6 +170,19 @@ def gallery_page(found: dict[str, dict]) -> str:
   return '\n\n'.join(parts) + '\n'
 
 
+def cli_page() -> str:
+  """Help of every command, as `wsjax COMMAND --help` prints it."""
+  os.environ['COLUMNS'] = '96'
+  from wsjax.cli import main
+
+  parser = main._parser()
+  parts = ['# Command line', f'```text\n{parser.format_help()}```']
+  commands = next(a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+  for name, command in commands.items():
+    parts.append(f'## wsjax {name}\n\n```text\n{command.format_help()}```')
+  return '\n\n'.join(parts) + '\n'
+
+
 def readme(found: dict[str, dict]) -> str:
   """README with its table of headline results."""
   text = (ROOT / 'README.md').read_text()
@@ -193,13 +208,15 @@ def main() -> int:
     'docs/ledger.md': ledger_page(found),
     'docs/gallery.md': gallery_page(found),
   }
-  for path in ROOT.glob('configs/*.py'):
-    if path.stem in found:
-      pages[f'docs/images/{path.stem}.svg'] = picture(found[path.stem])
+  if '--check' not in sys.argv:  # Not kept in the repository.
+    pages['docs/cli.md'] = cli_page()
+    for path in ROOT.glob('configs/*.py'):
+      if path.stem in found:
+        pages[f'docs/images/{path.stem}.svg'] = picture(found[path.stem])
   stale = []
   for name, text in pages.items():
     path = ROOT / name
-    if not path.exists() or (path.suffix == '.md' and path.read_text() != text):
+    if not path.exists() or path.read_text() != text:
       stale.append(name)
       if '--check' not in sys.argv:
         path.parent.mkdir(parents=True, exist_ok=True)
