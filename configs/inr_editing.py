@@ -39,6 +39,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   editor, steps, learning_rate = EDITORS[arg['editor']]
   c = config_dict.ConfigDict()
   c.name = f'inr_{arg["edit"]}_{arg["editor"]}'
+  c.experiment = 'editing'
   c.seed = 0
   c.zoo = dict(
     path='runs/zoos/inr_mnist',
@@ -48,7 +49,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     splits=dict(train=20_000, val=500, test=2_000, holdout_audit=500),
     chunk_size=512,
   )
-  c.edit = dict(name=arg['edit'], pixels=28, editor=editor)
+  c.edit = dict(name=arg['edit'], pixels=28)
+  c.editor = editor
   c.augment = dict(
     symmetry=False, noise=0.0, dropout=0.0,
     shift=0.0, rotate=0.0, zoom=0.0, flip=False,

@@ -31,6 +31,14 @@ _TIMED = 'SGD for as long'
 def numbers(report):
   """{'rows': row -> metric -> [value, low, high, n], 'rest': path -> other numbers}."""
   rows, rest = {}, {}
+  if 'tables' in report:
+    for table in report['tables'].values():
+      for name, row in table['rows'].items():
+        rows[name] = rows.get(name, {}) | _metrics(row.pop('stats'))
+        _flatten(row, f'rows/{name}', rest)
+    _flatten(report['figures'], 'figures', rest)
+    _flatten(report['facts'], 'facts', rest)
+    return {'rows': rows, 'rest': rest}
   for row in [*report.get('arms', ()), *report.get('rows', ())]:
     if row['name'].startswith(_TIMED):
       continue

@@ -25,9 +25,10 @@ import numpy as np
 from wsjax import config as config_lib
 from wsjax import distributed, files, lock
 from wsjax.evaluation import methods as arms_lib
+from wsjax.evaluation.report import html, model
 from wsjax.experiments import (
+  base,
   cross_validation,
-  editing,
   generators,
   judge,
   likelihoods,
@@ -88,9 +89,15 @@ def _run(
   """`run` of a workdir that nobody else writes to."""
   stages = manifest.open_run(workdir, config, overrides)
   if (workdir / 'report.json').exists():
-    return reports.load(workdir)
+    report = reports.load(workdir)
+    # Without its page it was not written to the end, or the page was removed.
+    if not (workdir / 'report.html').exists() and distributed.is_writer():
+      reports.write(report, workdir)
+    return report
   with stages.stage('zoo'):
     zoo = prepare.open_zoo(config, workdir, progress=progress)
+  if 'experiment' in config:
+    return _experiment(config, workdir, zoo, stages, progress=progress)
   made = _read_property if 'property' in config else _generate
   for section in _ASKED:
     if section in config:
@@ -102,6 +109,38 @@ def _run(
     reports.write(result, workdir)
   distributed.barrier('report')
   return result
+
+
+def _experiment(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  zoo: store.Zoo,
+  stages: manifest.Stages,
+  *,
+  progress: bool,
+) -> model.Report:
+  """Trains the models of an experiment and reports on their predictions."""
+  kind = base.find(config.experiment)
+  with stages.stage('prepare'):
+    experiment = kind(config, zoo)
+  experiment.workdir, experiment.progress = workdir, progress
+  experiment.seconds = stages.seconds
+  predictions, history = [], {}
+  for seed in config.train.seeds:
+    with stages.stage('train'):
+      params, history = experiment.fit(seed)
+    with stages.stage('predict'):
+      predictions.append(experiment.predict(params, seed))
+  with stages.stage('evaluate'):
+    report = experiment.report(predictions)
+  report.experiment = config.experiment
+  report.figures |= base.training_figures(history)
+  report.run, notes = manifest.of_run(workdir, stages)
+  report.notes += notes
+  if distributed.is_writer():
+    report.write(workdir, html.page)
+  distributed.barrier('report')
+  return report
 
 
 def _generate(
@@ -176,7 +215,6 @@ def _read_property(
 # Section of a config -> who prepares, fits, answers and describes; who judges the answers; and
 # under what name the time of answering is kept.
 _ASKED = {
-  'edit': (editing, editing.judge, 'evaluate'),
   'tasks': (unseen_tasks, unseen_tasks.judge, 'generate'),
   'prompt': (prompting, prompting_scores.judge, 'evaluate'),
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.reference import fake_report
-from wsjax.evaluation.report import drawing, figures, plots
+from wsjax.evaluation.report import drawing, figures, planes
 
 
 def _overlap(a, b):
@@ -40,7 +40,7 @@ def test_colours_are_those_of_the_page():
 
 def test_planes_show_a_tooltip_for_every_arm():
   made = fake_report.make()
-  for svg in (plots.novelty_plane(made), plots.behaviour_plane(made)):
+  for svg in (planes.novelty_plane(made), planes.behaviour_plane(made)):
     assert svg.count('<title>') == len(made['arms'])
     assert 'zoo p5 95.8 %' in svg
 
@@ -50,7 +50,7 @@ def test_planes_take_perfect_and_dead_nets():
   for arm, value in zip(made['arms'], (0.0, 1.0), strict=True):
     arm['metrics']['accuracy'] = fake_report.stat(value)
     arm['per_net']['accuracy'] = [value] * arm['n']
-  assert 'nan' not in plots.novelty_plane(made)
+  assert 'nan' not in planes.novelty_plane(made)
 
 
 def test_intervals_name_every_run_and_what_was_not_run():

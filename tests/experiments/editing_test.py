@@ -1,19 +1,22 @@
-"""Editing as a stage: from a config to a report; an edit ignores the order."""
+"""Editing: from a config to a report; an edit ignores the order of neurons."""
 
-import json
 import pathlib
 
 import jax
 import numpy as np
 import pytest
+import scipy.ndimage
+from ml_collections import config_dict
 
 from wsjax import config as config_lib
 from wsjax import run as run_lib
 from wsjax.cli import configs
 from wsjax.evaluation import equivariance
-from wsjax.experiments import editing, editing_metrics, editing_report, prepare, reports
+from wsjax.evaluation.report import html, model, sweep, terminal
+from wsjax.experiments import editing, prepare
 from wsjax.layers import residual
 from wsjax.models import mlp, siren
+from wsjax.train import augment, loop
 
 ROOT = pathlib.Path(__file__).parents[2] / 'configs'
 
@@ -25,26 +28,29 @@ def finished(tmp_path_factory):
   return run_lib.run(config, workdir, progress=False), workdir, config
 
 
-def test_a_run_ends_in_a_report_with_pictures_and_baselines(finished):
-  result, workdir, _ = finished
-  assert {row['name']: row['n'] for row in result['rows']} == {
-    'edited by neural_functional': 8,
-    'no edit': 8,
-    'one factor and shift for all': 8,
-    'fitted anew': 4,
+def test_a_run_ends_in_a_report_with_images_and_baselines(finished):
+  report, workdir, _ = finished
+  table = report.tables['methods']
+  assert {name: (row.n, row.kind) for name, row in table.rows.items()} == {
+    'edited by neural_functional': (8, 'model'),
+    'no edit': (8, 'baseline'),
+    'one factor and shift for all': (8, 'baseline'),
+    'trained on the target': (4, 'ceiling'),
   }
-  for row in result['rows']:
-    for stat in row['metrics'].values():
+  for row in table.rows.values():
+    for stat in row.stats.values():
       assert stat['low'] <= stat['value'] <= stat['high']
-  edited, unedited, alike, direct = (row['metrics']['mse']['value'] for row in result['rows'])
+  mse = {name: row.value('mse') for name, row in table.rows.items()}
   # Four steps change little; a fit of five per network more than nothing.
+  edited, unedited = mse['edited by neural_functional'], mse['no edit']
   assert edited == pytest.approx(unedited, rel=0.05) and edited != unedited
-  assert direct < unedited and alike < unedited
-  titles = [row['title'] for row in result['pictures']]
-  assert titles == ['drawn', 'target', 'edited', 'fitted anew']
-  assert np.shape(result['pictures'][0]['pictures']) == (4, 8, 8, 1)
+  assert mse['trained on the target'] < unedited
+  assert mse['one factor and shift for all'] < unedited
+  rows = report.figures['images'].data['rows']
+  assert [row['title'] for row in rows] == ['drawn', 'target', 'edited', 'trained']
+  assert np.shape(rows[0]['images']) == (4, 8, 8, 1)
   text = (workdir / 'report.html').read_text()
-  assert editing_report.headline(result) in text
+  assert report.headline in text
   assert text.count('<image ') == 16 and 'http' not in text
 
 
@@ -52,19 +58,19 @@ def test_a_finished_run_is_read_and_rendered_again_the_same(finished):
   _, workdir, config = finished
   before = (workdir / 'report.html').read_bytes()
   again = run_lib.run(config, workdir, progress=False)
-  assert again == json.loads((workdir / 'report.json').read_text())
-  assert reports.of(again) is editing_report
-  reports.write(again, workdir)
-  assert (workdir / 'report.html').read_bytes() == before
-  assert editing_report.table(again).row_count == 4
+  assert again == model.load(workdir)
+  (workdir / 'report.html').unlink()
+  run_lib.run(config, workdir, progress=False)
+  assert (workdir / 'report.html').read_bytes() == before == html.page(again).encode()
+  assert [table.row_count for table in terminal.tables(again)] == [4]
 
 
-def test_a_report_that_lacks_something_is_refused(finished, tmp_path):
-  result = finished[0]
-  with pytest.raises(ValueError, match='missing: pictures'):
-    reports.write({key: x for key, x in result.items() if key != 'pictures'}, tmp_path)
-  with pytest.raises(ValueError, match='edit networks have no common table'):
-    reports.comparison_of({'a': result, 'b': result})
+def test_runs_stand_side_by_side(finished, tmp_path):
+  made = sweep.side_by_side('ablation', {'a/x': finished[0], 'b': finished[0]})
+  assert list(made.tables['runs'].rows) == ['a/x', 'b']
+  page = made.write(tmp_path, html.page, stem='sweep').read_text()
+  assert 'href="a/x/report.html"' in page and page.count('<svg ') == 1
+  assert model.load(tmp_path, stem='sweep').tables['runs'].rows['b'].seeds == [0]
 
 
 @pytest.mark.parametrize('name', ['neural_functional', 'flat_mlp'])
@@ -89,14 +95,23 @@ def test_what_the_report_says_of_equivariance_is_true(name):
     assert found['weights'] > 0.1 and found['picture'] > 1e-4
 
 
+class SimpleExperiment(editing.Editing):
+  """An experiment of no zoo."""
+
+  def __init__(self):
+    self.config = config_dict.ConfigDict(
+      {'seed': 0, 'evaluate': {'num_bootstrap': 50}, 'train': {'seeds': (0, 1)}}
+    )
+
+
 def test_scores_are_means_over_networks_and_seeds():
   errors = np.array([[0.1, 0.01], [0.1, 0.001]])
-  scores = editing_metrics.scores(errors, num_bootstrap=50, seed=0)
-  assert scores['mse']['value'] == pytest.approx(errors.mean())
-  assert scores['psnr']['per_seed'] == pytest.approx([15, 20])
-  assert scores['mse']['method'] == 'bootstrap-nets-seeds'
+  stats = SimpleExperiment().row(editing.scores(errors), 'model').stats
+  assert stats['mse']['value'] == pytest.approx(errors.mean())
+  assert stats['psnr']['per_seed'] == pytest.approx([15, 20])
+  assert stats['mse']['method'] == 'bootstrap-nets-seeds'
   with pytest.raises(ValueError, match='must be above 0'):
-    editing_metrics.scores(0 * errors, num_bootstrap=50, seed=0)
+    editing.scores(0 * errors)
 
 
 def test_networks_that_do_not_draw_are_refused(finished):
@@ -108,5 +123,104 @@ def test_networks_that_do_not_draw_are_refused(finished):
     records = [{'arch_id': 'mlp', 'arch_config': dict(mlp.MLP((2, 3, 2)).config)}]
 
   with pytest.raises(ValueError, match='there are for classification'):
-    editing.prepare(None, Classifiers())
-  assert set(editing.prepare(None, zoo).splits) == {'train', 'val', 'test'}
+    editing.Editing(config, Classifiers())
+  assert len(editing.Editing(config, zoo).test['layer0/bias']) == 8
+
+
+# The objective: its value by hand, its targets move, and it is learned.
+ARCHITECTURE = siren.SIREN((2, 8, 8, 1), 10.0)
+PIXELS = 6
+
+
+def zoo(num, seed=0):
+  """Random networks: their pictures are smooth noise."""
+  params = jax.vmap(ARCHITECTURE.init)(jax.random.split(jax.random.key(seed), num))
+  return {path: np.asarray(value) for path, value in params.items()}
+
+
+def make(change=None):
+  editor = config_lib.build(
+    'editors',
+    {'name': 'neural_functional', 'channels': 8, 'depth': 2,
+     'architecture': ARCHITECTURE},
+  )  # fmt: skip
+  scales = tuple((path, 0.3) for path in sorted(zoo(1)))
+  return editing.Objective(
+    residual.Residual(editor, scales), ARCHITECTURE, 'dilate', PIXELS, change
+  )
+
+
+@pytest.fixture(scope='module')
+def variables():
+  one = {path: x[0] for path, x in zoo(1).items()}
+  return jax.jit(make().init)(jax.random.key(1), one)
+
+
+def slow_draw(params):
+  """The picture of one network, layer by layer."""
+  centres = (2 * np.arange(PIXELS) + 1) / PIXELS - 1
+  x = np.array([(i, j) for i in centres for j in centres])
+  for layer in range(2):
+    x = x @ params[f'layer{layer}/kernel'] + params[f'layer{layer}/bias']
+    x = np.sin(10.0 * x)
+  x = x @ params['layer2/kernel'] + params['layer2/bias']
+  return x.reshape(PIXELS, PIXELS)
+
+
+def test_the_loss_is_the_error_to_the_dilated_picture(variables):
+  objective, nets = make(), zoo(3)
+  loss, metrics = objective.loss(variables, nets, jax.random.key(0))
+  errors = []
+  for i in range(3):
+    one = {path: x[i] for path, x in nets.items()}
+    edited = objective.module.apply(variables, one)
+    target = scipy.ndimage.grey_dilation(np.clip(slow_draw(one), 0, 1), size=3)
+    after = slow_draw({path: np.asarray(x) for path, x in edited.items()})
+    errors.append(np.mean((after - target) ** 2))
+  assert float(loss) == pytest.approx(np.mean(errors), rel=1e-4)
+  psnr = np.mean(-10 * np.log10(errors))
+  assert float(metrics['psnr']) == pytest.approx(psnr, rel=1e-4)
+
+
+def test_the_loss_does_not_see_the_order_of_units(variables):
+  objective, nets = make(), zoo(4)
+  shuffle = augment.make({'symmetry': True}, ARCHITECTURE)
+  plain = objective.loss(variables, nets, jax.random.key(0), train=False)[0]
+  order = np.random.default_rng(0).permutation(8)
+  moved = {
+    **nets,
+    'layer0/kernel': nets['layer0/kernel'][..., order],
+    'layer0/bias': nets['layer0/bias'][..., order],
+    'layer1/kernel': nets['layer1/kernel'][..., order, :],
+  }
+  assert float(plain) == pytest.approx(
+    float(objective.loss(variables, moved, jax.random.key(0))[0]), rel=1e-5
+  )
+  # Signs and half turns draw the same picture but are other weights to it.
+  signs = make(shuffle).loss(variables, nets, jax.random.key(0))[0]
+  assert float(signs) != pytest.approx(float(plain), rel=1e-5)
+
+
+def test_augmentation_is_for_training_only(variables):
+  objective = make(augment.make({'shift': 0.5}, ARCHITECTURE))
+  values = [
+    [float(objective.loss(variables, zoo(4), jax.random.key(k), train=train)[0]) for k in range(3)]
+    for train in (True, False)
+  ]
+  assert len(set(values[0])) == 3
+  assert len(set(values[1])) == 1
+
+
+@pytest.mark.slow
+def test_an_edit_is_learned_and_holds_for_new_networks(variables, tmp_path):
+  objective = make()
+  section = {
+    'steps': 300, 'batch_size': 16, 'learning_rate': 3e-3, 'inner_steps': 100,
+    'checkpoint_every_steps': 300, 'ema_decay': 0.9, 'mesh': (('data', -1),),
+  }  # fmt: skip
+  trained, _ = loop.fit(objective, zoo(256), section, seed=0, workdir=tmp_path, progress=False)
+  loss = jax.jit(objective.loss, static_argnames='train')
+  before, after = (
+    float(loss(v, zoo(64, 9), jax.random.key(0), train=False)[0]) for v in (variables, trained)
+  )
+  assert after < 0.6 * before

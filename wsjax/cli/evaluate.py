@@ -20,9 +20,8 @@ def run(args: argparse.Namespace) -> int:
   config, _ = configs.load(args.config, args.overrides)
 
   from wsjax import run as run_lib
-  from wsjax.experiments import reports
 
   result = run_lib.evaluate_zoo(config, args.workdir, args.zoo)
-  terminal.console().print(reports.of(result).table(result))
+  terminal.show_report(result)
   terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0

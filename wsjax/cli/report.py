@@ -19,6 +19,6 @@ def run(args: argparse.Namespace) -> int:
 
   result = reports.load(args.workdir)
   path = reports.write(result, args.workdir)
-  terminal.console().print(reports.of(result).table(result))
+  terminal.show_report(result)
   terminal.show_line(path)
   return 0

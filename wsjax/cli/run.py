@@ -37,14 +37,11 @@ def run(args: argparse.Namespace) -> int:
 
   from wsjax import distributed
   from wsjax import run as run_lib
-  from wsjax.experiments import reports
 
   result = run_lib.run(config, args.workdir, overrides=overrides)
   if not distributed.is_writer():
     return 0
-  terminal.console().print(reports.of(result).table(result))
-  for note in result['notes']:
-    terminal.show_line(note)
+  terminal.show_report(result)
   terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0
 

@@ -104,7 +104,8 @@ def _gather(
 ) -> None:
   """Runs the arms here, one after the other, and compares them."""
   from wsjax import run as run_lib
-  from wsjax.evaluation.report import report
+  from wsjax.evaluation.report import html, model, report
+  from wsjax.evaluation.report import sweep as side_by_side
   from wsjax.experiments import reports as reports_lib
 
   reports = {}
@@ -112,6 +113,12 @@ def _gather(
     terminal.show_line(f'{name}: {folder / name}')
     # A finished run is only read; a folder of another config is refused.
     reports[name] = run_lib.run(config, folder / name, overrides=overrides)
+  if any(isinstance(report, model.Report) for report in reports.values()):
+    made = side_by_side.side_by_side(pathlib.Path(path).stem, reports)
+    page = made.write(folder, html.page, stem='sweep')
+    terminal.show_report(made)
+    terminal.show_line(page)
+    return
   comparison = reports_lib.comparison_of(reports)
   gathered = comparison.gather(pathlib.Path(path).stem, reports)
   page = report.publish(folder, 'sweep', gathered, comparison.page)

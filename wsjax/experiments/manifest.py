@@ -14,6 +14,7 @@ import ml_collections
 from absl import logging
 
 from wsjax import distributed, files
+from wsjax.evaluation.report import model
 from wsjax.generators.parts import sampling
 from wsjax.train import generative, settings
 from wsjax.train.monitor import goodput
@@ -131,6 +132,16 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
   )
   config.train.mesh = (('data', -1),)
   return config.lock()
+
+
+def of_run(workdir: pathlib.Path, stages: Stages) -> tuple[model.Run, list[str]]:
+  """Describes the run in a workdir for its report; and notes about its training."""
+  told = describe(workdir)
+  run = model.Run(wall_seconds=stages.seconds)
+  for field in ('name', 'config', 'overrides', 'versions', 'device', 'processes', 'created_at'):
+    setattr(run, field, told[field])
+  run.goodput = told['goodput']
+  return run, told['notes']
 
 
 def describe(workdir: pathlib.Path) -> dict[str, Any]:

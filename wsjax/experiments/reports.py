@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from wsjax.evaluation.report import comparison, report
+from wsjax.evaluation.report import comparison, html, model, report
 from wsjax.experiments import (
-  editing_report,
   inr_comparison,
   inr_report,
   prompting_report,
@@ -20,17 +19,11 @@ from wsjax.experiments import (
 # Kinds of their own -> their table of runs side by side.
 _COMPARED = {property_report: property_comparison, inr_report: inr_comparison}
 # Kinds whose runs have no table side by side -> what such runs do.
-_ALONE = {
-  editing_report: 'that edit networks',
-  tasks_report: 'for unseen tasks',
-  prompting_report: 'that update networks by a prompt',
-}
+_ALONE = {tasks_report: 'for unseen tasks', prompting_report: 'that update networks by a prompt'}
 
 
 def of(result: Mapping[str, Any]) -> ModuleType:
   """The module that checks, draws and prints this kind of report."""
-  if 'editing' in result:
-    return editing_report
   if 'drawing' in result:
     return inr_report
   if 'tasks' in result:
@@ -53,6 +46,8 @@ def write(result: Mapping[str, Any], workdir: str | os.PathLike) -> pathlib.Path
   Raises:
     ValueError: if a number is not finite or a field is missing or malformed.
   """
+  if isinstance(result, model.Report):
+    return result.write(workdir, html.page)
   kind = of(result)
   made = report.plain(result, 'report')
   kind.check(made)
@@ -69,6 +64,8 @@ def load(workdir: str | os.PathLike) -> dict[str, Any]:
     ValueError: if there is none, it is truncated, or it is not a report.
   """
   result = report.read(workdir)
+  if isinstance(result, dict) and 'tables' in result:
+    return model.load(workdir)
   if not isinstance(result, dict) or of(result) is report:
     return report.load(workdir)
   of(result).check(result)

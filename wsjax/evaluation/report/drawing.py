@@ -25,9 +25,17 @@ COLOURS = {
   'control': '#080808',
   'ceiling': '#090909',
   'reference': '#0a0a0a',
+  'model': '#0b0b0b',
 }
 # Kinds differ in shape too: colour alone is not read by everyone.
-MARKERS = {'generator': 'o', 'baseline': 's', 'control': '^', 'ceiling': 'D', 'reference': 'P'}
+MARKERS = {
+  'model': 'o',
+  'generator': 'o',
+  'baseline': 's',
+  'control': '^',
+  'ceiling': 'D',
+  'reference': 'P',
+}
 
 Box = tuple[float, float, float, float]
 

@@ -1,274 +1,236 @@
-"""The planes of the report: accuracy against novelty, as SVG text."""
+"""Plots of reports as SVG text; a `model.Figure` names one and holds its arguments."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from wsjax.evaluation.report import drawing
+from wsjax.evaluation.report import drawing, model
 
+NAMES = ('confusion', 'images', 'intervals', 'lines', 'scatter')
 _HEX = drawing.COLOURS
-# Of each arm so many nets are drawn, evenly spaced in their order.
-NETS_DRAWN = 60
+_CELL = 1.35  # Inches of an image.
 
 
 @drawing.styled
-def novelty_plane(report: Mapping[str, Any]) -> str:
-  """Accuracy against distance to the nearest training net, in tau.
-
-  Args:
-    report: as `report.load` returns it.
-
-  Returns:
-    SVG text. The distance axis is a square root, so that copies spread out; the accuracy axis is
-    the logarithm of the error.
-  """
-  canvas, axes, arms = _plane(report, 'novelty')
-  reach = [_value(arm, 'novelty') for arm in arms] + [1.2]
-  reach += [x for arm in arms for x in _nets(arm, 'novelty')[0]]
-  right = 1.04 * max(reach)
-  axes.set_xscale(
-    'function',
-    functions=(
-      lambda x: np.sign(x) * np.sqrt(np.abs(x)),
-      lambda root: np.sign(root) * np.square(root),
-    ),
-  )
-  axes.set_xlim(-0.0005, right)
-  ticks = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50)
-  axes.set_xticks([tick for tick in ticks if tick <= right])
-  axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
-  axes.set_xlabel('distance to the nearest training net, τ  (square-root axis)')
-  p5 = report['zoo']['accuracy_p5']
-  axes.axvspan(-0.0005, 0.1, color=_HEX['control'], alpha=0.08, linewidth=0)
-  notes = [
-    _note(axes, (0.1, 0), 'copies', left=True),
-    _note(axes, (0.5, 0), '0.5 τ'),
-    _note(axes, (1.0, 0), 'τ'),
-    _region(axes, 0.5, p5, 'half gate'),
-    _region(axes, 1.0, p5, 'strict gate'),
-  ]
-  return _finish(canvas, axes, arms, report, 'novelty', notes)
-
-
-@drawing.styled
-def behaviour_plane(report: Mapping[str, Any]) -> str:
-  """Accuracy against the largest error overlap with a training net.
-
-  Args:
-    report: as `report.load` returns it.
-
-  Returns:
-    SVG text. The overlap axis runs from 1 to 0: right is more independent.
-  """
-  canvas, axes, arms = _plane(report, 'max_iou')
-  axes.set_xlim(1.02, 0)
-  axes.set_xlabel('largest error-IoU with a training net  (reversed axis)')
-  notes = []
-  limit = report['zoo']['loo_max_iou'].get('value')
-  if limit is not None:
-    notes = [
-      _note(axes, (limit, 0), 'zoo leave-one-out', left=True),
-      _region(axes, limit, report['zoo']['accuracy_p5'], 'behaviour gate'),
-    ]
-  return _finish(canvas, axes, arms, report, 'max_iou', notes)
-
-
-def _plane(report: Mapping[str, Any], key: str) -> tuple[Any, Any, list[Any]]:
-  """Empty accuracy plane, and the arms that have a place in it."""
-  canvas = drawing.figure(11.4, 6.2, layout='none')
-  canvas.subplots_adjust(left=0.072, right=0.99, bottom=0.09, top=0.985)
-  axes = canvas.subplots()
-  arms = [arm for arm in report['arms'] if None not in (_value(arm, key), _value(arm, 'accuracy'))]
-  values = [_value(arm, 'accuracy') for arm in arms]
-  for arm in arms:  # A few stray nets should not flatten the rest.
-    values += list(np.quantile(_nets(arm, key)[1] or values[:1], (0.03, 0.97)))
-  values.append(report['zoo']['accuracy_p5'])
-  # The logarithm of the error: half the errors is one step anywhere.
-  axes.set_yscale('function', functions=(_decades, _accuracy))
-  low, high = _decades(np.array([min(values), max(values)]))
-  margin = 0.06 * (high - low) + 0.1
-  axes.set_ylim(*_accuracy(np.array([low - margin, high + 2.5 * margin])))
-  ticks = (0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1)
-  axes.set_yticks([t for t in ticks if low <= t <= axes.get_ylim()[1]])
-  axes.yaxis.set_major_formatter(lambda value, _: f'{100 * value:g} %')
-  axes.minorticks_off()
-  axes.set_ylabel('test accuracy  (logarithm of the error)')
-  axes.grid(color=_HEX['line'], linewidth=0.6)
-  axes.set_axisbelow(True)
-  axes.axhline(report['zoo']['accuracy_p5'], color=_HEX['ink'], linewidth=0.9, dashes=(5, 3))
-  return canvas, axes, arms
-
-
-def _decades(accuracy: np.ndarray) -> np.ndarray:
-  """Minus the logarithm of the error; an error of zero stays finite."""
-  return -np.log(np.clip(1.002 - accuracy, 1e-4, None))
-
-
-def _accuracy(decades: np.ndarray) -> np.ndarray:
-  """Inverse of `_decades`."""
-  return 1.002 - np.exp(-decades)
-
-
-def _finish(
-  canvas: Any,
-  axes: Any,
-  arms: Sequence[Mapping[str, Any]],
-  report: Mapping[str, Any],
-  key: str,
-  notes: Sequence[Any],
+def lines(
+  name: str,
+  description: str,
+  panels: Sequence[Mapping[str, Any]],
+  *,
+  ylabel: str = '',
+  scale: str = 'linear',
+  share: bool = False,
+  xscale: str = 'linear',
+  height: float = 2.9,
 ) -> str:
-  """Draws the arms of a plane, then their labels where there is room."""
-  p5 = report['zoo']['accuracy_p5']
-  notes = [*notes, _note(axes, (0, p5), f'zoo p5 {100 * p5:.1f} %')]
-  tooltips = {}
-  for arm in arms:
-    colour = _HEX[arm['kind']]
-    x, y = _nets(arm, key)
-    axes.plot(x, y, '.', color=colour, alpha=0.4, markersize=3.6, markeredgewidth=0)
-  for index, arm in enumerate(arms):
-    colour = _HEX[arm['kind']]
-    stats = arm['metrics']
-    axes.errorbar(
-      stats[key]['value'],
-      stats['accuracy']['value'],
-      xerr=drawing.extent(stats[key]),
-      yerr=drawing.extent(stats['accuracy']),
-      color=colour,
-      linewidth=1.2,
-    )
-    (mark,) = axes.plot(
-      stats[key]['value'],
-      stats['accuracy']['value'],
-      drawing.MARKERS[arm['kind']],
-      color=colour,
-      markersize=10 if arm['kind'] == 'generator' else 7,
-      markeredgecolor=_HEX['paper'],
-      markeredgewidth=1,
-      zorder=5,
-    )
-    mark.set_gid(f'arm{index}')
-    tooltips[f'arm{index}'] = (
-      f'{arm["name"]} ({arm["kind"]}, n = {arm["n"]}): accuracy '
-      f'{100 * stats["accuracy"]["value"]:.1f} %, {key} '
-      f'{stats[key]["value"]:.3f}'
-    )
-  _label(canvas, axes, arms, key, notes)
-  return drawing.svg(canvas, key, f'Accuracy against {key} of every arm', tooltips=tooltips)
+  """Draws curves, in panels with a common vertical axis.
+
+  Args:
+    name: prefix of the ids, unique in the page.
+    description: for readers who cannot see the figure.
+    panels: 'lines', each with 'x', 'y' (None is a gap) and optionally 'label', 'kind' (key of
+      `model.KINDS`) and 'style' ('solid', 'faint' or 'dotted'); and optionally 'title', 'xlabel'
+      and 'ticks', names of 0, 1, ...
+    ylabel: of the vertical axis.
+    scale: of the vertical axis, 'linear' or 'log'; 'log' is linear where a value is not positive or
+      all are within a factor of 5.
+    share: whether values are shares, shown in percent from 0 to 100.
+    xscale: 'linear', or 'doubling' for 0, 1, 2, 4, ...
+    height: in inches.
+  """
+  canvas = drawing.figure(11.4 if len(panels) > 1 or height > 2.5 else 5.6, height)
+  grid = canvas.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+  drawn: list[float] = []
+  for axes, panel in zip(grid, panels, strict=True):
+    for line in panel['lines']:
+      points = [p for p in zip(line['x'], line['y'], strict=False) if p[1] is not None]
+      if points:
+        axes.plot(*zip(*points, strict=True), label=line.get('label'), **_line_style(line))
+        drawn.extend(y for _, y in points)
+    axes.set_title(panel.get('title', ''), loc='left', fontsize=10)
+    axes.set_xlabel(panel.get('xlabel', ''))
+    axes.margins(x=0.01)
+    if 'ticks' in panel:
+      axes.set_xticks(range(len(panel['ticks'])), panel['ticks'])
+    elif xscale == 'doubling':
+      ticks = panel['lines'][0]['x']
+      # Steps double from the second on; 0 has a place of its own before them.
+      axes.set_xscale('symlog', linthresh=ticks[1], base=2)
+      axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
+      axes.minorticks_off()
+    else:
+      axes.locator_params(axis='x', nbins=9 // len(panels) + 2)
+      axes.xaxis.set_major_formatter(lambda value, _: f'{value:,.6g}')
+  first = grid[0]
+  if scale == 'log' and drawn and min(drawn) > 0 and max(drawn) > 5 * min(drawn):
+    _log_axis(first, min(drawn), max(drawn))
+  if share:
+    first.yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
+    first.set_ylim(0, 1)
+    for axes in grid:
+      axes.grid(axis='y', color=_HEX['line'], linewidth=0.6)
+      axes.set_axisbelow(True)
+  first.set_ylabel(ylabel)
+  handles, names = first.get_legend_handles_labels()
+  if handles:
+    canvas.legend(handles, names, loc='outside upper left', ncols=min(len(names), 6))
+  return drawing.svg(canvas, name, description)
 
 
-def _label(
-  canvas: Any, axes: Any, arms: Sequence[Mapping[str, Any]], key: str, notes: Sequence[Any]
-) -> None:
-  """Writes the names of the arms, with a thin line to those far away."""
-  renderer = canvas.canvas.get_renderer()
-  texts = [
-    axes.text(
-      0,
-      0,
-      arm['name'],
-      transform=None,
-      color=_HEX[arm['kind']],
-      fontsize=10.5 if arm['kind'] == 'generator' else 9.5,
-      fontweight='bold' if arm['kind'] == 'generator' else 'normal',
-      zorder=6,
-      gid=f'label{index}',
-    )
-    for index, arm in enumerate(arms)
-  ]
-  sizes = [text.get_window_extent(renderer).size for text in texts]
-  points = [axes.transData.transform((_value(arm, key), _value(arm, 'accuracy'))) for arm in arms]
-  taken = [note.get_window_extent(renderer).extents for note in notes]
-  taken += [_bar(axes, arm, key, up) for arm in arms for up in (False, True)]
-  frame = axes.get_window_extent(renderer).extents
-  boxes = drawing.place(points, sizes, frame, taken)
-  for text, box, (x, y) in zip(texts, boxes, points, strict=True):
-    text.set_position(box[:2])
-    text.set_verticalalignment('bottom')
-    end = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
-    if np.hypot(end[0] - x, end[1] - y) > 12:
-      line = axes.annotate(
-        '',
-        end,
-        (x, y),
-        xycoords='figure pixels',
-        textcoords='figure pixels',
-        arrowprops={
-          'arrowstyle': '-',
-          'color': text.get_color(),
-          'linewidth': 0.6,
-          'shrinkA': 4,
-          'shrinkB': 0,
-        },
+def _line_style(line: Mapping[str, Any]) -> dict[str, Any]:
+  style = line.get('style', 'solid')
+  kind = line.get('kind', 'model')
+  made = {'color': _HEX[kind], 'linewidth': 1.8}
+  if style == 'faint':
+    made |= {'linewidth': 0.7, 'alpha': 0.3}
+  elif style == 'dotted':
+    made |= {'linestyle': ':'}
+  elif len(line['x']) <= 12:  # Colour alone is not read by everyone.
+    made |= {'marker': drawing.MARKERS[kind], 'markersize': 4}
+  return made
+
+
+def _log_axis(axes: Any, low: float, high: float) -> None:
+  """A logarithmic vertical axis with ticks at 1, 2 and 5."""
+  axes.set_yscale('log')
+  ticks = [m * 10.0**power for power in range(-9, 10) for m in (1, 2, 5)]
+  axes.set_yticks([tick for tick in ticks if low / 1.2 <= tick <= high * 1.2])
+  axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
+  axes.minorticks_off()
+
+
+@drawing.styled
+def images(name: str, description: str, rows: Sequence[Mapping[str, Any]]) -> str:
+  """Draws images, one row per 'title' with its 'images' [n, height, width, channels] in [0, 1]."""
+  num = len(rows[0]['images'])
+  canvas = drawing.figure(_CELL * num + 1.3, _CELL * len(rows))
+  grid = canvas.subplots(len(rows), num, squeeze=False)
+  for line, row in zip(grid, rows, strict=True):
+    for axes, values in zip(line, row['images'], strict=True):
+      image = np.clip(np.asarray(values, float), 0, 1)
+      if image.shape[-1] == 1:
+        image = image[..., 0]
+      # 'none' keeps every pixel as it is; the page scales it.
+      axes.imshow(image, cmap='gray', vmin=0, vmax=1, interpolation='none')
+      axes.set_xticks([])
+      axes.set_yticks([])
+      axes.spines[:].set_visible(False)
+    line[0].set_ylabel(row['title'], rotation=0, ha='right', va='center')
+  return drawing.svg(canvas, name, description)
+
+
+@drawing.styled
+def intervals(
+  name: str, description: str, table: model.Table, metrics: Sequence[str], rows: Sequence[str] = ()
+) -> str:
+  """Draws metrics as dots with intervals, one panel each, one line per row of the table.
+
+  Args:
+    name: prefix of the ids, unique in the page.
+    description: for readers who cannot see the figure.
+    table: of the report.
+    metrics: names.
+    rows: names, from the top; all rows if there is none.
+  """
+  shown = {row: table.rows[row] for row in rows or table.rows}
+  known = {metric.name: metric for metric in table.metrics}
+  canvas = drawing.figure(11.4, 1.0 + 0.3 * len(shown))
+  panels = canvas.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+  for axes, key in zip(panels, metrics, strict=True):
+    for height, row in enumerate(shown.values()):
+      stat = row.stats.get(key, {})
+      if stat.get('value') is None:
+        axes.text(0, height, 'not run', color=_HEX['muted'], va='center', fontsize=9)
+        continue
+      axes.errorbar(
+        stat['value'],
+        height,
+        xerr=drawing.extent(stat),
+        marker=drawing.MARKERS[row.kind],
+        color=_HEX[row.kind],
+        linewidth=1.5,
       )
-      line.set_zorder(4)
+    axes.set_title(known[key].heading or known[key].label, loc='left', fontsize=10)
+    axes.locator_params(axis='x', nbins=4)
+    low, high = axes.get_xlim()
+    if known[key].format.endswith('%'):
+      axes.xaxis.set_major_formatter(lambda value, _: f'{100 * value:g}%')
+      if key != 'accuracy':  # Other shares are read from zero.
+        low, high = 0, max(0.05, high)
+    axes.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+    axes.grid(axis='x', color=_HEX['line'])
+    axes.tick_params(axis='y', length=0)
+  panels[0].set_yticks(range(len(shown)), list(shown))
+  panels[0].set_ylim(len(shown) - 0.5, -0.5)
+  return drawing.svg(canvas, name, description)
 
 
-def _bar(axes: Any, arm: Mapping[str, Any], key: str, up: bool) -> drawing.Box:
-  """Pixels that an error bar covers, upright or lying."""
-  middle = [_value(arm, key), _value(arm, 'accuracy')]
-  stat = arm['metrics']['accuracy' if up else key]
-  down, over = drawing.extent(stat) or [[0], [0]]
-  ends = [list(middle), list(middle)]
-  ends[0][up] -= down[0]
-  ends[1][up] += over[0]
-  corners = axes.transData.transform(ends)
-  return (*corners.min(0), *corners.max(0) + 1.5)
-
-
-def _region(axes: Any, edge: float, p5: float, name: str) -> Any:
-  """Shades where a gate is passed: right of `edge` and above `p5`."""
-  right, top = axes.get_xlim()[1], axes.get_ylim()[1]
-  axes.fill_between([edge, right], p5, top, color=_HEX['pass'], alpha=0.13, linewidth=0)
-  return axes.annotate(
-    name,
-    (edge, top),
-    (4, -4),
-    textcoords='offset points',
-    color=_HEX['pass'],
-    fontsize=9.5,
-    fontweight='bold',
-    va='top',
-  )
-
-
-def _note(axes: Any, place: tuple[float, float], name: str, *, left: bool = False) -> Any:
-  """Names a line at the foot (x given) or the right end (y given)."""
-  x, y = place
-  if y:
-    return axes.annotate(
-      name,
-      (1, y),
-      (-4, -3),
-      xycoords=('axes fraction', 'data'),
-      textcoords='offset points',
-      ha='right',
-      va='top',
-      fontsize=9,
-      color=_HEX['muted'],
+@drawing.styled
+def confusion(
+  name: str,
+  description: str,
+  counts: Sequence[Sequence[int]],
+  classes: Sequence[str],
+  *,
+  xlabel: str = 'predicted',
+  ylabel: str = 'true',
+) -> str:
+  """Draws a confusion matrix: counts [true class, predicted class] as areas."""
+  table = np.asarray(counts)
+  canvas = drawing.figure(5.6, 5.2)
+  axes = canvas.subplots()
+  shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+  for (i, j), share in np.ndenumerate(shares):
+    if not table[i, j]:
+      continue
+    # Area is the share of the class: errors stay visible beside the hits.
+    axes.scatter(
+      j,
+      i,
+      s=max(12, 420 * share) * 10 / max(len(classes), 4),
+      marker='s',
+      color=_HEX['pass' if i == j else 'baseline'],
+      linewidth=0,
     )
-  axes.axvline(x, color=_HEX['ink'], linewidth=0.9, dashes=(5, 3))
-  return axes.annotate(
-    name,
-    (x, 0),
-    (-4 if left else 4, 5),
-    xycoords=('data', 'axes fraction'),
-    textcoords='offset points',
-    ha='right' if left else 'left',
-    fontsize=9,
-    color=_HEX['muted'],
-  )
+    if i != j:
+      axes.annotate(
+        str(table[i, j]), (j, i), xytext=(0, -11), ha='center',
+        textcoords='offset points', fontsize=7, color=_HEX['muted'],
+      )  # fmt: skip
+  axes.set_xticks(range(len(classes)), classes, rotation=40 * (len(classes[0]) > 3))
+  axes.set_yticks(range(len(classes)), classes)
+  axes.set_xlim(-0.6, len(classes) - 0.4)
+  axes.set_ylim(len(classes) - 0.4, -0.6)
+  axes.set_xlabel(xlabel)
+  axes.set_ylabel(ylabel)
+  axes.grid(color=_HEX['line'], linewidth=0.5)
+  axes.set_axisbelow(True)
+  return drawing.svg(canvas, name, description)
 
 
-def _value(arm: Mapping[str, Any], key: str) -> float | None:
-  return arm['metrics'].get(key, {}).get('value')
-
-
-def _nets(arm: Mapping[str, Any], key: str) -> tuple[list[float], list[float]]:
-  """Coordinates of some single nets of an arm."""
-  nets = arm.get('per_net', {})
-  pairs = list(zip(nets.get(key) or [], nets.get('accuracy') or [], strict=False))
-  # A net with weights that are not finite has no distance.
-  pairs = [pair for pair in pairs if None not in pair]
-  drawn = pairs[:: max(1, -(-len(pairs) // NETS_DRAWN))]
-  return [x for x, _ in drawn], [y for _, y in drawn]
+@drawing.styled
+def scatter(
+  name: str,
+  description: str,
+  x: Sequence[float],
+  y: Sequence[float],
+  *,
+  half_width: Sequence[float] = (),
+  xlabel: str = '',
+  ylabel: str = '',
+  diagonal: bool = False,
+) -> str:
+  """Draws points [n], with error bars of +- `half_width` [n] and the line y = x if wanted."""
+  x, y = np.asarray(x, float), np.asarray(y, float)
+  canvas = drawing.figure(5.6, 5.2)
+  axes = canvas.subplots()
+  if len(half_width):
+    axes.errorbar(x, y, yerr=half_width, fmt='none', ecolor=_HEX['line'], elinewidth=0.8)
+  axes.scatter(x, y, s=7, color=_HEX['model'], linewidth=0, zorder=3)
+  if diagonal:
+    ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+    axes.plot(ends, ends, color=_HEX['muted'], linewidth=1)
+  axes.set_xlabel(xlabel)
+  axes.set_ylabel(ylabel)
+  return drawing.svg(canvas, name, description)

@@ -15,8 +15,8 @@ SCHEMA_VERSION = '1.0.0'
 _REQUIRED = ('name', 'config', 'versions', 'device', 'zoo', 'arms', 'metrics')
 _ZOO = ('accuracy', 'accuracy_p5', 'tau', 'loo_max_iou')
 _FIGURES = {
-  'novelty': ('plots', 'novelty_plane', 'arms'),
-  'behaviour': ('plots', 'behaviour_plane', 'arms'),
+  'novelty': ('planes', 'novelty_plane', 'arms'),
+  'behaviour': ('planes', 'behaviour_plane', 'arms'),
   'histograms': ('figures', 'histograms', 'histograms'),
   'alignment': ('figures', 'alignment', 'alignment'),
   'barrier': ('figures', 'barrier', 'barrier'),

@@ -1,0 +1,206 @@
+"""Experiments: one kind is one class, and `wsjax.run` has one loop for all kinds."""
+
+import abc
+import importlib
+import importlib.util
+import pathlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import jax
+import ml_collections
+
+from wsjax import typing
+from wsjax.evaluation import metric as metric_lib
+from wsjax.evaluation import statistics
+from wsjax.evaluation.report import model
+from wsjax.models import model as model_lib
+from wsjax.train import loop, objective
+from wsjax.zoo.store import store
+
+SPLITS = ('train', 'val', 'test')
+
+
+class Experiment(abc.ABC):
+  """One kind of experiment: its data, model, predictions and report.
+
+  `config.experiment` names the class. `run.run` constructs it, calls `fit` and `predict` for every
+  training seed, and `report` once.
+
+  Attributes:
+    METRICS: what its tables show.
+    config: sections named after the rooms.
+    zoo: networks with records.
+    train: the data that `fit` trains on, arrays with leading axis [N].
+    val: data of another split, or None.
+    workdir: where the run keeps its files.
+    progress: whether to show progress bars.
+    seconds: stage -> wall seconds until now, summed over restarts.
+    num_params: numbers in the variables of the model, once it is fitted.
+  """
+
+  METRICS: ClassVar[tuple[metric_lib.Metric, ...]] = ()
+
+  train: typing.PyTree
+  val: typing.PyTree | None = None
+  workdir: pathlib.Path = pathlib.Path()
+  progress: bool = False
+  seconds: Mapping[str, float] = {}
+  num_params: int = 0
+
+  def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
+    """Reads the data; raises ValueError if the zoo or the config does not fit the experiment."""
+    self.config, self.zoo = config, zoo
+
+  @abc.abstractmethod
+  def objective(self, seed: int) -> objective.Objective:
+    """Makes what `train.loop.fit` trains: an object with `init` and `loss`."""
+
+  @abc.abstractmethod
+  def predict(self, params: typing.PyTree, seed: int) -> Any:
+    """Applies the trained model of one seed to the networks that it is judged by."""
+
+  @abc.abstractmethod
+  def report(self, predictions: list[Any]) -> model.Report:
+    """Compares the predictions of all training seeds with the baselines."""
+
+  def fit(self, seed: int) -> tuple[typing.PyTree, loop.History]:
+    """Trains the model of one seed, or goes on with one that was interrupted.
+
+    Returns:
+      Its averaged parameters, and the history of the losses.
+    """
+    params, history = loop.fit(
+      self.objective(seed),
+      self.train,
+      self.config.train.to_dict(),
+      seed=seed,
+      workdir=self.workdir / f'train/seed{seed}',
+      val=self.val,
+      progress=self.progress,
+    )
+    self.num_params = sum(x.size for x in jax.tree.leaves(params))
+    return params, history
+
+  def model_facts(self, section: Mapping[str, Any]) -> dict[str, Any]:
+    """Describes the trained model for the report: its section, size and training."""
+    seeds = list(self.config.train.seeds)
+    return {
+      **dict(section),
+      'num_params': self.num_params,
+      'steps': self.config.train.steps,
+      'train_seconds': self.seconds.get('train', 0.0) / len(seeds),
+      'seeds': seeds,
+    }
+
+  def row(self, tables: Mapping[str, Any], kind: str = 'baseline') -> model.Row:
+    """Makes a row of means over networks and seeds with their intervals.
+
+    Args:
+      tables: metric name -> [S, n] numbers of every training seed and network; or a function (seed
+        index, rows of networks) -> number together with the shape (S, n).
+      kind: of the row.
+    """
+    stats = {}
+    for name, table in tables.items():
+      if isinstance(table, tuple):
+        statistic, shape = table
+      else:
+        statistic, shape = (lambda s, rows, table=table: table[s, rows].mean()), table.shape
+      stats[name] = statistics.over_seeds(
+        statistic, *shape, self.config.evaluate.num_bootstrap, self.config.seed
+      )
+    seeds = list(self.config.train.seeds) if kind == 'model' else []
+    return model.Row(shape[1], stats, kind, seeds)
+
+
+def find(name: str) -> type[Experiment]:
+  """Imports the class of a kind of experiment.
+
+  Args:
+    name: a file of wsjax/experiments, 'package.module:Class' or 'path/file.py:Class'.
+
+  Raises:
+    ValueError: if there is no such module, or it has no such `Experiment`.
+  """
+  module_name, _, attribute = name.partition(':')
+  if not attribute:
+    import wsjax.experiments as room
+
+    names = sorted(m.name for m in pkgutil.iter_modules(room.__path__) if m.name != 'base')
+    if name not in names:
+      raise ValueError(
+        f'experiment is {name!r}; allowed: {", ".join(names)}, package.module:Class and '
+        'path/file.py:Class.'
+      )
+    module = importlib.import_module(f'wsjax.experiments.{name}')
+    own = [x for x in vars(module).values() if _is_kind(x) and x.__module__ == module.__name__]
+    return own[-1]
+  try:
+    if module_name.endswith('.py'):
+      spec = importlib.util.spec_from_file_location(pathlib.Path(module_name).stem, module_name)
+      module = importlib.util.module_from_spec(spec)
+      spec.loader.exec_module(module)
+    else:
+      module = importlib.import_module(module_name)
+  except (ImportError, OSError) as error:
+    raise ValueError(f'experiment is {name!r}: {error}.') from error
+  kind = getattr(module, attribute, None)
+  if not _is_kind(kind):
+    raise ValueError(f'experiment is {name!r}; {attribute} is no Experiment of {module_name}.')
+  return kind
+
+
+def _is_kind(value: Any) -> bool:
+  return isinstance(value, type) and issubclass(value, Experiment) and value is not Experiment
+
+
+def architecture(zoo: store.Zoo) -> model_lib.Model:
+  """Rebuilds the architecture of the first network of a zoo from its record."""
+  record = zoo.records[0]
+  return model_lib.from_record(record['arch_id'], record['arch_config'])
+
+
+def final_params(zoo: store.Zoo, splits: Sequence[str] = SPLITS) -> dict[str, typing.StackedParams]:
+  """Reads the weights at the end of the runs that did not diverge.
+
+  Returns:
+    split -> path -> [N, ...].
+
+  Raises:
+    ValueError: if a split has no network.
+  """
+  found = {}
+  for split in splits:
+    rows = zoo.select(split=split, final=True, diverged=False)
+    if not len(rows):
+      raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
+    found[split] = zoo.params(rows)
+  return found
+
+
+def training_figures(history: loop.History) -> dict[str, model.Figure]:
+  """Curves of the losses, and of other values that the training loop recorded."""
+  if not history.get('loss'):
+    return {}
+  steps = history['step']
+  losses = {'training': ('loss', 'reference'), 'validation': ('val_loss', 'model')}
+  curves = [
+    {'label': label, 'kind': kind, 'x': steps, 'y': history[key]}
+    for label, (key, kind) in losses.items()
+    if key in history
+  ]
+  made = {
+    'training': model.Figure(
+      'lines',
+      {'panels': [{'lines': curves, 'xlabel': 'step'}], 'ylabel': 'loss', 'scale': 'log'},
+      'Training',
+      'Loss of training batches and, with averaged parameters, of the validation split.',
+    )
+  }
+  for key in sorted(set(history) - {'step', 'loss', 'val_loss'}):
+    panel = {'lines': [{'x': steps, 'y': history[key]}], 'xlabel': 'step'}
+    title = key.replace('_', ' ').capitalize()
+    made[key] = model.Figure('lines', {'panels': [panel], 'ylabel': key}, title)
+  return made
