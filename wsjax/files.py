@@ -227,10 +227,11 @@ def read_json_lines(
   return entries, broken
 
 
-def seal(value: Mapping[str, Any]) -> str:
-  """The text of a JSON object with a digest of itself under `SEAL`."""
+def seal(value: Mapping[str, Any], *, sort_keys: bool = True) -> str:
+  """The text of a JSON object with a digest of itself under `SEAL`; keys sorted or as they are."""
   value = {name: value[name] for name in value if name != SEAL}
-  return _spelled(value | {SEAL: _seal(json.loads(_spelled(value)))}) + '\n'
+  sealed = value | {SEAL: _seal(json.loads(_spelled(value, sort_keys)))}
+  return _spelled(sealed, sort_keys) + '\n'
 
 
 def read_sealed(path: pathlib.Path | str, **limits: Any) -> dict[str, Any]:
@@ -256,8 +257,8 @@ def read_sealed(path: pathlib.Path | str, **limits: Any) -> dict[str, Any]:
   return value
 
 
-def _spelled(value: Any) -> str:
-  return json.dumps(value, sort_keys=True, indent=1, allow_nan=False)
+def _spelled(value: Any, sort_keys: bool) -> str:
+  return json.dumps(value, sort_keys=sort_keys, indent=1, allow_nan=False)
 
 
 def _seal(value: Any) -> str:

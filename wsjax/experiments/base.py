@@ -16,7 +16,8 @@ from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import statistics
 from wsjax.evaluation.report import model
 from wsjax.models import model as model_lib
-from wsjax.train import loop, objective
+from wsjax.train import loop
+from wsjax.train import objective as objective_lib
 from wsjax.zoo.store import store
 
 SPLITS = ('train', 'val', 'test')
@@ -54,7 +55,7 @@ class Experiment(abc.ABC):
     self.config, self.zoo = config, zoo
 
   @abc.abstractmethod
-  def objective(self, seed: int) -> objective.Objective:
+  def objective(self, seed: int) -> objective_lib.Objective:
     """Makes what `train.loop.fit` trains: an object with `init` and `loss`."""
 
   @abc.abstractmethod

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 import os
 import pathlib
@@ -161,28 +160,27 @@ class Report:
   experiment: str = ''
   run: Run = dataclasses.field(default_factory=Run)
 
-  def to_json(self) -> str:
-    """The report as JSON text, keys sorted where their order means nothing.
+  def plain(self) -> dict[str, Any]:
+    """The report in the types of JSON.
 
     Raises:
       ValueError: naming the field, for a value that JSON lacks and a number that is not finite.
     """
-    value = {'schema_version': SCHEMA_VERSION} | _plain(self, 'report')
-    return json.dumps(value, indent=1, allow_nan=False) + '\n'
+    return {'schema_version': SCHEMA_VERSION} | _plain(self, 'report')
 
   @classmethod
-  def from_json(cls, text: str | bytes) -> 'Report':
-    """Reads what `to_json` wrote.
+  def from_plain(cls, value: Any) -> 'Report':
+    """Reads what `plain` gave.
 
     Raises:
       ValueError: naming the field, for what is missing, unknown or of another type.
     """
-    value = files.parse_json(text, 'the report')
     if not isinstance(value, dict) or 'schema_version' not in value:
       raise ValueError('it has no schema_version.')
-    if (version := value.pop('schema_version')) != SCHEMA_VERSION:
+    if (version := value['schema_version']) != SCHEMA_VERSION:
       raise ValueError(f'schema_version is {version!r}, not {SCHEMA_VERSION!r}.')
-    return _read(cls, value, 'report')
+    fields = {key: item for key, item in value.items() if key != 'schema_version'}
+    return _read(cls, fields, 'report')
 
   def write(
     self, folder: str | os.PathLike, page: Callable[['Report'], str], *, stem: str = 'report'
@@ -203,9 +201,9 @@ class Report:
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = self.to_json()
-    files.replace(folder / f'{stem}.html', page(Report.from_json(text)))
-    files.replace(folder / f'{stem}.json', text)
+    value = self.plain()
+    files.replace(folder / f'{stem}.html', page(Report.from_plain(value)))
+    files.replace(folder / f'{stem}.json', files.seal(value, sort_keys=False))
     return folder / f'{stem}.html'
 
 
@@ -217,7 +215,7 @@ def load(folder: str | os.PathLike, *, stem: str = 'report') -> Report:
   """
   path = pathlib.Path(folder) / f'{stem}.json'
   try:
-    return Report.from_json(files.read_bytes(path))
+    return Report.from_plain(files.read_sealed(path))
   except FileNotFoundError:
     raise ValueError(f'There is no report at {path}.') from None
   except ValueError as error:
