@@ -1,6 +1,8 @@
 """Graph encoders: both forms agree, and only the order of units is ignored."""
 
+import dataclasses
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,6 @@ from tests import marks, strategies
 from wsjax import testing
 from wsjax.editors import graph_net as editor_lib
 from wsjax.encoders import graph_net, graph_transformer
-from wsjax.layers import graph_features as features_lib
 from wsjax.layers import graph_layers
 from wsjax.models import mlp
 from wsjax.symmetry import element
@@ -52,22 +53,26 @@ def heads(request):
   return {'messages': 0, 'attention': 2}[request.param]
 
 
-def make_stack(spec, heads, limit=None, depth=2, positions='learned'):
-  limit = limit or features_lib.capacity(spec)
-  return graph_layers.GraphStack(spec, limit, 8, 4, depth, heads, positions)
+def make_stack(case, heads, capacity=None, depth=2, positions='learned'):
+  # Of an architecture it reads no more than the spec, which every case has.
+  return graph_layers.GraphStack(case, capacity, 8, 4, depth, heads, positions)
+
+
+def capacity_of(case):
+  return graph_lib.wiring(case.spec).capacity
 
 
 @functools.cache
-def encoder(spec, heads, limit=None):
+def encoder(case, heads, capacity=None):
   """(encoder, variables, compiled apply) of a small encoder."""
-  model = graph_net.GraphEncoder(make_stack(spec, heads, limit), 6)
-  zeros = {leaf.path: jnp.zeros(leaf.shape) for leaf in spec.leaves}
+  model = graph_net.GraphNet(make_stack(case, heads, capacity), 6)
+  zeros = {leaf.path: jnp.zeros(leaf.shape) for leaf in case.spec.leaves}
   variables = jax.jit(model.init)(jax.random.key(0), zeros)
   return model, variables, jax.jit(model.apply)
 
 
 def test_the_embedding_ignores_the_order_of_units(case, heads):
-  _, variables, run = encoder(case.spec, heads)
+  _, variables, run = encoder(case, heads)
   spec = case.spec.permutations_only()
   before = run(variables, case.params(0))
   for seed in range(3):
@@ -80,7 +85,7 @@ def test_the_embedding_ignores_the_order_of_units(case, heads):
 @pytest.mark.parametrize('name', marks.slow(('mlp', 'cnn', 'rnn'), 'cnn'))
 def test_the_editor_is_equivariant(name, heads):
   spec = CASES[name].spec
-  editor = editor_lib.Editor(make_stack(spec, heads))
+  editor = editor_lib.Editor(make_stack(CASES[name], heads))
   params = CASES[name].params(0)
   variables = jax.jit(editor.init)(jax.random.key(0), params)
   testing.check(
@@ -97,32 +102,31 @@ def test_the_editor_is_equivariant(name, heads):
 def test_a_planted_reader_of_the_order_is_caught():
   spec = CASES['mlp'].spec
 
-  class Reader(graph_net.GraphEncoder):
+  class Reader(graph_net.GraphNet):
     def __call__(self, example, *, train=False):
       _, nodes, _ = self.stack(example)
       return (nodes * jnp.arange(len(nodes))[:, None]).mean(0)
 
   with pytest.raises(AssertionError, match='invariant to permutation'):
-    testing.assert_invariant(Reader(make_stack(spec, 0)), spec, CASES['mlp'].params(0))
+    testing.assert_invariant(Reader(make_stack(CASES['mlp'], 0)), spec, CASES['mlp'].params(0))
 
 
 def test_dense_and_sparse_give_the_same_numbers(case, heads):
-  _, variables, run = encoder(case.spec, heads)
-  wanted = run(variables, case.params(3))
-  graph = graph_lib.make().tokenize(case.params(3), case.spec)
-  np.testing.assert_allclose(run(variables, graph), wanted, rtol=1e-4, atol=1e-5)
-  limit = features_lib.capacity(case.spec)
-  padded = graph_lib.make(limit.nodes + 3, limit.edges + 7)
-  np.testing.assert_allclose(
-    run(variables, padded.tokenize(case.params(3), case.spec)), wanted, rtol=1e-4, atol=1e-5
-  )
+  own = capacity_of(case)
+  larger = dataclasses.replace(own, nodes=own.nodes + 3, edges=own.edges + 7)
+  for capacity in (own, larger):
+    _, variables, run = encoder(case, heads, capacity)
+    graph = graph_lib.Graph(capacity).tokenize(case.params(3), case.spec)
+    wanted = run(variables, case.params(3))
+    np.testing.assert_allclose(run(variables, graph), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_in_the_padding_does_not_matter(heads):
   case = CASES['mlp']
-  _, variables, run = encoder(case.spec, heads)
-  limit = features_lib.capacity(case.spec)
-  graph = graph_lib.make(limit.nodes + 3, limit.edges + 7).tokenize(case.params(0), case.spec)
+  own = capacity_of(case)
+  capacity = dataclasses.replace(own, nodes=own.nodes + 3, edges=own.edges + 7)
+  _, variables, run = encoder(case, heads, capacity)
+  graph = graph_lib.Graph(capacity).tokenize(case.params(0), case.spec)
   dirty = graph.replace(
     nodes=jnp.where(graph.node_mask[:, None], graph.nodes, 9.0),
     edges=jnp.where(graph.edge_mask[:, None], graph.edges, 9.0),
@@ -132,17 +136,13 @@ def test_what_is_in_the_padding_does_not_matter(heads):
 
 def test_architectures_of_several_sizes_share_one_encoder(heads):
   cases = [CASES['mlp'], CASES['cnn'], strategies.make_mlp((5, 4, 2))]
-  limits = [features_lib.capacity(case.spec) for case in cases]
-  limit = limits[0] | limits[1] | limits[2]
-  _, variables, _ = encoder(cases[0].spec, heads, limit)
+  capacity = functools.reduce(operator.or_, map(capacity_of, cases))
+  model, variables, _ = encoder(cases[0], heads, capacity)
   graphs, wanted = [], []
   for case in cases:
-    graph = graph_lib.make().tokenize(case.params(2), case.spec)
-    graphs.append(features_lib.place(graph, case.spec, limit))
-    own = encoder(case.spec, heads, limit)[2]
-    wanted.append(own(variables, case.params(2)))
+    graphs.append(graph_lib.Graph(capacity).tokenize(case.params(2), case.spec))
+    wanted.append(encoder(case, heads, capacity)[2](variables, case.params(2)))
   batch = jax.tree.map(lambda *x: jnp.stack(x), *graphs)
-  model = encoder(cases[0].spec, heads, limit)[0]
   got = jax.jit(jax.vmap(lambda graph: model.apply(variables, graph)))(batch)
   np.testing.assert_allclose(got, jnp.stack(wanted), rtol=1e-4, atol=1e-5)
 
@@ -152,8 +152,8 @@ def test_inputs_are_told_apart_by_position_alone():
   params = case.params(0)
   swapped = {**params, 'layer0/kernel': params['layer0/kernel'][::-1]}
   for positions in ('learned', 'sinusoidal', 'none'):
-    stack = make_stack(case.spec, 0, positions=positions)
-    model = graph_net.GraphEncoder(stack, 6)
+    stack = make_stack(case, 0, positions=positions)
+    model = graph_net.GraphNet(stack, 6)
     variables = jax.jit(model.init)(jax.random.key(0), params)
     run = jax.jit(model.apply)
     same = np.allclose(run(variables, params), run(variables, swapped), atol=1e-5)
@@ -162,7 +162,7 @@ def test_inputs_are_told_apart_by_position_alone():
 
 def test_gradients_are_finite_also_for_weights_of_zero(heads):
   case = CASES['siren']
-  model, variables, _ = encoder(case.spec, heads)
+  model, variables, _ = encoder(case, heads)
   loss = jax.jit(jax.grad(lambda *x: jnp.sum(model.apply(*x) ** 2), (0, 1)))
   for params in (case.params(0), jax.tree.map(jnp.zeros_like, case.params(0))):
     gradients = loss(variables, params)
@@ -171,16 +171,16 @@ def test_gradients_are_finite_also_for_weights_of_zero(heads):
 
 def test_bad_input_is_refused():
   case = CASES['mlp']
-  _, variables, _ = encoder(case.spec, 0)
-  model = encoder(case.spec, 0)[0]
+  _, variables, _ = encoder(case, 0)
+  model = encoder(case, 0)[0]
   with pytest.raises(ValueError, match='lack'):
     model.apply(variables, {})
-  other = graph_lib.make().tokenize(CASES['cnn'].params(0), CASES['cnn'].spec)
-  with pytest.raises(ValueError, match='fit|not one of'):
+  other = graph_lib.Graph().tokenize(CASES['cnn'].params(0), CASES['cnn'].spec)
+  with pytest.raises(ValueError, match='is padded to'):
     model.apply(variables, other)
   with pytest.raises(ValueError, match='Unknown positions'):
-    make_stack(case.spec, 0, positions='rank').init(jax.random.key(0), case.params(0))
+    make_stack(case, 0, positions='rank')
   with pytest.raises(ValueError, match='does not divide'):
-    make_stack(case.spec, 3).init(jax.random.key(0), case.params(0))
+    make_stack(case, 3)
   with pytest.raises(ValueError, match='needs a head'):
     graph_transformer.make(mlp.MLP((3, 4, 2)), num_heads=0)

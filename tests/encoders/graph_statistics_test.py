@@ -4,19 +4,17 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax.layers import graph_features as features_lib
-from wsjax.layers import graph_statistics
+from wsjax.encoders import graph_statistics
 from wsjax.models import mlp
 from wsjax.tokens import graph as graph_lib
 
 SMALL, LARGE = mlp.MLP((3, 5, 2), 'tanh'), mlp.MLP((4, 6, 7, 3), 'tanh')
-LIMIT = features_lib.capacity(SMALL.spec) | features_lib.capacity(LARGE.spec)
+CAPACITY = graph_lib.wiring(SMALL.spec).capacity | graph_lib.wiring(LARGE.spec).capacity
 
 
 def graph_of(architecture, seed=0):
   params = architecture.init(jax.random.key(seed))
-  graph = graph_lib.make().tokenize(params, architecture.spec)
-  return params, features_lib.place(graph, architecture.spec, LIMIT)
+  return params, graph_lib.Graph(CAPACITY).tokenize(params, architecture.spec)
 
 
 def slow(values):
@@ -27,17 +25,17 @@ def slow(values):
 
 def test_statistics_are_those_of_numpy():
   params, graph = graph_of(SMALL)
-  got = np.asarray(graph_statistics.statistics(graph, LIMIT)).reshape(-1, 9)
-  assert len(got) == LIMIT.edge_kinds + LIMIT.node_kinds
-  for place, layer in ((0, 0), (LIMIT.edge_kinds - 1, 1)):
+  got = np.asarray(graph_statistics.statistics(graph)).reshape(-1, 9)
+  assert len(got) == CAPACITY.edge_kinds + CAPACITY.node_kinds
+  for place, layer in ((0, 0), (CAPACITY.edge_kinds - 1, 1)):
     wanted = slow(np.asarray(params[f'layer{layer}/kernel']).ravel())
     np.testing.assert_allclose(got[place], wanted, rtol=1e-3, atol=1e-4)
   assert not got[1].any()  # The leaf that only the large one has.
-  assert not got[LIMIT.edge_kinds :].any()  # Biases start at 0.
+  assert not got[CAPACITY.edge_kinds :].any()  # Biases start at 0.
 
 
 def test_architectures_of_several_sizes_share_one_encoder():
-  encoder = graph_statistics.make(SMALL, limit=LIMIT)
+  encoder = graph_statistics.make(SMALL, capacity=CAPACITY)
   graphs = [graph_of(SMALL)[1], graph_of(LARGE)[1]]
   batch = jax.tree.map(lambda *x: np.stack(x), *graphs)
   variables = jax.jit(encoder.init)(jax.random.key(0), graphs[0])
@@ -50,5 +48,5 @@ def test_architectures_of_several_sizes_share_one_encoder():
 
 def test_a_graph_that_is_too_large_is_refused():
   encoder = graph_statistics.make(SMALL)
-  with pytest.raises(ValueError, match='with another limit'):
+  with pytest.raises(ValueError, match='is padded to'):
     encoder.init(jax.random.key(0), graph_of(LARGE)[1])

@@ -73,6 +73,6 @@ def test_probes_are_learned():
 
 def test_a_graph_cannot_be_run():
   architecture = ARCHITECTURES['relu mlp']
-  graph = graph_lib.make().tokenize(weights(architecture), architecture.spec)
+  graph = graph_lib.Graph().tokenize(weights(architecture), architecture.spec)
   with pytest.raises(ValueError, match='cannot be run'):
     make(architecture).init(jax.random.key(0), graph)

@@ -35,7 +35,7 @@ def test_the_flat_token_has_no_padding():
 
 def test_an_edge_joins_the_neurons_of_its_weight():
   params = CASE.params(0)
-  net = graph.make().tokenize(params, CASE.spec)
+  net = graph.Graph().tokenize(params, CASE.spec)
   assert net.nodes.shape == (5 + 4 + 3 + 2, 1)
   edge = 5 * 4 + 2 * 3 + 1  # layer1, from unit 2 to unit 1.
   assert (int(net.senders[edge]), int(net.receivers[edge])) == (5 + 2, 9 + 1)
@@ -46,7 +46,7 @@ def test_an_edge_joins_the_neurons_of_its_weight():
 def test_a_convolution_and_a_flatten_make_wide_edges():
   case = strategies.make_cnn((3, 4), 5)
   params = case.params(0)
-  net = graph.make().tokenize(params, case.spec)
+  net = graph.Graph().tokenize(params, case.spec)
   assert net.nodes.shape[0] == 2 + 3 + 4 + 5 + 2
   assert net.edges.shape == (2 * 3 + 3 * 4 + 4 * 5 + 5 * 2, 16)
   window = params['layer1/kernel'][:, :, 2, 3].ravel()
@@ -58,26 +58,25 @@ def test_a_convolution_and_a_flatten_make_wide_edges():
 
 def test_a_graph_is_padded_on_request():
   params = CASE.params(0)
-  small = graph.make().tokenize(params, CASE.spec)
-  tokenizer = graph.make(num_nodes=20, num_edges=50)
+  own = graph.wiring(CASE.spec).capacity
+  capacity = dataclasses.replace(own, nodes=20, edges=50, node_features=2)
+  tokenizer = graph.Graph(capacity)
   net = tokenizer.tokenize(params, CASE.spec)
-  assert net.nodes.shape == (20, 1) and net.edges.shape == (50, 1)
-  assert int(net.node_mask.sum()) == small.nodes.shape[0]
-  assert int(net.edge_mask.sum()) == small.edges.shape[0]
+  assert net.nodes.shape == (20, 2) and net.edges.shape == (50, 1)
+  assert int(net.node_mask.sum()) == own.nodes and int(net.edge_mask.sum()) == own.edges
   back = tokenizer.detokenize(net, CASE.spec)
-  np.testing.assert_array_equal(back['layer2/kernel'], params['layer2/kernel'])
-  with pytest.raises(ValueError, match='more than num_nodes=3'):
-    graph.make(num_nodes=3).tokenize(params, CASE.spec)
+  for path, value in params.items():
+    np.testing.assert_array_equal(back[path], value)
 
 
 def test_a_network_of_one_layer_is_a_graph_too():
   """Its edges are the first weights in their order, but not all of them."""
   case = strategies.make_mlp((5, 2))
   params = case.params(0)
-  net = graph.make().tokenize(params, case.spec)
+  net = graph.Graph().tokenize(params, case.spec)
   np.testing.assert_array_equal(net.edges[:, 0], np.ravel(params['layer0/kernel']))
   np.testing.assert_array_equal(net.nodes[5:, 0], params['layer0/bias'])
-  back = graph.make().detokenize(net, case.spec)
+  back = graph.Graph().detokenize(net, case.spec)
   for path, value in params.items():
     np.testing.assert_array_equal(back[path], value)
 

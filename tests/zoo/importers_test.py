@@ -145,7 +145,7 @@ def test_policies_act_as_their_arrays_say(shared_data):
 
 @pytest.mark.parametrize('every', [6, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_agent_is_a_graph_without_loss(agents, every):
-  tokenizer = graph.make()
+  tokenizer = graph.Graph()
   # Some are linear: they have no hidden unit.
   for network in list(agents.values())[::every]:
     spec = network.architecture.spec

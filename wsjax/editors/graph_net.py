@@ -8,8 +8,6 @@ from typing import ClassVar
 import flax.linen as nn
 
 from wsjax import typing
-from wsjax.encoders import graph_net
-from wsjax.layers import graph_features as features_lib
 from wsjax.layers import graph_layers
 from wsjax.models import model as model_lib
 
@@ -28,7 +26,7 @@ class Editor(nn.Module):
   @property
   def READS(self) -> str:  # noqa: N802 (a constant of other modules)
     """Probes run the network, so they need the weights as they are too."""
-    return 'scaled' if self.stack.probed is None else 'both'
+    return 'both' if self.stack.num_probes else 'scaled'
 
   @nn.compact
   def __call__(self, params: typing.Params, function: typing.Params | None = None) -> typing.Params:
@@ -39,7 +37,7 @@ class Editor(nn.Module):
       function: the weights as they are run, where `params` are scaled.
     """
     _, nodes, edges = self.stack(params, function)
-    features = graph_layers.ToWeights(self.stack.spec)(nodes, edges)
+    features = graph_layers.ToWeights(self.stack.architecture.spec)(nodes, edges)
     return {path: value[..., 0] for path, value in features.items()}
 
 
@@ -66,13 +64,6 @@ def make(
   """
   return Editor(
     graph_layers.GraphStack(
-      architecture.spec,
-      features_lib.capacity(architecture.spec),
-      width,
-      edge_width,
-      depth,
-      num_heads,
-      positions,
-      graph_net.probed(architecture, num_probes, width),
+      architecture, None, width, edge_width, depth, num_heads, positions, num_probes
     )
   )

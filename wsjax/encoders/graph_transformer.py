@@ -7,15 +7,15 @@ Source: Kofinas et al. 2024, arXiv:2403.12143, section 4; Diao & Loynd 2023, arX
 """
 
 from wsjax.encoders import graph_net
-from wsjax.layers import graph_features as features_lib
 from wsjax.layers import graph_layers
 from wsjax.models import model as model_lib
+from wsjax.tokens import graph as graph_lib
 
 
 def make(
   architecture: model_lib.Model,
   *,
-  limit: features_lib.Capacity | None = None,
+  capacity: graph_lib.Capacity | None = None,
   width: int = 64,
   edge_width: int = 32,
   depth: int = 4,
@@ -24,8 +24,8 @@ def make(
   num_probes: int = 0,
   embedding: int = 128,
   dropout: float = 0.0,
-) -> graph_net.GraphEncoder:
-  """The encoder; see `GraphStack`, `GraphEncoder` and `graph_net.make`.
+) -> graph_net.GraphNet:
+  """The encoder; see `GraphStack` and `GraphNet`.
 
   Raises:
     ValueError: if there is no head.
@@ -33,13 +33,6 @@ def make(
   if num_heads < 1:
     raise ValueError(f'A transformer needs a head; got num_heads={num_heads}.')
   stack = graph_layers.GraphStack(
-    architecture.spec,
-    limit or features_lib.capacity(architecture.spec),
-    width,
-    edge_width,
-    depth,
-    num_heads,
-    positions,
-    graph_net.probed(architecture, num_probes, width),
+    architecture, capacity, width, edge_width, depth, num_heads, positions, num_probes
   )
-  return graph_net.GraphEncoder(stack, embedding, dropout)
+  return graph_net.GraphNet(stack, embedding, dropout)

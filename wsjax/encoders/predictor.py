@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import networks, typing
-from wsjax.layers import graph_features as features_lib
+from wsjax.tokens import graph as graph_lib
 
 _CPU_GROUP = 16  # Networks at once: what is computed of them stays in cache.
 
@@ -61,7 +61,7 @@ def divide(example: typing.PyTree, scales: Mapping[str, Any]) -> typing.PyTree:
   Returns:
     As `example`.
   """
-  if not isinstance(example, features_lib.PlacedGraph):
+  if not isinstance(example, graph_lib.WeightGraph):
     return {**example, **{path: example[path] / scale for path, scale in scales.items()}}
   return example.replace(
     **{
@@ -77,7 +77,7 @@ _PARTS = (('edges', 'edge_kinds', 'edge_mask'), ('nodes', 'node_kinds', 'node_ma
 
 
 def leaf_scales(
-  params: typing.StackedParams | features_lib.PlacedGraph,
+  params: typing.StackedParams | graph_lib.WeightGraph,
 ) -> tuple[tuple[str, Any], ...]:
   """Root mean square of every leaf over networks, for `Predictor.scales`.
 
@@ -90,7 +90,7 @@ def leaf_scales(
     per kind) and ('nodes', likewise), over the entries that are not 0: those are features that an
     architecture does not have.
   """
-  if isinstance(params, features_lib.PlacedGraph):
+  if isinstance(params, graph_lib.WeightGraph):
     return tuple(
       (name, _kind_scales(*(np.asarray(getattr(params, x)) for x in part)))
       for part in _PARTS

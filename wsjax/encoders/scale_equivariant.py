@@ -18,13 +18,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from wsjax import typing
-from wsjax.layers import dense_graph
-from wsjax.layers import graph_features as features_lib
-from wsjax.layers import topology as topology_lib
+from wsjax.layers import graph as execution
+from wsjax.layers import graph_layers
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
+from wsjax.tokens import graph as graph_lib
 
 # How a vector goes with its unit's scale s -> [N, d].
 Vectors = dict[int, jax.Array]
@@ -36,27 +37,25 @@ class Carry(nn.Module):
   """Takes the vectors of nodes along the weights, both ways.
 
   Attributes:
-    graph: the node sets and leaves.
     width: of the vectors.
   """
 
-  graph: dense_graph.Wiring
   width: int
 
   @nn.compact
-  def __call__(self, vectors: Vectors, edges: list[jax.Array]) -> Vectors:
+  def __call__(self, graph: execution.Dense, vectors: Vectors) -> Vectors:
     """Vectors of the nodes -> what arrives at every node, of both kinds."""
     sent = {p: nn.Dense(self.width, use_bias=False, name=f'sent{p}')(vectors[p]) for p in POWERS}
     arrived: dict[int, list[tuple[int, jax.Array]]] = {p: [] for p in POWERS}
-    for number, (part, weights) in enumerate(zip(self.graph.joints, edges, strict=True)):
-      source, target = (axis.power for axis in part.leaf.axes[-2:])
+    blocks = zip(graph.wiring.edge_blocks, graph.edges, strict=True)
+    for number, (block, weights) in enumerate(blocks):
+      source, target = (axis.power for axis in block.leaf.axes[-2:])
       for way, (start, start_power), (end, end_power), grid in (
-        ('on', (part.source, source), (part.target, target), weights),
-        ('back', (part.target, target), (part.source, source), weights.swapaxes(0, 1)),
+        ('on', (block.source, source), (block.target, target), weights),
+        ('back', (block.target, target), (block.source, source), weights.swapaxes(0, 1)),
       ):
         # A weight undoes the scale of the vector that it carries.
-        start_set = self.graph.sets[start]
-        vector = sent[-start_power][start_set.nodes]
+        vector = sent[-start_power][graph.wiring.sets[start].nodes]
         mix = self.param(
           f'{way}{number}',
           nn.initializers.normal(grid.shape[-1] ** -0.5),
@@ -66,7 +65,7 @@ class Carry(nn.Module):
         products = grid.transpose(1, 2, 0).reshape(m * k, n) @ vector
         products = products.reshape(m, k, -1) * mix[None] / n**0.5
         arrived[end_power].append((end, products.sum(1)))
-    return {p: dense_graph.by_set(self.graph, arrived[p], self.width) for p in POWERS}
+    return {p: execution.by_set(graph.wiring, arrived[p], self.width) for p in POWERS}
 
 
 class ScaleLayer(nn.Module):
@@ -84,15 +83,14 @@ class ScaleLayer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, h: jax.Array, vectors: Vectors, edges: list[jax.Array]
-  ) -> tuple[jax.Array, Vectors]:
-    """Invariant [N, width], vectors and weights -> the first two, updated."""
-    graph = dense_graph.wiring(self.spec)
-    arrived = Carry(graph, self.width, name='carry')(vectors, edges)
+    self, graph: execution.Dense, h: Float[Array, 'n width'], vectors: Vectors
+  ) -> tuple[Float[Array, 'n width'], Vectors]:
+    """Updates invariant features and vectors."""
+    arrived = Carry(self.width, name='carry')(graph, vectors)
     vectors = {p: vectors[p] + arrived[p] for p in POWERS}
     read = [h, *self._invariants(vectors)]
     if self.edge_width:
-      read += self._messages(h, vectors, edges)
+      read += self._messages(graph, h, vectors)
     read = [nn.LayerNorm(name=f'norm{i}')(x) for i, x in enumerate(read)]
     read += [log_size(vectors[p], self.spec) for p in POWERS]
     wide = nn.Dense(2 * self.width, name='wide')(jnp.concatenate(read, -1))
@@ -111,34 +109,33 @@ class ScaleLayer(nn.Module):
     pair = [self._linear(f'pair{p}')(vectors[p]) for p in POWERS]
     return [*alone, pair[0] * pair[1]]
 
-  def _messages(self, h: jax.Array, vectors: Vectors, edges: list[jax.Array]) -> list[jax.Array]:
+  def _messages(self, graph: execution.Dense, h: jax.Array, vectors: Vectors) -> list[jax.Array]:
     """[N, edge_width] means over edges of what no unit's scale changes.
 
     A weight times a vector of either end, each of the kind that undoes the weight's own scale, is
     invariant, and keeps its sign.
     """
-    graph = dense_graph.wiring(self.spec)
-    topology = topology_lib.Dense(graph)
-    width = self.edge_width
+    sets, width = graph.wiring.sets, self.edge_width
     ends = [
       {p: nn.Dense(width, use_bias=False, name=f'{end}{p}')(vectors[p]) for p in POWERS}
       for end in ('source', 'target')
     ]
     mixed = nn.Dense(width, use_bias=False, name='edge')
     own = []
-    for number, (part, weights) in enumerate(zip(graph.joints, edges, strict=True)):
-      powers = [axis.power for axis in part.leaf.axes[-2:]]
-      first = ends[0][-powers[0]][graph.sets[part.source].nodes]
-      second = ends[1][-powers[1]][graph.sets[part.target].nodes]
+    blocks = zip(graph.wiring.edge_blocks, graph.edges, strict=True)
+    for number, (block, weights) in enumerate(blocks):
+      powers = [axis.power for axis in block.leaf.axes[-2:]]
+      first = ends[0][-powers[0]][sets[block.source].nodes]
+      second = ends[1][-powers[1]][sets[block.target].nodes]
       kernel = nn.Dense(width, use_bias=False, name=f'weight{number}')
       value = kernel(weights) * first[:, None] * second[None]
       own.append(mixed(jnp.tanh(value)))
-    pairs = topology.pairs(
+    pairs = graph.pairs(
       nn.Dense(width, name='sender')(h), nn.Dense(width, use_bias=False, name='receiver')(h)
     )
     sent = [nn.relu(a + b) for a, b in zip(own, pairs, strict=True)]
-    into, out = topology.degrees()
-    return [topology.arriving(sent) / into, topology.leaving(sent) / out]
+    num_in, num_out = graph.degrees()
+    return [graph.incoming(sent) / num_in, graph.outgoing(sent) / num_out]
 
 
 class ScaleEquivariant(nn.Module):
@@ -165,40 +162,36 @@ class ScaleEquivariant(nn.Module):
   @nn.compact
   def __call__(self, params: typing.Params, *, train: bool = False) -> jax.Array:
     """Weights of one network -> [embedding]."""
-    graph = dense_graph.wiring(self.spec)
-    limit = features_lib.capacity(self.spec)
-    where = features_lib.places(self.spec, limit)
-    _, edges = dense_graph.split(params, self.spec)
+    graph = execution.Dense(params, self.spec)
 
     def place(name: str) -> jax.Array:
-      reader = features_lib.ReadNodes(limit, self.width, name=name)
-      none = jnp.zeros((graph.num_nodes, 0))
-      return reader(none, where.node_kinds, where.node_places)
+      reader = graph_layers.ReadNodes(graph.wiring.capacity, self.width, name=name)
+      none = jnp.zeros((len(graph.nodes), 0))
+      return reader(none, graph.node_kinds, graph.node_places)
 
     # Only what is pinned may start with a vector that is no weight.
-    pinned = (where.node_places >= 0)[:, None]
+    pinned = (graph.node_places >= 0)[:, None]
     h = place('invariant')
     vectors = {
       p: self._biases(params, p) + jnp.where(pinned, place(f'vector{p}'), 0) for p in POWERS
     }
     for number in range(self.depth):
       layer = ScaleLayer(self.spec, self.width, self.edge_width, name=f'layer{number}')
-      h, vectors = layer(h, vectors, edges)
-    x = topology_lib.Dense(graph).pool(nn.LayerNorm(name='norm')(h), len(graph.sets))
+      h, vectors = layer(graph, h, vectors)
+    x = graph.pool(nn.LayerNorm(name='norm')(h), len(graph.wiring.sets))
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
     return nn.relu(nn.Dense(self.embedding)(x))
 
   def _biases(self, params: typing.Params, power: int) -> jax.Array:
     """[N, width] linear maps of the node features of one kind."""
-    graph = dense_graph.wiring(self.spec)
+    wiring = graph_lib.wiring(self.spec)
     pieces = []
-    for part in graph.node_parts:
-      if part.leaf.axes[-1].power == power:
-        grid = dense_graph.part_grid(jnp.asarray(params[part.leaf.path]), part)
-        name = part.leaf.path.replace('/', '.')
+    for block in wiring.node_blocks:
+      if block.leaf.axes[-1].power == power:
+        name = block.leaf.path.replace('/', '.')
         dense = nn.Dense(self.width, use_bias=False, name=name)
-        pieces.append((part.target, dense(grid)))
-    return dense_graph.by_set(graph, pieces, self.width)
+        pieces.append((block.target, dense(block.grid(params[block.leaf.path]))))
+    return execution.by_set(wiring, pieces, self.width)
 
 
 def invariant(vectors: jax.Array, spec: spec_lib.Spec) -> jax.Array:
@@ -239,7 +232,7 @@ def _allows(spec: spec_lib.Spec, kind: str) -> np.ndarray:
   return np.concatenate(
     [
       np.full((each.size, 1), kind in kinds.get(each.group, ()))
-      for each in dense_graph.wiring(spec).sets
+      for each in graph_lib.wiring(spec).sets
     ]
   )
 

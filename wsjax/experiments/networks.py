@@ -5,9 +5,11 @@ the largest takes.
 """
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import json
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +19,6 @@ import numpy as np
 
 from wsjax import config as config_lib
 from wsjax import typing
-from wsjax.layers import graph_features as features_lib
 from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
 from wsjax.tokens import graph as graph_lib
@@ -31,12 +32,12 @@ class Kinds:
   Attributes:
     architectures: each once, in order of appearance.
     which: row of the zoo -> number of its architecture.
-    limit: what their graphs take; None if there is one architecture.
+    capacity: sizes of their graphs; None if there is one architecture.
   """
 
   architectures: tuple[model_lib.Model, ...]
   which: dict[int, int]
-  limit: features_lib.Capacity | None
+  capacity: graph_lib.Capacity | None
 
   def of(self, row: int) -> model_lib.Model:
     """The architecture of a row."""
@@ -62,10 +63,8 @@ def kinds(config: ml_collections.ConfigDict, zoo: store.Zoo, rows: Sequence[int]
   if len(architectures) == 1:
     return Kinds(tuple(architectures), which, None)
   _check_several(config, zoo, len(architectures))
-  limit = features_lib.capacity(architectures[0].spec)
-  for architecture in architectures[1:]:
-    limit |= features_lib.capacity(architecture.spec)
-  return Kinds(tuple(architectures), which, limit)
+  sizes = [graph_lib.wiring(architecture.spec).capacity for architecture in architectures]
+  return Kinds(tuple(architectures), which, functools.reduce(operator.or_, sizes))
 
 
 def weights(zoo: store.Zoo, row: int) -> typing.Params:
@@ -90,16 +89,14 @@ def stack(networks: Sequence[typing.Params], rows: Sequence[int], kinds: Kinds) 
     kinds: of the rows, and maybe of others.
 
   Returns:
-    path -> [n, ...], or a placed graph with leading axis [n].
+    path -> [n, ...], or a graph with leading axis [n].
   """
-  if kinds.limit is None:
+  if kinds.capacity is None:
     made = list(networks)
   else:
     made = []
     for row, params in zip(np.asarray(rows).tolist(), networks, strict=True):
-      spec = kinds.of(row).spec
-      graph = graph_lib.make().tokenize(params, spec)
-      made.append(features_lib.place(graph, spec, kinds.limit))
+      made.append(graph_lib.Graph(kinds.capacity).tokenize(params, kinds.of(row).spec))
   return jax.tree.map(lambda *x: np.stack(x), *made)
 
 
@@ -122,7 +119,7 @@ def read(
   Returns:
     As `stack`.
   """
-  if kinds.limit is not None:
+  if kinds.capacity is not None:
     return stack([weights(zoo, row) for row in rows], rows, kinds)
   return canonicalize.canonicalize(
     zoo.params(rows),
@@ -154,6 +151,6 @@ def _check_several(config: ml_collections.ConfigDict, zoo: store.Zoo, number: in
 
 
 def _reads_several(name: str) -> bool:
-  """Whether a plug-in of `encoders` takes the limit of graphs of any kind."""
+  """Whether an encoder takes the capacity of graphs of any kind."""
   make = importlib.import_module(f'wsjax.encoders.{name}').make
-  return 'limit' in inspect.signature(make).parameters
+  return 'capacity' in inspect.signature(make).parameters

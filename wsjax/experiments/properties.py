@@ -106,7 +106,7 @@ def make_predictor(
   encoder = {
     **config.encoder.to_dict(),
     'architecture': kinds.architectures[0],
-    **({} if kinds.limit is None else {'limit': kinds.limit}),
+    **({} if kinds.capacity is None else {'capacity': kinds.capacity}),
   }
   return predictor_lib.Predictor(
     encoder=config_lib.build('encoders', encoder),
@@ -132,7 +132,7 @@ def fit(
   predictor = make_predictor(config, prepared.kinds, prepared.names, scales)
   # Refused for several architectures, where no augmentation is made.
   change = None
-  if prepared.kinds.limit is None:
+  if prepared.kinds.capacity is None:
     change = augment.make(config.augment, prepared.kinds.architectures[0])
   pretrained = _pretrain(config, prepared, predictor, workdir, seed=seed, progress=progress)
   variables, history = loop.fit(

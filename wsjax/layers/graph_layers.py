@@ -1,62 +1,133 @@
 """Layers on the graph of a network: messages along weights, and attention.
 
-Every layer updates nodes [N, width] and edges, and is equivariant, since all nodes and all edges
-share its parameters. The first layer reads the weights themselves, later ones the edges that the
-layer before left.
+Every layer updates nodes and edges, and is equivariant, since all nodes and all edges share its
+parameters. The first layer reads the weights themselves, later ones the edges of the layer before.
 
 A layer on concat([edge, sender, receiver]) is one product on the edges and one on the nodes, of
 which there are far fewer; the sum is then formed on the edges by broadcasting.
 """
 
-from collections.abc import Sequence
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
 from wsjax import typing
-from wsjax.layers import dense_graph
-from wsjax.layers import graph_features as features_lib
-from wsjax.layers import topology as topology_lib
+from wsjax.layers import graph as execution
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph as graph_lib
+from wsjax.tokens import positions as positions_lib
 
-Edges = list[jax.Array]
+POSITIONS = ('learned', 'sinusoidal', 'none')
 _STEEPEST = 8.0  # Bound of attention scores: e^8 sums safely in float32.
+
+
+class ReadNodes(nn.Module):
+  """Features, kind and position of every node, as one vector each.
+
+  Attributes:
+    capacity: sizes of the graph.
+    width: of the vector.
+    positions: of pinned nodes: 'learned', 'sinusoidal' or 'none'.
+    position_features: length of a position.
+  """
+
+  capacity: graph_lib.Capacity
+  width: int
+  positions: str = 'learned'
+  position_features: int = 16
+
+  @nn.compact
+  def __call__(
+    self, nodes: Float[Array, 'n k'], kinds: typing.Array, places: typing.Array
+  ) -> Float[Array, 'n width']:
+    """Reads nodes of [n] kinds at [n] places, -1 for none."""
+    kind = jax.nn.one_hot(kinds, self.capacity.node_kinds)
+    parts = [nodes, jnp.ones((len(nodes), 1))]
+    if self.positions != 'none':
+      code = self._codes()[jnp.maximum(places, 0)]
+      parts.append(code * (jnp.asarray(places) >= 0)[:, None])
+    # Of all blocks one is not 0, so the variance is that of one block.
+    init = nn.initializers.variance_scaling(float(self.capacity.node_kinds), 'fan_in', 'normal')
+    return nn.Dense(self.width, use_bias=False, kernel_init=init)(
+      _by_kind(jnp.concatenate(parts, -1), kind)
+    )
+
+  def _codes(self) -> Float[Array, 'places position_features']:
+    shape = (self.capacity.places, self.position_features)
+    if self.positions == 'learned':
+      return self.param('places', nn.initializers.normal(1.0), shape)
+    return positions_lib.sinusoidal(np.arange(shape[0]), shape[1])
+
+
+class ReadEdges(nn.Module):
+  """Weights of every edge, by one matrix per kind of edge.
+
+  Attributes:
+    capacity: sizes of the graph.
+    width: of the result.
+  """
+
+  capacity: graph_lib.Capacity
+  width: int
+
+  @nn.compact
+  def __call__(self, graph: execution.Graph) -> execution.Edges:
+    """Edges [..., width] of a graph."""
+    shape = (self.capacity.edge_kinds, self.capacity.edge_features, self.width)
+    init = nn.initializers.variance_scaling(1.0, 'fan_in', 'normal', batch_axis=(0,))
+    kernel = self.param('kernel', init, shape)
+    read = []
+    for edge, kind in zip(graph.edges, graph.edge_kinds, strict=True):
+      if isinstance(kind, int):  # A grid, all of one kind.
+        read.append(edge @ kernel[kind, : edge.shape[-1]])
+      else:
+        one_hot = jax.nn.one_hot(kind, shape[0])
+        read.append(_by_kind(edge, one_hot) @ kernel.reshape(-1, self.width))
+    return read
+
+
+def _by_kind(features: Float[Array, 'n k'], kind: Float[Array, 'n kinds']) -> jax.Array:
+  """Features in the block of their kind, 0 in the others: [n, kinds * k]."""
+  blocks = kind[:, :, None] * features[:, None, :]
+  return blocks.reshape(len(features), -1)
 
 
 class EdgeUpdate(nn.Module):
   """relu of a linear map of the edge and of both its nodes.
 
   Attributes:
+    capacity: sizes of the graph.
     width: of the edges.
-    limit: what a graph may have.
-    first: whether the edges are weights, read by one matrix per leaf.
+    first: whether the edges are weights, read by one matrix per parameter.
   """
 
+  capacity: graph_lib.Capacity
   width: int
-  limit: features_lib.Capacity
   first: bool
 
   @nn.compact
-  def __call__(self, raw: topology_lib.Raw, nodes: jax.Array, edges: Sequence[jax.Array]) -> Edges:
-    """Nodes [N, d] and edges [..., k] -> edges [..., width]."""
+  def __call__(
+    self, graph: execution.Graph, nodes: Float[Array, 'n d'], edges: execution.Edges
+  ) -> execution.Edges:
+    """Updates the edges, [..., k] -> [..., width]."""
     senders = nn.Dense(self.width, name='sender')(nodes)
     receivers = nn.Dense(self.width, use_bias=False, name='receiver')(nodes)
     if self.first:
-      own = features_lib.ReadEdges(self.limit, self.width, name='edge')(edges, raw.edge_kinds)
+      own = ReadEdges(self.capacity, self.width, name='edge')(graph)
     else:
       dense = nn.Dense(self.width, use_bias=False, name='edge')
       own = [dense(edge) for edge in edges]
-    pairs = raw.topology.pairs(senders, receivers)
-    return [nn.relu(a + b) for a, b in zip(own, pairs, strict=True)]
+    return [nn.relu(a + b) for a, b in zip(own, graph.pairs(senders, receivers), strict=True)]
 
 
 class MessagePassing(nn.Module):
-  """Means of the edges at every node, both ways.
+  """Means of incoming and of outgoing edges, and an MLP on every node.
 
   Attributes:
-    limit: what a graph may have.
+    capacity: sizes of the graph.
     width: of the nodes.
     edge_width: of the edges.
     first: whether the edges are weights.
@@ -65,34 +136,33 @@ class MessagePassing(nn.Module):
     (messages both ways).
   """
 
-  limit: features_lib.Capacity
+  capacity: graph_lib.Capacity
   width: int
   edge_width: int
   first: bool = False
 
   @nn.compact
   def __call__(
-    self, raw: topology_lib.Raw, nodes: jax.Array, edges: Sequence[jax.Array]
-  ) -> tuple[jax.Array, Edges]:
-    """Nodes [N, width] and edges [..., k] -> the same, [..., edge_width]."""
+    self, graph: execution.Graph, nodes: Float[Array, 'n width'], edges: execution.Edges
+  ) -> tuple[Float[Array, 'n width'], execution.Edges]:
+    """Updates nodes and edges, [..., k] -> [..., edge_width]."""
     h = nn.LayerNorm()(nodes)
-    update = EdgeUpdate(self.edge_width, self.limit, self.first, name='update')
-    edges = update(raw, h, edges)
-    into, out = raw.topology.degrees()
-    inbox = raw.topology.arriving(edges) / into
-    outbox = raw.topology.leaving(edges) / out
-    h = nn.Dense(2 * self.width, name='wide')(jnp.concatenate([h, inbox, outbox], -1))
+    update = EdgeUpdate(self.capacity, self.edge_width, self.first, name='update')
+    edges = update(graph, h, edges)
+    num_in, num_out = graph.degrees()
+    means = graph.incoming(edges) / num_in, graph.outgoing(edges) / num_out
+    h = nn.Dense(2 * self.width, name='wide')(jnp.concatenate([h, *means], -1))
     return nodes + nn.Dense(self.width, name='back')(nn.gelu(h)), edges
 
 
 class RelationalAttention(nn.Module):
-  """Every node attends to the edges that end at it, and that start from it.
+  """Attention of every node to its incoming and to its outgoing edges.
 
   Scores and values are read from the updated edge, which knows both its nodes and its weights.
   Scores are bounded by a tanh, so that the softmax needs no maximum: it is a quotient of two sums.
 
   Attributes:
-    limit: what a graph may have.
+    capacity: sizes of the graph.
     width: of the nodes.
     edge_width: of the edges.
     num_heads: of the attention; divides `edge_width`.
@@ -103,7 +173,7 @@ class RelationalAttention(nn.Module):
     the non-linearity).
   """
 
-  limit: features_lib.Capacity
+  capacity: graph_lib.Capacity
   width: int
   edge_width: int
   num_heads: int
@@ -111,14 +181,14 @@ class RelationalAttention(nn.Module):
 
   @nn.compact
   def __call__(
-    self, raw: topology_lib.Raw, nodes: jax.Array, edges: Sequence[jax.Array]
-  ) -> tuple[jax.Array, Edges]:
-    """Nodes [N, width] and edges [..., k] -> the same, [..., edge_width]."""
+    self, graph: execution.Graph, nodes: Float[Array, 'n width'], edges: execution.Edges
+  ) -> tuple[Float[Array, 'n width'], execution.Edges]:
+    """Updates nodes and edges, [..., k] -> [..., edge_width]."""
     h = nn.LayerNorm()(nodes)
-    update = EdgeUpdate(self.edge_width, self.limit, self.first, name='update')
-    edges = update(raw, h, edges)
+    update = EdgeUpdate(self.capacity, self.edge_width, self.first, name='update')
+    edges = update(graph, h, edges)
     heads = [h]
-    for name, collect in (('arriving', raw.topology.arriving), ('leaving', raw.topology.leaving)):
+    for name, collect in (('arriving', graph.incoming), ('leaving', graph.outgoing)):
       score = nn.Dense(self.num_heads, name=name)
       weights = [jnp.exp(_STEEPEST * jnp.tanh(score(edge) / _STEEPEST)) for edge in edges]
       values = [self._spread(w) * e for w, e in zip(weights, edges, strict=True)]
@@ -129,95 +199,140 @@ class RelationalAttention(nn.Module):
     h = nn.Dense(4 * self.width, name='wide')(nn.LayerNorm()(nodes))
     return nodes + nn.Dense(self.width, name='back')(nn.gelu(h)), edges
 
-  def _spread(self, heads: jax.Array) -> jax.Array:
-    """[..., num_heads] -> [..., edge_width], every head on its channels."""
+  def _spread(self, heads: Float[Array, '... num_heads']) -> Float[Array, '... edge_width']:
+    """Repeats the number of every head on its channels."""
     return jnp.repeat(heads, self.edge_width // self.num_heads, -1)
 
 
-class GraphStack(nn.Module):
-  """Layers in turn: the equivariant part of the graph encoders.
+class ProbeFeatures(nn.Module):
+  """Activations of every neuron on learned inputs, as one vector each.
+
+  They move with the neurons, so a graph encoder that reads them stays equivariant.
 
   Attributes:
-    spec: the architecture that is read.
-    limit: what a graph may have; for `spec` alone, `capacity(spec)`.
+    architecture: its `forward` is run.
+    num_probes: number of learned inputs.
+    width: of the vectors.
+
+  Source: Kofinas et al. 2024, arXiv:2403.12143, section 3.3.
+  """
+
+  architecture: model_lib.Model
+  num_probes: int
+  width: int
+
+  @nn.compact
+  def __call__(self, params: typing.Params) -> Float[Array, 'n width']:
+    """Reads the weights of one network, unscaled."""
+    shape = (self.num_probes, *self.architecture.input_shape)
+    inputs = self.param('questions', nn.initializers.normal(0.5), shape)
+    outputs, hidden = self.architecture.forward(params, inputs)
+    wiring = graph_lib.wiring(self.architecture.spec)
+    pieces = []
+    for number, each in enumerate(wiring.sets):
+      is_last = number == len(wiring.sets) - 1
+      activations = outputs if is_last else hidden.get(each.group)
+      if activations is not None:
+        read = nn.Dense(self.width, name=f'set{number}')
+        pieces.append((number, read(activations.T)))
+    return execution.by_set(wiring, pieces, self.width)
+
+
+class GraphStack(nn.Module):
+  """Layers in turn: the equivariant part of graph encoders and editors.
+
+  Attributes:
+    architecture: whose weights are read.
+    capacity: sizes of the graphs that are read besides; None for the architecture's own.
     width: of the nodes.
     edge_width: of the edges.
     depth: number of layers.
-    num_heads: of the attention; 0 for plain means.
+    num_heads: of the attention, divides `edge_width`; 0 for plain means.
     positions: of pinned nodes: 'learned', 'sinusoidal' or 'none'.
-    probed: what nodes carry besides, or None; it needs weights that can be run, so no graph.
+    num_probes: number of learned inputs on which nodes carry their activations; 0 for none. They
+      need weights that can be run, so no graph.
   """
 
-  spec: spec_lib.Spec
-  limit: features_lib.Capacity
+  architecture: model_lib.Model
+  capacity: graph_lib.Capacity | None = None
   width: int = 64
   edge_width: int = 32
   depth: int = 4
   num_heads: int = 0
   positions: str = 'learned'
-  probed: nn.Module | None = None
+  num_probes: int = 0
+
+  def __post_init__(self):
+    if self.num_heads < 0 or (self.num_heads and self.edge_width % self.num_heads):
+      raise ValueError(
+        f'An edge width of {self.edge_width} does not divide into {self.num_heads} heads.'
+      )
+    if self.positions not in POSITIONS:
+      raise ValueError(f'Unknown positions {self.positions!r}; allowed: {", ".join(POSITIONS)}.')
+    super().__post_init__()
 
   @nn.compact
   def __call__(
     self, example: typing.Params | graph_lib.WeightGraph, function: typing.Params | None = None
-  ) -> tuple[topology_lib.Topology, jax.Array, Edges]:
-    """One network -> topology, nodes [N, width], edges [..., edge_width].
+  ) -> tuple[execution.Graph, Float[Array, 'n width'], execution.Edges]:
+    """One network -> its graph, nodes, and edges [..., edge_width].
 
     Args:
-      example: weights of `spec`, which gives one grid of edges per leaf; or a graph, of any
-        architecture within `limit` if it is placed, which gives one list of edges.
-      function: the weights as they are run, where the example is scaled.
+      example: weights of the architecture, which give one grid of edges per parameter; or a graph
+        of `capacity`, which gives one list of edges.
+      function: the unscaled weights, where the example is scaled.
 
     Raises:
-      ValueError: if the example does not fit, or is a graph to be run.
+      ValueError: if the example does not fit, or is a graph and there are probes.
     """
-    if self.num_heads and self.edge_width % self.num_heads:
-      raise ValueError(
-        f'An edge width of {self.edge_width} does not divide into {self.num_heads} heads.'
-      )
-    raw = topology_lib.read(example, self.spec, self.limit)
-    nodes = features_lib.ReadNodes(self.limit, self.width, self.positions)(
-      raw.nodes, raw.node_kinds, raw.node_places
+    spec = self.architecture.spec
+    capacity = self.capacity or graph_lib.wiring(spec).capacity
+    graph = execution.read(example, spec, capacity)
+    nodes = ReadNodes(capacity, self.width, self.positions)(
+      graph.nodes, graph.node_kinds, graph.node_places
     )
-    if self.probed is not None:
+    if self.num_probes:
       if isinstance(example, graph_lib.WeightGraph):
         raise ValueError('Probe features need weights; a graph cannot be run.')
-      nodes += self.probed(example if function is None else function)
-    edges = raw.edges
+      probed = ProbeFeatures(self.architecture, self.num_probes, self.width, name='probed')
+      nodes += probed(example if function is None else function)
+    edges = graph.edges
     for number in range(self.depth):
-      nodes, edges = self._layer(number)(raw, nodes, edges)
-    return raw.topology, nn.LayerNorm(name='norm')(nodes), edges
-
-  def _layer(self, number: int) -> nn.Module:
-    sizes = (self.limit, self.width, self.edge_width)
-    name, first = f'layer{number}', number == 0
-    if self.num_heads:
-      return RelationalAttention(*sizes, self.num_heads, first, name=name)
-    return MessagePassing(*sizes, first, name=name)
+      options = dict(first=number == 0, name=f'layer{number}')
+      if self.num_heads:
+        layer = RelationalAttention(
+          capacity, self.width, self.edge_width, self.num_heads, **options
+        )
+      else:
+        layer = MessagePassing(capacity, self.width, self.edge_width, **options)
+      nodes, edges = layer(graph, nodes, edges)
+    return graph, nn.LayerNorm(name='norm')(nodes), edges
 
 
 class ToWeights(nn.Module):
-  """Nodes and edges as features of the weights that they stand for.
+  """Features of weights from those of nodes and edges.
 
   Attributes:
     spec: the architecture.
-    channels: c, features per weight.
+    channels: features per weight.
   """
 
   spec: spec_lib.Spec
   channels: int = 1
 
   @nn.compact
-  def __call__(self, nodes: jax.Array, edges: Sequence[jax.Array]) -> dict[str, jax.Array]:
-    """[N, d] and grids [n_in, n_out, d] -> {path: [*leaf.shape, c]}."""
-    graph = dense_graph.wiring(self.spec)
-    grids = dict(zip(graph.joints, edges, strict=True))
+  def __call__(
+    self, nodes: Float[Array, 'n d'], edges: execution.Edges
+  ) -> dict[str, Float[Array, '*shape channels']]:
+    """Nodes, and grids of edges -> {path: features of a parameter}."""
+    wiring = graph_lib.wiring(self.spec)
+    grids = dict(zip(wiring.edge_blocks, edges, strict=True))
     features = {}
-    for part in graph.parts:
-      value = grids.get(part)
+    for block in wiring.blocks:
+      value = grids.get(block)
       if value is None:
-        value = nodes[graph.sets[part.target].nodes]
-      name = part.leaf.path.replace('/', '.')
-      dense = nn.Dense(part.features * self.channels, name=name)
-      features[part.leaf.path] = dense_graph.part_leaf(dense(value), part)
+        value = nodes[wiring.sets[block.target].nodes]
+      path = block.leaf.path
+      dense = nn.Dense(block.features * self.channels, name=path.replace('/', '.'))
+      features[path] = block.parameter(dense(value))
     return features

@@ -1,7 +1,12 @@
-"""WeightGraph: neurons are nodes, weights are edges.
+"""Graphs of networks: neurons are nodes, weights are edges.
 
-A pair of units that is joined by several weights, the window of a convolution or the pixels that a
-flatten leaves side by side, has one edge with as many features. Biases are node features.
+Neurons that may be permuted, and the pinned inputs or outputs of a layer, are a set of nodes; a
+parameter that joins two sets is a full grid of edges between them. Two neurons that several weights
+join (the window of a convolution, the pixels of a channel behind a flatten) have one edge with as
+many features. Biases and scales are node features.
+
+The order of hidden neurons means nothing, so they are told apart by their set alone; inputs and
+outputs keep their order and have positions.
 
 Source: Kofinas et al. 2024, arXiv:2403.12143 (networks as neural graphs).
 """
@@ -9,54 +14,253 @@ Source: Kofinas et al. 2024, arXiv:2403.12143 (networks as neural graphs).
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from wsjax import typing
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
 
 
-@flax.struct.dataclass
-class WeightGraph:
-  """One network as a graph.
+@dataclasses.dataclass(frozen=True)
+class Capacity:
+  """Sizes that a graph is padded to; `a | b` holds graphs of both.
 
   Attributes:
-    nodes: [N, D] biases (and scales) of a neuron; 0 where it has none.
-    edges: [E, D] weights between two neurons; 0 where there are fewer.
-    senders: [E] int, node each edge starts from.
-    receivers: [E] int, node each edge ends at.
-    node_mask: [N] bool, True = real.
-    edge_mask: [E] bool, True = real.
+    nodes: number of nodes.
+    edges: number of edges.
+    node_features: numbers per node.
+    edge_features: numbers per edge.
+    node_kinds: sets of nodes.
+    edge_kinds: parameters that are edges.
+    places: size of the largest set of pinned nodes.
   """
 
-  nodes: jax.Array
-  edges: jax.Array
-  senders: jax.Array
-  receivers: jax.Array
-  node_mask: jax.Array
-  edge_mask: jax.Array
+  nodes: int
+  edges: int
+  node_features: int
+  edge_features: int
+  node_kinds: int
+  edge_kinds: int
+  places: int
+
+  def __or__(self, other: 'Capacity') -> 'Capacity':
+    return Capacity(*map(max, dataclasses.astuple(self), dataclasses.astuple(other)))
+
+
+@flax.struct.dataclass
+class WeightGraph:
+  """One network as a graph; graphs of one `Capacity` stack, whatever their architectures.
+
+  Attributes:
+    nodes: biases and scales of every neuron; 0 where it has none.
+    edges: weights between two neurons; 0 where there are fewer.
+    senders: node that an edge starts from.
+    receivers: node that an edge ends at.
+    node_mask: True = real.
+    edge_mask: True = real.
+    node_kinds: number of the node's set. The last set has the last number of the capacity, so that
+      outputs of networks of any depth have one kind.
+    node_places: position among pinned nodes; -1 for hidden neurons.
+    edge_kinds: number of the edge's parameter; the last has the last number.
+    capacity: sizes that it is padded to.
+  """
+
+  nodes: Float[Array, 'n d']
+  edges: Float[Array, 'e k']
+  senders: Int[Array, ' e']
+  receivers: Int[Array, ' e']
+  node_mask: Bool[Array, ' n']
+  edge_mask: Bool[Array, ' e']
+  node_kinds: Int[Array, ' n']
+  node_places: Int[Array, ' n']
+  edge_kinds: Int[Array, ' e']
+  capacity: Capacity = flax.struct.field(pytree_node=False)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Wiring:
-  """Index tables of a graph; -1 = no weight."""
+class NodeSet:
+  """Nodes that may be permuted, or the pinned inputs or outputs of a layer.
 
-  nodes: np.ndarray
-  edges: np.ndarray
-  senders: np.ndarray
-  receivers: np.ndarray
+  Attributes:
+    start: number of its first node.
+    size: number of nodes.
+    group: id of the group that permutes them; None if they are pinned.
+    features: numbers per node, biases and the like.
+  """
+
+  start: int
+  size: int
+  group: str | None
+  features: int = 0
+
+  @property
+  def nodes(self) -> slice:
+    """Rows of its nodes."""
+    return slice(self.start, self.start + self.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+  """Place of one parameter in the graph: features of a set of nodes, or a grid of edges.
+
+  Attributes:
+    leaf: the parameter.
+    splits: (outer, size, inner) of its last axis, or of its last two axes.
+    source: number of the set that its edges start from; None for node features.
+    target: number of the set that they end at, or that has the features.
+  """
+
+  leaf: spec_lib.Leaf
+  splits: tuple[tuple[int, int, int], ...]
+  source: int | None
+  target: int
+
+  @property
+  def features(self) -> int:
+    """Weights per edge, or per node."""
+    return math.prod(self.leaf.shape) // math.prod(size for _, size, _ in self.splits)
+
+  def grid(self, value: typing.Array) -> Float[Array, '*sets k']:
+    """The parameter as [n, k] features of nodes or [n_in, n_out, k] features of edges."""
+    shape, order = self._axes
+    value = jnp.asarray(value).reshape(shape).transpose(order)
+    return value.reshape(*(size for _, size, _ in self.splits), self.features)
+
+  def parameter(self, grid: Float[Array, '*sets kc']) -> Float[Array, '*shape c']:
+    """Inverse of `grid` for c numbers per weight."""
+    shape, order = self._axes
+    value = grid.reshape(*(shape[axis] for axis in order), -1)
+    back = sorted(range(len(order)), key=lambda axis: order[axis])
+    return value.transpose(*back, len(order)).reshape(*self.leaf.shape, -1)
+
+  @property
+  def _axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shape of window and splits, and the order of axes that puts sets first."""
+    lead = len(self.leaf.shape) - len(self.splits)
+    shape = (*self.leaf.shape[:lead], *(size for split in self.splits for size in split))
+    first = [lead + 3 * i + 1 for i in range(len(self.splits))]
+    return shape, (*first, *(i for i in range(len(shape)) if i not in first))
+
+
+@dataclasses.dataclass(frozen=True)
+class Wiring:
+  """Node sets and parameters of a graph, in the order of the spec."""
+
+  sets: tuple[NodeSet, ...]
+  blocks: tuple[Block, ...]
+
+  @property
+  def edge_blocks(self) -> tuple[Block, ...]:
+    """Parameters that are edges."""
+    return tuple(block for block in self.blocks if block.source is not None)
+
+  @property
+  def node_blocks(self) -> tuple[Block, ...]:
+    """Parameters that are features of nodes."""
+    return tuple(block for block in self.blocks if block.source is None)
+
+  @functools.cached_property
+  def capacity(self) -> Capacity:
+    """Sizes of the graph without padding."""
+    sizes = [each.size for each in self.sets]
+    return Capacity(
+      nodes=sum(sizes),
+      edges=sum(sizes[block.source] * sizes[block.target] for block in self.edge_blocks),
+      node_features=max(1, *(each.features for each in self.sets)),
+      edge_features=max([1, *(block.features for block in self.edge_blocks)]),
+      node_kinds=len(self.sets),
+      edge_kinds=max(1, len(self.edge_blocks)),
+      places=max([1, *(each.size for each in self.sets if each.group is None)]),
+    )
+
+  def node_kinds(self, capacity: Capacity) -> tuple[int, ...]:
+    """Kind of every set."""
+    return _numbers(len(self.sets), capacity.node_kinds)
+
+  def edge_kinds(self, capacity: Capacity) -> tuple[int, ...]:
+    """Kind of every parameter that is edges."""
+    return _numbers(len(self.edge_blocks), capacity.edge_kinds)
+
+  def node_tables(self, capacity: Capacity) -> tuple[Int[np.ndarray, ' n'], Int[np.ndarray, ' n']]:
+    """`node_kinds` and `node_places` of a graph without padding.
+
+    Raises:
+      ValueError: if the graph does not fit into `capacity`.
+    """
+    if (capacity | self.capacity) != capacity:
+      raise ValueError(f'A graph of {self.capacity} does not fit into {capacity}.')
+    kinds = np.repeat(self.node_kinds(capacity), [each.size for each in self.sets])
+    places = [np.arange(s.size) if s.group is None else np.full(s.size, -1) for s in self.sets]
+    return kinds, np.concatenate(places)
+
+  def edge_tables(self) -> Int[np.ndarray, '2 e']:
+    """`senders` and `receivers` of a graph without padding."""
+    ends = [np.zeros((2, 0), int)]
+    for block in self.edge_blocks:
+      source, target = self.sets[block.source], self.sets[block.target]
+      grid = np.indices((source.size, target.size)).reshape(2, -1)
+      ends.append(grid + [[source.start], [target.start]])
+    return np.concatenate(ends, 1)
+
+  def split(self, params: typing.Params) -> tuple[list[Float[Array, 'n k']], list[jax.Array]]:
+    """Features [n, k] of every set (k may be 0), and [n_in, n_out, k] of every edge block."""
+    nodes = []
+    for number, each in enumerate(self.sets):
+      own = [b.grid(params[b.leaf.path]) for b in self.node_blocks if b.target == number]
+      empty = jnp.zeros((each.size, 0), jnp.result_type(params[self.blocks[0].leaf.path]))
+      nodes.append(jnp.concatenate(own, -1) if own else empty)
+    return nodes, [block.grid(params[block.leaf.path]) for block in self.edge_blocks]
+
+
+@functools.cache
+def wiring(spec: spec_lib.Spec) -> Wiring:
+  """The graph of an architecture.
+
+  Raises:
+    ValueError: for a scalar parameter, or one with a group elsewhere than on its last two axes,
+      since a weight joins at most two neurons here.
+  """
+  sets: dict[str, NodeSet] = {}
+  blocks = []
+  for leaf in spec.leaves:
+    _check(leaf)
+    layer = leaf.path.rpartition('/')[0]
+    splits, ends = [], []
+    for axis in range(-min(len(leaf.shape), 2), 0):
+      label = leaf.axes[axis]
+      if label.group is None:
+        split = (1, leaf.shape[axis], 1)
+        name = f'= {"input" if axis == -2 else "output"} of {layer}'
+      else:
+        split = (label.outer, spec.group(label.group).size, label.inner)
+        name = label.group
+      start = sum(each.size for each in sets.values())
+      sets.setdefault(name, NodeSet(start, split[1], label.group))
+      splits.append(split)
+      ends.append(list(sets).index(name))
+    block = Block(leaf, tuple(splits), ends[0] if len(ends) == 2 else None, ends[-1])
+    blocks.append(block)
+    if block.source is None:
+      here = sets[name]
+      sets[name] = dataclasses.replace(here, features=here.features + block.features)
+  return Wiring(tuple(sets.values()), tuple(blocks))
 
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-  """Graph tokenizer; 0 for a size that is not padded."""
+  """Tokenizer of graphs.
 
-  num_nodes: int = 0
-  num_edges: int = 0
+  Attributes:
+    capacity: sizes to pad to, so that graphs of several architectures stack; None does not pad.
+  """
+
+  capacity: Capacity | None = None
 
   def tokenize(self, params: typing.Params, spec: spec_lib.Spec) -> WeightGraph:
     """The graph of one network; vmap for many.
@@ -66,112 +270,79 @@ class Graph:
       spec: its architecture.
 
     Raises:
-      ValueError: if `params` do not fit `spec`, or the graph is larger than the size it is to be
-        padded to.
+      ValueError: if `params` do not fit `spec` or have several dtypes, or the graph does not fit
+        the capacity.
     """
-    wiring = _wiring(spec)
-    vector = layout.flatten(params, spec)
-    nodes = layout.gather(vector, wiring.nodes)
-    edges = layout.gather(vector, wiring.edges)
-    more_nodes = self._padding('nodes', len(nodes), self.num_nodes)
-    more_edges = self._padding('edges', len(edges), self.num_edges)
+    layout.check(params, spec)
+    graph = wiring(spec)
+    size = self.capacity or graph.capacity
+    node_kinds, node_places = graph.node_tables(size)
+    senders, receivers = graph.edge_tables()
+    nodes, edges = graph.split(params)
+    nodes = jnp.concatenate([_pad(x, len(x), size.node_features) for x in nodes])
+    edges = [_pad(x.reshape(-1, x.shape[-1]), None, size.edge_features) for x in edges]
+    edge_kinds = [np.full(len(x), k) for x, k in zip(edges, graph.edge_kinds(size), strict=True)]
+    empty = jnp.zeros((0, size.edge_features), nodes.dtype)
     return WeightGraph(
-      nodes=jnp.pad(nodes, ((0, more_nodes), (0, 0))),
-      edges=jnp.pad(edges, ((0, more_edges), (0, 0))),
-      senders=jnp.asarray(np.pad(wiring.senders, (0, more_edges))),
-      receivers=jnp.asarray(np.pad(wiring.receivers, (0, more_edges))),
-      node_mask=jnp.arange(len(nodes) + more_nodes) < len(nodes),
-      edge_mask=jnp.arange(len(edges) + more_edges) < len(edges),
+      nodes=_pad(nodes, size.nodes, size.node_features),
+      edges=_pad(jnp.concatenate(edges or [empty]), size.edges, size.edge_features),
+      senders=_pad(senders, size.edges),
+      receivers=_pad(receivers, size.edges),
+      node_mask=jnp.arange(size.nodes) < graph.capacity.nodes,
+      edge_mask=jnp.arange(size.edges) < graph.capacity.edges,
+      node_kinds=_pad(node_kinds, size.nodes),
+      node_places=_pad(node_places, size.nodes),
+      edge_kinds=_pad(np.concatenate(edge_kinds or [np.zeros(0, int)]), size.edges),
+      capacity=size,
     )
 
   def detokenize(self, graph: WeightGraph, spec: spec_lib.Spec) -> typing.Params:
     """Weights of the network that has this graph.
 
     Raises:
-      ValueError: if the graph is not one of `spec`.
+      ValueError: if the graph has no room for one of `spec`.
     """
-    wiring = _wiring(spec)
-    pieces = []
-    for what in ('nodes', 'edges'):
-      values, table = getattr(graph, what), getattr(wiring, what)
-      if len(values) < len(table) or values.shape[1:] != table.shape[1:]:
-        raise ValueError(
-          f'Graph has {what} of shape {tuple(values.shape)}; this architecture has {table.shape}.'
-        )
-      pieces.append((values[: len(table)], table))
-    return layout.unflatten(layout.scatter(pieces, spec), spec)
-
-  def _padding(self, what: str, size: int, wanted: int) -> int:
-    if wanted and size > wanted:
-      raise ValueError(f'The graph has {size} {what}, more than num_{what}={wanted}.')
-    return max(wanted - size, 0)
-
-
-def make(num_nodes: int = 0, num_edges: int = 0) -> Graph:
-  """The graph tokenizer.
-
-  Args:
-    num_nodes: nodes to pad to, so that graphs of several architectures stack; 0 does not pad.
-    num_edges: edges to pad to; 0 does not pad.
-  """
-  return Graph(num_nodes, num_edges)
+    own = wiring(spec)
+    own.node_tables(graph.capacity)  # Raises where it does not fit.
+    params, node_features, start = {}, [0] * len(own.sets), 0
+    for block in own.blocks:
+      target = own.sets[block.target]
+      if block.source is None:
+        first = node_features[block.target]
+        node_features[block.target] += block.features
+        grid = graph.nodes[target.nodes, first : first + block.features]
+      else:
+        shape = (own.sets[block.source].size, target.size)
+        stop = start + math.prod(shape)
+        grid = graph.edges[start:stop, : block.features].reshape(*shape, -1)
+        start = stop
+      params[block.leaf.path] = block.parameter(grid)[..., 0]
+    return params
 
 
-@functools.cache
-def _wiring(spec: spec_lib.Spec) -> _Wiring:
-  """Tables of the graph of an architecture.
-
-  Raises:
-    ValueError: for a leaf of rank 0, which belongs to no neuron.
-  """
-  indices = layout.leaf_indices(spec)
-  sizes: dict[str, int] = {}  # Set of nodes -> how many; in order of use.
-  features: dict[str, list[np.ndarray]] = {}  # Set of nodes -> [n, k] tables.
-  joints = []  # (senders, receivers, [n_in, n_out, k] table).
-  for leaf in spec.leaves:
-    if not leaf.shape:
-      raise ValueError(f'{leaf.path} is a scalar; a graph has no place for it.')
-    layer = leaf.path.rpartition('/')[0]
-    table = indices[leaf.path]
-    out, out_split = _units(leaf, -1, spec, f'output of {layer}')
-    if table.ndim == 1:
-      sizes.setdefault(out, out_split[1])
-      table = table.reshape(out_split).transpose(1, 0, 2)
-      features.setdefault(out, []).append(table.reshape(len(table), -1))
-      continue
-    source, in_split = _units(leaf, -2, spec, f'input of {layer}')
-    sizes.setdefault(source, in_split[1])
-    sizes.setdefault(out, out_split[1])
-    table = table.reshape(math.prod(leaf.shape[:-2]), *in_split, *out_split)
-    # (window, outer, in, inner, outer, out, inner): the two sets in front.
-    table = table.transpose(2, 5, 0, 1, 3, 4, 6)
-    joints.append((source, out, table.reshape(*table.shape[:2], -1)))
-  starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1].tolist(), strict=True))
-  none = np.zeros((0,), int)
-  nodes = []
-  for name, size in sizes.items():
-    own = features.get(name, [np.zeros((size, 0), int)])
-    nodes += list(np.concatenate(own, axis=1))
-  edges, senders, receivers = [], [none], [none]
-  for source, out, table in joints:
-    grid = np.indices(table.shape[:2]).reshape(2, -1)
-    edges += list(table.reshape(grid.shape[1], -1))
-    senders.append(starts[source] + grid[0])
-    receivers.append(starts[out] + grid[1])
-  return _Wiring(
-    layout.stack_rows(nodes),
-    layout.stack_rows(edges or [none]),
-    np.concatenate(senders),
-    np.concatenate(receivers),
-  )
+def _numbers(num: int, limit: int) -> tuple[int, ...]:
+  """0, 1, 2, ... of which the last is limit - 1."""
+  return (*range(num - 1), limit - 1)[:num]
 
 
-def _units(
-  leaf: spec_lib.Leaf, axis: int, spec: spec_lib.Spec, pinned: str
-) -> tuple[str, tuple[int, int, int]]:
-  """Set of nodes along an axis, and its (outer, size, inner) split."""
-  label = leaf.axes[axis]
-  if label.group is None:
-    return pinned, (1, leaf.shape[axis], 1)
-  size = spec.group(label.group).size
-  return f'group {label.group}', (label.outer, size, label.inner)
+def _pad(value: Any, *shape: int | None) -> jax.Array:
+  """Zeros behind an array; None keeps an axis."""
+  value = jnp.asarray(value)
+  sizes = zip(value.shape, shape, strict=True)
+  return jnp.pad(value, [(0, 0 if new is None else new - old) for old, new in sizes])
+
+
+def _check(leaf: spec_lib.Leaf) -> None:
+  """Raises for a parameter that the graph has no place for."""
+  if not leaf.shape:
+    raise ValueError(f'{leaf.path} is a scalar; a graph has no place for it.')
+  if any(axis.group is not None for axis in leaf.axes[:-2]):
+    raise ValueError(
+      f'{leaf.path} has the groups {[axis.group for axis in leaf.axes]}; a graph takes weights '
+      'whose groups lie on the last two axes.'
+    )
+
+
+def make(capacity: Capacity | None = None) -> Graph:
+  """The graph tokenizer; see `Graph`."""
+  return Graph(capacity)

@@ -92,11 +92,16 @@ def flatten(params: typing.Params, spec: spec_lib.Spec) -> jax.Array:
   Raises:
     ValueError: if `params` do not fit `spec`, or have several dtypes.
   """
+  check(params, spec)
+  return jnp.concatenate([jnp.reshape(params[leaf.path], (-1,)) for leaf in spec.leaves])
+
+
+def check(params: typing.Params, spec: spec_lib.Spec) -> None:
+  """Raises ValueError unless `params` fit `spec` and have one dtype."""
   spec.check(params)
   dtypes = {jnp.result_type(params[leaf.path]) for leaf in spec.leaves}
   if len(dtypes) > 1:
     raise ValueError(f'Weights have dtypes {sorted(map(str, dtypes))}; tokens need one.')
-  return jnp.concatenate([jnp.reshape(params[leaf.path], (-1,)) for leaf in spec.leaves])
 
 
 def unflatten(vector: typing.Array, spec: spec_lib.Spec) -> typing.Params:

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.layers import graph_features as features_lib
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph as graph_lib
@@ -24,13 +23,12 @@ QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 _TINY = 1e-6  # Below the size of weights; keeps a logarithm finite.
 
 
-def statistics(graph: features_lib.PlacedGraph, limit: features_lib.Capacity) -> jax.Array:
+def statistics(graph: graph_lib.WeightGraph) -> jax.Array:
   """Size, mean and quantiles of the weights of every kind.
 
   Args:
     graph: of one network. A number that is exactly 0 counts as absent, since graphs have zeros
       where an architecture has fewer features.
-    limit: what it may have.
 
   Returns:
     [9 * (edge kinds + node kinds)]: logarithm of the root mean square; mean and quantiles in units
@@ -38,8 +36,8 @@ def statistics(graph: features_lib.PlacedGraph, limit: features_lib.Capacity) ->
   """
   parts = []
   for values, mask, kinds, number in (
-    (graph.edges, graph.edge_mask, graph.edge_kinds, limit.edge_kinds),
-    (graph.nodes, graph.node_mask, graph.node_kinds, limit.node_kinds),
+    (graph.edges, graph.edge_mask, graph.edge_kinds, graph.capacity.edge_kinds),
+    (graph.nodes, graph.node_mask, graph.node_kinds, graph.capacity.node_kinds),
   ):
     for kind in range(number):
       chosen = (mask & (kinds == kind))[:, None] & (values != 0)
@@ -70,7 +68,7 @@ class GraphStatistics(nn.Module):
 
   Attributes:
     spec: the architecture whose weights are read; graphs may be of others.
-    limit: what a graph may have.
+    capacity: sizes of the graph.
     hidden: widths of the hidden layers.
     embedding: length of the embedding.
     dropout: share of the last hidden layer that is dropped in training.
@@ -81,30 +79,27 @@ class GraphStatistics(nn.Module):
   READS: ClassVar[str] = 'raw'
 
   spec: spec_lib.Spec
-  limit: features_lib.Capacity
+  capacity: graph_lib.Capacity
   hidden: Sequence[int] = (64,)
   embedding: int = 64
   dropout: float = 0.0
 
   @nn.compact
   def __call__(
-    self, example: typing.Params | features_lib.PlacedGraph, *, train: bool = False
+    self, example: typing.Params | graph_lib.WeightGraph, *, train: bool = False
   ) -> jax.Array:
-    """Weights of `spec`, or a graph placed with `limit` -> [embedding].
+    """Weights of `spec`, or a graph of `capacity` -> [embedding].
 
     Raises:
-      ValueError: if the graph was placed with another limit.
+      ValueError: if the graph has another capacity.
     """
-    if not isinstance(example, features_lib.PlacedGraph):
-      graph = graph_lib.make().tokenize(example, self.spec)
-      example = features_lib.place(graph, self.spec, self.limit)
-    given = (len(example.nodes), len(example.edges))
-    if given != (self.limit.nodes, self.limit.edges):
+    if not isinstance(example, graph_lib.WeightGraph):
+      example = graph_lib.Graph(self.capacity).tokenize(example, self.spec)
+    if example.capacity != self.capacity:
       raise ValueError(
-        f'A graph of {given[0]} nodes and {given[1]} edges was placed with '
-        f'another limit than {self.limit}.'
+        f'A graph is padded to {example.capacity}; this encoder reads {self.capacity}.'
       )
-    x = statistics(example, self.limit)
+    x = statistics(example)
     for width in self.hidden:
       x = nn.relu(nn.Dense(width)(x))
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -114,12 +109,12 @@ class GraphStatistics(nn.Module):
 def make(
   architecture: model_lib.Model,
   *,
-  limit: features_lib.Capacity | None = None,
+  capacity: graph_lib.Capacity | None = None,
   hidden: tuple[int, ...] = (64,),
   embedding: int = 64,
   dropout: float = 0.0,
 ) -> GraphStatistics:
   """The encoder; see `GraphStatistics` and `graph_net.make`."""
   spec = architecture.spec
-  limit = limit or features_lib.capacity(spec)
-  return GraphStatistics(spec, limit, tuple(hidden), embedding, dropout)
+  capacity = capacity or graph_lib.wiring(spec).capacity
+  return GraphStatistics(spec, capacity, tuple(hidden), embedding, dropout)
