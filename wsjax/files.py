@@ -8,14 +8,19 @@ and JSON only where two readers cannot understand it differently.
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import math
 import os
 import pathlib
 import re
 import stat
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 from absl import logging
 
@@ -225,6 +230,63 @@ def read_json_lines(
       if number <= len(lines):
         broken.append(number)
   return entries, broken
+
+
+def read_npz(path: pathlib.Path | str, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+  """Reads the arrays of an .npz archive that anybody may have written.
+
+  Args:
+    path: of the archive, or of a symbolic link to it.
+    max_bytes: an archive that is longer, packed or unpacked, is not read.
+
+  Returns:
+    Name -> array, in the order of the archive.
+
+  Raises:
+    ValueError: if the file is longer or not regular, or not an archive of arrays of numbers.
+    OSError: as `read_bytes`.
+  """
+  content = read_bytes(path, max_bytes=max_bytes)
+  arrays = {}
+  try:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+      members = archive.infolist()
+      if sum(member.file_size for member in members) > max_bytes:
+        raise ValueError(f'it unpacks to more than {max_bytes} bytes')
+      for member in members:
+        name = member.filename.removesuffix('.npy')
+        if name == member.filename or name in arrays:
+          raise ValueError(f'{member.filename!r} is not one array')
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+          raise ValueError(f'{member.filename!r} is compressed in an unusual way')
+        with archive.open(member) as file:
+          arrays[name] = _array(file)
+  except (
+    ValueError, LookupError, TypeError, ArithmeticError, EOFError, MemoryError, RecursionError,
+    RuntimeError, SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+  ) as error:  # fmt: skip
+    raise ValueError(f'{path} is broken: {error or type(error).__name__}.') from error
+  return arrays
+
+
+def _array(file: IO[bytes]) -> Any:
+  """An array in the format of NumPy, as long as its header says."""
+  import numpy as np
+
+  readers = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+  }
+  version = np.lib.format.read_magic(file)
+  if version not in readers:
+    raise ValueError(f'version {version} of the array format is not known')
+  shape, is_fortran, dtype = readers[version](file)
+  if dtype.hasobject or dtype.itemsize == 0:
+    raise ValueError('an array of objects may hold a pickle, which is never loaded')
+  content = file.read()
+  if min(shape, default=0) < 0 or len(content) != math.prod(shape) * dtype.itemsize:
+    raise ValueError(f'an array of shape {shape} has {len(content)} bytes')
+  return np.frombuffer(content, dtype).reshape(shape, order='F' if is_fortran else 'C').copy()
 
 
 def seal(value: Mapping[str, Any], *, sort_keys: bool = True) -> str:

@@ -33,13 +33,13 @@ def family(request):
 @pytest.fixture(scope='module')
 def agents(shared_data):
   folder = shared_data / 'rl_agents'
-  return {each.id: each for each in rl_agents.networks(folder)}
+  return {each.id: each for each in rl_agents.FAMILY.networks(folder)}
 
 
 @pytest.fixture(scope='module')
 def pictures(shared_data):
   folder = shared_data / 'third_party_classifiers'
-  return {each.id: each for each in classifiers.networks(folder)}
+  return {each.id: each for each in classifiers.FAMILY.networks(folder)}
 
 
 def module(family):
@@ -92,15 +92,15 @@ def test_every_network_is_imported_and_says_where_from(family, shared_data, tmp_
     if not (added or left_out):
       assert sum(x.size for x in params.values()) == given[key]
   with pytest.raises(ValueError, match='holds a published zoo'):
-    module(family).import_zoo(shared_data / family, tmp_path / 'zoo')
+    module(family).FAMILY.import_zoo(shared_data / family, tmp_path / 'zoo')
 
 
 def test_targets_are_what_the_publisher_says(shared_data, tmp_path):
-  zoo = rl_agents.import_zoo(shared_data / 'rl_agents', tmp_path / 'rl')
+  zoo = rl_agents.FAMILY.import_zoo(shared_data / 'rl_agents', tmp_path / 'rl')
   found = targets.load(zoo, np.arange(len(zoo)), 'algorithm')
   assert found.names == ('a2c', 'ars', 'ppo')
   assert np.bincount(found.values).tolist() == [20, 11, 12]
-  zoo = es_policies.import_zoo(shared_data / 'es_policies', tmp_path / 'es')
+  zoo = es_policies.FAMILY.import_zoo(shared_data / 'es_policies', tmp_path / 'es')
   known = targets.known(zoo, np.arange(len(zoo)), 'score')
   assert len(known) == len(zoo) - 1  # One score is not told.
   with pytest.raises(ValueError, match="1 of 46 networks .* have no 'score'"):
@@ -130,7 +130,7 @@ def test_agents_act_as_their_arrays_say(shared_data, agents):
 
 def test_policies_act_as_their_arrays_say(shared_data):
   given = raw(shared_data, 'es_policies')
-  networks = list(es_policies.networks(shared_data / 'es_policies'))
+  networks = list(es_policies.FAMILY.networks(shared_data / 'es_policies'))
   for (entry, arrays), network in zip(given, networks, strict=True):
     assert entry['id'] == network.id
     x = h = inputs_of(network)

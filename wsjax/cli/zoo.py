@@ -67,7 +67,7 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-  family = importlib.import_module(f'wsjax.zoo.importers.{args.family}')
+  family = importlib.import_module(f'wsjax.zoo.importers.{args.family}').FAMILY
   zoo = family.import_zoo(args.source, args.out)
   terminal.show_line(zoo.path)
   return 0

@@ -1,25 +1,42 @@
-"""What all importers share: reading arrays with an index, writing a zoo.
+"""Shared parts of the importers: reading networks that others trained, and writing a zoo of them.
 
-A folder of foreign networks has one `.npz` file with arrays named '<id>:<parameter>', and
-`index.json` with one entry per network.
+A directory of foreign networks has one `.npz` file with arrays named '<id>:<parameter>', and
+`index.json` with one entry per network. An importer is a `Family`.
 """
 
 import dataclasses
 import json
 import pathlib
 import tempfile
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from wsjax import typing
+from wsjax import files, typing
 from wsjax.models import model as model_lib
-from wsjax.zoo.store import digest, store
 from wsjax.zoo.store import record as record_lib
+from wsjax.zoo.store import store
 
 INDEX = 'index.json'
+# JSON schemas of the fields of an entry.
+TEXT = {'type': 'string', 'minLength': 1, 'maxLength': 1000}
+NUMBER = {'type': ['number', 'null'], 'minimum': -1e15, 'maximum': 1e15}
+BOOL = {'type': 'boolean'}
+SIZES = {
+  'type': 'array',
+  'items': {'type': 'integer', 'minimum': 1, 'maximum': 1 << 24},
+  'minItems': 1,
+  'maxItems': 64,
+}
+_COMMON = {
+  'id': TEXT,
+  'n_params': {'type': 'integer', 'minimum': 0, 'maximum': 1 << 40},
+  'layers': {'type': 'object', 'additionalProperties': SIZES},
+}
+
+Arrays = Mapping[str, Float[np.ndarray, '...']]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,13 +44,12 @@ class Network:
   """A foreign network in this project's layout.
 
   Attributes:
-    id: its name where it came from.
-    architecture: what it is.
-    params: its weights, float32.
+    id: name of the network in its source.
+    architecture: architecture.
+    params: weights, float32.
     source: address of repository, commit and file.
-    detail: what its publisher says about it. 'task', 'algorithm' and 'score' are what `targets`
-      reads.
-    fields: of its record, besides those that follow from the above.
+    detail: facts given by the publisher. 'task', 'algorithm' and 'score' are read by `targets`.
+    fields: further fields of the record.
   """
 
   id: str
@@ -44,179 +60,160 @@ class Network:
   fields: Mapping[str, Any]
 
 
-def read(
-  folder: pathlib.Path | str, name: str, *, required: Iterable[str]
-) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
-  """Reads every network of a folder; no pickles.
+@dataclasses.dataclass(frozen=True)
+class Family:
+  """Reader of the foreign networks of one source.
 
-  Args:
-    folder: with the arrays and `index.json`.
-    name: file with the arrays.
-    required: keys that every entry of the index must have.
-
-  Yields:
-    (entry of the index, parameter -> float32 array).
-
-  Raises:
-    ValueError: if a file is missing or broken; an entry lacks a key; arrays are missing, of no
-      entry, not finite, of another dtype or another number of weights than the entry says.
+  Attributes:
+    file: name of the file with the arrays.
+    fields: field of an index entry -> JSON schema; all are required.
+    convert: (index entry, parameter -> array) -> network. Raises ValueError, or KeyError for an
+      array that is missing.
+    license: SPDX expression of the weights, unless `Network.fields` has another.
+    attribution: holder of the copyright.
   """
-  folder = pathlib.Path(folder)
-  entries = _index(folder / INDEX, {'id', 'n_params', *required})
-  arrays = _arrays(folder / name)
-  for entry in entries:
-    prefix = f'{entry["id"]}:'
-    params = {
-      key.removeprefix(prefix): arrays.pop(key)
-      for key in [key for key in arrays if key.startswith(prefix)]
+
+  file: str
+  fields: Mapping[str, Any]
+  convert: Callable[[Mapping[str, Any], Arrays], Network]
+  license: str
+  attribution: str
+
+  def networks(self, directory: pathlib.Path | str) -> Iterator[Network]:
+    """Reads every network of a directory.
+
+    Raises:
+      ValueError: if a file is missing or damaged; an entry lacks a field or has one of another
+        type; arrays are missing, of no entry, not finite float32, or of another number of weights
+        than the entry says; or a network does not have the form of this family.
+    """
+    index, file = pathlib.Path(directory) / INDEX, pathlib.Path(directory) / self.file
+    for path in (index, file):
+      if not path.exists():
+        raise ValueError(f'{path} is missing: not a directory of foreign networks.')
+    entry = {
+      'type': 'object',
+      'properties': {**_COMMON, **self.fields},
+      'required': ['id', 'n_params', *self.fields],
     }
-    if (found := sum(a.size for a in params.values())) != entry['n_params']:
+    entries = files.read_json(index, schema={'type': 'array', 'items': entry})
+    ids = [entry['id'] for entry in entries]
+    if len(set(ids)) < len(ids):
+      twice = next(id for id in ids if ids.count(id) > 1)
+      raise ValueError(f'{index} has two entries with id {twice!r}.')
+    # What the index promises, and room for headers: an archive that unpacks to more is not read.
+    most = 4 * sum(entry['n_params'] for entry in entries) + (len(entries) + 1) * (1 << 16)
+    arrays = files.read_npz(file, max_bytes=min(most, files.MAX_BYTES))
+    for name, array in arrays.items():
+      if array.dtype != np.float32 or not np.isfinite(array).all():
+        raise ValueError(f'{file} array {name!r} must be finite float32; it is {array.dtype}.')
+    for entry in entries:
+      prefix = f'{entry["id"]}:'
+      own = {
+        name.removeprefix(prefix): arrays.pop(name)
+        for name in [name for name in arrays if name.startswith(prefix)]
+      }
+      try:
+        yield self._network(entry, own)
+      except KeyError as error:
+        raise ValueError(f'{file} network {entry["id"]!r} lacks array {error}.') from error
+      except ValueError as error:
+        raise ValueError(f'{file} network {entry["id"]!r}: {error}') from error
+    if arrays:
       raise ValueError(
-        f'{folder / name} has {found} weights of {entry["id"]!r}; {INDEX} says {entry["n_params"]}.'
+        f'{file} has array {sorted(arrays)[0]!r}, which is of no network in {INDEX}.'
       )
-    for key, shape in entry.get('layers', {}).items():
-      if key not in params or list(params[key].shape) != list(shape):
-        raise ValueError(
-          f'{folder / name} has no array {prefix + key!r} of shape {shape}, which {INDEX} lists.'
-        )
-    yield entry, params
-  if arrays:
-    raise ValueError(
-      f'{folder / name} has array {sorted(arrays)[0]!r}, which is of no network in {INDEX}.'
+
+  def import_zoo(self, directory: pathlib.Path | str, out: pathlib.Path | str) -> store.Zoo:
+    """Publishes every network of a directory as a zoo, in split 'train'.
+
+    Args:
+      directory: directory of the arrays and `index.json`.
+      out: directory of the zoo.
+
+    Returns:
+      The zoo, its weights verified.
+
+    Raises:
+      ValueError: as `networks`, or if `out` holds a zoo.
+    """
+    out = pathlib.Path(out)
+    entries = [
+      store.Entry(network.id, network.params, self._record(network))
+      for network in self.networks(directory)
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+      with store.Log(pathlib.Path(folder) / 'log.lmdb') as log:
+        log.append(entries)
+        zoo = store.publish(log, out)
+    zoo.check()
+    return zoo
+
+  def _network(self, entry: Mapping[str, Any], arrays: Arrays) -> Network:
+    """Converts one network; its sizes are those in the index and fit its architecture."""
+    if (found := sum(array.size for array in arrays.values())) != entry['n_params']:
+      raise ValueError(f'it has {found} weights, but {INDEX} says {entry["n_params"]}')
+    for name, shape in entry.get('layers', {}).items():
+      if list(arrays[name].shape) != shape:
+        raise ValueError(f'array {name!r} has no shape {shape}, which {INDEX} lists')
+    network = self.convert(entry, arrays)
+    network.architecture.spec.check(network.params)
+    return network
+
+  def _record(self, network: Network) -> dict[str, Any]:
+    """The record of a foreign network; unknown facts are null."""
+    run_id = f'{network.source}:{network.id}'
+    unknown = (
+      'objective', 'optimizer', 'batch_size', 'steps', 'step', 'seed', 'config_sha256', 'code',
+      'packages',
+    )  # fmt: skip
+    fields = dict.fromkeys(unknown) | {
+      'precision': 'float32',
+      'trace': [],
+      'final': [],
+      'diverged': False,
+      'datasets': [],
+      'license': self.license,
+      'license_effective': self.license,
+      'attribution': [self.attribution],
+      'redistributable': True,
+      'screens': [],
+    }
+    parent = {
+      'record_id': None,
+      'external_ref': run_id,
+      'relation': 'checkpoint_of',
+      'detail': json.loads(json.dumps(dict(network.detail))),
+    }
+    return record_lib.make(
+      **fields
+      | record_lib.describe_architecture(network.architecture)
+      | record_lib.describe_params(network.params)
+      | dict(network.fields),
+      parents=[parent],
+      run_id=run_id,
+      split='train',
+      split_group=run_id,
     )
-
-
-def publish(
-  networks: Iterable[Network], out: pathlib.Path | str, *, license: str, attribution: str
-) -> store.Zoo:
-  """Writes foreign networks as a zoo.
-
-  All are in split 'train': what is foreign to a model that learns from this zoo is for that model's
-  user to decide.
-
-  Args:
-    networks: what to write.
-    out: folder of the zoo.
-    license: SPDX expression of the weights, where `fields` has no other.
-    attribution: whom the licence asks to name.
-
-  Returns:
-    The zoo, its weights verified.
-
-  Raises:
-    ValueError: if `out` holds a zoo, or a network does not fit its architecture.
-  """
-  out = pathlib.Path(out)
-  entries = [
-    store.Entry(
-      network.id, network.params, _record(network, license=license, attribution=attribution)
-    )
-    for network in networks
-  ]
-  out.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory() as folder:
-    with store.Log(pathlib.Path(folder) / 'log.lmdb') as log:
-      log.append(entries)
-      zoo = store.publish(log, out)
-  zoo.check()
-  return zoo
 
 
 def dense(
-  layers: Iterable[tuple[np.ndarray, np.ndarray | None]], *, path: str = 'layer'
+  layers: Iterable[tuple[Float[np.ndarray, 'i o'], np.ndarray | None]], *, path: str = 'layer'
 ) -> typing.Params:
-  """Dense layers in the layout of the plug-ins.
+  """Dense layers in the layout of the models: 'layer0/kernel', 'layer0/bias', ...
 
   Args:
-    layers: kernel [in, out] and bias [out] each. None is a layer without a bias, which becomes one
-      of zeros: the same function.
+    layers: kernel and bias of each. None is a layer without a bias, which becomes one of zeros.
     path: prefix of the names.
 
-  Returns:
-    'layer0/kernel', 'layer0/bias', ...
+  Raises:
+    ValueError: if a kernel is not a matrix.
   """
   params = {}
   for i, (kernel, bias) in enumerate(layers):
+    if kernel.ndim != 2:
+      raise ValueError(f'the kernel of dense layer {i} is not a matrix; it has {kernel.shape}')
     params[f'{path}{i}/kernel'] = np.ascontiguousarray(kernel)
-    if bias is None:
-      bias = np.zeros(kernel.shape[1], np.float32)
-    params[f'{path}{i}/bias'] = bias
+    params[f'{path}{i}/bias'] = np.zeros(kernel.shape[1], np.float32) if bias is None else bias
   return params
-
-
-def _index(file: pathlib.Path, required: set[str]) -> list[dict[str, Any]]:
-  """Entries of an index."""
-  if not file.is_file():
-    raise ValueError(f'{file} is missing: not a folder of foreign networks.')
-  try:
-    entries = digest.parse_json(file.read_text())
-  except (ValueError, RecursionError) as error:
-    raise ValueError(f'{file} is broken: {error}.') from error
-  if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-    raise ValueError(f'{file} must hold a list of objects.')
-  seen = set()
-  for number, entry in enumerate(entries):
-    if missing := sorted(required - set(entry)):
-      raise ValueError(f'{file} entry {number} lacks key {missing[0]!r}.')
-    if entry['id'] in seen:
-      raise ValueError(f'{file} has two entries with id {entry["id"]!r}.')
-    seen.add(entry['id'])
-  return entries
-
-
-def _arrays(file: pathlib.Path) -> dict[str, np.ndarray]:
-  """All arrays of an .npz file; finite float32."""
-  if not file.is_file():
-    raise ValueError(f'{file} is missing: not a folder of foreign networks.')
-  try:
-    with np.load(file, allow_pickle=False) as archive:
-      arrays = {name: archive[name] for name in archive.files}
-  except (ValueError, OSError, zipfile.BadZipFile, AttributeError) as error:
-    raise ValueError(f'{file} is broken: {error}.') from error
-  for name, array in arrays.items():
-    if array.dtype != np.float32 or not np.isfinite(array).all():
-      raise ValueError(f'{file} array {name!r} must be finite float32; it is {array.dtype}.')
-  return arrays
-
-
-def _record(network: Network, *, license: str, attribution: str) -> dict[str, Any]:
-  """The record of a foreign network; what nobody has told is null."""
-  run_id = f'{network.source}:{network.id}'
-  fields = {
-    'objective': None,
-    'optimizer': None,
-    'batch_size': None,
-    'steps': None,
-    'step': None,
-    'seed': None,
-    'precision': 'float32',
-    'config_sha256': None,
-    'code': None,
-    'packages': None,
-    'trace': [],
-    'final': [],
-    'diverged': False,
-    'datasets': [],
-    'license': license,
-    'license_effective': license,
-    'attribution': [attribution],
-    'redistributable': True,
-    'screens': [],
-  }
-  return record_lib.make(
-    **fields
-    | record_lib.describe_architecture(network.architecture)
-    | record_lib.describe_params(network.params)
-    | dict(network.fields),
-    parents=[
-      {
-        'record_id': None,
-        'external_ref': run_id,
-        'relation': 'checkpoint_of',
-        'detail': json.loads(json.dumps(dict(network.detail))),
-      }
-    ],
-    run_id=run_id,
-    split='train',
-    split_group=run_id,
-  )

@@ -1,11 +1,11 @@
 """Classifiers of MNIST and Fashion-MNIST that others trained and published.
 
-Sources: locuslab/convex_adversarial and Verified-Intelligence/alpha-beta-CROWN.
+Sources: locuslab/convex_adversarial and Verified-Intelligence/alpha-beta-CROWN. Pixels are in
+[0, 1].
 """
 
 import math
-import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,9 @@ from wsjax import typing
 from wsjax.models import cnn, mlp
 from wsjax.models import model as model_lib
 from wsjax.zoo.importers import foreign
-from wsjax.zoo.store import store
 
-ARRAYS = 'weights.npz'
 IMAGE = (28, 28, 1)
-# Repository -> (commit, licence of the weights, whom to name).
+# Repository -> (commit, licence of the weights, attribution).
 _SOURCES = {
   'locuslab/convex_adversarial': (
     '2cd8149249b9',
@@ -33,100 +31,61 @@ _SOURCES = {
 }
 # Task -> licence of the data.
 _DATA = {'mnist': 'CC-BY-SA-3.0', 'fashion_mnist': 'MIT'}
-_KEYS = (
-  'source',
-  'path',
-  'task',
-  'layers',
-  'activation',
-  'conv_stride',
-  'conv_padding',
-  'input_normalization',
-  'measured_test_accuracy',
-)
+_PIXELS = {'type': ['integer', 'null'], 'minimum': 0, 'maximum': 28}
 
 
-def import_zoo(folder: pathlib.Path | str, out: pathlib.Path | str) -> store.Zoo:
-  """Publishes every classifier as a zoo.
-
-  Args:
-    folder: with `weights.npz` and `index.json`.
-    out: folder of the zoo.
-
-  Returns:
-    The zoo; two architectures. Pixels are in [0, 1].
-
-  Raises:
-    ValueError: as `foreign.read` and `foreign.publish`, or for a classifier of another form.
-  """
-  return foreign.publish(networks(folder), out, license='MIT', attribution='see each record')
-
-
-def networks(folder: pathlib.Path | str) -> Iterator[foreign.Network]:
-  """The classifiers of a folder; see `import_zoo`."""
-  for entry, arrays in foreign.read(folder, ARRAYS, required=_KEYS):
-    yield _network(entry, arrays)
-
-
-def _network(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> foreign.Network:
-  if (
-    entry['source'] not in _SOURCES
-    or entry['task'] not in _DATA
-    or entry['input_normalization'] is not None
-  ):
-    raise ValueError(
-      f'Classifier {entry["id"]!r} must come from '
-      f'{" or ".join(_SOURCES)}, classify {" or ".join(_DATA)} and take '
-      'pixels in [0, 1].'
-    )
+def _convert(entry: Mapping[str, Any], arrays: foreign.Arrays) -> foreign.Network:
   commit, license, attribution = _SOURCES[entry['source']]
   data_license = _DATA[entry['task']]
-  architecture, params = _convert(entry, arrays)
+  architecture, params = _architecture(entry, arrays)
+  dataset = {
+    'name': entry['task'],
+    'version': None,
+    'sha256': None,
+    'license': data_license,
+    'contains_personal_data': 'unknown',
+  }
   return foreign.Network(
     id=entry['id'],
     architecture=architecture,
     params=params,
-    source=(f'https://github.com/{entry["source"]}/blob/{commit}/{entry["path"]}'),
+    source=f'https://github.com/{entry["source"]}/blob/{commit}/{entry["path"]}',
     detail={
       'task': entry['task'],
       'algorithm': None,
       'score': entry['measured_test_accuracy'],
       'score_is': 'accuracy on the official test set',
-      'note': entry.get('note') or None,
+      'note': entry['note'] or None,
     },
     fields={
       'task': 'classification',
       'license': license,
       'license_effective': f'{license} AND {data_license}',
       'attribution': [attribution, f'{entry["task"]} ({data_license})'],
-      'datasets': [
-        {
-          'name': entry['task'],
-          'version': None,
-          'sha256': None,
-          'license': data_license,
-          'contains_personal_data': 'unknown',
-        }
-      ],
+      'datasets': [dataset],
     },
   )
 
 
-def _convert(
-  entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+def _architecture(
+  entry: Mapping[str, Any], arrays: foreign.Arrays
 ) -> tuple[model_lib.Model, typing.Params]:
   """Architecture and weights; layers follow in the order of the index."""
-  names = list(dict.fromkeys(key.rpartition('.')[0] for key in entry['layers']))
-  layers = [(arrays[f'{n}.weight'], arrays[f'{n}.bias']) for n in names]
+  names = list(dict.fromkeys(name.rpartition('.')[0] for name in entry['layers']))
+  layers = [(arrays[f'{name}.weight'], arrays[f'{name}.bias']) for name in names]
   convs = [layer for layer in layers if layer[0].ndim == 4]
   dense = [(kernel.T, bias) for kernel, bias in layers[len(convs) :]]
+  if not dense or any(kernel.ndim != 2 for kernel, _ in dense):
+    raise ValueError('it is not a chain of convolutions and then dense layers')
   widths = tuple(kernel.shape[1] for kernel, _ in dense)
   if not convs:
-    sizes = (math.prod(IMAGE), *widths)
-    return mlp.MLP(sizes, entry['activation']), foreign.dense(dense)
-  architecture = cnn.CNN(
+    return mlp.MLP((math.prod(IMAGE), *widths), entry['activation']), foreign.dense(dense)
+  channels = tuple(kernel.shape[0] for kernel, _ in convs)
+  if None in (entry['conv_stride'], entry['conv_padding']) or len(dense[0][0]) % channels[-1]:
+    raise ValueError('its convolutions need conv_stride, conv_padding and the channels after them')
+  model = cnn.CNN(
     IMAGE,
-    tuple(kernel.shape[0] for kernel, _ in convs),
+    channels,
     widths[:-1],
     widths[-1],
     entry['activation'],
@@ -135,15 +94,35 @@ def _convert(
     stride=entry['conv_stride'],
     padding=entry['conv_padding'],
   )
-  dense[0] = (_channels_last(dense[0][0], convs[-1][0].shape[0]), dense[0][1])
+  dense[0] = (_channels_last(dense[0][0], channels[-1]), dense[0][1])
   params = foreign.dense(dense, path='dense')
   for i, (kernel, bias) in enumerate(convs):
     params[f'conv{i}/kernel'] = kernel.transpose(2, 3, 1, 0).copy()
     params[f'conv{i}/bias'] = bias
-  return architecture, params
+  return model, params
 
 
 def _channels_last(kernel: np.ndarray, channels: int) -> np.ndarray:
-  """Rows of a kernel behind a flatten, from (c, h, w) order to (h, w, c)."""
+  """Rows of a kernel after a flatten, from (c, h, w) order to (h, w, c)."""
   rows = kernel.reshape(channels, -1, kernel.shape[1])
   return rows.transpose(1, 0, 2).reshape(kernel.shape)
+
+
+FAMILY = foreign.Family(
+  file='weights.npz',
+  fields={
+    'source': {'enum': list(_SOURCES)},
+    'path': foreign.TEXT,
+    'task': {'enum': list(_DATA)},
+    'layers': {'type': 'object', 'additionalProperties': foreign.SIZES, 'minProperties': 1},
+    'activation': foreign.TEXT,
+    'conv_stride': {**_PIXELS, 'minimum': 1},
+    'conv_padding': _PIXELS,
+    'input_normalization': {'const': None},
+    'measured_test_accuracy': foreign.NUMBER,
+    'note': {'type': ['string', 'null']},
+  },
+  convert=_convert,
+  license='MIT',
+  attribution='see each record',
+)
