@@ -1,17 +1,36 @@
-"""Configs select experiments: arguments, plug-ins and their construction."""
+"""Config sections as dataclasses that check their fields, and plug-ins found by name.
+
+A plug-in is a dataclass or a Flax module. Its fields are its config section, documented once, in
+the docstring of the class. Types of fields say what is allowed:
+
+  width: PositiveInt = 64
+  dropout: Rate = 0.0
+  solver: Annotated[str, OneOf(SOLVERS)] = 'heun'
+  backbone: Annotated[Backbone, Plugin('generators.backbones')]
+"""
 
 import ast
 import dataclasses
+import difflib
+import functools
+import hashlib
 import importlib
+import importlib.util
 import inspect
+import math
+import numbers
 import pathlib
-import pkgutil
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from importlib import metadata
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 import wsjax
 
 _Section = TypeVar('_Section')
+_REQUIRED = object()
 
 
 def parse_arg(arg: str | None, **defaults: Any) -> dict[str, Any]:
@@ -60,39 +79,123 @@ def _literal(text: str) -> Any:
     return text
 
 
-def defaults(kind: type) -> dict[str, Any]:
-  """Option -> value where a section, read as a dataclass, does not say it."""
-  return {
-    field.name: field.default
-    for field in dataclasses.fields(kind)
-    if field.default is not dataclasses.MISSING
-  }
+@dataclasses.dataclass(frozen=True)
+class Range:
+  """Bounds of a number in a config, as metadata of its type: `Annotated[float, Range(above=0)]`."""
+
+  min: float = -math.inf
+  max: float = math.inf
+  above: float = -math.inf
+  below: float = math.inf
+
+  def __contains__(self, value: float) -> bool:
+    return self.min <= value <= self.max and self.above < value < self.below
+
+  def __str__(self) -> str:
+    words = {'min': '>=', 'above': '>', 'max': '<=', 'below': '<'}
+    bounds = ((sign, getattr(self, name)) for name, sign in words.items())
+    return ' and '.join(f'{sign} {bound:g}' for sign, bound in bounds if math.isfinite(bound))
 
 
-def read(kind: type[_Section], name: str, section: Mapping[str, Any]) -> _Section:
-  """A section whose every key is optional, as a dataclass.
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+  """Allowed values of a config field, as metadata of its type: `Annotated[str, OneOf(SOLVERS)]`."""
 
-  Args:
-    kind: the dataclass; all its fields have defaults.
-    name: of the section, for errors.
-    section: as in a config.
+  choices: Collection[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugin:
+  """Room of a field that holds a plug-in: a config gives a section, Python a section or the object.
+
+  `Annotated[Backbone, Plugin('generators.backbones')]`.
+  """
+
+  room: str
+
+
+PositiveInt = Annotated[int, Range(min=1)]
+NonNegativeInt = Annotated[int, Range(min=0)]
+PositiveFloat = Annotated[float, Range(above=0)]
+NonNegativeFloat = Annotated[float, Range(min=0)]
+# A share of a whole, and one that leaves something: the rate of a dropout, the decay of an average.
+Share = Annotated[float, Range(min=0, max=1)]
+Rate = Annotated[float, Range(min=0, below=1)]
+
+
+class FieldError(ValueError):
+  """A field of a config that is not allowed."""
+
+
+class _NotAllowedError(Exception):
+  """A value that its type does not allow."""
+
+
+class Section:
+  """Base of dataclasses and Flax modules that are config sections.
+
+  The fields are checked against their types when an object is made, in Python as from a config;
+  integers become floats, lists tuples and sections plug-ins where the type says so. Rules for
+  several fields go into `__post_init__` of the subclass, after `super().__post_init__()`.
 
   Raises:
-    ValueError: for an unknown key, or as the dataclass says.
+    ValueError: for a value that its field does not allow; it names both.
   """
-  allowed = defaults(kind)
-  if unknown := sorted(set(section) - set(allowed)):
-    raise ValueError(
-      f'The {name} section has {unknown[0]!r}; allowed: {", ".join(sorted(allowed))}.'
-    )
-  return kind(**section)
+
+  def __post_init__(self) -> None:
+    for name, (hint, _) in _fields(type(self)).items():
+      value = getattr(self, name)
+      converted = _convert(value, hint, f'{type(self).__name__}.{name}')
+      if converted is not value:
+        object.__setattr__(self, name, converted)
+    super_init = getattr(super(), '__post_init__', None)  # Of a Flax module.
+    if super_init is not None:
+      super_init()
+
+
+def defaults(kind: type) -> dict[str, Any]:
+  """Option -> value where a section, read as a dataclass, does not say it."""
+  return {name: default for name, (_, default) in _fields(kind).items() if default is not _REQUIRED}
+
+
+def read(kind: Callable[..., _Section], where: str, section: Mapping[str, Any]) -> _Section:
+  """Makes the dataclass that a section describes.
+
+  Args:
+    kind: a dataclass, a Flax module or a function with annotated arguments.
+    where: path of the section in the config, for errors.
+    section: field -> value.
+
+  Raises:
+    ValueError: for an unknown field, a missing one, or a value that is not allowed; it names the
+      field, the value and what is allowed.
+  """
+  fields = _fields(kind)
+  values = {}
+  for key, value in section.items():
+    if key not in fields:
+      raise FieldError(f'{where} has no field {key!r}; {_allowed(key, fields)}.')
+    values[key] = _convert(value, fields[key][0], f'{where}.{key}')
+  for key, (hint, default) in fields.items():
+    if default is _REQUIRED and key not in values:
+      raise FieldError(f'{where}.{key} is missing; it is {_describe(hint)}.')
+  try:
+    return kind(**values)
+  except FieldError:
+    raise
+  except ValueError as error:
+    if str(error).startswith(where):
+      raise
+    raise ValueError(f'{where}: {error}') from error
 
 
 def plugins(room: str) -> list[str]:
-  """Names of the plug-ins of a room: modules that define `make`, or a class of their own name.
+  """Names of the plug-ins of a room: its files that define a class of the file's name.
+
+  `flow_matching.py` defines `FlowMatching`; upper and lower case are free.
 
   Args:
-    room: dotted path below wsjax, such as 'tokens' or 'models'.
+    room: dotted path below wsjax, such as 'tokens' or 'generators.backbones'.
 
   Returns:
     Sorted module names. The files are read, not imported.
@@ -103,51 +206,277 @@ def plugins(room: str) -> list[str]:
   folder = pathlib.Path(wsjax.__file__).parent.joinpath(*room.split('.'))
   if not folder.is_dir():
     raise ValueError(f'There is no room {room!r} in wsjax.')
-  names = []
-  for module in pkgutil.iter_modules([str(folder)]):
-    file = folder / f'{module.name}.py'
-    if file.exists() and any(
-      isinstance(node, ast.FunctionDef)
-      and node.name == 'make'
-      or isinstance(node, ast.ClassDef)
-      and node.name.lower() == module.name.replace('_', '')
-      and node.decorator_list  # A dataclass.
-      for node in ast.parse(file.read_text()).body
-    ):
-      names.append(module.name)
-  return sorted(names)
+  files = {file.stem: name for file in folder.glob('*.py') if (name := _class_name(file))}
+  makers = {stem for stem, name in files.items() if name == 'make'}
+  return sorted(makers or files)
 
 
-def build(room: str, section: Mapping[str, Any]) -> Any:
-  """Calls `make` of the plug-in that a config section names.
+def find(room: str, name: str, where: str, *, foreign: bool = True) -> Callable[..., Any]:
+  """The class that a config names.
 
   Args:
     room: dotted path below wsjax.
-    section: `name` is a file of that room; the rest are its arguments.
-
-  Returns:
-    What the plug-in's `make` returns.
+    name: a file of that room, or a class of the user's own as 'package.module:Class' or
+      'path/to/file.py:Class'.
+    where: path of the section in the config, for errors.
+    foreign: whether a class from outside the room may be named.
 
   Raises:
-    ValueError: if the section has no name, the plug-in does not exist, or the section has a key
-      that `make` does not take or lacks one it requires.
+    ValueError: if there is no such file, module or class.
   """
-  arguments = {
-    key: tuple(value) if isinstance(value, list) else value for key, value in dict(section).items()
-  }
-  name = arguments.pop('name', None)
+  if isinstance(name, str) and ':' in name and foreign:
+    return _foreign(name, where)
   allowed = plugins(room)
   if name not in allowed:
-    raise ValueError(f'{name!r} is not a plug-in of {room!r}; allowed: {", ".join(allowed)}.')
-  module = vars(importlib.import_module(f'wsjax.{room}.{name}'))
-  make = module.get('make') or next(
-    value for key, value in module.items() if key.lower() == name.replace('_', '')
-  )
+    own = ", or a class of your own as 'my_package.my_module:MyClass'" if foreign else ''
+    raise FieldError(f'{where}.name is {name!r}; {_allowed(name, allowed)}{own}.')
+  module = importlib.import_module(f'wsjax.{room}.{name}')
+  return getattr(module, _class_name(pathlib.Path(str(module.__file__))))
+
+
+def build(room: str, section: Mapping[str, Any], where: str = '', *, foreign: bool = True) -> Any:
+  """Makes the plug-in that a config section describes.
+
+  Args:
+    room: dotted path below wsjax.
+    section: `name` as in `find`; the rest are fields of the class.
+    where: path of the section in the config, for errors; by default the singular of the room.
+    foreign: whether a class from outside the room may be named.
+
+  Raises:
+    ValueError: if there is no such class, or as `read` says.
+  """
+  where = where or room.rpartition('.')[2].removesuffix('s')
+  rest = dict(section)
+  return read(find(room, rest.pop('name', None), where, foreign=foreign), where, rest)
+
+
+def provenance(config: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
+  """Sources of the plug-ins in a config that do not ship with the package.
+
+  Args:
+    config: a config or a section of one.
+
+  Returns:
+    Name -> version of the distribution that it is from, None for a file of its own, and the SHA-256
+    of its source file.
+
+  Raises:
+    ValueError: if one cannot be imported.
+  """
+  found = {}
+  for key, value in config.items():
+    if _is_section(value):
+      found |= provenance(value)
+    elif key in ('name', 'experiment') and isinstance(value, str) and ':' in value:
+      module = sys.modules[_foreign(value, key).__module__]
+      top = module.__name__.partition('.')[0]
+      names = metadata.packages_distributions().get(top, ())
+      found[value] = {
+        'version': metadata.version(names[0]) if names else None,
+        'sha256': hashlib.sha256(pathlib.Path(str(module.__file__)).read_bytes()).hexdigest(),
+      }
+  return found
+
+
+def _foreign(name: str, where: str) -> Callable[..., Any]:
+  """The class 'package.module:Class' or 'path/to/file.py:Class'."""
+  source, _, attribute = name.rpartition(':')
   try:
-    inspect.signature(make).bind(**arguments)
-  except TypeError as error:
-    raise ValueError(
-      f'{room}.{name} was given {sorted(arguments)}: {error}; it takes '
-      f'{name}{inspect.signature(make)}.'
+    module = _file(source) if source.endswith('.py') else importlib.import_module(source)
+  except (ModuleNotFoundError, FileNotFoundError) as error:
+    raise FieldError(
+      f'{where}.name is {name!r}: {error}. A package must be installed; a file is named by its '
+      f"path, as 'path/to/file.py:{attribute}'."
     ) from error
-  return make(**arguments)
+  found = getattr(module, attribute, None)
+  if not callable(found):
+    raise FieldError(f'{where}.name is {name!r}: {source} defines no class {attribute!r}.')
+  return found
+
+
+def _file(path: str) -> types.ModuleType:
+  """Imports a file once."""
+  file = pathlib.Path(path).resolve()
+  name = f'{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}'
+  if name not in sys.modules:
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+      spec.loader.exec_module(module)
+    except BaseException:
+      del sys.modules[name]
+      raise
+  return sys.modules[name]
+
+
+@functools.cache
+def _class_name(file: pathlib.Path) -> str:
+  """The class of a file that has its name, or ''; a contract is no plug-in."""
+  wanted = file.stem.replace('_', '')
+  found = ''
+  for node in ast.parse(file.read_text()).body:
+    if isinstance(node, ast.FunctionDef) and node.name == 'make':
+      return 'make'
+    if isinstance(node, ast.ClassDef) and node.name.lower() == wanted:
+      bases = {ast.unparse(base).rpartition('.')[2] for base in node.bases}
+      found = node.name if not bases & {'Protocol', 'ABC'} else ''
+  return found
+
+
+@functools.cache
+def _fields(kind: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+  """Field -> (type, default) of a dataclass, a Flax module or a function."""
+  found = {}
+  if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+    # A Flax module has two fields that are no options.
+    own = {'parent', 'name'} if hasattr(kind, 'init_with_output') else set()
+    for field in dataclasses.fields(kind):
+      if field.init and field.name not in own:
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+          default = field.default_factory()
+        found[field.name] = field.type, _REQUIRED if default is dataclasses.MISSING else default
+  else:
+    for name, parameter in inspect.signature(kind).parameters.items():
+      default = _REQUIRED if parameter.default is parameter.empty else parameter.default
+      found[name] = (
+        Any if parameter.annotation is parameter.empty else parameter.annotation,
+        default,
+      )
+  return {name: (_evaluated(hint, kind), default) for name, (hint, default) in found.items()}
+
+
+def _evaluated(hint: Any, kind: Callable[..., Any]) -> Any:
+  """A type that may be written as a string; Any where its names are not at hand."""
+  if not isinstance(hint, str):
+    return hint
+  try:
+    return eval(hint, vars(sys.modules[kind.__module__]))  # noqa: S307  Code of the plug-in.
+  except NameError:
+    return Any
+
+
+def _is_section(value: Any) -> bool:
+  return isinstance(value, Mapping) or hasattr(value, 'to_dict')
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+  """Gives a value the form of its type, such as that of a float to an int.
+
+  Raises:
+    FieldError: if the type does not allow it.
+  """
+  try:
+    return _cast(value, hint, where)
+  except _NotAllowedError:
+    raise FieldError(f'{where} is {value!r}; allowed: {_describe(hint)}.') from None
+
+
+def _cast(value: Any, hint: Any, where: str) -> Any:
+  """Converts like `_convert`, but raises _NotAllowedError."""
+  origin, args = typing.get_origin(hint), typing.get_args(hint)
+  if origin is Annotated:
+    return _cast_annotated(value, args[0], args[1:], where)
+  if origin in (Union, types.UnionType):
+    for arg in args:
+      try:
+        return _cast(value, arg, where)
+      except _NotAllowedError:
+        continue
+    raise _NotAllowedError
+  if origin is Literal:
+    return _require(value, any(value is x or (value == x and type(value) is type(x)) for x in args))
+  if hint in (tuple, Sequence) or origin in (tuple, list, Sequence):
+    return _cast_tuple(value, args if origin in (tuple, None) else (*args, ...), where)
+  if hint in (dict, Mapping) or origin in (dict, Mapping):
+    _require(value, _is_section(value))
+    return value if isinstance(value, Mapping) else value.to_dict()
+  return _cast_plain(value, hint, where)
+
+
+def _cast_annotated(value: Any, hint: Any, notes: Iterable[Any], where: str) -> Any:
+  for note in notes:
+    if isinstance(note, Plugin):
+      if _is_section(value):
+        return build(note.room, value, where)
+      return _require(value, not isinstance(value, str | numbers.Number | list | tuple))
+  value = _cast(value, hint, where)
+  for note in notes:
+    if isinstance(note, Range):
+      _require(value, value in note)
+    elif isinstance(note, OneOf):
+      _require(value, value in tuple(note.choices))
+  return value
+
+
+def _cast_tuple(value: Any, args: tuple[Any, ...], where: str) -> Any:
+  _require(value, isinstance(value, list | tuple))
+  if args[1:] == (...,):
+    args = args[:1] * len(value)
+  elif not args:
+    args = (Any,) * len(value)
+  _require(value, len(args) == len(value))
+  items = tuple(_cast(item, arg, where) for item, arg in zip(value, args, strict=True))
+  same = type(value) is tuple and all(a is b for a, b in zip(value, items, strict=True))
+  return value if same else items
+
+
+def _cast_plain(value: Any, hint: Any, where: str) -> Any:
+  is_bool = isinstance(value, bool) or type(value).__name__ == 'bool_'
+  if hint is bool:
+    return bool(_require(value, is_bool))
+  if hint is int:
+    return int(_require(value, isinstance(value, numbers.Integral) and not is_bool))
+  if hint is float:
+    _require(value, isinstance(value, numbers.Real) and not is_bool)
+    return float(_require(value, math.isfinite(value)))
+  if hint is None or hint is type(None):
+    return _require(value, value is None)
+  if hint is Any or not isinstance(hint, type) or hint.__module__.startswith('jaxtyping'):
+    return value
+  if dataclasses.is_dataclass(hint) and _is_section(value):
+    return read(hint, where, value)
+  if getattr(hint, '_is_protocol', False):
+    return _require(value, not isinstance(value, str | numbers.Number))
+  return _require(value, isinstance(value, hint))
+
+
+def _require(value: Any, allowed: bool) -> Any:
+  if not allowed:
+    raise _NotAllowedError
+  return value
+
+
+def _describe(hint: Any) -> str:
+  """What a type allows, in words."""
+  origin, args = typing.get_origin(hint), typing.get_args(hint)
+  if origin is Annotated:
+    for note in args[1:]:
+      if isinstance(note, Plugin):
+        return f"a section with 'name' in {', '.join(plugins(note.room))}"
+      if isinstance(note, OneOf):
+        return ', '.join(map(repr, note.choices))
+    return ' '.join([_describe(args[0]), *map(str, args[1:])])
+  if origin in (Union, types.UnionType):
+    return ' or '.join(map(_describe, args))
+  if origin is Literal:
+    return ', '.join(map(repr, args))
+  if origin is tuple:
+    if args[1:] == (...,):
+      return f'a tuple of items, each {_describe(args[0])}'
+    return f'a tuple ({", ".join(map(_describe, args))})'
+  if hint is None or hint is type(None):
+    return 'None'
+  if hint is float:
+    return 'a finite float'
+  name = getattr(hint, '__name__', str(hint))
+  return f'{"an" if name[0] in "aeiouAEIOU" else "a"} {name}'
+
+
+def _allowed(given: Any, names: Iterable[str]) -> str:
+  """'did you mean ...? Allowed: ...' for a name that is not allowed."""
+  near = difflib.get_close_matches(str(given), list(names), 1)
+  hint = f'did you mean {near[0]!r}? Allowed' if near else 'allowed'
+  return f'{hint}: {", ".join(names) or "none"}'

@@ -71,8 +71,8 @@ def check(module, case):
 @pytest.mark.parametrize('name', ['cnn', 'rnn'])
 def test_the_fields_move_with_the_units(name):
   case = CASES[name]
-  check(graph_transformer.GraphTransformer(case.spec, 8, 4, 1, 2), case)
-  check(neural_functional.NeuralFunctional(case.spec, 8, 1), case)
+  check(graph_transformer.GraphTransformer(case, 8, 4, 1, 2), case)
+  check(neural_functional.NeuralFunctional(case, 8, 1), case)
 
 
 def test_a_field_that_knows_the_order_is_caught():
@@ -93,7 +93,7 @@ def test_a_planted_position_of_the_units_is_caught(monkeypatch):
   monkeypatch.setattr(unit_slots, 'read', marked)
   case = CASES['mlp']
   with pytest.raises(AssertionError, match="permutation of group 'hidden0'"):
-    check(graph_transformer.GraphTransformer(case.spec, 8, 4, 1, 2), case)
+    check(graph_transformer.GraphTransformer(case, 8, 4, 1, 2), case)
 
 
 def move(g, tokens):
@@ -161,7 +161,7 @@ def test_every_arm_of_the_config_is_made_for_its_zoo(arg):
 
 
 def test_tokens_of_another_kind_are_refused():
-  module = graph_transformer.make(NETWORK, width=8, num_heads=2)
+  module = graph_transformer.GraphTransformer(NETWORK, width=8, num_heads=2)
   tokens = jnp.zeros((3, 5))
   with pytest.raises(ValueError, match='tokens of shape'):
     module.init(jax.random.key(0), tokens, jnp.float32(0))
@@ -169,4 +169,4 @@ def test_tokens_of_another_kind_are_refused():
 
 def test_heads_that_do_not_divide_the_width_are_refused():
   with pytest.raises(ValueError, match='10 does not divide into 4 heads'):
-    graph_transformer.make(NETWORK, width=10)
+    graph_transformer.GraphTransformer(NETWORK, width=10)

@@ -24,7 +24,7 @@ def loss_of(net):
 def test_blocks_that_are_computed_again_keep_little_and_change_nothing():
   values, gradients, kept = [], [], []
   for remat in (False, True):
-    net = transformer.make(width=32, depth=4, dropout=0.1, remat=remat)
+    net = transformer.Transformer(width=32, depth=4, dropout=0.1, remat=remat)
     params = net.init(jax.random.key(0), X[0], TIME)
     params = jax.tree.map(lambda leaf: leaf + 0.05, params)  # No zero output.
     loss, key = loss_of(net), jax.random.key(1)
@@ -41,4 +41,4 @@ def test_blocks_that_are_computed_again_keep_little_and_change_nothing():
 
 def test_heads_must_divide_the_width():
   with pytest.raises(ValueError, match='30 does not divide into 4 heads'):
-    transformer.make(width=30)
+    transformer.Transformer(width=30)

@@ -23,8 +23,8 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.generators import generator
-from wsjax.generators.backbones import transformer
 from wsjax.generators.parts import single_pass
+from wsjax.layers import transformer
 
 NETWORKS = {
   'mlp': single_pass.MLP,

@@ -18,9 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.generators.backbones import transformer
 from wsjax.generators.parts import unit_slots
-from wsjax.layers import slots
+from wsjax.layers import slots, transformer
 from wsjax.symmetry import spec as spec_lib
 
 # Of the vectors of roles before training. Units share most of their token, the prompt and the

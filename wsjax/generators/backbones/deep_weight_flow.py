@@ -3,29 +3,38 @@
 Source: Gupta et al. 2026, arXiv:2601.05052, and the settings released with it.
 """
 
+from typing import Annotated
+
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from wsjax import config
 
 
-class DeepWeightFlow(nn.Module):
+class DeepWeightFlow(config.Section, nn.Module):
   """Three hidden layers of width H, H/2, H with layer norm and dropout.
 
   Attributes:
     width: H.
     time_features: size of the learned embedding of the time.
-    dropout: in the first two hidden layers, while training.
+    dropout: rate in the first two hidden layers in training.
   """
 
-  width: int
-  time_features: int
-  dropout: float
+  width: Annotated[int, config.Range(min=2)] = 512
+  time_features: config.PositiveInt = 64
+  dropout: config.Rate = 0.1
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, t: jax.Array, condition: jax.Array | None = None, *, train: bool = False
-  ) -> jax.Array:
-    """[T, D] field at [T, D], time t (scalar in [0, 1]), condition [C]."""
+    self,
+    x: Float[Array, 't d'],
+    t: Float[Array, ''],
+    condition: Float[Array, ' c'] | None = None,
+    *,
+    train: bool = False,
+  ) -> Float[Array, 't d']:
+    """Predicts the field at tokens x, time t in [0, 1] and a condition."""
     time = nn.Dense(self.time_features, name='time0')(jnp.reshape(t, (1,)))
     time = nn.Dense(self.time_features, name='time1')(nn.gelu(time, approximate=False))
     given = () if condition is None else (condition,)
@@ -38,14 +47,3 @@ class DeepWeightFlow(nn.Module):
     zeros = nn.initializers.zeros
     out = nn.Dense(x.size, kernel_init=zeros, name='out')(h)
     return out.reshape(x.shape)
-
-
-def make(width: int = 512, time_features: int = 64, dropout: float = 0.1) -> DeepWeightFlow:
-  """The published network.
-
-  Args:
-    width: of the widest hidden layers.
-    time_features: size of the learned embedding of the time.
-    dropout: in the first two hidden layers, while training.
-  """
-  return DeepWeightFlow(width, time_features, dropout)

@@ -12,57 +12,67 @@ Source: Kofinas et al. 2024, arXiv:2403.12143 (networks as graphs); Köhler et a
 arXiv:2006.02425, theorem 1 (equivariant fields, invariant laws).
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from wsjax import config as config_lib
-from wsjax.generators.backbones import transformer
+from wsjax import config
 from wsjax.generators.parts import graph_block, slot_net, time_condition, unit_slots
+from wsjax.layers import transformer
+from wsjax.models import architecture as architecture_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import flat, layout
 
 
-class GraphTransformer(nn.Module):
+class GraphTransformer(config.Section, nn.Module):
   """Neurons attend to neurons; time and condition modulate every block.
 
-  Written for one example; the output is zero at initialisation. The input is added to the output,
-  each channel with a factor that depends on the time.
+  For flat tokens that no codec has changed. The input is added to the output, each channel with a
+  factor that depends on the time.
 
   Attributes:
-    spec: of the networks that are made.
+    architecture: of the generated networks.
     width: of the nodes.
     edge_width: of the edges.
     depth: number of blocks.
     num_heads: of the attention; divides `width`.
-    dropout: share of activations dropped while training.
+    dropout: rate in every block in training.
   """
 
   EQUIVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 
-  spec: spec_lib.Spec
-  width: int
-  edge_width: int
-  depth: int
-  num_heads: int
-  dropout: float = 0.0
+  architecture: Annotated[architecture_lib.Architecture, config.Plugin('models')]
+  width: config.PositiveInt = 128
+  edge_width: config.PositiveInt = 32
+  depth: config.NonNegativeInt = 4
+  num_heads: config.PositiveInt = 4
+  dropout: config.Rate = 0.0
+
+  def __post_init__(self):
+    super().__post_init__()
+    transformer.check_heads(self.width, self.num_heads)
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, t: jax.Array, condition: jax.Array | None = None, *, train: bool = False
-  ) -> jax.Array:
-    """[1, D] field at flat tokens [1, D], time t in [0, 1], condition [C].
+    self,
+    x: Float[Array, '1 d'],
+    t: Float[Array, ''],
+    condition: Float[Array, ' c'] | None = None,
+    *,
+    train: bool = False,
+  ) -> Float[Array, '1 d']:
+    """Predicts the field at flat tokens x, time t in [0, 1] and a condition.
 
     Raises:
-      ValueError: if `x` are not the flat tokens of a network of `spec`.
+      ValueError: if `x` are not the flat tokens of a network of the architecture.
     """
+    spec = self.architecture.spec
     given = time_condition.features(t, condition, self.width)
-    params = flat.make().detokenize(x, self.spec)
-    slots = unit_slots.read(params, self.spec)
-    places = _places(self.spec)
+    params = flat.Flat().detokenize(x, spec)
+    slots = unit_slots.read(params, spec)
+    places = _places(spec)
     pairs = {unit_slots.name(labels): labels for labels in slots if len(labels) == 2}
     joints = [
       graph_block.Joint(name, places[labels[:1]], places[labels[1:]])
@@ -88,10 +98,12 @@ class GraphTransformer(nn.Module):
       zeros = nn.initializers.zeros
       h = nn.Dense(value.shape[-1], kernel_init=zeros, name=f'write {name}')(h)
       out[labels] += h.reshape(value.shape)
-    return layout.flatten(unit_slots.write(out, self.spec), self.spec)[None]
+    return layout.flatten(unit_slots.write(out, spec), spec)[None]
 
-  def _nodes(self, slots: unit_slots.Slots, labels: unit_slots.Labels, place: slice) -> jax.Array:
-    """[n, width] of a set: a vector of its own, and its weights if any."""
+  def _nodes(
+    self, slots: unit_slots.Slots, labels: unit_slots.Labels, place: slice
+  ) -> Float[Array, 'n width']:
+    """Features of a set of nodes: a learned vector, and its weights if any."""
     name = unit_slots.name(labels)
     normal = nn.initializers.normal(1.0)
     own = self.param(f'kind {name}', normal, (1, self.width))
@@ -99,32 +111,6 @@ class GraphTransformer(nn.Module):
       return jnp.repeat(own, place.stop - place.start, 0)
     dense = nn.Dense(self.width, use_bias=False, name=f'read {name}')
     return own + dense(slots[labels].reshape(-1, slots[labels].shape[-1]))
-
-
-def make(
-  architecture: Mapping[str, Any],
-  width: int = 128,
-  edge_width: int = 32,
-  depth: int = 4,
-  num_heads: int = 4,
-  dropout: float = 0.0,
-) -> GraphTransformer:
-  """The graph transformer, for flat tokens that no codec has changed.
-
-  Args:
-    architecture: config section of a plug-in of `zoo.architectures`.
-    width: of the nodes.
-    edge_width: of the edges.
-    depth: number of blocks.
-    num_heads: of the attention; divides `width`.
-    dropout: share of activations dropped while training.
-
-  Raises:
-    ValueError: if the heads do not divide the width, or the architecture is unknown.
-  """
-  transformer.check_heads(width, num_heads)
-  spec = config_lib.build('models', architecture).spec
-  return GraphTransformer(spec, width, edge_width, depth, num_heads, dropout)
 
 
 def _places(spec: spec_lib.Spec) -> dict[unit_slots.Labels, slice]:

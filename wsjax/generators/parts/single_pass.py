@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from wsjax.generators.backbones import transformer
+from wsjax.layers import transformer
 from wsjax.tokens import positions
 
 _PLACES = 64  # Features of the place of a token.
