@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from wsjax import config
 from wsjax.generators.parts import graph_block, slot_net, time_condition, unit_slots
 from wsjax.layers import transformer
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import flat, layout
 
@@ -43,7 +43,7 @@ class GraphTransformer(config.Section, nn.Module):
 
   EQUIVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 
-  architecture: Annotated[architecture_lib.Architecture, config.Plugin('models')]
+  architecture: Annotated[model_lib.Model, config.Plugin('models')]
   width: config.PositiveInt = 128
   edge_width: config.PositiveInt = 32
   depth: config.NonNegativeInt = 4

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from wsjax import config
 from wsjax.generators.parts import slot_net, time_condition, unit_slots
-from wsjax.models import architecture as architecture_lib
+from wsjax.models import model as model_lib
 from wsjax.tokens import flat, layout
 
 
@@ -32,7 +32,7 @@ class NeuralFunctional(config.Section, nn.Module):
 
   EQUIVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 
-  architecture: Annotated[architecture_lib.Architecture, config.Plugin('models')]
+  architecture: Annotated[model_lib.Model, config.Plugin('models')]
   width: config.PositiveInt = 256
   depth: config.NonNegativeInt = 3
   dropout: config.Rate = 0.0
