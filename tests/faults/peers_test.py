@@ -42,7 +42,7 @@ def test_f3_13_all_start_again_when_one_was_killed_and_end_alike(tmp_path):
   (want,) = runs.run(whole, processes=2)
   # In the middle of the run: process 1 is killed when it has its metrics.
   once = tmp_path / 'killed'
-  at = {'call': 'signals.py:received', 'number': 8, 'rank': 1}
+  at = {'call': 'loop.py:_any_signal', 'number': 8, 'rank': 1}
   done = launch(
     *job({'train': [{'workdir': str(tmp_path / 'run')}], 'at': {**at, 'once': str(once)}})
   )
@@ -57,7 +57,7 @@ def test_f3_13_all_start_again_when_one_was_killed_and_end_alike(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
   'call, number',
-  [('signals.py:received', 1), ('train.py:train_networks', 3), ('sampling.py:draw', 1)],
+  [('loop.py:_any_signal', 1), ('train.py:train_networks', 3), ('sampling.py:draw', 1)],
   ids=['training', 'zoo', 'sampling'],
 )
 @pytest.mark.parametrize('rank', [0, 1])

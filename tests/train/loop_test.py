@@ -12,7 +12,6 @@ import pytest
 from tests.faults import runs
 from tests.reference import toy
 from wsjax.train import loop
-from wsjax.train.monitor import signals
 
 DATA = np.random.default_rng(0).standard_normal((50, 1, 3)).astype(np.float32)
 
@@ -113,16 +112,6 @@ def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
   with pytest.raises(ValueError, match='not finite at step 1, though the loss'):
     fit(tmp_path, generator=Steep(), steps=1, warmup_steps=0)
   assert not [p for p in tmp_path.iterdir() if p.name.isdigit()]
-
-
-def test_a_second_sigterm_waits_and_a_ctrl_c_does_not():
-  with signals.Signals() as received:
-    os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert received.received() == signal.SIGTERM
-    with pytest.raises(KeyboardInterrupt):
-      os.kill(os.getpid(), signal.SIGINT)
-      received.received()
 
 
 def test_bad_input_is_refused(tmp_path):

@@ -9,8 +9,9 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType, ModuleType
+from types import ModuleType
 
+from wsjax import signals
 from wsjax.cli import parsing
 from wsjax.cli import status as status_lib
 
@@ -19,10 +20,6 @@ COMMANDS = ('run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'insp
 MODULES = {'inspect': 'inspect_model'}
 # Those that every process of a run of several starts with the same words.
 DISTRIBUTED = ('run', 'zoo', 'sample')
-
-
-class Terminated(KeyboardInterrupt):
-  """SIGTERM arrived."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,31 +34,38 @@ def main(argv: Sequence[str] | None = None) -> int:
   """
   words = list(sys.argv[1:] if argv is None else argv)
   debug = '--debug' in words or bool(os.environ.get('WSJAX_DEBUG'))
-  before = signal.signal(signal.SIGTERM, _terminate)
+  with signals.watch() as guard:
+    guard.command = shlex.join(['wsjax', *words])
+    try:
+      return _run_guarded([word for word in words if word != '--debug'], debug, guard)
+    except KeyboardInterrupt:  # While an error of another kind was on its way.
+      guard.seen = True
+      guard.say()
+      return guard.status
+
+
+def _run_guarded(words: Sequence[str], debug: bool, guard: signals.Guard) -> int:
+  """Runs one sub-command and turns its errors into an exit status."""
   try:
-    return _run([word for word in words if word != '--debug'])
+    return _run(words)
   except BrokenPipeError:  # The reader of our output has seen enough.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-  except (ValueError, OSError) as error:
-    if debug:
-      raise
-    _say(_sentence(error))
-    _leave(status_lib.USER_ERROR)
-    return status_lib.USER_ERROR
   except BaseException as error:
-    status = _stopped(error)
-    if status is None:
+    guard.received = guard.received or _signal(error)
+    if guard.received:  # Whatever the error became on its way here.
+      guard.seen = True
+      guard.say()
+      if not _is_saved(error):  # Where the other processes are not.
+        _leave(guard.status)
+      return guard.status
+    if isinstance(error, ValueError | OSError) and not debug:
+      _say(_sentence(error))
+      _leave(status_lib.USER_ERROR)
+      return status_lib.USER_ERROR
+    if not isinstance(error, ValueError | OSError | SystemExit):
       _leave(status_lib.FAILED, error)
-      raise
-    by = 'SIGTERM' if status == status_lib.TERMINATED else 'Ctrl-C'
-    again = shlex.join(['wsjax', *words])
-    _say(f'stopped by {by}; the same command goes on from here: {again}')
-    if isinstance(error, KeyboardInterrupt):  # Where the others are not.
-      _leave(status)
-    return status
-  finally:
-    signal.signal(signal.SIGTERM, before)
+    raise
 
 
 def _leave(status: int, error: BaseException | None = None) -> None:
@@ -134,20 +138,18 @@ def _set_environment() -> None:
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.5')
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
-  del signum, frame
-  raise Terminated
-
-
-def _stopped(error: BaseException) -> int | None:
-  """Exit status if the error means that the user stopped us, else None."""
+def _signal(error: BaseException) -> int:
+  """Number of the signal that an error means; 0 is none."""
   if isinstance(error, KeyboardInterrupt):
-    return status_lib.TERMINATED if isinstance(error, Terminated) else status_lib.INTERRUPTED
+    return signal.SIGTERM if isinstance(error, signals.Terminated) else signal.SIGINT
+  return error.signal if _is_saved(error) else 0
+
+
+def _is_saved(error: BaseException) -> bool:
+  """Whether training stopped for a signal, in all processes together."""
   # Not imported for this: where it was never loaded, it did not raise.
   loop = sys.modules.get('wsjax.train.loop')
-  if loop is None or not isinstance(error, loop.Interrupted):
-    return None
-  return status_lib.INTERRUPTED if error.signal == signal.SIGINT else status_lib.TERMINATED
+  return loop is not None and isinstance(error, loop.Interrupted)
 
 
 def _sentence(error: BaseException) -> str:

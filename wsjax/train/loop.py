@@ -10,17 +10,30 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from wsjax import distributed, typing
+from wsjax import distributed, signals, typing
 from wsjax.train import data as data_lib
 from wsjax.train import early_stopping, gradients, nan_policy, optimizer, sharding, step
 from wsjax.train import objective as objective_lib
 from wsjax.train import settings as settings_lib
 from wsjax.train.checkpoint import checkpoint
-from wsjax.train.monitor import goodput, metrics_writer, profile, signals
+from wsjax.train.monitor import goodput, metrics_writer, profile
 from wsjax.train.monitor import progress as progress_lib
 
 History = dict[str, list[float | None]]
-Interrupted = signals.Interrupted
+
+
+class Interrupted(Exception):
+  """Training stopped on a signal, with a checkpoint at `step`.
+
+  Attributes:
+    step: updates so far.
+    signal: number of the signal.
+  """
+
+  def __init__(self, step: int, signal: int):
+    super().__init__(f'stopped by signal {signal}; saved at step {step}')
+    self.step = step
+    self.signal = signal
 
 
 def fit(
@@ -93,7 +106,10 @@ def fit(
     )
     capture = stack.enter_context(profile.Capture(workdir, enabled=is_writer))
     bar = stack.enter_context(progress_lib.Bar(settings.steps, done, progress and is_writer))
-    received = stack.enter_context(signals.Signals())
+    guard = stack.enter_context(signals.polled())
+    # One of several processes cannot end alone, since the others would wait for it.
+    several = jax.process_count() > 1
+    guard.wait(several)
 
     saved, saved_at = (done if restored else None), time.monotonic()
     # The count goes on after a restart, or every restart would allow some more.
@@ -110,6 +126,7 @@ def fit(
         data = program.data(done, following)
       values = {key: np.asarray(x) for key, x in values.items()}
       seconds = time.perf_counter() - start
+      guard.wait(True)  # From here on there is something to save.
       capture.after(done)
       recorder.block(done - count, done, seconds=seconds, compiled=count not in compiled)
       compiled.add(count)
@@ -123,7 +140,7 @@ def fit(
       metrics.write(done, entry, seconds=seconds)
       bar.update(done, entry['loss'])
 
-      stopped = received.received()
+      stopped = guard.received = _any_signal(guard.received)
       over = early_stopping.is_over(history, settings.patience)
       if stopped or over or _is_save_due(settings, done, saved_at, history):
         start = time.perf_counter()
@@ -135,9 +152,19 @@ def fit(
         checkpoints.wait()
         recorder.stop(done, f'signal {stopped}')
         raise Interrupted(done, stopped)
+      if saved == done:
+        guard.wait(several)
     checkpoints.wait()
     recorder.stop(done, goodput.DONE)
     return _result(checkpoints, state, settings), history
+
+
+def _any_signal(number: int) -> int:
+  """Number of the signal that any process of the run got; 0 is none.
+
+  All processes call this at the same step, so that they save and stop there together.
+  """
+  return distributed.largest(number)
 
 
 class _Program(NamedTuple):

@@ -1,1 +1,1 @@
-"""Monitoring of training: metrics, goodput, profiles, progress, signals."""
+"""Monitoring of training: metrics, goodput, profiles, progress."""
