@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -45,7 +45,7 @@ class Guard:
     self.waits = False
     self.seen = False
     self.command = ''
-    self._said = False
+    self._said = self._handled = False
 
   @property
   def status(self) -> int:
@@ -63,8 +63,9 @@ class Guard:
 
   def handle(self, number: int, frame: FrameType | None) -> None:
     """Remembers a signal, and raises KeyboardInterrupt where that is safe."""
-    again = bool(self.received) and number == signal.SIGINT
+    again = self._handled and number == signal.SIGINT
     if number != signal.SIGALRM:
+      self._handled = True
       self.received = self.received or number
     if self.seen or (self.waits and not again):
       return
@@ -174,6 +175,26 @@ def polled() -> Iterator[Guard]:
       guard.wait(was)
     elif guard.received and sys.exc_info()[1] is None:
       signal.raise_signal(guard.received)
+
+
+def die_with_parent() -> Callable[[], None] | None:
+  """For `preexec_fn` of a process that gets SIGTERM when this one ends, even by SIGKILL.
+
+  Returns:
+    A function for the new process; None where the system is not Linux.
+  """
+  if sys.platform != 'linux':
+    return None
+  import ctypes
+
+  prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+  def prepare() -> None:
+    prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # It was quicker.
+      os._exit(75)
+
+  return prepare
 
 
 def _install(guard: Guard, numbers: tuple[int, ...]) -> dict[int, object]:

@@ -144,7 +144,7 @@ class _Stop(Exception):
     (_Stop(signal.SIGTERM), 75, 'SIGTERM'),
   ],
 )
-def test_a_stopped_run_says_how_to_go_on(error, status, word, monkeypatch, capsys):
+def test_a_stopped_run_says_how_to_go_on(error, status, word, monkeypatch, capfd):
   def stopped(args):
     raise error
 
@@ -153,12 +153,12 @@ def test_a_stopped_run_says_how_to_go_on(error, status, word, monkeypatch, capsy
   monkeypatch.setattr('wsjax.cli.report.run', stopped)
   words = ['report', '--workdir', 'a b']
   assert main.main(words) == status
-  err = capsys.readouterr().err
+  err = capfd.readouterr().err
   assert word in err and "wsjax report --workdir 'a b'" in err
   assert err.count('\n') == 1
 
 
-def test_sigterm_ends_with_75_and_the_handler_is_put_back(monkeypatch, capsys):
+def test_sigterm_ends_with_75_and_the_handler_is_put_back(monkeypatch, capfd):
   def killed(args):
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(5)
@@ -166,7 +166,7 @@ def test_sigterm_ends_with_75_and_the_handler_is_put_back(monkeypatch, capsys):
   before = signal.getsignal(signal.SIGTERM)
   monkeypatch.setattr('wsjax.cli.report.run', killed)
   assert main.main(['report', '--workdir', 'x']) == 75
-  assert 'SIGTERM' in capsys.readouterr().err
+  assert 'SIGTERM' in capfd.readouterr().err
   assert signal.getsignal(signal.SIGTERM) is before
 
 

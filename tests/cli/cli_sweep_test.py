@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import types
 
 import pytest
@@ -209,7 +210,7 @@ def test_several_jobs_need_no_launcher(file, tmp_path, capsys, experiment, monke
   codes = 'base/seed0 (exit status 3), base/seed1 (exit status 3)'
   assert f'failed: {codes}' in capsys.readouterr().out
   said = (tmp_path / 'out/base/seed1.log').read_text()
-  assert said.startswith('-m wsjax.cli.main run --config ')
+  assert said.startswith('-P -m wsjax run --config ')
   assert said.endswith('/out/base/seed1 --config.seed=1\n')
   assert not experiment
 
@@ -225,7 +226,7 @@ def test_wrong_launchers_are_errors(file, tmp_path, capsys, experiment):
 def test_a_signal_is_passed_on_to_the_arms(number, status, file, tmp_path, launcher):
   via = launcher(seed0='wait')
   with subprocess.Popen(
-    [sys.executable, '-m', 'wsjax.cli.main', *words(file, tmp_path, *via)],
+    [sys.executable, '-m', 'wsjax', *words(file, tmp_path, *via)],
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
     text=True,
@@ -236,6 +237,28 @@ def test_a_signal_is_passed_on_to_the_arms(number, status, file, tmp_path, launc
     assert process.wait(20) == status
   assert (launcher.folder / 'stopped').read_text() == str(int(number))
   assert launcher.log() == ['start seed0']  # The others were not begun.
+
+
+def test_no_arm_outlives_a_sweep_that_is_killed(file, tmp_path, launcher):
+  via = launcher(seed0='wait')
+  command = [sys.executable, '-m', 'wsjax', *words(file, tmp_path, *via)]
+  with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    (launcher.folder / 'meeting').open().close()  # The arm is ready.
+    process.kill()
+  deadline = time.monotonic() + 20
+  while not (launcher.folder / 'stopped').exists() and time.monotonic() < deadline:
+    time.sleep(0.01)
+  assert (launcher.folder / 'stopped').read_text() == str(int(signal.SIGTERM))
+
+
+def test_jobs_run_no_code_of_the_current_folder(file, tmp_path):
+  here = tmp_path / 'here'
+  here.mkdir()
+  for name in ('rich', 'json', 'wsjax'):
+    (here / f'{name}.py').write_text('raise SystemExit(77)')
+  command = [sys.executable, '-P', '-m', 'wsjax', *words(file, tmp_path, '--jobs=2', '--arm=long')]
+  subprocess.run(command, cwd=here, capture_output=True, check=False)
+  assert '77' not in (tmp_path / 'out/long.log').read_text()
 
 
 def test_a_signal_finds_the_arm_that_is_just_being_started(file, tmp_path, launcher, monkeypatch):

@@ -12,7 +12,6 @@ Exit status 75 says that arms are still to come; the same command gathers them.
 """
 
 import argparse
-import contextlib
 import os
 import pathlib
 import queue
@@ -25,7 +24,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wsjax import files
+from wsjax import files, signals
 from wsjax.cli import configs, status, terminal
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
   if launcher and shutil.which(launcher[0]) is None:
     raise ValueError(f'--via: there is no program {launcher[0]}.')
   if not launcher:  # This wsjax, wherever it is.
-    module = [sys.executable, '-m', 'wsjax.cli.main']
+    module = [sys.executable, '-P', '-m', 'wsjax']  # -P: nothing of the current folder.
     commands = {name: module + words[1:] for name, words in commands.items()}
   statuses = _run_processes(
     {name: words for name, words in commands.items() if not _done(folder, name)}, folder, args.jobs
@@ -139,50 +138,31 @@ def _run_processes(
   """
   waiting, running, statuses = list(commands), {}, {}
   ended: queue.SimpleQueue[str] = queue.SimpleQueue()
-  try:
-    while waiting or running:
-      while waiting and len(running) < jobs:
-        name = waiting.pop(0)
-        with _signals_wait():
-          running[name] = _start(name, commands[name], folder, ended)
-      name = ended.get()
-      code = running.pop(name).returncode
-      statuses[name] = code if code >= 0 else 128 - code  # As a shell says it.
-      count = f'{len(statuses)} of {len(commands)}'
-      terminal.show_line(f'{name}: ended with {statuses[name]} ({count})')
-  except KeyboardInterrupt as error:
-    # The command line raises a subclass for SIGTERM.
-    ctrl_c = type(error) is KeyboardInterrupt
-    for process in running.values():
-      process.send_signal(signal.SIGINT if ctrl_c else signal.SIGTERM)
+  passed_on = False
+  with signals.polled() as guard:
     try:
-      for process in running.values():
-        process.wait()
-    except KeyboardInterrupt:  # Whoever asks twice does not want to wait.
+      while running or (waiting and not guard.received):
+        if guard.received and not passed_on:
+          passed_on = True
+          for process in running.values():
+            process.send_signal(guard.received)
+        while waiting and len(running) < jobs and not guard.received:
+          name = waiting.pop(0)
+          running[name] = _start(name, commands[name], folder, ended)
+        try:
+          name = ended.get(timeout=0.2)
+        except queue.Empty:
+          continue
+        code = running.pop(name).returncode
+        statuses[name] = code if code >= 0 else 128 - code  # As a shell says it.
+        count = f'{len(statuses)} of {len(commands)}'
+        terminal.show_line(f'{name}: ended with {statuses[name]} ({count})')
+    finally:  # A second Ctrl-C does not wait, nor does an error here.
       for process in running.values():
         process.kill()
-    raise
+    if guard.received:
+      raise KeyboardInterrupt if guard.received == signal.SIGINT else signals.Terminated
   return statuses
-
-
-@contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-  """An arm that is being started is known before a signal ends the sweep.
-
-  `train.signals` does more, and needs jax, which no launcher waits for.
-  """
-  came: list[int] = []
-  numbers = signal.SIGINT, signal.SIGTERM
-  handlers = {
-    number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers
-  }
-  try:
-    yield
-  finally:
-    for number, handler in handlers.items():
-      signal.signal(number, handler)
-  if came:
-    signal.raise_signal(came[0])
 
 
 def _start(
@@ -203,6 +183,7 @@ def _start(
       stderr=subprocess.STDOUT,
       # Ctrl-C of a terminal comes to us alone, and we pass it on once.
       start_new_session=True,
+      preexec_fn=signals.die_with_parent(),
     )
 
   def wait() -> None:
