@@ -112,7 +112,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     checkpoint_every_steps=1_000,
     mesh=(('data', -1),),
   )
-  c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50, axes=('ensembles',))
+  c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50, metrics=('ensembles',))
   if arg['smoke']:
     c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
     c.zoo.recipe.steps = 20

@@ -139,11 +139,14 @@ def test_networks_of_many_tasks_are_not_judged_as_of_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('name', 'axes', 'match'),
-  [('digits_flow', "('colour',)", 'colour'), ('inr_generation', "('weights',)", 'for classifiers')],
+  ('name', 'metrics', 'match'),
+  [
+    ('digits_flow', "('colour',)", 'colour'),
+    ('inr_generation', "('barriers',)", 'for classifiers'),
+  ],
 )
-def test_axes_are_checked_before_anything_is_trained(tmp_path, name, axes, match):
-  config = smoke(name, f'--config.evaluate.axes={axes}')
+def test_metrics_are_checked_before_anything_is_trained(tmp_path, name, metrics, match):
+  config = smoke(name, f'--config.evaluate.metrics={metrics}')
   with pytest.raises(ValueError, match=match):
     run_lib.run(config, tmp_path, progress=False)
   assert not (tmp_path / 'train').exists()
@@ -198,7 +201,7 @@ def test_snapshots_are_what_a_sample_may_be_a_copy_of(tmp_path):
     config.strategy.trajectory = True
   zoo = prepare.open_zoo(config, tmp_path, progress=False)
   prepared = prepare.prepare(config, zoo)
-  copier = methods.Arm('copier', 'generator', methods.take(prepared.snapshots, slice(8)), 0.0, 0)
+  copier = methods.Method('copier', 'generator', methods.take(prepared.snapshots, slice(8)), 0.0, 0)
   stages = manifest.Stages(tmp_path / 'stages.json')
   stages.seconds['zoo'] = 1.0
   rows = [

@@ -301,7 +301,7 @@ def evaluate_zoo(
       prepared = prepare.prepare(config, prepare.open_zoo(config, workdir, progress=True))
     params = given.params(np.arange(len(given)))
     prepared.architecture.spec.check(params, stacked=True)
-    arm = arms_lib.Arm(zoo_path.name, 'generator', params)
+    arm = arms_lib.Method(zoo_path.name, 'generator', params)
     with stages.stage('evaluate'):
       result = judge.judge(config, prepared, [arm], stages)
     result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from wsjax.evaluation import baselines, methods, statistics
-from wsjax.evaluation.metrics import adversarial, pgd
+from tests.evaluation import given
+from wsjax.evaluation import baselines, methods, pgd
+from wsjax.evaluation.metrics import adversarial
 from wsjax.models import mlp
 
 EPSILONS = {'linf': (0.02, 0.1, 1.0), 'l2': (0.1, 0.6, 8.0)}
 ITEMS = np.arange(24)
 
 
-def _attack(context, params, norm, *, nets_per_call=2, **overrides):
+def _attack(context, params, norm, **overrides):
   return adversarial.attack(
     context.architecture,
     params,
@@ -19,18 +20,17 @@ def _attack(context, params, norm, *, nets_per_call=2, **overrides):
     context.test_y[ITEMS],
     pgd.Threat(**{'norm': norm, 'epsilons': EPSILONS.get(norm), **overrides}),
     seed=1,
-    nets_per_call=nets_per_call,
   )
 
 
 @pytest.fixture(scope='module')
-def nets(zoo_context):
-  return methods.take(zoo_context.train, np.arange(6))
+def nets(zoo_reference):
+  return methods.take(zoo_reference.train, np.arange(6))
 
 
 @pytest.fixture(scope='module', params=pgd.NORMS)
-def found(request, zoo_context, nets):
-  return request.param, _attack(zoo_context, nets, request.param)
+def found(request, zoo_reference, nets):
+  return request.param, _attack(zoo_reference, nets, request.param)
 
 
 def _linear(norm, bounds):
@@ -102,43 +102,48 @@ def test_pgd_is_stronger_than_one_step_and_than_noise(found):
   assert np.all(ours.robust <= ours.fgsm) and np.all(ours.robust <= ours.pgd)
 
 
-def test_a_network_that_is_sure_cannot_hide(found, zoo_context, nets):
+def test_a_network_that_is_sure_cannot_hide(found, zoo_reference, nets):
   norm, ours = found
   sure = {**nets}
   for leaf in ('layer1/kernel', 'layer1/bias'):
     sure[leaf] = 1000 * nets[leaf]
   # In float32 its cross-entropy is flat: all probabilities are 0 or 1.
-  theirs = _attack(zoo_context, sure, norm)
+  theirs = _attack(zoo_reference, sure, norm)
   np.testing.assert_allclose(
     theirs.robust.mean(axis=(0, 2)), ours.robust.mean(axis=(0, 2)), atol=0.05
   )
 
 
-def test_networks_moved_by_the_group_are_as_robust(found, zoo_context, nets):
+def test_networks_moved_by_the_group_are_as_robust(found, zoo_reference, nets):
   norm, ours = found
-  moved = baselines.move(nets, zoo_context.architecture.spec, seed=3)
-  theirs = _attack(zoo_context, moved, norm)
+  moved = baselines.move(nets, zoo_reference.architecture.spec, seed=3)
+  theirs = _attack(zoo_reference, moved, norm)
   assert np.mean(theirs.robust != ours.robust) < 0.01  # Rounding at the margin.
 
 
-def test_network_does_not_depend_on_its_neighbours(found, zoo_context, nets):
+def test_network_does_not_depend_on_its_neighbours(found, zoo_reference, nets, monkeypatch):
   norm, ours = found
-  theirs = _attack(zoo_context, methods.take(nets, np.array([5])), norm, nets_per_call=8)
+  monkeypatch.setattr(adversarial, '_NETWORKS_PER_CALL', 8)
+  theirs = _attack(zoo_reference, methods.take(nets, np.array([5])), norm)
   np.testing.assert_array_equal(theirs.pgd[0], ours.pgd[5])
 
 
-def test_broken_networks_are_always_wrong(zoo_context, nets):
+def test_broken_networks_are_always_wrong(zoo_reference, nets):
   dead = {path: np.full_like(value, np.nan) for path, value in nets.items()}
-  ours = _attack(zoo_context, dead, 'linf')
+  ours = _attack(zoo_reference, dead, 'linf')
   assert not (ours.clean.any() or ours.robust.any() or ours.noise.any())
 
 
 def test_entries_show_the_middle_radius(found):
   norm, ours = found
-  stats = adversarial.metrics({norm: ours}, np.zeros(6), statistics.Resampler(24, 100))
+  sample = given.Given(
+    np.zeros(6), 24, known=[(adversarial.attacks, key, ours) for key in EPSILONS]
+  )
+  sample.cache[(adversarial.attacked.__wrapped__,)] = sample
+  stats = given.measured('adversarial', sample)
   assert stats[f'robust_{norm}']['value'] == pytest.approx(ours.robust[:, 1].mean())
   assert stats[f'noise_{norm}']['value'] == pytest.approx(ours.noise[:, 1].mean())
-  curve = adversarial.curve(ours)
+  curve = adversarial.curve(sample)[norm]
   assert curve['robust'][0] == ours.clean.mean() and len(curve['noise']) == 4
 
 
@@ -151,7 +156,7 @@ def test_entries_show_the_middle_radius(found):
     ({'bounds': (0.0, 0.5)}, 'bounds'),
   ],
 )
-def test_impossible_attacks_are_refused(zoo_context, nets, keywords, match):
+def test_impossible_attacks_are_refused(zoo_reference, nets, keywords, match):
   keywords = {'norm': 'linf', 'epsilons': (0.1,), **keywords}
   with pytest.raises(ValueError, match=match):
-    _attack(zoo_context, nets, **keywords)
+    _attack(zoo_reference, nets, **keywords)

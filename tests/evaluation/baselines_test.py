@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from wsjax.evaluation import baselines, methods
-from wsjax.evaluation.metrics import null_models
+from wsjax.evaluation import baselines, methods, null_models
 
 NAMES = {
   'noise(0.01)', 'noise(0.02)', 'noise(0.05)', 'noise(0.1)',
@@ -17,19 +16,19 @@ NAMES = {
 }  # fmt: skip
 
 
-def test_panel_is_complete(panel, zoo_context):
+def test_panel_is_complete(panel, zoo_reference):
   assert set(panel) == NAMES
   for arm in panel.values():
-    assert arm.num_nets == 24 and arm.seconds > 0, arm.name
-    zoo_context.architecture.spec.check(arm.params, stacked=True)
+    assert arm.num_networks == 24 and arm.seconds > 0, arm.name
+    zoo_reference.architecture.spec.check(arm.params, stacked=True)
   kinds = {name: arm.kind for name, arm in panel.items()}
   assert kinds['permuted copy'] == kinds['random init'] == 'control'
   assert kinds['fresh runs'] == 'ceiling'
 
 
-def test_panel_repeats_with_its_seed(panel, zoo_context):
-  context = dataclasses.replace(zoo_context, finetune=None, heldout=None)
-  context.__dict__['aligned_train'] = zoo_context.aligned_train
+def test_panel_repeats_with_its_seed(panel, zoo_reference):
+  context = dataclasses.replace(zoo_reference, finetune=None, heldout=None)
+  context.__dict__['aligned_train'] = zoo_reference.aligned_train
   again = baselines.panel(context, num_samples=24, seed=0)
   assert {arm.name for arm in again} == NAMES - {'fresh runs', 'finetune-20'}
   for arm in again:
@@ -38,23 +37,23 @@ def test_panel_repeats_with_its_seed(panel, zoo_context):
     )
 
 
-def test_another_seed_draws_others(zoo_context):
-  zoo = methods.flatten(zoo_context.train)
+def test_another_seed_draws_others(zoo_reference):
+  zoo = methods.flatten(zoo_reference.train)
   one, other = (null_models.noise(np.random.default_rng([seed, 0]), zoo, 4, 0.1) for seed in (0, 1))
   assert not np.array_equal(one, other)
 
 
-def test_permuted_copies_compute_what_training_networks_do(panel, zoo_context):
-  context = zoo_context
+def test_permuted_copies_compute_what_training_networks_do(panel, zoo_reference):
+  context = zoo_reference
   moved = context.predict(panel['permuted copy'].params)
   nll = context.train_predictions.nll
   gap = np.abs(moved.nll[:, None] - nll[None]).max(axis=2).min(axis=1)
   assert np.all(gap < 1e-3)
   raw = methods.flatten(panel['permuted copy'].params)[:, None]
   raw = np.linalg.norm(raw - methods.flatten(context.train)[None], axis=-1)
-  assert np.all(raw.min(axis=1) > 0.5 * context.bar.tau)
+  assert np.all(raw.min(axis=1) > 0.5 * context.thresholds.tau)
 
 
-def test_no_samples_are_refused(zoo_context):
+def test_no_samples_are_refused(zoo_reference):
   with pytest.raises(ValueError, match='num_samples'):
-    baselines.panel(zoo_context, num_samples=0, seed=0)
+    baselines.panel(zoo_reference, num_samples=0, seed=0)

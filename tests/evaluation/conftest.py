@@ -30,9 +30,9 @@ def further_runs(zoo_parts):
 
 
 @pytest.fixture(scope='session')
-def zoo_context(zoo_parts):
+def zoo_reference(zoo_parts):
   """48 training and 32 held-out networks, and 360 test digits."""
-  from wsjax.evaluation import context
+  from wsjax.evaluation import reference
   from wsjax.zoo import train as train_lib
 
   data, architecture, recipe, zoo = zoo_parts
@@ -41,7 +41,7 @@ def zoo_context(zoo_parts):
   def finetune(params, *, steps, seed):
     return train_lib.finetune(architecture, data, params, recipe, steps=steps, seed=seed)
 
-  return context.Context(
+  return reference.Reference(
     architecture=architecture,
     test_x=data.test_x,
     test_y=data.test_y,
@@ -51,27 +51,28 @@ def zoo_context(zoo_parts):
     finetune=finetune,
     finetune_steps=(20,),
     fresh_seconds=0.1,
+    num_bootstrap=300,
   )
 
 
 @pytest.fixture(scope='session')
-def panel(zoo_context):
+def panel(zoo_reference):
   """The baselines of that zoo, 24 networks each."""
   from wsjax.evaluation import baselines
 
-  return {arm.name: arm for arm in baselines.panel(zoo_context, num_samples=24, seed=0)}
+  return {arm.name: arm for arm in baselines.panel(zoo_reference, num_samples=24, seed=0)}
 
 
 @pytest.fixture(scope='session')
-def report(zoo_context, panel):
+def report(zoo_reference, panel):
   """The evaluation of the panel and of one method with two seeds."""
   from wsjax.evaluation import evaluator
 
   seeds = [
-    methods.Arm(
+    methods.Method(
       f'generator/{seed}',
       'generator',
-      methods.take(zoo_context.heldout, np.arange(12) + 12 * seed),
+      methods.take(zoo_reference.heldout, np.arange(12) + 12 * seed),
       1.0,
       100,
       (seed,),
@@ -79,10 +80,7 @@ def report(zoo_context, panel):
     for seed in range(2)
   ]
   return evaluator.evaluate(
-    [methods.merge(seeds, 'generator'), *panel.values()],
-    zoo_context,
-    num_bootstrap=300,
-    progress=False,
+    [methods.merge(seeds, 'generator'), *panel.values()], zoo_reference, progress=False
   )
 
 

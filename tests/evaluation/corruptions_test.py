@@ -1,125 +1,101 @@
-"""Corrupted images against slow loops and against what each kind means."""
+"""Corruption errors against loops, and against networks of known faults."""
 
 import numpy as np
 import pytest
-import scipy.ndimage
 
+from tests.evaluation import given
+from wsjax.evaluation import image_corruptions, methods
+from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import corruptions
-from wsjax.zoo.data import datasets
+
+KINDS = image_corruptions.KINDS
 
 
-@pytest.fixture(scope='module')
-def images():
-  return datasets.load('digits').test_x[:40]
-
-
-@pytest.fixture(scope='module')
-def corrupted(images):
-  """Kind -> [5, n, h, w, c]."""
-  values = corruptions.corrupt(images, seed=3)
-  return dict(zip(corruptions.KINDS, values, strict=True))
-
-
-@pytest.mark.parametrize('kind', corruptions.KINDS)
-def test_severity_is_distance_from_the_image(kind, corrupted, images):
-  values = corrupted[kind]
-  assert values.shape == (5, *images.shape) and values.dtype == np.float32
-  assert values.min() >= 0 and values.max() <= 1
-  distance = np.sqrt(np.mean((values - images[None]) ** 2, axis=(1, 2, 3, 4)))
-  assert distance[0] > 0.02, 'the mildest must be seen'
-  assert np.all(np.diff(distance) > 0), distance
-
-
-def test_every_kind_is_in_one_family():
-  kinds = [kind for family in corruptions.FAMILIES.values() for kind in family]
-  assert sorted(kinds) == sorted(corruptions.KINDS)
-
-
-def test_noise_has_the_level_it_says():
-  grey = np.full((200, 8, 8), 0.5, np.float32)
-  gaussian, shot, impulse = corruptions.corrupt(grey, kinds=corruptions.FAMILIES['noise'])
-  assert gaussian[0].std() == pytest.approx(0.08, rel=0.05)
-  # The variance of a mean of counts is brightness over photons.
-  assert shot[0].std() == pytest.approx(np.sqrt(0.5 / 60), rel=0.05)
-  assert shot[0].mean() == pytest.approx(0.5, abs=0.005)
-  for values, share in zip(impulse, corruptions.LEVELS['impulse_noise'], strict=True):
-    assert np.mean(values == 0) == pytest.approx(share / 2, rel=0.2)
-    assert np.mean(values == 1) == pytest.approx(share / 2, rel=0.2)
-
-
-def test_blur_is_a_sum_over_pixels(corrupted, images):
-  sigma = corruptions.LEVELS['blur'][2] * 8
-  weights = np.array(
-    [[np.exp(-((i - j) ** 2) / sigma**2 / 2) for j in range(8)]
-     for i in range(8)]
-  )  # fmt: skip
-  weights /= weights.sum(axis=1, keepdims=True)
-  slow = weights @ images[0, :, :, 0] @ weights.T
-  np.testing.assert_allclose(corrupted['blur'][2, 0, :, :, 0], slow, atol=1e-5)
-
-
-def test_rotation_is_that_of_scipy(corrupted, images):
-  for index in range(8):
-    turned = [
-      scipy.ndimage.rotate(
-        images[index, :, :, 0], sign * 20, reshape=False, order=1, mode='grid-constant'
-      )
-      for sign in (-1, 1)
-    ]
-    ours = corrupted['rotation'][1, index, :, :, 0]
-    assert min(np.abs(ours - way).max() for way in turned) < 1e-4
-
-
-def test_shift_moves_the_centre_of_mass_by_its_length():
-  dot = np.zeros((64, 16, 16), np.float32)
-  dot[:, 7:9, 7:9] = 0.8
-  (moved,) = corruptions.corrupt(dot, kinds=('shift',))
-  place = np.arange(16)
-  mass = moved[1].sum(axis=(1, 2))
-  centre = np.stack(
-    [np.einsum('nij,i->n', moved[1], place) / mass, np.einsum('nij,j->n', moved[1], place) / mass]
+def _errors(seed, nets=6, items=50, base=0.1):
+  """Errors that grow with severity, more for later kinds."""
+  rng = np.random.default_rng(seed)
+  kind = np.arange(len(KINDS))[:, None] + 1
+  rate = np.minimum(base * (1 + kind * np.arange(1, 6) / 8), 0.95)
+  return corruptions.Errors(
+    rng.random((nets, items)) < base,
+    rng.random((nets, *rate.shape, items)) < rate[None, :, :, None],
   )
-  np.testing.assert_allclose(np.hypot(*(centre - 7.5)), 0.125 * 16, atol=1e-3)
-  assert np.std(centre[0]) > 0.5, 'directions differ'
 
 
-def test_light_is_affine(corrupted, images):
-  mean = images.mean(axis=(1, 2, 3), keepdims=True)
-  np.testing.assert_allclose(corrupted['contrast'][0], mean + 0.4 * (images - mean), atol=1e-6)
-  np.testing.assert_allclose(corrupted['brightness'][4], np.minimum(images + 0.5, 1), atol=1e-6)
+def _slow_mce(found, reference, relative):
+  """The formula as it is printed, for each network."""
+  values = []
+  for net in range(len(found.clean)):
+    ratios = []
+    for kind in range(len(KINDS)):
+      above = below = 0.0
+      for severity in range(5):
+        above += found.corrupted[net, kind, severity].mean()
+        below += reference.corrupted[:, kind, severity].mean()
+        if relative:
+          above -= found.clean[net].mean()
+          below -= reference.clean.mean()
+      ratios.append(above / below)
+    values.append(np.mean(ratios))
+  return values
 
 
-def test_occlusion_hides_a_square_and_leaves_the_rest():
-  white = np.ones((30, 8, 8), np.float32)
-  (hidden,) = corruptions.corrupt(white, kinds=('occlusion',))
-  for severity, side in enumerate((1, 2, 3, 4, 5)):
-    np.testing.assert_array_equal(np.sum(hidden[severity] == 0, axis=(1, 2)), side**2)
-  assert np.all(hidden[1] >= hidden[2]), 'a larger square covers a smaller'
-  assert len(np.unique(hidden[0].reshape(30, -1), axis=0)) > 5
+@pytest.mark.parametrize('relative', [False, True])
+def test_mce_is_the_formula(relative):
+  found, reference = _errors(0, base=0.2), _errors(1, nets=9)
+  table = corruptions.corruption_error(found, reference, relative=relative)
+  np.testing.assert_allclose(table.mean(axis=1), _slow_mce(found, reference, relative))
+  own = corruptions.corruption_error(reference, reference, relative=relative)
+  assert own.mean() == pytest.approx(1)
 
 
-def test_one_seed_is_one_set_in_any_layout(images, corrupted):
-  flat = images.reshape(len(images), -1)
-  kinds = ('impulse_noise', 'shift')
-  again = corruptions.corrupt(flat, kinds=kinds, side=8, seed=3)
-  assert again.shape == (2, 5, *flat.shape)
-  for kind, values in zip(kinds, again, strict=True):
-    # Another layout is another program, which may round the last bit otherwise.
-    np.testing.assert_array_max_ulp(values.reshape(corrupted[kind].shape), corrupted[kind], 4)
-  other = corruptions.corrupt(flat, kinds=kinds, side=8, seed=4)
-  assert np.any(other != again)
+def _measured(found, reference, groups):
+  zoo = given.Given(np.zeros(6), 50, known=[(corruptions.errors, reference)])
+  sample = given.Given(groups, 50, 400, known=[(corruptions.errors, found)], zoo=zoo)
+  return given.measured('corruptions', sample)
 
 
-@pytest.mark.parametrize(
-  ('inputs', 'keywords', 'match'),
-  [
-    (np.zeros((2, 64)), {}, 'no images'),
-    (np.zeros((2, 65)), {'side': 8}, 'no images'),
-    (np.full((2, 8, 8), 1.5), {}, r'\[0, 1\]'),
-    (np.full((2, 8, 8), np.nan), {}, r'\[0, 1\]'),
-    (np.zeros((2, 8, 8)), {'kinds': ('fog',)}, 'fog'),
-  ],
-)
-def test_what_is_no_image_is_refused(inputs, keywords, match):
-  with pytest.raises(ValueError, match=match):
-    corruptions.corrupt(inputs, **keywords)
+def test_drop_is_the_share_of_accuracy_lost():
+  found = _errors(2)
+  values = _measured(found, found, np.repeat([0, 1], 3))
+  right = 1 - found.corrupted[:, [3]].mean()
+  assert values['drop_blur']['value'] == pytest.approx(1 - right / (1 - found.clean.mean()))
+  for stat in values.values():
+    assert stat['low'] < stat['value'] < stat['high']
+    assert stat['n'] == 6 and stat['method'] == 'two-way-seeds'
+
+
+def test_a_reference_that_loses_nothing_gives_no_ratio():
+  found = _errors(3)
+  spotless = corruptions.Errors(np.zeros_like(found.clean), np.zeros_like(found.corrupted))
+  values = _measured(found, spotless, np.zeros(6))
+  assert values['mce']['value'] is None and 'reference' in str(values['mce'])
+  dead = corruptions.Errors(np.ones_like(found.clean), np.ones_like(found.corrupted))
+  values = _measured(dead, found, np.zeros(6))
+  assert values['drop_blur']['value'] is None
+  assert values['mce']['value'] > 1
+
+
+def _sample(reference, params):
+  return sample_lib.Sample(methods.Method('some', 'control', params), reference, (48, 100))
+
+
+def test_errors_are_those_of_the_forward_pass(zoo_reference):
+  sample = _sample(zoo_reference, methods.take(zoo_reference.train, np.arange(3)))
+  found, x, y = corruptions.errors(sample), sample.x, sample.y
+  shifted = image_corruptions.corrupt(x, kinds=('shift',))[0, 4]
+  net = {path: value[2] for path, value in sample.params.items()}
+  for inputs, ours in ((x, found.clean[2]), (shifted, found.corrupted[2, KINDS.index('shift'), 4])):
+    logits = zoo_reference.architecture.apply(net, inputs)
+    np.testing.assert_array_equal(np.argmax(logits, axis=-1) != y, ours)
+
+
+def test_real_networks_get_worse_with_severity(zoo_reference):
+  curves = corruptions.curve(_sample(zoo_reference, zoo_reference.train))
+  for family, values in curves.items():
+    assert values[0] < 0.1 < values[5], family
+    # The mildest may be within the noise of 100 items.
+    assert values[1] < values[3] < values[5], family
+  broken = {path: np.full_like(value[:2], np.nan) for path, value in zoo_reference.train.items()}
+  dead = corruptions.errors(_sample(zoo_reference, broken))
+  assert dead.clean.all() and dead.corrupted.all()

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.evaluation import given
 from wsjax.evaluation import methods
+from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import cost
 from wsjax.models import mlp
 
@@ -16,7 +18,8 @@ COSTS = dict(zoo=1000.0, generator=500.0, finetune=10.0, sample=1.5, select=0.5)
 
 
 def test_break_even_by_hand():
-  entries = cost.metrics(cost.Costs(**COSTS))
+  sample = given.Given(np.zeros(1), known=[(cost.costs, cost.Costs(**COSTS))])
+  entries = {key: getattr(cost, key)(sample, None) for key in ('break_even', 'break_even_with_zoo')}
   assert entries['break_even']['value'] == 500 / 8
   assert entries['break_even_with_zoo']['value'] == 1500 / 8
   for entry in entries.values():
@@ -26,7 +29,7 @@ def test_break_even_by_hand():
 @pytest.mark.parametrize('with_zoo', [False, True])
 def test_at_break_even_both_ways_cost_the_same(with_zoo):
   costs = cost.Costs(**COSTS)
-  count = cost.break_even(costs, with_zoo=with_zoo)['value']
+  count = cost.networks_to_break_even(costs, with_zoo=with_zoo)['value']
   generated = costs.generator + count * (costs.sample + costs.select)
   without = count * costs.finetune
   assert generated + with_zoo * costs.zoo == pytest.approx(without)
@@ -34,7 +37,7 @@ def test_at_break_even_both_ways_cost_the_same(with_zoo):
 
 def test_best_of_k_is_paid_for():
   few, many = (
-    cost.break_even(cost.Costs(**{**COSTS, 'select': 0.1 * k}), with_zoo=False)['value']
+    cost.networks_to_break_even(cost.Costs(**{**COSTS, 'select': 0.1 * k}), with_zoo=False)['value']
     for k in (1, 64)
   )
   assert few == pytest.approx(500 / 8.4)
@@ -44,7 +47,7 @@ def test_best_of_k_is_paid_for():
 @pytest.mark.parametrize(('finetune', 'reason'), [(2.0, 'as much'), (1.0, '1 more')])
 def test_never_says_why(finetune, reason):
   costs = cost.Costs(**{**COSTS, 'finetune': finetune})
-  entry = cost.break_even(costs, with_zoo=False)
+  entry = cost.networks_to_break_even(costs, with_zoo=False)
   assert entry['value'] is None
   assert 'never' in entry['not_run'] and reason in entry['not_run']
 
@@ -95,21 +98,27 @@ def test_xla_counts_one_turn_of_a_loop():
   assert _counted(turns, matrix) < 2 * 2 * 40**3, 'then count by XLA instead'
 
 
-def test_networks_drawn_in_vain_count_and_unmeasured_times_are_said(zoo_context):
-  context = dataclasses.replace(zoo_context, fresh_seconds=2.0)
-  nets = methods.take(context.heldout, np.arange(8))
-  arm = methods.Arm('a', 'generator', nets, 8.0, 16, (0, 1), fit_seconds=20.0)
-  good = np.arange(8) % 4 == 0  # One in four, so that one costs four.
-  found = cost.of_arm(arm, good, context)
+def test_networks_drawn_in_vain_count_and_unmeasured_times_are_said(zoo_reference):
+  reference = dataclasses.replace(zoo_reference, fresh_seconds=2.0)
+  good = methods.take(reference.train, np.argsort(reference.train_errors.mean(axis=1))[:2])
+  dead = {path: np.zeros_like(value[:6]) for path, value in reference.train.items()}
+  # One in four, so that one costs four.
+  nets = methods.join([methods.take(x, slice(k)) for x, k in ((good, 2), (dead, 6))])
+  made = methods.Method('a', 'generator', nets, 8.0, 16, (0, 1), fit_seconds=20.0)
+
+  def measured(reference=reference, **changes):
+    sample = sample_lib.Sample(dataclasses.replace(made, **changes), reference)
+    return given.measured('cost', sample, reference)
+
+  found = measured()
   assert found['seconds_per_net']['value'] == 1
   assert 'never' in found['break_even']['not_run']  # 4 s against 2 s.
-  cheap = dataclasses.replace(arm, seconds=0.8)
-  found = cost.of_arm(cheap, good, context)
+  found = measured(seconds=0.8)
   # 10 s per seed over 2 - 4 x 0.1 s; the zoo was 2 s each.
   assert found['break_even']['value'] == pytest.approx(10 / 1.6)
-  assert found['break_even_with_zoo']['value'] == pytest.approx((10 + 2 * context.num_train) / 1.6)
-  useless = cost.of_arm(cheap, np.zeros(8, bool), context)
+  with_zoo = (10 + 2 * reference.num_train) / 1.6
+  assert found['break_even_with_zoo']['value'] == pytest.approx(with_zoo)
+  useless = measured(seconds=0.8, params=dead, seeds=(0,))
   assert 'as accurate' in useless['break_even']['not_run']
-  context = dataclasses.replace(context, fresh_seconds=None)
-  unknown = cost.of_arm(cheap, good, context)
+  unknown = measured(dataclasses.replace(reference, fresh_seconds=None), seconds=0.8)
   assert 'fresh run' in unknown['break_even']['not_run']

@@ -1,10 +1,13 @@
 """Ensembles against loops, and what copies and independent runs gain."""
 
+import types
+
 import numpy as np
 import pytest
 
+from tests.evaluation import given
 from tests.reference import evaluation as reference
-from wsjax.evaluation import methods, statistics
+from wsjax.evaluation import methods, predictions
 from wsjax.evaluation.metrics import ensembles
 
 RNG = np.random.default_rng(0)
@@ -17,8 +20,15 @@ def _log_p(seed, nets=8):
   return np.log(reference.softmax(logits)).astype(np.float32)
 
 
-def _values(log_p, groups, **overrides):
-  return ensembles.metrics(log_p, LABELS, groups, statistics.Resampler(40, 200), **overrides)
+def _values(log_p, groups, labels=LABELS, seed=0):
+  sample = given.Given(
+    groups,
+    len(labels),
+    known=[(ensembles.log_probabilities, log_p)],
+    y=labels,
+    reference=types.SimpleNamespace(seed=seed),
+  )
+  return given.measured('ensembles', sample)
 
 
 def test_members_are_of_one_seed_and_in_one_ensemble():
@@ -32,7 +42,7 @@ def test_members_are_of_one_seed_and_in_one_ensemble():
 
 def test_entries_are_those_of_a_loop():
   log_p, groups = _log_p(0), np.zeros(8, int)
-  values = _values(log_p, groups, sizes=(4,), seed=5)
+  values = _values(log_p, groups, seed=5)
   accuracy, nll, gain, ece = [], [], [], []
   for members in ensembles.draw(groups, 4, seed=5):
     mean = sum(np.exp(log_p[i]) for i in members) / 4
@@ -53,9 +63,9 @@ def test_entries_are_those_of_a_loop():
 
 def test_copies_gain_nothing_and_different_networks_do():
   copies = np.repeat(_log_p(1)[:1], 8, axis=0)
-  stats = _values(copies, np.zeros(8, int), sizes=(4,))
+  stats = _values(copies, np.zeros(8, int))
   assert stats['ensemble4_gain']['value'] == pytest.approx(0, abs=1e-6)
-  stats = _values(_log_p(1), np.zeros(8, int), sizes=(4,))
+  stats = _values(_log_p(1), np.zeros(8, int))
   assert stats['ensemble4_gain']['low'] > 0
 
 
@@ -65,23 +75,21 @@ def test_too_few_networks_say_so():
   assert stats['ensemble4_gain']['method'] == 'two-way-seeds'
 
 
-def test_independent_runs_gain_more_from_more_members(zoo_context):
-  log_p = ensembles.log_probabilities(
-    zoo_context.architecture, zoo_context.train, zoo_context.test_x
+def test_independent_runs_gain_more_from_more_members(zoo_reference):
+  log_p = predictions.log_probabilities(
+    zoo_reference.architecture, zoo_reference.train, zoo_reference.test_x
   )
-  nll = -log_p[:, np.arange(360), zoo_context.test_y]
-  np.testing.assert_allclose(nll, zoo_context.train_predictions.nll, atol=1e-5)
-  stats = ensembles.metrics(
-    log_p, zoo_context.test_y, np.zeros(len(log_p), int), statistics.Resampler(360, 200)
-  )
+  nll = -log_p[:, np.arange(360), zoo_reference.test_y]
+  np.testing.assert_allclose(nll, zoo_reference.train_predictions.nll, atol=1e-5)
+  stats = _values(log_p, np.zeros(len(log_p), int), zoo_reference.test_y)
   gain = [stats[f'ensemble{k}_gain']['value'] for k in (4, 16)]
   assert 0 < gain[0] < gain[1]
-  accuracy = 1 - zoo_context.train_errors.mean()
+  accuracy = 1 - zoo_reference.train_errors.mean()
   assert stats['ensemble16_accuracy']['value'] > accuracy
 
 
-def test_broken_networks_say_nothing(zoo_context):
-  net = methods.take(zoo_context.train, np.arange(1))
+def test_broken_networks_say_nothing(zoo_reference):
+  net = methods.take(zoo_reference.train, np.arange(1))
   net['layer0/bias'] = np.full_like(net['layer0/bias'], np.inf)
-  log_p = ensembles.log_probabilities(zoo_context.architecture, net, zoo_context.test_x[:5])
+  log_p = predictions.log_probabilities(zoo_reference.architecture, net, zoo_reference.test_x[:5])
   np.testing.assert_allclose(log_p, np.log(0.1), rtol=1e-5)

@@ -5,11 +5,17 @@ import json
 import numpy as np
 import pytest
 
+from wsjax import files
 from wsjax.evaluation import baselines, evaluator, methods
-from wsjax.evaluation.metrics import audit_metrics
-from wsjax.evaluation.report import measures
+from wsjax.evaluation import metrics as metrics_lib
+from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.report import report as report_lib
 
+PARTIAL = {'novelty', 'max_iou_at_bar'} | {
+  metric.name
+  for group in ('copying', 'diversity', 'fidelity')
+  for metric in metrics_lib.load(group).metrics
+}
 GATES = ('gate_strict', 'gate_half', 'gate_behaviour')
 
 
@@ -19,9 +25,8 @@ def _values(row):
 
 def _evaluate(cheats, context):
   rows = evaluator.evaluate(
-    [methods.Arm(name, 'generator', params) for name, params in cheats.items()],
+    [methods.Method(name, 'generator', params) for name, params in cheats.items()],
     context,
-    num_bootstrap=50,
     progress=False,
   )['arms']
   return {row['name']: _values(row) for row in rows}
@@ -55,11 +60,11 @@ def test_averages_of_neighbours_are_no_new_networks(rows):
     assert _values(rows[name])['novelty'] < 0.6
 
 
-def test_collapse_to_the_mean_shows_in_the_spread(zoo_context):
-  mean = methods.flatten(zoo_context.aligned_train).mean(axis=0, keepdims=True)
+def test_collapse_to_the_mean_shows_in_the_spread(zoo_reference):
+  mean = methods.flatten(zoo_reference.aligned_train).mean(axis=0, keepdims=True)
   noise = np.random.default_rng(0).standard_normal((8, mean.shape[1]))
   values = _evaluate(
-    {'mean': methods.unflatten(mean + 1e-3 * noise, zoo_context.train)}, zoo_context
+    {'mean': methods.unflatten(mean + 1e-3 * noise, zoo_reference.train)}, zoo_reference
   )['mean']
   assert values['rms_ratio'] < 0.02
   assert values['disagreement'] < 0.2
@@ -76,13 +81,13 @@ def test_fresh_runs_pass_about_half(rows):
   assert values['disagreement'] > 0.5
 
 
-def test_the_zoo_left_out_one_by_one_is_the_scale(rows, zoo_context):
-  row = rows[evaluator.ZOO]
+def test_the_zoo_left_out_one_by_one_is_the_scale(rows, zoo_reference):
+  row = rows[sample_lib.ZOO]
   values = _values(row)
   assert row['kind'] == 'reference'
   assert values['novelty'] == pytest.approx(1)
   assert values['rms_ratio'] == pytest.approx(1)
-  assert values['max_iou'] == pytest.approx(zoo_context.bar.max_iou)
+  assert values['max_iou'] == pytest.approx(zoo_reference.thresholds.max_iou)
   assert 0.3 < values['gate_strict'] < 0.6
 
 
@@ -93,10 +98,10 @@ def test_untrained_networks_are_new_and_useless(rows):
   assert [values[gate] for gate in GATES] == [0, 0, 0]
 
 
-def test_nothing_changes_when_networks_are_moved_by_the_group(zoo_context):
-  nets = methods.take(zoo_context.heldout, np.arange(8))
-  moved = baselines.move(nets, zoo_context.architecture.spec, seed=3)
-  values = _evaluate({'here': nets, 'there': moved}, zoo_context)
+def test_nothing_changes_when_networks_are_moved_by_the_group(zoo_reference):
+  nets = methods.take(zoo_reference.heldout, np.arange(8))
+  moved = baselines.move(nets, zoo_reference.architecture.spec, seed=3)
+  values = _evaluate({'here': nets, 'there': moved}, zoo_reference)
   for key, value in values['here'].items():
     if key not in ('seconds_per_net', 'novelty', 'rms_ratio', 'norm_ratio'):
       assert values['there'][key] == pytest.approx(value, abs=1e-4), key
@@ -105,11 +110,11 @@ def test_nothing_changes_when_networks_are_moved_by_the_group(zoo_context):
     assert values['there'][key] == pytest.approx(values['here'][key], rel=0.05)
 
 
-def test_broken_networks_fail_and_break_nothing(zoo_context):
-  nets = methods.take(zoo_context.heldout, np.arange(4))
+def test_broken_networks_fail_and_break_nothing(zoo_reference):
+  nets = methods.take(zoo_reference.heldout, np.arange(4))
   nets['layer0/kernel'][0] = np.nan
   dead = {path: np.full_like(value, np.inf) for path, value in nets.items()}
-  values = _evaluate({'some': nets, 'all': dead}, zoo_context)
+  values = _evaluate({'some': nets, 'all': dead}, zoo_reference)
   assert values['some']['nonfunctional_rate'] == 0.25
   assert values['some']['novelty'] > 0.5
   assert values['all']['nonfunctional_rate'] == 1
@@ -118,13 +123,13 @@ def test_broken_networks_fail_and_break_nothing(zoo_context):
 
 def test_every_number_has_its_n_and_its_method(report):
   for row in report['arms']:
-    assert list(row['metrics']) == list(measures.METRICS) == list(report['metrics'])
+    assert list(row['metrics']) == list(report['metrics'])
     for key, stat in row['metrics'].items():
       if stat['value'] is None:
         assert stat['not_run'], (row['name'], key)
         continue
       assert stat['method'], (row['name'], key)
-      few = key in ('novelty', 'max_iou_at_bar', *audit_metrics.ALL)
+      few = key in PARTIAL
       assert stat['n'] <= row['n'] if few else stat['n'] == row['n']
       if stat['low'] is not None and stat['method'] == 'clopper-pearson':
         assert stat['low'] <= stat['value'] <= stat['high']
@@ -162,13 +167,13 @@ def test_layout_is_what_the_report_takes(report, tmp_path):
     **report,
   }
   full['zoo'] |= {'path': 'zoo', 'digest': '0', 'dataset': 'digits'}
-  (tmp_path / 'report.json').write_text(json.dumps(full))
+  (tmp_path / 'report.json').write_text(files.seal(full))
   assert report_lib.load(tmp_path)['arms'] == report['arms']
 
 
-def test_arms_of_one_name_are_refused(zoo_context):
-  arm = methods.Arm('twice', 'control', zoo_context.heldout)
+def test_arms_of_one_name_are_refused(zoo_reference):
+  arm = methods.Method('twice', 'control', zoo_reference.heldout)
   with pytest.raises(ValueError, match='twice'):
-    evaluator.evaluate([arm, arm], zoo_context)
+    evaluator.evaluate([arm, arm], zoo_reference)
   with pytest.raises(ValueError, match='reserved|differ'):
-    evaluator.evaluate([methods.Arm('bins', 'control', zoo_context.heldout)], zoo_context)
+    evaluator.evaluate([methods.Method('bins', 'control', zoo_reference.heldout)], zoo_reference)

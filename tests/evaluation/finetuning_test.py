@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from wsjax.evaluation import baselines, methods, predictions, statistics
+from tests.evaluation import given
+from wsjax.evaluation import baselines, methods
+from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import finetuning
 
 LADDER = finetuning.LADDER
@@ -15,6 +17,17 @@ def _right(*accuracies):
   return np.arange(10)[None, None] < np.round(10 * share[..., None])
 
 
+def _measured(right, target):
+  sample = given.Given(
+    np.zeros(right.shape[1]),
+    right.shape[2],
+    known=[
+      (finetuning.right, right), (finetuning.steps, finetuning.steps_to(right, target))
+    ],
+  )  # fmt: skip
+  return given.measured('finetuning', sample)
+
+
 def test_steps_are_the_first_that_are_enough():
   right = _right([0.9] * 7, [0.1, 0.2, 0.9, 0.5, 0.9, 0.9, 0.9], [0.1] * 6 + [0.8], [0.7] * 7)
   assert right.shape == (len(LADDER), 4, 10)
@@ -23,11 +36,10 @@ def test_steps_are_the_first_that_are_enough():
 
 def test_a_median_beyond_the_ladder_has_no_value():
   slow, quick = [0.1] * 7, [0.1] + [0.9] * 6
-  resampler = statistics.Resampler(10, 200)
-  found = finetuning.metrics(_right(slow, slow, quick), 0.8, np.zeros(3), resampler)
+  found = _measured(_right(slow, slow, quick), 0.8)
   assert '160' in found['finetune_steps']['not_run']
   assert found['finetune_reached']['value'] == pytest.approx(1 / 3)
-  found = finetuning.metrics(_right(slow, quick, quick), 0.8, np.zeros(3), resampler)
+  found = _measured(_right(slow, quick, quick), 0.8)
   assert found['finetune_steps']['value'] == 5
   # A resample may hold the slow one most of the time, and that is said.
   assert found['finetune_steps']['high'] is None
@@ -37,10 +49,9 @@ def test_a_median_beyond_the_ladder_has_no_value():
 
 def test_of_an_even_number_the_median_is_the_lower_one():
   start, slow, quick = [0.9] * 7, [0.1] * 7, [0.1] + [0.9] * 6
-  resampler = statistics.Resampler(10, 200)
 
   def median(*nets):
-    found = finetuning.metrics(_right(*nets), 0.8, np.zeros(len(nets)), resampler)
+    found = _measured(_right(*nets), 0.8)
     return found['finetune_steps']
 
   assert median(quick, quick, slow, slow)['value'] == 5
@@ -51,21 +62,20 @@ def test_of_an_even_number_the_median_is_the_lower_one():
   assert (many['low'], many['value'], many['high']) == (5, 5, 5)
 
 
-def test_training_on_helps_those_that_need_it(zoo_context):
-  items = predictions.make_items(zoo_context.test_x, zoo_context.test_y)
-
+def test_training_on_helps_those_that_need_it(zoo_reference):
   def climb(params):
-    return finetuning.climb(
-      zoo_context.architecture, params, items, zoo_context.test_y, zoo_context.finetune, seed=0
-    )
+    method = methods.Method('some', 'generator', params)
+    sample = sample_lib.Sample(method, zoo_reference)
+    assert len(finetuning.curve(sample)['accuracy']) == len(LADDER)
+    return finetuning.right(sample)
 
-  zoo = climb(methods.take(zoo_context.heldout, np.arange(8)))
+  zoo = climb(methods.take(zoo_reference.heldout, np.arange(8)))
   target = float(np.median(zoo[0].mean(axis=1)))
-  fresh = climb(baselines.random_init(np.random.default_rng(0), zoo_context, 8))
+  fresh = climb(baselines.random_init(np.random.default_rng(0), zoo_reference, 8))
   assert finetuning.steps_to(zoo, target).min() == 0
   assert finetuning.steps_to(fresh, target).min() > 20
-  accuracy = finetuning.curve(fresh)['accuracy']
-  assert len(accuracy) == len(LADDER) and accuracy[0] < 0.3 < 0.8 < accuracy[-1]
+  accuracy = fresh.mean(axis=(1, 2))
+  assert accuracy[0] < 0.3 < 0.8 < accuracy[-1]
   # Batches depend on the seed alone.
-  again = climb(methods.take(zoo_context.heldout, np.arange(8)))
+  again = climb(methods.take(zoo_reference.heldout, np.arange(8)))
   np.testing.assert_array_equal(zoo, again)

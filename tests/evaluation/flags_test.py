@@ -59,7 +59,7 @@ def test_a_few_exact_copies_are_found_and_a_few_near_ones_are_chance():
 
 
 def test_what_fails_is_said_to_fail_and_what_is_unknown_is_not_guessed():
-  assert flags.working_bar(0.1, 0.9) == pytest.approx(0.5)
+  assert flags.working_threshold(0.1, 0.9) == pytest.approx(0.5)
   row = _row(0.001)
   assert _names(row, 0.95) == ['not working', 'copies']
   row['metrics'] |= {

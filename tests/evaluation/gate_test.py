@@ -5,7 +5,7 @@ import pytest
 
 from wsjax.evaluation import gate
 
-BAR = gate.Bar(accuracy=0.9, tau=2.0, max_iou=0.4)
+BAR = gate.Thresholds(accuracy=0.9, tau=2.0, max_iou=0.4, norm=5.0)
 ACCURACY = np.array([0.95, 0.95, 0.95, 0.5, 0.9])
 DISTANCE = np.array([2.5, 1.5, 0.1, 9.0, 2.0])
 
@@ -22,7 +22,7 @@ def test_half_gate_needs_half_the_distance():
 
 def test_behaviour_gate_needs_errors_of_its_own():
   iou = np.array([0.3, 0.4, 0.41, 0.0, 1.0])
-  passed = gate.behaviour(ACCURACY, iou, BAR)
+  passed = gate.functional(ACCURACY, iou, BAR)
   assert passed.tolist() == [True, True, False, False, False]
 
 
@@ -40,4 +40,4 @@ def test_a_network_without_distance_passes_nothing():
 
 def test_a_zoo_of_copies_has_no_scale():
   with pytest.raises(ValueError, match='tau'):
-    gate.Bar(accuracy=0.9, tau=0.0, max_iou=0.4)
+    gate.Thresholds(accuracy=0.9, tau=0.0, max_iou=0.4, norm=5.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wsjax import networks
-from wsjax.evaluation import baselines, methods, population
+from wsjax.evaluation import baselines, methods, reference
 from wsjax.experiments import inr_metrics
 from wsjax.models import siren
 from wsjax.zoo import train as train_lib
@@ -40,7 +40,7 @@ def zoo_parts():
 def gallery(zoo_parts):
   net, draw, nets, images = zoo_parts
   train = methods.take(nets, np.arange(TRAIN))
-  zoo = population.Population(
+  zoo = reference.Population(
     architecture=net,
     train=train,
     heldout=methods.take(nets, TRAIN + NUM + HALF),
@@ -51,7 +51,7 @@ def gallery(zoo_parts):
 
 
 def measure(zoo_parts, gallery, params, seeds=()):
-  arm = methods.Arm('arm', 'generator', params, seeds=seeds)
+  arm = methods.Method('arm', 'generator', params, seeds=seeds)
   drawn = gallery.look(params, zoo_parts[1](params))
   return inr_metrics.measure(arm, drawn, gallery, num_bootstrap=50, seed=0), drawn
 
@@ -122,7 +122,7 @@ def test_noise_around_pictures_is_seen_in_the_worse_half(zoo_parts, gallery):
   rng = np.random.default_rng(0)
   drawn = gallery.look(gallery.zoo.heldout, zoo_parts[1](gallery.zoo.heldout))
   noisy = gallery.real + 0.3 * rng.standard_normal(gallery.real.shape)
-  arm = methods.Arm('arm', 'generator', gallery.zoo.heldout)
+  arm = methods.Method('arm', 'generator', gallery.zoo.heldout)
   found = inr_metrics.measure(
     arm, dataclasses.replace(drawn, pictures=noisy), gallery, num_bootstrap=50, seed=0
   )

@@ -25,11 +25,11 @@ def test_vectors_and_parameters_are_two_forms_of_the_same():
 
 def test_merged_seeds_are_blocks():
   merged = methods.merge(
-    [methods.Arm(f'flow/{s}', 'generator', _params(3, s), 2.0, 5, (s,))
+    [methods.Method(f'flow/{s}', 'generator', _params(3, s), 2.0, 5, (s,))
      for s in (7, 9)],
     'flow',
   )  # fmt: skip
-  assert merged.seeds == (7, 9) and merged.num_nets == 6
+  assert merged.seeds == (7, 9) and merged.num_networks == 6
   assert merged.groups.tolist() == [0, 0, 0, 1, 1, 1]
   assert merged.params['layer1/bias'][:, 0].tolist() == [7] * 3 + [9] * 3
   assert merged.seconds == 4.0 and merged.num_bytes == 10
@@ -40,7 +40,7 @@ def test_unusable_networks_are_named():
   params['layer1/bias'][1, 0] = np.nan
   params['layer0/kernel'][2, 0, 0] = np.inf
   params['layer0/kernel'][3, 0, 0] = 1e9
-  usable = methods.Arm('x', 'baseline', params).usable
+  usable = methods.Method('x', 'baseline', params).usable
   assert usable.tolist() == [True, False, False, False]
 
 
@@ -49,17 +49,17 @@ def test_unusable_networks_are_named():
   [
     (('x', 'winner', _params(2)), 'kind'),
     (('x', 'control', {'a': np.zeros((0, 1))}), 'at least 1'),
-    (('x', 'control', {'a': np.zeros(1), 'b': np.zeros(2)}), 'every leaf'),
+    (('x', 'control', {'a': np.zeros(1), 'b': np.zeros(2)}), 'every parameter'),
     (('x', 'generator', _params(3), 0.0, 0, (1, 2)), 'equal blocks'),
   ],
 )
 def test_a_wrong_arm_is_refused(arguments, message):
   with pytest.raises(ValueError, match=message):
-    methods.Arm(*arguments)
+    methods.Method(*arguments)
 
 
 def test_only_like_arms_merge():
-  one = methods.Arm('a', 'generator', _params(2), seeds=(1,))
-  other = methods.Arm('b', 'generator', _params(3), seeds=(2,))
+  one = methods.Method('a', 'generator', _params(2), seeds=(1,))
+  other = methods.Method('b', 'generator', _params(3), seeds=(2,))
   with pytest.raises(ValueError, match='equally many'):
     methods.merge([one, other], 'both')

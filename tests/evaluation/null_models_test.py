@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsjax.evaluation.metrics import null_models
+from wsjax.evaluation import null_models
 
 
 def test_mixtures_are_means_of_different_networks():

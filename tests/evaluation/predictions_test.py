@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.reference import evaluation as reference
-from wsjax.evaluation import predictions
+from wsjax.evaluation import baselines, predictions
 from wsjax.models import mlp
 
 
@@ -20,10 +20,10 @@ def case():
   return architecture, params, inputs, labels
 
 
-def _predict(case, **overrides):
+def _predict(case):
   architecture, params, inputs, labels = case
   items = predictions.make_items(inputs, labels, block=10)
-  return predictions.predict(architecture, params, items, **{'nets_per_call': 4, **overrides})
+  return predictions.predict(architecture, params, items)
 
 
 def test_predictions_are_those_of_one_network_at_a_time(case):
@@ -52,8 +52,10 @@ def test_null_ece_is_that_of_a_calibrated_network(case):
     assert abs(ours.ece_null[i] - np.mean(slow)) < 2 * np.std(slow)
 
 
-def test_calls_of_any_size_give_the_same(case):
-  one, other = _predict(case, nets_per_call=3), _predict(case, nets_per_call=7)
+def test_calls_of_any_size_give_the_same(case, monkeypatch):
+  one = _predict(case)
+  monkeypatch.setattr(predictions, '_NETWORKS_PER_CALL', 3)
+  other = _predict(case)
   np.testing.assert_array_equal(one.labels, other.labels)
   np.testing.assert_allclose(one.nll, other.nll, atol=1e-5)
   np.testing.assert_allclose(one.ece_null, other.ece_null, atol=1e-5)
@@ -81,3 +83,32 @@ def test_a_network_without_finite_output_is_wrong_everywhere(case):
 def test_items_need_labels(case):
   with pytest.raises(ValueError, match='57 inputs and 3 labels'):
     predictions.make_items(case[2], case[3][:3])
+
+
+def test_probes_are_the_same_for_all_networks_of_an_orbit():
+  architecture = mlp.MLP(widths=(6, 8, 3))
+  rng = np.random.default_rng(0)
+  nets = {
+    leaf.path: rng.standard_normal((3, *leaf.shape)).astype(np.float32)
+    for leaf in architecture.spec.leaves
+  }
+  items = rng.standard_normal((600, 6))
+
+  def found(nets):
+    return predictions.outputs_on_probes(architecture, nets, items)
+
+  here = found(nets)
+  assert here.shape == (3, 3 * predictions.NUM_PROBES)
+  moved = baselines.move(nets, architecture.spec, seed=1)
+  np.testing.assert_allclose(
+    here, predictions.outputs_on_probes(architecture, moved, items), atol=1e-4
+  )
+  shifted = {**nets, 'layer1/bias': nets['layer1/bias'] + 7}
+  np.testing.assert_allclose(
+    here, predictions.outputs_on_probes(architecture, shifted, items), atol=1e-4
+  )
+  assert np.abs(here[0] - here[1]).max() > 0.1
+  nets['layer0/kernel'][1] = np.nan
+  broken = predictions.outputs_on_probes(architecture, nets, items)
+  assert not broken[1].any()
+  assert broken[0] == pytest.approx(here[0])

@@ -5,7 +5,7 @@ import pytest
 import scipy.optimize
 import scipy.special
 
-from wsjax.evaluation import statistics
+from tests.evaluation import given
 from wsjax.evaluation.metrics import recalibration
 
 
@@ -96,7 +96,8 @@ def test_classes_are_looked_at_one_by_one():
 def test_entries_are_means_over_networks():
   rng = np.random.default_rng(3)
   log_p, labels = _calibrated(rng, 5, 60)
-  stats = recalibration.metrics(log_p, labels[0], np.zeros(5), statistics.Resampler(60, 100))
+  known = [(recalibration.log_probabilities, log_p)]
+  stats = given.measured('recalibration', given.Given(np.zeros(5), 60, known=known, y=labels[0]))
   assert stats['scaled_nll']['value'] == pytest.approx(
     recalibration.scaled_nll(log_p, labels[0]).mean()
   )

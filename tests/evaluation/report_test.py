@@ -1,4 +1,5 @@
 import copy
+import html as html_lib
 import json
 import re
 
@@ -44,8 +45,8 @@ def test_every_arm_and_metric_is_in_the_page(html):
     # In both planes and in the table.
     assert html.count(f'>{arm["name"]}<') >= 3, arm['name']
   for metric in made['metrics'].values():
-    assert f'<dt>{metric["label"]}</dt>' in html
-    assert metric['description'] in html
+    assert f'<dt>{html_lib.escape(metric["label"])}</dt>' in html
+    assert html_lib.escape(metric['doc']) in html
 
 
 def test_every_figure_and_fact_is_in_the_page(html):
@@ -156,7 +157,7 @@ def test_unknown_metrics_get_a_column_too():
   made = fake_report.make(fake_report.ARMS[:1])
   made['arms'][0]['metrics']['surprise'] = fake_report.stat(0.5)
   groups = columns.groups_of(made)
-  assert [column['key'] for column in groups['Other']] == ['surprise']
+  assert [metric.name for metric in groups['Other']] == ['surprise']
 
 
 def test_json_is_strict(written):

@@ -16,7 +16,7 @@ RADII = [0.0, 0.1, 0.2]
 def made():
   value = fake_report.make()
   names = [arm['name'] for arm in value['arms']]
-  value['robustness'] = {
+  value['corruptions'] = {
     name: {family: np.linspace(0.05, 0.9, 6).tolist() for family in FAMILIES} for name in names
   }
   value['adversarial'] = {
@@ -45,7 +45,7 @@ def test_page_has_them_only_if_they_were_measured(made):
 
 def test_every_arm_is_drawn_and_generators_are_named(made):
   for draw, section, per_panel in (
-    (robustness_figures.severity, 'robustness', 1),
+    (robustness_figures.severity, 'corruptions', 1),
     (robustness_figures.attack, 'adversarial', 1),
     (robustness_figures.finetuning, 'finetuning', 0.5),
   ):
@@ -62,7 +62,7 @@ def test_every_arm_is_drawn_and_generators_are_named(made):
 
 
 def test_a_curve_follows_its_values(made):
-  worse = {**made, 'robustness': {'diffusion': {'noise': [0.1] * 6}}}
+  worse = {**made, 'corruptions': {'diffusion': {'noise': [0.1] * 6}}}
   assert robustness_figures.severity(worse) != robustness_figures.severity(
-    {**made, 'robustness': {'diffusion': {'noise': [0.1] * 5 + [0.9]}}}
+    {**made, 'corruptions': {'diffusion': {'noise': [0.1] * 5 + [0.9]}}}
   )

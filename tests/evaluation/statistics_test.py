@@ -7,8 +7,7 @@ import scipy.stats
 from hypothesis import strategies as st
 
 from tests.reference import evaluation as reference
-from wsjax.evaluation import statistics
-from wsjax.evaluation.metrics import two_sample
+from wsjax.evaluation import statistics, two_sample
 
 ONE = np.zeros
 
@@ -43,7 +42,7 @@ def test_weights_mean_repetition():
 @pytest.mark.parametrize('window', [(0.0, 1.0), (0.25, 0.75), None])
 def test_percentile_interval_is_that_of_scipy(window):
   values = np.random.default_rng(0).gamma(2.0, size=60)
-  ours = statistics.over_nets(values, ONE(60), _resampler(), window=window)
+  ours = statistics.over_networks(values, ONE(60), _resampler(), window=window)
 
   def statistic(x, axis):
     if window is None:
@@ -86,15 +85,15 @@ def test_pooling_items_over_networks_would_be_too_narrow():
 def test_seeds_that_differ_widen_the_interval():
   values = np.repeat([0.0, 1.0, 2.0], 50) + 0.01 * np.arange(150) % 0.1
   groups = np.repeat([0, 1, 2], 50)
-  pooled = statistics.over_nets(values, ONE(150), _resampler())
-  nested = statistics.over_nets(values, groups, _resampler())
+  pooled = statistics.over_networks(values, ONE(150), _resampler())
+  nested = statistics.over_networks(values, groups, _resampler())
   assert nested['high'] - nested['low'] > 3 * (pooled['high'] - pooled['low'])
   assert nested['method'] == 'bootstrap-seeds-nets'
 
 
 def test_resampled_weights_sum_to_one():
   resampler = _resampler(num_items=20, num_bootstrap=50)
-  for weights in (resampler.items, resampler.nets(np.repeat([0, 1], 4))):
+  for weights in (resampler.items, resampler.networks(np.repeat([0, 1], 4))):
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
   again = _resampler(num_items=20, num_bootstrap=50)
   np.testing.assert_array_equal(again.items, resampler.items)
@@ -109,8 +108,8 @@ def test_exact_interval_of_a_rate():
 
 
 def test_what_was_not_measured_says_why():
-  assert 'not_run' in statistics.over_nets(np.full(3, np.nan), ONE(3), _resampler())
-  one = statistics.over_nets(np.ones(1), ONE(1), _resampler())
+  assert 'not_run' in statistics.over_networks(np.full(3, np.nan), ONE(3), _resampler())
+  one = statistics.over_networks(np.ones(1), ONE(1), _resampler())
   assert one['value'] == 1 and one['low'] is None and one['method'] == 'none'
 
 

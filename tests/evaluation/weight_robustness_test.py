@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax.evaluation import baselines, methods, statistics
+from tests.evaluation import given
+from wsjax.evaluation import baselines, methods
 from wsjax.evaluation.metrics import weight_robustness
 
 RNG = np.random.default_rng(0)
@@ -55,8 +56,8 @@ def test_pruning_takes_the_smaller_half_of_every_kernel():
 
 
 @pytest.fixture(scope='module')
-def nets(zoo_context):
-  return methods.take(zoo_context.train, np.arange(8))
+def nets(zoo_reference):
+  return methods.take(zoo_reference.train, np.arange(8))
 
 
 def _change(context, params, **overrides):
@@ -66,48 +67,49 @@ def _change(context, params, **overrides):
 
 
 @pytest.fixture(scope='module')
-def changes(zoo_context, nets):
-  return _change(zoo_context, nets)
+def changes(zoo_reference, nets):
+  return _change(zoo_reference, nets)
 
 
 def _values(changes):
-  stats = weight_robustness.metrics(changes, np.zeros(8), statistics.Resampler(360, 100))
+  sample = given.Given(np.zeros(8), 360, known=[(weight_robustness.changes, changes)])
+  stats = given.measured('weight_robustness', sample)
   assert all(stat['n'] == 8 and stat['method'] == 'two-way' for stat in stats.values())
   return {key: stat['value'] for key, stat in stats.items()}
 
 
-def test_nothing_changes_when_networks_are_moved_by_the_group(zoo_context, nets, changes):
-  moved = baselines.move(nets, zoo_context.architecture.spec, seed=3)
-  ours, theirs = _values(changes), _values(_change(zoo_context, moved))
+def test_nothing_changes_when_networks_are_moved_by_the_group(zoo_reference, nets, changes):
+  moved = baselines.move(nets, zoo_reference.architecture.spec, seed=3)
+  ours, theirs = _values(changes), _values(_change(zoo_reference, moved))
   for key, value in ours.items():
     assert theirs[key] == pytest.approx(value, abs=1e-5), key
 
 
-def test_without_canonical_forms_a_disguise_would_show(zoo_context, nets, changes):
-  moved = baselines.move(nets, zoo_context.architecture.spec, seed=3)
+def test_without_canonical_forms_a_disguise_would_show(zoo_reference, nets, changes):
+  moved = baselines.move(nets, zoo_reference.architecture.spec, seed=3)
   raw = weight_robustness.change(
-    zoo_context.architecture, moved, zoo_context.items, zoo_context.test_y
+    zoo_reference.architecture, moved, zoo_reference.items, zoo_reference.test_y
   )
   ours, theirs = _values(changes), _values(raw)
   assert theirs['weight_int4_drop'] > ours['weight_int4_drop'] + 1e-3
   assert theirs['weight_noise_nll'] != pytest.approx(ours['weight_noise_nll'], rel=0.05)
 
 
-def test_small_changes_are_harmless_and_large_ones_are_not(zoo_context, nets, changes):
+def test_small_changes_are_harmless_and_large_ones_are_not(zoo_reference, nets, changes):
   values = _values(changes)
   assert abs(values['weight_int8_drop']) < 0.005
   assert values['weight_prune_drop'] > values['weight_int8_drop']
   assert values['weight_noise_worst_nll'] >= values['weight_noise_nll'] > 0
-  louder = _values(_change(zoo_context, nets, noise=0.5))
+  louder = _values(_change(zoo_reference, nets, noise=0.5))
   assert louder['weight_noise_nll'] > 5 * values['weight_noise_nll']
-  silent = _values(_change(zoo_context, nets, noise=0.0))
+  silent = _values(_change(zoo_reference, nets, noise=0.0))
   assert abs(silent['weight_noise_nll']) < 1e-6
 
 
-def test_sixteen_bits_are_as_good_as_all(zoo_context, nets):
-  one = zoo_context.align(methods.take(nets, np.array([0])))
+def test_sixteen_bits_are_as_good_as_all(zoo_reference, nets):
+  one = zoo_reference.align(methods.take(nets, np.array([0])))
   rounded = weight_robustness.quantise({k: v[0] for k, v in one.items()}, 16)
   both = {path: np.stack([one[path][0], np.asarray(rounded[path])]) for path in one}
-  before, after = zoo_context.predict(both).nll
+  before, after = zoo_reference.predict(both).nll
   np.testing.assert_allclose(after, before, atol=2e-3)
   assert np.abs(after - before).max() > 0, 'something was rounded'

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from wsjax.evaluation import metrics as metrics_lib
+
 # name, kind, accuracy, its spread, distance / tau, its spread, max IoU.
 ARMS = (
   ('diffusion', 'generator', 0.955, 0.008, 0.62, 0.06, 0.41),
@@ -28,16 +30,10 @@ ARMS = (
   ('finetune-20', 'baseline', 0.9625, 0.002, 0.11, 0.02, 0.79),
 )
 KEYS = {
-  'accuracy': 'higher', 'accuracy_iqm': 'higher',
-  'accuracy_worst_decile': 'higher', 'nonfunctional_rate': 'lower',
-  'nll': 'lower', 'brier': 'lower', 'ece': 'lower', 'ece_null': 'none',
-  'novelty': 'higher', 'copy_rate': 'lower', 'max_iou': 'lower',
-  'max_iou_at_bar': 'lower',
-  'gate_strict': 'higher', 'gate_half': 'higher', 'gate_behaviour': 'higher',
-  'rms_ratio': 'none', 'norm_ratio': 'none', 'disagreement': 'higher',
-  'seconds_per_net': 'lower', 'bytes_per_net': 'lower',
+  'accuracy', 'accuracy_iqm', 'accuracy_worst_decile', 'nonfunctional_rate', 'nll', 'brier', 'ece',
+  'ece_null', 'novelty', 'copy_rate', 'max_iou', 'max_iou_at_bar', 'gate_strict', 'gate_half',
+  'gate_behaviour', 'rms_ratio', 'norm_ratio', 'disagreement', 'seconds_per_net', 'bytes_per_net',
 }  # fmt: skip
-SHARES = ('accuracy', 'copy_rate', 'gate', 'nonfunctional')
 
 
 def stat(value, half=0.0, n=100, method='bootstrap-nets', top=1.0):
@@ -135,13 +131,10 @@ def make(arms=ARMS):
     },
     'arms': [_arm(index, row) for index, row in enumerate(arms)],
     'metrics': {
-      key: {
-        'label': key.replace('_', ' '),
-        'unit': 'share' if key.startswith(SHARES) else '',
-        'better': better,
-        'description': f'What {key} measures, in one sentence.',
-      }
-      for key, better in KEYS.items()
+      metric.name: metric.declaration()
+      for group in metrics_lib.load_all(())
+      for metric in group.metrics
+      if metric.name in KEYS
     },
     'histograms': {
       f'layer{layer}/{leaf}': {

@@ -114,7 +114,7 @@ def _set_defaults(config: 'config_dict.ConfigDict') -> None:
   if 'generator' in config:
     defaults['strategy'] = generative.DEFAULTS
     defaults['sample'] = sampling.DEFAULTS
-    defaults['evaluate'] = {'axes': ()}
+    defaults['evaluate'] = {'metrics': ()}
   with config.unlocked():
     for section, values in defaults.items():
       given = config.get(section, config_dict.ConfigDict())

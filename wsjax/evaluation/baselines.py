@@ -12,9 +12,8 @@ import jax
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluation import methods
-from wsjax.evaluation import population as population_lib
-from wsjax.evaluation.metrics import null_models
+from wsjax.evaluation import methods, null_models
+from wsjax.evaluation import reference as reference_lib
 from wsjax.models import model as model_lib
 from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
@@ -29,12 +28,12 @@ _Make = Callable[[np.random.Generator], typing.StackedParams]
 
 
 def panel(
-  population: population_lib.Population,
+  population: reference_lib.Population,
   *,
   num_samples: int,
   seed: int,
   noise: Sequence[float] = NOISE,
-) -> list[methods.Arm]:
+) -> list[methods.Method]:
   """Baselines, controls and the ceiling for one zoo.
 
   Args:
@@ -65,12 +64,12 @@ def panel(
       count = len(next(iter(params.values())))
       num_bytes = num_bytes * count
       seconds = population.fresh_seconds and population.fresh_seconds * count
-    result.append(methods.Arm(name, kind, params, seconds, num_bytes, (seed,)))
+    result.append(methods.Method(name, kind, params, seconds, num_bytes, (seed,)))
   return result
 
 
 def _makers(
-  population: population_lib.Population, n: int, noise: Sequence[float]
+  population: reference_lib.Population, n: int, noise: Sequence[float]
 ) -> list[tuple[str, str, int, _Make]]:
   """Name, kind, bytes to keep and maker of every arm."""
   train, count = population.train, population.num_train
@@ -161,7 +160,7 @@ def _makers(
 
 
 def permuted_copy(
-  rng: np.random.Generator, population: population_lib.Population, n: int
+  rng: np.random.Generator, population: reference_lib.Population, n: int
 ) -> typing.StackedParams:
   """Random training networks, each moved by a random element of the group.
 
@@ -205,7 +204,7 @@ def _move(
 
 
 def random_init(
-  rng: np.random.Generator, population: population_lib.Population, n: int
+  rng: np.random.Generator, population: reference_lib.Population, n: int
 ) -> typing.StackedParams:
   """Networks before training: far from everything and good for nothing.
 

@@ -111,7 +111,7 @@ class _Mean:
 
   value: float
   resamples: np.ndarray
-  num_nets: int
+  num_networks: int
   method: str
 
 
@@ -120,7 +120,7 @@ def _mean(table: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler
     float(np.mean(table, dtype=np.float64)),
     statistics.two_way_means(table, groups, resampler).astype(np.float64),
     len(table),
-    statistics.net_method('two-way', groups),
+    statistics.method_name('two-way', groups),
   )
 
 
@@ -132,7 +132,7 @@ def _difference(a: _Mean, b: _Mean) -> dict[str, Any]:
   """
   resamples = a.resamples - b.resamples
   entry = statistics.stat(
-    a.value - b.value, resamples, n=min(a.num_nets, b.num_nets), method=a.method
+    a.value - b.value, resamples, n=min(a.num_networks, b.num_networks), method=a.method
   )
   tail = min(np.sum(resamples <= 0), np.sum(resamples >= 0)) + 1
   return entry | {'p': float(min(1, 2 * tail / (len(resamples) + 1)))}
@@ -164,11 +164,11 @@ def probability_of_improvement(
   # Not by their difference: two that are infinite are equal.
   a, b = a[:, None], b[None]
   wins = (a > b) + np.float32(0.5) * (a == b)
-  left = resampler.nets(groups_a) @ wins
-  resamples = np.einsum('bm,bm->b', left, resampler.nets(groups_b))
+  left = resampler.networks(groups_a) @ wins
+  resamples = np.einsum('bm,bm->b', left, resampler.networks(groups_b))
   return statistics.stat(
     float(np.mean(wins, dtype=np.float64)),
     resamples,
     n=min(wins.shape),
-    method=statistics.net_method('bootstrap', groups_a),
+    method=statistics.method_name('bootstrap', groups_a),
   )

@@ -1,4 +1,4 @@
-"""The gate: what a sample must do to count as a new, working network."""
+"""Gates: what a sample must do to count as a new, working network."""
 
 import dataclasses
 
@@ -6,67 +6,78 @@ import numpy as np
 
 # A sample nearer than this many tau to a training network is a copy of it.
 COPY = 0.1
+# A zoo whose tau is below this share of the norm of its networks consists of copies: float32 and
+# alignment leave up to 1e-3 of the norm between a network and its rescaled, permuted copy.
+MIN_TAU = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Bar:
-  """Thresholds, all measured on the training zoo.
+class Thresholds:
+  """Thresholds of the gates, all measured on the training zoo.
 
   Attributes:
-    accuracy: 5th percentile of the zoo's test accuracy, a fraction.
+    accuracy: 5th percentile of the test accuracy of the zoo.
     tau: median quotient distance from a training network to the nearest other one, of final
-      checkpoints of independent runs.
+      checkpoints of independent runs: the median distance between independent runs.
     max_iou: mean over training networks of the largest error-IoU with another.
+    norm: median norm of the networks of the zoo.
   """
 
   accuracy: float
   tau: float
   max_iou: float
+  norm: float
 
   def __post_init__(self):
-    if not self.tau > 0:
+    if not self.tau > MIN_TAU * self.norm:
       raise ValueError(
-        f'tau is {self.tau}, not > 0: half of the training networks have an '
-        'exact copy among the others.'
+        f'tau, the median distance between independent runs, is {self.tau:.3g}, not above '
+        f'{MIN_TAU:g} of the median norm {self.norm:.3g} of the networks: half of the training '
+        'networks have a copy among the others, up to symmetry.'
       )
 
 
+def above_chance(chance: float, num_items: int) -> float:
+  """Accuracy above which a network is not at chance: 3 standard errors at n items."""
+  return chance + 3 * np.sqrt(chance * (1 - chance) / num_items)
+
+
 def strict(
-  accuracy: np.ndarray, distance: np.ndarray, bar: Bar, *, share: float = 1.0
+  accuracy: np.ndarray, distance: np.ndarray, thresholds: Thresholds, *, share: float = 1.0
 ) -> np.ndarray:
-  """Gate G: as good as the zoo and as far from it as its own runs.
+  """Gate G: as accurate as the zoo, and as far from it as independent runs.
 
   Args:
-    accuracy: [N] test accuracy, fractions.
+    accuracy: [N] test accuracies.
     distance: [N] quotient distance to the nearest training network; NaN where it has none.
-    bar: thresholds.
-    share: of tau that the distance must reach; 0.5 is the half gate.
+    thresholds: of the zoo.
+    share: of tau that the distance must reach.
 
   Returns:
     [N] bool.
   """
-  return (accuracy >= bar.accuracy) & (distance >= share * bar.tau)
+  return (accuracy >= thresholds.accuracy) & (distance >= share * thresholds.tau)
 
 
-def half(accuracy: np.ndarray, distance: np.ndarray, bar: Bar) -> np.ndarray:
+def half(accuracy: np.ndarray, distance: np.ndarray, thresholds: Thresholds) -> np.ndarray:
   """Gate G1/2: `strict` with half of tau."""
-  return strict(accuracy, distance, bar, share=0.5)
+  return strict(accuracy, distance, thresholds, share=0.5)
 
 
-def behaviour(accuracy: np.ndarray, max_iou: np.ndarray, bar: Bar) -> np.ndarray:
-  """Gate G_b: as good as the zoo, with errors of its own.
+def functional(accuracy: np.ndarray, max_iou: np.ndarray, thresholds: Thresholds) -> np.ndarray:
+  """Gate G_b: as accurate as the zoo, with errors of its own.
 
   Args:
-    accuracy: [N] test accuracy, fractions.
+    accuracy: [N] test accuracies.
     max_iou: [N] largest error-IoU with a training network.
-    bar: thresholds.
+    thresholds: of the zoo.
 
   Returns:
     [N] bool.
   """
-  return (accuracy >= bar.accuracy) & (max_iou <= bar.max_iou)
+  return (accuracy >= thresholds.accuracy) & (max_iou <= thresholds.max_iou)
 
 
-def copy(distance: np.ndarray, bar: Bar) -> np.ndarray:
+def copy(distance: np.ndarray, thresholds: Thresholds) -> np.ndarray:
   """Whether a sample is a copy: nearer than 0.1 tau to a training network."""
-  return distance < COPY * bar.tau
+  return distance < COPY * thresholds.tau

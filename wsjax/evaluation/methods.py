@@ -1,7 +1,7 @@
-"""An arm: the networks that one method made, and what they cost."""
+"""Methods: the networks that a generator or baseline made, and their costs."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,20 +14,20 @@ MAX_WEIGHT = 1e6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Arm:
+class Method:
   """N networks of one architecture from one method.
 
   Attributes:
     name: row of the report, unique in it.
     kind: one of `KINDS`.
-    params: path -> [N, ...] weights, unselected: best-of-k is another arm.
-    seconds: wall time to make all N; None where nobody measured it.
+    params: path -> [N, ...] weights, unselected: best-of-k is another method.
+    seconds: wall time to make all N; None if it was not measured.
     num_bytes: bytes that must be kept to make them: the generator's weights, or the training
       networks that a baseline draws from.
     seeds: training seeds of the generator. With S > 1 the networks lie in S equal blocks, one per
       seed, and intervals resample seeds first.
     fit_seconds: wall time to train the generator, all seeds together; None where nothing was
-      trained or nobody measured it.
+      trained or it was not measured.
   """
 
   name: str
@@ -40,20 +40,21 @@ class Arm:
 
   def __post_init__(self):
     if self.kind not in KINDS:
-      raise ValueError(f'Arm {self.name!r} has kind {self.kind!r}; allowed: {KINDS}.')
+      raise ValueError(f'Method {self.name!r} has kind {self.kind!r}; allowed: {KINDS}.')
     lengths = {path: len(value) for path, value in self.params.items()}
     if len(set(lengths.values())) != 1 or not min(lengths.values()):
       raise ValueError(
-        f'Arm {self.name!r} needs one number of networks, at least 1, in every leaf; got {lengths}.'
+        f'Method {self.name!r} needs one number of networks, at least 1, for every parameter; got '
+        f'{lengths}.'
       )
-    if len(self.seeds) > 1 and self.num_nets % len(self.seeds):
+    if len(self.seeds) > 1 and self.num_networks % len(self.seeds):
       raise ValueError(
-        f'Arm {self.name!r} has {self.num_nets} networks, which are not equal '
+        f'Method {self.name!r} has {self.num_networks} networks, which are not equal '
         f'blocks for {len(self.seeds)} seeds.'
       )
 
   @property
-  def num_nets(self) -> int:
+  def num_networks(self) -> int:
     """Number N of networks."""
     return len(next(iter(self.params.values())))
 
@@ -61,7 +62,7 @@ class Arm:
   def groups(self) -> np.ndarray:
     """[N] which of the seeds made each network, as a position."""
     count = max(len(self.seeds), 1)
-    return np.repeat(np.arange(count), self.num_nets // count)
+    return np.repeat(np.arange(count), self.num_networks // count)
 
   @property
   def usable(self) -> np.ndarray:
@@ -69,35 +70,35 @@ class Arm:
     return usable(self.params)
 
 
-def merge(arms: Sequence[Arm], name: str) -> Arm:
-  """One arm from arms of the same method that differ in the training seed.
+def merge(methods: Sequence[Method], name: str) -> Method:
+  """Joins the networks of one method from several training seeds.
 
   Args:
-    arms: of one kind, one seed each, with equally many networks.
+    methods: of one kind, one seed each, with equally many networks.
     name: name of the result.
 
   Returns:
     The networks of all, block by block; seconds and bytes added up.
 
   Raises:
-    ValueError: if there is no arm, or kinds or numbers of networks differ, or an arm has not
-      exactly one seed.
+    ValueError: if there is none, kinds or numbers of networks differ, or one has not exactly one
+      seed.
   """
-  shapes = {(arm.kind, arm.num_nets, len(arm.seeds)) for arm in arms}
+  shapes = {(method.kind, method.num_networks, len(method.seeds)) for method in methods}
   if len(shapes) != 1 or next(iter(shapes))[2] != 1:
     raise ValueError(
-      'merge needs arms of one kind with equally many networks and one seed '
-      f'each; got (kind, networks, seeds) {sorted(shapes)}.'
+      'merge needs methods of one kind with equally many networks and one seed each; got '
+      f'(kind, networks, seeds) {sorted(shapes)}.'
     )
-  seconds = [arm.seconds for arm in arms]
-  fits = [arm.fit_seconds for arm in arms]
-  return Arm(
+  seconds = [method.seconds for method in methods]
+  fits = [method.fit_seconds for method in methods]
+  return Method(
     name=name,
-    kind=arms[0].kind,
-    params=join([arm.params for arm in arms]),
+    kind=methods[0].kind,
+    params=join([method.params for method in methods]),
     seconds=None if None in seconds else sum(seconds),
-    num_bytes=sum(arm.num_bytes for arm in arms),
-    seeds=tuple(arm.seeds[0] for arm in arms),
+    num_bytes=sum(method.num_bytes for method in methods),
+    seeds=tuple(method.seeds[0] for method in methods),
     fit_seconds=None if None in fits else sum(fits),
   )
 
@@ -145,40 +146,6 @@ def join(parts: Sequence[typing.StackedParams]) -> typing.StackedParams:
 def take(params: typing.StackedParams, indices: np.ndarray | slice) -> typing.StackedParams:
   """The networks at `indices`, host float32."""
   return {path: np.asarray(value)[indices] for path, value in params.items()}
-
-
-def evenly(count: int, limit: int) -> np.ndarray:
-  """At most `limit` of `count` places, evenly spaced, increasing.
-
-  Networks lie in blocks, one per seed: the first ones would be of one seed.
-
-  Args:
-    count: of things in a row.
-    limit: of places wanted, at least 1.
-
-  Returns:
-    [min(count, limit)] int.
-  """
-  return np.linspace(0, count - 1, min(count, limit)).round().astype(int)
-
-
-def chunks(params: typing.StackedParams, size: int) -> Iterator[typing.StackedParams]:
-  """Cuts networks into calls of one size, so that one program serves all.
-
-  Args:
-    params: path -> [N, ...].
-    size: networks per call.
-
-  Yields:
-    path -> [size, ...] on the host; the last is filled up with its own networks, so the caller cuts
-    what it joins to N.
-  """
-  count = len(next(iter(params.values())))
-  for start in range(0, count, size):
-    yield {
-      path: np.resize(value[start : start + size], (size, *np.shape(value)[1:]))
-      for path, value in params.items()
-    }
 
 
 def _rows(value: typing.Array) -> np.ndarray:

@@ -39,6 +39,10 @@ class Stat(TypedDict):
   note: NotRequired[str]
 
 
+class NotRun(Exception):
+  """Raised by a metric that cannot be measured here; its text is the reason in the report."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Metric:
   """Everything about one number: its name, its words, how it is shown and computed.
@@ -53,7 +57,8 @@ class Metric:
       heading of the column carries the sign.
     doc: one to three sentences that explain it.
     heading: of the column; the label if it is ''.
-    compute: (method, reference) -> Stat; None if the experiment computes it itself.
+    compute: (method, reference) -> Stat, of a `sample.Sample` and its `reference.Reference`; it may
+      raise `NotRun`. None if the experiment computes it itself.
   """
 
   name: str
@@ -81,10 +86,17 @@ class Metric:
       ) from None
 
   def __call__(self, method: Any, reference: Any) -> Stat:
-    """Computes the metric of a method; raises ValueError if it cannot compute."""
+    """Computes the metric; what raises NotRun has no value and the reason.
+
+    Raises:
+      ValueError: if the metric has no `compute`.
+    """
     if self.compute is None:
       raise ValueError(f'Metric {self.name!r} is computed by its experiment, not by itself.')
-    return self.compute(method, reference)
+    try:
+      return self.compute(method, reference)
+    except NotRun as error:
+      return {'value': None, 'not_run': str(error)}
 
   @property
   def column(self) -> str:
@@ -103,6 +115,18 @@ class Metric:
     ends = [(stat or {}).get('low'), (stat or {}).get('high')]
     return '' if None in ends else '–'.join(map(self.text, ends))
 
+  @classmethod
+  def declared(cls, name: str, fields: Any) -> 'Metric':
+    """The metric of a `declaration` that was read from a file; raises ValueError if it is none."""
+    known = {field.name for field in dataclasses.fields(cls)} - {'compute'}
+    if (
+      not isinstance(fields, dict)
+      or set(fields) - known
+      or not all(isinstance(value, str) for value in fields.values())
+    ):
+      raise ValueError(f'metrics.{name} is no declaration of a metric.')
+    return cls(**{'name': name, 'label': name, **fields})
+
   def declaration(self) -> dict[str, str]:
     """The fields but for `compute`, as JSON."""
     fields = dataclasses.asdict(self)
@@ -118,7 +142,7 @@ def metric(
   Args:
     name: key in reports.
     label: what the number is called in text.
-    doc: explanation; the docstring of the function if it is None.
+    doc: explanation; the docstring of the function, up to 'Source:', if it is None.
     **fields: other fields of `Metric`.
 
   Returns:
@@ -127,7 +151,7 @@ def metric(
 
   def declare(function: Callable[[Any, Any], Stat]) -> Metric:
     text = function.__doc__ or '' if doc is None else doc
-    words = re.sub(r'\s+', ' ', text).strip()
+    words = re.sub(r'\s+', ' ', text.split('Source:')[0]).strip()
     return Metric(name, label, doc=words, compute=function, **fields)
 
   return declare

@@ -10,14 +10,17 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
+from jaxtyping import Float
 
-from wsjax import typing
-from wsjax.evaluation import methods
-from wsjax.evaluation.metrics import calibration
+from wsjax import networks, typing
+from wsjax.evaluation import calibration_error
 from wsjax.models import model as model_lib
 
 # Monte-Carlo draws per network behind the chance level of its ECE.
 _NULL_DRAWS = 8
+NUM_PROBES = 256  # Test items that stand for the function of a network.
+_NETWORKS_PER_CALL = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +42,7 @@ class Items:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predictions:
-  """What N networks say on n items.
+  """Predictions of N networks on n items.
 
   Attributes:
     labels: [N, n] int16 predicted class; -1 where the output is not finite, which counts as an
@@ -47,8 +50,8 @@ class Predictions:
     nll: [N, n] float32 negative log likelihood, nats.
     brier: [N] mean Brier score.
     ece: [N] expected calibration error, 15 bins of equal width.
-    ece_null: [N] mean of the same for a network that is right with
-      probability equal to its confidence.
+    ece_null: [N] mean calibration error of a network that is right with a probability equal to its
+      confidence.
   """
 
   labels: np.ndarray
@@ -101,17 +104,12 @@ def accuracy(
   labels: typing.Array,
 ) -> np.ndarray:
   """[N] share of items [n, ...] whose label [n] each network predicts."""
-  said = predict(architecture, params, make_items(inputs, labels))
-  return np.mean(said.labels == np.asarray(labels)[None], axis=1)
+  found = predict(architecture, params, make_items(inputs, labels))
+  return np.mean(found.labels == np.asarray(labels)[None], axis=1)
 
 
 def predict(
-  architecture: model_lib.Model,
-  params: typing.StackedParams,
-  items: Items,
-  *,
-  seed: int = 0,
-  nets_per_call: int = 32,
+  architecture: model_lib.Model, params: typing.StackedParams, items: Items, *, seed: int = 0
 ) -> Predictions:
   """Runs N networks over a test set.
 
@@ -119,23 +117,20 @@ def predict(
     architecture: of all networks; its outputs are logits.
     params: path -> [N, ...].
     items: the test set.
-    seed: of the Monte-Carlo draws; network i has draws of its own, the same in whatever call it is.
-    nets_per_call: networks that one call of the compiled program takes.
+    seed: of the Monte-Carlo draws, which network i has of its own, whatever the calls.
 
   Returns:
     Predictions on the host.
   """
-  count = len(next(iter(params.values())))
-  key = jax.random.key(seed)
-  parts = []
-  for number, chunk in enumerate(methods.chunks(params, nets_per_call)):
-    index = number * nets_per_call + np.arange(nets_per_call)
-    parts.append(_call(architecture, chunk, index, items.inputs, items.labels, items.real, key))
-  labels, nll, brier, hits, confidence, null_hits = (
-    np.concatenate([np.asarray(part[i]) for part in parts])[:count] for i in range(6)
+  key, n = jax.random.key(seed), items.num_items
+  labels, nll, brier, hits, confidence, null_hits = networks.in_chunks(
+    lambda chunk: _call(
+      architecture, chunk[0], chunk[1], items.inputs, items.labels, items.real, key
+    ),
+    (params, np.arange(networks.length(params))),
+    _NETWORKS_PER_CALL,
   )
-  n = items.num_items
-  ece = calibration.expected_calibration_error
+  ece = calibration_error.expected_calibration_error
   return Predictions(
     labels=labels[:, :n],
     nll=nll[:, :n],
@@ -167,13 +162,13 @@ def _call(
     nll = -jnp.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]
     predicted = jnp.where(finite, jnp.argmax(logits, axis=-1), -1)
     confidence = jnp.exp(jnp.max(log_p, axis=-1))
-    bins = calibration.bin_weights(confidence) * is_real[None, :, None]
+    bins = calibration_error.bin_weights(confidence) * is_real[None, :, None]
     uniform = jax.vmap(
       lambda k: jax.random.uniform(jax.random.fold_in(k, number), (_NULL_DRAWS, x.shape[0]))
     )(keys)
     hits = (predicted == y).astype(jnp.float32)
     null_hits = (uniform < confidence[:, None]).astype(jnp.float32)
-    brier = calibration.brier(jnp.exp(log_p), y) @ is_real
+    brier = calibration_error.brier(jnp.exp(log_p), y) @ is_real
     sums = jax.tree.map(
       jnp.add,
       sums,
@@ -186,7 +181,7 @@ def _call(
     )
     return sums, (predicted.astype(jnp.int16), nll)
 
-  count, bins = len(index), calibration.NUM_BINS
+  count, bins = len(index), calibration_error.NUM_BINS
   zeros = (
     jnp.zeros(count),
     jnp.zeros((count, bins)),
@@ -201,3 +196,51 @@ def _call(
     return jnp.moveaxis(value, 0, 1).reshape(count, -1)
 
   return (join(predicted), join(nll), *sums)
+
+
+def logits(
+  architecture: model_lib.Model, params: typing.StackedParams, inputs: typing.Array
+) -> Float[np.ndarray, 'networks n c']:
+  """Logits of networks on inputs [n, ...]; all 0 for an item where the output is not finite."""
+  inputs = np.asarray(inputs, np.float32)
+  return networks.in_chunks(
+    lambda chunk: _logits(architecture, chunk, inputs), params, _NETWORKS_PER_CALL
+  )
+
+
+def log_probabilities(
+  architecture: model_lib.Model, params: typing.StackedParams, inputs: typing.Array
+) -> Float[np.ndarray, 'networks n c']:
+  """Natural logarithms of class probabilities; uniform where the output is not finite."""
+  return scipy.special.log_softmax(logits(architecture, params, inputs), axis=-1)
+
+
+def outputs_on_probes(
+  architecture: model_lib.Model, params: typing.StackedParams, inputs: typing.Array
+) -> Float[np.ndarray, 'networks features']:
+  """Function of each network as one vector: its logits on a few fixed items.
+
+  Networks of one orbit have one vector, so that sets of networks are compared without alignment.
+
+  Args:
+    architecture: of all networks; its outputs are logits.
+    params: path -> [N, ...].
+    inputs: [n, ...] test inputs, of which at most 256 at even steps are taken, for they may be
+      sorted by class.
+
+  Returns:
+    The c logits of an item have mean 0, for a constant that is added to all of them changes no
+    probability.
+  """
+  chosen = np.linspace(0, len(inputs) - 1, min(NUM_PROBES, len(inputs))).astype(int)
+  found = logits(architecture, params, np.asarray(inputs, np.float32)[chosen])
+  return (found - found.mean(axis=-1, keepdims=True)).reshape(len(found), -1)
+
+
+@functools.partial(jax.jit, static_argnames='architecture')
+def _logits(
+  architecture: model_lib.Model, params: typing.StackedParams, inputs: jax.Array
+) -> jax.Array:
+  outputs = jax.vmap(architecture.apply, (0, None))(params, inputs)
+  finite = jnp.all(jnp.isfinite(outputs), axis=-1, keepdims=True)
+  return jnp.where(finite, outputs, 0.0)

@@ -1,8 +1,8 @@
 """Intervals: what would change with other networks, seeds and test items.
 
 A resample is written as weights: how often each network (or item) was drawn. Every statistic here
-is then a weighted one, all resamples are rows of one matrix product, and all arms of a report share
-the resampled items, so that their differences are paired.
+is then a weighted one, all resamples are rows of one matrix product, and all methods of a report
+share the resampled items, so that their differences are paired.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ class Resampler:
                     self.num_items)  # fmt: skip
     return counts / np.float32(self.num_items)
 
-  def nets(self, groups: np.ndarray) -> np.ndarray:
+  def networks(self, groups: np.ndarray) -> np.ndarray:
     """Weights of networks, drawn within generator seeds that are drawn first.
 
     Args:
@@ -53,15 +53,16 @@ class Resampler:
     groups = np.asarray(groups)
     key = tuple(groups.tolist())
     if key not in self._cache:
-      self._cache.clear()  # The arm before is done.
-      self._cache[key] = self._net_weights(groups)
+      if len(self._cache) > 3:
+        self._cache.clear()  # The method before is done.
+      self._cache[key] = self._network_weights(groups)
     return self._cache[key]
 
   @functools.cached_property
   def _cache(self) -> dict[tuple[float, ...], np.ndarray]:
     return {}
 
-  def _net_weights(self, groups: np.ndarray) -> np.ndarray:
+  def _network_weights(self, groups: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng([self.seed, 2])
     labels, sizes = np.unique(groups, return_counts=True)
     drawn = rng.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), self.num_bootstrap)
@@ -152,7 +153,7 @@ def not_run(reason: str) -> metric.Stat:
   return {'value': None, 'not_run': reason}
 
 
-def over_nets(
+def over_networks(
   values: np.ndarray,
   groups: np.ndarray,
   resampler: Resampler,
@@ -174,13 +175,13 @@ def over_nets(
   values, groups = np.asarray(values, np.float64)[keep], groups[keep]
   if not len(values):
     return not_run('no network has a finite value')
-  weights = resampler.nets(groups)
+  weights = resampler.networks(groups)
   if window is None:
     value, resamples = median(values), median(values, weights=weights)
   else:
     value = window_mean(values, *window)
     resamples = window_mean(values, *window, weights=weights)
-  method = net_method('bootstrap', groups)
+  method = method_name('bootstrap', groups)
   return stat(float(value), resamples, n=len(values), method=method)
 
 
@@ -201,13 +202,13 @@ def two_way(table: np.ndarray, groups: np.ndarray, resampler: Resampler) -> metr
   table = np.asarray(table, np.float32)
   value = float(np.mean(table, dtype=np.float64))
   resamples = two_way_means(table, groups, resampler)
-  method = net_method('two-way', groups)
+  method = method_name('two-way', groups)
   return stat(value, resamples, n=len(table), method=method)
 
 
 def two_way_means(table: np.ndarray, groups: np.ndarray, resampler: Resampler) -> np.ndarray:
   """[B] means of a table [N, n] over resampled networks and items."""
-  per_item = resampler.nets(groups) @ np.asarray(table, np.float32)
+  per_item = resampler.networks(groups) @ np.asarray(table, np.float32)
   return np.einsum('bi,bi->b', per_item, resampler.items)
 
 
@@ -356,7 +357,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
   return adjusted
 
 
-def net_method(name: str, groups: np.ndarray) -> str:
+def method_name(name: str, groups: np.ndarray) -> str:
   """Name of a method of resampling, saying so if seeds are resampled too."""
   suffix = '-nets' if name == 'bootstrap' else ''
   return name + ('-seeds' if len(np.unique(groups)) > 1 else '') + suffix

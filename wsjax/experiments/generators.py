@@ -136,7 +136,7 @@ def sampled_arm(
   generator: Any,
   params: typing.PyTree,
   seed: int,
-) -> arms_lib.Arm:
+) -> arms_lib.Method:
   """Samples of one training seed as an arm; drawn again after a restart."""
   num = config.evaluate.num_samples
   start = time.perf_counter()
@@ -146,7 +146,7 @@ def sampled_arm(
   if distributed.is_writer() and not (path / 'manifest.json').exists():
     publish(config, prepared, params, networks, path, seed)
   logging.info('%d networks in %.2f s: %s', num, seconds, path)
-  return arms_lib.Arm(
+  return arms_lib.Method(
     config.generator.name,
     'generator',
     networks,

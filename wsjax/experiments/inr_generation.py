@@ -12,7 +12,7 @@ import rich.progress
 from wsjax import networks, typing
 from wsjax.evaluation import baselines
 from wsjax.evaluation import methods as arms_lib
-from wsjax.evaluation import population as population_lib
+from wsjax.evaluation import reference as reference_lib
 from wsjax.experiments import inr_metrics, prepare
 from wsjax.zoo.data import images as pictures_lib
 
@@ -25,7 +25,7 @@ Draw = Callable[[typing.StackedParams], np.ndarray]
 def judge(
   config: ml_collections.ConfigDict,
   prepared: prepare.Prepared,
-  generators: list[arms_lib.Arm],
+  generators: list[arms_lib.Method],
   *,
   progress: bool = True,
 ) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def judge(
   """
   section = config.evaluate
   real, fresh = _halves(prepared, section.num_samples)
-  zoo = population_lib.Population(
+  zoo = reference_lib.Population(
     architecture=prepared.architecture,
     train=prepared.train,
     snapshots=prepared.snapshots,
@@ -68,7 +68,7 @@ def judge(
       {
         'name': arm.name,
         'kind': arm.kind,
-        'n': arm.num_nets,
+        'n': arm.num_networks,
         'seeds': [int(seed) for seed in arm.seeds],
         'metrics': inr_metrics.measure(
           arm, drawn, gallery, num_bootstrap=section.num_bootstrap, seed=config.seed
@@ -120,7 +120,7 @@ def _draw(prepared: prepare.Prepared, pixels: int) -> Draw:
 
 
 def _pictures(
-  generators: list[arms_lib.Arm],
+  generators: list[arms_lib.Method],
   drawn: dict[str, inr_metrics.Drawn],
   gallery: inr_metrics.Gallery,
   shape: tuple[int, ...],

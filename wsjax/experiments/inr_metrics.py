@@ -13,8 +13,7 @@ import numpy as np
 import scipy.spatial.distance
 
 from wsjax import typing
-from wsjax.evaluation import gate, methods, population, statistics
-from wsjax.evaluation.metrics import coverage, two_sample
+from wsjax.evaluation import gate, methods, reference, statistics, two_sample
 
 # What a network draws that is not finite: far from every picture.
 _FAR = 1e3
@@ -51,7 +50,7 @@ class Gallery:
     images: [m, f] of the data set, which no network was fitted to.
   """
 
-  zoo: population.Population
+  zoo: reference.Population
   shown: np.ndarray
   real: np.ndarray
   images: np.ndarray
@@ -74,7 +73,7 @@ class Gallery:
   @functools.cached_property
   def picture_tau(self) -> float:
     """Median distance of a training picture to the nearest other one."""
-    return float(np.median(coverage.radii(self.train, k=1)))
+    return float(np.median(two_sample.radii(self.train, k=1)))
 
   @functools.cached_property
   def width(self) -> float:
@@ -87,7 +86,7 @@ class Gallery:
 
     From the images alone, so that a zoo that draws badly is not its own yardstick.
     """
-    return float(np.quantile(coverage.radii(self.images, k=1), _LEGIBLE))
+    return float(np.quantile(two_sample.radii(self.images, k=1), _LEGIBLE))
 
   def look(self, params: typing.StackedParams, pictures: np.ndarray) -> Drawn:
     """What is known of each network: its picture, and what it is a copy of."""
@@ -101,7 +100,7 @@ class Gallery:
 
 
 def measure(
-  arm: methods.Arm, drawn: Drawn, gallery: Gallery, *, num_bootstrap: int, seed: int
+  arm: methods.Method, drawn: Drawn, gallery: Gallery, *, num_bootstrap: int, seed: int
 ) -> Metrics:
   """Entries of one arm.
 
@@ -122,7 +121,7 @@ def measure(
   )
 
 
-def _sets(arm: methods.Arm, drawn: Drawn, gallery: Gallery, seed: int) -> Metrics:
+def _sets(arm: methods.Method, drawn: Drawn, gallery: Gallery, seed: int) -> Metrics:
   """Entries that compare the pictures of each seed with the real ones."""
   groups = arm.groups
   by_seed = np.stack([drawn.pictures[groups == g] for g in np.unique(groups)])
@@ -161,7 +160,7 @@ def _nets(
     'legible': to_image <= gallery.legible,
   }
   found = {
-    name: statistics.over_nets(values, groups, resampler, window=None)
+    name: statistics.over_networks(values, groups, resampler, window=None)
     for name, values in medians.items()
   } | {name: statistics.rate(hits) for name, hits in shares.items()}
   for name, values in medians.items():
@@ -205,8 +204,8 @@ def _worse_half(samples: np.ndarray, real: np.ndarray) -> float:
 
 
 def _share(samples: np.ndarray, real: np.ndarray, name: str) -> float:
-  """A mean of `coverage.compare`."""
-  return float(coverage.compare(real, samples)[name].mean())
+  """A mean of `two_sample.compare`."""
+  return float(two_sample.compare(real, samples)[name].mean())
 
 
 def _mmd2(a: np.ndarray, b: np.ndarray, width: float) -> float:

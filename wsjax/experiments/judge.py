@@ -5,9 +5,8 @@ from typing import Any
 import ml_collections
 
 from wsjax.evaluation import baselines, evaluator
-from wsjax.evaluation import context as context_lib
 from wsjax.evaluation import methods as arms_lib
-from wsjax.evaluation.report import axes
+from wsjax.evaluation import reference as reference_lib
 from wsjax.experiments import inr_generation, manifest, prepare, sampling
 
 
@@ -15,22 +14,22 @@ def check(config: ml_collections.ConfigDict, prepared: prepare.Prepared) -> None
   """Checks what evaluation is asked for, before anything is trained.
 
   Raises:
-    ValueError: for axes that there are not, or that are not for such networks.
+    ValueError: for metrics that are not known, or that are not for such networks.
   """
   section = config.evaluate
-  names = tuple(section.get('axes', ()))
-  axes.check(names, section.get('axis_limits'))
+  names = tuple(section.get('metrics', ()))
+  evaluator.check(names, section.get('metric_limits'))
   task = prepared.architecture.task
   if names and task != 'classification':
     raise ValueError(
-      f'evaluate.axes are for classifiers, not for {task}; got {names}. Allowed is ().'
+      f'evaluate.metrics are for classifiers, not for {task}; got {names}. Allowed is ().'
     )
 
 
 def judge(
   config: ml_collections.ConfigDict,
   prepared: prepare.Prepared,
-  generators: list[arms_lib.Arm],
+  generators: list[arms_lib.Method],
   stages: manifest.Stages,
   *,
   progress: bool = True,
@@ -46,8 +45,8 @@ def judge(
     return inr_generation.judge(config, prepared, generators, progress=progress)
   dataset = prepared.dataset
   section = config.evaluate
-  limits = section.get('axis_limits')
-  context = context_lib.Context(
+  limits = section.get('metric_limits')
+  reference = reference_lib.Reference(
     architecture=prepared.architecture,
     test_x=dataset.test_x,
     test_y=dataset.test_y,
@@ -63,17 +62,16 @@ def judge(
     fresh_seconds=(
       None if config.zoo.path else stages.seconds['zoo'] / len(prepared.zoo.select(diverged=None))
     ),
-    seed=config.seed,
-  )
-  panel = baselines.panel(context, num_samples=section.num_samples, seed=config.seed)
-  result = evaluator.evaluate(
-    [*generators, *panel],
-    context,
     num_bootstrap=section.num_bootstrap,
     seed=config.seed,
+  )
+  panel = baselines.panel(reference, num_samples=section.num_samples, seed=config.seed)
+  result = evaluator.evaluate(
+    [*generators, *panel],
+    reference,
     progress=progress,
-    axes=tuple(section.get('axes', ())),
-    axis_limits=limits.to_dict() if limits else None,
+    metrics=tuple(section.get('metrics', ())),
+    limits=limits.to_dict() if limits else None,
   )
   result['zoo'] |= {
     'path': str(prepared.zoo.path),

@@ -13,7 +13,7 @@ import numpy as np
 from wsjax import typing
 from wsjax.encoders import predictor as predictor_lib
 from wsjax.evaluation import methods
-from wsjax.evaluation.metrics import novelty
+from wsjax.evaluation import nearest as nearest_lib
 from wsjax.experiments import prepare as prepare_lib
 from wsjax.experiments import prompting_metrics as metrics_lib
 from wsjax.experiments import properties
@@ -57,7 +57,7 @@ class Prepared:
     return metrics_lib.work(self.architecture, params, data.val_x, data.val_y)['loss']
 
   @functools.cached_property
-  def ends(self) -> novelty.Neighbours:
+  def ends(self) -> nearest_lib.Search:
     """Finds, for a network, the nearest end of a training run."""
     return self._among(self.at('train', -1))
 
@@ -76,9 +76,9 @@ class Prepared:
       return float('nan')
     return _spacing(self._among(methods.take(params, usable)))
 
-  def _among(self, params: typing.StackedParams) -> novelty.Neighbours:
+  def _among(self, params: typing.StackedParams) -> nearest_lib.Search:
     first = {path: x[0] for path, x in params.items()}
-    return novelty.Neighbours(params, self.architecture.spec, first)
+    return nearest_lib.Search(params, self.architecture.spec, first)
 
   @property
   def losses(self) -> np.ndarray:
@@ -248,7 +248,7 @@ def describe(
   }
 
 
-def _spacing(networks: novelty.Neighbours) -> float:
+def _spacing(networks: nearest_lib.Search) -> float:
   distance, _ = networks.nearest(networks.train, exclude_same_index=True)
   return float(np.median(distance))
 

@@ -9,9 +9,8 @@ import numpy as np
 import optax
 from scipy.spatial import distance as distance_lib
 
-from wsjax import typing
-from wsjax.evaluation import methods, statistics
-from wsjax.evaluation.metrics import coverage
+from wsjax import networks, typing
+from wsjax.evaluation import methods, statistics, two_sample
 from wsjax.models import model as model_lib
 
 _NETS = 16  # Networks of one compiled call.
@@ -36,12 +35,8 @@ def work(
   Returns:
     'loss' [n], mean cross-entropy in nats, and 'accuracy' [n].
   """
-  count = len(next(iter(params.values())))
   x, y = jnp.asarray(inputs), jnp.asarray(labels, jnp.int32)
-  parts = [
-    jax.device_get(_work(architecture, chunk, x, y)) for chunk in methods.chunks(params, _NETS)
-  ]
-  loss, accuracy = (np.concatenate(x)[:count] for x in zip(*parts, strict=True))
+  loss, accuracy = networks.in_chunks(lambda chunk: _work(architecture, chunk, x, y), params, _NETS)
   return {'loss': loss, 'accuracy': accuracy}
 
 
@@ -86,7 +81,7 @@ def places(
 
 def apart(train: typing.StackedParams) -> np.ndarray:
   """[T] distance of every training network to the nearest other one."""
-  return coverage.radii(methods.flatten(train), 1)
+  return two_sample.radii(methods.flatten(train), 1)
 
 
 def mean(params: typing.StackedParams, count: int = 1) -> typing.StackedParams:

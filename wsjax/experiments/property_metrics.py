@@ -11,8 +11,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from wsjax.evaluation import statistics
-from wsjax.evaluation.metrics import calibration as calibration_lib
+from wsjax.evaluation import calibration_error, statistics
 
 # Share of test networks that an interval of a regressor should hold.
 COVERAGE = 0.9
@@ -48,9 +47,9 @@ def classification(
     )
     for name, table in tables.items()
   }
-  gaps = calibration_lib.gaps(p.max(-1), hits)
+  gaps = calibration_error.gaps(p.max(-1), hits)
   scores['ece'] = statistics.over_seeds(
-    lambda s, rows: calibration_lib.ece(gaps[s, rows]), *hits.shape, num_bootstrap, seed
+    lambda s, rows: calibration_error.ece(gaps[s, rows]), *hits.shape, num_bootstrap, seed
   )
   return scores
 

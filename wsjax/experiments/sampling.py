@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from wsjax import distributed, typing
-from wsjax.evaluation import population
+from wsjax.evaluation import reference
 from wsjax.experiments import objectives, prepare
 from wsjax.generators.parts import guidance
 from wsjax.generators.parts import sampling as sampling_lib
@@ -112,7 +112,7 @@ def draw(
   return train_on(networks, steps=sampling.refine_steps, seed=seed)
 
 
-def finetune(config: ml_collections.ConfigDict, prepared: prepare.Prepared) -> population.Finetune:
+def finetune(config: ml_collections.ConfigDict, prepared: prepare.Prepared) -> reference.Finetune:
   """What continues the training of networks by the recipe of the zoo."""
   return functools.partial(
     train_lib.finetune,

@@ -1,57 +1,45 @@
-"""Quality: how well the networks of an arm do, unselected."""
-
-from typing import Any
+"""Accuracy of the networks of a method; none are selected."""
 
 import numpy as np
 
-from wsjax.evaluation import statistics
+from wsjax.evaluation import gate, statistics
+from wsjax.evaluation.metric import Stat, metric
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample
 
-INTERQUARTILE = (0.25, 0.75)
-WORST_DECILE = (0.0, 0.1)
-
-
-def chance(labels: np.ndarray) -> float:
-  """Accuracy of the best constant prediction: share of the largest class."""
-  return float(np.max(np.bincount(labels)) / len(labels))
+_SHARE = dict(unit='share', group='Function', format='.1%')
 
 
-def nonfunctional(accuracy: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Whether a network cannot be told from chance.
-
-  Args:
-    accuracy: [N] fractions on items with these labels.
-    labels: [n] int.
-
-  Returns:
-    [N] bool: accuracy < chance + 3 standard errors of chance at n items.
-  """
-  level = chance(labels)
-  error = np.sqrt(level * (1 - level) / len(labels))
-  return accuracy < level + 3 * error
+def nonfunctional(accuracy: np.ndarray, chance: float, num_items: int) -> np.ndarray:
+  """Whether accuracies [N] are below chance plus 3 standard errors of chance at n items."""
+  return accuracy < gate.above_chance(chance, num_items)
 
 
-def metrics(
-  correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler
-) -> dict[str, Any]:
-  """Accuracy in the mean, the middle and the tail.
+@metric('accuracy', 'accuracy', better='higher', **_SHARE)
+def accuracy(method: Sample, reference: Reference) -> Stat:
+  """Test accuracy, mean over all networks. Interval over networks and test items."""
+  return method.mean(method.correct)
 
-  Args:
-    correct: [N, n] bool.
-    labels: [n] int.
-    groups: [N] which seed made each network.
-    resampler: for the intervals.
 
-  Returns:
-    metric -> entry of the report.
-  """
-  accuracy = np.mean(correct, axis=1, dtype=np.float64)
+@metric('accuracy_iqm', 'accuracy, interquartile mean', better='higher', heading='IQM', **_SHARE)
+def accuracy_iqm(method: Sample, reference: Reference) -> Stat:
+  """Mean accuracy of the middle half of the networks."""
+  return method.over_networks(method.accuracy, (0.25, 0.75))
 
-  def window(quantiles: tuple[float, float]) -> dict[str, Any]:
-    return statistics.over_nets(accuracy, groups, resampler, window=quantiles)
 
-  return {
-    'accuracy': statistics.two_way(correct, groups, resampler),
-    'accuracy_iqm': window(INTERQUARTILE),
-    'accuracy_worst_decile': window(WORST_DECILE),
-    'nonfunctional_rate': statistics.rate(nonfunctional(accuracy, labels)),
-  }
+@metric(
+  'accuracy_worst_decile',
+  'accuracy, worst decile',
+  better='higher',
+  heading='worst tenth',
+  **_SHARE,
+)
+def accuracy_worst_decile(method: Sample, reference: Reference) -> Stat:
+  """Mean accuracy of the worst tenth of the networks."""
+  return method.over_networks(method.accuracy, (0.0, 0.1))
+
+
+@metric('nonfunctional_rate', 'non-functional', better='lower', heading='dead', **_SHARE)
+def nonfunctional_rate(method: Sample, reference: Reference) -> Stat:
+  """Networks below chance plus three standard errors; chance is the share of the largest class."""
+  return statistics.rate(nonfunctional(method.accuracy, reference.chance, len(method.y)))

@@ -1,32 +1,39 @@
-"""Robustness to an adversary: FGSM and PGD on the inputs, and their transfer.
+"""Adversarial robustness: FGSM and PGD on the inputs, and their transfer.
 
 Accuracy under attack is an upper bound of robust accuracy: a weak attack looks like a robust
 network. So an item counts as right only if it is right under every attack at every point visited.
-Two controls are reported beside it, noise of the same size and points made for other networks:
-gradients of a network
-that do worse than those hide something.
+Two controls are reported beside it, noise of equal size and points made for other networks:
+gradients of a network that do worse than those hide something.
 """
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import typing
-from wsjax.evaluation import methods, statistics
-from wsjax.evaluation.metrics import pgd as pgd_lib
+from wsjax import networks, typing
+from wsjax.evaluation import methods
+from wsjax.evaluation import pgd as pgd_lib
+from wsjax.evaluation.metric import Stat, metric
+from wsjax.evaluation.metrics import corruptions
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
 from wsjax.models import model as model_lib
 
-# Radii of the report, for pixels in [0, 1]; its table shows the middle one.
+LIMIT = (32, 128)
+# Radii for pixels in [0, 1]; the table shows the middle one.
 EPSILONS = {'linf': (0.02, 0.05, 0.1), 'l2': (0.1, 0.3, 0.6)}
+SURROGATES = 4  # Training networks that transferred attacks are made on, together.
+_NETWORKS_PER_CALL = 2  # A call holds E * restarts * n points of each.
+_SHARE = dict(unit='share', better='higher', group='Adversarial robustness', format='.1%')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Attack:
-  """What is right under attack, for N networks, E radii and n items.
+  """Items right under attack, of N networks, at E radii.
 
   Attributes:
     clean: [N, n] bool, without attack.
@@ -65,7 +72,6 @@ def attack(
   *,
   seed: int = 0,
   others: jax.Array | None = None,
-  nets_per_call: int = 2,
 ) -> Attack:
   """Attacks every network on every item.
 
@@ -78,13 +84,11 @@ def attack(
     labels: [n] int.
     threat: E radii, R restarts.
     seed: of the starts and of the noise.
-    others: [E, R, n, d] from `transfer.craft` with the same threat and items; None if nothing was
+    others: [E, R, n, d] from `craft` with the same threat and items; None if nothing was
       made for other networks.
-    nets_per_call: networks that one call of the compiled program takes; it holds E * restarts * n
-      points of each, which is work enough.
 
   Returns:
-    What stayed right. An output that is not finite is wrong.
+    Items that stayed right. An output that is not finite is wrong.
 
   Raises:
     ValueError: if inputs are outside the bounds.
@@ -94,66 +98,195 @@ def attack(
   inputs = threat.within(inputs)
   if others is None:
     others = jnp.zeros((len(threat.epsilons), 0, len(inputs), inputs[0].size))
-  count = len(next(iter(params.values())))
-  parts = [
-    _call(
-      architecture,
-      chunk,
-      inputs,
-      np.asarray(labels, np.int32),
-      jax.random.key(seed),
-      others,
-      threat,
-    )
-    for chunk in methods.chunks(params, nets_per_call)
-  ]
+  labels, key = np.asarray(labels, np.int32), jax.random.key(seed)
   return Attack(
-    *(np.concatenate([np.asarray(part[i]) for part in parts])[:count] for i in range(6))
+    *networks.in_chunks(
+      lambda chunk: _call(architecture, chunk, inputs, labels, key, others, threat),
+      dict(params),
+      _NETWORKS_PER_CALL,
+    )
   )
 
 
-def metrics(
-  attacks: dict[str, Attack], groups: np.ndarray, resampler: statistics.Resampler
-) -> dict[str, Any]:
-  """Robust accuracy of an arm at the middle radius of each norm.
+def craft(
+  architecture: model_lib.Model,
+  surrogates: typing.StackedParams,
+  inputs: typing.Array,
+  labels: typing.Array,
+  threat: pgd_lib.Threat,
+  *,
+  seed: int = 0,
+) -> jax.Array:
+  """Points by PGD on the mean loss of some networks, to be tried on others.
 
   Args:
-    attacks: norm -> attack of its N networks on n items.
-    groups: [N] which seed made each network.
-    resampler: for the intervals, with num_items n.
+    architecture: of the networks; its outputs are logits.
+    surrogates: path -> [S, ...] networks with finite weights.
+    inputs: [n, ...] inside the bounds.
+    labels: [n] int.
+    threat: E radii, R restarts.
+    seed: of the starts.
 
   Returns:
-    metric -> entry of the report: 'robust_<norm>' under all attacks, 'own_<norm>' under those on
-    the network itself, 'transfer_<norm>' under those on others, and 'noise_<norm>' for random
-    points of the same size.
+    [E, R, n, d] last points, inputs flat.
+
+  Raises:
+    ValueError: if inputs are outside the bounds.
+
+  Source: Liu et al. 2017, arXiv:1611.02770 (attack on several networks).
   """
+  return _craft(
+    architecture,
+    dict(surrogates),
+    threat.within(inputs),
+    np.asarray(labels, np.int32),
+    jax.random.key(seed),
+    threat,
+  )
+
+
+@functools.partial(jax.jit, static_argnames=('architecture', 'threat'))
+def _craft(
+  architecture: model_lib.Model,
+  surrogates: typing.StackedParams,
+  inputs: jax.Array,
+  labels: jax.Array,
+  key: jax.Array,
+  threat: pgd_lib.Threat,
+) -> jax.Array:
+  """[E, R, n, d] points that spoil the networks together."""
+  x = inputs.reshape(len(inputs), -1)
+
+  def losses(points: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(net: typing.Params) -> tuple[jax.Array, jax.Array]:
+      shape = inputs.shape[1:]
+      return pgd_lib.losses_of(architecture, net, shape, labels)(points)
+
+    loss, right = jax.vmap(one)(surrogates)
+    return loss.mean(axis=0), right.all(axis=0)
+
+  return pgd_lib.climb(losses, x, threat.points(key, x)[0], threat)[0]
+
+
+def _surrogates(reference: Reference) -> np.ndarray:
+  """Places of the training networks that transferred attacks are made on."""
+  return networks.evenly(reference.num_train, SURROGATES)
+
+
+@once
+def transferred(zoo: Sample, norm: str) -> jax.Array:
+  """[E, R, n, d] points made on the surrogates."""
+  reference = zoo.reference
+  surrogates = methods.take(reference.train, _surrogates(reference))
+  threat = pgd_lib.Threat(norm, EPSILONS[norm])
+  return craft(reference.architecture, surrogates, zoo.x, zoo.y, threat, seed=reference.seed)
+
+
+@once
+def attacked(method: Sample) -> Sample:
+  """Networks of a method that are attacked: of the zoo those that are no surrogates."""
+  corruptions.images(method.zoo)
+  if not method.is_zoo:
+    return method
+  others = ~np.isin(method.networks, _surrogates(method.reference))
+  return method.keep(others, 'the points were made on all of these networks')
+
+
+@once
+def attacks(method: Sample, norm: str) -> Attack:
+  """Attacks of one norm on the networks of `attacked`."""
+  reference = method.reference
+  return attack(
+    reference.architecture,
+    attacked(method).params,
+    method.x,
+    method.y,
+    pgd_lib.Threat(norm, EPSILONS[norm]),
+    seed=reference.seed,
+    others=transferred(method.zoo, norm),
+  )
+
+
+def _at_middle(method: Sample, norm: str, table: Callable[[Attack], np.ndarray]) -> Stat:
+  """Accuracy at the middle radius."""
+  some = attacked(method)
+  return some.mean(table(attacks(method, norm))[:, len(EPSILONS[norm]) // 2])
+
+
+@metric('robust_linf', 'accuracy under attack, L∞', heading='any attack L∞', **_SHARE)
+def robust_linf(method: Sample, reference: Reference) -> Stat:
+  """Items right under the worst of FGSM, PGD of 20 steps from 5 starts, and attacks on networks of
+  the zoo, L∞ radius 0.05 of pixels in [0, 1]. An upper bound.
+  """
+  return _at_middle(method, 'linf', lambda attack: attack.robust)
+
+
+@metric('own_linf', 'accuracy under attack on itself, L∞', heading='on itself L∞', **_SHARE)
+def own_linf(method: Sample, reference: Reference) -> Stat:
+  """Items right under attacks on the network itself, L∞ radius 0.05."""
+  return _at_middle(method, 'linf', lambda attack: attack.own)
+
+
+@metric('transfer_linf', 'accuracy under attack on others, L∞', heading='on others L∞', **_SHARE)
+def transfer_linf(method: Sample, reference: Reference) -> Stat:
+  """Items right at the points that PGD made on 4 training networks together, which are left out of
+  the zoo here, L∞ radius 0.05. Below the attack on itself: the gradients of the network hide
+  something. Copies of those four fall with them.
+  """
+  return _at_middle(method, 'linf', lambda attack: attack.clean[:, None] & attack.transfer)
+
+
+@metric('noise_linf', 'accuracy under noise, L∞', heading='noise L∞', **_SHARE)
+def noise_linf(method: Sample, reference: Reference) -> Stat:
+  """Items right under each of 5 random changes of L∞ size 0.05: an attack that is no stronger has
+  failed.
+  """
+  return _at_middle(method, 'linf', lambda attack: attack.noise)
+
+
+@metric('robust_l2', 'accuracy under attack, L2', heading='any attack L2', **_SHARE)
+def robust_l2(method: Sample, reference: Reference) -> Stat:
+  """Items right under the worst of FGSM, PGD of 20 steps from 5 starts, and attacks on networks of
+  the zoo, L2 radius 0.3 of pixels in [0, 1]. An upper bound.
+  """
+  return _at_middle(method, 'l2', lambda attack: attack.robust)
+
+
+@metric('own_l2', 'accuracy under attack on itself, L2', heading='on itself L2', **_SHARE)
+def own_l2(method: Sample, reference: Reference) -> Stat:
+  """Items right under attacks on the network itself, L2 radius 0.3."""
+  return _at_middle(method, 'l2', lambda attack: attack.own)
+
+
+@metric('transfer_l2', 'accuracy under attack on others, L2', heading='on others L2', **_SHARE)
+def transfer_l2(method: Sample, reference: Reference) -> Stat:
+  """Items right at the points that PGD made on 4 training networks together, which are left out of
+  the zoo here, L2 radius 0.3. Below the attack on itself: the gradients of the network hide
+  something. Copies of those four fall with them.
+  """
+  return _at_middle(method, 'l2', lambda attack: attack.clean[:, None] & attack.transfer)
+
+
+@metric('noise_l2', 'accuracy under noise, L2', heading='noise L2', **_SHARE)
+def noise_l2(method: Sample, reference: Reference) -> Stat:
+  """Items right under each of 5 random changes of L2 size 0.3: an attack that is no stronger has
+  failed.
+  """
+  return _at_middle(method, 'l2', lambda attack: attack.noise)
+
+
+def curve(method: Sample) -> dict[str, dict[str, list[float]]]:
+  """Norm -> accuracy under attack and under noise, without and at each radius, for a figure."""
   result = {}
-  for norm, found in attacks.items():
-    middle = found.pgd.shape[1] // 2
-    for name, table in (
-      ('robust', found.robust),
-      ('own', found.own),
-      ('noise', found.noise),
-      ('transfer', found.clean[:, None] & found.transfer),
-    ):
-      result[f'{name}_{norm}'] = statistics.two_way(table[:, middle], groups, resampler)
+  for norm, radii in EPSILONS.items():
+    found = attacks(method, norm)
+    clean = float(found.clean.mean())
+    result[norm] = {
+      'epsilon': [0.0, *radii],
+      'robust': [clean, *found.robust.mean(axis=(0, 2)).tolist()],
+      'noise': [clean, *found.noise.mean(axis=(0, 2)).tolist()],
+    }
   return result
-
-
-def curve(found: Attack) -> dict[str, list[float]]:
-  """Accuracy by radius, for a figure.
-
-  Args:
-    found: attack on an arm.
-
-  Returns:
-    'robust' and 'noise': mean accuracy, without attack and at each radius.
-  """
-  clean = float(found.clean.mean())
-  return {
-    'robust': [clean, *found.robust.mean(axis=(0, 2)).tolist()],
-    'noise': [clean, *found.noise.mean(axis=(0, 2)).tolist()],
-  }
 
 
 @functools.partial(jax.jit, static_argnames=('architecture', 'threat'))

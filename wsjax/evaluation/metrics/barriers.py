@@ -1,76 +1,236 @@
-"""Basins: does a bump of the loss lie between samples and training networks?
+"""Loss barriers between networks, before and after their neurons are matched.
 
-Two runs that never met have a high barrier between them as they stand, and a low one once units are
-matched. Without a barrier as they stand, one is most likely derived from the other.
+Two independent runs have a high barrier between them as trained, and a low one after matching.
+Without a barrier as trained, one is most likely derived from the other.
 """
 
 from typing import Any
 
 import numpy as np
+import scipy.spatial.distance
 
 from wsjax import typing
-from wsjax.evaluation import context as context_lib
-from wsjax.evaluation import methods, predictions, statistics
-from wsjax.evaluation.metrics import connectivity, memorization
+from wsjax.evaluation import methods, predictions
+from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.metrics import novelty
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
+from wsjax.models import model as model_lib
+from wsjax.symmetry import canonicalize
+from wsjax.symmetry.matching import weight_matching
+
+LIMIT = (32, 512)
+NUM_POINTS = 11
+_GROUP = 'Barriers, nats'
+# Training networks of the alignment figure, pairs of the barrier figure.
+_ALIGNMENT_NETWORKS = 64
+_BARRIER_PAIRS = 16
 
 
-def barriers(
-  params: typing.StackedParams,
+def path_losses(
+  architecture: model_lib.Model,
+  a: typing.StackedParams,
+  b: typing.StackedParams,
   items: predictions.Items,
-  groups: np.ndarray,
-  context: context_lib.Context,
-) -> dict[str, np.ndarray]:
-  """Loss barriers around N networks.
+  *,
+  num_points: int = NUM_POINTS,
+) -> np.ndarray:
+  """Mean loss at even steps from one network of each pair to the other.
 
   Args:
-    params: path -> [N, ...] finite weights.
-    items: test items that the loss is measured on.
-    groups: [N] which seed made each network.
-    context: the zoo.
+    architecture: of all networks.
+    a: path -> [P, ...] one end of each pair.
+    b: path -> [P, ...] the other.
+    items: the test set.
+    num_points: points s on the line, ends included.
 
   Returns:
-    [N] nats: 'train_raw', to the nearest training network as both stand; 'train', the same after
-    matching; 'self', to the next network of the same seed after matching, NaN where there is none.
+    [P, s] mean negative log likelihood, nats per item.
   """
-  errors = context.predict(params).labels != context.test_y[None]
-  likeness = memorization.error_iou(errors, context.train_errors)
-  nearest = context.neighbours.nearest(params, similarity=likeness)[1]
-  near = methods.take(context.train, nearest)
-  following = np.arange(len(nearest))
-  for group in np.unique(groups):
-    members = np.flatnonzero(groups == group)
-    following[members] = np.roll(members, -1)
-  alone = following == np.arange(len(nearest))
-
-  def height(a: typing.StackedParams, b: typing.StackedParams) -> np.ndarray:
-    path = connectivity.path_losses(context.architecture, a, b, items)
-    return connectivity.loss_barrier(path)
-
-  others = methods.take(params, following)
-  among = height(*connectivity.matched(params, others, context))
-  return {
-    'train_raw': height(params, near),
-    'train': height(*connectivity.matched(params, near, context)),
-    'self': np.where(alone, np.nan, among),
-  }
+  count = len(next(iter(a.values())))
+  t = np.linspace(0, 1, num_points, dtype=np.float32)
+  points = {}
+  for path in a:
+    ends = np.asarray(a[path])[:, None], np.asarray(b[path])[:, None]
+    weight = t.reshape(1, num_points, *(1,) * (ends[0].ndim - 2))
+    line = (1 - weight) * ends[0] + weight * ends[1]
+    points[path] = line.reshape(count * num_points, *line.shape[2:])
+  nll = predictions.predict(architecture, points, items).nll
+  return np.mean(nll, axis=1).reshape(count, num_points)
 
 
-def metrics(
-  found: dict[str, np.ndarray], groups: np.ndarray, resampler: statistics.Resampler
-) -> dict[str, Any]:
-  """Mean barriers of an arm.
+def loss_barrier(path_loss: np.ndarray) -> np.ndarray:
+  """Height of the worst bump on the line, measured from the chord.
 
   Args:
-    found: [N] each, from `barriers`.
-    groups: [N] which seed made each network.
-    resampler: for the intervals.
+    path_loss: [*b, s] loss at even steps, ends included.
 
   Returns:
-    metric -> entry of the report, 'barrier_' before each name.
+    [*b] barrier in the unit of the loss; never negative.
+
+  Raises:
+    ValueError: if s < 3.
+
+  Source: Frankle et al. 2020, arXiv:1912.05671; with the chord as in Entezari et al. 2022,
+    arXiv:2110.06296.
+  """
+  points = path_loss.shape[-1]
+  if points < 3:
+    raise ValueError(
+      f'loss_barrier needs both ends and a point between; got path_loss of shape {path_loss.shape}.'
+    )
+  chord = np.linspace(path_loss[..., 0], path_loss[..., -1], points, axis=-1)
+  return np.max(path_loss - chord, axis=-1)
+
+
+def _heights(method: Sample, a: typing.StackedParams, b: typing.StackedParams) -> np.ndarray:
+  """[P] barriers on the test items of a method, nats."""
+  path = path_losses(method.reference.architecture, a, b, method.device_items)
+  return loss_barrier(path)
+
+
+@once
+def nearest(method: Sample) -> typing.StackedParams:
+  """Path -> [N, ...] training network nearest to each finite network; raises NotRun for the zoo."""
+  if method.is_zoo:
+    raise NotRun('the nearest training network is the network itself')
+  reference, finite = method.reference, method.finite
+  whole = Sample(finite.method, reference, rows=finite.networks)  # On all test items.
+  found = reference.neighbours.nearest(finite.params, similarity=novelty.overlap(whole))[1]
+  return methods.take(reference.train, found)
+
+
+@metric(
+  'barrier_train_raw',
+  'barrier to the zoo as trained',
+  unit='nats',
+  group=_GROUP,
+  format='.3f',
+  heading='to zoo',
+)
+def barrier_train_raw(method: Sample, reference: Reference) -> Stat:
+  """Highest rise of the loss above the chord on the line to the nearest training network, without
+  matching. Near 0: derived from it. Compare with fresh runs.
+  """
+  finite = method.finite
+  return finite.over_networks(_heights(method, finite.params, nearest(method)))
+
+
+@metric(
+  'barrier_train',
+  'barrier to the zoo, matched',
+  unit='nats',
+  group=_GROUP,
+  format='.3f',
+  heading='to zoo, matched',
+)
+def barrier_train(method: Sample, reference: Reference) -> Stat:
+  """Barrier to the nearest training network after its neurons are matched to those of the sample.
 
   Source: Frankle et al. 2020, arXiv:1912.05671 (the line); Entezari et al. 2022, arXiv:2110.06296
-    (after permutations).
+  (after permutations).
   """
+  finite = method.finite
+  ends = matched(finite.params, nearest(method), reference)
+  return finite.over_networks(_heights(method, *ends))
+
+
+@metric(
+  'barrier_self',
+  'barrier to another sample, matched',
+  unit='nats',
+  group=_GROUP,
+  format='.3f',
+  heading='other sample, matched',
+)
+def barrier_self(method: Sample, reference: Reference) -> Stat:
+  """Barrier to another network of one training seed after matching. 0: all in one basin."""
+  if method.is_zoo:
+    raise NotRun('the nearest training network is the network itself')
+  finite = method.finite
+  following = np.arange(len(finite.networks))
+  for group in np.unique(finite.groups):
+    members = np.flatnonzero(finite.groups == group)
+    following[members] = np.roll(members, -1)
+  others = methods.take(finite.params, following)
+  heights = _heights(method, *matched(finite.params, others, reference))
+  alone = following == np.arange(len(following))
+  return finite.over_networks(np.where(alone, np.nan, heights))
+
+
+def alignment(reference: Reference) -> dict[str, Any]:
+  """Distances of pairs of training networks before and after alignment.
+
+  Args:
+    reference: the zoo; its first networks are taken.
+
+  Returns:
+    before and after: sorted L2 distances over tau, as trained and in canonical form; description.
+  """
+  chosen = np.arange(min(reference.num_train, _ALIGNMENT_NETWORKS))
+
+  def distances(zoo: typing.StackedParams) -> list[float]:
+    vectors = methods.flatten(methods.take(zoo, chosen))
+    pairs = scipy.spatial.distance.pdist(vectors)
+    return np.sort(pairs / reference.thresholds.tau).tolist()
+
   return {
-    f'barrier_{key}': statistics.over_nets(value, groups, resampler) for key, value in found.items()
+    'before': distances(reference.train),
+    'after': distances(reference.aligned_train),
+    'description': (
+      f'L2 distance of all pairs of {len(chosen)} training networks over tau, '
+      f'as trained and in canonical form ({reference.mode}).'
+    ),
   }
+
+
+def zoo_barriers(reference: Reference) -> dict[str, Any]:
+  """Losses on the line between pairs of training networks.
+
+  Args:
+    reference: the zoo; its first networks are taken, each in one pair.
+
+  Returns:
+    t: [s]; raw: [P, s] as trained; aligned: [P, s] the second of each pair matched to the first;
+    unit.
+  """
+  count = min(reference.num_train // 2, _BARRIER_PAIRS)
+  first = methods.take(reference.train, np.arange(count))
+  second = methods.take(reference.train, np.arange(count, 2 * count))
+  lines = {'raw': (first, second), 'aligned': matched(first, second, reference)}
+  return {
+    't': np.linspace(0, 1, NUM_POINTS).tolist(),
+    **{
+      name: path_losses(reference.architecture, *ends, reference.items).tolist()
+      for name, ends in lines.items()
+    },
+    'unit': 'nats',
+  }
+
+
+def matched(
+  first: typing.StackedParams, second: typing.StackedParams, reference: Reference
+) -> tuple[typing.StackedParams, typing.StackedParams]:
+  """Pairs of networks with the functions that they had and their neurons matched.
+
+  Args:
+    first: path -> [P, ...].
+    second: path -> [P, ...].
+    reference: how to match.
+
+  Returns:
+    The first ones balanced; the second ones matched to them, pair by pair.
+  """
+  count, spec = len(next(iter(first.values()))), reference.architecture.spec
+  # Balanced networks compute the same, and only of them can units be compared.
+  first = canonicalize.balance_all(first, spec)
+  second = canonicalize.balance_all(second, spec)
+  elements = weight_matching.match_pairs(
+    first,
+    second,
+    np.stack([np.arange(count)] * 2, axis=1),
+    spec,
+    restarts=reference.restarts,
+    seed=reference.seed,
+  )
+  return first, canonicalize.apply_all(elements, second, spec)

@@ -1,110 +1,61 @@
-"""Calibration: does a network know how often it is right?
+"""Likelihood and calibration.
 
 The expected calibration error is biased upwards, so it is given with the value that a perfectly
-calibrated network with the same confidences would have by chance; rank on the negative log
+calibrated network with the same confidences would have by chance; rank by the negative log
 likelihood and the Brier score.
 """
 
-from typing import Any
+from wsjax.evaluation.metric import Stat, metric
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from wsjax.evaluation import statistics
-
-NUM_BINS = 15
+_GROUP = 'Calibration'
 
 
-def bin_weights(confidence: jax.Array, num_bins: int = NUM_BINS) -> jax.Array:
-  """One-hot membership in bins of equal width, (0, 1/k], (1/k, 2/k], ...
+@metric(
+  'nll',
+  'negative log likelihood',
+  unit='nats',
+  better='lower',
+  group=_GROUP,
+  format='.2f',
+  heading='NLL nats',
+)
+def nll(method: Sample, reference: Reference) -> Stat:
+  """Mean over test items and networks."""
+  return method.mean(method.predicted.nll)
 
-  Args:
-    confidence: [*b] largest class probability.
-    num_bins: k.
 
-  Returns:
-    [*b, k] float32.
+@metric('brier', 'Brier score', better='lower', group=_GROUP, format='.3f', heading='Brier')
+def brier(method: Sample, reference: Reference) -> Stat:
+  """Squared distance of the class probabilities to the truth, 0 to 2."""
+  return method.over_networks(method.predicted.brier)
+
+
+@metric(
+  'ece',
+  'calibration error',
+  unit='share',
+  better='lower',
+  group=_GROUP,
+  format='.1%',
+  heading='ECE',
+)
+def ece(method: Sample, reference: Reference) -> Stat:
+  """Expected calibration error, 15 bins of equal width; biased upwards, so read it beside its
+  chance level.
   """
-  index = jnp.ceil(confidence * num_bins).astype(jnp.int32) - 1
-  return jax.nn.one_hot(jnp.clip(index, 0, num_bins - 1), num_bins)
+  return method.over_networks(method.predicted.ece)
 
 
-def expected_calibration_error(hits: jax.Array, confidence: jax.Array, num_items: int) -> jax.Array:
-  """ECE from sums over the items of each bin.
-
-  Args:
-    hits: [*b, k] number of correct items per bin.
-    confidence: [*b, k] sum of confidences per bin.
-    num_items: n.
-
-  Returns:
-    [*b] sum over bins of (n_b / n) |accuracy_b - confidence_b|, a fraction.
-
-  Source: Guo et al. 2017, arXiv:1706.04599, eq. 3; n_b cancels.
-  """
-  return jnp.sum(jnp.abs(hits - confidence), axis=-1) / num_items
-
-
-def gaps(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
-  """Right minus confidence of every item, in the bin of its confidence.
-
-  Args:
-    confidence: [*b, n] probability of a class.
-    right: [*b, n] bool, whether it is the class of the item.
-
-  Returns:
-    [*b, n, k], 0 in the other bins.
-  """
-  bins = np.asarray(bin_weights(confidence))
-  return (right - confidence)[..., None] * bins
-
-
-def ece(gaps: np.ndarray) -> np.ndarray:
-  """Expected calibration error [*b] of `gaps` [*b, n, k]."""
-  return np.abs(gaps.sum(axis=-2)).sum(axis=-1) / gaps.shape[-2]
-
-
-def brier(probabilities: jax.Array, labels: jax.Array) -> jax.Array:
-  """Brier score of single items.
-
-  Args:
-    probabilities: [*b, c].
-    labels: [*b] int.
-
-  Returns:
-    [*b] sum over classes of (p_c - 1[y = c])^2, in [0, 2].
-
-  Source: Brier 1950, Monthly Weather Review 78:1.
-  """
-  target = jax.nn.one_hot(labels, probabilities.shape[-1])
-  return jnp.sum((probabilities - target) ** 2, axis=-1)
-
-
-def metrics(
-  nll: np.ndarray,
-  brier_score: np.ndarray,
-  ece: np.ndarray,
-  ece_null: np.ndarray,
-  groups: np.ndarray,
-  resampler: statistics.Resampler,
-) -> dict[str, Any]:
-  """Likelihood and calibration of an arm.
-
-  Args:
-    nll: [N, n] negative log likelihood, nats.
-    brier_score: [N] mean over items.
-    ece: [N] fractions.
-    ece_null: [N] expected ECE of a calibrated network with these confidences.
-    groups: [N] which seed made each network.
-    resampler: for the intervals.
-
-  Returns:
-    metric -> entry of the report.
-  """
-  return {
-    'nll': statistics.two_way(nll, groups, resampler),
-    'brier': statistics.over_nets(brier_score, groups, resampler),
-    'ece': statistics.over_nets(ece, groups, resampler),
-    'ece_null': statistics.over_nets(ece_null, groups, resampler),
-  }
+@metric(
+  'ece_null',
+  'calibration error by chance',
+  unit='share',
+  group=_GROUP,
+  format='.1%',
+  heading='ECE null',
+)
+def ece_null(method: Sample, reference: Reference) -> Stat:
+  """Expected calibration error of a perfectly calibrated network with these confidences."""
+  return method.over_networks(method.predicted.ece_null)

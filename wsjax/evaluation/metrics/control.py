@@ -47,8 +47,8 @@ def measure(
   if len(x) < 3 or np.ptp(x) == 0:
     reason = statistics.not_run('fewer than three networks, or all were asked for the same')
     return {key: reason for key in KEYS}
-  weights = resampler.nets(groups).astype(np.float64)
-  method = statistics.net_method('bootstrap', groups)
+  weights = resampler.networks(groups).astype(np.float64)
+  method = statistics.method_name('bootstrap', groups)
   uniform = np.full((1, len(x)), 1 / len(x))
 
   def entry(statistic: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def compare(
     'outside': statistics.rate(outside),
     'inside': part(~outside),
     'beyond': part(outside),
-    'mae_gain': statistics.over_nets(gain, groups, resampler),
+    'mae_gain': statistics.over_networks(gain, groups, resampler),
   }
 
 

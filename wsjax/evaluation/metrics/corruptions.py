@@ -1,226 +1,197 @@
-"""Corrupted images, generated: nine kinds, five severities, one seed.
+"""Robustness to corrupted inputs: how much worse does a network get?
 
-The published sets of corrupted digits and photographs are large downloads, and of one image size.
-These are the same ideas for any size: lengths are shares of the side, and one seed gives one set. A
-kind draws once for all severities (the same noise, the same direction), so that severities differ
-in strength alone.
-
-Source: Hendrycks and Dietterich 2019, arXiv:1903.12261 (kinds, and the levels of noise, contrast
-and brightness); Mu and Gilmer 2019, arXiv:1906.02337
-(digits need geometry).
+Errors are divided by those of the zoo, kind by kind, so that a kind that is hard for every network
+does not dominate the others.
 """
 
-import functools
-import math
-from collections.abc import Sequence
+import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from wsjax import typing
+from wsjax.evaluation import image_corruptions, predictions, statistics
+from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
 
-# Kind -> level at each severity: deviation, photons per unit of brightness, share of pixels,
-# deviation / side, distance / side, degrees, remaining contrast, added brightness, side / side.
-LEVELS = {
-  'gaussian_noise': (0.08, 0.12, 0.18, 0.26, 0.38),
-  'shot_noise': (60.0, 25.0, 12.0, 5.0, 3.0),
-  'impulse_noise': (0.03, 0.06, 0.09, 0.17, 0.27),
-  'blur': (0.06, 0.08, 0.1, 0.13, 0.17),
-  'shift': (0.0625, 0.125, 0.1875, 0.25, 0.3125),
-  'rotation': (10.0, 20.0, 30.0, 45.0, 60.0),
-  'contrast': (0.4, 0.3, 0.2, 0.1, 0.05),
-  'brightness': (0.1, 0.2, 0.3, 0.4, 0.5),
-  'occlusion': (0.125, 0.25, 0.375, 0.5, 0.625),
-}
-KINDS = tuple(LEVELS)
-SEVERITIES = 5
-# Family -> its kinds; a report has one column for each family.
-FAMILIES = {
-  'noise': ('gaussian_noise', 'shot_noise', 'impulse_noise'),
-  'blur': ('blur',),
-  'geometry': ('shift', 'rotation'),
-  'light': ('contrast', 'brightness'),
-  'occlusion': ('occlusion',),
-}
+LIMIT = (64, 256)
+_GROUP = 'Robustness to corrupted images'
+_LOST = dict(unit='share', better='lower', group=_GROUP)
 
 
-def corrupt(
-  inputs: typing.Array, *, kinds: Sequence[str] = KINDS, side: int | None = None, seed: int = 0
-) -> np.ndarray:
-  """Every kind of corruption at every severity.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Errors:
+  """Errors of N networks.
+
+  Attributes:
+    clean: [N, n] bool.
+    corrupted: [N, k, s, n] bool, by kind and severity.
+  """
+
+  clean: np.ndarray
+  corrupted: np.ndarray
+
+
+@once
+def images(method: Sample) -> np.ndarray:
+  """[n, h, w, c] test inputs; raises NotRun if they are no images in [0, 1]."""
+  try:
+    return image_corruptions.as_images(method.x)
+  except ValueError as error:
+    raise NotRun(str(error)) from None
+
+
+@once
+def suite(zoo: Sample) -> predictions.Items:
+  """Test items on the device: clean, then kind by kind, severity by severity."""
+  images(zoo)
+  corrupted = image_corruptions.corrupt(zoo.x, seed=zoo.reference.seed)
+  sets = [zoo.x, *corrupted.reshape(-1, *zoo.x.shape)]
+  return predictions.make_items(np.concatenate(sets), np.tile(zoo.y, len(sets)))
+
+
+@once
+def errors(method: Sample) -> Errors:
+  """Errors of all networks on clean and corrupted items; outputs that are not finite are errors."""
+  labels = predictions.predict(
+    method.reference.architecture, method.params, suite(method.zoo)
+  ).labels
+  wrong = labels.reshape(len(labels), -1, len(method.y)) != method.y[None, None]
+  kinds, severities = len(image_corruptions.KINDS), image_corruptions.SEVERITIES
+  return Errors(wrong[:, 0], wrong[:, 1:].reshape(len(labels), kinds, severities, -1))
+
+
+def corruption_error(found: Errors, reference: Errors, *, relative: bool = False) -> np.ndarray:
+  """Mean corruption error, item by item.
+
+  mCE = mean over kinds of [sum_s error(s) / sum_s reference error(s)]. It is linear in the errors,
+  so that it is also a mean over items.
 
   Args:
-    inputs: [n, h, w], [n, h, w, c], or flat [n, d] with `side`; in [0, 1].
-    kinds: keys of `LEVELS`; what is drawn for one does not depend on the others.
-    side: rows and columns of flat images, d a multiple of its square.
-    seed: of all draws.
+    found: errors of N networks.
+    reference: errors of the networks of the reference, whose mean is taken.
+    relative: whether the clean error is first subtracted from every error.
 
   Returns:
-    [k, 5, n, ...] float32 in [0, 1], in the shape of the inputs.
+    [N, n] whose mean over items is the mCE of each network; the mean over the reference itself is
+    1.
 
   Raises:
-    ValueError: for an unknown kind, or inputs that are no images in [0, 1].
+    NotRun: if the reference loses nothing by some kind, which leaves nothing to divide by.
+
+  Source: Hendrycks and Dietterich 2019, arXiv:1903.12261, section 4.2.
   """
-  if unknown := sorted(set(kinds) - set(KINDS)):
-    raise ValueError(f'Unknown corruption {unknown[0]!r}; allowed: {", ".join(KINDS)}.')
-  images = as_images(inputs, side=side)
-  corrupted = _corrupt(jax.random.key(seed), images, tuple(kinds))
-  shape = (len(kinds), SEVERITIES, *np.shape(inputs))
-  return np.asarray(corrupted).reshape(shape)
+
+  def by_kind(some: Errors) -> np.ndarray:
+    """[N, k, n] sums over severities."""
+    sums = some.corrupted.sum(axis=2, dtype=np.float64)
+    if relative:
+      sums -= some.corrupted.shape[2] * some.clean[:, None]
+    return sums
+
+  scale = by_kind(reference).mean(axis=(0, 2))
+  if np.any(scale <= 0):
+    raise NotRun('the reference loses nothing by some kind of corruption')
+  return np.mean(by_kind(found) / scale[None, :, None], axis=1)
 
 
-def as_images(inputs: typing.Array, *, side: int | None = None) -> np.ndarray:
-  """Inputs as [n, h, w, c] float32.
-
-  Args:
-    inputs: [n, h, w], [n, h, w, c], or flat [n, d] with `side`.
-    side: rows and columns of flat images.
-
-  Returns:
-    The images.
-
-  Raises:
-    ValueError: if they are no images, or have values outside [0, 1].
-  """
-  inputs = np.asarray(inputs, np.float32)
-  if inputs.ndim == 2 and side and inputs.shape[1] % side**2 == 0:
-    inputs = inputs.reshape(len(inputs), side, side, -1)
-  elif inputs.ndim == 3:
-    inputs = inputs[..., None]
-  if inputs.ndim != 4 or not inputs.size:
-    raise ValueError(
-      f'inputs of shape {inputs.shape} with side {side} are no images; allowed '
-      'are [n, h, w], [n, h, w, c], and [n, d] with d a multiple of side^2.'
-    )
-  low, high = float(inputs.min()), float(inputs.max())
-  if not (low >= 0 and high <= 1):
-    raise ValueError(
-      f'inputs are in [{low:.3g}, {high:.3g}]; images must be in [0, 1], which severities refer to.'
-    )
-  return inputs
+def rows_of(family: str) -> list[int]:
+  """Places of the kinds of a family."""
+  return [image_corruptions.KINDS.index(kind) for kind in image_corruptions.FAMILIES[family]]
 
 
-@functools.partial(jax.jit, static_argnames='kinds')
-def _corrupt(key: jax.Array, images: jax.Array, kinds: tuple[str, ...]) -> jax.Array:
-  """[k, 5, n, h, w, c]; one program for all kinds."""
-  results = []
-  for kind in kinds:
-    function = functools.partial(
-      _FUNCTIONS[kind], jax.random.fold_in(key, KINDS.index(kind)), images
-    )
-    results.append(jax.vmap(function)(jnp.array(LEVELS[kind])))
-  return jnp.clip(jnp.stack(results), 0, 1)
+def lost(method: Sample, family: str) -> Stat:
+  """1 - accuracy on corrupted items / accuracy on clean ones, networks and items resampled."""
+  found, weights = errors(method), method.resampler.networks(method.groups)
 
+  def both(table: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean of [N, n], and on the resamples."""
+    per_item = weights @ table.astype(np.float32)
+    return table.mean(), np.sum(per_item * method.resampler.items, axis=1)
 
-def _gaussian_noise(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array:
-  return images + level * jax.random.normal(key, images.shape)
-
-
-def _shot_noise(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array:
-  """Counts of photons, brightness times level of them in the mean."""
-  return jax.random.poisson(key, images * level).astype(jnp.float32) / level
-
-
-def _impulse_noise(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array:
-  """Salt and pepper."""
-  where, what = jax.random.split(key)
-  hit = jax.random.uniform(where, images.shape) < level
-  white = jax.random.bernoulli(what, shape=images.shape)
-  return jnp.where(hit, white.astype(jnp.float32), images)
-
-
-def _blur(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array:
-  """Gaussian window, its weights normalised inside the image."""
-  del key
-
-  def window(size: int) -> jax.Array:
-    place = jnp.arange(size, dtype=jnp.float32)
-    distance = place[:, None] - place[None]
-    weights = jnp.exp(-((distance / (level * size)) ** 2) / 2)
-    return weights / weights.sum(axis=1, keepdims=True)
-
-  _, height, width, _ = images.shape
-  return jnp.einsum('ia,jb,nabc->nijc', window(height), window(width), images)
-
-
-def _shift(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array:
-  """Translation in a random direction; what comes in is black."""
-  angle = jax.random.uniform(key, len(images), maxval=2 * math.pi)
-  offset = level * jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=1)
-  return _move(images, jnp.zeros(len(images)), offset)
-
-
-def _rotation(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array:
-  """Turn about the centre, to the left or to the right."""
-  sign = 2 * jax.random.bernoulli(key, shape=(len(images),)) - 1
-  return _move(images, sign * jnp.deg2rad(level), jnp.zeros((len(images), 2)))
-
-
-def _contrast(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array:
-  """Distance of each pixel to the mean of its image, shrunk."""
-  del key
-  mean = images.mean(axis=(1, 2, 3), keepdims=True)
-  return mean + level * (images - mean)
-
-
-def _brightness(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array:
-  del key
-  return images + level
-
-
-def _occlusion(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array:
-  """A black rectangle at a random place; a larger one covers a smaller."""
-  place = jax.random.uniform(key, (len(images), 2))
-
-  def covered(size: int, where: jax.Array) -> jax.Array:
-    length = jnp.round(level * size)
-    start = jnp.floor(where * (size - length + 1))[:, None]
-    pixel = jnp.arange(size)[None]
-    return (pixel >= start) & (pixel < start + length)
-
-  _, height, width, _ = images.shape
-  rows, columns = covered(height, place[:, 0]), covered(width, place[:, 1])
-  hidden = rows[:, :, None] & columns[:, None, :]
-  return jnp.where(hidden[..., None], 0.0, images)
-
-
-def _move(images: jax.Array, angle: jax.Array, offset: jax.Array) -> jax.Array:
-  """Turns and shifts images, linear between pixels and black outside.
-
-  Args:
-    images: [n, h, w, c].
-    angle: [n] radians.
-    offset: [n, 2] shares of height and width.
-
-  Returns:
-    [n, h, w, c].
-  """
-  _, height, width, _ = images.shape
-  rows, columns = jnp.meshgrid(
-    jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2, indexing='ij'
+  clean, clean_resamples = both(~found.clean)
+  if not clean:
+    raise NotRun('no clean item is right')
+  right, resamples = both(1 - found.corrupted[:, rows_of(family)].mean(axis=(1, 2)))
+  # A resample without a right item has no ratio: nothing is lost there.
+  share = resamples / np.where(clean_resamples > 0, clean_resamples, 1)
+  return statistics.stat(
+    float(1 - right / clean),
+    1 - np.where(clean_resamples > 0, share, 1),
+    n=len(found.clean),
+    method=statistics.method_name('two-way', method.groups),
   )
 
-  def one(image: jax.Array, angle: jax.Array, offset: jax.Array) -> jax.Array:
-    y, x = rows - offset[0] * height, columns - offset[1] * width
-    source = [
-      jnp.cos(angle) * y + jnp.sin(angle) * x + (height - 1) / 2,
-      jnp.cos(angle) * x - jnp.sin(angle) * y + (width - 1) / 2,
-    ]
-    sample = functools.partial(jax.scipy.ndimage.map_coordinates, coordinates=source, order=1)
-    return jax.vmap(sample, in_axes=-1, out_axes=-1)(image)
 
-  return jax.vmap(one)(images, angle, offset)
+@metric('mce', 'mean corruption error', better='lower', group=_GROUP, format='.2f', heading='mCE')
+def mce(method: Sample, reference: Reference) -> Stat:
+  """Error on corrupted items over that of the zoo, summed over five severities, mean over nine
+  kinds: 1 is the zoo.
+  """
+  return method.mean(corruption_error(errors(method), errors(method.zoo)))
 
 
-_FUNCTIONS = {
-  'gaussian_noise': _gaussian_noise,
-  'shot_noise': _shot_noise,
-  'impulse_noise': _impulse_noise,
-  'blur': _blur,
-  'shift': _shift,
-  'rotation': _rotation,
-  'contrast': _contrast,
-  'brightness': _brightness,
-  'occlusion': _occlusion,
-}
+@metric(
+  'relative_mce',
+  'relative corruption error',
+  better='lower',
+  group=_GROUP,
+  format='.2f',
+  heading='relative mCE',
+)
+def relative_mce(method: Sample, reference: Reference) -> Stat:
+  """Corruption error with the clean error subtracted from every error: how much worse a network
+  gets, over how much worse the zoo gets. A network at chance has nothing to lose.
+  """
+  return method.mean(corruption_error(errors(method), errors(method.zoo), relative=True))
+
+
+@metric('drop_noise', 'accuracy lost to noise', heading='noise −', format='.1%', **_LOST)
+def drop_noise(method: Sample, reference: Reference) -> Stat:
+  """Share of the clean accuracy that is lost, mean over five severities of gaussian noise, shot
+  noise, impulse noise. A network at chance has nothing to lose.
+  """
+  return lost(method, 'noise')
+
+
+@metric('drop_blur', 'accuracy lost to blur', heading='blur −', format='.1%', **_LOST)
+def drop_blur(method: Sample, reference: Reference) -> Stat:
+  """Share of the clean accuracy that is lost, mean over five severities of blur. A network at
+  chance has nothing to lose.
+  """
+  return lost(method, 'blur')
+
+
+@metric('drop_geometry', 'accuracy lost to geometry', heading='geometry −', format='.1%', **_LOST)
+def drop_geometry(method: Sample, reference: Reference) -> Stat:
+  """Share of the clean accuracy that is lost, mean over five severities of shift, rotation. A
+  network at chance has nothing to lose.
+  """
+  return lost(method, 'geometry')
+
+
+@metric('drop_light', 'accuracy lost to light', heading='light −', format='.1%', **_LOST)
+def drop_light(method: Sample, reference: Reference) -> Stat:
+  """Share of the clean accuracy that is lost, mean over five severities of contrast, brightness. A
+  network at chance has nothing to lose.
+  """
+  return lost(method, 'light')
+
+
+@metric(
+  'drop_occlusion', 'accuracy lost to occlusion', heading='occlusion −', format='.1%', **_LOST
+)
+def drop_occlusion(method: Sample, reference: Reference) -> Stat:
+  """Share of the clean accuracy that is lost, mean over five severities of occlusion. A network at
+  chance has nothing to lose.
+  """
+  return lost(method, 'occlusion')
+
+
+def curve(method: Sample) -> dict[str, list[float]]:
+  """Family -> mean error at severities 0 (clean), 1, ..., 5, for a figure."""
+  found = errors(method)
+  by_kind = found.corrupted.mean(axis=(0, 3))
+  return {
+    family: [float(found.clean.mean()), *by_kind[rows_of(family)].mean(axis=0).tolist()]
+    for family in image_corruptions.FAMILIES
+  }

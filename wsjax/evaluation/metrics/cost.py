@@ -1,4 +1,4 @@
-"""Efficiency: after how many networks has a generator paid for itself?
+"""Cost: after how many networks has a generator paid for itself?
 
 FLOPs are counted by hand: XLA counts the body of a loop once, however often it runs, and would make
 scanned layers, training steps and diffusion steps free.
@@ -7,23 +7,26 @@ scanned layers, training steps and diffusion steps free.
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from wsjax.evaluation import context as context_lib
-from wsjax.evaluation import methods, statistics
+from wsjax.evaluation import statistics
+from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
+
+_GROUP = 'Cost'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Costs:
-  """What was spent, all in one unit: seconds, FLOPs or money.
+  """Costs in one unit: seconds, FLOPs or money.
 
   Attributes:
     zoo: to train the networks that the generator learned from.
     generator: to train the generator, its failed trials included.
-    finetune: to get one network of the same quality without it, by the best known way: a tuned
-      fine-tuning from the same base, or a fresh run.
+    finetune: to get one network as accurate without the generator, by the best known way: a tuned
+      fine-tuning or a fresh run.
     sample: to draw one network, and to train it on where that is done; compilation is spread over
       all drawn.
     select: to choose it, which is k evaluations for the best of k.
@@ -41,19 +44,18 @@ class Costs:
       raise ValueError(f'Costs must be at least 0; got {negative}.')
 
 
-def break_even(costs: Costs, *, with_zoo: bool) -> dict[str, Any]:
-  """Number of networks at which generating them has cost as much as not to.
+def networks_to_break_even(costs: Costs, *, with_zoo: bool) -> Stat:
+  """Break-even count: cost of the generator = cost of the training runs it replaces.
 
   N* = (C_zoo + C_gen) / (C_ft - C_sample - C_select)
 
   Args:
     costs: all of one unit.
-    with_zoo: whether the zoo had to be trained for this; without, it was there. A report gives
-      both.
+    with_zoo: whether the zoo had to be trained for this.
 
   Returns:
-    Entry of the report; the next whole network is the first that pays. Value None and the reason
-    where it never does.
+    The number; the next whole network is the first that pays. No value and the reason where none
+    does.
   """
   saved = costs.finetune - costs.sample - costs.select
   if saved <= 0:
@@ -66,60 +68,90 @@ def break_even(costs: Costs, *, with_zoo: bool) -> dict[str, Any]:
   return statistics.stat(spent / saved, None, n=1, method='none')
 
 
-def metrics(costs: Costs) -> dict[str, Any]:
-  """Both break-even points.
+@once
+def costs(method: Sample) -> Costs:
+  """Seconds of one training seed.
 
-  Args:
-    costs: all of one unit.
+  Networks less accurate than the 5th percentile of the zoo are drawn in vain, and drawn again; the
+  cost of telling is not counted. A generated network replaces a fresh run.
 
-  Returns:
-    metric -> entry of the report: 'break_even' and 'break_even_with_zoo'.
+  Raises:
+    NotRun: if a time was not measured or no network is as accurate as the zoo.
   """
-  return {
-    'break_even': break_even(costs, with_zoo=False),
-    'break_even_with_zoo': break_even(costs, with_zoo=True),
-  }
+  made, fresh = method.method, method.reference.fresh_seconds
+  good = method.accuracy >= method.reference.thresholds.accuracy
+  if made.fit_seconds is None:
+    raise NotRun('nothing was trained for it, or the time was not measured')
+  if fresh is None or made.seconds is None:
+    raise NotRun('the time of a fresh run was not measured')
+  if not good.any():
+    raise NotRun('never: no network is as accurate as the zoo')
+  each = made.seconds / made.num_networks
+  return Costs(
+    zoo=fresh * method.reference.num_runs,
+    generator=made.fit_seconds / max(len(made.seeds), 1),
+    finetune=fresh,
+    sample=each,
+    select=each * float(1 / np.mean(good) - 1),
+  )
 
 
-def of_arm(arm: methods.Arm, good: np.ndarray, context: context_lib.Context) -> dict[str, Any]:
-  """What the networks of an arm cost.
-
-  Args:
-    arm: the networks, and the seconds that they took.
-    good: [N] whether a network is as accurate as the zoo; the others are drawn in vain, and drawn
-      again. What it costs to tell is not counted.
-    context: the zoo, and the seconds of a fresh run, which is what a generated network replaces.
-
-  Returns:
-    metric -> entry of the report: those of `metrics`, for one training seed, 'seconds_per_net' and
-    'bytes_per_net'.
+@metric('break_even', 'break-even', unit='networks', better='lower', group=_GROUP, format=',.0f')
+def break_even(method: Sample, reference: Reference) -> Stat:
+  """Networks as accurate as the zoo after which training and drawing from the generator took no
+  longer than as many fresh runs; networks drawn in vain count.
   """
-  n, fresh = arm.num_nets, context.fresh_seconds
-  seconds = statistics.not_run('nobody measured the time')
-  if arm.seconds is not None:
-    seconds = statistics.stat(arm.seconds / n, None, n=n, method='none')
-  reason = None
-  if arm.fit_seconds is None:
-    reason = 'nothing was trained for it, or nobody measured the time'
-  elif fresh is None or arm.seconds is None:
-    reason = 'nobody measured the time of a fresh run'
-  elif not good.any():
-    reason = 'never: no network is as accurate as the zoo'
-  if reason is not None:
-    paid = dict.fromkeys(('break_even', 'break_even_with_zoo'), statistics.not_run(reason))
-  else:
-    each, share = arm.seconds / n, np.mean(good)
-    paid = metrics(
-      Costs(
-        zoo=fresh * context.num_runs,
-        generator=arm.fit_seconds / max(len(arm.seeds), 1),
-        finetune=fresh,
-        sample=each,
-        select=each * float(1 / share - 1),
-      )
-    )
-  size = statistics.stat(arm.num_bytes / n, None, n=n, method='none')
-  return {**paid, 'seconds_per_net': seconds, 'bytes_per_net': size}
+  return networks_to_break_even(costs(method), with_zoo=False)
+
+
+@metric(
+  'break_even_with_zoo',
+  'break-even with the zoo',
+  unit='networks',
+  better='lower',
+  group=_GROUP,
+  format=',.0f',
+  heading='break-even, with zoo',
+)
+def break_even_with_zoo(method: Sample, reference: Reference) -> Stat:
+  """Break-even if the zoo had to be trained for the generator."""
+  return networks_to_break_even(costs(method), with_zoo=True)
+
+
+@metric(
+  'seconds_per_net',
+  'seconds per network',
+  unit='s',
+  better='lower',
+  group=_GROUP,
+  format='.2g',
+  heading='s / network',
+)
+def seconds_per_net(method: Sample, reference: Reference) -> Stat:
+  """Wall time to make the networks of the method, divided by their number."""
+  made = method.method
+  if made.seconds is None:
+    raise NotRun('the time was not measured')
+  seconds = made.seconds / made.num_networks
+  return statistics.stat(seconds, None, n=made.num_networks, method='none')
+
+
+@metric(
+  'bytes_per_net',
+  'bytes per network',
+  unit='bytes',
+  better='lower',
+  group=_GROUP,
+  format=',.0f',
+  heading='bytes / network',
+)
+def bytes_per_net(method: Sample, reference: Reference) -> Stat:
+  """Bytes that must be kept to make the networks (generator, or training networks), divided by the
+  number made here.
+  """
+  made = method.method
+  size = made.num_bytes / made.num_networks
+  return statistics.stat(size, None, n=made.num_networks, method='none')
 
 
 def mlp_forward_flops(widths: Sequence[int]) -> int:

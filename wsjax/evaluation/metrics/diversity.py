@@ -1,14 +1,26 @@
-"""Diversity: do the networks of an arm differ from each other?"""
+"""Diversity: do the networks of a method differ from each other as those of the zoo do?
 
-from typing import Any
+Spread and size are those of canonical forms: otherwise the spread of the zoo is mostly the order of
+its neurons. A generator that has collapsed to the mean of the zoo can be accurate, but cannot hide
+the spread of its samples.
+"""
 
 import numpy as np
 
-from wsjax.evaluation import statistics
+from wsjax.evaluation import error_overlap, neighbours, statistics
+from wsjax.evaluation import sample as sample_lib
+from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.metrics import copying, fidelity
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
+
+_GROUP = 'Diversity'
+# Candidates for the nearest other network of a method: nearest, far side, similar in function.
+_OTHERS = (4, 0, 2)
 
 
 def agreement(labels: np.ndarray) -> np.ndarray:
-  """Share of items on which two networks say the same.
+  """Share of items on which two networks predict one class.
 
   Args:
     labels: [N, n] predicted classes.
@@ -23,10 +35,10 @@ def agreement(labels: np.ndarray) -> np.ndarray:
   return count / labels.shape[1]
 
 
-def disagreement(agree: np.ndarray, error: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
+def mean_disagreement(agree: np.ndarray, error: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
   """Mean disagreement of pairs of different networks over the mean error rate.
 
-  Division by the error rate makes networks of unequal quality comparable: copies have 0, whatever
+  Division by the error rate makes networks of unequal accuracy comparable: copies have 0, whatever
   they get wrong.
 
   Args:
@@ -36,7 +48,7 @@ def disagreement(agree: np.ndarray, error: np.ndarray, *, weights: np.ndarray) -
       drawn more than once.
 
   Returns:
-    [B]; infinite where nobody errs.
+    [B]; infinite where no network errs, NaN where one network was drawn N times.
 
   Source: Fort et al. 2019, arXiv:1912.02757, section 4.1.
   """
@@ -47,34 +59,161 @@ def disagreement(agree: np.ndarray, error: np.ndarray, *, weights: np.ndarray) -
     return differ / pairs / (weights @ error)
 
 
-def metrics(
-  labels: np.ndarray, correct: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler
-) -> dict[str, Any]:
-  """Disagreement of an arm.
+def gram(vectors: np.ndarray) -> np.ndarray:
+  """[N, N] inner products of N centred vectors [N, d], divided by d."""
+  centred = vectors - vectors.mean(axis=0, keepdims=True, dtype=np.float64)
+  centred = centred.astype(np.float32)
+  return (centred @ centred.T).astype(np.float64) / vectors.shape[1]
+
+
+def dispersion(products: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
+  """Root mean square over coordinates of the standard deviation over networks.
 
   Args:
-    labels: [N, n] predicted classes.
-    correct: [N, n] bool.
-    groups: [N] which seed made each network.
-    resampler: for the interval.
+    products: [N, N] from `gram`.
+    weights: [B, N], rows sum to 1; None weighs all alike.
 
   Returns:
-    metric -> entry of the report.
+    [B] in units of the weights, with the N - 1 correction; a scalar array without weights.
   """
-  count = len(labels)
+  count = len(products)
+  if weights is None:
+    weights = np.full(count, 1 / count)
+  mean_square = weights @ np.diag(products)
+  square_mean = np.sum((weights @ products) * weights, axis=-1)
+  variance = np.maximum(mean_square - square_mean, 0)
+  return np.sqrt(variance * count / (count - 1))
+
+
+@once
+def products(method: Sample) -> np.ndarray:
+  """`gram` of the canonical forms."""
+  return gram(copying.vectors(method))
+
+
+@once
+def root_mean_square(method: Sample) -> float:
+  """Root mean square of all weights of the canonical forms."""
+  return float(np.sqrt(np.mean(np.square(copying.vectors(method), dtype=float))))
+
+
+@once
+def spacing(method: Sample) -> np.ndarray:
+  """[N] quotient distance of finite networks to the nearest other one; NaN of a single network."""
+  if method.is_zoo:
+    return copying.around(method).distance
+  count = len(method.networks)
   if count < 2:
-    return {'disagreement': statistics.not_run('one network has no pair')}
-  agree = agreement(labels)
-  error = 1 - np.mean(correct, axis=1, dtype=np.float64)
-  value = disagreement(agree, error, weights=np.full((1, count), 1 / count))[0]
-  resamples = disagreement(agree, error, weights=resampler.nets(groups))
-  # A resample of one network drawn N times has no pair.
-  resamples = resamples[np.isfinite(resamples)]
-  return {
-    'disagreement': statistics.stat(
-      value,
-      resamples if len(resamples) else None,
-      n=count,
-      method=statistics.net_method('bootstrap', groups),
-    )
-  }
+    return np.full(count, np.nan)
+  return neighbours.search(
+    method.canonical,
+    method.canonical,
+    method.reference.architecture.spec,
+    error_overlap.error_iou(~method.correct, ~method.correct),
+    excluded=np.arange(count),
+    seed=method.reference.seed,
+    counts=_OTHERS,
+  ).distance
+
+
+@once
+def to_centre(method: Sample) -> np.ndarray:
+  """[N] distance of canonical forms to the mean of the training networks."""
+  mean = fidelity.projection(method.reference, 'weights').mean
+  return np.linalg.norm(copying.vectors(method) - mean[None], axis=1)
+
+
+@metric('rms_ratio', 'dispersion ratio', group=_GROUP, format='.2f', heading='spread / zoo')
+def rms_ratio(method: Sample, reference: Reference) -> Stat:
+  """Spread of the canonical weights over that of the zoo: 0 is a collapse to the mean, 1 is the
+  zoo.
+  """
+  finite = method.finite
+  if len(finite.networks) < 2:
+    raise NotRun('one network has no spread')
+  unit = float(dispersion(products(sample_lib.zoo(reference, None))))
+  resamples = dispersion(products(finite), weights=finite.resampler.networks(finite.groups))
+  return statistics.stat(
+    float(dispersion(products(finite))) / unit,
+    resamples / unit,
+    n=len(finite.networks),
+    method=statistics.method_name('bootstrap', finite.groups),
+  )
+
+
+@metric('norm_ratio', 'weight size ratio', group=_GROUP, format='.2f', heading='size / zoo')
+def norm_ratio(method: Sample, reference: Reference) -> Stat:
+  """Root mean square of the canonical weights over that of the zoo."""
+  finite = method.finite
+  sizes = np.sqrt(np.mean(np.square(copying.vectors(finite), dtype=np.float64), axis=1))
+  return finite.over_networks(sizes / root_mean_square(sample_lib.zoo(reference, None)))
+
+
+@metric(
+  'disagreement',
+  'disagreement over error',
+  better='higher',
+  group=_GROUP,
+  format='.2f',
+  heading='disagree / error',
+)
+def disagreement(method: Sample, reference: Reference) -> Stat:
+  """Share of items on which two networks of the method predict different classes, divided by their
+  mean error rate: 0 for copies of one network.
+  """
+  count = len(method.networks)
+  if count < 2:
+    raise NotRun('one network has no pair')
+  agree = agreement(method.predicted.labels)
+  error = 1 - np.mean(method.correct, axis=1, dtype=np.float64)
+  return statistics.stat(
+    mean_disagreement(agree, error, weights=np.full((1, count), 1 / count))[0],
+    mean_disagreement(agree, error, weights=method.resampler.networks(method.groups)),
+    n=count,
+    method=statistics.method_name('bootstrap', method.groups),
+  )
+
+
+@metric(
+  'vendi_ratio',
+  'Vendi score ratio',
+  better='higher',
+  group=_GROUP,
+  format='.2f',
+  heading='Vendi / held-out',
+)
+def vendi_ratio(method: Sample, reference: Reference) -> Stat:
+  """Effective number of networks by their outputs on test items, over that of equally many held-out
+  networks.
+  """
+  return fidelity.comparison(method.finite)['vendi_ratio']
+
+
+@metric(
+  'self_distance',
+  'distance to nearest other sample',
+  unit='tau',
+  better='higher',
+  group=_GROUP,
+  format='.2f',
+  heading='other sample τ',
+)
+def self_distance(method: Sample, reference: Reference) -> Stat:
+  """Median quotient distance to the nearest other network of the method. Near 0: one network and
+  noise, new or not.
+  """
+  tau, finite = reference.thresholds.tau, method.finite
+  stat = finite.over_networks(spacing(finite) / tau, None)
+  return copying.beside_heldout(stat, lambda sample: spacing(sample) / tau, method)
+
+
+@metric(
+  'centre_distance', 'distance to the mean', group=_GROUP, format='.2f', heading='to mean / zoo'
+)
+def centre_distance(method: Sample, reference: Reference) -> Stat:
+  """Median distance of canonical forms to the mean of the zoo, over that of the training networks:
+  0 is a collapse to the mean.
+  """
+  unit, finite = np.median(to_centre(sample_lib.zoo(reference, None))), method.finite
+  stat = finite.over_networks(to_centre(finite) / unit, None)
+  return copying.beside_heldout(stat, lambda sample: to_centre(sample) / unit, method)

@@ -1,49 +1,41 @@
 """Ensembles: is the mean prediction of several networks better than one?
 
 Networks that differ in their mistakes gain, copies of one network do not. Bad networks have more to
-gain: compare arms at equal accuracy.
+gain: compare methods at equal accuracy.
 """
 
-import functools
-from typing import Any
+import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from wsjax import typing
-from wsjax.evaluation import methods, statistics
-from wsjax.evaluation.metrics import calibration
-from wsjax.models import model as model_lib
+from wsjax.evaluation import calibration_error, predictions, statistics
+from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
 
-SIZES = (4, 16)
+LIMIT = (128, 1024)
+_GROUP = 'Ensembles'
 
 
-def log_probabilities(
-  architecture: model_lib.Model,
-  params: typing.StackedParams,
-  inputs: typing.Array,
-  *,
-  nets_per_call: int = 32,
-) -> np.ndarray:
-  """Class probabilities of N networks.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ensembles:
+  """Mean predictions of e ensembles on n items.
 
-  Args:
-    architecture: of all networks; its outputs are logits.
-    params: path -> [N, ...].
-    inputs: [n, ...].
-    nets_per_call: networks that one call of the compiled program takes.
+  Attributes:
+    groups: [e] which seed made the members.
+    right: [e, n] bool.
+    nll: [e, n] loss of the mean of probabilities, nats.
+    members_nll: [e, n] mean loss of the members; at least `nll` by Jensen.
+    ece: [e] expected calibration error.
 
-  Returns:
-    [N, n, c] float32 natural logarithms; uniform where the output is not finite.
+  Source: Lakshminarayanan et al. 2017, arXiv:1612.01474, section 2.4 (mean of probabilities).
   """
-  count = len(next(iter(params.values())))
-  inputs = np.asarray(inputs, np.float32)
-  parts = [
-    np.asarray(_call(architecture, chunk, inputs))
-    for chunk in methods.chunks(params, nets_per_call)
-  ]
-  return np.concatenate(parts)[:count]
+
+  groups: np.ndarray
+  right: np.ndarray
+  nll: np.ndarray
+  members_nll: np.ndarray
+  ece: np.ndarray
 
 
 def draw(groups: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
@@ -66,72 +58,159 @@ def draw(groups: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
   return np.concatenate(members)
 
 
-def metrics(
-  log_p: np.ndarray,
-  labels: np.ndarray,
-  groups: np.ndarray,
-  resampler: statistics.Resampler,
-  *,
-  sizes: tuple[int, ...] = SIZES,
-  seed: int = 0,
-) -> dict[str, Any]:
-  """Accuracy, likelihood and calibration of the mean prediction.
-
-  Args:
-    log_p: [N, n, c] from `log_probabilities`.
-    labels: [n] int classes.
-    groups: [N] which seed made each network.
-    resampler: for the intervals, over ensembles and items.
-    sizes: numbers k of members.
-    seed: of who joins whom.
-
-  Returns:
-    metric -> entry of the report, n counting ensembles: for each k 'ensemble<k>_accuracy', '_nll'
-    (nats), '_gain' (mean NLL of the members minus that of the ensemble, nats; at least 0 by Jensen)
-    and '_ece'.
-
-  Source: Lakshminarayanan et al. 2017, arXiv:1612.01474, section 2.4 (mean of probabilities).
-  """
-  result = {}
-  for size in sizes:
-    members = draw(groups, size, seed=seed)
-    if not len(members):
-      reason = statistics.not_run(f'no seed has {size} networks')
-      result |= {f'ensemble{size}_{key}': reason for key in ('accuracy', 'nll', 'gain', 'ece')}
-      continue
-    result |= {
-      f'ensemble{size}_{key}': entry
-      for key, entry in _entries(log_p[members], labels, groups[members[:, 0]], resampler).items()
-    }
-  return result
-
-
-def _entries(
-  log_p: np.ndarray, labels: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler
-) -> dict[str, Any]:
-  """Entries of e ensembles [e, k, n, c], made by seeds `groups` [e]."""
+def combine(log_p: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Ensembles:
+  """Ensembles of members with log-probabilities [e, k, n, c]; labels [n], groups [e]."""
   p = np.mean(np.exp(log_p, dtype=np.float64), axis=1)
   item = np.arange(len(labels))
   right = np.argmax(p, axis=-1) == labels[None]
-  nll = -np.log(np.maximum(p[:, item, labels], 1e-30))
-  single = -np.mean(log_p[:, :, item, labels], axis=1, dtype=np.float64)
-  confidence = np.max(p, axis=-1)
-  bins = np.asarray(calibration.bin_weights(confidence))
-  ece = calibration.expected_calibration_error(
-    np.einsum('ei,eib->eb', right, bins), np.einsum('ei,eib->eb', confidence, bins), len(labels)
+  return Ensembles(
+    groups=groups,
+    right=right,
+    nll=-np.log(np.maximum(p[:, item, labels], 1e-30)),
+    members_nll=-np.mean(log_p[:, :, item, labels], axis=1, dtype=np.float64),
+    ece=calibration_error.ece(calibration_error.gaps(np.max(p, axis=-1), right)),
   )
-  return {
-    'accuracy': statistics.two_way(right, groups, resampler),
-    'nll': statistics.two_way(nll, groups, resampler),
-    'gain': statistics.two_way(single - nll, groups, resampler),
-    'ece': statistics.over_nets(np.asarray(ece), groups, resampler),
-  }
 
 
-@functools.partial(jax.jit, static_argnames='architecture')
-def _call(
-  architecture: model_lib.Model, params: typing.StackedParams, inputs: jax.Array
-) -> jax.Array:
-  logits = jax.vmap(architecture.apply, (0, None))(params, inputs)
-  finite = jnp.all(jnp.isfinite(logits), axis=-1, keepdims=True)
-  return jax.nn.log_softmax(jnp.where(finite, logits, 0.0))
+@once
+def log_probabilities(method: Sample) -> np.ndarray:
+  """[N, n, c] natural logarithms of class probabilities."""
+  return predictions.log_probabilities(method.reference.architecture, method.params, method.x)
+
+
+@once
+def ensemble(method: Sample, size: int) -> Ensembles:
+  """Ensembles of `size` networks of a method; raises NotRun if no seed has so many."""
+  members = draw(method.groups, size, seed=method.reference.seed)
+  if not len(members):
+    raise NotRun(f'no seed has {size} networks')
+  groups = method.groups[members[:, 0]]
+  return combine(log_probabilities(method)[members], method.y, groups)
+
+
+@metric(
+  'ensemble4_accuracy',
+  'accuracy of 4',
+  unit='share',
+  better='higher',
+  group=_GROUP,
+  format='.1%',
+  heading='4: accuracy',
+)
+def ensemble4_accuracy(method: Sample, reference: Reference) -> Stat:
+  """Accuracy of the mean prediction of 4 networks of one seed; n counts ensembles."""
+  found = ensemble(method, 4)
+  return statistics.two_way(found.right, found.groups, method.resampler)
+
+
+@metric(
+  'ensemble4_nll',
+  'negative log likelihood of 4',
+  unit='nats',
+  better='lower',
+  group=_GROUP,
+  format='.2f',
+  heading='4: NLL nats',
+)
+def ensemble4_nll(method: Sample, reference: Reference) -> Stat:
+  """Loss of the mean prediction of 4 networks."""
+  found = ensemble(method, 4)
+  return statistics.two_way(found.nll, found.groups, method.resampler)
+
+
+@metric(
+  'ensemble4_gain',
+  'gain of 4',
+  unit='nats',
+  better='higher',
+  group=_GROUP,
+  format='.3f',
+  heading='4: gain nats',
+)
+def ensemble4_gain(method: Sample, reference: Reference) -> Stat:
+  """Mean loss of 4 members minus that of their ensemble: 0 for copies of one network. It grows
+  with the error: compare at equal accuracy.
+  """
+  found = ensemble(method, 4)
+  return statistics.two_way(found.members_nll - found.nll, found.groups, method.resampler)
+
+
+@metric(
+  'ensemble4_ece',
+  'calibration error of 4',
+  unit='share',
+  better='lower',
+  group=_GROUP,
+  format='.1%',
+  heading='4: ECE',
+)
+def ensemble4_ece(method: Sample, reference: Reference) -> Stat:
+  """Expected calibration error of the mean prediction of 4 networks; a mean is less sure than its
+  members.
+  """
+  found = ensemble(method, 4)
+  return statistics.over_networks(found.ece, found.groups, method.resampler)
+
+
+@metric(
+  'ensemble16_accuracy',
+  'accuracy of 16',
+  unit='share',
+  better='higher',
+  group=_GROUP,
+  format='.1%',
+  heading='16: accuracy',
+)
+def ensemble16_accuracy(method: Sample, reference: Reference) -> Stat:
+  """Accuracy of the mean prediction of 16 networks of one seed; n counts ensembles."""
+  found = ensemble(method, 16)
+  return statistics.two_way(found.right, found.groups, method.resampler)
+
+
+@metric(
+  'ensemble16_nll',
+  'negative log likelihood of 16',
+  unit='nats',
+  better='lower',
+  group=_GROUP,
+  format='.2f',
+  heading='16: NLL nats',
+)
+def ensemble16_nll(method: Sample, reference: Reference) -> Stat:
+  """Loss of the mean prediction of 16 networks."""
+  found = ensemble(method, 16)
+  return statistics.two_way(found.nll, found.groups, method.resampler)
+
+
+@metric(
+  'ensemble16_gain',
+  'gain of 16',
+  unit='nats',
+  better='higher',
+  group=_GROUP,
+  format='.3f',
+  heading='16: gain nats',
+)
+def ensemble16_gain(method: Sample, reference: Reference) -> Stat:
+  """Mean loss of 16 members minus that of their ensemble: 0 for copies of one network. It grows
+  with the error: compare at equal accuracy.
+  """
+  found = ensemble(method, 16)
+  return statistics.two_way(found.members_nll - found.nll, found.groups, method.resampler)
+
+
+@metric(
+  'ensemble16_ece',
+  'calibration error of 16',
+  unit='share',
+  better='lower',
+  group=_GROUP,
+  format='.1%',
+  heading='16: ECE',
+)
+def ensemble16_ece(method: Sample, reference: Reference) -> Stat:
+  """Expected calibration error of the mean prediction of 16 networks; a mean is less sure than its
+  members.
+  """
+  found = ensemble(method, 16)
+  return statistics.over_networks(found.ece, found.groups, method.resampler)

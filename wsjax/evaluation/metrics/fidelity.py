@@ -1,8 +1,8 @@
-"""Fidelity: are the weights distributed as those of the zoo?
+"""Fidelity: are weights and functions distributed as those of further runs?
 
-A generator that has collapsed to the mean of the zoo can look accurate. It cannot hide the spread
-of its samples. All vectors here are canonical forms: otherwise the spread of the zoo is mostly the
-order of its units.
+Sets are compared in principal components of the training networks: balls and kernels mean little in
+thousands of dimensions, where all distances are alike. 'weights' are canonical forms, 'behaviour'
+is logits on test items.
 """
 
 from typing import Any
@@ -10,77 +10,337 @@ from typing import Any
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluation import methods, statistics
+from wsjax.evaluation import predictions, principal_components, statistics, two_sample
+from wsjax.evaluation import sample as sample_lib
+from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.metrics import copying
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
 
-# Bins per leaf; what lies outside these quantiles of the zoo is not drawn.
+SPACES = ('weights', 'behaviour')
+_WEIGHTS, _FUNCTION = 'Fidelity, weights', 'Fidelity, function'
+# Bins of a histogram; weights outside these quantiles of the zoo are not drawn.
 _NUM_BINS = 40
 _RANGE = (0.001, 0.999)
 _MAX_VALUES = 500_000
 
 
-def gram(vectors: np.ndarray) -> np.ndarray:
-  """[N, N] inner products of N centred vectors [N, d], divided by d."""
-  centred = vectors - vectors.mean(axis=0, keepdims=True, dtype=np.float64)
-  centred = centred.astype(np.float32)
-  return (centred @ centred.T).astype(np.float64) / vectors.shape[1]
+@once
+def vectors(method: Sample, space: str) -> np.ndarray:
+  """[N, d] finite networks as vectors of a space."""
+  if space == 'weights':
+    return copying.vectors(method)
+  reference = method.reference
+  return predictions.outputs_on_probes(reference.architecture, method.params, reference.test_x)
 
 
-def dispersion(products: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
-  """Root mean square over coordinates of the standard deviation over networks.
+@once
+def projection(reference: Reference, space: str) -> principal_components.Projection:
+  """Principal components of the training networks."""
+  return principal_components.fit(vectors(sample_lib.zoo(reference, None), space))
 
-  Args:
-    products: [N, N] from `gram`.
-    weights: [B, N], rows sum to 1; None weighs all alike.
 
-  Returns:
-    [B] in units of the weights, with the N - 1 correction; a scalar array without weights.
+@once
+def features(method: Sample, space: str) -> np.ndarray:
+  """[N, f] finite networks in principal components."""
+  return projection(method.reference, space)(vectors(method, space))
+
+
+@once
+def width(reference: Reference, space: str) -> float:
+  """Width of the kernel of a space: median distance of two training networks."""
+  return two_sample.bandwidth(features(sample_lib.zoo(reference, None), space))
+
+
+@once
+def comparison(method: Sample) -> dict[str, Stat]:
+  """Finite networks beside equally many held-out ones: metric -> its number.
+
+  Raises:
+    NotRun: if there are fewer than 10 networks on a side.
   """
-  count = len(products)
-  if weights is None:
-    weights = np.full(count, 1 / count)
-  mean_square = weights @ np.diag(products)
-  square_mean = np.sum((weights @ products) * weights, axis=-1)
-  variance = np.maximum(mean_square - square_mean, 0)
-  return np.sqrt(variance * count / (count - 1))
-
-
-def metrics(
-  vectors: np.ndarray,
-  zoo_dispersion: float,
-  zoo_rms: float,
-  groups: np.ndarray,
-  resampler: statistics.Resampler,
-) -> dict[str, Any]:
-  """Spread and size of the samples over those of the zoo.
-
-  Args:
-    vectors: [N, d] canonical forms of the samples.
-    zoo_dispersion: `dispersion` of the canonical training networks.
-    zoo_rms: root mean square of all their weights.
-    groups: [N] which seed made each network.
-    resampler: for the intervals.
-
-  Returns:
-    metric -> entry of the report: rms_ratio is the ratio of dispersions (0 for a generator that has
-    collapsed, 1 for the zoo), norm_ratio that of the root mean squares.
-  """
-  count = len(vectors)
-  method = statistics.net_method('bootstrap', groups)
-  norm = np.sqrt(np.mean(np.square(vectors, dtype=np.float64), axis=1))
-  result = {
-    'rms_ratio': statistics.not_run('one network has no spread'),
-    'norm_ratio': statistics.over_nets(norm / zoo_rms, groups, resampler),
-  }
-  if count > 1:
-    products = gram(vectors)
-    resamples = dispersion(products, weights=resampler.nets(groups))
-    result['rms_ratio'] = statistics.stat(
-      float(dispersion(products)) / zoo_dispersion,
-      resamples / zoo_dispersion,
-      n=count,
-      method=method,
+  reference = method.reference
+  heldout, zoo = sample_lib.heldout(reference), sample_lib.zoo(reference, None)
+  rng = np.random.default_rng([reference.seed, 3, 1])  # It does not differ between methods.
+  mine, theirs = map(
+    np.flatnonzero, copying.disjoint(copying.vectors(method), copying.vectors(heldout))
+  )
+  count = min(len(mine), len(theirs), len(zoo.networks))
+  if count < copying.MIN_NETWORKS:
+    raise NotRun(f'a comparison of two sets needs {copying.MIN_NETWORKS} networks in each')
+  mine = rng.permutation(mine)
+  score, number = two_sample.vendi_ratio(
+    rng,
+    features(method, 'behaviour')[mine],
+    features(heldout, 'behaviour')[theirs],
+    width(reference, 'behaviour'),
+  )
+  found: dict[Any, Stat] = {'vendi_ratio': _exact(score, number)}
+  mine, theirs = mine[:count], rng.permutation(theirs)[:count]
+  for space in SPACES:
+    a, b = features(method, space)[mine], features(heldout, space)[theirs]
+    unit = width(reference, space)
+    shares = two_sample.compare(b, a)
+    value, p = two_sample.test(rng, a, b, unit)
+    found['density', space] = statistics.over_networks(
+      shares.pop('density'), method.groups[mine], method.resampler
     )
-  return result
+    found |= {(name, space): statistics.rate(hits) for name, hits in shares.items()}
+    found['mmd', space] = _exact(value, count) | {'p': p}
+    found['mmd_ratio', space] = _exact(
+      two_sample.ratio(rng, a, features(zoo, space), b, unit), count
+    )
+    found['energy', space] = _exact(two_sample.energy(a, b) / unit, count)
+    found['sliced', space] = _exact(two_sample.sliced_wasserstein(rng, a, b) / unit, count)
+  return found
+
+
+def _exact(value: float, count: int) -> Stat:
+  return statistics.stat(value, None, n=count, method='none')
+
+
+@metric(
+  'density_weights',
+  'density, weights',
+  better='higher',
+  group=_WEIGHTS,
+  format='.2f',
+  heading='density',
+)
+def density_weights(method: Sample, reference: Reference) -> Stat:
+  """Balls of held-out networks around a sample, over 5, in the principal components of canonical
+  weights. Over 1: crowded where they are dense.
+  """
+  return comparison(method.finite)['density', 'weights']
+
+
+@metric(
+  'coverage_weights',
+  'coverage, weights',
+  unit='share',
+  better='higher',
+  group=_WEIGHTS,
+  format='.0%',
+  heading='coverage',
+)
+def coverage_weights(method: Sample, reference: Reference) -> Stat:
+  """Held-out networks with a sample among their 5 nearest neighbours, in the principal components
+  of canonical weights.
+  """
+  return comparison(method.finite)['coverage', 'weights']
+
+
+@metric(
+  'precision_weights',
+  'precision, weights',
+  unit='share',
+  better='higher',
+  group=_WEIGHTS,
+  format='.0%',
+  heading='precision',
+)
+def precision_weights(method: Sample, reference: Reference) -> Stat:
+  """Samples in the ball of 5 neighbours of a held-out network."""
+  return comparison(method.finite)['precision', 'weights']
+
+
+@metric(
+  'recall_weights',
+  'recall, weights',
+  unit='share',
+  better='higher',
+  group=_WEIGHTS,
+  format='.0%',
+  heading='recall',
+)
+def recall_weights(method: Sample, reference: Reference) -> Stat:
+  """Held-out networks in the ball of 5 neighbours of a sample. Stray samples have large balls: read
+  it beside coverage.
+  """
+  return comparison(method.finite)['recall', 'weights']
+
+
+@metric(
+  'mmd_weights',
+  'discrepancy, weights',
+  better='lower',
+  group=_WEIGHTS,
+  format='.3f',
+  heading='MMD²',
+)
+def mmd_weights(method: Sample, reference: Reference) -> Stat:
+  """Unbiased squared maximum mean discrepancy to held-out networks, Gaussian kernel, with the
+  probability p of one so large by chance. In components of few training networks these spread more
+  than others: compare with fresh runs, not with the zoo.
+  """
+  return comparison(method.finite)['mmd', 'weights']
+
+
+@metric(
+  'mmd_ratio_weights',
+  'discrepancy over that of the zoo, weights',
+  group=_WEIGHTS,
+  format='.2f',
+  heading='MMD / zoo',
+)
+def mmd_ratio_weights(method: Sample, reference: Reference) -> Stat:
+  """Discrepancy to held-out networks over that of equally many training networks. Copies of those
+  have 1.
+  """
+  return comparison(method.finite)['mmd_ratio', 'weights']
+
+
+@metric(
+  'energy_weights',
+  'energy distance, weights',
+  better='lower',
+  group=_WEIGHTS,
+  format='.3f',
+  heading='energy',
+)
+def energy_weights(method: Sample, reference: Reference) -> Stat:
+  """Energy distance to held-out networks over the median distance of two training networks: 0 in
+  the mean for further runs, without the scale of a kernel.
+  """
+  return comparison(method.finite)['energy', 'weights']
+
+
+@metric(
+  'sliced_weights',
+  'sliced Wasserstein distance, weights',
+  better='lower',
+  group=_WEIGHTS,
+  format='.2f',
+  heading='sliced W',
+)
+def sliced_weights(method: Sample, reference: Reference) -> Stat:
+  """Sliced Wasserstein distance of order 2, along 512 lines, to as many held-out networks, over the
+  median distance of two training networks. Further runs are not at 0 either: compare with fresh
+  runs.
+  """
+  return comparison(method.finite)['sliced', 'weights']
+
+
+@metric(
+  'density_behaviour',
+  'density, function',
+  better='higher',
+  group=_FUNCTION,
+  format='.2f',
+  heading='density',
+)
+def density_behaviour(method: Sample, reference: Reference) -> Stat:
+  """Balls of held-out networks around a sample, over 5, in the principal components of logits on
+  test items. Over 1: crowded where they are dense.
+  """
+  return comparison(method.finite)['density', 'behaviour']
+
+
+@metric(
+  'coverage_behaviour',
+  'coverage, function',
+  unit='share',
+  better='higher',
+  group=_FUNCTION,
+  format='.0%',
+  heading='coverage',
+)
+def coverage_behaviour(method: Sample, reference: Reference) -> Stat:
+  """Held-out networks with a sample among their 5 nearest neighbours, in the principal components
+  of logits on test items.
+  """
+  return comparison(method.finite)['coverage', 'behaviour']
+
+
+@metric(
+  'precision_behaviour',
+  'precision, function',
+  unit='share',
+  better='higher',
+  group=_FUNCTION,
+  format='.0%',
+  heading='precision',
+)
+def precision_behaviour(method: Sample, reference: Reference) -> Stat:
+  """Samples in the ball of 5 neighbours of a held-out network."""
+  return comparison(method.finite)['precision', 'behaviour']
+
+
+@metric(
+  'recall_behaviour',
+  'recall, function',
+  unit='share',
+  better='higher',
+  group=_FUNCTION,
+  format='.0%',
+  heading='recall',
+)
+def recall_behaviour(method: Sample, reference: Reference) -> Stat:
+  """Held-out networks in the ball of 5 neighbours of a sample. Stray samples have large balls: read
+  it beside coverage.
+  """
+  return comparison(method.finite)['recall', 'behaviour']
+
+
+@metric(
+  'mmd_behaviour',
+  'discrepancy, function',
+  better='lower',
+  group=_FUNCTION,
+  format='.3f',
+  heading='MMD²',
+)
+def mmd_behaviour(method: Sample, reference: Reference) -> Stat:
+  """Unbiased squared maximum mean discrepancy to held-out networks, Gaussian kernel, with the
+  probability p of one so large by chance. In components of few training networks these spread more
+  than others: compare with fresh runs, not with the zoo.
+  """
+  return comparison(method.finite)['mmd', 'behaviour']
+
+
+@metric(
+  'mmd_ratio_behaviour',
+  'discrepancy over that of the zoo, function',
+  group=_FUNCTION,
+  format='.2f',
+  heading='MMD / zoo',
+)
+def mmd_ratio_behaviour(method: Sample, reference: Reference) -> Stat:
+  """Discrepancy to held-out networks over that of equally many training networks. Copies of those
+  have 1.
+  """
+  return comparison(method.finite)['mmd_ratio', 'behaviour']
+
+
+@metric(
+  'energy_behaviour',
+  'energy distance, function',
+  better='lower',
+  group=_FUNCTION,
+  format='.3f',
+  heading='energy',
+)
+def energy_behaviour(method: Sample, reference: Reference) -> Stat:
+  """Energy distance to held-out networks over the median distance of two training networks: 0 in
+  the mean for further runs, without the scale of a kernel.
+  """
+  return comparison(method.finite)['energy', 'behaviour']
+
+
+@metric(
+  'sliced_behaviour',
+  'sliced Wasserstein distance, function',
+  better='lower',
+  group=_FUNCTION,
+  format='.2f',
+  heading='sliced W',
+)
+def sliced_behaviour(method: Sample, reference: Reference) -> Stat:
+  """Sliced Wasserstein distance of order 2, along 512 lines, to as many held-out networks, over the
+  median distance of two training networks. Further runs are not at 0 either: compare with fresh
+  runs.
+  """
+  return comparison(method.finite)['sliced', 'behaviour']
 
 
 def bin_edges(zoo: typing.StackedParams) -> dict[str, np.ndarray]:
@@ -123,8 +383,3 @@ def _some(value: typing.Array) -> np.ndarray:
   """Weights of the first networks, as many as are worth counting."""
   value = np.asarray(value)
   return value[: max(_MAX_VALUES // value[0].size, 2)].ravel()
-
-
-def root_mean_square(params: typing.StackedParams) -> float:
-  """Root mean square of all weights of all networks."""
-  return float(np.sqrt(np.mean(np.square(methods.flatten(params), dtype=float))))

@@ -1,59 +1,56 @@
-"""Fine-tuning: how soon does further training make a network as good as others?
+"""Fine-tuning: how soon does further training make a network as accurate as the zoo?
 
 A network can be bad and yet a good start, or good and far from anything that training finds. All
 are trained on by the recipe of the zoo for a ladder of numbers of steps; the batches of network i
-are the same in every arm.
+do not differ between methods. Canonical forms are trained, for a step of training depends on the
+scale of neurons, which the function does not determine.
 """
-
-from typing import Any
 
 import numpy as np
 
-from wsjax import typing
-from wsjax.evaluation import population, predictions, statistics
-from wsjax.models import model as model_lib
+from wsjax.evaluation import predictions, statistics
+from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
 
+LIMIT = (32, 1024)
 # Numbers of steps that are tried, and the one whose accuracy is shown.
 LADDER = (0, 5, 10, 20, 40, 80, 160)
 SHOWN = 20
+_GROUP = 'Fine-tuning'
 
 
-def climb(
-  architecture: model_lib.Model,
-  params: typing.StackedParams,
-  items: predictions.Items,
-  labels: np.ndarray,
-  finetune: population.Finetune,
-  *,
-  seed: int,
-) -> np.ndarray:
-  """Trains N networks on and runs them.
-
-  Args:
-    architecture: of all networks; its outputs are logits.
-    params: path -> [N, ...].
-    items: n test items.
-    labels: [n] int classes of the items.
-    finetune: the training, which starts anew for every number of steps.
-    seed: of the batches, those of network i for all numbers of steps.
-
-  Returns:
-    [L, N, n] bool, what is right after each number of steps of `LADDER`.
-  """
+@once
+def right(method: Sample) -> np.ndarray:
+  """[L, N, n] bool, whether finite networks are right after each number of steps of `LADDER`."""
+  reference, finite = method.reference, method.finite
+  if reference.finetune is None:
+    raise NotRun('there is no training for these networks')
   return np.stack(
     [
-      predictions.predict(architecture, finetune(params, steps=steps, seed=seed), items).labels
-      == labels[None]
+      predictions.predict(
+        reference.architecture,
+        reference.finetune(finite.canonical, steps=steps, seed=reference.seed),
+        finite.device_items,
+      ).labels
+      == finite.y[None]
       for steps in LADDER
     ]
   )
 
 
+@once
+def steps(method: Sample) -> np.ndarray:
+  """[N] fewest steps after which each network has the median accuracy of the zoo."""
+  target = float(np.median(np.mean(right(method.zoo)[0], axis=1)))
+  return steps_to(right(method), target)
+
+
 def steps_to(right: np.ndarray, target: float) -> np.ndarray:
-  """Steps after which each network is as accurate as asked for.
+  """Fewest steps after which each network has an accuracy.
 
   Args:
-    right: [L, N, n] from `climb`.
+    right: [L, N, n] from `right`.
     target: accuracy.
 
   Returns:
@@ -64,40 +61,60 @@ def steps_to(right: np.ndarray, target: float) -> np.ndarray:
   return np.where(there.any(axis=0), first, np.inf)
 
 
-def metrics(
-  right: np.ndarray, target: float, groups: np.ndarray, resampler: statistics.Resampler
-) -> dict[str, Any]:
-  """How fast the networks of an arm learn.
-
-  Args:
-    right: [L, N, n] from `climb`.
-    target: median accuracy of the zoo on the same items.
-    groups: [N] which seed made each network.
-    resampler: for the intervals, with num_items n.
-
-  Returns:
-    metric -> entry of the report: 'finetune_steps', lower median of the steps to the target;
-    'finetune_reached', share of networks that get there; 'finetune_accuracy' after `SHOWN` steps.
-  """
-  steps = steps_to(right, target)
-  return {
-    'finetune_steps': _median(steps, groups, resampler),
-    'finetune_reached': statistics.rate(np.isfinite(steps)),
-    'finetune_accuracy': statistics.two_way(right[LADDER.index(SHOWN)], groups, resampler),
-  }
+@metric(
+  'finetune_steps',
+  'steps to the accuracy of the zoo',
+  better='lower',
+  group=_GROUP,
+  format='.0f',
+  heading='steps to zoo',
+  doc='Lower median of the further training steps after which a network has the median accuracy of '
+  f'the zoo, of {", ".join(map(str, LADDER))}.',
+)
+def finetune_steps(method: Sample, reference: Reference) -> Stat:
+  """Lower median of the steps to the accuracy of the zoo."""
+  return _median(steps(method), method.finite.groups, method.resampler)
 
 
-def _median(
-  steps: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler
-) -> dict[str, Any]:
+@metric(
+  'finetune_reached',
+  'as accurate as the zoo after further training',
+  unit='share',
+  better='higher',
+  group=_GROUP,
+  format='.0%',
+  heading='reach zoo',
+  doc=f'Networks that have the median accuracy of the zoo within {LADDER[-1]} steps.',
+)
+def finetune_reached(method: Sample, reference: Reference) -> Stat:
+  """Share of networks that reach the accuracy of the zoo."""
+  return statistics.rate(np.isfinite(steps(method)))
+
+
+@metric(
+  'finetune_accuracy',
+  f'accuracy after {SHOWN} steps',
+  unit='share',
+  better='higher',
+  group=_GROUP,
+  format='.1%',
+  heading=f'{SHOWN} steps: accuracy',
+  doc=f'Mean test accuracy after {SHOWN} further training steps.',
+)
+def finetune_accuracy(method: Sample, reference: Reference) -> Stat:
+  """Mean test accuracy after `SHOWN` steps."""
+  return method.finite.mean(right(method)[LADDER.index(SHOWN)])
+
+
+def _median(steps: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler) -> Stat:
   """The lower median, which is one of the steps, for some are infinite."""
   order = np.argsort(steps, kind='stable')
   if not np.isfinite(value := steps[order[(len(steps) - 1) // 2]]):
-    return statistics.not_run(f'more than half are not as good as the zoo in {LADDER[-1]} steps')
-  weights = np.cumsum(resampler.nets(groups)[:, order], axis=1)
+    raise NotRun(f'more than half are not as accurate as the zoo in {LADDER[-1]} steps')
+  weights = np.cumsum(resampler.networks(groups)[:, order], axis=1)
   # Sums of shares in float32 reach a half up to rounding.
   resamples = steps[order[np.argmax(weights >= 0.5 - 1e-6, axis=1)]]
-  method = statistics.net_method('bootstrap', groups)
+  method = statistics.method_name('bootstrap', groups)
   within = np.minimum(resamples, 2 * LADDER[-1])
   entry = statistics.stat(value, within, n=len(steps), method=method)
   if entry['high'] is not None and entry['high'] > LADDER[-1]:
@@ -106,13 +123,7 @@ def _median(
   return entry
 
 
-def curve(right: np.ndarray) -> dict[str, list[float]]:
-  """Accuracy by number of steps, for a figure.
-
-  Args:
-    right: [L, N, n] from `climb`.
-
-  Returns:
-    'steps' and 'accuracy', the mean over networks.
-  """
-  return {'steps': list(map(float, LADDER)), 'accuracy': np.mean(right, axis=(1, 2)).tolist()}
+def curve(method: Sample) -> dict[str, list[float]]:
+  """Mean accuracy by number of steps, for a figure."""
+  found = np.mean(right(method), axis=(1, 2))
+  return {'steps': list(map(float, LADDER)), 'accuracy': found.tolist()}

@@ -39,7 +39,7 @@ COLLAPSED = 0.3
 WORKING = 0.5
 
 
-def working_bar(chance: float, accuracy: float) -> float:
+def working_threshold(chance: float, accuracy: float) -> float:
   """Accuracy halfway from chance to the zoo's bar; below, nothing works."""
   return chance + WORKING * (accuracy - chance)
 

@@ -1,185 +1,129 @@
-"""Novelty: how far a sample is from what the generator was shown."""
-
-import dataclasses
-import functools
-from typing import Any
+"""Novelty of networks and of their errors, and the gates that ask for both and for accuracy."""
 
 import numpy as np
 
-from wsjax import typing
-from wsjax.evaluation import gate, methods, statistics
-from wsjax.symmetry import canonicalize, pair_distance
-from wsjax.symmetry import spec as spec_lib
+from wsjax.evaluation import error_overlap, gate, statistics
+from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
 
-# Samples whose distances to all training networks are held at once.
-_ROWS = 1024
+_NOVELTY, _GATES = 'Novelty', 'Gates'
+_GATE = dict(unit='share', better='higher', group=_GATES, format='.0%')
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Neighbours:
-  """Finds the training network nearest to each sample, up to symmetry.
+@once
+def overlap(method: Sample) -> np.ndarray:
+  """[N, T] error-IoU of each network with each training network."""
+  return error_overlap.error_iou(~method.correct, method.reference.train_errors[:, method.items])
 
-  The distance of a pair is that of `pair_distance`, with all starts. Matching every sample with
-  every training network costs too much, so that is done for candidates: the nearest ones without
-  it, and those that behave most alike. What is found is an upper bound; tau is found by the same
-  rule.
 
-  Attributes:
-    train: path -> [B, ...] training networks.
-    spec: their symmetry.
-    reference: weights of the network that all are aligned to.
-    restarts: starts of every matching.
-    seed: of the starts.
-    num_nearest: candidates by distance before pairwise matching.
-    num_similar: candidates by behaviour.
-  """
+@once
+def max_overlap(method: Sample) -> np.ndarray:
+  """[N] largest error-IoU with a training network, the network itself excluded."""
+  if method.is_zoo:
+    return method.reference.train_iou[method.networks]
+  return error_overlap.max_iou(overlap(method))[0]
 
-  train: typing.StackedParams
-  spec: spec_lib.Spec
-  reference: typing.Params
-  restarts: int = 3
-  seed: int = 0
-  num_nearest: int = 8
-  num_similar: int = 4
 
-  @functools.cached_property
-  def train_forms(self) -> tuple[typing.StackedParams, ...]:
-    """`forms` of the training networks."""
-    return self.forms(self.train)
+@once
+def distance(method: Sample) -> np.ndarray:
+  """[N] quotient distance to the nearest training network; NaN for weights that are not finite."""
+  if method.is_zoo:
+    return method.reference.train_distance[method.networks]
+  return method.reference.neighbours.nearest(method.params, similarity=overlap(method))[0]
 
-  def forms(self, params: typing.StackedParams) -> tuple[typing.StackedParams, ...]:
-    """Finite weights as they are, balanced, and aligned to the reference."""
-    return tuple(
-      form(params)
-      for form in (
-        lambda nets: methods.take(nets, slice(None)),
-        lambda nets: canonicalize.balance_all(nets, self.spec),
-        lambda nets: canonicalize.canonicalize(
-          nets,
-          self.spec,
-          'permutation+scale',
-          reference=self.reference,
-          restarts=self.restarts,
-          seed=self.seed,
-        ),
-      )
+
+@once
+def distance_to_shown(method: Sample) -> np.ndarray:
+  """[N] quotient distance to the nearest training network or snapshot."""
+  if method.is_zoo or method.reference.snapshots is None:
+    return distance(method)
+  return np.fmin(distance(method), method.reference.shown.nearest(method.params)[0])
+
+
+@once
+def gates(method: Sample) -> dict[str, np.ndarray]:
+  """[N] bool of each gate; raises NotRun if the zoo itself is at chance."""
+  reference, thresholds = method.reference, method.reference.thresholds
+  least = gate.above_chance(reference.chance, len(reference.test_y))
+  if thresholds.accuracy < least:
+    raise NotRun(
+      f'the 5th percentile of the accuracy of the zoo, {thresholds.accuracy:.3f}, is at chance '
+      f'(below {least:.3f})'
     )
-
-  def nearest(
-    self,
-    params: typing.StackedParams,
-    *,
-    similarity: np.ndarray | None = None,
-    exclude_same_index: bool = False,
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to the nearest training network, and which one it is.
-
-    Args:
-      params: path -> [A, ...] samples.
-      similarity: [A, B] likeness of behaviour, such as the error-IoU; None if it is not known.
-      exclude_same_index: whether sample i is training network i, which it is then not compared
-        with.
-
-    Returns:
-      [A] distance, NaN for a sample whose weights are not finite; [A] index,
-      -1 for it.
-
-    Raises:
-      ValueError: if training networks have weights that are not finite, or none is left to be
-        nearest.
-    """
-    usable = methods.usable(params)
-    broken = np.sum(~methods.usable(self.train))
-    if broken:
-      raise ValueError(f'{broken} training networks have no finite weights.')
-    distance = np.full(len(usable), np.nan)
-    index = np.full(len(usable), -1)
-    rows = np.flatnonzero(usable)
-    if len(rows):
-      distance[rows], index[rows] = self._nearest(
-        methods.take(params, rows),
-        None if similarity is None else similarity[rows],
-        rows if exclude_same_index else None,
-      )
-    return distance, index
-
-  def _nearest(
-    self, params: typing.StackedParams, similarity: np.ndarray | None, excluded: np.ndarray | None
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """As `nearest`, of usable samples; `excluded` is one index per sample."""
-    forms = [methods.flatten(form) for form in self.forms(params)]
-    shown = [methods.flatten(form) for form in self.train_forms]
-    pairs = []
-    for start in range(0, len(forms[0]), _ROWS):
-      rows = np.arange(start, min(start + _ROWS, len(forms[0])))
-      estimate = _squared(forms[0][rows], shown[0])
-      for a, b in zip(forms[1:], shown[1:], strict=True):
-        estimate = np.minimum(estimate, _squared(a[rows], b))
-      banned = np.zeros(estimate.shape, bool)
-      if excluded is not None:
-        banned[np.arange(len(rows)), excluded[rows]] = True
-      if banned.all(axis=1).any():
-        raise ValueError('No training network is left to be nearest.')
-      chosen = _smallest(np.where(banned, np.inf, estimate), self.num_nearest)
-      if similarity is not None:
-        likeness = np.where(banned, np.inf, -similarity[rows])
-        chosen |= _smallest(likeness, self.num_similar)
-      pairs.append(np.argwhere(chosen & ~banned) + [start, 0])
-    pairs = np.concatenate(pairs)
-    squared = pair_distance.squared(
-      params,
-      self.train,
-      pairs,
-      self.spec,
-      reference=self.reference,
-      restarts=self.restarts,
-      seed=self.seed,
-    )
-    # Of each sample the nearest, and of several the first.
-    order = np.lexsort((pairs[:, 1], squared, pairs[:, 0]))
-    _, first = np.unique(pairs[order, 0], return_index=True)
-    best = order[first]
-    return np.sqrt(squared[best]), pairs[best, 1]
-
-
-def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """[A, B] squared distances by inner products, good enough to choose by."""
-  norms = [np.einsum('nd,nd->n', x, x) for x in (a, b)]
-  squared = norms[0][:, None] + norms[1][None] - 2 * (a @ b.T)
-  return np.maximum(squared, 0)
-
-
-def _smallest(values: np.ndarray, k: int) -> np.ndarray:
-  """[A, B] bool: the k smallest of every row."""
-  if k >= values.shape[1]:
-    return np.ones(values.shape, bool)
-  mask = np.zeros(values.shape, bool)
-  if k:
-    columns = np.argpartition(values, k - 1, axis=1)[:, :k]
-    np.put_along_axis(mask, columns, True, axis=1)
-  return mask
-
-
-def metrics(
-  distances: np.ndarray,
-  shown: np.ndarray,
-  bar: gate.Bar,
-  groups: np.ndarray,
-  resampler: statistics.Resampler,
-) -> dict[str, Any]:
-  """Novelty and copies of an arm.
-
-  Args:
-    distances: [N] to the nearest training network, NaN where there is none.
-    shown: [N] to the nearest of these and of snapshots.
-    bar: thresholds of the zoo.
-    groups: [N] which seed made each network.
-    resampler: for the intervals.
-
-  Returns:
-    metric -> entry of the report; novelty in units of tau.
-  """
   return {
-    'novelty': statistics.over_nets(distances / bar.tau, groups, resampler, window=None),
-    'copy_rate': statistics.rate(gate.copy(shown, bar)),
+    'gate_strict': gate.strict(method.accuracy, distance(method), thresholds),
+    'gate_half': gate.half(method.accuracy, distance(method), thresholds),
+    'gate_behaviour': gate.functional(method.accuracy, max_overlap(method), thresholds),
   }
+
+
+@metric(
+  'novelty',
+  'distance to nearest training network',
+  unit='tau',
+  better='higher',
+  group=_NOVELTY,
+  format='.3f',
+  heading='distance τ',
+)
+def novelty(method: Sample, reference: Reference) -> Stat:
+  """Median quotient distance to the nearest training network, in units of τ, the median distance
+  between independent runs.
+  """
+  return method.over_networks(distance(method) / reference.thresholds.tau, None)
+
+
+@metric('copy_rate', 'copies', unit='share', better='lower', group=_NOVELTY, format='.0%')
+def copy_rate(method: Sample, reference: Reference) -> Stat:
+  """Networks nearer than 0.1 τ to a training network."""
+  return statistics.rate(gate.copy(distance_to_shown(method), reference.thresholds))
+
+
+@metric(
+  'max_iou', 'largest error-IoU', better='lower', group=_NOVELTY, format='.2f', heading='max IoU'
+)
+def max_iou(method: Sample, reference: Reference) -> Stat:
+  """Overlap of the test errors with those of the most similar training network, mean. It falls
+  with accuracy: compare at equal accuracy.
+  """
+  return method.over_networks(max_overlap(method))
+
+
+@metric(
+  'max_iou_at_bar',
+  'largest error-IoU of accurate networks',
+  better='lower',
+  group=_NOVELTY,
+  format='.2f',
+  heading='max IoU, ≥ p5',
+)
+def max_iou_at_bar(method: Sample, reference: Reference) -> Stat:
+  """Largest error-IoU of only those networks whose accuracy is at least the 5th percentile of the
+  zoo; n is their number.
+  """
+  good = method.accuracy >= reference.thresholds.accuracy
+  if not good.any():
+    raise NotRun('no network is as accurate as the 5th percentile of the zoo')
+  some = method.groups[good]
+  return statistics.over_networks(max_overlap(method)[good], some, method.resampler)
+
+
+@metric('gate_strict', 'strict gate G', heading='G', **_GATE)
+def gate_strict(method: Sample, reference: Reference) -> Stat:
+  """Accuracy at least the 5th percentile of the zoo, and distance at least τ."""
+  return statistics.rate(gates(method)['gate_strict'])
+
+
+@metric('gate_half', 'half gate G½', heading='G½', **_GATE)
+def gate_half(method: Sample, reference: Reference) -> Stat:
+  """Accuracy at least the 5th percentile of the zoo, and distance at least τ / 2."""
+  return statistics.rate(gates(method)['gate_half'])
+
+
+@metric('gate_behaviour', 'functional gate G_b', heading='G_b', **_GATE)
+def gate_behaviour(method: Sample, reference: Reference) -> Stat:
+  """Accuracy at least the 5th percentile of the zoo, and largest error-IoU at most the
+  leave-one-out mean of the zoo.
+  """
+  return statistics.rate(gates(method)['gate_behaviour'])

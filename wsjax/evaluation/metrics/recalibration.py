@@ -1,14 +1,17 @@
-"""Recalibration: what one temperature mends, and what no temperature can."""
-
-from typing import Any
+"""Calibration that one temperature mends, and calibration that no temperature can mend."""
 
 import numpy as np
 import scipy.special
 
-from wsjax.evaluation import statistics
-from wsjax.evaluation.metrics import calibration
+from wsjax.evaluation import calibration_error, predictions
+from wsjax.evaluation.metric import Stat, metric
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
 
-# Inverse temperatures that are looked between, in so many halvings.
+LIMIT = (64, 1024)
+_GROUP = 'Calibration'
+
+# Range of the inverse temperature, and steps of the bisection.
 _RANGE = (1e-2, 1e2)
 _HALVINGS = 40
 
@@ -16,9 +19,9 @@ _HALVINGS = 40
 def temperature(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """The temperature of each network that makes its labels most likely.
 
-  The likelihood is log-concave in the inverse temperature, so that its slope has one zero, which is
-  found by halving in logarithms. One more item, a mean over the others whose label may be any,
-  keeps networks without an error from being as sure as can be.
+  The likelihood is log-concave in the inverse temperature, so that its slope has one zero, found by
+  bisection of the logarithm. One more item, the mean of the others with a uniform label, keeps the
+  temperature of networks without an error above 0.
 
   Args:
     log_p: [N, n, c] natural logarithms of class probabilities.
@@ -44,7 +47,7 @@ def temperature(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def scaled_nll(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Loss of every item at the temperature that the other half of items wants.
+  """Loss of every item at the best temperature of the other half of the items.
 
   Args:
     log_p: [N, n, c], n at least 2.
@@ -75,16 +78,10 @@ def classwise(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
   Source: Kull et al. 2019, arXiv:1910.12656, definition of classwise-ECE.
   """
-  errors = []
-  for c in range(p.shape[-1]):
-    bins = np.asarray(calibration.bin_weights(p[..., c]))
-    errors.append(
-      calibration.expected_calibration_error(
-        np.einsum('i,nib->nb', labels == c, bins),
-        np.einsum('ni,nib->nb', p[..., c], bins),
-        len(labels),
-      )
-    )
+  errors = [
+    calibration_error.ece(calibration_error.gaps(p[..., c], labels == c))
+    for c in range(p.shape[-1])
+  ]
   return np.mean(errors, axis=0)
 
 
@@ -101,7 +98,7 @@ def debiased(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 
   Source: Kumar et al. 2019, arXiv:1909.10155, section 4 (debiased estimator).
   """
-  bins = np.asarray(calibration.bin_weights(confidence), np.float64)
+  bins = np.asarray(calibration_error.bin_weights(confidence), np.float64)
   count = bins.sum(axis=1)
   share = np.maximum(count, 1)
   accuracy = np.einsum('ni,nib->nb', right, bins) / share
@@ -111,26 +108,64 @@ def debiased(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
   return np.sum(count * error, axis=1) / confidence.shape[1]
 
 
-def metrics(
-  log_p: np.ndarray, labels: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler
-) -> dict[str, Any]:
-  """Calibration of an arm before and after a temperature.
+@once
+def log_probabilities(method: Sample) -> np.ndarray:
+  """[N, n, c] natural logarithms of class probabilities of the finite networks."""
+  finite = method.finite
+  return predictions.log_probabilities(method.reference.architecture, finite.params, method.x)
 
-  Args:
-    log_p: [N, n, c] natural logarithms of class probabilities.
-    labels: [n] int.
-    groups: [N] which seed made each network.
-    resampler: for the intervals, with num_items n.
 
-  Returns:
-    metric -> entry of the report: 'scaled_nll', nats, and 'temperature' of all items;
-    'classwise_ece'; 'debiased_ce', a mean square.
+@metric(
+  'scaled_nll',
+  'loss at the best temperature',
+  unit='nats',
+  better='lower',
+  group=_GROUP,
+  format='.3f',
+  heading='NLL scaled',
+)
+def scaled(method: Sample, reference: Reference) -> Stat:
+  """Negative log likelihood at the temperature that is best for the other half of the test items:
+  errors that one number mends do not count.
   """
-  p = np.exp(log_p, dtype=np.float64)
-  right = np.argmax(p, axis=-1) == labels[None]
-  return {
-    'scaled_nll': statistics.two_way(scaled_nll(log_p, labels), groups, resampler),
-    'temperature': statistics.over_nets(temperature(log_p, labels), groups, resampler, window=None),
-    'classwise_ece': statistics.over_nets(classwise(p, labels), groups, resampler),
-    'debiased_ce': statistics.over_nets(debiased(p.max(axis=-1), right), groups, resampler),
-  }
+  return method.finite.mean(scaled_nll(log_probabilities(method), method.y))
+
+
+@metric('temperature', 'best temperature', group=_GROUP, format='.2f')
+def best_temperature(method: Sample, reference: Reference) -> Stat:
+  """Median over networks. Above 1: too sure; below 1: not sure enough."""
+  return method.finite.over_networks(temperature(log_probabilities(method), method.y), None)
+
+
+@metric(
+  'classwise_ece',
+  'calibration error of classes',
+  unit='share',
+  better='lower',
+  group=_GROUP,
+  format='.2%',
+  heading='classwise ECE',
+)
+def classwise_ece(method: Sample, reference: Reference) -> Stat:
+  """Calibration error of the probability of each class, mean over classes, 15 bins; biased
+  upwards.
+  """
+  p = np.exp(log_probabilities(method), dtype=np.float64)
+  return method.finite.over_networks(classwise(p, method.y))
+
+
+@metric(
+  'debiased_ce',
+  'squared calibration error',
+  better='lower',
+  group=_GROUP,
+  format='.4f',
+  heading='debiased CE²',
+)
+def debiased_ce(method: Sample, reference: Reference) -> Stat:
+  """Mean square of accuracy minus confidence by bins, less its expectation by chance: 0 in the
+  mean for a calibrated network.
+  """
+  p = np.exp(log_probabilities(method), dtype=np.float64)
+  right = np.argmax(p, axis=-1) == method.y[None]
+  return method.finite.over_networks(debiased(p.max(axis=-1), right))

@@ -1,33 +1,38 @@
 """Robustness of the weights: noise, rounding and pruning.
 
-The function of a network does not say how large its weights are, unit by unit: a rescaling that
-changes nothing makes the same noise harmless or fatal. So all is done to canonical forms, with the
-same noise for every network.
+The function of a network does not determine the size of its weights, neuron by neuron: a rescaling
+that changes nothing makes the same noise harmless or fatal. So everything is done to canonical
+forms, with one noise for all networks.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluation import predictions, statistics
+from wsjax.evaluation import predictions
+from wsjax.evaluation.metric import Stat, metric
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
 from wsjax.models import model as model_lib
 
+LIMIT = (64, 512)
 # Size of the noise, as a share of the norm of each filter, and draws of it.
 NOISE = 0.1
 NUM_DRAWS = 4
 BITS = (8, 4)
 PRUNED = 0.5
+_GROUP = 'Robustness to changes of weights'
+_DEAD = 'A network at chance has nothing to lose.'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Changes:
-  """What N networks say on n items before and after their weights change.
+  """Predictions of N networks on n items before and after their weights change.
 
   Attributes:
     right: change -> [N, n] bool; 'none' is before.
@@ -155,36 +160,105 @@ def change(
   )
 
 
-def metrics(
-  changes: Changes, groups: np.ndarray, resampler: statistics.Resampler
-) -> dict[str, Any]:
-  """Robustness of the weights of an arm.
+@once
+def changes(method: Sample) -> Changes:
+  """Predictions of the finite networks before and after all changes of canonical forms."""
+  finite, reference = method.finite, method.reference
+  return change(
+    reference.architecture, finite.canonical, finite.device_items, finite.y, seed=reference.seed
+  )
 
-  Args:
-    changes: predictions of its N networks on n items.
-    groups: [N] which seed made each network.
-    resampler: for the intervals, with num_items n.
 
-  Returns:
-    metric -> entry of the report: 'weight_noise_nll' and 'weight_noise_worst_nll', increase of the
-    loss in the mean and by the worst draw for each network, nats; 'weight_<change>_drop' of int8,
-    int4, prune, loss of accuracy.
+@once
+def rise(method: Sample) -> np.ndarray:
+  """[draws, N, n] increase of the loss by each draw of noise, nats."""
+  nll = changes(method).nll
+  return np.stack([nll[key] - nll['none'] for key in nll if key.startswith('noise')])
+
+
+def _lost(method: Sample, key: str) -> Stat:
+  right = changes(method).right
+  return method.finite.mean(right['none'].astype(np.float32) - right[key])
+
+
+@metric(
+  'weight_noise_nll',
+  'loss added by weight noise',
+  unit='nats',
+  better='lower',
+  group=_GROUP,
+  format='.3f',
+  heading='noise +nats',
+  doc='Increase of the test loss when every filter of the canonical form gets noise of '
+  f'{NOISE:.0%} of its norm, mean over draws. {_DEAD}',
+)
+def weight_noise_nll(method: Sample, reference: Reference) -> Stat:
+  """Increase of the loss by weight noise."""
+  return method.finite.mean(rise(method).mean(axis=0))
+
+
+@metric(
+  'weight_noise_worst_nll',
+  'loss added by the worst noise',
+  unit='nats',
+  better='lower',
+  group=_GROUP,
+  format='.3f',
+  heading='worst noise +nats',
+  doc=f'Increase of the test loss by the worst of {NUM_DRAWS} draws, which all networks share.',
+)
+def weight_noise_worst_nll(method: Sample, reference: Reference) -> Stat:
+  """Increase of the loss by the worst draw for each network."""
+  worst = np.argmax(rise(method).mean(axis=2), axis=0)
+  return method.finite.mean(rise(method)[worst, np.arange(len(worst))])
+
+
+@metric(
+  'weight_int8_drop',
+  'accuracy lost to 8 bits',
+  unit='share',
+  better='lower',
+  group=_GROUP,
+  format='.2%',
+  heading='8 bits −',
+)
+def weight_int8_drop(method: Sample, reference: Reference) -> Stat:
+  """Accuracy lost when the kernels of the canonical form are rounded to 8 bits. A network at chance
+  has nothing to lose.
   """
-  draws = [key for key in changes.nll if key.startswith('noise')]
-  rise = np.stack([changes.nll[key] - changes.nll['none'] for key in draws])
-  worst = np.argmax(rise.mean(axis=2), axis=0)
-  worst_rise = rise[worst, np.arange(len(worst))]
+  return _lost(method, 'int8')
 
-  def lost(key: str) -> dict[str, Any]:
-    table = changes.right['none'].astype(np.float32) - changes.right[key]
-    return statistics.two_way(table, groups, resampler)
 
-  return {
-    'weight_noise_nll': statistics.two_way(rise.mean(axis=0), groups, resampler),
-    'weight_noise_worst_nll': statistics.two_way(worst_rise, groups, resampler),
-    **{f'weight_int{bits}_drop': lost(f'int{bits}') for bits in BITS},
-    'weight_prune_drop': lost('prune'),
-  }
+@metric(
+  'weight_int4_drop',
+  'accuracy lost to 4 bits',
+  unit='share',
+  better='lower',
+  group=_GROUP,
+  format='.2%',
+  heading='4 bits −',
+)
+def weight_int4_drop(method: Sample, reference: Reference) -> Stat:
+  """Accuracy lost when the kernels of the canonical form are rounded to 4 bits. A network at chance
+  has nothing to lose.
+  """
+  return _lost(method, 'int4')
+
+
+@metric(
+  'weight_prune_drop',
+  'accuracy lost to pruning',
+  unit='share',
+  better='lower',
+  group=_GROUP,
+  format='.1%',
+  heading='half pruned −',
+)
+def weight_prune_drop(method: Sample, reference: Reference) -> Stat:
+  """Accuracy lost when the smaller half of the weights of every kernel is set to 0. A network at
+  chance has nothing to lose.
+  """
+  return _lost(method, 'prune')
 
 
 @jax.jit

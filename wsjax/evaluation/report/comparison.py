@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from wsjax.evaluation.report import columns, report, verdict
+from wsjax.evaluation.metrics import accuracy, novelty
+from wsjax.evaluation.report import report, verdict
 
 PANELS = {
   'accuracy': 'accuracy',
@@ -12,7 +13,15 @@ PANELS = {
   'gate_behaviour': 'behaviour gate G_b',
   'copy_rate': 'copies',
 }
-_SHOWN = {**PANELS, 'novelty': 'distance τ', 'max_iou': 'max IoU'}
+_METRICS = (
+  accuracy.accuracy,
+  novelty.gate_strict,
+  novelty.gate_half,
+  novelty.gate_behaviour,
+  novelty.copy_rate,
+  novelty.novelty,
+  novelty.max_iou,
+)
 
 
 def gather(name: str, reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -63,24 +72,17 @@ def page(gathered: Mapping[str, Any]) -> str:
     name=gathered['name'],
     runs=runs,
     figure=figures.intervals([(run['label'], run['metrics']) for run in runs], PANELS),
-    columns=_SHOWN,
+    columns={metric.name: metric.column for metric in _METRICS},
     rows=[_cells(run) for run in runs],
   )
 
 
 def table(gathered: Mapping[str, Any]) -> Any:
   """Every run for a terminal of 100 columns, as a rich.table.Table."""
-  headings = {
-    'accuracy': 'acc %',
-    'gate_strict': 'G %',
-    'gate_half': 'G½ %',
-    'gate_behaviour': 'G_b %',
-    'copy_rate': 'copies %',
-    'novelty': 'dist τ',
-    'max_iou': 'IoU',
-  }
   return side_by_side(
-    gathered, headings.values(), lambda run: [cell['text'] for cell in _cells(run)]
+    gathered,
+    [metric.column for metric in _METRICS],
+    lambda run: [cell['text'] for cell in _cells(run)],
   )
 
 
@@ -104,22 +106,16 @@ def side_by_side(
 
 def _cells(run: Mapping[str, Any]) -> list[dict[str, str]]:
   """Value and interval of every shown metric of a run."""
-  formats = {k: v for group in columns.COLUMNS.values() for k, v in group.items()}
   cells = []
-  for key in _SHOWN:
-    _, factor, form = formats[key]
-    stat = run['metrics'].get(key) or {}
-    shown = [
-      format(factor * stat[side], form)
-      for side in ('value', 'low', 'high')
-      if stat.get(side) is not None
-    ]
+  for metric in _METRICS:
+    stat = run['metrics'].get(metric.name) or {}
     reason = stat.get('not_run', 'not part of this evaluation')
+    measured = stat.get('value') is not None
     cells.append(
       {
-        'text': shown[0] if shown else '-',
-        'interval': '–'.join(shown[1:]) if len(shown) == 3 else '',
-        'title': '' if shown else f'not run: {reason}',
+        'text': metric.text(stat.get('value')),
+        'interval': metric.interval(stat),
+        'title': '' if measured else f'not run: {reason}',
       }
     )
   return cells

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wsjax import files
+from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import columns, verdict
 
 SCHEMA_VERSION = '1.0.0'
@@ -21,7 +22,7 @@ _FIGURES = {
   'alignment': ('figures', 'alignment', 'alignment'),
   'barrier': ('figures', 'barrier', 'barrier'),
   'training': ('figures', 'training', 'training'),
-  'severity': ('robustness_figures', 'severity', 'robustness'),
+  'severity': ('robustness_figures', 'severity', 'corruptions'),
   'attack': ('robustness_figures', 'attack', 'adversarial'),
   'finetuning': ('robustness_figures', 'finetuning', 'finetuning'),
 }
@@ -248,6 +249,8 @@ def check(report: Any) -> None:
       raise ValueError(f'zoo.{name} is {zoo[name]!r}, not a number.')
   for name in ('accuracy', 'loo_max_iou'):
     _check_stat(zoo[name], f'zoo.{name}')
+  for name, fields in report['metrics'].items():
+    metric_lib.Metric.declared(name, fields)
   for i, arm in enumerate(report['arms']):
     absent = [key for key in ('name', 'kind', 'n', 'metrics') if key not in arm]
     if absent:

@@ -15,12 +15,12 @@ def severity(report: Mapping[str, Any]) -> str:
   """Error of every arm by severity of corruption, one panel per family.
 
   Args:
-    report: as `report.load` returns it, with 'robustness'.
+    report: as `report.load` returns it, with 'corruptions'.
 
   Returns:
     SVG text; generators and the zoo are named, others are faint.
   """
-  curves = report['robustness']
+  curves = report['corruptions']
   families = list(next(iter(curves.values())))
   canvas = drawing.figure(11.4, 3.1)
   panels = canvas.subplots(1, len(families), sharey=True, squeeze=False)[0]

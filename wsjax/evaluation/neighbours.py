@@ -1,47 +1,50 @@
-"""Neighbourhood: the training networks around each network, moved onto it.
+"""Neighbourhoods: the training networks around each network, matched to it.
 
-All is done on canonical forms, for samples, held-out and training networks alike. So no result
-depends on which member of its orbit a network is, and distances of samples can be ranked among
-those of held-out networks. (The `novelty` of the report also looks at the weights as they are: the
-least distance is the safest for a single sample, but favours zoos and samples that were written in
-the same order.)
+Everything is computed on canonical forms, for samples, held-out and training networks, so that no
+result depends on which member of its orbit a network is, and distances of samples can be ranked
+among those of held-out networks. (The `novelty` of a report also looks at the weights as they are:
+the least distance is the safest for a single sample, but favours zoos and samples that were written
+in one order.)
 """
 
 import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import sklearn.metrics
 
-from wsjax import typing
+from wsjax import networks, typing
 from wsjax.evaluation import methods
-from wsjax.evaluation.metrics import convex_hull
 from wsjax.symmetry import canonicalize, element
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
 
-# Neighbours of a network: the nearest; those that lie beyond it as seen from the nearest, for the
-# second parent of a blend that is mostly the first can be far; and those that behave most alike,
-# for the canonical form of a copy of a deep network can be far from the original's.
+# Neighbours of a network: the nearest; those on its far side as seen from the nearest, since the
+# second parent of a blend that is mostly the first can be far; and those most similar in function,
+# since the canonical form of a copy of a deep network can be far from that of the original.
 NUM_NEAREST, NUM_BEYOND, NUM_SIMILAR = 10, 3, 3
 _RESTARTS = 2
 
 # Networks whose distances to the whole zoo are held at once.
 _ROWS = 1024
 # Networks whose neighbours are moved in one call, and bytes these may need.
-_NETS_PER_CALL, _MEMORY = 32, 128 << 20
+_NETWORKS_PER_CALL, _MEMORY = 32, 128 << 20
+_HULL_STEPS = 300
+_HULLS_PER_CALL = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Neighbourhood:
-  """What is around N networks.
+  """Training networks around N networks.
 
   Attributes:
     neighbours: [N, k] which networks of a zoo.
-    gram: [N, k, k] inner products of (neighbour, moved onto the network) - network.
-    still: [N, k, k] the same without moving. A blend was made of networks that were aligned to
-      something, which need not be the blend.
+    gram: [N, k, k] inner products of the differences neighbour - network, neighbours matched to the
+      network.
+    still: [N, k, k] inner products without matching: a blend was made of networks that were aligned
+      to something, which need not be the blend.
   """
 
   neighbours: np.ndarray
@@ -77,8 +80,8 @@ class Neighbourhood:
 
   @functools.cached_property
   def residual(self) -> np.ndarray:
-    """[N] the smaller `hull.residual` of neighbours, moved and still."""
-    return np.minimum(convex_hull.residual(self.gram), convex_hull.residual(self.still))
+    """[N] the smaller `hull_residual` of neighbours, moved and still."""
+    return np.minimum(hull_residual(self.gram), hull_residual(self.still))
 
 
 def search(
@@ -87,7 +90,7 @@ def search(
   spec: spec_lib.Spec,
   similarity: np.ndarray,
   *,
-  exclude_same_index: bool = False,
+  excluded: np.ndarray | None = None,
   counts: tuple[int, int, int] = (NUM_NEAREST, NUM_BEYOND, NUM_SIMILAR),
   seed: int = 0,
 ) -> Neighbourhood:
@@ -97,10 +100,10 @@ def search(
     nets: path -> [N, ...] canonical forms with finite weights.
     zoo: path -> [M, ...] canonical forms to find neighbours among.
     spec: their symmetry.
-    similarity: [N, M] likeness of behaviour, such as the error-IoU.
-    exclude_same_index: whether network i is number i of the zoo, which it is then not compared
-      with.
-    counts: neighbours that are nearest, beyond, and alike in behaviour.
+    similarity: [N, M] similarity in function, such as the error-IoU.
+    excluded: [N] number of each network in the zoo, with which it is then not compared; None if
+      none is in the zoo.
+    counts: neighbours that are nearest, on the far side, and similar in function.
     seed: of the matching.
 
   Returns:
@@ -110,17 +113,14 @@ def search(
     ValueError: if nothing is left to be a neighbour.
   """
   vectors, mine = methods.flatten(zoo), methods.flatten(nets)
-  if len(vectors) <= exclude_same_index:
-    raise ValueError(
-      f'No network is left to be a neighbour: the zoo has {len(vectors)}, '
-      f'exclude_same_index={exclude_same_index}.'
-    )
+  if len(vectors) <= (excluded is not None):
+    raise ValueError(f'No network is left to be a neighbour: the zoo has {len(vectors)}.')
   blocks = []
   for start in range(0, len(mine), _ROWS):
     rows = np.arange(start, min(start + _ROWS, len(mine)))
     free = np.ones((len(rows), len(vectors)), bool)
-    if exclude_same_index:
-      free[np.arange(len(rows)), rows] = False
+    if excluded is not None:
+      free[np.arange(len(rows)), excluded[rows]] = False
     blocks.append(_choose(mine[rows], vectors, similarity[rows], free, counts))
   neighbours = np.concatenate(blocks)
   return Neighbourhood(neighbours, *_products(nets, zoo, neighbours, spec, seed))
@@ -198,7 +198,7 @@ def _products(
       from_identity=True,
       identity=False,
     )
-  size = max(1, min(_NETS_PER_CALL, _MEMORY // (8 * k * spec.num_params)))
+  size = max(1, min(_NETWORKS_PER_CALL, _MEMORY // (8 * k * spec.num_params)))
   parts = []
   for start in range(0, count, size):
     # The last call is filled up, so that one size is compiled.
@@ -213,3 +213,77 @@ def _products(
     parts.append([gap @ np.swapaxes(gap, 1, 2) for gap in gaps])
   gram, still = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
   return gram, still
+
+
+def simplex(values: jax.Array) -> jax.Array:
+  """The nearest point [k] with entries >= 0 of sum 1.
+
+  Source: Duchi et al. 2008, doi:10.1145/1390156.1390191, figure 1.
+  """
+  falling = jnp.sort(values)[::-1]
+  count = jnp.arange(1, len(values) + 1)
+  excess = (jnp.cumsum(falling) - 1) / count
+  last = jnp.sum(falling > excess) - 1
+  return jnp.maximum(values - excess[last], 0)
+
+
+def project(gram: typing.Array) -> jax.Array:
+  """Weights of the point of a convex hull that is nearest to the origin.
+
+  Args:
+    gram: [k, k] inner products of the corners.
+
+  Returns:
+    [k] weights, >= 0 of sum 1, after 300 accelerated steps.
+
+  Source: Beck and Teboulle 2009, doi:10.1137/080716542 (the iteration); O'Donoghue and Candes 2015,
+    arXiv:1204.3982 (restart where it turns back).
+  """
+  step = 1 / jnp.maximum(jnp.linalg.norm(gram), 1e-30)
+  start = jnp.full(len(gram), 1 / len(gram))
+
+  def body(carry: tuple, _: None) -> tuple[tuple, None]:
+    weights, ahead, speed = carry
+    new = simplex(ahead - step * gram @ ahead)
+    back = jnp.dot(ahead - new, new - weights) > 0
+    speed = jnp.where(back, 1.0, speed)
+    faster = (1 + jnp.sqrt(1 + 4 * speed**2)) / 2
+    momentum = jnp.where(back, 0.0, (speed - 1) / faster)
+    return (new, new + momentum * (new - weights), faster), None
+
+  carry, _ = jax.lax.scan(body, (start, start, jnp.float32(1)), None, length=_HULL_STEPS)
+  return carry[0]
+
+
+def hull_residual(gram: typing.Array) -> np.ndarray:
+  """Distance to the convex hull of the neighbours over that to the nearest of them.
+
+  A blend of networks is far from each of them, and near to their hull.
+
+  Args:
+    gram: [N, k, k] inner products of (neighbour - network), for each network.
+
+  Returns:
+    [N] in [0, 1]: 0 for a blend of the neighbours, 1 for a network that no blend is nearer to than
+    the nearest neighbour, as for copies with noise.
+  """
+  gram = np.asarray(gram, np.float32)
+  if not len(gram):
+    return np.zeros(0)
+  nearest = np.diagonal(gram, axis1=1, axis2=2).min(axis=1)
+  # Of a copy only rounding errors are left.
+  copies = nearest <= 1e-12 * np.max(gram, axis=(1, 2))
+  scale = np.where(copies, 1, nearest)[:, None, None]
+  gram = gram / scale
+  least = networks.in_chunks(_least, gram, _HULLS_PER_CALL)
+  left = np.minimum(np.sqrt(np.maximum(least, 0)), 1)
+  return np.where(copies, 1.0, left).astype(np.float64)
+
+
+@jax.jit
+def _least(gram: jax.Array) -> jax.Array:
+  def one(products: jax.Array) -> jax.Array:
+    weights = project(products)
+    return weights @ products @ weights
+
+  return jax.vmap(one)(gram)

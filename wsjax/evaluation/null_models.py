@@ -5,7 +5,7 @@ All take a NumPy generator first; vectors are networks laid flat.
 
 import numpy as np
 
-from wsjax.evaluation.metrics import principal_components
+from wsjax.evaluation import principal_components
 
 
 def noise(rng: np.random.Generator, zoo: np.ndarray, n: int, sigma: float) -> np.ndarray:

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from wsjax.evaluation import baselines, methods
-from wsjax.evaluation.metrics import memorization, novelty
+from wsjax.evaluation import baselines, error_overlap, methods, nearest
 from wsjax.models import mlp
 from wsjax.symmetry import distance
 
@@ -29,8 +28,8 @@ def test_candidates_find_what_matching_every_pair_finds():
   train, samples = (methods.take(nets, index) for index in (np.arange(30), np.arange(30, 34)))
   reference = {path: value[0] for path, value in train.items()}
   full, _ = distance.nearest(samples, train, spec, reference=reference)
-  found, _ = novelty.Neighbours(train, spec, reference).nearest(samples)
-  every, _ = novelty.Neighbours(train, spec, reference, num_nearest=30).nearest(samples)
+  found, _ = nearest.Search(train, spec, reference).nearest(samples)
+  every, _ = nearest.Search(train, spec, reference, num_nearest=30).nearest(samples)
   np.testing.assert_allclose(every, full, rtol=0.02)
   # An upper bound, and a tight one.
   assert np.all(found >= every - 1e-4)
@@ -47,15 +46,15 @@ def test_disguised_noisy_copies_are_found_by_their_behaviour():
   }
   copies = baselines.move(copies, spec, seed=3)
   likeness = np.eye(20)[source]
-  search = novelty.Neighbours(train, spec, reference, num_nearest=1)
+  search = nearest.Search(train, spec, reference, num_nearest=1)
   found, index = search.nearest(copies, similarity=likeness)
   np.testing.assert_array_equal(index, source)
   # Balancing changes the size of the noise, but not its order.
   assert np.all(found < 0.05 * spec.num_params**0.5)
 
 
-def test_nearest_network_is_the_one_that_was_changed(zoo_context):
-  context = zoo_context
+def test_nearest_network_is_the_one_that_was_changed(zoo_reference):
+  context = zoo_reference
   nets = methods.take(context.train, np.array([5, 2, 9]))
   nets['layer1/bias'] = nets['layer1/bias'] + np.float32(0.01)
   nets['layer0/kernel'][1] = np.nan
@@ -65,13 +64,13 @@ def test_nearest_network_is_the_one_that_was_changed(zoo_context):
   np.testing.assert_allclose(distances[[0, 2]], 0.01 * 10**0.5, rtol=1e-3)
 
 
-def test_leave_one_out_does_not_find_itself(zoo_context):
-  search = dataclasses.replace(zoo_context.neighbours, num_similar=1)
-  errors = zoo_context.train_errors[:10]
-  first = methods.take(zoo_context.train, np.arange(10))
+def test_leave_one_out_does_not_find_itself(zoo_reference):
+  search = dataclasses.replace(zoo_reference.neighbours, num_similar=1)
+  errors = zoo_reference.train_errors[:10]
+  first = methods.take(zoo_reference.train, np.arange(10))
   search = dataclasses.replace(search, train=first)
   distances, index = search.nearest(
-    first, similarity=memorization.error_iou(errors, errors), exclude_same_index=True
+    first, similarity=error_overlap.error_iou(errors, errors), exclude_same_index=True
   )
   assert np.all(distances > 0.1) and np.all(index != np.arange(10))
   one = dataclasses.replace(search, train=methods.take(first, np.array([0])))
@@ -79,9 +78,9 @@ def test_leave_one_out_does_not_find_itself(zoo_context):
     one.nearest(methods.take(first, np.array([0])), exclude_same_index=True)
 
 
-def test_blocks_of_rows_find_the_same(zoo_context, monkeypatch):
-  few = methods.take(zoo_context.train, np.arange(12))
-  search = dataclasses.replace(zoo_context.neighbours, train=few, num_nearest=1, num_similar=1)
+def test_blocks_of_rows_find_the_same(zoo_reference, monkeypatch):
+  few = methods.take(zoo_reference.train, np.arange(12))
+  search = dataclasses.replace(zoo_reference.neighbours, train=few, num_nearest=1, num_similar=1)
   # One candidate by likeness alone: a wrong row would give another network.
   alike = np.random.default_rng(0).random((12, 12))
 
@@ -89,15 +88,15 @@ def test_blocks_of_rows_find_the_same(zoo_context, monkeypatch):
     return search.nearest(few, similarity=alike, exclude_same_index=True)
 
   whole = find()
-  monkeypatch.setattr(novelty, '_ROWS', 5)
+  monkeypatch.setattr(nearest, '_ROWS', 5)
   parts = find()
   np.testing.assert_allclose(whole[0], parts[0], rtol=1e-6)
   np.testing.assert_array_equal(whole[1], parts[1])
 
 
-def test_a_broken_training_network_is_refused(zoo_context):
-  nets = methods.take(zoo_context.train, np.arange(3))
+def test_a_broken_training_network_is_refused(zoo_reference):
+  nets = methods.take(zoo_reference.train, np.arange(3))
   nets['layer0/kernel'][1] = np.nan
-  search = dataclasses.replace(zoo_context.neighbours, train=nets)
+  search = dataclasses.replace(zoo_reference.neighbours, train=nets)
   with pytest.raises(ValueError, match='1 training network'):
-    search.nearest(methods.take(zoo_context.train, np.arange(2)))
+    search.nearest(methods.take(zoo_reference.train, np.arange(2)))

@@ -1,7 +1,9 @@
-"""Two-sample test: could the samples be further training runs?
+"""Comparison of two sets of networks: could the samples be further training runs?
 
-The kernel is fixed by the training networks, so that its values can be compared between arms and no
-exchange of samples and held-out networks changes it, which the permutation test rests on.
+A kernel has a width from the training networks, so that its values can be compared between methods
+and no exchange of samples and held-out networks changes it, which the permutation test rests on.
+Balls are those of held-out networks and of samples, never of training networks: a copy lies in the
+middle of theirs, and would look best.
 """
 
 import numpy as np
@@ -9,6 +11,9 @@ import scipy.spatial.distance
 
 NUM_PERMUTATIONS = 1000
 NUM_PROJECTIONS = 512
+BALL = 5  # Neighbours that make a ball.
+# Networks of one Vendi score, which grows with their number.
+VENDI_NETWORKS = 64
 
 
 def bandwidth(features: np.ndarray) -> float:
@@ -205,3 +210,110 @@ def ratio(
     discrepancy(train[rng.permutation(len(train))[: len(samples)]]) for _ in range(num_subsets)
   ]
   return discrepancy(samples) / float(np.mean(subsets))
+
+
+def radii(features: np.ndarray, k: int = BALL) -> np.ndarray:
+  """Distance of each network to its k-th nearest other one.
+
+  Args:
+    features: [N, f].
+    k: neighbours, below N.
+
+  Returns:
+    [N].
+
+  Raises:
+    ValueError: if there are not more than k networks.
+  """
+  if len(features) <= k:
+    raise ValueError(
+      f'The ball of {k} neighbours needs more than {k} networks; got {len(features)}.'
+    )
+  table = scipy.spatial.distance.cdist(features, features)
+  return np.sort(table, axis=1)[:, k]  # Column 0 is the network itself.
+
+
+def compare(real: np.ndarray, samples: np.ndarray, *, k: int = BALL) -> dict[str, np.ndarray]:
+  """Density, coverage, precision and recall, network by network.
+
+  The mean of each array is the metric of that name.
+
+  Args:
+    real: [N, f] held-out networks.
+    samples: [N, f] equally many samples: with more, every ball would be hit.
+    k: neighbours that make a ball.
+
+  Returns:
+    density: [N] balls of real networks around each sample, over k; mean 1 where both are alike,
+      more where samples crowd the densest places.
+    coverage: [N] bool, whether the ball of each real network holds a sample.
+    precision: [N] bool, whether each sample is in a ball of a real network.
+    recall: [N] bool, whether each real network is in a ball of a sample. Stray samples have large
+      balls, so read it beside coverage.
+
+  Raises:
+    ValueError: if the sizes differ or are not more than k.
+
+  Source: Naeem et al. 2020, arXiv:2002.09797, equations 3 and 4 (density and coverage);
+    Kynkaanniemi et al. 2019, arXiv:1904.06991 (the other two).
+  """
+  if real.shape != samples.shape:
+    raise ValueError(
+      f'compare needs equally many real networks and samples; got {real.shape} and {samples.shape}.'
+    )
+  table = scipy.spatial.distance.cdist(real, samples)
+  inside = table <= radii(real, k)[:, None]
+  return {
+    'density': inside.sum(axis=0) / k,
+    'coverage': inside.any(axis=1),
+    'precision': inside.any(axis=0),
+    'recall': (table <= radii(samples, k)[None]).any(axis=1),
+  }
+
+
+def vendi_score(products: np.ndarray) -> float:
+  """The effective number of networks.
+
+  Args:
+    products: [N, N] kernel of the networks, 1 on the diagonal.
+
+  Returns:
+    From 1, all alike, to N, nothing in common.
+
+  Source: Friedman and Dieng 2023, arXiv:2210.02410, definition 3.1.
+  """
+  values = np.linalg.eigvalsh(products / len(products))
+  values = values[values > 1e-12]
+  return float(np.exp(-np.sum(values * np.log(values))))
+
+
+def vendi_ratio(
+  rng: np.random.Generator,
+  samples: np.ndarray,
+  heldout: np.ndarray,
+  width: float,
+  *,
+  num_subsets: int = 8,
+) -> tuple[float, int]:
+  """Vendi score of the samples over that of equally many held-out networks.
+
+  Args:
+    rng: which networks.
+    samples: [N, f], at least 2.
+    heldout: [M, f], at least 2.
+    width: of a Gaussian kernel.
+    num_subsets: of equally many networks; their scores are averaged.
+
+  Returns:
+    The ratio, and the number of networks it was taken of: 64, or all of the smaller set.
+  """
+  count = min(VENDI_NETWORKS, len(samples), len(heldout))
+
+  def mean_score(features: np.ndarray) -> float:
+    subsets = [
+      features[rng.permutation(len(features))[:count]]
+      for _ in range(num_subsets if len(features) > count else 1)
+    ]
+    return float(np.mean([vendi_score(kernel(x, x, width)) for x in subsets]))
+
+  return mean_score(samples) / mean_score(heldout), count

@@ -1,4 +1,4 @@
-"""Memorization seen in behaviour: do two networks fail on the same items?"""
+"""Overlap of the test items that two networks get wrong."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def error_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     b: [B, n] bool.
 
   Returns:
-    [A, B] in [0, 1], float32; 1 for two networks without any error, which behave alike.
+    [A, B] in [0, 1], float32; 1 for two networks without any error.
 
   Raises:
     ValueError: if the two are not over the same items.
@@ -46,34 +46,3 @@ def max_iou(iou: np.ndarray, *, exclude_same_index: bool = False) -> tuple[np.nd
     iou = np.where(np.eye(len(iou), dtype=bool), -1, iou)
   nearest = np.argmax(iou, axis=1)
   return iou[np.arange(len(iou)), nearest], nearest
-
-
-# Networks of accuracies so near can be compared by their error-IoU.
-MATCHED = 0.005
-
-
-def excess(
-  iou: np.ndarray, accuracy: np.ndarray, heldout_iou: np.ndarray, heldout_accuracy: np.ndarray
-) -> np.ndarray:
-  """Largest error-IoU above that of held-out networks as accurate.
-
-  Hard items are missed by all networks, and the more so the better they are, so that only networks
-  of like accuracy can be compared.
-
-  Args:
-    iou: [N] largest error-IoU of each network with a training network.
-    accuracy: [N] fractions.
-    heldout_iou: [M] the same of held-out networks.
-    heldout_accuracy: [M].
-
-  Returns:
-    [N] difference to the mean of the held-out networks within half a point of accuracy; NaN where
-    there is none.
-
-  Source: arXiv:2506.07998, section 3 (accuracy against largest IoU).
-  """
-  gap = np.abs(accuracy[:, None] - heldout_accuracy[None])
-  matched = gap <= MATCHED + 1e-9
-  count = matched.sum(axis=1)
-  null = matched @ heldout_iou / np.maximum(count, 1)
-  return np.where(count > 0, iou - null, np.nan)

@@ -1,0 +1,217 @@
+"""Optional groups of metrics: in an evaluation if asked for, and only then."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from wsjax.evaluation import baselines, evaluator, methods, metrics
+from wsjax.evaluation import metric as metric_lib
+from wsjax.evaluation import sample as sample_lib
+from wsjax.evaluation.report import columns
+
+OPTIONAL = {metric.name for name in metrics.OPTIONAL for metric in metrics.load(name).metrics}
+STANDARD = {metric.name for group in metrics.load_all(()) for metric in group.metrics}
+
+
+def _measure(chosen, reference, names, limits=None):
+  """Optional metrics of methods, as an evaluation has them; it takes much less time."""
+  made = {'metrics': {}, 'arms': []}
+  for name in names:
+    group = metrics.load(name)
+    size = (limits or {}).get(name, group.limit)
+    made['metrics'] |= {metric.name: metric.declaration() for metric in group.metrics}
+    curves = {}
+    for number, method in enumerate(chosen):
+      sample = sample_lib.Sample(method, reference, size)
+      if method.params is reference.train:
+        sample = sample_lib.zoo(reference, size)
+      if len(made['arms']) <= number:
+        made['arms'].append({'name': method.name, 'n': method.num_networks, 'metrics': {}})
+      row = made['arms'][number]
+      row['metrics'] |= {metric.name: metric(sample, reference) for metric in group.metrics}
+      if group.curve:
+        try:
+          curves[method.name] = group.curve(sample)
+        except metric_lib.NotRun:
+          pass
+    if curves:
+      made[name] = curves
+  return made
+
+
+@pytest.fixture(scope='module')
+def nets(zoo_reference):
+  return methods.take(zoo_reference.heldout, np.arange(32))
+
+
+@pytest.fixture(scope='module')
+def made(zoo_reference, nets):
+  """The evaluation of held-out networks, the same in disguise, and others."""
+  spec = zoo_reference.architecture.spec
+  moved = baselines.move(nets, spec, seed=3)
+  dead = {path: np.full_like(value, np.nan) for path, value in nets.items()}
+  one = methods.take(nets, np.zeros(32, int))
+  return _measure(
+    [
+      methods.Method('zoo', 'reference', zoo_reference.train),
+      methods.Method('runs', 'generator', nets, seeds=(0, 1)),
+      methods.Method('moved', 'control', moved, seeds=(0, 1)),
+      methods.Method('copies', 'control', one),
+      methods.Method('dead', 'control', methods.take(dead, np.arange(3))),
+    ],
+    zoo_reference,
+    metrics.OPTIONAL,
+    limits={'finetuning': (8, 360), 'adversarial': (16, 128)},
+  )
+
+
+@pytest.fixture(scope='module')
+def values(made):
+  return {
+    row['name']: {key: stat['value'] for key, stat in row['metrics'].items()}
+    for row in made['arms']
+  }
+
+
+def test_every_metric_declares_itself_and_has_a_column(made):
+  for row in made['arms']:
+    assert set(row['metrics']) == OPTIONAL
+  assert set(made['metrics']) == OPTIONAL and not OPTIONAL & STANDARD
+  groups = columns.groups_of(made)
+  assert sum(map(len, groups.values())) == len(OPTIONAL) and 'Other' not in groups
+  for group in groups.values():
+    for metric in group:
+      assert metric.doc and metric.label and metric.better in ('higher', 'lower', 'none')
+
+
+@metric_lib.metric('churn', 'churn', group='Stability')
+def churn(method, reference):
+  """A metric of somebody else."""
+  return method.over_networks(np.ones(len(method.networks)))
+
+
+def test_an_evaluation_has_what_it_was_asked_for(zoo_reference, nets):
+  result = evaluator.evaluate(
+    [methods.Method('runs', 'generator', methods.take(nets, np.arange(8)))],
+    zoo_reference,
+    progress=False,
+    metrics=('ensembles', f'{__name__}:churn'),
+    limits={'ensembles': (4, 50)},
+  )
+  asked = STANDARD | {metric.name for metric in metrics.load('ensembles').metrics} | {'churn'}
+  for row in result['arms']:
+    assert set(row['metrics']) == asked
+    assert row['metrics']['ensemble4_gain']['n'] == 1
+  assert set(result['metrics']) == asked
+  groups = columns.groups_of(result)
+  assert 'Ensembles' in groups and 'Fine-tuning' not in groups
+  assert [metric.name for metric in groups['Stability']] == ['churn']
+  assert result['arms'][0]['metrics']['churn']['value'] == 1
+
+
+def test_every_number_has_its_n_and_its_method(made):
+  for row in made['arms']:
+    for key in OPTIONAL:
+      stat = row['metrics'][key]
+      if stat['value'] is None:
+        assert stat['not_run'], (row['name'], key)
+        continue
+      assert stat['n'] <= row['n'] and stat['method'], (row['name'], key)
+      assert stat['n'] == 1 or stat['low'] <= stat['high']
+  assert json.loads(json.dumps(made, allow_nan=False)) == made
+
+
+def test_a_disguise_changes_nothing(values):
+  # Units as they stand are what the first one of these looks at.
+  for key in OPTIONAL - {'barrier_train_raw', 'ensemble16_gain'}:
+    here, there = values['runs'][key], values['moved'][key]
+    # Of the attack, rounding decides where a step ends.
+    tolerance = 2e-3 if key.startswith(('robust', 'transfer')) else 1e-5
+    if key.startswith('finetune'):  # Training multiplies rounding.
+      tolerance = 2e-3
+    assert there == pytest.approx(here, abs=tolerance), key
+
+
+def test_the_zoo_is_its_own_reference(values):
+  zoo = values['zoo']
+  assert zoo['mce'] == pytest.approx(1)
+  assert zoo['relative_mce'] == pytest.approx(1)
+  assert values['runs']['mce'] == pytest.approx(1, abs=0.1)
+  assert zoo['robust_linf'] < zoo['noise_linf'] - 0.05
+  assert zoo['robust_l2'] < zoo['noise_l2'] - 0.05
+  # What is made for others is stronger than noise, and weaker than one's own.
+  for norm in ('linf', 'l2'):
+    own, other = (values['runs'][f'robust_{norm}'], values['runs'][f'transfer_{norm}'])
+    assert own < other < values['runs'][f'noise_{norm}']
+  assert zoo['finetune_steps'] <= 5 and zoo['finetune_reached'] > 0.5
+
+
+def test_copies_of_one_network_gain_nothing_together(values):
+  assert values['copies']['ensemble4_gain'] == pytest.approx(0, abs=1e-5)
+  assert values['copies']['barrier_self'] == pytest.approx(0, abs=1e-3)
+  assert values['runs']['ensemble16_gain'] > values['runs']['ensemble4_gain']
+  assert values['runs']['ensemble4_gain'] > 0.003
+
+
+def test_broken_networks_break_nothing(values):
+  dead = values['dead']
+  assert dead['mce'] > 1 and dead['robust_linf'] == 0
+  assert dead['weight_prune_drop'] is None and dead['ensemble4_nll'] is None
+  assert dead['finetune_steps'] is None and dead['barrier_self'] is None
+
+
+def test_curves_are_there_for_figures(made):
+  names = {row['name'] for row in made['arms']}
+  assert set(made['corruptions']) == set(made['adversarial']) == names
+  assert set(made['finetuning']) == names - {'dead'}
+  assert len(made['corruptions']['runs']['noise']) == 6
+  curve = made['adversarial']['runs']['linf']
+  assert len(curve['epsilon']) == len(curve['robust']) == len(curve['noise'])
+  assert np.all(np.diff(curve['robust']) < 0)
+
+
+def test_items_that_are_no_images_say_so(zoo_reference, nets):
+  flat = dataclasses.replace(zoo_reference, test_x=zoo_reference.test_x.reshape(360, 64))
+  result = _measure(
+    [methods.Method('runs', 'generator', nets)], flat, ('corruptions', 'adversarial')
+  )
+  metrics = result['arms'][0]['metrics']
+  assert 'no images' in metrics['mce']['not_run']
+  assert 'no images' in metrics['robust_l2']['not_run']
+  assert 'corruptions' not in result
+
+
+def test_networks_that_cannot_be_trained_on_say_so(zoo_reference, nets):
+  fixed = dataclasses.replace(zoo_reference, finetune=None)
+  result = _measure([methods.Method('runs', 'generator', nets)], fixed, ('finetuning',))
+  assert 'train' in result['arms'][0]['metrics']['finetune_steps']['not_run']
+  assert 'finetuning' not in result
+
+
+def test_limits_bound_networks_and_items(zoo_reference, nets):
+  result = _measure(
+    [methods.Method('runs', 'generator', nets, seeds=(0, 1))],
+    zoo_reference,
+    ('ensembles',),
+    limits={'ensembles': (8, 20)},
+  )
+  stat = result['arms'][0]['metrics']['ensemble4_gain']
+  assert stat['n'] == 2 and stat['method'] == 'two-way-seeds'
+
+
+@pytest.mark.parametrize(
+  ('keywords', 'match'),
+  [
+    ({'metrics': ('colour',)}, 'colour'),
+    ({'metrics': ('barriers', 'barriers')}, 'differ'),
+    ({'limits': {'barriers': (0, 5)}}, 'at least'),
+    ({'limits': {'colour': (1, 5)}}, 'colour'),
+    ({'metrics': ('no_such.module:metric',)}, 'no_such'),
+    ({'metrics': ('json:dumps',)}, 'json'),
+  ],
+)
+def test_wrong_groups_are_refused_before_the_work(zoo_reference, keywords, match):
+  with pytest.raises(ValueError, match=match):
+    evaluator.evaluate([], zoo_reference, **keywords)

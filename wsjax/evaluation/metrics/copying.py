@@ -1,0 +1,311 @@
+"""Is it a copy? Networks beside held-out runs, which have not seen the training networks either.
+
+Where a number means little alone, its entry also has `heldout`: the value of held-out networks,
+which an honest generator has, too. Where there is a test, its p-value is of a number so suspicious
+by chance, if samples are exchangeable with held-out networks.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.stats
+import sklearn.metrics
+
+from wsjax.evaluation import methods, neighbours, statistics
+from wsjax.evaluation import sample as sample_lib
+from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.metrics import novelty
+from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.sample import Sample, once
+
+MIN_NETWORKS = 10  # Of each of two sets that are compared.
+QUANTILE = 0.01  # Of the distances of held-out networks: nearer samples are replicas.
+# Held-out networks below which the quantile rests on fewer than three of them.
+ENOUGH = 300
+NUM_PERMUTATIONS = 1000
+# Networks that differ by at most this accuracy can be compared by their error-IoU.
+MATCHED = 0.005
+# Two vectors of one network, as a share of the norm: float32 and canonical forms leave 1e-4.
+_SAME = 1e-3
+
+_GROUP = 'Copying'
+
+
+@once
+def around(method: Sample) -> neighbours.Neighbourhood:
+  """Training networks around each finite network."""
+  reference = method.reference
+  return neighbours.search(
+    method.canonical,
+    reference.aligned_train,
+    reference.architecture.spec,
+    novelty.overlap(method),
+    excluded=method.networks if method.is_zoo else None,
+    seed=reference.seed,
+  )
+
+
+@once
+def vectors(method: Sample) -> np.ndarray:
+  """[N, d] canonical forms of finite networks."""
+  return methods.flatten(method.canonical)
+
+
+@once
+def apart(method: Sample) -> tuple[np.ndarray, np.ndarray]:
+  """Rows [N] and [M] bool of the finite networks and of the held-out ones that are compared.
+
+  Raises:
+    NotRun: if there are fewer than 10 held-out networks.
+  """
+  mine, theirs = disjoint(vectors(method), vectors(sample_lib.heldout(method.reference)))
+  if theirs.sum() < MIN_NETWORKS:
+    raise NotRun(f'there are fewer than {MIN_NETWORKS} held-out networks')
+  return mine, theirs
+
+
+def disjoint(mine: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Leaves every network on one side only, where two sets share some.
+
+  Fresh runs are drawn from the held-out networks that they are compared with. Each side keeps half
+  of the shared networks.
+
+  Args:
+    mine: [N, d] canonical forms; equal up to rounding means one network.
+    theirs: [M, d].
+
+  Returns:
+    [N] and [M] bool, the networks that stay.
+  """
+  distance = sklearn.metrics.pairwise.euclidean_distances(mine, theirs)
+  same = distance <= _SAME * np.linalg.norm(theirs, axis=1)[None]
+  shared = np.flatnonzero(same.any(axis=0))
+  return (~same[:, shared[1::2]].any(axis=1), ~np.isin(np.arange(len(theirs)), shared[::2]))
+
+
+def threshold(h: np.ndarray) -> float:
+  """1 % quantile of the distances [M] of held-out networks."""
+  return float(np.quantile(h, QUANTILE))
+
+
+def replicas(r: np.ndarray, h: np.ndarray) -> Stat:
+  """Share of samples nearer to the training networks than 99 % of held-out networks are.
+
+  Args:
+    r: [N] distances of samples to the nearest training network.
+    h: [M] distances of held-out networks.
+
+  Returns:
+    The share. `heldout` is what an honest generator is expected to have: of M held-out networks the
+    quantile lies above 1 + 0.01 (M - 1) of M + 1 equal shares; `note` says so where that is far
+    from 1 %.
+  """
+  honest = (1 + QUANTILE * (len(h) - 1)) / (len(h) + 1)
+  entry = statistics.rate(r < threshold(h)) | {'heldout': honest}
+  if len(h) < ENOUGH:
+    entry['note'] = (
+      f'the 1 % quantile of {len(h)} held-out networks is unstable (below {ENOUGH}): an honest '
+      f'generator has about {honest:.1%}, give or take as much'
+    )
+  return entry
+
+
+def copying_test(rng: np.random.Generator, r: np.ndarray, h: np.ndarray) -> tuple[float, float]:
+  """Data-copying test: are samples nearer to the training networks than held-out networks are?
+
+  Args:
+    rng: source of the permutations.
+    r: [N] distances of samples to the nearest training network.
+    h: [M] distances of held-out networks.
+
+  Returns:
+    z of the Mann-Whitney statistic, ties at half: below 0 where samples are nearer (copying), above
+    0 where they are farther (underfitting); and the probability of one at most as large by chance,
+    from 1000 permutations. It has little power for few copies among many samples; `replicas` has.
+
+  Source: Meehan et al. 2020, arXiv:2004.05675, section 3.1 (Z_U), with one cell for all.
+  """
+  n, m = len(r), len(h)
+  ranks = scipy.stats.rankdata(np.concatenate([r, h]))
+  centre = n * (n + m + 1) / 2
+  # The variance of ranks that are drawn without replacement; with ties less.
+  variance = n * m / (n + m - 1) * np.var(ranks)
+  total = ranks[:n].sum()
+  order = np.argsort(rng.random((NUM_PERMUTATIONS, n + m)), axis=1)[:, :n]
+  as_small = ranks[order].sum(axis=1) <= total
+  z = (total - centre) / np.sqrt(variance) if variance > 0 else 0.0
+  return float(z), float((1 + as_small.sum()) / (1 + NUM_PERMUTATIONS))
+
+
+def authentic(distance: np.ndarray, index: np.ndarray, train_distance: np.ndarray) -> np.ndarray:
+  """Whether a network is farther from its nearest training network than all others of these are.
+
+  Args:
+    distance: [N] to the nearest training network.
+    index: [N] which one that is.
+    train_distance: [T] of each training network to the nearest other one.
+
+  Returns:
+    [N] bool; about half of honest samples are, not all.
+
+  Source: Alaa et al. 2022, arXiv:2102.08921, section 3.3.
+  """
+  return distance > train_distance[index]
+
+
+def overlap_excess(
+  iou: np.ndarray, accuracy: np.ndarray, heldout_iou: np.ndarray, heldout_accuracy: np.ndarray
+) -> np.ndarray:
+  """Largest error-IoU above that of held-out networks as accurate.
+
+  All networks miss hard items, and the more so the better they are, so that only networks of like
+  accuracy can be compared.
+
+  Args:
+    iou: [N] largest error-IoU of each network with a training network.
+    accuracy: [N].
+    heldout_iou: [M] largest error-IoU of held-out networks.
+    heldout_accuracy: [M].
+
+  Returns:
+    [N] difference to the mean of the held-out networks within half a point of accuracy; NaN where
+    there is none.
+
+  Source: arXiv:2506.07998, section 3 (accuracy against largest IoU).
+  """
+  gap = np.abs(accuracy[:, None] - heldout_accuracy[None])
+  matched = gap <= MATCHED + 1e-9
+  count = matched.sum(axis=1)
+  null = matched @ heldout_iou / np.maximum(count, 1)
+  return np.where(count > 0, iou - null, np.nan)
+
+
+def beside_heldout(stat: Stat, values_of: Callable[[Sample], np.ndarray], method: Sample) -> Stat:
+  """Adds the median of the held-out networks as 'heldout', if there are any."""
+  try:
+    values = values_of(sample_lib.heldout(method.reference))
+  except NotRun:
+    return stat
+  if stat['value'] is not None and np.isfinite(values).any():
+    stat['heldout'] = float(np.nanmedian(values))
+  return stat
+
+
+def _authentic(method: Sample) -> np.ndarray:
+  """[N] bool of the finite networks."""
+  found = around(method)
+  return authentic(found.distance, found.index, around(method.zoo.finite).distance)
+
+
+def _rng(method: Sample, number: int) -> np.random.Generator:
+  """A random stream that does not differ between methods."""
+  return np.random.default_rng([method.reference.seed, 3, number])
+
+
+@once
+def distances(method: Sample) -> tuple[np.ndarray, np.ndarray]:
+  """Distances over tau to the training networks, [n] of finite networks and [m] held out."""
+  mine, theirs = apart(method)
+  other = around(sample_lib.heldout(method.reference))
+  tau = method.reference.thresholds.tau
+  return around(method).distance[mine] / tau, other.distance[theirs] / tau
+
+
+@metric('replica_rate', 'replicas', unit='share', better='lower', group=_GROUP, format='.0%')
+def replica_rate(method: Sample, reference: Reference) -> Stat:
+  """Networks nearer to a training network than 99 % of held-out networks are. An honest generator
+  has about 1 %.
+  """
+  r, h = distances(method.finite)
+  return replicas(r, h) | {'threshold': threshold(h)}
+
+
+@metric(
+  'replica_rate_ratio',
+  'replicas by ratio',
+  unit='share',
+  better='lower',
+  group=_GROUP,
+  format='.0%',
+)
+def replica_rate_ratio(method: Sample, reference: Reference) -> Stat:
+  """Replicas by the distance to the nearest training network over that to the next: a replica is
+  near to one, not to all.
+  """
+  mine, theirs = apart(method.finite)
+  ratios = around(method.finite).ratio[mine], around(sample_lib.heldout(reference)).ratio[theirs]
+  if not all(np.isfinite(ratio).all() for ratio in ratios):
+    raise NotRun('a training network has one other one')
+  return replicas(*ratios)
+
+
+@metric(
+  'neighbour_ratio', 'nearest over next distance', group=_GROUP, format='.3f', heading='1st / 2nd'
+)
+def neighbour_ratio(method: Sample, reference: Reference) -> Stat:
+  """Median distance to the nearest training network over that to the next. 1: near to none in
+  particular. Compare with held-out networks.
+  """
+  finite = method.finite
+  stat = finite.over_networks(around(finite).ratio, None)
+  return beside_heldout(stat, lambda sample: around(sample).ratio, method)
+
+
+@metric('copying_z', 'data-copying z', group=_GROUP, format='+.1f', heading='copying z')
+def copying_z(method: Sample, reference: Reference) -> Stat:
+  """Mann-Whitney z of the distances to the training networks against those of held-out networks,
+  with the probability p of one so low by chance. Below 0: copying; above 0: underfitting.
+  """
+  r, h = distances(method.finite)
+  z, p = copying_test(_rng(method, 0), r, h)
+  return statistics.stat(z, None, n=len(r), method='none') | {'p': p}
+
+
+@metric(
+  'authenticity', 'authenticity', unit='share', group=_GROUP, format='.0%', heading='authentic'
+)
+def authenticity(method: Sample, reference: Reference) -> Stat:
+  """Networks farther from their nearest training network than any other training network is from
+  that one. Compare with held-out networks.
+  """
+  stat = statistics.rate(_authentic(method.finite))
+  try:
+    stat['heldout'] = float(np.mean(_authentic(sample_lib.heldout(reference))))
+  except NotRun:
+    pass
+  return stat
+
+
+@metric('hull_residual', 'distance to the hull', group=_GROUP, format='.2f', heading='to hull')
+def hull_residual(method: Sample, reference: Reference) -> Stat:
+  """Distance to the convex hull of 16 aligned training networks over that to the nearest of them,
+  median: 0 for averages of neighbours, 1 for copies with noise. Compare with held-out networks.
+  """
+  finite = method.finite
+  stat = finite.over_networks(around(finite).residual, None)
+  return beside_heldout(stat, lambda sample: around(sample).residual, method)
+
+
+@metric(
+  'iou_excess',
+  'error-IoU above held-out',
+  better='lower',
+  group=_GROUP,
+  format='+.2f',
+  heading='IoU − held-out',
+)
+def iou_excess(method: Sample, reference: Reference) -> Stat:
+  """Largest error-IoU with a training network, less that of held-out networks within half a point
+  of accuracy; n is the number of networks that have any.
+  """
+  finite, heldout = method.finite, sample_lib.heldout(reference)
+  mine, theirs = apart(finite)
+  excess = overlap_excess(
+    novelty.max_overlap(finite)[mine],
+    finite.accuracy[mine],
+    novelty.max_overlap(heldout)[theirs],
+    heldout.accuracy[theirs],
+  )
+  if not np.isfinite(excess).any():
+    raise NotRun('no held-out network is as accurate')
+  return statistics.over_networks(excess, finite.groups[mine], finite.resampler)
