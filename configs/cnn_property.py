@@ -69,6 +69,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   encoder, steps = ENCODERS[arg['encoder']]
   c = config_dict.ConfigDict()
   c.name = f'cnn_{arg["target"]}_{arg["encoder"]}'
+  c.experiment = 'property'
   c.seed = 0
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
@@ -102,7 +103,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c.symmetry = dict(canonicalize='none', restarts=3)
   c.encoder = encoder
-  c.property = dict(target=arg['target'], num_train=0, folds=0, head=dict())
+  c.property = dict(target=arg['target'], num_train=0, head=dict())
   c.augment = dict(symmetry=False, noise=0.0, dropout=0.0)
   c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
   c.train = dict(

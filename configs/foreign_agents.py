@@ -79,6 +79,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   family, question = QUESTIONS[arg['question']]
   c = config_dict.ConfigDict()
   c.name = f'{family}_{arg["question"]}_{arg["encoder"]}_{arg["weights"]}'
+  c.experiment = 'cross_validation'
   c.seed = 0
   c.zoo = dict(path=f'runs/zoos/{family}', family=family)
   c.symmetry = dict(canonicalize='none', restarts=3)

@@ -83,6 +83,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   move = 0.05 if fashion else 0.1
   c = config_dict.ConfigDict()
   c.name = f'inr_{arg["dataset"]}_{arg["encoder"]}'
+  c.experiment = 'property'
   c.seed = 0
   c.zoo = dict(
     path='',
@@ -94,7 +95,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c.symmetry = dict(canonicalize='none', restarts=3)
   c.encoder = encoder
-  c.property = dict(target='label', num_train=0, folds=0, head=dict(smoothing=0.0))
+  c.property = dict(target='label', num_train=0, head=dict(smoothing=0.0))
   c.augment = dict(
     symmetry=False, noise=0.0, dropout=0.0,
     shift=move, rotate=0.05 if fashion else 0.2, zoom=move, flip=fashion,

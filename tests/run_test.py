@@ -123,9 +123,9 @@ def test_every_config_runs_to_its_report(name, tmp_path):
 def test_every_config_that_reads_a_property_runs_to_its_report(name, tmp_path):
   config = smoke(name)
   report = run_lib.run(config, tmp_path, progress=False)
-  metrics = report['metrics'].values()
-  assert all(np.isfinite(metric['value']) for metric in metrics)
-  assert len(report['metrics'].popitem()[1]['per_seed']) == len(config.train.seeds)
+  row = report.tables['methods'].rows[config.encoder.name]
+  assert all(np.isfinite(stat['value']) for stat in row.stats.values())
+  assert row.seeds == list(config.train.seeds)
   assert (tmp_path / 'report.html').stat().st_size > 10_000
 
 

@@ -23,12 +23,11 @@ import ml_collections
 import numpy as np
 
 from wsjax import config as config_lib
-from wsjax import distributed, files, lock
+from wsjax import distributed, lock
 from wsjax.evaluation import methods as arms_lib
 from wsjax.evaluation.report import html, model
 from wsjax.experiments import (
   base,
-  cross_validation,
   generators,
   judge,
   likelihoods,
@@ -36,7 +35,6 @@ from wsjax.experiments import (
   prepare,
   prompting,
   prompting_scores,
-  properties,
   reports,
   sampling,
   unseen_tasks,
@@ -98,7 +96,7 @@ def _run(
     zoo = prepare.open_zoo(config, workdir, progress=progress)
   if 'experiment' in config:
     return _experiment(config, workdir, zoo, stages, progress=progress)
-  made = _read_property if 'property' in config else _generate
+  made = _generate
   for section in _ASKED:
     if section in config:
       made = functools.partial(_ask, section)
@@ -178,38 +176,6 @@ def _generate(
     'membership': known,
     'remarks': [*sampling.remarks(config), *(likelihoods.remark(found) for found in known)],
   }
-
-
-def _read_property(
-  config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
-  zoo: store.Zoo,
-  stages: manifest.Stages,
-  *,
-  progress: bool,
-) -> dict[str, Any]:
-  """Fits predictors of a property of networks, and scores them."""
-  how = cross_validation if config.property.folds else properties
-  with stages.stage('prepare'):
-    prepared = how.prepare(config, zoo)
-  outputs: list[dict[str, np.ndarray]] = []
-  history, variables = {}, None
-  for seed in config.train.seeds:
-    with stages.stage('train'):
-      predictor, variables, history = how.fit(
-        config, prepared, workdir, seed=seed, progress=progress
-      )
-    with stages.stage('evaluate'):
-      outputs.append(how.outputs(prepared, predictor, variables))
-  stacked = {split: np.stack([each[split] for each in outputs]) for split in outputs[0]}
-  if distributed.is_writer():
-    with files.replacing(workdir / 'outputs.npz') as file:
-      np.savez(file, **stacked)
-  with stages.stage('evaluate'):
-    result = how.judge(config, prepared, stacked)
-  seconds = stages.seconds['train'] / len(config.train.seeds)
-  described = how.describe(config, prepared, variables, seconds)
-  return result | described | {'training': history}
 
 
 # Section of a config -> who prepares, fits, answers and describes; who judges the answers; and

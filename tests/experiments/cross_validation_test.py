@@ -1,15 +1,14 @@
 """Properties of networks of several architectures, and of small zoos."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
 
 from wsjax import run as run_lib
 from wsjax.cli import configs
+from wsjax.encoders import examples
 from wsjax.encoders import predictor as predictor_lib
-from wsjax.experiments import cross_validation, networks, prepare, properties
+from wsjax.experiments import cross_validation, prepare, property
 from wsjax.symmetry import element
 from wsjax.zoo.store import store
 
@@ -34,36 +33,37 @@ def at(zoo):
 @pytest.mark.slow
 def test_a_run_over_two_architectures_ends_in_a_report(zoo, at, tmp_path):
   report = run_lib.run(load(at), tmp_path / 'a', progress=False)
-  told = report['property']
+  told, stats = report.facts['Property'], report.tables['methods'].rows['graph_net'].stats
   assert told['num_architectures'] == 2 and told['folds'] == 2
   assert told['num_test'] == sum(told['counts']) == 12  # None of the audit.
-  assert report['metrics']['accuracy']['n'] == 12
-  assert len(report['metrics']['accuracy']['per_seed']) == 2
-  assert 'val_loss' in report['training']
+  assert stats['accuracy']['n'] == 12
+  assert len(stats['accuracy']['per_seed']) == 2
+  assert len(report.figures['training'].data['panels'][0]['lines']) == 2
   assert (tmp_path / 'a/report.html').stat().st_size > 10_000
   again = run_lib.run(load(at), tmp_path / 'b', progress=False)
-  assert again['metrics'] == report['metrics']
-  json.dumps(again['property'])
+  rows = again.tables['methods'].rows['graph_net'].stats
+  assert rows | {'train_seconds': stats['train_seconds']} == stats
 
 
 def test_a_number_is_read_over_folds(zoo, at, tmp_path):
   config = load(at, '--config.property.target=val_accuracy', '--config.train.seeds=(0,)')
   report = run_lib.run(config, tmp_path, progress=False)
-  assert set(report['metrics']) == {'tau', 'r2', 'mae'}
-  assert len(report['outcome']['truth']) == 12
+  row = report.tables['methods'].rows['graph_net']
+  assert set(row.stats) == {'tau', 'r2', 'mae', 'num_params', 'train_seconds'}
+  assert len(report.figures['outcome'].data['x']) == 12
 
 
-def test_a_held_out_network_has_no_part_in_its_fold(zoo, at, tmp_path):
+def test_a_held_out_network_has_no_part_in_its_fold(zoo, at):
   """Its label, and its weights, may change: its fold does not notice."""
   config = load(at, '--config.train.seeds=(0,)')
-  prepared = cross_validation.prepare(config, zoo)
-  objective, _, _ = cross_validation.fit(config, prepared, tmp_path, seed=0, progress=False)
-  variables = objective.init(jax.random.key(0), jax.tree.map(lambda x: x[0], prepared.data))
+  made = cross_validation.CrossValidation(config, zoo)
+  data, objective = made.train, made.objective(0)
+  variables = objective.init(jax.random.key(0), jax.tree.map(lambda x: x[0], data))
   gradient = jax.jit(jax.grad(lambda v, d: objective.loss(v, d, jax.random.key(1))[0]))
-  row, fold = 3, int(prepared.data['fold'][3])
-  changed = {**prepared.data, 'target': prepared.data['target'].copy()}
+  row, fold = 3, int(data['fold'][3])
+  changed = {**data, 'target': data['target'].copy()}
   changed['target'][row] = 1 - changed['target'][row]
-  before = gradient(variables, prepared.data)
+  before = gradient(variables, data)
   after = gradient(variables, changed)
   same = [
     [np.array_equal(a[f], b[f]) for f in range(2)]
@@ -72,14 +72,11 @@ def test_a_held_out_network_has_no_part_in_its_fold(zoo, at, tmp_path):
   assert all(pair[fold] for pair in same)
   assert not all(pair[1 - fold] for pair in same)
   # Nor do the scales of its fold depend on its weights.
-  example = prepared.data['example']
+  example = data['example']
   edges = example.edges.copy()
   edges[row] *= 100
-  loud = {**prepared.data, 'example': example.replace(edges=edges)}
-  other, _, _ = cross_validation.fit(
-    config, type(prepared)(**{**vars(prepared), 'data': loud}),
-    tmp_path / 'loud', seed=0, progress=False,
-  )  # fmt: skip
+  made.train = {**data, 'example': example.replace(edges=edges)}
+  other = made.objective(0)
   for name, scale in objective.scales.items():
     np.testing.assert_array_equal(scale[fold], other.scales[name][fold])
   assert (objective.scales['edges'] != other.scales['edges']).any()
@@ -87,29 +84,29 @@ def test_a_held_out_network_has_no_part_in_its_fold(zoo, at, tmp_path):
 
 def test_fixed_splits_take_several_architectures_too(zoo, at, tmp_path):
   config = load(
-    at, '--config.property.folds=0', '--config.train.seeds=(0,)',
+    at, '--config.experiment=property', '--config.property.folds=0', '--config.train.seeds=(0,)',
     '--config.train.batch_size=8',
   )  # fmt: skip
   report = run_lib.run(config, tmp_path, progress=False)
-  assert report['property']['num_train'] == 8
-  assert report['property']['num_test'] == 2
+  assert report.facts['Property']['num_train'] == 8
+  assert report.facts['Property']['num_test'] == 2
 
 
 @pytest.mark.parametrize('encoder', ['graph_net', 'statistics'])
 def test_predictions_do_not_see_how_a_network_is_arranged(zoo, at, encoder):
   config = load(at, arg=f',encoder={encoder}')
   rows = zoo.select(split='train')
-  kinds = networks.kinds(config, zoo, rows)
-  raw = [networks.weights(zoo, row) for row in rows]
+  kinds = examples.kinds(config, zoo, rows)
+  raw = [examples.weights(zoo, row) for row in rows]
   moved = []
   for number, (row, params) in enumerate(zip(rows, raw, strict=True)):
     spec = kinds.of(row).spec.permutations_only()
     g = element.random(jax.random.key(number), spec)
     moved.append(jax.tree.map(np.asarray, element.apply(g, params, spec)))
-  before, after = (networks.stack(x, rows, kinds) for x in (raw, moved))
+  before, after = (examples.stack(x, rows, kinds) for x in (raw, moved))
   assert not np.array_equal(before.edges, after.edges)
   scales = predictor_lib.leaf_scales(before)
-  predictor = properties.make_predictor(config, kinds, ('a', 'b'), scales)
+  predictor = property.make_predictor(config, kinds, ('a', 'b'), scales)
   variables = jax.jit(predictor.init)(jax.random.key(0), jax.tree.map(lambda x: x[0], before))
   outputs = [predictor_lib.predict(predictor, variables, x)
              for x in (before, after)]  # fmt: skip
@@ -121,15 +118,15 @@ def test_scales_of_graphs_are_those_of_leaves(zoo):
   """Of one architecture both ways of scaling give the same numbers."""
   config = load()
   rows = zoo.select(split='train')
-  kinds = networks.kinds(config, zoo, rows)
+  kinds = examples.kinds(config, zoo, rows)
   rows = [row for row in rows if kinds.of(row) == kinds.architectures[0]]
-  raw = [networks.weights(zoo, row) for row in rows]
-  graphs = dict(predictor_lib.leaf_scales(networks.stack(raw, rows, kinds)))
+  raw = [examples.weights(zoo, row) for row in rows]
+  graphs = dict(predictor_lib.leaf_scales(examples.stack(raw, rows, kinds)))
   leaves = dict(predictor_lib.leaf_scales(zoo.params(rows)))
   wanted = [leaves[f'layer{i}/kernel'] for i in range(2)]
   np.testing.assert_allclose(graphs['edges'], wanted, rtol=1e-6)
   divided = predictor_lib.divide(
-    jax.tree.map(lambda x: x[0], networks.stack(raw, rows, kinds)), graphs
+    jax.tree.map(lambda x: x[0], examples.stack(raw, rows, kinds)), graphs
   )
   ratio = np.sqrt(np.mean(np.asarray(divided.edges) ** 2))
   assert 0.5 < ratio < 2
@@ -150,7 +147,7 @@ def test_scales_of_graphs_are_those_of_leaves(zoo):
 def test_what_makes_no_sense_is_refused(zoo, at, overrides, message):
   config = load(at, *(f'--config.{each}' for each in overrides))
   with pytest.raises(ValueError, match=message):
-    cross_validation.prepare(config, zoo)
+    cross_validation.CrossValidation(config, zoo)
 
 
 def test_an_encoder_of_one_architecture_is_refused(zoo, at):
@@ -159,20 +156,20 @@ def test_an_encoder_of_one_architecture_is_refused(zoo, at):
   config.encoder = dict(name='neural_functional')
   message = "2 architectures; the encoder 'neural_functional' reads one"
   with pytest.raises(ValueError, match=message):
-    cross_validation.prepare(config, zoo)
+    cross_validation.CrossValidation(config, zoo)
   config.property.folds = 0
   with pytest.raises(ValueError, match=message):
-    properties.prepare(config, zoo)
+    property.Property(config, zoo)
 
 
 def test_noise_has_the_architecture_and_nothing_else(zoo, at):
-  real = cross_validation.prepare(load(at), zoo)
-  noise = cross_validation.prepare(load(at, arg=',weights=noise'), zoo)
-  np.testing.assert_array_equal(real.data['fold'], noise.data['fold'])
+  real = cross_validation.CrossValidation(load(at), zoo)
+  noise = cross_validation.CrossValidation(load(at, arg=',weights=noise'), zoo)
+  np.testing.assert_array_equal(real.train['fold'], noise.train['fold'])
   for name in ('edge_mask', 'edge_kinds', 'senders', 'node_kinds'):
-    a, b = (getattr(x.data['example'], name) for x in (real, noise))
+    a, b = (getattr(x.train['example'], name) for x in (real, noise))
     np.testing.assert_array_equal(a, b)
-  a, b = (x.data['example'].edges.ravel() for x in (real, noise))
+  a, b = (x.train['example'].edges.ravel() for x in (real, noise))
   assert abs(np.corrcoef(a, b)[0, 1]) < 0.1
 
 

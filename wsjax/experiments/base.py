@@ -1,16 +1,14 @@
 """Experiments: one kind is one class, and `wsjax.run` has one loop for all kinds."""
 
 import abc
-import importlib
-import importlib.util
 import pathlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
 import ml_collections
 
+from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import statistics
@@ -125,36 +123,10 @@ def find(name: str) -> type[Experiment]:
   Raises:
     ValueError: if there is no such module, or it has no such `Experiment`.
   """
-  module_name, _, attribute = name.partition(':')
-  if not attribute:
-    import wsjax.experiments as room
-
-    names = sorted(m.name for m in pkgutil.iter_modules(room.__path__) if m.name != 'base')
-    if name not in names:
-      raise ValueError(
-        f'experiment is {name!r}; allowed: {", ".join(names)}, package.module:Class and '
-        'path/file.py:Class.'
-      )
-    module = importlib.import_module(f'wsjax.experiments.{name}')
-    own = [x for x in vars(module).values() if _is_kind(x) and x.__module__ == module.__name__]
-    return own[-1]
-  try:
-    if module_name.endswith('.py'):
-      spec = importlib.util.spec_from_file_location(pathlib.Path(module_name).stem, module_name)
-      module = importlib.util.module_from_spec(spec)
-      spec.loader.exec_module(module)
-    else:
-      module = importlib.import_module(module_name)
-  except (ImportError, OSError) as error:
-    raise ValueError(f'experiment is {name!r}: {error}.') from error
-  kind = getattr(module, attribute, None)
-  if not _is_kind(kind):
-    raise ValueError(f'experiment is {name!r}; {attribute} is no Experiment of {module_name}.')
+  kind = config_lib.find('experiments', name, 'experiment')
+  if not (isinstance(kind, type) and issubclass(kind, Experiment)):
+    raise ValueError(f'experiment.name is {name!r}, which is no subclass of Experiment.')
   return kind
-
-
-def _is_kind(value: Any) -> bool:
-  return isinstance(value, type) and issubclass(value, Experiment) and value is not Experiment
 
 
 def architecture(zoo: store.Zoo) -> model_lib.Model:
@@ -205,3 +177,19 @@ def training_figures(history: loop.History) -> dict[str, model.Figure]:
     title = key.replace('_', ' ').capitalize()
     made[key] = model.Figure('lines', {'panels': [panel], 'ylabel': key}, title)
   return made
+
+
+def describe_model(
+  section: ml_collections.ConfigDict,
+  train: ml_collections.ConfigDict,
+  variables: typing.PyTree,
+  seconds: float,
+) -> dict[str, Any]:
+  """Describes a trained model for the report: its section, size and training."""
+  return {
+    **section.to_dict(),
+    'num_params': sum(x.size for x in jax.tree.leaves(variables)),
+    'steps': train.steps,
+    'train_seconds': seconds,
+    'seeds': list(train.seeds),
+  }

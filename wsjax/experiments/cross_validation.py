@@ -1,218 +1,288 @@
-"""Reading a property from a small zoo: every network is held out once.
+"""Predicts a property of the networks of a small zoo: each is held out once.
 
-Scores are of all networks, each read by the fold that did not train on it.
+Scores are of all networks, each predicted by the fold that did not train on it.
 """
 
 import collections
 import dataclasses
-import pathlib
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import scipy.stats
 
 from wsjax import typing
-from wsjax.experiments import folds as folds_lib
-from wsjax.experiments import networks, properties, property_scores
-from wsjax.train import cross_validated, loop
+from wsjax.encoders import examples as examples_lib
+from wsjax.encoders import predictor as predictor_lib
+from wsjax.evaluation.report import model
+from wsjax.experiments import base, property
+from wsjax.train import loop
+from wsjax.train import objective as objective_lib
+from wsjax.zoo import folds as folds_lib
 from wsjax.zoo import targets
 from wsjax.zoo.store import store
 
 WEIGHTS = ('real', 'noise')
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prepared:
-  """A zoo in the form that the predictors of all folds learn from.
+class CrossValidation(property.Property):
+  """Trains one predictor per fold; every network is predicted by the fold without it.
 
-  Attributes:
-    kinds: the architectures of its networks.
-    data: 'example', what `networks.stack` gives; 'target' [n], as it is;
-      'fold' [n], the one that a network is held out of.
-    kind: 'class' or 'number'.
-    names: of the classes; empty for a number.
-    mean: [folds] of the target where a fold trains; 0 for a class.
-    std: [folds] likewise; 1 for a class.
-    symmetries: [n] groups of units of every network, which tell hidden layers apart.
-    num_groups: what folds are made of.
-  """
-
-  kinds: networks.Kinds
-  data: dict[str, Any]
-  kind: str
-  names: tuple[str, ...]
-  mean: np.ndarray
-  std: np.ndarray
-  symmetries: tuple[Any, ...]
-  num_groups: int
-
-
-def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
-  """Weights, targets and folds.
-
-  Reads of `config.property`: folds, their number; only, target -> values that networks must have
+  Options of `config.property`: folds, their number; only, target -> values that networks must have
   to take part; group, the target whose values are not to straddle folds, '' for the split groups
   of the records; weights, 'noise' for normal noise in their place, so that only architectures can
   be read.
 
-  Raises:
-    ValueError: if no network is left, classes are too few or gradients of folds would be joined; or
-      as `networks.kinds`, `folds.assign` and `targets.load`.
+  Attributes:
+    train: 'example'; 'target' [n], as it is; 'fold' [n], the one that a network is held out of.
+    mean: [folds] of the target where a fold trains; 0 for a class.
+    std: [folds] of the target where a fold trains; 1 for a class.
+    groups: [n] symmetry groups of every network, which tell hidden layers apart.
+    num_groups: number of groups that folds are made of.
   """
-  section = config.property
-  if section.weights not in WEIGHTS:
-    raise ValueError(f'property.weights is {section.weights!r}; allowed: {", ".join(WEIGHTS)}.')
-  if config.train.clip_norm:
-    raise ValueError(
-      f'train.clip_norm is {config.train.clip_norm}: a common limit would let '
-      'folds see what others train on; with property.folds it must be 0.'
-    )
-  rows = _rows(config, zoo)
-  found = targets.load(zoo, rows, section.target)
-  target, names = found.values, found.names
-  if found.kind == 'class':
-    # Without the classes of networks that take no part.
-    present, target = np.unique(target, return_inverse=True)
-    names = tuple(names[number] for number in present)
-    target = target.astype(np.int32)
-    if len(names) < 2:
+
+  def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
+    base.Experiment.__init__(self, config, zoo)
+    section = config.property
+    if section.weights not in WEIGHTS:
+      raise ValueError(f'property.weights is {section.weights!r}; allowed: {", ".join(WEIGHTS)}.')
+    if config.train.clip_norm:
       raise ValueError(
-        f'Networks of {zoo.path} that take part have one {section.target}, '
-        f'{names[0]!r}; property.only leaves too few.'
+        f'train.clip_norm is {config.train.clip_norm}: a common limit would let folds see networks '
+        'that others train on; in a cross-validation it must be 0.'
       )
-  raw = [networks.weights(zoo, row) for row in rows]
-  groups = folds_lib.join(raw, _groups(config, zoo, rows))
-  folds = folds_lib.assign(target, groups, num=section.folds, seed=config.seed)
-  if section.weights == 'noise':
-    raw = [
-      networks.noise(params, seed=(config.seed, row))
-      for params, row in zip(raw, rows.tolist(), strict=True)
-    ]
-  kinds = networks.kinds(config, zoo, rows)
-  mean, std = np.zeros(section.folds), np.ones(section.folds)
-  if found.kind == 'number':
-    trained = [target[folds != fold] for fold in range(section.folds)]
-    mean = np.array([values.mean() for values in trained])
-    std = np.array([values.std() or 1.0 for values in trained])
-  return Prepared(
-    kinds,
-    {'example': networks.stack(raw, rows, kinds), 'target': target, 'fold': folds.astype(np.int32)},
-    found.kind,
-    names,
-    mean.astype(np.float32),
-    std.astype(np.float32),
-    tuple(kinds.of(row).spec.groups for row in rows),
-    len(set(groups)),
-  )
-
-
-def fit(
-  config: ml_collections.ConfigDict,
-  prepared: Prepared,
-  workdir: pathlib.Path,
-  *,
-  seed: int,
-  progress: bool,
-) -> tuple[cross_validated.CrossValidated, typing.PyTree, loop.History]:
-  """The predictors of all folds of one training seed, trained or restored.
-
-  Returns:
-    The objective, its averaged variables and the history, whose 'val_loss' is that of networks that
-    are held out.
-  """
-  objective = cross_validated.CrossValidated(
-    properties.make_predictor(config, prepared.kinds, prepared.names),
-    cross_validated.scales(prepared.data['example'], prepared.data['fold'], len(prepared.mean)),
-    prepared.mean,
-    prepared.std,
-  )
-  variables, history = loop.fit(
-    objective,
-    prepared.data,
-    config.train.to_dict(),
-    seed=seed,
-    workdir=workdir / f'train/seed{seed}',
-    val=prepared.data,
-    progress=progress,
-  )
-  return objective, variables, history
-
-
-def outputs(
-  prepared: Prepared, objective: cross_validated.CrossValidated, variables: typing.PyTree
-) -> dict[str, np.ndarray]:
-  """'test' -> [n, ...] outputs for every network, by the fold without it."""
-  return {'test': objective.held_out(variables, prepared.data)}
-
-
-def judge(
-  config: ml_collections.ConfigDict, prepared: Prepared, outputs: dict[str, np.ndarray]
-) -> dict[str, Any]:
-  """Scores of all training seeds over all networks.
-
-  Args:
-    config: of the run.
-    prepared: the data.
-    outputs: 'test' -> [S, n, ...] outputs of the head.
-
-  Returns:
-    As `properties.judge`. Intervals of a number are as wide as the pooled errors themselves demand,
-    so how many they hold is no score.
-  """
-  truth, folds = prepared.data['target'], prepared.data['fold']
-  if prepared.kind == 'class':
-    return property_scores.classes(config, outputs['test'], truth, _majority(prepared))
-  mean, std = prepared.mean[folds], prepared.std[folds]
-  m, log_std = np.moveaxis(outputs['test'].astype(np.float64), -1, 0)
-  read = np.stack([mean + std * m, std * np.exp(log_std)], -1)
-  result = property_scores.numbers(config, read, truth, (read, truth), mean)
-  for name in ('coverage', 'width'):
-    del result['metrics'][name]
-  # The means of the other folds, which fall where those of a fold rise.
-  result['constant'] |= {
-    'tau': float(np.nan_to_num(scipy.stats.kendalltau(mean, truth).statistic)),
-    'r2': float(1 - np.mean((truth - mean) ** 2) / np.var(truth)),
-  }
-  return result
-
-
-def describe(
-  config: ml_collections.ConfigDict, prepared: Prepared, variables: typing.PyTree, seconds: float
-) -> dict[str, Any]:
-  """What was read, and by what, for the report; sizes are of one fold."""
-  target, folds = prepared.data['target'], prepared.data['fold']
-  told = {}
-  if prepared.kind == 'class':
-    told = {
-      'counts': np.bincount(target).tolist(),
-      'majority_of_architecture': float(
-        np.mean(_majority(prepared, by_architecture=True) == target)
-      ),
+    rows = _rows(config, zoo)
+    found = targets.load(zoo, rows, section.target)
+    target, names = found.values, found.names
+    if found.kind == 'class':
+      # Without the classes of networks that take no part.
+      present, target = np.unique(target, return_inverse=True)
+      names = tuple(names[number] for number in present)
+      target = target.astype(np.int32)
+      if len(names) < 2:
+        raise ValueError(
+          f'Networks of {zoo.path} that take part have one {section.target}, '
+          f'{names[0]!r}; property.only leaves too few.'
+        )
+    raw = [examples_lib.weights(zoo, row) for row in rows]
+    groups = folds_lib.join(raw, _groups(config, zoo, rows))
+    folds = folds_lib.assign(target, groups, num=section.folds, seed=config.seed)
+    if section.weights == 'noise':
+      raw = [
+        examples_lib.noise(params, seed=(config.seed, row))
+        for params, row in zip(raw, rows.tolist(), strict=True)
+      ]
+    self.kinds = examples_lib.kinds(config, zoo, rows)
+    self.kind, self.names = found.kind, tuple(names)
+    mean, std = np.zeros(section.folds), np.ones(section.folds)
+    if self.kind == 'number':
+      trained = [target[folds != fold] for fold in range(section.folds)]
+      mean = np.array([values.mean() for values in trained])
+      std = np.array([values.std() or 1.0 for values in trained])
+    self.mean, self.std = mean.astype(np.float32), std.astype(np.float32)
+    self.train = {
+      'example': examples_lib.stack(raw, rows, self.kinds),
+      'target': target,
+      'fold': folds.astype(np.int32),
     }
-  return {
-    'property': {
-      'target': config.property.target,
-      'kind': prepared.kind,
-      'names': list(prepared.names),
+    self.val = self.train
+    self.groups = tuple(self.kinds.of(row).spec.groups for row in rows)
+    self.num_groups = len(set(groups))
+    self.predictor = property.make_predictor(config, self.kinds, self.names)
+
+  def objective(self, seed: int) -> 'Objective':
+    """Makes the loss of all folds; its validation loss is that of networks that are held out."""
+    found = scales(self.train['example'], self.train['fold'], len(self.mean))
+    return Objective(self.predictor, found, self.mean, self.std)
+
+  def fit(self, seed: int) -> tuple[typing.PyTree, loop.History]:
+    """Trains the predictors of all folds."""
+    params, history = super().fit(seed)
+    self.num_params //= len(self.mean)
+    return params, history
+
+  def predict(self, params: typing.PyTree, seed: int) -> dict[str, np.ndarray]:
+    """Computes the outputs for every network, 'test' -> [n, ...], by the fold without it."""
+    return {'test': self.objective(seed).held_out(params, self.train)}
+
+  def report(self, predictions: list[dict[str, np.ndarray]]) -> model.Report:
+    """Scores the predictions of all networks.
+
+    Intervals of a number are as wide as the pooled errors themselves demand, so the share that
+    they hold is no score.
+    """
+    outputs = self.save(predictions)['test']
+    truth, folds = self.train['target'], self.train['fold']
+    if self.kind == 'class':
+      return self.report_classes(outputs, truth, self.majority())
+    mean, std = self.mean[folds], self.std[folds]
+    m, log_std = np.moveaxis(outputs.astype(np.float64), -1, 0)
+    read = np.stack([mean + std * m, std * np.exp(log_std)], -1)
+    # The means of the other folds, which fall where those of a fold rise.
+    constant = {
+      'tau': float(np.nan_to_num(scipy.stats.kendalltau(mean, truth).statistic)),
+      'r2': float(1 - np.mean((truth - mean) ** 2) / np.var(truth)),
+    }
+    return self.report_numbers(read, truth, (read, truth), mean, constant)
+
+  def facts(self) -> dict[str, Any]:
+    """Describes the property and its networks; numbers of training networks are those of a fold."""
+    target, folds = self.train['target'], self.train['fold']
+    made = {
       'num_train': len(target) - int(np.bincount(folds).max()),
       'num_test': len(target),
-      'num_architectures': len(prepared.kinds.architectures),
-      'num_groups': prepared.num_groups,
-      'folds': len(prepared.mean),
-      'weights': config.property.weights,
-      **told,
-    },
-    'encoder': properties.describe_model(
-      config.encoder, config.train, jax.tree.map(lambda x: x[0], variables), seconds
-    ),
-  }
+      'num_architectures': len(self.kinds.architectures),
+      'num_groups': self.num_groups,
+      'folds': len(self.mean),
+      'weights': self.config.property.weights,
+    }
+    if self.kind == 'class':
+      made['counts'] = np.bincount(target).tolist()
+      made['majority_of_architecture'] = float(
+        np.mean(self.majority(by_architecture=True) == target)
+      )
+    return made
+
+  def majority(self, *, by_architecture: bool = False) -> np.ndarray:
+    """Finds the most frequent class where a network's fold trains.
+
+    Args:
+      by_architecture: whether among networks with the same hidden layers, if there are any.
+
+    Returns:
+      [n] classes.
+    """
+    target, folds = self.train['target'], self.train['fold']
+    guesses = []
+    for row, fold in enumerate(folds):
+      trained = np.flatnonzero(folds != fold)
+      same = [other for other in trained if self.groups[other] == self.groups[row]]
+      chosen = same if by_architecture and same else trained
+      counts = collections.Counter(target[chosen].tolist())
+      # Of equal counts the first class, whatever the order of networks.
+      guesses.append(min(counts, key=lambda value: (-counts[value], value)))
+    return np.array(guesses)
+
+
+def scales(examples: typing.PyTree, folds: np.ndarray, num_folds: int) -> dict[str, np.ndarray]:
+  """Root mean squares of the parameters that every fold trains on.
+
+  Args:
+    examples: arrays with leading axis [n].
+    folds: [n] the fold that a network is held out of.
+    num_folds: number of folds.
+
+  Returns:
+    The pairs of `predictor.leaf_scales`, as arrays [num_folds, ...].
+  """
+  found = [
+    dict(predictor_lib.leaf_scales(jax.tree.map(lambda x, fold=fold: x[folds != fold], examples)))
+    for fold in range(num_folds)
+  ]
+  return {name: np.array([each[name] for each in found], np.float32) for name in found[0]}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Objective(objective_lib.Objective):
+  """Supervised loss of one predictor per fold, all trained at once.
+
+  Each fold has parameters of its own, stacked, and one compiled program trains them all. Data are
+  {'example': ..., 'target': [n], 'fold': [n] int}, the whole zoo: a fold trains on the networks of
+  all other folds, and its validation loss is that of its own. Gradients of the folds must not be
+  joined, for example by a limit on their common norm.
+
+  Attributes:
+    predictor: the module.
+    scales: weight scales of every fold, arrays [folds, ...].
+    mean: [folds] of the target, of the networks that a fold trains on.
+    std: [folds] likewise.
+  """
+
+  val_draws: ClassVar[int] = 1
+
+  predictor: predictor_lib.Predictor
+  scales: dict[str, np.ndarray]
+  mean: np.ndarray
+  std: np.ndarray
+
+  def init(self, key: jax.Array, example: typing.PyTree) -> typing.PyTree:
+    """Variables [folds, ...] of the predictors."""
+    keys = jax.random.split(key, len(self.mean))
+    return jax.vmap(
+      lambda key, scales: self.predictor.init(key, example['example'], scales=scales)
+    )(keys, self.scales)
+
+  def loss(
+    self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array, *, train: bool = True
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Mean loss of the folds over what each may train on.
+
+    Args:
+      params: variables of the predictors, [folds, ...].
+      batch: some of the data; shared by the folds.
+      key: of dropout.
+      train: False gives the loss over networks that are held out instead.
+    """
+    examples, target = batch['example'], batch['target']
+    head = self.predictor.head
+
+    def of_fold(variables, scales, mean, std, fold, key):
+      def of_network(x, y, key):
+        rngs = {'dropout': key} if train else {}
+        output = self.predictor.apply(variables, x, train=train, scales=scales, rngs=rngs)
+        return head.loss(output[None], y[None])[0]
+
+      # A class has mean 0 and deviation 1, and stays a whole number.
+      scaled = ((target - mean) / std).astype(target.dtype)
+      keys = jax.random.split(key, len(target))
+      losses = jax.vmap(of_network)(examples, scaled, keys)
+      mine = batch['fold'] == fold
+      chosen = ~mine if train else mine
+      return jnp.sum(jnp.where(chosen, losses, 0)), jnp.sum(chosen)
+
+    folds = jnp.arange(len(self.mean))
+    sums, counts = jax.vmap(of_fold)(
+      params,
+      self.scales,
+      jnp.asarray(self.mean),
+      jnp.asarray(self.std),
+      folds,
+      jax.random.split(key, len(folds)),
+    )
+    if train:  # Each fold by itself, however many networks it has here.
+      return jnp.mean(sums / jnp.maximum(counts, 1)), {}
+    return jnp.sum(sums) / jnp.maximum(jnp.sum(counts), 1), {}
+
+  def held_out(self, params: typing.PyTree, data: typing.PyTree) -> np.ndarray:
+    """Outputs of every network, by the fold that did not train on it.
+
+    Args:
+      params: variables of the predictors, [folds, ...].
+      data: as the loss reads them.
+
+    Returns:
+      [n, ...] outputs of the head.
+    """
+
+    @jax.jit
+    def run(params, examples, folds):
+      def one(x, fold):
+        variables, scales = jax.tree.map(
+          lambda value: jnp.asarray(value)[fold], (params, self.scales)
+        )
+        return self.predictor.apply(variables, x, scales=scales)
+
+      return jax.lax.map(lambda pair: one(*pair), (examples, folds))
+
+    examples = jax.tree.map(jnp.asarray, data['example'])
+    return np.asarray(run(params, examples, jnp.asarray(data['fold'])))
 
 
 def _rows(config: ml_collections.ConfigDict, zoo: store.Zoo) -> np.ndarray:
   """Networks that take part; those reserved for audits never do."""
-  rows = np.sort(np.concatenate([zoo.select(split=each) for each in properties.SPLITS]))
+  rows = np.sort(np.concatenate([zoo.select(split=each) for each in base.SPLITS]))
   for name, allowed in config.property.only.items():
     known = targets.known(zoo, rows, name)
     column = targets.load(zoo, known, name)
@@ -237,22 +307,3 @@ def _groups(config: ml_collections.ConfigDict, zoo: store.Zoo, rows: np.ndarray)
     return [zoo.records[row]['split_group'] for row in rows.tolist()]
   found = targets.load(zoo, rows, config.property.group)
   return [str(value) for value in found.values.tolist()]
-
-
-def _majority(prepared: Prepared, *, by_architecture: bool = False) -> np.ndarray:
-  """[n] most frequent class where a network's fold trains.
-
-  Args:
-    prepared: the data.
-    by_architecture: whether among networks of like hidden layers, if any.
-  """
-  target, folds = prepared.data['target'], prepared.data['fold']
-  guesses = []
-  for row, fold in enumerate(folds):
-    trained = np.flatnonzero(folds != fold)
-    same = [other for other in trained if prepared.symmetries[other] == prepared.symmetries[row]]
-    chosen = same if by_architecture and same else trained
-    counts = collections.Counter(target[chosen].tolist())
-    # Of equal counts the first class, whatever the order of networks.
-    guesses.append(min(counts, key=lambda value: (-counts[value], value)))
-  return np.array(guesses)

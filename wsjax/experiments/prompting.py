@@ -14,9 +14,9 @@ from wsjax import typing
 from wsjax.encoders import predictor as predictor_lib
 from wsjax.evaluation import methods
 from wsjax.evaluation import nearest as nearest_lib
+from wsjax.experiments import base
 from wsjax.experiments import prepare as prepare_lib
 from wsjax.experiments import prompting_metrics as metrics_lib
-from wsjax.experiments import properties
 from wsjax.generators import prompted
 from wsjax.models import model as model_lib
 from wsjax.train import loop, prompting
@@ -103,7 +103,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   losses = zoo.column('final', 'val', 'loss')
   steps = (0, *recipe.snapshots, recipe.steps)
   prepared = Prepared(architecture, recipe, dataset, steps, {})
-  for split in properties.SPLITS:
+  for split in base.SPLITS:
     ends = zoo.select(split=split, final=True, diverged=False)
     if not len(ends):
       raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
@@ -244,7 +244,7 @@ def describe(
       'lowest_of_zoo': float(prepared.losses.min()),
       'dataset': prepared.dataset.name,
     },
-    'model': properties.describe_model(config.prompt, config.train, variables, seconds),
+    'model': base.describe_model(config.prompt, config.train, variables, seconds),
   }
 
 

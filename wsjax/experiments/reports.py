@@ -7,17 +7,10 @@ from types import ModuleType
 from typing import Any
 
 from wsjax.evaluation.report import comparison, html, model, report
-from wsjax.experiments import (
-  inr_comparison,
-  inr_report,
-  prompting_report,
-  property_comparison,
-  property_report,
-  tasks_report,
-)
+from wsjax.experiments import inr_comparison, inr_report, prompting_report, tasks_report
 
 # Kinds of their own -> their table of runs side by side.
-_COMPARED = {property_report: property_comparison, inr_report: inr_comparison}
+_COMPARED = {inr_report: inr_comparison}
 # Kinds whose runs have no table side by side -> what such runs do.
 _ALONE = {tasks_report: 'for unseen tasks', prompting_report: 'that update networks by a prompt'}
 
@@ -30,7 +23,7 @@ def of(result: Mapping[str, Any]) -> ModuleType:
     return tasks_report
   if 'prompting' in result:
     return prompting_report
-  return property_report if 'property' in result else report
+  return report
 
 
 def write(result: Mapping[str, Any], workdir: str | os.PathLike) -> pathlib.Path:

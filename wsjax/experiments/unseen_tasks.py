@@ -15,7 +15,7 @@ import numpy as np
 
 from wsjax import config as config_lib
 from wsjax import typing
-from wsjax.experiments import properties, task_baselines, task_metrics, task_outputs
+from wsjax.experiments import base, task_baselines, task_metrics, task_outputs
 from wsjax.generators import task_network
 from wsjax.generators.parts import set_encoder
 from wsjax.models import model as model_lib
@@ -40,7 +40,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> task_outputs.T
   architecture = zoo.architecture
   if architecture.name != 'mlp':
     raise ValueError(f'Unseen tasks are for MLPs; those at {zoo.path} are {architecture.name}.')
-  rows = {split: zoo.select(split=split) for split in properties.SPLITS}
+  rows = {split: zoo.select(split=split) for split in base.SPLITS}
   if leaky:
     seen, kept = rows['test'][1::2], rows['test'][::2]
     rows |= {'train': np.sort(np.append(rows['train'], seen)), 'test': kept}
@@ -241,5 +241,5 @@ def describe(
       'complements_seen': prepared.num_leaks,
       'steps_one_by_one': config.zoo.recipe.steps,
     },
-    'generator': properties.describe_model(section, config.train, variables, seconds),
+    'generator': base.describe_model(section, config.train, variables, seconds),
   }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsjax.experiments import folds
+from wsjax.zoo import folds
 
 NUM = 120
 

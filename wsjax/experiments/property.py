@@ -1,0 +1,362 @@
+"""Predicts a property of networks from their weights."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_collections
+import numpy as np
+import scipy.special
+import scipy.stats
+
+from wsjax import config as config_lib
+from wsjax import distributed, files, typing
+from wsjax.encoders import examples as examples_lib
+from wsjax.encoders import predictor as predictor_lib
+from wsjax.evaluation import metric as metric_lib
+from wsjax.evaluation import calibration_error
+from wsjax.evaluation.report import model
+from wsjax.experiments import base
+from wsjax.train import augment, loop, pretrain, supervised
+from wsjax.zoo import targets
+from wsjax.zoo.store import store
+
+# Share of test networks that an interval of a regressor should hold.
+COVERAGE = 0.9
+
+METRICS = (
+  metric_lib.Metric('accuracy', 'accuracy', better='higher', format='.2%',
+                    doc='Share of networks whose class is predicted.'),
+  metric_lib.Metric('nll', 'NLL', unit='nats', better='lower', format='.3f', heading='NLL nats',
+                    doc='Negative log-likelihood of the class.'),
+  metric_lib.Metric('brier', 'Brier score', better='lower', format='.4f', heading='Brier',
+                    doc='Squared error of the probabilities, summed over classes.'),
+  metric_lib.Metric('ece', 'ECE', better='lower', format='.2%',
+                    doc='Expected calibration error with 15 bins (arXiv:1706.04599).'),
+  metric_lib.Metric('tau', "Kendall's τ", better='higher', format='.4f',
+                    doc='Rank correlation tau-b of prediction and truth.'),
+  metric_lib.Metric('r2', 'R²', better='higher', format='.4f',
+                    doc='Explained share of the variance of the truth.'),
+  metric_lib.Metric('mae', 'mean error', better='lower', format='.4f',
+                    doc='Mean absolute error, in units of the property.'),
+  metric_lib.Metric('coverage', 'coverage of intervals', format='.1%', heading='in 90 % interval,',
+                    doc='Share of networks inside their 90 % interval (split conformal).'),
+  metric_lib.Metric('width', 'width of intervals', better='lower', format='.4f',
+                    heading='its width', doc='Mean width of the 90 % intervals.'),
+  metric_lib.Metric('num_params', 'parameters', format=',.0f',
+                    doc='Parameters of the encoder and its head.'),
+  metric_lib.Metric('train_seconds', 'training time', unit='s', format='.0f', heading='training s',
+                    doc='Wall time of training per seed.'),
+)  # fmt: skip
+
+
+class Property(base.Experiment):
+  """Trains an encoder of weights with a head; the test networks are predicted.
+
+  Attributes:
+    kinds: the models of its networks.
+    kind: 'class' or 'number'.
+    names: of the classes; empty for a number.
+    mean: of the training targets; 0 for a class.
+    std: of the training targets; 1 for a class.
+    unlabelled: {'example': all networks of the training split}, however many of them have labels.
+    test: 'example' and 'target' of the test split. Numbers are in units of `std` around `mean`.
+    predictor: the module.
+  """
+
+  METRICS = METRICS
+
+  def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
+    super().__init__(config, zoo)
+    if config.property.get('folds'):
+      raise ValueError(
+        f'property.folds is {config.property.folds}: cross-validation is the experiment '
+        'cross_validation.'
+      )
+    rows = {split: zoo.select(split=split, final=True, diverged=False) for split in base.SPLITS}
+    unlabelled = rows['train']
+    if config.property.num_train:
+      rows['train'] = rows['train'][: config.property.num_train]
+    for split, chosen in rows.items():
+      if not len(chosen):
+        raise ValueError(
+          f'The zoo at {zoo.path} has no networks of {split}; the experiment cross_validation '
+          'makes splits of its own.'
+        )
+    self.kinds = examples_lib.kinds(config, zoo, np.concatenate([unlabelled, *rows.values()]))
+    reference = examples_lib.weights(zoo, rows['train'][0])
+
+    def read(rows: np.ndarray) -> Any:
+      return examples_lib.read(config, zoo, rows, self.kinds, reference)
+
+    found = {split: targets.load(zoo, rows[split], config.property.target) for split in rows}
+    splits = {
+      split: {'example': read(chosen), 'target': found[split].values}
+      for split, chosen in rows.items()
+    }
+    self.kind, self.names = found['train'].kind, tuple(found['train'].names)
+    self.unlabelled = None
+    if config.pretrain.objective != 'none':
+      self.unlabelled = {'example': read(unlabelled)}
+    self.mean, self.std = 0.0, 1.0
+    if self.kind == 'number':
+      self.mean = float(found['train'].values.mean())
+      self.std = float(found['train'].values.std()) or 1.0
+      for split in splits.values():
+        split['target'] = ((split['target'] - self.mean) / self.std).astype(np.float32)
+    self.train, self.val, self.test = (splits[split] for split in base.SPLITS)
+    self.predictor = make_predictor(
+      config, self.kinds, self.names, predictor_lib.leaf_scales(self.train['example'])
+    )
+
+  def objective(self, seed: int) -> supervised.Supervised:
+    """Makes the loss of the head; pretrains the encoder without labels if the config says so."""
+    change = None  # Refused for several models, which no augmentation is made for.
+    if self.kinds.capacity is None:
+      change = augment.make(self.config.augment, self.kinds.architectures[0])
+    return supervised.Supervised(self.predictor, change, self._pretrain(seed))
+
+  def _pretrain(self, seed: int) -> typing.PyTree | None:
+    """Variables from training without labels, or None if there is no such training."""
+    config = self.config
+    if self.unlabelled is None:
+      return None
+    objective = pretrain.make(
+      config.pretrain,
+      self.predictor.encoder,
+      self.kinds.architectures[0].spec,
+      self.predictor.scales,
+    )
+    variables, _ = loop.fit(
+      objective,
+      self.unlabelled,
+      config.train.to_dict() | {'steps': config.pretrain.steps},
+      seed=seed,
+      workdir=self.workdir / f'pretrain/seed{seed}',
+      progress=self.progress,
+    )
+    return variables
+
+  def predict(self, params: typing.PyTree, seed: int) -> dict[str, np.ndarray]:
+    """Computes the outputs of the head, 'val' and 'test' -> [n, ...]."""
+    return {
+      split: predictor_lib.predict(self.predictor, params, data['example'])
+      for split, data in (('val', self.val), ('test', self.test))
+    }
+
+  def report(self, predictions: list[dict[str, np.ndarray]]) -> model.Report:
+    """Scores the predictions of the test split."""
+    outputs = self.save(predictions)
+    if self.kind == 'class':
+      guess = np.bincount(self.train['target']).argmax()
+      return self.report_classes(outputs['test'], self.test['target'], guess)
+    truth, read = {}, {}
+    for name, data in (('val', self.val), ('test', self.test)):
+      truth[name] = self.mean + self.std * data['target']
+      m, log_std = np.moveaxis(outputs[name].astype(np.float64), -1, 0)
+      read[name] = np.stack([self.mean + self.std * m, self.std * np.exp(log_std)], -1)
+    return self.report_numbers(read['test'], truth['test'], (read['val'], truth['val']), self.mean)
+
+  def save(self, predictions: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Stacks the outputs of the seeds, split -> [S, n, ...], and keeps them as outputs.npz."""
+    stacked = {split: np.stack([each[split] for each in predictions]) for split in predictions[0]}
+    if distributed.is_writer():
+      with files.replacing(self.workdir / 'outputs.npz') as file:
+        np.savez(file, **stacked)
+    return stacked
+
+  def report_classes(
+    self, logits: np.ndarray, truth: np.ndarray, guess: np.ndarray | int
+  ) -> model.Report:
+    """Scores logits [S, n, k] against classes [n] beside the most frequent class in training."""
+    counts = np.zeros((logits.shape[-1],) * 2, int)
+    np.add.at(counts, (truth, logits[0].argmax(-1)), 1)
+    figure = model.Figure(
+      'confusion',
+      {'counts': counts, 'classes': list(self.names)},
+      'Confusion matrix',
+      'Test networks; first training seed. Areas are shares of the true class.',
+    )
+    constant = {'accuracy': float(np.mean(truth == guess))}
+    return self._report(classification(logits, truth), constant, figure, 'accuracy')
+
+  def report_numbers(
+    self,
+    read: np.ndarray,
+    truth: np.ndarray,
+    calibration: tuple[np.ndarray, np.ndarray],
+    guess: np.ndarray | float,
+    constant: dict[str, float] | None = None,
+  ) -> model.Report:
+    """Scores means and deviations [S, n, 2] against numbers [n].
+
+    Args:
+      read: outputs, in units of the target.
+      truth: numbers.
+      calibration: outputs and numbers that set the width of intervals. Those of the test networks
+        themselves make coverage and width no scores, and both are left out.
+      guess: mean in training, one or [n].
+      constant: scores of the guess, if they are not 0.
+    """
+    tables, half = regression(read, truth, calibration)
+    if calibration[1] is truth:
+      tables = {key: table for key, table in tables.items() if key not in ('coverage', 'width')}
+    figure = model.Figure(
+      'scatter',
+      {
+        'x': truth, 'y': read[0, :, 0], 'half_width': half[0], 'diagonal': True,
+        'xlabel': f'true {self._target}', 'ylabel': 'predicted',
+      },
+      'Truth and prediction',
+      'Test networks with 90 % intervals; first training seed.',
+    )  # fmt: skip
+    none = {'tau': 0.0, 'r2': 0.0, 'mae': float(np.abs(truth - guess).mean())}
+    return self._report(tables, none | (constant or {}), figure, 'tau')
+
+  def facts(self) -> dict[str, Any]:
+    """Describes the property and its networks."""
+    return {'num_train': len(self.train['target']), 'num_test': len(self.test['target'])}
+
+  @property
+  def _target(self) -> str:
+    return self.config.property.target.replace('_', ' ')
+
+  def _report(
+    self, tables: dict[str, Any], constant: dict[str, float], figure: model.Figure, key: str
+  ) -> model.Report:
+    """Makes the report; `key` is the metric of its headline."""
+    name = self.config.encoder.name
+    told, facts = self.model_facts(self.config.encoder), self.facts()
+    found = self.row(tables, 'model')
+    for extra in ('num_params', 'train_seconds'):
+      found.stats[extra] = {'value': told[extra]}
+    without = model.Row(found.n, {k: {'value': v} for k, v in constant.items()}, 'baseline')
+    metric = next(m for m in METRICS if m.name == key)
+    unit = ' %' if metric.format.endswith('%') else f' {metric.label}'
+    stat = found.stats[key]
+    return model.Report(
+      f'{name} predicts the {self._target} at {metric.text(stat["value"])}{unit} '
+      f'[{metric.interval(stat)}]; without weights: {metric.text(constant[key])}.',
+      {
+        'methods': model.Table(
+          f'Prediction of the {self._target}',
+          METRICS,
+          {name: found, 'without weights': without},
+          f'{facts["num_test"]} test networks that training never saw, {facts["num_train"]} to '
+          'train on. 95 % intervals resample test networks and training seeds. "Without weights" '
+          'is the best constant.',
+        )
+      },
+      {'outcome': figure},
+      facts={
+        'Encoder': told,
+        'Property': {
+          'target': self.config.property.target, 'kind': self.kind, 'names': list(self.names),
+          **facts,
+        },
+      },
+    )  # fmt: skip
+
+
+def make_predictor(
+  config: ml_collections.ConfigDict,
+  kinds: examples_lib.Kinds,
+  names: Sequence[str],
+  scales: tuple[tuple[str, Any], ...] = (),
+) -> predictor_lib.Predictor:
+  """Builds the module that a config describes.
+
+  Args:
+    config: of the run.
+    kinds: the models of its networks.
+    names: of the classes; none for a number.
+    scales: of the weights.
+  """
+  head = {
+    'name': 'classifier' if names else 'regressor',
+    'num_outputs': len(names) or 1,
+    **config.property.head.to_dict(),
+  }
+  encoder = {
+    **config.encoder.to_dict(),
+    'architecture': kinds.architectures[0],
+    **({} if kinds.capacity is None else {'capacity': kinds.capacity}),
+  }
+  return predictor_lib.Predictor(
+    encoder=config_lib.build('encoders', encoder),
+    head=config_lib.build('heads', head),
+    scales=scales,
+  )
+
+
+def classification(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+  """Computes the metrics of a classifier of networks.
+
+  Args:
+    logits: [S, n, k] of S training seeds.
+    labels: [n] int.
+
+  Returns:
+    'accuracy', 'nll' (nats), 'brier' and 'ece', for `Experiment.row`.
+
+  Source: Guo et al. 2017, arXiv:1706.04599 (ECE, 15 bins).
+  """
+  log_p = scipy.special.log_softmax(logits.astype(np.float64), -1)
+  p = np.exp(log_p)
+  hits = p.argmax(-1) == labels
+  gaps = calibration_error.gaps(p.max(-1), hits)
+  return {
+    'accuracy': hits,
+    'nll': -np.take_along_axis(log_p, labels[None, :, None], -1)[..., 0],
+    'brier': ((p - np.eye(p.shape[-1])[labels]) ** 2).sum(-1),
+    'ece': (lambda s, rows: calibration_error.ece(gaps[s, rows]), hits.shape),
+  }
+
+
+def regression(
+  outputs: np.ndarray, truth: np.ndarray, calibration: tuple[np.ndarray, np.ndarray]
+) -> tuple[dict[str, Any], np.ndarray]:
+  """Computes the metrics of a regressor of networks.
+
+  Args:
+    outputs: [S, n, 2] mean and standard deviation, of S training seeds.
+    truth: [n].
+    calibration: outputs [S, v, 2] and truth [v] of the validation split, from which the width of
+      intervals is taken.
+
+  Returns:
+    'tau' (Kendall's tau-b), 'r2', 'mae', 'coverage' of intervals that should hold `COVERAGE` and
+    their mean 'width', for `Experiment.row`; and half the width of every interval, [S, n].
+
+  Source: Kendall 1945, Biometrika 33:239 (tau-b); Lei et al. 2018, arXiv:1604.04173, section 5.2
+    (split conformal, locally weighted).
+  """
+  mean, std = outputs[..., 0], outputs[..., 1]
+  factors = [_conformal(*pair, calibration[1]) for pair in calibration[0]
+             .transpose(0, 2, 1)]  # fmt: skip
+  half = std * np.asarray(factors)[:, None]
+  inside = np.abs(truth - mean) <= half
+
+  def r2(s: int, rows: np.ndarray) -> float:
+    y = truth[rows]
+    return 1 - np.mean((y - mean[s, rows]) ** 2) / np.var(y)
+
+  def tau(s: int, rows: np.ndarray) -> float:
+    if len(rows) < 2:
+      return np.nan
+    return scipy.stats.kendalltau(mean[s, rows], truth[rows]).statistic
+
+  statistic: dict[str, Callable[[int, np.ndarray], float]] = {
+    'tau': tau,
+    'r2': r2,
+    'mae': lambda s, rows: np.abs(truth[rows] - mean[s, rows]).mean(),
+    'coverage': lambda s, rows: inside[s, rows].mean(),
+    'width': lambda s, rows: 2 * half[s, rows].mean(),
+  }
+  return {name: (function, mean.shape) for name, function in statistic.items()}, half
+
+
+def _conformal(mean: np.ndarray, std: np.ndarray, truth: np.ndarray) -> float:
+  """Half width of an interval, in standard deviations, by held-out errors."""
+  errors = np.sort(np.abs(truth - mean) / std)
+  rank = min(int(np.ceil(COVERAGE * (len(errors) + 1))), len(errors))
+  return float(errors[rank - 1])
