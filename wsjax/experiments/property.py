@@ -12,8 +12,8 @@ from wsjax import config as config_lib
 from wsjax import distributed, files, typing
 from wsjax.encoders import examples as examples_lib
 from wsjax.encoders import predictor as predictor_lib
-from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import calibration_error
+from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
 from wsjax.experiments import base
 from wsjax.train import augment, loop, pretrain, supervised
