@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import sine as sine_lib
 from wsjax import typing
 from wsjax.models import mlp, siren
 from wsjax.models import model as model_lib
@@ -64,7 +65,7 @@ class _OtherLayout(model_lib.Model):
   def forward(
     self, params: typing.Params, inputs: typing.Array, dropout: model_lib.Dropout = None
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    sine = siren.sine if self.sine == 'own' else jnp.sin
+    sine = sine_lib.sine if self.sine == 'own' else jnp.sin
     rows_first = self.layout == 'rows_first'
     x = inputs if rows_first else inputs.T
     depth = len(self.base.widths) - 1

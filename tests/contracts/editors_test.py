@@ -1,4 +1,4 @@
-"""Every editor: equivariant to what it says, and to no less."""
+"""Every editor obeys its contract, and so do the residual networks around it."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from wsjax import config, testing
 from wsjax.layers import residual
 from wsjax.models import cnn, mlp, siren
 from wsjax.symmetry import element
-from wsjax.symmetry import spec as spec_lib
+from wsjax.testing import encoders as contract
 
 NAMES = config.plugins('editors')
 ARCHITECTURES = {
@@ -34,43 +34,28 @@ def make(name, architecture, **options):
   return config.build('editors', {'name': name, 'architecture': architecture, **options})
 
 
-def weights(architecture, seed=0):
-  params = architecture.init(jax.random.key(seed))
-  # Biases that are all 0 have no order to be read.
-  return {
-    path: value + 0.1 * jax.random.normal(jax.random.key(seed + place), value.shape)
-    for place, (path, value) in enumerate(sorted(params.items()))
-  }
-
-
-def error(module, architecture, kinds, tolerance=testing.TOLERANCE):
-  """Of moving units before against moving them after; it reads its input."""
-  spec, params = architecture.spec, weights(architecture)
+def error(module, architecture, kinds):
+  """Of acting before against acting after."""
+  spec, params = architecture.spec, contract.weights(architecture)
   variables = jax.jit(module.init)(jax.random.key(0), params)
-  return testing.check(
+  return testing.assert_law(
     jax.jit(lambda params: module.apply(variables, params)),
     params,
     spec,
     lambda g, value: element.apply(g, value, spec),
     kinds=kinds,
     key=jax.random.key(1),
-    tolerance=tolerance,
+    tolerance=testing.TOLERANCE,
   )
 
 
-def test_an_edit_moves_with_the_units(name, architecture):
-  editor = make(name, architecture)
-  kinds = type(editor).EQUIVARIANT_TO
-  assert set(kinds) <= set(spec_lib.KINDS)
-  error(editor, architecture, kinds)
-  for kind in {'permutation'} - set(kinds):  # A claim that is too small.
-    with pytest.raises(AssertionError, match=f'equivariant to {kind}'):
-      error(editor, architecture, (kind,))
+def test_an_editor_obeys_its_contract(name, architecture):
+  testing.check_editor(make(name, architecture), architecture)
 
 
 def test_edited_weights_fit_the_architecture_and_are_close(name, architecture):
   """At first an edit is small beside the weights, and of their own size."""
-  params = weights(architecture)
+  params = contract.weights(architecture)
   scales = tuple((path, float(jnp.sqrt(jnp.mean(x**2)))) for path, x in params.items())
   module = residual.Residual(make(name, architecture), scales)
   variables = jax.jit(module.init)(jax.random.key(0), params)
@@ -94,7 +79,7 @@ def test_what_is_added_to_weights_keeps_the_symmetry(name):
 
 def test_an_editor_that_runs_the_network_runs_it_as_it_is():
   architecture = ARCHITECTURES['siren']
-  params = weights(architecture)
+  params = contract.weights(architecture)
   editor = make('graph_net', architecture, num_probes=5)
   answers = []
   for size in (0.3, 0.6):

@@ -88,7 +88,7 @@ def test_the_editor_is_equivariant(name, heads):
   editor = editor_lib.Editor(make_stack(CASES[name], heads))
   params = CASES[name].params(0)
   variables = jax.jit(editor.init)(jax.random.key(0), params)
-  testing.check(
+  testing.assert_law(
     jax.jit(lambda params: editor.apply(variables, params)),
     jax.tree.map(jnp.asarray, params),
     spec,

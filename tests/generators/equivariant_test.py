@@ -57,7 +57,7 @@ def field(module, spec):
 def check(module, case):
   """Relative error of reordering before and behind the field."""
   weights = {p: jnp.asarray(w) for p, w in case.params(0).items()}
-  return testing.check(
+  return testing.assert_law(
     field(module, case.spec),
     weights,
     case.spec,

@@ -48,7 +48,10 @@ def found(fn, params, *inputs, seed=0):
   """Infers and checks on random weights that the law holds."""
   inferred = infer.infer(fn, params, *inputs)
   drawn = infer.draw(params, jax.random.key(seed))
-  filled = infer.draw(inputs, jax.random.key(seed + 1))
+  filled = jax.tree.map(
+    lambda x: infer.draw(x, jax.random.key(seed + 1)) if isinstance(x, jax.ShapeDtypeStruct) else x,
+    inputs,
+  )
   change = infer.verify(inferred, fn, drawn, filled, jax.random.key(seed + 2), num=2)
   assert change < 1e-4, (change, inferred.spec.groups)
   return inferred

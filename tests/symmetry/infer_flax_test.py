@@ -92,7 +92,7 @@ def test_vit_equals_its_hand_written_spec():
     spec |= {f'{norm}/scale': 'x', f'{norm}/bias': 'x'}
   _assert_table(inferred.spec, spec, names)
   assert all(g.kinds == ('permutation',) for g in inferred.spec.groups)
-  gauges = [(g.size, g.per) for g in inferred.report.gauges]
+  gauges = [(g.size, g.per[0][0]) for g in inferred.report.gauges]
   assert gauges == [(4, f'attention{i}/query') for i in (0, 1) for _ in ('qk', 'v')]
 
 
@@ -108,7 +108,8 @@ def test_heads_are_moved_where_one_kernel_makes_all():
     },
     {'embed': 'x', 'qkv': 'heads'},
   )  # fmt: skip
-  assert {(g.size, g.per) for g in inferred.report.gauges} == {(8, None), (3, 'qkv')}
+  gauges = {(g.kind, g.size, *g.per) for g in inferred.report.gauges}
+  assert gauges == {('general_linear', 8), ('orthogonal', 3, ('qkv', 2))}
 
 
 def test_lstm_with_a_kernel_per_gate():

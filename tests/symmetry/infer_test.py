@@ -7,6 +7,7 @@ import pytest
 
 from tests import strategies
 from tests.symmetry import infer_cases
+from wsjax import sine
 from wsjax.models import cnn, mlp, parts, siren
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import infer
@@ -84,7 +85,7 @@ def test_kinds_follow_the_activation(activation, kinds):
     (jnp.sin, np.pi),
     (lambda x: jnp.sin(-2.5 * x), np.pi / 2.5),
     (lambda x: jnp.sin(x / 4), 4 * np.pi),
-    (lambda x: siren.sine(3 * x), np.pi / 3),
+    (lambda x: sine.sine(3 * x), np.pi / 3),
     (lambda x: jnp.sin(x) + 0.5 * jnp.sin(x), np.pi),
     (lambda x: jnp.sin(x) + jnp.sin(2 * x), None),  # Two periods.
     (lambda x: x + jnp.sin(x), None),
@@ -122,7 +123,8 @@ def test_scale_through_a_learned_frequency_gives_no_phase():
 def test_linear_units_are_a_gauge():
   inferred = _mlp(lambda x: 2 * x)[1]
   (gauge,) = inferred.report.gauges
-  assert (gauge.size, gauge.axes) == (6, ('w:1', 'b:0', 'v:0'))
+  assert (gauge.kind, gauge.size) == ('general_linear', 6)
+  assert gauge.names == ('w:1', 'b:0', 'v:0^-T')
   assert not _mlp(jnp.tanh)[1].report.gauges
 
 

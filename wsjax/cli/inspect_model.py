@@ -106,12 +106,13 @@ def _notes(report: Any) -> Iterator[Any]:
   """Gauges, units that were dropped, and kinds that were refused."""
   from rich import text as rich_text
 
-  lines = [
-    f'  GL({g.size}){f" for each unit of {g.per}" if g.per else ""}: {_few(g.axes)}'
-    for g in report.gauges
-  ]
-  if lines:
-    yield rich_text.Text('\n'.join(['gauges: linear units may be mixed', *lines]))
+  for head, gauges in (
+    ('gauges: matrices that may mix units (A; ^-T: its inverse transpose)', report.gauges),
+    ('further scales and signs, with their powers', report.rescalings),
+  ):
+    lines = [f'  {g}: {_few(g.names)}' for g in gauges]
+    if lines:
+      yield rich_text.Text('\n'.join([head, *lines]))
   lines = [f'  {d.size} units: {_few(d.axes)}' for d in report.dropped]
   if lines:
     head = 'left where they are: they share an axis with a group that is moved'
@@ -179,7 +180,11 @@ def _check(
   keys = jax.random.split(jax.random.key(0))
   params, inputs = infer.draw(params, keys[0]), infer.draw(inputs, keys[1])
   change = infer.verify(inferred, apply_fn, params, inputs, jax.random.key(1), num=num)
-  text = f'{num} random elements change the outputs by {change:.1e} at most'
+  if math.isnan(change):
+    return 'not checked: the outputs are not finite on random weights', 0
+  count = len(inferred.report.gauges) + len(inferred.report.rescalings)
+  gauges = f' and of each of {count} gauges' if count else ''
+  text = f'{num} random elements{gauges} change the outputs by {change:.1e} at most'
   if change < _TOLERANCE:
     return f'checked: {text}', 0
   return f'check failed: {text}; please report this network', 1

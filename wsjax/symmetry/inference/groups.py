@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import axes as axes_lib
+from wsjax.symmetry.inference import gauges as gauges_lib
 from wsjax.symmetry.inference import laws as laws_lib
 from wsjax.symmetry.inference import origins as origins_lib
 from wsjax.symmetry.inference import phase as phase_lib
@@ -12,7 +13,6 @@ from wsjax.symmetry.inference import program as program_lib
 from wsjax.symmetry.inference import report as report_lib
 from wsjax.symmetry.inference import states
 
-_KINDS = spec_lib.KINDS[1:]
 _SHARED = 'shares an axis with another group; a spec has one per axis'
 _TWICE = 'lies twice along one axis'
 Place = tuple[int, int]  # (leaf, axis)
@@ -27,7 +27,8 @@ class Found:
     program: of the function.
     axes: its labels.
     order: leaves in forward order.
-    linear: what it says about all free atoms.
+    linear: which free atoms any matrix may mix.
+    walk: of that law.
     places: free atom -> leaf axes that it lies along, in forward order.
     kept: atoms that become groups, in forward order.
     dropped: atom -> why it does not.
@@ -37,7 +38,8 @@ class Found:
   program: program_lib.Program
   axes: axes_lib.Axes
   order: list[int]
-  linear: laws_lib.LinearLaw
+  linear: laws_lib.MatrixLaw
+  walk: states.Walk | None
   places: dict[int, list[Place]]
   kept: list[int]
   dropped: dict[int, str]
@@ -50,6 +52,11 @@ class Found:
     """Atoms of a leaf axis."""
     leaf = self.program.leaves[place[0]]
     return self.axes.atoms.expand(self.axes.of(leaf)[place[1]])
+
+  def every_atom(self) -> list[int]:
+    """All atoms of parameters, in forward order."""
+    axes = [(i, axis) for i in self.order for axis in range(len(self.program.leaves[i].shape))]
+    return list(dict.fromkeys(atom for place in axes for atom in self.atoms(place)))
 
   def size(self, atom: int) -> int:
     """Number of units."""
@@ -69,8 +76,7 @@ def find(paths: Sequence[str], program: program_lib.Program, axes: axes_lib.Axes
     if uses[index] == len(program.ops):
       for label in axes.of(program.leaves[index]):
         axes.atoms.pin(label, 'unused')
-  linear = laws_lib.LinearLaw(())
-  found = Found(paths, program, axes, order, linear, {}, [], {})
+  found = Found(paths, program, axes, order, laws_lib.MatrixLaw(), None, {}, [], {})
   rows = []
   for index in order:
     for axis in range(len(program.leaves[index].shape)):
@@ -78,8 +84,8 @@ def find(paths: Sequence[str], program: program_lib.Program, axes: axes_lib.Axes
       rows.append([a for a in atoms if not axes.atoms.reasons(a)])
       for atom in dict.fromkeys(rows[-1]):
         found.places.setdefault(atom, []).append((index, axis))
-  every = states.Walk(program, axes, found.places)
-  every.follow(found.linear)
+  found.walk = states.Walk(program, axes, found.places)
+  found.walk.follow(found.linear)
   ranked = sorted(
     found.places,
     key=lambda a: (a not in found.linear.breaks, -found.size(a), -len(found.places[a])),
@@ -99,26 +105,36 @@ def find(paths: Sequence[str], program: program_lib.Program, axes: axes_lib.Axes
 
 @dataclasses.dataclass(eq=False)
 class Laws:
-  """What the laws of `infer_kinds` say about the groups that were found."""
+  """What the laws say about all free atoms."""
 
   origins: origins_lib.OriginLaw
-  scale: laws_lib.Law
+  scale: laws_lib.ScaleLaw
   sign: laws_lib.SignLaw
-  turn: phase_lib.TurnLaw
+  phase: phase_lib.PhaseLaw
+
+  def powers(self, found: Found, atom: int) -> dict[Place, int]:
+    """1 for incoming weights and -1 for outgoing ones, as in a spec."""
+    return {p: -1 if p in self.origins.reads else 1 for p in found.places[atom]}
+
+  def holds(self, law: laws_lib.ScaleLaw, found: Found, atom: int) -> bool:
+    """Whether a law gives a kind of the spec: units with a nonlinear function that obey it."""
+    powers = self.powers(found, atom)
+    linear = atom not in found.linear.breaks  # Those have a gauge.
+    return not linear and law.bends(atom, powers) and not law.violated(atom, powers)
 
 
 def follow(found: Found) -> Laws:
   """Walks the program with every law."""
-  walk = states.Walk(found.program, found.axes, found.kept)
   origins = origins_lib.OriginLaw(found.program)
+  walk = states.Walk(found.program, found.axes, found.places)
   walk.follow(origins)
   laws = Laws(
     origins,
-    laws_lib.Law(origins.reads),
-    laws_lib.SignLaw(origins.reads),
-    phase_lib.TurnLaw(origins.reads, origins.biases),
+    laws_lib.ScaleLaw(),
+    laws_lib.SignLaw(),
+    phase_lib.PhaseLaw(origins.reads, origins.biases),
   )
-  for law in (laws.scale, laws.sign, laws.turn):
+  for law in (laws.scale, laws.sign, laws.phase):
     walk.follow(law)
   return laws
 
@@ -145,30 +161,26 @@ def report(found: Found, laws: Laws, spec: spec_lib.Spec) -> report_lib.Report:
   dropped = tuple(
     report_lib.Dropped(found.size(atom), names[atom], why) for atom, why in found.dropped.items()
   )
-  gauges = tuple(
-    report_lib.Gauge(ids.get(atom), found.size(atom), names[atom], _per(found, ids, atom))
-    for atom in found.places
-    if atom not in found.linear.breaks and len(names[atom]) > 1
-  )
+  gauges = gauges_lib.matrices(found, ids)
+  rescalings = gauges_lib.rescalings(found, laws, ids)
   stats = {
     'parameters': spec.num_params,
     'leaves': len(spec.leaves),
     'operations': len(found.program.ops),
     'groups': len(spec.groups),
   }
-  return report_lib.Report(_pins(found), gauges, dropped, _refused(laws, spec, ids), stats)
+  refused = _refused(found, laws, ids)
+  return report_lib.Report(_pins(found), gauges, rescalings, dropped, refused, stats)
 
 
 def _kinds(found: Found, laws: Laws, atom: int) -> tuple[tuple[str, ...], float]:
   """Kinds of a group and its half turn."""
   kinds = ['permutation']
-  for kind, law in zip(_KINDS, (laws.scale, laws.sign), strict=False):
-    if atom in law.bent and atom not in law.breaks:
-      kinds.append(kind)
-  half_turn = laws.turn.half_turns.get(atom, 0.0)
+  kinds += [law.KIND for law in (laws.scale, laws.sign) if laws.holds(law, found, atom)]
+  half_turn = laws.phase.half_turns.get(atom, 0.0)
   biases = [p for p in found.places[atom] if p in laws.origins.biases]
   one = [found.program.leaves[i].shape for i, _ in biases] == [(found.size(atom),)]
-  if one and half_turn and atom not in laws.turn.breaks and 'sign' in kinds:
+  if one and half_turn and atom not in laws.phase.breaks and 'sign' in kinds:
     return (*kinds, 'phase'), half_turn
   return tuple(kinds), 0.0
 
@@ -208,12 +220,6 @@ def _ids(found: Found, reads: set[Place]) -> dict[int, str]:
   return ids
 
 
-def _per(found: Found, ids: Mapping[int, str], atom: int) -> str | None:
-  """The group that has a matrix for each of its units."""
-  beside = found.linear.beside.get(atom, set()) - {atom}
-  return next((id for other, id in ids.items() if other in beside), None)
-
-
 def _pins(found: Found) -> tuple[report_lib.Pin, ...]:
   axes = found.axes
   names: dict[str, list[str]] = {}
@@ -236,13 +242,11 @@ def _pins(found: Found) -> tuple[report_lib.Pin, ...]:
   return tuple(sorted(pins, key=lambda pin: -len(pin.axes)))
 
 
-def _refused(
-  laws: Laws, spec: spec_lib.Spec, ids: Mapping[int, str]
-) -> tuple[report_lib.Refused, ...]:
+def _refused(found: Found, laws: Laws, ids: Mapping[int, str]) -> tuple[report_lib.Refused, ...]:
   refused = []
-  for kind, law in zip(_KINDS, (laws.scale, laws.sign), strict=False):
+  for law in (laws.scale, laws.sign):
     for atom, id in ids.items():
-      if atom in law.met and atom in law.breaks:
-        names = tuple(sorted(law.breaks[atom]))
-        refused.append(report_lib.Refused(id, kind, names))
+      names = law.violated(atom, laws.powers(found, atom))
+      if names and atom in law.met:
+        refused.append(report_lib.Refused(id, law.KIND, tuple(sorted(names))))
   return tuple(refused)

@@ -59,14 +59,17 @@ def infer(apply_fn: Apply, params: typing.PyTree, *inputs: Any) -> Inferred:
     Layers of one unit make no group.
 
   Raises:
-    ValueError: if there are no parameters or two have the same path.
+    ValueError: if there are no parameters, two have the same path, one is no array, or the function
+      cannot be traced with these shapes.
   """
   paths, leaves, tree = _flatten(params)
+  _arrays('Parameter', paths, leaves)
+  _arrays('Input', *_named(inputs)[:2])
 
   def flat_fn(flat: Sequence[Any], args: Sequence[Any]) -> Any:
     return apply_fn(jax.tree.unflatten(tree, flat), *args)
 
-  closed = jax.make_jaxpr(flat_fn)([_shape(leaf) for leaf in leaves], inputs)
+  closed = _trace(flat_fn, [_shape(leaf) for leaf in leaves], inputs)
   program = lower.lower(closed, len(leaves))
   axes = axes_lib.Axes(program, rules.RULES)
   found = groups_lib.find(paths, program, axes)
@@ -84,12 +87,15 @@ def verify(
   *,
   num: int = 3,
 ) -> float:
-  """How much random elements of the group change the function.
+  """How much random elements of the group, and of every gauge, change the function.
+
+  Given arrays are tried with noise too: weights of zero, as biases before training, hide an action
+  that does not cancel.
 
   Args:
     inferred: what `infer` returned for this function.
     apply_fn: the function.
-    params: arrays; see `draw` for random ones.
+    params: arrays or ShapeDtypeStructs, see `draw`.
     inputs: of the function.
     key: one typed key.
     num: random elements that are tried.
@@ -99,18 +105,35 @@ def verify(
     another order give about 1e-6 in float32. NaN if the outputs are not finite.
   """
   fn = jax.jit(apply_fn)
-  before = jax.tree.leaves(fn(params, *inputs))
+  noise, key = jax.random.split(key)
+  noisy = draw((params, tuple(inputs)), noise)
+  paths, _, tree = _flatten(params)
+  gauges = (*inferred.report.gauges, *inferred.report.rescalings)
   worst = 0.0
-  for index in range(num):
-    g = element.random(jax.random.fold_in(key, index), inferred.spec)
-    moved = act(g, params, inferred.spec)
-    after = jax.tree.leaves(fn(moved, *inputs))
-    for one, two in zip(before, after, strict=True):
-      one, two = (np.asarray(x, np.float64) for x in (one, two))
-      if one.size:
-        size = max(np.abs(one).max(), np.finfo(np.float32).tiny)
-        worst = np.maximum(worst, np.abs(one - two).max() / size)
+  for start, args in ((params, inputs), noisy):
+    if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves((start, args))):
+      continue
+    before = jax.tree.leaves(fn(start, *args))
+    flat = dict(zip(paths, jax.tree.leaves(start), strict=True))
+    for index in range(num):
+      keys = iter(jax.random.split(jax.random.fold_in(key, index), 1 + len(gauges)))
+      tried = [act(element.random(next(keys), inferred.spec), start, inferred.spec)]
+      for gauge in gauges:
+        moved = gauge.act(gauge.random(next(keys)), flat)
+        tried.append(jax.tree.unflatten(tree, [moved[path] for path in paths]))
+      for moved in tried:
+        for one, two in zip(before, jax.tree.leaves(fn(moved, *args)), strict=True):
+          worst = np.maximum(worst, _change(one, two))
   return float(worst)
+
+
+def _change(one: typing.Array, two: typing.Array) -> float:
+  """Largest difference, relative to the largest value."""
+  one, two = (np.asarray(x) for x in (one, two))
+  if not one.size:
+    return 0.0
+  one, two = (x.astype(np.result_type(x.dtype, np.float64)) for x in (one, two))
+  return np.abs(one - two).max() / max(np.abs(one).max(), np.finfo(np.float32).tiny)
 
 
 def act(g: element.GroupElement, params: typing.PyTree, spec: spec_lib.Spec) -> typing.PyTree:
@@ -126,35 +149,85 @@ def act(g: element.GroupElement, params: typing.PyTree, spec: spec_lib.Spec) -> 
   """
   paths, leaves, tree = _flatten(params)
   moved = element.apply(g, dict(zip(paths, leaves, strict=True)), spec)
-  leaves = [jnp.asarray(moved[path], leaf.dtype) for path, leaf in zip(paths, leaves, strict=True)]
+  leaves = [moved[path] for path in paths]
   return jax.tree.unflatten(tree, leaves)
 
 
 def draw(params: typing.PyTree, key: jax.Array) -> typing.PyTree:
-  """Random parameters for every ShapeDtypeStruct; arrays stay as they are.
+  """Random parameters for every ShapeDtypeStruct; arrays of floats with noise.
 
   Args:
     params: tree of arrays or ShapeDtypeStructs.
     key: one typed key.
 
   Returns:
-    Kernels with fan-in scaling, and vectors in [0.5, 1.5], which suits biases, scales and variances
-    alike; integers are 0.
+    For ShapeDtypeStructs: kernels with fan-in scaling, vectors in [0.5, 1.5], which suits biases,
+    scales and variances alike, whole numbers from 0 to 2, and mostly True. Given floats are times
+    numbers in [0.5, 1.5], plus noise, which is positive where no number is negative. Given whole
+    numbers, booleans and keys stay.
   """
   leaves, tree = jax.tree.flatten(params)
-  drawn = []
-  for index, leaf in enumerate(leaves):
-    leaf_key, shape = jax.random.fold_in(key, index), np.shape(leaf)
-    if not isinstance(leaf, jax.ShapeDtypeStruct):
-      drawn.append(leaf)
-    elif not jnp.issubdtype(leaf.dtype, jnp.floating):
-      drawn.append(jnp.zeros(shape, leaf.dtype))
-    elif len(shape) < 2:
-      drawn.append(jax.random.uniform(leaf_key, shape, leaf.dtype, 0.5, 1.5))
-    else:
-      std = max(np.prod(shape[:-1]), 1) ** -0.5
-      drawn.append(std * jax.random.normal(leaf_key, shape, leaf.dtype))
-  return jax.tree.unflatten(tree, drawn)
+  keys = jax.random.split(key, len(leaves))
+  return jax.tree.unflatten(tree, [_draw(*pair) for pair in zip(leaves, keys, strict=True)])
+
+
+def _draw(leaf: Any, key: jax.Array) -> Any:
+  shape, dtype = np.shape(leaf), jnp.result_type(leaf)
+  given = not isinstance(leaf, jax.ShapeDtypeStruct)
+  if not jnp.issubdtype(dtype, np.inexact):
+    if given:
+      return leaf
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+      return jax.random.split(key, shape) if shape else key
+    if dtype == np.bool_:
+      return jax.random.bernoulli(key, 0.9, shape)
+    return jax.random.randint(key, shape, 0, 3).astype(dtype)
+  one, two = jax.random.split(key)
+  uniform = jax.random.uniform(one, shape, minval=0.5, maxval=1.5)
+  normal = jax.random.normal(two, shape)
+  if given:
+    value = jnp.asarray(leaf)
+    size = jnp.abs(value).max(initial=0.0)
+    noise = 0.2 * jnp.where(size > 0, size, 1.0) * normal
+    if not jnp.issubdtype(dtype, np.complexfloating):
+      noise = jnp.where((value >= 0).all(), jnp.abs(noise), noise)
+    return (value * uniform + noise).astype(dtype)
+  if len(shape) < 2:
+    return uniform.astype(dtype)
+  return (max(np.prod(shape[:-1]), 1) ** -0.5 * normal).astype(dtype)
+
+
+def _trace(fn: Apply, *args: Any) -> Any:
+  """The jaxpr of a function; an error in it becomes one sentence."""
+  try:
+    return jax.make_jaxpr(fn)(*args)
+  except Exception as error:
+    lines = str(error).strip().splitlines() or ['no message']
+    axis = ' Bind its axis names with jax.vmap(..., axis_name=).' * isinstance(error, NameError)
+    raise ValueError(
+      'The function cannot be traced with parameters and inputs of these shapes: '
+      f'{type(error).__name__}: {lines[0][:300]}{axis}'
+    ) from error
+
+
+def _arrays(what: str, paths: Sequence[str], leaves: Sequence[Any]) -> None:
+  """Raises ValueError unless all leaves are arrays, shapes or numbers."""
+  for path, leaf in zip(paths, leaves, strict=True):
+    if hasattr(leaf, 'shape') and hasattr(leaf, 'dtype'):
+      continue
+    if not isinstance(leaf, bool | int | float | complex):
+      raise ValueError(
+        f'{what} {path!r} is {str(leaf)[:60]!r} of type {type(leaf).__name__}, not an array. Give '
+        'a tree of arrays; of an Equinox module, params, static = equinox.partition(module, '
+        'equinox.is_array) and lambda params, x: equinox.combine(params, static)(x).'
+      )
+
+
+def _named(tree: typing.PyTree) -> tuple[list[str], list[Any], jax.tree_util.PyTreeDef]:
+  """Paths, leaves and structure of a tree."""
+  pairs, structure = jax.tree_util.tree_flatten_with_path(tree)
+  paths = [jax.tree_util.keystr(keys, simple=True, separator='/') for keys, _ in pairs]
+  return paths, [leaf for _, leaf in pairs], structure
 
 
 def _flatten(params: typing.PyTree) -> tuple[list[str], list[Any], jax.tree_util.PyTreeDef]:
@@ -163,15 +236,14 @@ def _flatten(params: typing.PyTree) -> tuple[list[str], list[Any], jax.tree_util
   Raises:
     ValueError: if it is empty or two leaves have the same path.
   """
-  pairs, tree = jax.tree_util.tree_flatten_with_path(params)
-  paths = [jax.tree_util.keystr(keys, simple=True, separator='/') for keys, _ in pairs]
+  paths, leaves, tree = _named(params)
   if not paths:
     raise ValueError('infer needs parameters; got a tree without arrays.')
   if len(set(paths)) < len(paths):
     twice = sorted(path for path in paths if paths.count(path) > 1)[0]
     raise ValueError(f'Two parameters have the same path {twice!r}.')
-  return paths, [leaf for _, leaf in pairs], tree
+  return paths, leaves, tree
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
-  return jax.ShapeDtypeStruct(np.shape(leaf), jnp.result_type(leaf))
+  return jax.ShapeDtypeStruct(np.shape(leaf), getattr(leaf, 'dtype', None) or jnp.result_type(leaf))

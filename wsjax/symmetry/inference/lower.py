@@ -3,6 +3,7 @@
 What does not reach an output is left out, so that it pins nothing.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,11 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from wsjax import sine
 from wsjax.symmetry.inference import program as program_lib
 
 Op = program_lib.Op
 Program = program_lib.Program
-Region = program_lib.Region
 Value = program_lib.Value
 
 CALLS = {
@@ -59,7 +60,7 @@ def lower(closed: core.ClosedJaxpr, num_leaves: int) -> Program:
   ]
   writer = _Writer()
   outs = writer.call(closed, ins)
-  return Program(ins[:num_leaves], ins[num_leaves:], outs, _alive(writer.ops, outs), writer.regions)
+  return Program(ins[:num_leaves], ins[num_leaves:], outs, _alive(writer.ops, outs))
 
 
 def _alive(ops: Sequence[Op], outputs: Sequence[Value]) -> list[Op]:
@@ -83,7 +84,6 @@ class _Writer:
 
   def __init__(self):
     self.ops: list[Op] = []
-    self.regions: list[Region] = []
 
   def call(self, jaxpr: core.ClosedJaxpr | core.Jaxpr, ins: Sequence[Value]) -> list[Value]:
     """Writes out a jaxpr called with `ins`; returns its results."""
@@ -105,7 +105,7 @@ class _Writer:
   def _equation(self, eqn: core.JaxprEqn, ins: list[Value]) -> list[Value]:
     name, params = eqn.primitive.name, eqn.params
     if name in CALLS and CALLS[name] in params:
-      return self._call_region(params[CALLS[name]], ins)
+      return self._call(params[CALLS[name]], ins)
     if name in ('scan', 'while', 'cond'):
       return getattr(self, f'_{name}')(params, ins)
     if params.get('feature_group_count', 1) != 1:
@@ -140,14 +140,13 @@ class _Writer:
     self._add('reshape', {}, [apart], [result])
     return result
 
-  def _call_region(self, jaxpr: Any, ins: list[Value]) -> list[Value]:
-    start = len(self.ops)
-    outs = self.call(jaxpr, ins)
-    arrays = [value for value in ins if value.number is None]
-    if len(arrays) == 1 and len(outs) == 1 and outs[0] is not arrays[0]:
-      if outs[0].shape == arrays[0].shape:
-        self.regions.append(Region(self.ops[start:], arrays[0], outs[0]))
-    return outs
+  def _call(self, jaxpr: Any, ins: list[Value]) -> list[Value]:
+    """Writes out a called function; the sine of this package is the primitive itself."""
+    if len(ins) == 1 and _is_sine(jaxpr):
+      outs = [Value(ins[0].shape, ins[0].dtype)]
+      self._add('sin', {}, ins, outs)
+      return outs
+    return self.call(jaxpr, ins)
 
   def _scan(self, params: Any, ins: list[Value]) -> list[Value]:
     if 'ft_in' in params:  # Since jax 0.12: as trees, in this order.
@@ -195,6 +194,22 @@ class _Writer:
       joined.append(Value(values[0].shape, values[0].dtype))
       self._add('join', {}, list(values), joined[-1:]).needs.append(ins[0])
     return joined
+
+
+def _is_sine(jaxpr: Any) -> bool:
+  """Whether a function is `wsjax.sine.sine`, operation by operation."""
+  jaxpr = getattr(jaxpr, 'jaxpr', jaxpr)
+  names = {eqn.primitive.name for eqn in jaxpr.eqns}
+  if 'platform_index' not in names or len(jaxpr.invars) != 1 or len(jaxpr.outvars) != 1:
+    return False
+  aval = jaxpr.invars[0].aval
+  return str(jaxpr) == _sine_text(tuple(aval.shape), np.dtype(aval.dtype))
+
+
+@functools.cache
+def _sine_text(shape: tuple[int, ...], dtype: np.dtype) -> str:
+  (eqn,) = jax.make_jaxpr(sine.sine)(jax.ShapeDtypeStruct(shape, dtype)).jaxpr.eqns
+  return str(eqn.params['call_jaxpr'].jaxpr)
 
 
 def _apart(shape: tuple[int, ...], axis: int, groups: int) -> tuple[int, ...]:

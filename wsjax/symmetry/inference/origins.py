@@ -4,7 +4,7 @@ A parameter reads where data meet it in a sum of products over its axis. A bias 
 one axis that is added, as it is, to data.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from wsjax.symmetry.inference import laws
@@ -16,7 +16,7 @@ _ADDED = ('add', 'add_any')
 _AS_IS = laws.SAME - {'neg', 'reduce_sum', 'cumsum', 'reduce_window_sum'}
 
 
-class OriginLaw:
+class OriginLaw(states_lib.Law):
   """States are (axes of parameters that a value comes from, unchanged?).
 
   Args:
@@ -31,6 +31,7 @@ class OriginLaw:
   ZERO: Any = (frozenset(), True)
 
   def __init__(self, program: program_lib.Program):
+    super().__init__()
     self._ranks = [len(leaf.shape) for leaf in program.leaves]
     self._data = {id(value) for value in program.inputs}
     for op in program.ops:
@@ -39,25 +40,9 @@ class OriginLaw:
     self.reads: set[tuple[int, int]] = set()
     self.biases: set[tuple[int, int]] = set()
 
-  def leaf(self, index: int, axis: int, atom: int) -> Any:
+  def leaf(self, leaf: program_lib.Value, axis: int, atom: int) -> Any:
     """A parameter comes from itself."""
-    return frozenset([(index, axis)]), True
-
-  def broken(self, atom: int, op: Op) -> None:
-    """Nothing can break."""
-
-  def contracted(self, atom: int, beside: Collection[int]) -> None:
-    """Nothing to note."""
-
-  def region(
-    self, region: program_lib.Region, atoms: Sequence[tuple[int, ...]], states: states_lib.States
-  ) -> states_lib.States | None:
-    """Always looks inside a called function."""
-    del region, atoms, states
-    return None
-
-  def reduce(self, op: Op, atom: int, state: Any) -> None:
-    """Nothing to learn."""
+    return frozenset([(leaf.index, axis)]), True
 
   def contract(self, op: Op, atom: int, pair: tuple[int, int], states: Sequence[Any]) -> None:
     """Notes who reads; of two parameters it is the second."""

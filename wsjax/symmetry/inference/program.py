@@ -52,21 +52,6 @@ class Op:
 
 
 @dataclasses.dataclass(eq=False, slots=True)
-class Region:
-  """A called function of one array, perhaps a scalar activation.
-
-  Attributes:
-    ops: its operations, all in a row in the program.
-    operand: what it is called with.
-    result: what it returns.
-  """
-
-  ops: list[Op]
-  operand: Value
-  result: Value
-
-
-@dataclasses.dataclass(eq=False, slots=True)
 class Program:
   """Operations in order, from leaves and inputs to outputs."""
 
@@ -74,19 +59,14 @@ class Program:
   inputs: list[Value]
   outputs: list[Value]
   ops: list[Op]
-  regions: list[Region]
 
   def first_uses(self) -> list[int]:
     """Where each leaf is first computed with; unused ones come last."""
-    users: dict[int, list[tuple[int, Op]]] = {}
-    for place, op in enumerate(self.ops):
+    first: dict[int, int] = {}
+    for place, op in reversed(list(enumerate(self.ops))):  # Users come before what they use.
       for value in op.ins:
-        users.setdefault(id(value), []).append((place, op))
-
-    def first(value: Value) -> int:
-      places = [
-        first(op.outs[0]) if op.name in _MOVES else place for place, op in users.get(id(value), ())
-      ]
-      return min(places, default=len(self.ops))
-
-    return [first(leaf) for leaf in self.leaves]
+        use = place
+        if op.name in _MOVES:
+          use = first.get(id(op.outs[0]), len(self.ops))
+        first[id(value)] = min(use, first.get(id(value), len(self.ops)))
+    return [first.get(id(leaf), len(self.ops)) for leaf in self.leaves]

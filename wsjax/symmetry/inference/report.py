@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from wsjax.symmetry import gauge
+
 
 @dataclasses.dataclass(frozen=True)
 class Pin:
@@ -18,28 +20,6 @@ class Pin:
   count: int
   supported: bool
   axes: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Gauge:
-  """Linear units: any invertible matrix may mix them, not only a permutation.
-
-  Attributes:
-    group: id of their group in the spec; None if the spec has none for them.
-    size: number of units n.
-    axes: parameter axes that they lie along, as 'path:dim'.
-    per: id of a group, for each unit of which there is a matrix of its own, as for the heads of an
-      attention; None for one matrix in all.
-  """
-
-  group: str | None
-  size: int
-  axes: tuple[str, ...]
-  per: str | None
-
-  def __str__(self) -> str:
-    per = f' for each unit of {self.per}' if self.per else ''
-    return f'GL({self.size}){per} on {", ".join(self.axes)}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +58,16 @@ class Report:
 
   Attributes:
     pins: by number of parameter axes, most first.
-    gauges: linear units.
+    gauges: units that any matrix, or any orthogonal one, may mix.
+    rescalings: scales and signs that are not a kind of a group, with their powers.
     dropped: units that share an axis with others, as a spec has one group per axis.
     refused: why groups have no further kinds.
     stats: counts: parameters, leaves, operations, groups.
   """
 
   pins: tuple[Pin, ...]
-  gauges: tuple[Gauge, ...]
+  gauges: tuple[gauge.Gauge, ...]
+  rescalings: tuple[gauge.Gauge, ...]
   dropped: tuple[Dropped, ...]
   refused: tuple[Refused, ...]
   stats: dict[str, int]

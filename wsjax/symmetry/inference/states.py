@@ -7,7 +7,7 @@ until they stay.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from wsjax.symmetry.inference import axes as axes_lib
 from wsjax.symmetry.inference import program as program_lib
@@ -18,42 +18,44 @@ _MAX_ROUNDS = 20
 
 
 class Broken(Exception):  # noqa: N818
-  """An operation does not carry the change of a unit on."""
+  """An operation does not carry the action on units on."""
 
 
-class Law(Protocol):
-  """What a change of units does.
+class Law:
+  """How an action on units carries over from operands to results.
 
   Attributes:
-    FREE: state of a value that does not depend on the unit.
+    FREE: state of a value that the action leaves as it is.
     ZERO: state of a value that is zero.
+    breaks: atom -> names of the primitives that do not carry the action on.
   """
 
-  FREE: Any
-  ZERO: Any
+  FREE: Any = ()
+  ZERO: Any = 'zero'
 
-  def leaf(self, index: int, axis: int, atom: int) -> Any:
+  def __init__(self):
+    self.breaks: dict[int, set[str]] = {}
+
+  def start(self) -> None:
+    """Called before every walk from the first operation to the last."""
+
+  def leaf(self, leaf: program_lib.Value, axis: int, atom: int) -> Any:
     """State of a parameter along an axis."""
+    raise NotImplementedError
 
   def combine(self, op: Op, atom: int, states: Sequence[Any], linked: Sequence[bool]) -> Any:
     """State of a result, from those of all operands; may raise Broken."""
+    raise NotImplementedError
 
   def contract(self, op: Op, atom: int, pair: tuple[int, int], states: Sequence[Any]) -> None:
-    """Raises Broken unless a sum of products over units stays the same."""
-
-  def contracted(self, atom: int, beside: Collection[int]) -> None:
-    """Notes which atoms stand beside one in a sum of products."""
+    """Raises Broken unless a sum of products over units is invariant."""
 
   def reduce(self, op: Op, atom: int, state: Any) -> None:
-    """Raises Broken unless an operation over units stays the same."""
+    """Raises Broken unless an operation over units is invariant."""
 
-  def broken(self, atom: int, op: Op) -> None:
-    """Notes that an operation broke the law."""
-
-  def region(
-    self, region: program_lib.Region, atoms: Sequence[tuple[int, ...]], states: States
-  ) -> States | None:
-    """States of the result of a called function; None to look inside."""
+  def broken(self, atom: int, name: str) -> None:
+    """Notes that an operation of that name broke the law."""
+    self.breaks.setdefault(atom, set()).add(name)
 
 
 class Walk:
@@ -70,18 +72,12 @@ class Walk:
     self._kept = frozenset(kept)
     self._atoms: dict[int, list[tuple[int, ...]]] = {}
     self._states: dict[int, States] = {}
-    alive = {id(op): place for place, op in enumerate(program.ops)}
-    self._regions: dict[int, list[program_lib.Region]] = {}
-    for region in reversed(program.regions):  # The outermost comes first.
-      ops = [op for op in region.ops if id(op) in alive]
-      if ops:
-        self._regions.setdefault(id(ops[0]), []).append(region)
 
   def follow(self, law: Law) -> None:
     """Walks until the states of all loops stay as they are."""
     self._states = {
       id(leaf): [
-        tuple(law.leaf(leaf.index, axis, atom) for atom in atoms)
+        tuple(law.leaf(leaf, axis, atom) for atom in atoms)
         for axis, atoms in enumerate(self.atoms(leaf))
       ]
       for leaf in self._program.leaves
@@ -94,7 +90,7 @@ class Walk:
     for op in self._program.ops:
       if op.name == 'loop':
         for atom in {a for atoms in self.atoms(op.outs[0]) for a in atoms}:
-          law.broken(atom, op)
+          law.broken(atom, op.name)
 
   def atoms(self, value: program_lib.Value) -> list[tuple[int, ...]]:
     """The atoms of each axis of a value that are followed."""
@@ -111,22 +107,12 @@ class Walk:
 
   def _round(self, law: Law) -> None:
     """One walk from the first operation to the last."""
-    skipped = set()
+    law.start()
     for op in self._program.ops:
-      if id(op) in skipped:
-        continue
-      for region in self._regions.get(id(op), ()):
-        states = law.region(region, self.atoms(region.operand), self._of(law, region.operand))
-        if states is not None:
-          self._states[id(region.result)] = states
-          skipped.update(id(inside) for inside in region.ops)
-          break
-      else:
-        self._step(law, op)
+      self._step(law, op)
 
   def _step(self, law: Law, op: Op) -> None:
     trace = self._axes.traces[id(op)]
-    beside = self._beside(op) if trace.contracts else ()
     for i, axis, j, other in trace.contracts:
       atoms = self.atoms(op.ins[i if op.ins[i].number is None else j])[
         axis if op.ins[i].number is None else other
@@ -135,7 +121,6 @@ class Walk:
       two = self._along(law, op.ins[j], other, len(atoms))
       for atom, *states in zip(atoms, one, two, strict=True):
         self._try(law, op, atom, law.contract, (i, j), states)
-        law.contracted(atom, beside)
     for i, axis in trace.reduced:
       if op.ins[i].number is None:
         atoms = self.atoms(op.ins[i])[axis]
@@ -167,7 +152,7 @@ class Walk:
     states = []
     for place, atom in enumerate(atoms):
       if any(f is not None and len(f) != len(atoms) for f in froms):
-        law.broken(atom, op)
+        law.broken(atom, op.name)
         states.append(law.ZERO)
         continue
       rest = [self._unlinked(law, value) for value in operands]
@@ -180,11 +165,21 @@ class Walk:
     try:
       return rule(op, atom, *args)
     except Broken:
-      law.broken(atom, op)
+      law.broken(atom, op.name)
       return law.ZERO
 
   def _unlinked(self, law: Law, value: program_lib.Value) -> Any:
     return law.ZERO if value.number == 0 else law.FREE
+
+  def vectors(self, value: program_lib.Value, atom: int) -> list[int]:
+    """Axes of a value along which the last law acts on an atom."""
+    states = self._states.get(id(value), ())
+    return [
+      axis
+      for axis, row in enumerate(states)
+      for known, state in zip(self.atoms(value)[axis], row, strict=True)
+      if known == atom and state not in (Law.FREE, Law.ZERO)
+    ]
 
   def _of(self, law: Law, value: program_lib.Value) -> States:
     """States of a value; free where no operation made them."""
@@ -200,17 +195,6 @@ class Walk:
     if value.number is not None:
       return (self._unlinked(law, value),) * length
     return self._of(law, value)[axis]
-
-  def _beside(self, op: Op) -> set[int]:
-    """Atoms that both operands of a sum of products have, pair by pair."""
-    trace = self._axes.traces[id(op)]
-    pairs = [(i, axis) for i, axis, _, _ in trace.contracts]
-    for i, axis, o, out_axis in trace.links:
-      if i == 0 and (1, o, out_axis) in [(j, *to) for j, _, *to in trace.links]:
-        pairs.append((i, axis))
-    return {
-      atom for i, axis in pairs if op.ins[i].number is None for atom in self.atoms(op.ins[i])[axis]
-    }
 
   def _close(self, law: Law, op: Op) -> None:
     """What comes out of a loop's body must be what goes in."""
@@ -228,7 +212,7 @@ class Walk:
     after = [a for along in self.atoms(out) for a in along]
     if before != after:
       for atom in {*before, *after}:
-        law.broken(atom, op)
+        law.broken(atom, op.name)
       states = [law.ZERO] * len(after)
     self._states[id(out)], start = [], 0
     for atoms in self.atoms(out):

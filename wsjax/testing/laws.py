@@ -1,8 +1,4 @@
-"""What writers of layers test with: does a layer respect the symmetry?
-
-from wsjax import testing
-testing.assert_equivariant(layer, spec)
-"""
+"""Laws of equivariant layers and invariant encoders, checked on random group elements."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -43,19 +39,18 @@ def assert_equivariant(
   seed: int = 0,
   tolerance: float = TOLERANCE,
 ) -> float:
-  """Checks that moving the units before a layer moves them behind it.
+  """Checks that acting on the input of a layer acts on its output.
 
-  Every group of the spec and every kind of element is tried on its own, so that the error can say
-  which law is broken. A layer that gives an array instead of features must not change at all, and
-  one that gives the same whatever it reads is refused.
+  Every group of the spec and every kind of element is tried on its own, so that the error can name
+  the law that is broken. A layer that returns an array instead of features must be invariant. A
+  constant layer is refused.
 
   Args:
     layer: Flax module, or (init, apply) pair of functions, on
       {path: [*leaf.shape, channels]}. Features come out in the same form, of any width; or else an
       array.
     spec: the symmetry that is claimed.
-    kinds: what may be done to the units, from `spec.KINDS`; of those, a group is only tried with
-      the kinds it has.
+    kinds: of elements, from `spec.KINDS`; a group is only tried with the kinds that it has.
     channels: width of the input.
     seed: of parameters, features and group elements.
     tolerance: largest relative error.
@@ -71,7 +66,7 @@ def assert_equivariant(
   features = random_features(feature_key, spec, channels)
   variables = jax.jit(init)(init_key, features)
   run = jax.jit(lambda features: apply(variables, features))
-  return check(
+  return assert_law(
     run,
     features,
     spec,
@@ -91,13 +86,13 @@ def assert_invariant(
   seed: int = 0,
   tolerance: float = TOLERANCE,
 ) -> float:
-  """Checks that an encoder of weights does not see how units are arranged.
+  """Checks that no symmetry of the weights changes their embedding.
 
   Args:
     encoder: Flax module from the weights of one network to an array.
     spec: their symmetry.
-    params: weights to try it on; with kind 'phase' they must be of a scale that the half turns fit.
-    kinds: as in `assert_equivariant`.
+    params: weights of one network; for kind 'phase', of a scale that fits the phase shifts.
+    kinds: of elements, like those of `assert_equivariant`.
     seed: of parameters and group elements.
     tolerance: largest relative error.
 
@@ -110,7 +105,7 @@ def assert_invariant(
   init_key, key = jax.random.split(jax.random.key(seed))
   params = {path: jnp.asarray(value) for path, value in params.items()}
   variables = jax.jit(encoder.init)(init_key, params)
-  return check(
+  return assert_law(
     jax.jit(lambda params: encoder.apply(variables, params)),
     params,
     spec,
@@ -121,62 +116,7 @@ def assert_invariant(
   )
 
 
-def check_model(
-  model: Any, *, num_inputs: int = 4, seed: int = 0, tolerance: float = TOLERANCE
-) -> float:
-  """Checks what a model says about itself: parameters, outputs and every symmetry of its spec.
-
-  Args:
-    model: `wsjax.Model`; its weights are drawn by `init` and then changed, so that no bias is 0.
-    num_inputs: size of the batch of standard normal inputs.
-    seed: of weights, inputs and group elements.
-    tolerance: largest change of an output, relative to the largest output.
-
-  Returns:
-    The largest relative change under a symmetry.
-
-  Raises:
-    AssertionError: naming the law that is broken: parameters of other shapes than the spec's;
-      outputs that depend on the rest of the batch; `unflatten` that does not invert `flatten`; or
-      the group and kind that changes the function.
-  """
-  keys = jax.random.split(jax.random.key(seed), 4)
-  params = jax.jit(model.init)(keys[0])
-  spec = model.spec
-  try:
-    spec.check(params)
-  except ValueError as error:
-    raise AssertionError(f'`init` does not draw parameters of the spec: {error}') from error
-  for path, struct in model.shapes.items():
-    if params[path].dtype != struct.dtype:
-      raise AssertionError(
-        f'{path} is drawn as {params[path].dtype}; `shapes` says {struct.dtype}.'
-      )
-    noise = jax.random.uniform(jax.random.fold_in(keys[1], len(path)), struct.shape)
-    params[path] = params[path] + jnp.asarray(0.1 + 0.2 * noise, struct.dtype)
-  back = model.flatten(model.unflatten(params))
-  if set(back) != set(params) or not all(np.array_equal(back[x], params[x]) for x in params):
-    raise AssertionError('`unflatten` does not invert `flatten`.')
-  inputs = jax.random.normal(keys[2], (num_inputs, *model.input_shape))
-  run = jax.jit(model.apply)
-  outputs = np.asarray(run(params, inputs))
-  if len(outputs) != num_inputs:
-    raise AssertionError(f'{num_inputs} inputs give outputs of shape {outputs.shape}.')
-  alone = np.asarray(run(params, inputs[:1]))
-  if not np.allclose(alone, outputs[:1], rtol=tolerance, atol=tolerance * np.abs(outputs).max()):
-    raise AssertionError('The output for one input depends on the others of its batch.')
-  return check(
-    lambda params: run(params, inputs),
-    params,
-    spec,
-    lambda g, params: element.apply(g, params, spec),
-    kinds=spec_lib.KINDS,
-    key=keys[3],
-    tolerance=tolerance,
-  )
-
-
-def check(
+def assert_law(
   run: Callable[[Any], Any],
   example: dict[str, jax.Array],
   spec: spec_lib.Spec,
@@ -186,7 +126,23 @@ def check(
   key: jax.Array,
   tolerance: float,
 ) -> float:
-  """Compares act-then-run with run-then-act; see `assert_equivariant`."""
+  """Checks that a function commutes with a group, or is invariant if it returns an array.
+
+  Args:
+    run: function of `example`.
+    example: weights or features by path.
+    spec: the symmetry that is claimed.
+    act: (group element, weights or features) -> the same, transformed.
+    kinds: of elements, from `spec.KINDS`.
+    key: of the group elements.
+    tolerance: largest relative error.
+
+  Returns:
+    The largest relative error.
+
+  Raises:
+    AssertionError: naming the law, the group, and the parameter and axis with the largest error.
+  """
   before = run(example)
   for path, value in _leaves(before).items():
     if not np.all(np.isfinite(value)):
@@ -196,7 +152,7 @@ def check(
   worst = 0.0
   for place, group in enumerate(spec.groups):
     for kind in (kind for kind in kinds if kind in group.kinds):
-      g = single(jax.random.fold_in(key, place), spec, group.id, kind)
+      g = _single(jax.random.fold_in(key, place), spec, group.id, kind)
       after = run(jitted(g, example))
       wanted = jitted(g, before) if isinstance(before, Mapping) else before
       errors = _errors(after, wanted)
@@ -211,7 +167,7 @@ def check(
   return worst
 
 
-def single(key: jax.Array, spec: spec_lib.Spec, id: str, kind: str) -> element.GroupElement:
+def _single(key: jax.Array, spec: spec_lib.Spec, id: str, kind: str) -> element.GroupElement:
   """A random element that does one kind of thing to one group."""
   g, drawn = element.identity(spec), element.random(key, spec)
   parts = {'perms': g.perms, 'scales': g.scales, 'turns': g.turns}
@@ -224,7 +180,7 @@ def _assert_reads(run: Any, example: Any, before: Any) -> None:
   """Fails for a layer whose output does not depend on its input."""
   other = {path: 2 * value + 0.1 for path, value in example.items()}
   if max(_errors(run(other), before).values()) <= TOLERANCE:
-    raise AssertionError('The output is the same whatever the input.')
+    raise AssertionError('The output is constant: it does not depend on the input.')
 
 
 def _errors(a: Any, b: Any) -> dict[str, float]:
@@ -243,12 +199,12 @@ def _leaves(value: Any) -> dict[str, np.ndarray]:
 
 
 def _where(path: str, group: spec_lib.Group, spec: spec_lib.Spec) -> str:
-  """' <path>, axis i (reads the group)' of an output path."""
+  """' <path>, axis i (outgoing weights)' of an output path."""
   found = [leaf for leaf in spec.leaves if leaf.path == path]
   if not found:
     return ''
   axes = [
-    f'axis {i} ({"feeds" if axis.power > 0 else "reads"} the group)'
+    f'axis {i} ({"incoming" if axis.power > 0 else "outgoing"} weights)'
     for i, axis in enumerate(found[0].axes)
     if axis.group == group.id
   ]

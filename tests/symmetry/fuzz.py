@@ -1,0 +1,324 @@
+"""Random functions of composed primitives, and a check of all that is inferred about them.
+
+  python -m tests.symmetry.fuzz 0 1000
+
+checks seeds 0 to 999 and prints those that fail.
+"""
+
+import math
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax.symmetry import element
+from wsjax.symmetry.inference import infer
+
+BATCH, TIME = 2, 3
+WIDTHS = (4, 6)
+TOLERANCE = 1e-6
+_MAX_SIZE = 600
+
+
+class Net:
+  """A random function; called with weights, or with None to collect their shapes."""
+
+  def __init__(self, seed):
+    self.seed = seed
+    self.shapes = {}
+    self.inputs = (
+      jax.ShapeDtypeStruct((BATCH, TIME, 3), np.float64),
+      jax.ShapeDtypeStruct((BATCH, TIME), np.int32),
+      jax.ShapeDtypeStruct((BATCH, TIME, 1), np.float64),
+    )
+    jax.eval_shape(lambda *args: self(None, *args), *self.inputs)
+
+  def __call__(self, params, x, index, scalar):
+    self.rng = np.random.default_rng(self.seed)
+    self.params, self.index, self.scalar = params, index, scalar
+    self.names = []
+    x = self.dense(x)
+    values = [x, x]
+    for _ in range(self.rng.integers(1, 8)):
+      x = self.pick(values[-3:])
+      try:
+        x = self.step(x, values)
+      except (TypeError, ValueError):  # Shapes that do not fit: a step less.
+        pass
+      if x.size > _MAX_SIZE or x.ndim < 2:
+        x = values[-1]
+      values.append(x)
+    x = values[-1]
+    if self.chance(0.85):
+      x = self.dense(x)
+    if self.chance(0.3):
+      x = jnp.tanh(x)
+    return x if self.chance(0.5) else x.sum(tuple(range(1, x.ndim)))
+
+  def pick(self, options):
+    return options[self.rng.integers(len(options))]
+
+  def chance(self, p):
+    return self.rng.random() < p
+
+  def weight(self, *shape, integer=False):
+    """A new weight, or one of that shape that is used again."""
+    same = [n for n in self.names if self.shapes[n].shape == shape]
+    if same and self.chance(0.15) and not integer:
+      name = self.pick(same)
+    else:
+      name = f'{len(self.names):02d}'
+      self.names.append(name)
+    if self.params is not None:
+      return self.params[name]
+    dtype = self.shapes[name].dtype if name in self.shapes else np.float64
+    dtype = np.int8 if integer else dtype
+    self.shapes[name] = jax.ShapeDtypeStruct(shape, dtype)
+    return jnp.ones(shape, dtype)
+
+  def dense(self, x, width=None):
+    width = width or self.pick(WIDTHS)
+    if self.chance(0.03):
+      return x @ self.weight(x.shape[-1], width, integer=True).astype(x.dtype)
+    x = x @ self.weight(x.shape[-1], width)
+    return x + self.weight(width) if self.chance(0.5) else x
+
+  def vector(self, x):
+    """Something of the shape of `x`, or that is broadcast to it."""
+    kind = self.rng.integers(10)
+    if kind == 0:
+      return jnp.full(x.shape, self.pick((0.0, 1.0, 0.5)))
+    if kind == 1:
+      return self.weight(x.shape[-1])
+    if kind == 2:
+      return self.weight(*x.shape[1:])
+    if kind == 3:
+      return jnp.broadcast_to(self.scalar.reshape(-1)[:1], x.shape)
+    if kind == 4:
+      return jnp.repeat(x[..., :1] * 0 + self.scalar.reshape(-1)[0], x.shape[-1], -1)
+    if kind == 5:
+      return jnp.arange(x.shape[-1], dtype=x.dtype)
+    if kind == 6:
+      return x.mean(-1, keepdims=True)
+    if kind == 7:
+      return x.sum(1, keepdims=True)
+    if kind == 8:
+      return jnp.tile(self.scalar.reshape(-1)[:1], x.shape[-1])
+    return self.weight() if self.chance(0.5) else jnp.full_like(x, self.scalar.reshape(-1)[0])
+
+  def step(self, x, values):
+    kinds = [self._dense, self._unary, self._binary, self._moved, self._reduced, self._control]
+    kind = self.rng.choice(len(kinds), p=[0.25, 0.25, 0.17, 0.17, 0.08, 0.08])
+    return kinds[kind](x, values)
+
+  def _dense(self, x, values):
+    kind = self.rng.integers(6)
+    if kind == 0 and x.ndim == 3:
+      return jnp.einsum('btd,dhk->bthk', x, self.weight(x.shape[-1], 2, 3))
+    if kind == 1 and x.ndim == 4:
+      return jnp.einsum('bthk,hkd->btd', x, self.weight(*x.shape[2:], self.pick(WIDTHS)))
+    if kind == 2 and x.ndim == 3:
+      q, k = self.dense(x, 4), self.dense(x, 4)
+      weights = jax.nn.softmax(jnp.einsum('btd,bsd->bts', q, k), -1)
+      return jnp.einsum('bts,bsd->btd', weights, self.dense(x))
+    if kind == 3 and x.ndim == 3:
+      return jnp.swapaxes(self.dense(jnp.swapaxes(x, 1, 2)), 1, 2)
+    return self.dense(x)
+
+  def _unary(self, x, values):
+    c = self.pick((0.0, 1.0, 0.5, -1.0))
+    return self.pick((
+      lambda x: jnp.maximum(x, c), jax.nn.relu, jax.nn.relu, jnp.tanh, jnp.tanh, jnp.abs,
+      lambda x: jnp.where(x > 0, x, 0.1 * x), lambda x: jnp.where(x > c, x, c),
+      lambda x: jnp.sin(3 * x), jnp.cos, jnp.sign, jnp.square, lambda x: x**3, lambda x: -x,
+      lambda x: 2 * x, lambda x: x * self.weight(x.shape[-1]), lambda x: x + c,
+      lambda x: jnp.clip(x, c - 1, 2.0), lambda x: jnp.sqrt(jnp.abs(x)), jax.nn.sigmoid,
+      lambda x: jnp.exp(jnp.minimum(x, 1.0)), jnp.floor, jax.lax.stop_gradient,
+      lambda x: jnp.round(x).astype(np.int32).astype(np.float64),
+      lambda x: 1 / (1 + jnp.square(x)), lambda x: jnp.real(x * (1 + 2j)),
+      lambda x: jnp.real((jnp.exp(1j * x) - jnp.ones(x.shape[-1])) * x), jax.nn.relu6,
+      lambda x: (x != 0) * 1.0, lambda x: x / (c or 2.0), lambda x: jax.nn.silu(x) * x,
+      lambda x: jnp.where(jnp.abs(x) < 5, jnp.sin(x), x), jax.jit(jnp.tanh),
+    ))(x)  # fmt: skip
+
+  def _binary(self, x, values):
+    same = [v for v in values if v.shape == x.shape]
+    y = self.pick(same) if self.chance(0.5) else self.vector(x)
+    if self.chance(0.3):
+      x, y = y, x
+    return self.pick((
+      jnp.add, jnp.add, jnp.subtract, jnp.multiply, jnp.multiply, jnp.maximum, jnp.minimum,
+      lambda x, y: jnp.where(x > y, x, y), lambda x, y: jnp.where(x > 0, x, y),
+      lambda x, y: jnp.where(x > 0.5, y, x), lambda x, y: x / (1 + y * y), jnp.arctan2,
+      lambda x, y: jnp.where(self.index.reshape(-1)[0] > 0, x, y), jnp.hypot,
+      lambda x, y: jax.lax.select(jnp.broadcast_to(x, np.broadcast_shapes(x.shape, y.shape)) > 0,
+                                  jnp.broadcast_to(x, np.broadcast_shapes(x.shape, y.shape)),
+                                  jnp.broadcast_to(y, np.broadcast_shapes(x.shape, y.shape))),
+    ))(x, y)  # fmt: skip
+
+  def _moved(self, x, values):
+    n, c = x.shape[-1], self.pick((0.0, 1.0))
+    axis = int(self.rng.integers(1, x.ndim))
+    i = self.index.reshape(-1)[0]
+    ones = jnp.full(x.shape, c)
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = (0, x.shape[axis])
+    y = self.pick([v for v in values if v.shape == x.shape])
+    half = max(n // 2, 1)
+    return self.pick((
+      lambda: jnp.concatenate([x, y], axis), lambda: jnp.concatenate([x, ones], axis),
+      lambda: jnp.concatenate([x[..., half:], x[..., :half]], -1),
+      lambda: jnp.pad(x, pads, constant_values=c), lambda: jnp.roll(x, 1, axis),
+      lambda: x[..., :half], lambda: jnp.stack([x, y], axis)[:, 0],
+      lambda: jnp.stack([x, ones], 1).reshape(x.shape[0], -1, n),
+      lambda: jnp.flip(x, axis), lambda: jnp.cumsum(x, axis), lambda: jnp.sort(x, axis),
+      lambda: x.reshape(*x.shape[:-1], 2, -1), lambda: x.reshape(*x.shape[:-2], -1),
+      lambda: jnp.swapaxes(x, axis, -1), lambda: jnp.repeat(x, 2, axis),
+      lambda: jnp.tile(x, (1,) * (x.ndim - 1) + (2,)),
+      lambda: jax.lax.dynamic_update_slice(ones, x[:, :1], (0, i) + (0,) * (x.ndim - 2)),
+      lambda: jax.lax.dynamic_index_in_dim(x, i, 1),
+      lambda: jnp.take(x, self.index[0], 1, mode='fill', fill_value=c),
+      lambda: jnp.take(x, self.index[0], 1, mode='clip'),
+      lambda: jax.vmap(lambda x, i: x[i])(x, self.index[:, 0])[:, None],
+      lambda: x.at[:, 0].set(c), lambda: x.at[:, self.index[0]].add(y[:, :TIME] if
+        x.shape[1] >= TIME else c), lambda: x.at[:, self.index[0]].max(c),
+      lambda: jax.vmap(lambda v: jnp.where(v > 0.2, v, self.scalar[0, 0, 0]))(x),
+      lambda: jax.vmap(lambda v: jnp.concatenate([v, self.scalar[0, 0]]), -1, -1)(x[:, 0])[:, None],
+      lambda: jax.lax.associative_scan(jnp.add, x, axis=1),
+      lambda: jnp.split(x, 2, -1)[0] * jnp.split(x, 2, -1)[1] if n % 2 == 0 else x,
+      lambda: jax.lax.cummax(x, axis=axis), lambda: jnp.moveaxis(x, 1, -1),
+      lambda: jax.lax.reduce_window(x, c, jax.lax.add, (1, 2) + (1,) * (x.ndim - 2),
+                                    (1,) * x.ndim, 'SAME'),
+      lambda: jnp.where(jnp.arange(x.shape[1])[:, None] > 0, x, c) if x.ndim == 3 else x,
+      lambda: jnp.eye(n)[self.index] if x.ndim == 3 else x,
+      lambda: self.weight(5, n)[self.index],
+    ))()  # fmt: skip
+
+  def _reduced(self, x, values):
+    mean = x.mean(-1, keepdims=True)
+    y = self.pick([v for v in values if v.shape == x.shape])
+    return self.pick((
+      lambda: (x - mean) / jnp.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + 0.1),
+      lambda: x / jnp.sqrt((x * x).mean(-1, keepdims=True) + 0.1),
+      lambda: x / jnp.sqrt(jnp.square(x).sum(1, keepdims=True) + 0.1),
+      lambda: jax.nn.softmax(x, -1), lambda: x - x.max(-1, keepdims=True),
+      lambda: x + x.sum(1, keepdims=True), lambda: x.max(1, keepdims=True),
+      lambda: jnp.einsum('b...i,b...j->b...ij', x, y).reshape(*x.shape[:-1], -1),
+      lambda: jnp.einsum('bti,btj->bij', x, y) if x.ndim == 3 else x,
+      lambda: jnp.einsum('bti,bsi->bts', x, y) if x.ndim == 3 else x,
+      lambda: (x * y).sum(-1, keepdims=True), lambda: jnp.linalg.norm(x + 1e-3, axis=-1)[..., None],
+      lambda: jnp.einsum('bthk,bshk->bhts', x, y) if x.ndim == 4 else x,
+      lambda: jnp.einsum('bthk,hm->btmk', x, self.weight(x.shape[2], x.shape[2]))
+      if x.ndim == 4 else x,
+      lambda: x * jnp.argmax(x, -1)[..., None], lambda: x.prod(1, keepdims=True),
+      lambda: x - jnp.median(x, -1, keepdims=True),
+    ))()  # fmt: skip
+
+  def _control(self, x, values):
+    n, c = x.shape[-1], self.pick((0.0, 1.0, self.scalar[0, 0, 0]))
+    act = self.pick((jnp.tanh, jax.nn.relu, lambda x: 0.5 * x, jnp.sin))
+    w = self.weight(n, n) * 0.5
+    start = self.pick((x[:, 0], jnp.full_like(x[:, 0], c), jnp.zeros_like(x[:, 0])))
+    gain = self.weight(n)
+
+    def round(h, y):
+      h = self.pick_fixed((act(y + h @ w), act(h * gain + y), 0.5 * (h + y)), choice)
+      return h, h
+
+    choice = int(self.rng.integers(3))
+    first = x[0, 0].reshape(-1)[0]
+    return self.pick((
+      lambda: jnp.swapaxes(jax.lax.scan(round, start, jnp.swapaxes(x, 0, 1))[1], 0, 1),
+      lambda: jax.lax.fori_loop(0, 3, lambda i, h: act(h @ w), x),
+      lambda: jax.lax.fori_loop(0, 2, lambda i, h: h + c, x),
+      lambda: jax.lax.while_loop(lambda s: s[0] < 2, lambda s: (s[0] + 1, act(s[1])), (0, x))[1],
+      lambda: jax.lax.cond(self.index[0, 0] > 0, lambda x: act(x), lambda x: x + c, x),
+      lambda: jax.lax.cond((x**2).sum() > 1, lambda x: act(x), lambda x: 2 * x, x),
+      lambda: jax.lax.cond(first > 0, lambda x: act(x), lambda x: 2 * x, x),
+      lambda: jax.checkpoint(act)(x), lambda: jax.jvp(act, (x,), (jnp.ones_like(x),))[1],
+      lambda: jax.grad(lambda x: act(x @ w).sum())(x),
+      lambda: jax.lax.map(lambda x: act(x @ w), x),
+    ))()  # fmt: skip
+
+  @staticmethod
+  def pick_fixed(options, index):
+    return options[index]
+
+
+def changes(seed, draws=1):
+  """(what, change) of every inferred element, where it changes the function.
+
+  Args:
+    seed: of the function.
+    draws: how many weights are tried.
+
+  Returns:
+    One entry per element and draw, and how many elements were tried.
+  """
+  with jax.enable_x64(True), jax.numpy_rank_promotion('allow'):
+    net = Net(seed)
+    inferred = infer.infer(net, dict(net.shapes), *net.inputs)
+    found, tried = [], 0
+    for draw in range(draws):
+      for what, change in _each(net, inferred, 1000 * seed + draw):
+        tried += 1
+        if change > TOLERANCE:
+          found.append((what, change))
+  return found, tried
+
+
+def _each(net, inferred, seed):
+  rng = np.random.default_rng(seed)
+  params = {
+    name: jnp.asarray(rng.integers(-3, 4, leaf.shape), leaf.dtype)
+    if leaf.dtype == np.int8
+    else jnp.asarray(rng.normal(size=leaf.shape) / max(math.prod(leaf.shape[:-1]), 1) ** 0.5)
+    for name, leaf in net.shapes.items()
+  }
+  args = (
+    jnp.asarray(rng.normal(size=net.inputs[0].shape)),
+    jnp.asarray(rng.integers(-1, 6, net.inputs[1].shape), np.int32),
+    jnp.asarray(rng.normal(size=net.inputs[2].shape)),
+  )
+  moved = []
+  spec, report = inferred.spec, inferred.report
+  key = jax.random.key(seed)
+  if spec.groups:
+    g = element.random(key, spec, max_log_scale=0.7)
+    kinds = sorted({kind for group in spec.groups for kind in group.kinds})
+    moved.append((' '.join(kinds), infer.act(g, params, spec)))
+  for gauge in (*report.gauges, *report.rescalings):
+    moved.append((f'{gauge}: {", ".join(gauge.names)}', gauge.act(gauge.random(key), params)))
+  if not moved:
+    return
+  with jax.disable_jit():
+    one = np.asarray(net(params, *args))
+    size = np.abs(one).max()
+    if not np.isfinite(size) or size > 1e8:
+      return
+    for what, weights in moved:
+      gap = np.abs(one - np.asarray(net(weights, *args))).max()
+      yield what, math.inf if np.isnan(gap) else float(gap / (size + 1e-9))
+
+
+def main(start, stop):
+  """Checks seeds; returns how many fail on two of three draws of the weights."""
+  failed, tried = 0, 0
+  for seed in range(start, stop):
+    found, n = changes(seed)
+    tried += n
+    if found:
+      found, _ = changes(seed, 3)
+      if len(found) > 1:
+        failed += 1
+        sys.stdout.write(f'{seed} {found}\n')
+        sys.stdout.flush()
+  sys.stdout.write(f'{stop - start} functions, {tried} elements, {failed} failed\n')
+  return failed
+
+
+if __name__ == '__main__':
+  from tests import conftest  # noqa: F401  The compiler flags of tests.
+
+  sys.exit(bool(main(*map(int, sys.argv[1:]))))

@@ -1,0 +1,170 @@
+"""Contracts of encoders, editors and heads."""
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from wsjax import typing
+from wsjax.symmetry import element
+from wsjax.symmetry import spec as spec_lib
+from wsjax.testing import laws
+
+
+def check_encoder(
+  encoder: Any, model: Any, *, seed: int = 0, tolerance: float = laws.TOLERANCE
+) -> float:
+  """Checks that an encoder is invariant to what it claims and to no more, and can be trained.
+
+  Args:
+    encoder: Flax module from the weights of one network to an embedding. Its `INVARIANT_TO` names
+      kinds of `spec.KINDS`, and `train=True` may draw dropout.
+    model: `wsjax.Model` whose weights it reads.
+    seed: of parameters, weights and group elements.
+    tolerance: largest relative error of what is claimed.
+
+  Returns:
+    The largest relative error.
+
+  Raises:
+    AssertionError: naming the law: a claim that is too large or too small, an embedding that
+      depends on the other networks of a batch or is not a float32 vector, gradients that are not
+      finite.
+  """
+  one, two = weights(model, seed), weights(model, seed + 1)
+  variables = jax.jit(encoder.init)(jax.random.key(seed), one)
+  worst = _claim(encoder, variables, model, encoder.INVARIANT_TO, one, seed, tolerance)
+  alone = jax.jit(encoder.apply)(variables, one)
+  chex.assert_rank(alone, 1)
+  chex.assert_type(alone, jnp.float32)
+  _check_batch(encoder, variables, alone, one, two)
+
+  def loss(variables: Any, params: typing.Params) -> jax.Array:
+    rngs = {'dropout': jax.random.key(seed)}
+    return jnp.sum(encoder.apply(variables, params, train=True, rngs=rngs) ** 2)
+
+  chex.assert_tree_all_finite(jax.jit(jax.grad(loss))(variables, one))
+  return worst
+
+
+def check_editor(
+  editor: Any, model: Any, *, seed: int = 0, tolerance: float = laws.TOLERANCE
+) -> float:
+  """Checks that an editor is equivariant to what it claims and to no more, and can be trained.
+
+  Args:
+    editor: Flax module from the weights of one network to an update of them. Its `EQUIVARIANT_TO`
+      names kinds of `spec.KINDS`.
+    model: `wsjax.Model` whose weights it edits.
+    seed: of parameters, weights and group elements.
+    tolerance: largest relative error of what is claimed.
+
+  Returns:
+    The largest relative error.
+
+  Raises:
+    AssertionError: naming the law: a claim that is too large or too small, an update that does not
+      fit the spec or depends on the other networks of a batch, gradients that are not finite.
+  """
+  one, two = weights(model, seed), weights(model, seed + 1)
+  variables = jax.jit(editor.init)(jax.random.key(seed), one)
+  worst = _claim(editor, variables, model, editor.EQUIVARIANT_TO, one, seed, tolerance)
+  alone = jax.jit(editor.apply)(variables, one)
+  try:
+    model.spec.check(alone)
+  except ValueError as error:
+    raise AssertionError(f'The update does not fit the model: {error}') from error
+  _check_batch(editor, variables, alone, one, two)
+
+  def loss(variables: Any, params: typing.Params) -> jax.Array:
+    return sum(jnp.sum(x**2) for x in editor.apply(variables, params).values())
+
+  chex.assert_tree_all_finite(jax.jit(jax.grad(loss))(variables, one))
+  return worst
+
+
+def check_head(head: Any, targets: typing.Array, *, size: int = 8, seed: int = 0) -> None:
+  """Checks that a head predicts one network at a time, and that its loss is a mean with gradients.
+
+  Args:
+    head: Flax module from an embedding to outputs, with `loss(outputs, targets)`, which returns a
+      scalar and metrics.
+    targets: [b] examples of what it predicts, of at least two values.
+    size: of the embeddings.
+    seed: of parameters and embeddings.
+
+  Raises:
+    AssertionError: if the loss is not a finite scalar, depends on the order of the batch, or has
+      gradients that are 0 or not finite.
+  """
+  keys = jax.random.split(jax.random.key(seed))
+  embeddings = jax.random.normal(keys[0], (len(targets), size))
+  variables = head.init(keys[1], embeddings[0])
+
+  def loss(variables: Any, embeddings: jax.Array, targets: jax.Array) -> Any:
+    outputs = jax.vmap(lambda x: head.apply(variables, x))(embeddings)
+    return head.loss(outputs, targets)
+
+  run = jax.jit(jax.value_and_grad(loss, has_aux=True))
+  (value, metrics), gradients = run(variables, embeddings, jnp.asarray(targets))
+  chex.assert_rank([value, *metrics.values()], 0)
+  chex.assert_tree_all_finite((value, metrics, gradients))
+  if not any(jnp.any(x) for x in jax.tree.leaves(gradients)):
+    raise AssertionError('The gradient of the loss is 0.')
+  turned, _ = run(variables, embeddings[::-1], jnp.asarray(targets)[::-1])
+  chex.assert_trees_all_close(turned, (value, metrics), rtol=1e-4)
+
+
+def weights(model: Any, seed: int = 0) -> typing.Params:
+  """Weights of a model, drawn and then shifted, since biases that are all 0 hide their order."""
+  params = jax.jit(model.init)(jax.random.key(seed))
+  return {
+    path: value
+    if path.endswith('kernel')
+    else value + 0.1 * jax.random.normal(jax.random.key(seed + place), value.shape)
+    for place, (path, value) in enumerate(sorted(params.items()))
+  }
+
+
+def _claim(
+  module: Any,
+  variables: Any,
+  model: Any,
+  claimed: tuple[str, ...],
+  params: typing.Params,
+  seed: int,
+  tolerance: float,
+) -> float:
+  """Checks the law of every claimed kind, and that no other kind of the spec obeys it."""
+  if unknown := set(claimed) - set(spec_lib.KINDS):
+    raise AssertionError(f'The claim names {sorted(unknown)}; allowed: {spec_lib.KINDS}.')
+  run = jax.jit(lambda params: module.apply(variables, params))
+  act: Callable[..., Any] = lambda g, value: element.apply(g, value, model.spec)  # noqa: E731
+
+  def error(kinds: tuple[str, ...]) -> float:
+    key = jax.random.key(seed)
+    return laws.assert_law(run, params, model.spec, act, kinds=kinds, key=key, tolerance=tolerance)
+
+  worst = error(claimed)
+  own = {kind for group in model.spec.groups for kind in group.kinds}
+  for kind in sorted(own - set(claimed)):
+    try:
+      error((kind,))
+    except AssertionError:
+      continue
+    raise AssertionError(f'The module obeys {kind}, which it does not claim.')
+  return worst
+
+
+def _check_batch(
+  module: Any, variables: Any, alone: Any, one: typing.Params, two: typing.Params
+) -> None:
+  """Checks that `vmap` gives every network the output that it has alone, and not one for all."""
+  stacked = jax.tree.map(lambda *x: jnp.stack(x), one, two)
+  both = jax.jit(jax.vmap(lambda params: module.apply(variables, params)))(stacked)
+  first, second = (jax.tree.map(lambda x, i=i: x[i], both) for i in (0, 1))
+  chex.assert_trees_all_close(first, alone, rtol=1e-4, atol=1e-5)
+  if all(jnp.allclose(a, b) for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True)):
+    raise AssertionError('Two networks have the same output.')
