@@ -44,7 +44,7 @@ def fit(
   data = _examples(prepared.latents, prepared.condition)
   val = _examples(prepared.val_latents, prepared.val_condition)
   params, history = loop.fit(
-    objectives.make(config, prepared, generator),
+    objectives.of_generator(config, prepared, generator),
     data,
     config.train.to_dict(),
     seed=seed,

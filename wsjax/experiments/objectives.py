@@ -11,7 +11,7 @@ from wsjax.symmetry import element
 from wsjax.train import generative
 
 
-def make(
+def of_generator(
   config: ml_collections.ConfigDict, prepared: prepare.Prepared, generator: Any
 ) -> generative.GeneratorObjective:
   """What a generator minimises by the strategy of a config.
