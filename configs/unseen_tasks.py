@@ -33,16 +33,17 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     smoke=False,
     dataset=('mnist', 'fashion_mnist', 'digits'),
     split=('pair', 'leaky'),
-    told=('code', 'images'),
+    condition=('code', 'images'),
     reach=('all', 'last'),
   )
   # Of the few digits every validation task has seven.
   set_size = 4 if arg['dataset'] == 'digits' else 32
-  if arg['told'] == 'code':
+  if arg['condition'] == 'code':
     set_size = 0
   c = config_dict.ConfigDict()
-  c.name = f'unseen_tasks_{arg["dataset"]}_{arg["split"]}_{arg["told"]}'
+  c.name = f'unseen_tasks_{arg["dataset"]}_{arg["split"]}_{arg["condition"]}'
   c.seed = 0
+  c.experiment = 'unseen_tasks'
   c.zoo = dict(
     path=f'runs/zoos/{arg["dataset"]}_subsets',
     architecture=dict(

@@ -37,7 +37,6 @@ from wsjax.experiments import (
   prompting_scores,
   reports,
   sampling,
-  unseen_tasks,
 )
 from wsjax.zoo.store import store
 
@@ -180,10 +179,7 @@ def _generate(
 
 # Section of a config -> who prepares, fits, answers and describes; who judges the answers; and
 # under what name the time of answering is kept.
-_ASKED = {
-  'tasks': (unseen_tasks, unseen_tasks.judge, 'generate'),
-  'prompt': (prompting, prompting_scores.judge, 'evaluate'),
-}
+_ASKED = {'prompt': (prompting, prompting_scores.judge, 'evaluate')}
 
 
 def _ask(

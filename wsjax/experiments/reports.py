@@ -7,20 +7,18 @@ from types import ModuleType
 from typing import Any
 
 from wsjax.evaluation.report import comparison, html, model, report
-from wsjax.experiments import inr_comparison, inr_report, prompting_report, tasks_report
+from wsjax.experiments import inr_comparison, inr_report, prompting_report
 
 # Kinds of their own -> their table of runs side by side.
 _COMPARED = {inr_report: inr_comparison}
 # Kinds whose runs have no table side by side -> what such runs do.
-_ALONE = {tasks_report: 'for unseen tasks', prompting_report: 'that update networks by a prompt'}
+_ALONE = {prompting_report: 'that update networks by a prompt'}
 
 
 def of(result: Mapping[str, Any]) -> ModuleType:
   """The module that checks, draws and prints this kind of report."""
   if 'drawing' in result:
     return inr_report
-  if 'tasks' in result:
-    return tasks_report
   if 'prompting' in result:
     return prompting_report
   return report
@@ -69,8 +67,7 @@ def comparison_of(reports: Mapping[str, Mapping[str, Any]]) -> ModuleType:
   """The module that sets these reports side by side.
 
   Raises:
-    ValueError: if they are not all of one kind, or of one that has no table of several runs: edits,
-      unseen tasks and prompts.
+    ValueError: if they are not all of one kind, or of one that has no table of several runs.
   """
   kinds = {of(result) for result in reports.values()}
   if len(kinds) != 1:
