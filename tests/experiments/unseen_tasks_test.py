@@ -138,7 +138,7 @@ def test_a_planted_leak_is_caught(finished, zoo):
   """The record of a test net says that it learned what a training net did."""
 
   class Leaky:
-    path, architecture = zoo.path, zoo.architecture
+    path, architecture = zoo.path, zoo.model
     records = list(zoo.records)
     select, params = zoo.select, zoo.params
 

@@ -1,5 +1,6 @@
 import copy
 import json
+import sys
 
 import hypothesis
 import jsonschema
@@ -8,7 +9,6 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.zoo import zoo_samples
-from wsjax.zoo.store import fields, licence
 from wsjax.zoo.store import record as record_lib
 
 WEIGHTS = zoo_samples.params(0)
@@ -56,6 +56,7 @@ OTHER = {
   'run_id': 'other',
   'split': 'val',
   'split_group': 'other',
+  'extra': {'colour': 'red'},
   'generated': {'generator_record_id': 'g', 'sampler': 'euler', 'seed': 0},
   'license': 'MIT',
   'license_effective': 'MIT',
@@ -70,13 +71,13 @@ DERIVED = {'param_tree', 'symmetry', 'n_params', 'n_bytes', 'schema_version'}
 
 
 def test_the_schema_file_is_a_schema_and_accepts_a_record():
-  jsonschema.Draft202012Validator.check_schema(fields.SCHEMA)
-  jsonschema.Draft202012Validator(fields.SCHEMA).validate(RECORD)
+  jsonschema.Draft202012Validator.check_schema(record_lib.SCHEMA)
+  jsonschema.Draft202012Validator(record_lib.SCHEMA).validate(RECORD)
   record_lib.validate(RECORD)
 
 
 def test_every_field_is_tried_below():
-  assert set(fields.SCHEMA['properties']) == (set(OTHER) | DERIVED | set(record_lib.UNSIGNED))
+  assert set(record_lib.SCHEMA['properties']) == (set(OTHER) | DERIVED | set(record_lib.UNSIGNED))
 
 
 @pytest.mark.parametrize('name', OTHER)
@@ -142,7 +143,7 @@ def test_numpy_scalars_and_non_finite_numbers_become_json():
   assert record['final'][0]['value'] is None
 
 
-@pytest.mark.parametrize('name', fields.SCHEMA['required'])
+@pytest.mark.parametrize('name', record_lib.SCHEMA['required'])
 def test_a_missing_required_field_is_named(name):
   record = copy.deepcopy(RECORD)
   del record[name]
@@ -176,7 +177,7 @@ def test_a_wrong_field_is_named(changes, message):
 
 def test_a_licence_must_be_an_spdx_expression():
   pytest.importorskip('license_expression')
-  assert licence.problem('MIT') is None
+  assert record_lib.licence_problem('MIT') is None
   with pytest.raises(ValueError, match="'license' .* not an SPDX"):
     record_lib.make(**FIELDS | {'license': 'do what you like'})
   with pytest.raises(ValueError, match="'datasets' .* not an SPDX"):
@@ -216,3 +217,56 @@ def test_a_diverged_network_may_hold_nan():
   weights = edited(lambda w: w['layer0/bias'].fill(np.nan))
   record = record_lib.make(**zoo_samples.fields(weights) | {'diverged': True})
   record_lib.check_params(record, weights)
+
+
+def test_values_that_python_calls_equal_are_kept_apart():
+  assert record_lib.canonical('diverged', True) == b'true'
+  for number in (1, 1.0, 0, False):
+    if number is not False:
+      with pytest.raises(ValueError, match="'diverged'"):
+        record_lib.canonical('diverged', number)
+  with pytest.raises(ValueError, match="'batch_size'"):
+    record_lib.canonical('batch_size', True)
+  assert record_lib.canonical('batch_size', 1) == b'1'
+  # RFC 8785 has one kind of number.
+  assert record_lib.canonical('epoch', 1.0) == record_lib.canonical('epoch', 1)
+
+
+def test_joined_parts_are_canonical_json():
+  parts = {'b': b'1', 'a': b'{"c":null}'}
+  assert record_lib.join(parts) == b'{"a":{"c":null},"b":1}'
+
+
+def test_plain_values_are_copies_of_json():
+  value = {'a': (np.int8(1), [np.float64(0.5)]), 'b': np.bool_(True)}
+  assert record_lib.plain(value) == {'a': [1, [0.5]], 'b': True}
+  assert record_lib.plain({'a': [float('inf'), np.float32('nan')]}) == {'a': [None, None]}
+  with pytest.raises(ValueError, match='Not a JSON value'):
+    record_lib.plain({'a': object()})
+
+
+def test_a_long_value_does_not_make_a_long_error():
+  with pytest.raises(ValueError, match="'task'") as caught:
+    record_lib.canonical('task', ['x' * 10_000])
+  assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+  'expression', ['MIT', 'Apache-2.0 OR (MIT AND CC-BY-4.0)', 'LicenseRef-own']
+)
+def test_spdx_expressions_are_fine(expression):
+  pytest.importorskip('license_expression')
+  assert record_lib.licence_problem(expression) is None
+
+
+@pytest.mark.parametrize('expression', ['MIT AND', 'free for all', 'NoSuch-1.0'])
+def test_anything_else_has_a_problem(expression):
+  pytest.importorskip('license_expression')
+  assert record_lib.licence_problem(expression)
+
+
+def test_without_the_extra_nothing_is_refused(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'license_expression', None)
+  record_lib.licence_problem.cache_clear()
+  assert record_lib.licence_problem('free for all') is None
+  record_lib.licence_problem.cache_clear()

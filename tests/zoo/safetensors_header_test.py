@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from wsjax.zoo.store import safetensors_header, safetensors_io
+from wsjax.zoo.store import safetensors_io
 
 
 def raw(fields, data=b'', length=None):
@@ -22,12 +22,12 @@ BAD = {
   'huge length': (raw('{}', length=1 << 63), 'announces a header'),
   'length past the end': (raw('{}', length=3), 'announces a header'),
   'header over 1 MiB': (raw(' ' * (1 << 20) + '{}'), 'announces a header'),
-  'not JSON': (raw('{"a"'), 'broken header'),
-  'not UTF-8': (raw(b'{"\xff":1}'), 'broken header'),
-  'deeply nested': (raw('[' * 100_000), 'broken header'),
-  'a long number': (raw('{"a":' + '9' * 5000 + '}'), 'broken header'),
+  'not JSON': (raw('{"a"'), 'is not JSON'),
+  'not UTF-8': (raw(b'{"\xff":1}'), 'is not JSON'),
+  'deeply nested': (raw('[' * 100_000), 'is not JSON'),
+  'a long number': (raw('{"a":' + '9' * 5000 + '}'), 'is not JSON'),
   'not an object': (raw('[]'), 'not a JSON object'),
-  'NaN in the header': (raw('{"a":NaN}'), 'NaN is not JSON'),
+  'NaN in the header': (raw('{"a":NaN}'), 'NaN'),
   'duplicate name': (
     raw(f'{{"a":{tensor()},"a":{tensor()}}}', bytes(8)),
     "'a' is there twice",
@@ -88,7 +88,7 @@ def test_a_bad_file_is_one_clear_sentence(tmp_path, name):
 def test_a_plain_file_of_another_writer_is_read(tmp_path):
   content = raw(f'{{"__metadata__":{{"format":"pt"}},"a.b":{tensor()}}}  ')
   (tmp_path / 'f').write_bytes(content + bytes(8))
-  header = safetensors_header.check(tmp_path / 'f')
+  header = safetensors_io.check_header(tmp_path / 'f')
   assert header.metadata == {'format': 'pt'}
   a = header.tensors['a.b']
   assert (a.dtype, a.shape, a.stop - a.start) == ('float32', (2,), 8)

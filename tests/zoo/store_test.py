@@ -5,7 +5,8 @@ import pytest
 
 from tests.zoo import zoo_samples
 from wsjax.models import cnn, mlp, siren
-from wsjax.zoo.store import digest, fields, store
+from wsjax.zoo.store import digest, store
+from wsjax.zoo.store import record as record_lib
 
 CNN = cnn.CNN(image=(4, 4, 1), channels=(2,), dense=(3,), num_classes=2)
 
@@ -41,7 +42,7 @@ def test_random_access_gives_the_trained_weights(published):
 def test_a_zoo_says_what_it_holds(published):
   zoo = store.Zoo.open(published)
   assert zoo.spec == zoo_samples.ARCHITECTURE.spec
-  assert zoo.architecture == zoo_samples.ARCHITECTURE
+  assert zoo.model == zoo_samples.ARCHITECTURE
   assert zoo.keys == [f'{i:06d}' for i in range(5)]
   assert zoo.record(3) == zoo_samples.entry(3).record
   assert zoo.digest == digest.of_file(published / 'manifest.json')
@@ -153,4 +154,4 @@ def test_wrong_indices_are_refused(published, indices):
 def test_equal_parts_of_records_are_kept_once(published):
   zoo = store.Zoo.open(published)
   assert zoo.record(0)['param_tree'] is zoo.record(4)['param_tree']
-  assert set(fields.SCHEMA['required']) <= set(zoo.record(0))
+  assert set(record_lib.SCHEMA['required']) <= set(zoo.record(0))

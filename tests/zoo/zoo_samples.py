@@ -20,7 +20,7 @@ def params(seed, architecture=ARCHITECTURE):
 def fields(weights, seed=0, architecture=ARCHITECTURE):
   """Everything that `record.make` needs for a trained network."""
   return {
-    **record_lib.describe_architecture(architecture),
+    **record_lib.describe_model(architecture),
     **record_lib.describe_params(weights),
     'created_at': '2026-11-23T12:00:00Z',
     'task': 'classification',

@@ -17,7 +17,7 @@ from wsjax.symmetry import canonicalize
 from wsjax.train import generative
 from wsjax.zoo import build
 from wsjax.zoo.data import datasets
-from wsjax.zoo.store import shards, store
+from wsjax.zoo.store import publish, store
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def open_zoo(
   section = config.zoo.to_dict()
   path = pathlib.Path(section.pop('path') or workdir / 'zoo')
   if family := section.get('family'):
-    if not (path / shards.MANIFEST).exists():
+    if not (path / publish.MANIFEST).exists():
       raise ValueError(
         f'{path} holds no zoo of {family}; make it with: wsjax zoo import '
         f'{family} --from DIR --out {path}'

@@ -92,7 +92,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   Raises:
     ValueError: if a split has no run, or there are no validation images.
   """
-  architecture = zoo.architecture
+  architecture = zoo.model
   recipe = train_lib.Recipe(**config.zoo.recipe.to_dict())
   dataset = datasets.load(**config.zoo.dataset.to_dict())
   if not len(dataset.val_y):

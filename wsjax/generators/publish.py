@@ -9,7 +9,7 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.models import model as model_lib
-from wsjax.zoo.store import record, store
+from wsjax.zoo.store import environment, record, store
 
 
 def publish(
@@ -39,8 +39,8 @@ def publish(
     ValueError: if there is a zoo at `path` already.
   """
   shared = {
-    **record.describe_architecture(architecture),
-    **record.environment(),
+    **record.describe_model(architecture),
+    **environment.environment(),
     'task': source['task'],
     'datasets': source['datasets'],
     'license': source['license'],

@@ -22,7 +22,7 @@ from wsjax.models import model as model_lib
 from wsjax.zoo import splits as splits_lib
 from wsjax.zoo import train, training_records
 from wsjax.zoo.data import datasets, subsets
-from wsjax.zoo.store import digest, shards, store
+from wsjax.zoo.store import digest, publish, store
 from wsjax.zoo.store import plan as plan_lib
 
 SECTIONS = ('architecture', 'dataset', 'recipe', 'splits', 'chunk_size')
@@ -68,10 +68,10 @@ def build(
   source = dict(section['dataset'])
   labels = source.pop('labels', LABELS[0])
   splits = _assign(labels, section['splits'], seed)
-  plan_lib.check(path, plan, parts=(shards.MANIFEST, _LOG))
+  plan_lib.check(path, plan, parts=(publish.MANIFEST, _LOG))
   with _alone(path):
     # Process 0 decides: the others may see its files a little later.
-    if distributed.of_writer(np.int32((path / shards.MANIFEST).exists())):
+    if distributed.of_writer(np.int32((path / publish.MANIFEST).exists())):
       return _finish(path)
     dataset = datasets.load(**source, root=root)
     if labels == 'subsets':
@@ -110,7 +110,7 @@ def build(
 
 def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
   """A zoo that is built, for one run; another waits, and then finds it."""
-  finished = (path / shards.MANIFEST).exists() and not (path / _LOG).exists()
+  finished = (path / publish.MANIFEST).exists() and not (path / _LOG).exists()
   if finished or not distributed.is_writer():
     return contextlib.nullcontext()
   return lock.hold(path, wait=True)
@@ -257,6 +257,6 @@ def _finish(path: pathlib.Path) -> store.Zoo:
   if distributed.is_writer() and (path / _LOG).exists():
     zoo.check()
     # Empty, of a process that was killed behind its last rename.
-    shutil.rmtree(path / shards.STAGING, ignore_errors=True)
+    shutil.rmtree(path / publish.STAGING, ignore_errors=True)
     shutil.rmtree(path / _LOG)
   return zoo

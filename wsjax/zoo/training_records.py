@@ -11,7 +11,7 @@ import wsjax
 from wsjax.models import model as model_lib
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets, subsets
-from wsjax.zoo.store import describe, log
+from wsjax.zoo.store import environment, log
 from wsjax.zoo.store import record as record_lib
 
 # Licence of the weights that wsjax trains; that of the data comes on top.
@@ -113,7 +113,7 @@ def _common(
   fits_images = architecture.task == 'image_fitting'
   return {
     **_environment(),
-    **record_lib.describe_architecture(architecture),
+    **record_lib.describe_model(architecture),
     'task': architecture.task,
     'objective': OBJECTIVES[architecture.task],
     'schedule': {'name': 'constant'},
@@ -134,7 +134,7 @@ def _common(
 
 @functools.cache
 def _environment() -> dict[str, Any]:
-  return describe.environment()
+  return environment.environment()
 
 
 def _examples(architecture: model_lib.Model, dataset: datasets.Dataset) -> int:

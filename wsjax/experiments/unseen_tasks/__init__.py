@@ -298,7 +298,7 @@ def read(config: ml_collections.ConfigDict, zoo: store.Zoo) -> tasks.Tasks:
   leaky = config.tasks.split == 'leaky'
   if not leaky and config.tasks.split != 'pair':
     raise ValueError(f"tasks.split is {config.tasks.split!r}; allowed: 'pair', 'leaky'.")
-  architecture = zoo.architecture
+  architecture = zoo.model
   if architecture.name != 'mlp':
     raise ValueError(f'Unseen tasks are for MLPs; those at {zoo.path} are {architecture.name}.')
   rows = {split: zoo.select(split=split) for split in base.SPLITS}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wsjax.generators.conditions import scaling
-from wsjax.zoo.store import catalogue
+from wsjax.zoo.store import columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Metric:
     Raises:
       ValueError: if a record lacks the metric.
     """
-    values = catalogue.column(records, ('final', self.split, self.metric))
+    values = columns.column(records, ('final', self.split, self.metric))
     name = f'{self.split} {self.metric}'
     return self.scale(values, name).astype(np.float32)[:, None]
 

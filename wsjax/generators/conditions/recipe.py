@@ -8,7 +8,7 @@ import numpy as np
 
 from wsjax.generators.conditions import scaling
 from wsjax.zoo import recipe as recipe_lib
-from wsjax.zoo.store import catalogue
+from wsjax.zoo.store import columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Recipe:
       ValueError: if a record lacks a hyper-parameter, or names another optimizer.
     """
     columns = [
-      scale(catalogue.column(records, ('optimizer', 'hparams', name)), name)
+      scale(columns.column(records, ('optimizer', 'hparams', name)), name)
       for name, scale in self.scales
     ]
     if self.optimizers:
-      names = catalogue.column(records, ('optimizer', 'name'))
+      names = columns.column(records, ('optimizer', 'name'))
       if unknown := sorted(set(names.tolist()) - set(self.optimizers)):
         raise ValueError(
           f'A network was trained by {unknown[0]!r}; the condition has '

@@ -188,7 +188,7 @@ class Family:
     }
     return record_lib.make(
       **fields
-      | record_lib.describe_architecture(network.architecture)
+      | record_lib.describe_model(network.architecture)
       | record_lib.describe_params(network.params)
       | dict(network.fields),
       parents=[parent],

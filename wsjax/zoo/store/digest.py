@@ -1,33 +1,21 @@
-"""Digests: one way to turn a file, a JSON value or weights into 64 hex digits.
-
-Everything that a zoo stores is named or checked by one of these.
-"""
+"""SHA-256 digests of files, JSON values and weights, by which all that a zoo stores is checked."""
 
 import decimal
 import functools
 import hashlib
 import json
 import pathlib
-import re
 import sys
 from typing import Any
 
 import numpy as np
 import rfc8785
 
-from wsjax import typing
-
-_LONG_NUMBER = re.compile(r'[0-9]{16}')
+from wsjax import files, typing
 
 
 def canonical_json(value: Any) -> bytes:
-  """The one spelling of a JSON value: sorted keys, no spaces, UTF-8.
-
-  Args:
-    value: dicts with string keys, lists, strings, finite numbers, None.
-
-  Returns:
-    The text; equal values give equal bytes.
+  """Spells a JSON value in the one canonical way: sorted keys, no spaces, UTF-8.
 
   Raises:
     ValueError: if JSON cannot hold the value (NaN, integers above 2^53, ...).
@@ -40,25 +28,23 @@ def canonical_json(value: Any) -> bytes:
     raise ValueError(f'Not a JSON value: {error}.') from error
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, where: object = 'The text') -> Any:
   """Reads JSON so that `canonical_json` of the value is the text again.
 
   Canonical JSON spells the float 1e17 as an integer, too long a one for an integer of its own; it
   is read as the float that it spells.
 
   Raises:
-    ValueError: if the text is not JSON.
+    ValueError: as `files.parse_json`.
   """
-  if isinstance(text, bytes):
-    text = text.decode()
-  # The hook is slow, and hardly ever needed.
-  hook = _parse_int if _LONG_NUMBER.search(text) else None
-  return json.loads(text, parse_int=hook)
+  return files.parse_json(text, where, parse_int=_parse_int)
 
 
 def _parse_int(text: str) -> int | float:
+  if len(text) > 22:
+    raise ValueError(f'the integer {text[:20]}... is too long')
   number = int(text)
-  if 15 < len(text) <= 22 and number == int(decimal.Decimal(repr(float(number)))):
+  if len(text) > 15 and number == int(decimal.Decimal(repr(float(number)))):
     return number if abs(number) < 1 << 53 else float(number)
   return number
 
@@ -75,14 +61,7 @@ def of_file(path: pathlib.Path | str) -> str:
 
 
 def contiguous(array: typing.Array) -> np.ndarray:
-  """The same values on the host, C-contiguous and little-endian.
-
-  Args:
-    array: any shape and strides; transposed, strided and broadcast views too.
-
-  Returns:
-    The array itself if it is of that form already, else a copy.
-  """
+  """Makes an array of any strides C-contiguous and little-endian, on the host."""
   array = np.asarray(array)
   if array.dtype.byteorder == ('>' if sys.byteorder == 'little' else '='):
     array = array.astype(array.dtype.newbyteorder('<'))
@@ -97,7 +76,7 @@ def raw(array: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1024)
 def tensor_header(path: str, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
-  """What `of_tensors` hashes before the bytes of one tensor."""
+  """Bytes that `of_tensors` hashes before those of one tensor."""
   return f'{json.dumps([path, dtype.name, list(shape)])}\n'.encode()
 
 
@@ -119,14 +98,7 @@ def of_tensors(params: typing.Params) -> str:
 
 
 def of_stacked(stacked: typing.StackedParams) -> list[str]:
-  """`of_tensors` of every network of a stack.
-
-  Args:
-    stacked: path -> array [n, ...].
-
-  Returns:
-    n digests, of the networks without their leading axis.
-  """
+  """Returns `of_tensors` of each of n networks, path -> [n, ...]."""
   leaves = []
   for path in sorted(stacked):
     array = contiguous(stacked[path])

@@ -1,7 +1,7 @@
 """Checkpoint records: all that is known about one network, by content hash.
 
-The schema is `schema/checkpoint_record.v1.json`; every field is described there. A record never
-changes: a correction is a new record that names the old one in `supersedes`.
+Every field is described in `schema/checkpoint_record.v1.json`. A record never changes: a correction
+is a new record that names the old one in `supersedes`.
 """
 
 import datetime
@@ -9,28 +9,39 @@ import functools
 import hashlib
 import json
 import math
+import pathlib
+import types
 from collections.abc import Mapping
 from typing import Any
 
+import jsonschema
 import numpy as np
 
 from wsjax import typing
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
-from wsjax.zoo.store import describe, digest, fields, licence
+from wsjax.zoo.store import digest
 
-# What may be added to a record without making it another record.
+SCHEMA = json.loads(
+  (pathlib.Path(__file__).parent / 'schema/checkpoint_record.v1.json').read_text()
+)
+VERSION = SCHEMA['properties']['schema_version']['const']
+ROLES = ('kernel', 'bias', 'scale', 'embed', 'stat', 'lora_a', 'lora_b')
+# Fields that may be added to a record without making it another record.
 UNSIGNED = ('record_id', 'attestations', 'signature_ref')
-
-tensor_digest = digest.of_tensors
-describe_architecture = describe.architecture
-environment = describe.environment
+# Values of required fields that nobody has told.
+UNKNOWN = {
+  name: [] if SCHEMA['properties'][name].get('type') == 'array' else None
+  for name in SCHEMA['required']
+  if 'array' == (kind := SCHEMA['properties'][name].get('type')) or 'null' in (kind or ())
+} | {'format': 'safetensors', 'diverged': False, 'redistributable': False}
 
 
 def make(**values: Any) -> dict[str, Any]:
-  """A valid record from its fields.
+  """Makes a valid record from its fields.
 
-  `describe_architecture`, `describe_params` and `environment` give many of them. Fields that the
-  schema does not require are null when not given.
+  `describe_model`, `describe_params` and `environment` give many of them. Fields that the schema
+  does not require are null when not given; `UNKNOWN` has values of the required ones.
 
   Args:
     **values: as in the schema; `schema_version` and `record_id` are set here, and `created_at` is
@@ -43,19 +54,19 @@ def make(**values: Any) -> dict[str, Any]:
   Raises:
     ValueError: as `validate`.
   """
-  record = dict.fromkeys(fields.SCHEMA['properties']) | values
-  for name in fields.SCHEMA['required']:
+  record = dict.fromkeys(SCHEMA['properties']) | values
+  for name in SCHEMA['required']:
     if name not in values:
       del record[name]
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
   record.setdefault('created_at', now.replace('+00:00', 'Z'))
-  record['schema_version'] = fields.VERSION
+  record['schema_version'] = VERSION
   record['record_id'] = None
-  fields.check_names(record)
-  record = fields.plain(record)
+  check_names(record)
+  record = plain(record)
   parts = _parts(record)
   record['record_id'] = _id(parts)
-  parts['record_id'] = fields.canonical('record_id', _id(parts))
+  parts['record_id'] = canonical('record_id', record['record_id'])
   _check_agreement(record, parts)
   return record
 
@@ -64,7 +75,7 @@ def validate(record: Mapping[str, Any]) -> bytes:
   """Raises unless a record follows the schema and agrees with itself.
 
   Args:
-    record: what `make` gave, or was read from a file.
+    record: made by `make`, or read from a file.
 
   Returns:
     Its canonical JSON.
@@ -74,50 +85,68 @@ def validate(record: Mapping[str, Any]) -> bytes:
       does not match the content; the sizes do not match the parameters; a licence is not an SPDX
       expression; a network of unknown licence is marked redistributable.
   """
-  fields.check_names(record)
+  check_names(record)
   parts = _parts(record)
-  parts['record_id'] = fields.canonical('record_id', record['record_id'])
+  parts['record_id'] = canonical('record_id', record['record_id'])
   if record['record_id'] != (expected := _id(parts)):
     raise ValueError(
-      f"Record field 'record_id' is {record['record_id']}, but the content "
+      f"Record field 'record_id' is {record['record_id']!r}, but the content "
       f'hashes to {expected}; the record was changed.'
     )
   _check_agreement(record, parts)
-  return fields.join(parts)
+  return join(parts)
 
 
 def record_id(record: Mapping[str, Any]) -> str:
-  """The id that the content of a record gives it.
-
-  Args:
-    record: with or without the fields of `UNSIGNED`, in any key order.
-
-  Returns:
-    'wsr1:' and the SHA-256 of the canonical JSON of the other fields.
-
-  Raises:
-    ValueError: if a field does not follow the schema.
-  """
+  """Returns 'wsr1:' and the SHA-256 of the canonical JSON of all fields but `UNSIGNED`."""
   return _id(_parts(record))
 
 
-def spec(record: Mapping[str, Any]) -> spec_lib.Spec:
-  """The symmetry of the network that a record describes.
+def check_names(record: Mapping[str, Any]) -> None:
+  """Raises ValueError, naming the field, unless a record has all required and no unknown ones."""
+  names = SCHEMA['properties']
+  if unknown := sorted(set(record) - set(names)):
+    raise ValueError(
+      f'Record has field {unknown[0]!r}, which the schema has not; it has {", ".join(names)}.'
+    )
+  if missing := [name for name in SCHEMA['required'] if name not in record]:
+    raise ValueError(
+      f'Record lacks required field {missing[0]!r}; null says that it is '
+      'not known, where the schema allows it.'
+    )
 
-  Raises:
-    ValueError: if `param_tree` and `symmetry` do not fit each other.
-  """
+
+def spec(record: Mapping[str, Any]) -> spec_lib.Spec:
+  """Reads the symmetry; raises ValueError if `param_tree` and `symmetry` do not fit each other."""
   return _spec(
-    fields.canonical('param_tree', record['param_tree']),
-    fields.canonical('symmetry', record['symmetry']),
+    canonical('param_tree', record['param_tree']), canonical('symmetry', record['symmetry'])
   )
 
 
+def describe_model(model: model_lib.Model) -> dict[str, Any]:
+  """Returns arch_id, arch_config, param_tree, symmetry and activation of a model.
+
+  The last part of a path is the role of the parameter where it is one of `ROLES`.
+  """
+  spec, shapes = model.spec.to_json(), model.shapes
+  for leaf in spec['leaves']:
+    role = leaf['path'].rpartition('/')[-1]
+    leaf['dtype'] = shapes[leaf['path']].dtype.name
+    leaf['role'] = role if role in ROLES else None
+  return {
+    'arch_id': model.name,
+    'arch_config': model.config,
+    'param_tree': spec['leaves'],
+    'symmetry': spec['groups'],
+    'activation': model.activation or None,
+  }
+
+
 def describe_params(params: typing.Params) -> dict[str, Any]:
-  """Record fields of the weights of one network, stored with others."""
+  """Returns the fields of the weights of one network, stored with others."""
   arrays = [np.asarray(array) for array in params.values()]
   return {
-    'tensor_digest': tensor_digest(params),
+    'tensor_digest': digest.of_tensors(params),
     'file_sha256': None,
     'format': 'safetensors',
     'n_bytes': sum(array.nbytes for array in arrays),
@@ -141,7 +170,7 @@ def check_params(record: Mapping[str, Any], params: typing.Params) -> None:
       raise ValueError(
         f'{leaf["path"]} has NaN or infinite weights, but the record is not marked diverged.'
       )
-  if record['tensor_digest'] != (found := tensor_digest(params)):
+  if record['tensor_digest'] != (found := digest.of_tensors(params)):
     raise ValueError(
       f"Record field 'tensor_digest' is {record['tensor_digest']}, but the "
       f'weights hash to {found}; one of them was changed.'
@@ -150,9 +179,120 @@ def check_params(record: Mapping[str, Any], params: typing.Params) -> None:
 
 def is_finite(array: np.ndarray) -> bool:
   """Whether no value is NaN or infinite; integers and booleans always."""
-  if array.dtype.kind in 'iub':
-    return True
-  return bool(np.isfinite(array).all())
+  return array.dtype.kind in 'iub' or bool(np.isfinite(array).all())
+
+
+@functools.lru_cache(maxsize=256)
+def licence_problem(expression: str) -> str | None:
+  """Says what is wrong with an SPDX licence expression.
+
+  Args:
+    expression: such as 'MIT AND CC-BY-4.0'. 'LicenseRef-...' may stand for a licence that SPDX does
+      not list.
+
+  Returns:
+    A few words, or None if nothing is wrong or the `zoo` extra, which can tell, is not installed.
+  """
+  try:
+    import license_expression  # Slow, and not everyone has it.
+  except ImportError:
+    return None
+  licensing = _spdx(license_expression)
+  try:
+    parsed = licensing.parse(expression, strict=True)
+  except license_expression.ExpressionError as error:
+    return ' '.join(str(error).split())
+  unknown = [
+    key for key in licensing.unknown_license_keys(parsed) if not key.startswith('LicenseRef-')
+  ]
+  return f'unknown licence {", ".join(unknown)}' if unknown else None
+
+
+def canonical(name: str, value: Any) -> bytes:
+  """Returns canonical JSON of one field.
+
+  Raises:
+    ValueError: one sentence naming the field, if the schema forbids the value or JSON cannot hold
+      it.
+  """
+  return _canonical(name, _text(value))
+
+
+def join(parts: Mapping[str, bytes]) -> bytes:
+  """Returns canonical JSON of an object from that of its values."""
+  return b'{%s}' % b','.join(b'"%s":%s' % (name.encode(), parts[name]) for name in sorted(parts))
+
+
+def plain(value: Any) -> Any:
+  """Copies plain JSON values; NumPy scalars become numbers, and numbers not finite become None.
+
+  Raises:
+    ValueError: if there is anything else than dicts, lists, tuples, strings, numbers and None.
+  """
+  try:
+    text = json.dumps(value, allow_nan=False, default=_number)
+  except ValueError:
+    text = _text(_finite(value))
+  except TypeError as error:
+    raise ValueError(f'Not a JSON value in a record: {error}.') from error
+  return digest.parse_json(text)
+
+
+def _text(value: Any) -> str:
+  """JSON text of a value: fast, not canonical; equal text is equal value."""
+  if value is None:
+    return 'null'
+  if type(value) is int:
+    return str(value)
+  try:
+    return json.dumps(value)
+  except (TypeError, ValueError, RecursionError) as error:
+    raise ValueError(f'Not a JSON value in a record: {error}.') from error
+
+
+def _number(value: Any) -> Any:
+  if isinstance(value, np.generic):
+    return value.item()
+  raise TypeError(f'{type(value).__name__} {value!r}')
+
+
+def _finite(value: Any) -> Any:
+  """The value with NaN and infinities, at any depth, as None."""
+  if isinstance(value, np.generic):
+    value = value.item()
+  if isinstance(value, Mapping):
+    return {key: _finite(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [_finite(item) for item in value]
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
+@functools.lru_cache(maxsize=8192)
+def _canonical(name: str, text: str) -> bytes:
+  """Canonical JSON of one field; cached, because most fields are equal in all records of a zoo."""
+  value = digest.parse_json(text)
+  error = jsonschema.exceptions.best_match(_validator(name).iter_errors(value))
+  if error is not None:
+    place = '/'.join(map(str, [name, *error.absolute_path]))
+    raise ValueError(f'Record field {place!r} is wrong: {error.message[:200]}.')
+  try:
+    return digest.canonical_json(value)
+  except ValueError as error:
+    raise ValueError(f'Record field {name!r}: {error}') from error
+
+
+@functools.cache
+def _validator(name: str) -> jsonschema.Draft202012Validator:
+  if name not in SCHEMA['properties']:
+    raise ValueError(f'Record has field {name!r}, which the schema has not.')
+  return jsonschema.Draft202012Validator(SCHEMA['properties'][name])
+
+
+@functools.cache
+def _spdx(license_expression: types.ModuleType) -> Any:
+  return license_expression.get_spdx_licensing()
 
 
 def _check_agreement(record: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
@@ -165,27 +305,19 @@ def _check_agreement(record: Mapping[str, Any], parts: Mapping[str, bytes]) -> N
         f"'param_tree' have {expected}."
       )
   _spec(parts['param_tree'], parts['symmetry'])
-  if None not in (record['step'], record['steps']):
-    if record['step'] > record['steps']:
-      raise ValueError(
-        f"Record field 'step' is {record['step']}, beyond the {record['steps']} of 'steps'."
-      )
+  if None not in (record['step'], record['steps']) and record['step'] > record['steps']:
+    raise ValueError(
+      f"Record field 'step' is {record['step']}, beyond the {record['steps']} of 'steps'."
+    )
   for parent in record['parents']:
     if not (parent['record_id'] or parent.get('external_ref')):
       raise ValueError(
         "Record field 'parents' has an entry with neither record_id nor external_ref."
       )
-  _check_licences(record)
-
-
-def _check_licences(record: Mapping[str, Any]) -> None:
-  given = [
-    ('license', record['license']),
-    ('license_effective', record.get('license_effective')),
-    *(('datasets', dataset['license']) for dataset in record['datasets']),
-  ]
-  for name, expression in given:
-    if expression is not None and (problem := licence.problem(expression)):
+  licences = [(name, record.get(name)) for name in ('license', 'license_effective')]
+  licences += [('datasets', dataset['license']) for dataset in record['datasets']]
+  for name, expression in licences:
+    if expression is not None and (problem := licence_problem(expression)):
       raise ValueError(
         f'Record field {name!r} holds {expression!r}, which is not an SPDX expression: {problem}.'
       )
@@ -195,15 +327,12 @@ def _check_licences(record: Mapping[str, Any]) -> None:
 
 def _parts(record: Mapping[str, Any]) -> dict[str, bytes]:
   """Canonical JSON of every field but the id, each checked by the schema."""
-  return {
-    name: fields.canonical(name, value) for name, value in record.items() if name != 'record_id'
-  }
+  return {name: canonical(name, value) for name, value in record.items() if name != 'record_id'}
 
 
 def _id(parts: Mapping[str, bytes]) -> str:
-  """The record id that the content of a record gives it."""
   content = {name: part for name, part in parts.items() if name not in UNSIGNED}
-  return f'wsr1:{hashlib.sha256(fields.join(content)).hexdigest()}'
+  return f'wsr1:{hashlib.sha256(join(content)).hexdigest()}'
 
 
 @functools.lru_cache(maxsize=256)

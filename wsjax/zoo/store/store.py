@@ -1,30 +1,66 @@
-"""A published zoo: random access to networks whose digests are verified.
+"""Zoo: networks with records, in memory or in a folder whose digests are verified.
 
 A zoo is built in a `Log` and published into a folder:
 
   manifest.json             SHA-256 of every other file; written last
   records.jsonl             one record per network, in the order of the keys
-  records.parquet           the same as a table, with the `zoo` extra
+  records.parquet           the records as a table, with the `zoo` extra
   shards/00000.safetensors  networks of one architecture, stacked
 """
 
+import dataclasses
 import functools
+import hashlib
 import pathlib
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
+from wsjax import networks as networks_lib
 from wsjax import typing
 from wsjax.models import model as model_lib
+from wsjax.symmetry import canonicalize as canonicalize_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo import splits
-from wsjax.zoo.store import catalogue, digest, safetensors_io, shards
+from wsjax.zoo.store import columns, digest, published
 from wsjax.zoo.store import log as log_lib
+from wsjax.zoo.store import publish as publish_lib
 from wsjax.zoo.store import record as record_lib
 
 Entry = log_lib.Entry
 Log = log_lib.Log
+_Read = Callable[[np.ndarray], typing.StackedParams]
+_FIELDS = frozenset(record_lib.SCHEMA['properties'])
+# Fields that `record.make` sets.
+_OF_THE_RECORD = ('schema_version', 'created_at', *record_lib.UNSIGNED)
+_METRICS = ('accuracy', 'loss', 'psnr')  # In a user's record they are of a val split.
+_CHECKED = 4096  # Networks that are in memory at once while a zoo is checked.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Description:
+  """A model as records describe it.
+
+  Attributes:
+    arch_id: plug-in of `wsjax.models`, or somebody else's name.
+    arch_config: its fields.
+    activation: name of the non-linearity; None where it is not known.
+    spec: shapes and symmetries.
+    dtypes: path -> dtype name.
+  """
+
+  arch_id: str
+  arch_config: Mapping[str, Any]
+  activation: str | None
+  spec: spec_lib.Spec
+  dtypes: Mapping[str, str]
+
+  def build(self) -> model_lib.Model:
+    """Builds the model; raises ValueError if no plug-in has that name."""
+    return model_lib.from_record(self.arch_id, self.arch_config)
 
 
 def publish(log: Log, path: pathlib.Path | str, *, shard_size: int = 1000) -> 'Zoo':
@@ -37,93 +73,168 @@ def publish(log: Log, path: pathlib.Path | str, *, shard_size: int = 1000) -> 'Z
     path: folder of the zoo; the log may be inside it.
     shard_size: networks per file.
 
-  Returns:
-    The zoo.
-
   Raises:
     ValueError: if the folder holds a zoo, or parts of one that did not come from an interrupted
       call; the log is empty or corrupt; or networks of
       one split group are in different splits.
     OSError: if a file cannot be written.
   """
-  shards.publish(log, pathlib.Path(path), shard_size=shard_size)
+  publish_lib.publish(log, pathlib.Path(path), shard_size=shard_size)
   return Zoo.open(path)
 
 
 class Zoo:
-  """A published zoo; get one by `Zoo.open`.
+  """Networks with records; made by `Zoo.open` or `Zoo.of`.
 
   Attributes:
-    path: its folder.
-    digest: SHA-256 of the manifest, and so of everything.
-    content_digest: SHA-256 of the weights alone.
-    keys: one per network, sorted.
+    keys: one per network.
     records: one per network, in the same order; do not change them.
     architectures: every architecture in it, in order of appearance.
+    path: its folder; None in memory.
+    digest: SHA-256 of the manifest, and so of everything; in memory of the ids of the records.
+    content_digest: SHA-256 of the weights alone.
   """
 
   def __init__(
-    self, path: pathlib.Path, manifest: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
+    self,
+    keys: Sequence[str],
+    records: Sequence[dict[str, Any]],
+    read: _Read,
+    *,
+    model: model_lib.Model | None = None,
+    shards: published.Shards | None = None,
   ):
-    self.path = path
-    self.digest = digest.of_file(path / shards.MANIFEST)
-    self.content_digest = manifest['content_digest']
-    self.keys = [line['key'] for line in lines]
-    self.records = [line['record'] for line in lines]
-    descriptions, indices = catalogue.describe(lines)
-    self.architectures = tuple(descriptions)
-    self._architecture_of = np.array(indices)
-    self._files = manifest['files']
-    self._shard_names = sorted({line['shard'] for line in lines})
-    numbers = {name: i for i, name in enumerate(self._shard_names)}
-    self._shard_of = np.array([numbers[line['shard']] for line in lines])
-    self._rows = np.array([line['row'] for line in lines])
-    self._shards: dict[int, typing.StackedParams] = {}
+    self.keys = list(keys)
+    self.records = published.share(records)
+    self.architectures, self._architecture_of = _describe(self.keys, self.records)
+    self.path: pathlib.Path | None = None
+    self._read = read
+    self._model = model
+    self._shards = shards
+    if model is not None:
+      for description in self.architectures:
+        _check_model(model, description)
 
   @classmethod
-  def open(cls, path: pathlib.Path | str) -> 'Zoo':
+  def open(cls, path: pathlib.Path | str, *, model: model_lib.Model | None = None) -> 'Zoo':
     """Opens a folder; checks manifest, sizes and records.
 
     A shard is hashed when it is first read from.
 
+    Args:
+      path: folder of a published zoo.
+      model: of its networks, where it is not one of `wsjax.models`.
+
     Raises:
       ValueError: one sentence naming what is missing, truncated, changed, of another version, or
-        contradicts itself.
+        contradicts itself; or if `model` has other parameters.
     """
     path = pathlib.Path(path)
-    manifest = catalogue.read_manifest(path)
-    catalogue.check_files(path, manifest)
-    return cls(path, manifest, catalogue.read_lines(path, manifest))
+    manifest = published.read_manifest(path)
+    published.check_files(path, manifest)
+    lines = published.read_lines(path, manifest)
+    shards = published.Shards(path, manifest, lines)
+
+    def read(indices: np.ndarray) -> typing.StackedParams:
+      description = zoo.architectures[zoo._architecture_of[indices[0]]]
+      return shards.read(indices, description.spec, description.dtypes)
+
+    try:
+      zoo = cls(
+        [line['key'] for line in lines],
+        [line['record'] for line in lines],
+        read,
+        model=model,
+        shards=shards,
+      )
+    except ValueError as error:
+      raise ValueError(f'{path / publish_lib.RECORDS} {error}') from error
+    zoo.path = path
+    zoo.digest = digest.of_file(path / publish_lib.MANIFEST)
+    zoo.content_digest = manifest['content_digest']
+    return zoo
+
+  @classmethod
+  def of(
+    cls,
+    model: model_lib.Model,
+    params: Any,
+    records: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]] | None = None,
+  ) -> 'Zoo':
+    """Makes a zoo in memory.
+
+    Args:
+      model: of the networks.
+      params: `Networks`; stacked parameters, path -> [n, ...] or in the form of the model's
+        library; or a list of networks, each in either form.
+      records: what is known about each network, as n mappings or as name -> [n] values: fields of
+        the checkpoint record, such as 'split' or 'run_id'; 'optimizer' may be its name; 'accuracy'
+        and 'loss' are of a val split; any other scalar is kept under its name. A field that is not
+        given is null, and the split is 'train'.
+
+    Raises:
+      ValueError: if parameters do not fit the model, or a record is not valid.
+    """
+    nets = networks_lib.Networks(_stack(model, params), model.spec).check().host()
+    rows = _rows(records, len(nets))
+    common = record_lib.describe_model(model)
+    made = [
+      _record(common, model, net, row, index)
+      for index, (net, row) in enumerate(zip(nets, rows, strict=True))
+    ]
+    splits.check([r['split_group'] for r in made], [r['split'] for r in made])
+    keys = [f'{index:08d}' for index in range(len(nets))]
+    return cls(keys, made, lambda indices: nets[indices].params, model=model)
 
   def __len__(self) -> int:
     return len(self.keys)
 
+  def __repr__(self) -> str:
+    names = ', '.join(description.arch_id for description in self.architectures)
+    return f'Zoo({len(self)} networks of {names}{f" in {self.path}" if self.path else ""})'
+
+  @functools.cached_property
+  def digest(self) -> str:
+    """SHA-256 of the ids of all records."""
+    return digest.of_json([record['record_id'] for record in self.records])
+
+  @functools.cached_property
+  def content_digest(self) -> str:
+    """SHA-256 of the digests of all weights."""
+    text = ''.join(record['tensor_digest'] for record in self.records)
+    return hashlib.sha256(text.encode()).hexdigest()
+
   def record(self, index: int) -> dict[str, Any]:
-    """The record of one network."""
+    """Returns the record of one network."""
     return self.records[index]
 
   @property
-  def description(self) -> catalogue.Description:
-    """The architecture of a zoo that has only one, as its records have it.
+  def description(self) -> Description:
+    """The model of a zoo that has only one, as its records have it.
 
     Raises:
       ValueError: if it has several.
     """
     if len(self.architectures) != 1:
       raise ValueError(
-        f'{self.path} has {len(self.architectures)} architectures, not one; see `architectures`.'
+        f'{self.path or "The zoo"} has {len(self.architectures)} architectures, not one; see '
+        '`architectures`.'
       )
     return self.architectures[0]
 
   @property
   def spec(self) -> spec_lib.Spec:
-    """Shapes and symmetries; raises as `description`."""
+    """Shapes and symmetries; raises ValueError for several models."""
     return self.description.spec
 
   @functools.cached_property
-  def architecture(self) -> model_lib.Model:
-    """The forward function; raises as `description` and its `build`."""
-    return self.description.build()
+  def model(self) -> model_lib.Model:
+    """The model that was given, or the one that the records name.
+
+    Raises:
+      ValueError: if there are several, or the records name none of `wsjax.models`.
+    """
+    return self._model or self.description.build()
 
   def select(
     self,
@@ -133,7 +244,7 @@ class Zoo:
     diverged: bool | None = False,
     arch_id: str | None = None,
   ) -> np.ndarray:
-    """Indices of networks; None for an argument means any.
+    """Returns the indices [n] of networks, increasing; None for an argument means any.
 
     Args:
       split: one of splits.SPLITS.
@@ -141,32 +252,34 @@ class Zoo:
       diverged: False for networks that did not fail.
       arch_id: name of the architecture.
 
-    Returns:
-      [n] indices, increasing.
-
     Raises:
       ValueError: for an unknown split.
     """
     if split is not None and split not in splits.SPLITS:
       raise ValueError(f'Unknown split {split!r}; allowed: {", ".join(splits.SPLITS)}.')
     chosen = np.ones(len(self), bool)
-    for name, wanted in (
-      ('split', split),
-      ('final', final),
-      ('diverged', diverged),
-      ('arch_id', arch_id),
-    ):
-      if wanted is not None:
-        chosen &= self._index[name] == wanted
+    wanted = {'split': split, 'final': final, 'diverged': diverged, 'arch_id': arch_id}
+    for name, value in wanted.items():
+      if value is not None:
+        chosen &= self._index[name] == value
     return np.flatnonzero(chosen)
 
+  def networks(
+    self, split: str | None = None, *, final: bool | None = True, diverged: bool | None = False
+  ) -> networks_lib.Networks:
+    """Reads the networks that `select` finds; raises ValueError if there are none."""
+    rows = self.select(split=split, final=final, diverged=diverged)
+    if not rows.size:
+      raise ValueError(f'{self!r} has no such networks of split {split!r}.')
+    return networks_lib.Networks(self.params(rows), self.spec)
+
   def column(self, *names: str) -> np.ndarray:
-    """One field of every record, as an array.
+    """Returns one field of every record, as an array.
 
     Args:
-      *names: of the field and of what is inside it: ('split',),
-        ('optimizer', 'hparams', 'learning_rate'). For 'final' and 'trace' it is the split and the
-        metric: ('final', 'val', 'accuracy'); of several values the last.
+      *names: of the field and of what is inside it, also joined by slashes: 'split',
+        'optimizer/hparams/learning_rate'. For 'final' and 'trace' it is the split and the metric:
+        'final/val/accuracy'; of several values the last.
 
     Returns:
       [n] booleans, numbers (NaN where not known) or strings ('' likewise).
@@ -174,10 +287,83 @@ class Zoo:
     Raises:
       ValueError: if records have no such field, or it holds no scalars.
     """
-    return catalogue.column(self.records, names)
+    return columns.column(self.records, names)
+
+  def query(self, condition: str) -> 'Zoo':
+    """Returns the networks whose records meet a condition.
+
+    Args:
+      condition: such as 'accuracy > 0.9 and optimizer == "adam"'; see `columns.matches`.
+
+    Raises:
+      ValueError: for a condition that cannot be evaluated, or that no network meets.
+    """
+    rows = np.flatnonzero(columns.matches(self.records, condition))
+    if not rows.size:
+      raise ValueError(f'No network of {self!r} meets {condition!r}.')
+    return self.subset(rows)
+
+  def subset(self, rows: Sequence[int] | np.ndarray) -> 'Zoo':
+    """Returns the networks at some indices [m], as a zoo that reads from this one."""
+    rows = self._indices(rows)
+    return Zoo(
+      [self.keys[row] for row in rows],
+      [self.records[row] for row in rows],
+      lambda indices: self.params(rows[indices]),
+      model=self._model,
+    )
+
+  def canonicalize(
+    self,
+    mode: str = 'permutation+scale',
+    *,
+    reference: typing.Params | None = None,
+    restarts: int = 3,
+    seed: int = 0,
+  ) -> 'Zoo':
+    """Replaces every network by the representative of its orbit, in memory.
+
+    Args:
+      mode: see `canonicalize.canonicalize`.
+      reference: weights of the network to align to; None is the first training network.
+      restarts: starts of the alignment.
+      seed: of the starts after the second.
+
+    Raises:
+      ValueError: for an unknown mode, or several models.
+    """
+    params = self.params(np.arange(len(self)))
+    if reference is None:
+      train = self.select(split='train')
+      first = train[0] if train.size else 0
+      reference = {path: value[first] for path, value in params.items()}
+    params = canonicalize_lib.canonicalize(
+      params, self.spec, mode, reference=reference, restarts=restarts, seed=seed
+    )
+    nets = networks_lib.Networks(params, self.spec)
+    made = []
+    for net, old in zip(nets, self.records, strict=True):
+      parent = {'record_id': old['record_id'], 'relation': 'canonicalised_from'}
+      changed = record_lib.describe_params(net) | {
+        'parents': [*old['parents'], {**parent, 'detail': {'mode': mode}}]
+      }
+      kept = {name: old[name] for name in old if name not in _OF_THE_RECORD}
+      made.append(record_lib.make(**kept | changed))
+    return Zoo(self.keys, made, lambda rows: nets[rows].params, model=self._model)
+
+  def save(self, path: pathlib.Path | str, *, shard_size: int = 1000) -> 'Zoo':
+    """Publishes the zoo in a folder and opens it; arguments and errors are those of `publish`."""
+    path = pathlib.Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path) as folder, Log(pathlib.Path(folder)) as log:
+      for start in range(0, len(self), shard_size):
+        rows = np.arange(start, min(start + shard_size, len(self)))
+        log.append(list(self._entries(rows)))
+      publish_lib.publish(log, path, shard_size=shard_size)
+    return Zoo.open(path, model=self._model)
 
   def params(self, indices: Sequence[int] | np.ndarray) -> typing.StackedParams:
-    """Weights of some networks, each compared with the digest in its record.
+    """Reads weights of some networks; those of a folder are compared with their digests.
 
     Args:
       indices: [n] of one architecture, in any order, also repeated.
@@ -189,16 +375,7 @@ class Zoo:
       ValueError: if there are no such networks or they have different architectures; or naming the
         file and the network that was changed, or is not finite although not marked diverged.
     """
-    indices = np.asarray(indices)
-    if indices.ndim != 1 or indices.dtype.kind not in 'iu' or not indices.size:
-      raise ValueError(
-        f'Zoo.params needs a list of indices; got shape {indices.shape} of {indices.dtype}.'
-      )
-    if indices.min() < 0 or indices.max() >= len(self):
-      raise ValueError(
-        f'{self.path} has {len(self)} networks; got indices from '
-        f'{indices.min()} to {indices.max()}.'
-      )
+    indices = self._indices(indices)
     kinds = np.unique(self._architecture_of[indices])
     if len(kinds) > 1:
       names = [self.architectures[kind].arch_id for kind in kinds]
@@ -206,20 +383,7 @@ class Zoo:
         f'Networks of {len(kinds)} architectures ({", ".join(names)}) cannot '
         'be stacked; select those of one.'
       )
-    description = self.architectures[kinds[0]]
-    stacked = {
-      leaf.path: np.empty((len(indices), *leaf.shape), np.dtype(description.dtypes[leaf.path]))
-      for leaf in description.spec.leaves
-    }
-    numbers = self._shard_of[indices]
-    for number in np.unique(numbers):
-      places = np.flatnonzero(numbers == number)
-      rows = self._rows[indices[places]]
-      shard = self._shard(int(number), description, rows)
-      for path in stacked:
-        stacked[path][places] = shard[path][rows]
-    self._verify(indices, stacked)
-    return stacked
+    return self._read(indices)
 
   def check(self) -> None:
     """Reads and verifies everything; raises ValueError as `params` does."""
@@ -227,53 +391,144 @@ class Zoo:
       try:
         record_lib.validate(record)
       except ValueError as error:
-        raise ValueError(f'{self.path / shards.RECORDS} net {key!r} is broken: {error}') from error
-    order = np.lexsort((self._rows, self._architecture_of, self._shard_of))
-    kinds = np.stack([self._shard_of, self._architecture_of])[:, order]
-    ends = np.flatnonzero((np.diff(kinds) != 0).any(axis=0)) + 1
-    for indices in np.split(order, ends):
-      self.params(indices)
+        raise ValueError(f'{self.path or "The zoo"}: net {key!r} is broken: {error}') from error
+    order = self._shards.order() if self._shards else np.arange(len(self))
+    for start in range(0, len(order), _CHECKED):
+      part = order[start : start + _CHECKED]
+      for kind in np.unique(self._architecture_of[part]):
+        self.params(part[self._architecture_of[part] == kind])
 
   @functools.cached_property
   def _index(self) -> dict[str, np.ndarray]:
     """Columns that networks are selected by."""
-    return catalogue.index(self.records)
+    records = self.records
+    return {
+      **{name: np.array([r[name] for r in records]) for name in ('split', 'arch_id', 'diverged')},
+      # A checkpoint that belongs to no run of known length is not a snapshot.
+      'final': np.array(
+        [None in (r['step'], r['steps']) or r['step'] == r['steps'] for r in records]
+      ),
+    }
 
-  def _shard(
-    self, number: int, description: catalogue.Description, rows: np.ndarray
-  ) -> typing.StackedParams:
-    """Memory-mapped arrays of a shard, verified when first asked for."""
-    file = self.path / self._shard_names[number]
-    if number not in self._shards:
-      sha256 = self._files[self._shard_names[number]]['sha256']
-      catalogue.check_digest(file, sha256)
-      self._shards[number] = safetensors_io.open_mapped(file)[0]
-    shard = self._shards[number]
-    try:
-      description.spec.check(shard, stacked=True)
-      for path, dtype in description.dtypes.items():
-        if shard[path].dtype.name != dtype:
-          raise ValueError(f'{path} is {shard[path].dtype}, not {dtype}.')
-        if len(shard[path]) <= rows.max() or rows.min() < 0:
-          raise ValueError(f'{path} has {len(shard[path])} rows.')
-    except ValueError as error:
-      raise ValueError(f'{file} does not fit the records of its networks: {error}') from error
-    return shard
+  def _indices(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Checks indices [n] of networks."""
+    indices = np.asarray(indices)
+    if indices.ndim != 1 or indices.dtype.kind not in 'iu' or not indices.size:
+      raise ValueError(
+        f'A zoo needs a list of indices; got shape {indices.shape} of {indices.dtype}.'
+      )
+    if indices.min() < 0 or indices.max() >= len(self):
+      raise ValueError(
+        f'{self!r} has {len(self)} networks; got indices from {indices.min()} to {indices.max()}.'
+      )
+    return indices
 
-  def _verify(self, indices: np.ndarray, stacked: typing.StackedParams) -> None:
-    """Raises ValueError unless every network is the one of its record."""
-    finite = np.ones(len(indices), bool)
-    for array in stacked.values():
-      if array.dtype.kind not in 'iub':
-        finite &= np.isfinite(array.reshape(len(indices), -1)).all(axis=1)
-    for place, found in enumerate(digest.of_stacked(stacked)):
-      record = self.records[indices[place]]
-      if found != record['tensor_digest']:
-        self._refuse(indices[place], 'was changed: its weights have another '
-                     'digest than its record')  # fmt: skip
-      if not (finite[place] or record['diverged']):
-        self._refuse(indices[place], 'has NaN or infinite weights but is not marked diverged')
+  def _entries(self, rows: np.ndarray) -> Iterable[Entry]:
+    for row in rows:
+      params = {path: value[0] for path, value in self.params([row]).items()}
+      yield Entry(self.keys[row], params, self.records[row])
 
-  def _refuse(self, index: int, problem: str) -> None:
-    file = self.path / self._shard_names[self._shard_of[index]]
-    raise ValueError(f'{file} net {self.keys[index]!r} {problem}.')
+
+def _describe(
+  keys: Sequence[str], records: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[Description, ...], np.ndarray]:
+  """Architectures of a zoo, and the position [n] of the one that every network has."""
+  descriptions, indices, numbers = [], [], {}
+  parts = ('arch_config', 'param_tree', 'symmetry')
+  for key, record in zip(keys, records, strict=True):
+    # `published.share` makes equal values one object.
+    identity = (record['arch_id'], *(id(record[name]) for name in parts), record['activation'])
+    if identity not in numbers:
+      numbers[identity] = len(descriptions)
+      try:
+        spec = record_lib.spec(record)
+      except ValueError as error:
+        raise ValueError(f'net {key!r} has a broken architecture: {error}') from error
+      dtypes = {leaf['path']: leaf['dtype'] for leaf in record['param_tree']}
+      descriptions.append(
+        Description(record['arch_id'], record['arch_config'], record['activation'], spec, dtypes)
+      )
+    indices.append(numbers[identity])
+  return tuple(descriptions), np.array(indices)
+
+
+def _check_model(model: model_lib.Model, description: Description) -> None:
+  """Raises ValueError unless a model has the parameters that records describe."""
+  shapes = {leaf.path: leaf.shape for leaf in description.spec.leaves}
+  own = {path: tuple(struct.shape) for path, struct in model.shapes.items()}
+  if own != shapes:
+    different = sorted(set(own.items()) ^ set(shapes.items()))[0][0]
+    raise ValueError(
+      f'the model {model.name} has {different} of shape {own.get(different)}; the records say '
+      f'{shapes.get(different)}.'
+    )
+
+
+def _stack(model: model_lib.Model, params: Any) -> typing.StackedParams:
+  """Parameters of many networks as path -> [n, ...]; see `Zoo.of`."""
+  if isinstance(params, networks_lib.Networks):
+    return params.params
+  names = set(model.shapes)
+
+  def named(tree: Any) -> typing.Params:
+    is_named = isinstance(tree, Mapping) and set(tree) == names
+    return dict(tree) if is_named else model.flatten(tree)
+
+  if isinstance(params, list | tuple):
+    nets = [jax.device_get(named(tree)) for tree in params]
+    if not nets:
+      raise ValueError('A zoo needs at least one network.')
+    return {path: np.stack([np.asarray(net[path]) for net in nets]) for path in nets[0]}
+  return named(params)
+
+
+def _rows(records: Any, count: int) -> list[dict[str, Any]]:
+  """One mapping per network from `records` of `Zoo.of`."""
+  if records is None:
+    return [{} for _ in range(count)]
+  if isinstance(records, Mapping):
+    lengths = {name: len(values) for name, values in records.items()}
+    if set(lengths.values()) != {count}:
+      raise ValueError(f'Columns of records need {count} values each; got {lengths}.')
+    return [{name: values[i] for name, values in records.items()} for i in range(count)]
+  rows = [dict(row) for row in records]
+  if len(rows) != count:
+    raise ValueError(f'There are {count} networks and {len(rows)} records.')
+  return rows
+
+
+def _record(
+  common: Mapping[str, Any],
+  model: model_lib.Model,
+  params: typing.Params,
+  given: Mapping[str, Any],
+  index: int,
+) -> dict[str, Any]:
+  """The record of one network of `Zoo.of`; fields that nobody has told are null."""
+  given = dict(given)
+  if isinstance(optimizer := given.get('optimizer'), str):
+    given['optimizer'] = {'name': optimizer, 'hparams': {}}
+  given['final'] = [
+    *given.get('final', ()),
+    *(
+      {'dataset': None, 'split': 'val', 'metric': name, 'value': given.pop(name)}
+      for name in _METRICS
+      if name in given
+    ),
+  ]
+  extra = {name: given.pop(name) for name in list(given) if name not in _FIELDS}
+  run_id = str(given.get('run_id') or f'{index:08d}')
+  return record_lib.make(
+    **record_lib.UNKNOWN
+    | {
+      'task': model.task,
+      'split': 'train',
+      'split_group': run_id,
+      'diverged': not all(record_lib.is_finite(np.asarray(x)) for x in params.values()),
+      'extra': extra or None,
+    }
+    | given
+    | {'run_id': run_id}
+    | dict(common)
+    | record_lib.describe_params(params)
+  )

@@ -11,7 +11,7 @@ import pytest
 
 from tests.zoo import zoo_samples
 from wsjax.models import cnn
-from wsjax.zoo.store import digest, safetensors_io, shards, store
+from wsjax.zoo.store import digest, publish, safetensors_io, store
 from wsjax.zoo.store import record as record_lib
 
 CNN = cnn.CNN(image=(4, 4, 1), channels=(2,), dense=(3,), num_classes=2)
@@ -94,7 +94,7 @@ def reseal(path):
       'bytes': (path / name).stat().st_size,
       'sha256': digest.of_file(path / name),
     }
-  (path / 'manifest.json').write_text(shards.manifest_text(manifest))
+  (path / 'manifest.json').write_text(publish.manifest_text(manifest))
 
 
 def edit_records(path, change):
@@ -148,6 +148,11 @@ def record(number, **changes):
   return lines(lambda lines: lines[number]['record'].update(changes))
 
 
+def huge_tree(lines):
+  record = lines[2]['record']
+  record['param_tree'][0]['shape'][0] = 1 << 44
+
+
 BIAS = 'layer0/bias'
 SHARD = '00001.safetensors'
 BAD = {
@@ -188,7 +193,39 @@ BAD = {
     lines(lambda lines: lines[0].update(shard='shards/9')),
     "records.jsonl net '000000' .*place",
   ),
-  'a negative row': (lines(lambda lines: lines[0].update(row=-1)), 'does not fit'),
+  'a negative row': (lines(lambda lines: lines[0].update(row=-1)), "net '000000' .*row"),
+  'a row beyond any shard': (
+    lines(lambda lines: lines[0].update(row=1 << 62)),
+    "net '000000' .*row",
+  ),
+  'a shard that is a list': (
+    lines(lambda lines: lines[0].update(shard=['x'])),
+    "net '000000' .*place",
+  ),
+  'a key that is a number': (lines(lambda lines: lines[0].update(key=3)), 'line 1'),
+  'weights that no memory holds': (lines(huge_tree), f'{SHARD} does not fit'),
+  **{
+    f'{name} is {type(value).__name__}': (record(1, **{name: value}), f"net '000001' .*{name}")
+    for name, value in [
+      ('arch_id', ['mlp']),
+      ('arch_id', {}),
+      ('activation', ['relu']),
+      ('activation', 3),
+      ('split', []),
+      ('split', 'dev'),
+      ('split_group', {}),
+      ('diverged', 0),
+      ('step', '1'),
+      ('steps', [1]),
+      ('final', {}),
+      ('final', [1]),
+      ('final', [{'split': 'val'}]),
+      ('trace', 1),
+      ('optimizer', 'adam'),
+      ('optimizer', {'hparams': 1}),
+      ('datasets', ['digits']),
+    ]
+  },
   'a run in two splits': (record(1, split='test', split_group='run0'), "'run0' is in both"),
 }
 
@@ -209,18 +246,43 @@ def test_check_finds_a_forged_record(folder):
     store.Zoo.open(folder).check()
 
 
+RECORDS = {'bytes': 0, 'sha256': ''}
+
+
 @pytest.mark.parametrize(
   'change, message',
   [
-    ({'schema_version': '9.0.0'}, "schema version '9.0.0'"),
+    ({'schema_version': '9.0.0'}, 'schema_version'),
     ({'num_nets': 6}, '6'),
-    ({'files': {}}, 'not listed'),
-    ({'files': {'../x': {'bytes': 0, 'sha256': ''}}}, 'not inside'),
-    ({'files': {'records.jsonl': 3}}, 'broken'),
+    ({'num_nets': 0}, 'num_nets'),
+    ({'num_nets': True}, 'num_nets'),
+    ({'files': {}}, 'records.jsonl'),
+    ({'files': ['records.jsonl']}, 'files'),
+    ({'files': {'records.jsonl': RECORDS, '../x': RECORDS}}, 'x'),
+    ({'files': {'records.jsonl': RECORDS, '/x': RECORDS}}, 'x'),
+    ({'files': {'records.jsonl': 3}}, 'records.jsonl'),
+    ({'content_digest': None}, 'content_digest'),
   ],
 )
 def test_a_wrong_manifest_is_refused(folder, change, message):
   manifest = json.loads((folder / 'manifest.json').read_text()) | change
-  (folder / 'manifest.json').write_text(shards.manifest_text(manifest))
+  (folder / 'manifest.json').write_text(publish.manifest_text(manifest))
   with pytest.raises(ValueError, match=message):
     store.Zoo.open(folder)
+
+
+def test_a_key_that_is_there_twice_is_refused(folder):
+  file = folder / 'records.jsonl'
+  file.write_text(file.read_text().replace('"license":', '"license":"MIT","license":', 1))
+  reseal(folder)
+  with pytest.raises(ValueError, match='license'):
+    store.Zoo.open(folder)
+
+
+def test_control_characters_of_others_are_escaped(folder):
+  manifest = json.loads((folder / 'manifest.json').read_text())
+  manifest['files']['records.jsonl']['sha256'] = '\x1b]0;title\x07'
+  (folder / 'manifest.json').write_text(publish.manifest_text(manifest))
+  with pytest.raises(ValueError) as caught:
+    store.Zoo.open(folder)
+  assert '\x1b' not in str(caught.value)

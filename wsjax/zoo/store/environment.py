@@ -1,4 +1,4 @@
-"""Record fields that can be read off: the architecture, the software."""
+"""Record fields of the software and hardware of this process."""
 
 import importlib.metadata
 import os
@@ -11,44 +11,13 @@ from typing import Any
 import jax
 
 import wsjax
-from wsjax.models import model as model_lib
 
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
-ROLES = ('kernel', 'bias', 'scale', 'embed', 'stat', 'lora_a', 'lora_b')
 ROOT = pathlib.Path(wsjax.__file__).parents[1]
 
 
-def architecture(architecture: model_lib.Model, *, dtype: str = 'float32') -> dict[str, Any]:
-  """Record fields of an architecture: identity, parameters, symmetry.
-
-  Args:
-    architecture: what the networks are.
-    dtype: of every parameter.
-
-  Returns:
-    arch_id, arch_config, param_tree, symmetry and activation. The last part of a path is its role
-    where it is one of `ROLES`.
-  """
-  spec = architecture.spec.to_json()
-  for leaf in spec['leaves']:
-    role = leaf['path'].rpartition('/')[-1]
-    leaf['dtype'] = dtype
-    leaf['role'] = role if role in ROLES else None
-  return {
-    'arch_id': architecture.name,
-    'arch_config': dict(architecture.config),
-    'param_tree': spec['leaves'],
-    'symmetry': spec['groups'],
-    'activation': architecture.activation,
-  }
-
-
 def environment() -> dict[str, Any]:
-  """Record fields of the software and hardware of this process.
-
-  Returns:
-    code (null outside a checkout), packages, xla_flags and accelerator.
-  """
+  """Returns code (null outside a checkout), packages, xla_flags and accelerator."""
   devices = jax.devices()
   return {
     'code': code(ROOT),
@@ -63,10 +32,7 @@ def environment() -> dict[str, Any]:
 
 
 def code(root: pathlib.Path) -> dict[str, Any] | None:
-  """The commit of the checkout at `root`; read from files, without git.
-
-  Args:
-    root: folder that holds `.git`.
+  """Reads the commit of the checkout at `root` from its files, without git.
 
   Returns:
     repo, commit and dirty, or None if `root` is not a checkout. dirty is None where no git program

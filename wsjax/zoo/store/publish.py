@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from wsjax.zoo import splits
-from wsjax.zoo.store import digest, safetensors_io
+from wsjax.zoo.store import columns, digest, safetensors_io
 from wsjax.zoo.store import log as log_lib
 
 FORMAT = 'wsjax-zoo'
@@ -62,7 +62,7 @@ def publish(log: log_lib.Log, path: pathlib.Path, *, shard_size: int) -> None:
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
-  """The one spelling of a manifest, with the digest of its other fields."""
+  """Spells a manifest in the one way, with the digest of its other fields."""
   fields = {name: manifest[name] for name in manifest if name != 'sha256'}
   fields['sha256'] = digest.of_json(fields)
   return json.dumps(fields, indent=2, sort_keys=True) + '\n'
@@ -91,7 +91,7 @@ def _write(log: log_lib.Log, folder: pathlib.Path, shard_size: int) -> None:
       shard = pending[identity]
       place = {'key': entry.key, 'row': len(shard.nets), 'shard': shard.name}
       lines.write(_line(place, text))
-      rows.append({**place, **flatten(entry.record)})
+      rows.append({**place, **columns.flatten(entry.record)})
       digests.update(entry.record['tensor_digest'].encode())
       shard.nets.append(entry.params)
       if len(shard.nets) == shard_size:
@@ -151,31 +151,6 @@ def _line(place: Mapping[str, Any], record: bytes) -> bytes:
   )
 
 
-def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
-  """Scalars of a record as columns.
-
-  Returns:
-    'split', 'optimizer/hparams/learning_rate', 'final/val/accuracy', ... -> string, number, boolean
-    or None.
-  """
-  columns = {}
-  for name in ('optimizer', 'seed', 'generated'):
-    columns.update(_scalars(record[name] or {}, f'{name}/'))
-  columns.update(_scalars((record['optimizer'] or {}).get('hparams', {}),
-                          'optimizer/hparams/'))  # fmt: skip
-  for metric in record['final']:
-    columns[f'final/{metric["split"]}/{metric["metric"]}'] = metric['value']
-  return {**_scalars(record, ''), **columns}
-
-
-def _scalars(value: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-  return {
-    prefix + name: item
-    for name, item in value.items()
-    if item is None or isinstance(item, str | int | float)
-  }
-
-
 def _write_table(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
   """Writes the records as Parquet, if the `zoo` extra is installed."""
   try:
@@ -184,10 +159,9 @@ def _write_table(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
   except ImportError:
     return
   names = sorted({name for row in rows for name in row})
-  columns = {name: [row.get(name) for row in rows] for name in names}
-  made = pyarrow.table({name: pyarrow.array(_one_type(v)) for name, v in columns.items()})
+  table = {name: pyarrow.array(_one_type([row.get(name) for row in rows])) for name in names}
   with open(path, 'wb') as file:  # Arrow itself reads more into a path than the file system does.
-    parquet.write_table(made, file)
+    parquet.write_table(pyarrow.table(table), file)
 
 
 def _one_type(values: list[Any]) -> list[Any]:

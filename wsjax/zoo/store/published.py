@@ -1,0 +1,277 @@
+"""A published zoo as it is read: manifest, records, shards of weights."""
+
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wsjax import files, typing
+from wsjax.symmetry import spec as spec_lib
+from wsjax.zoo import splits
+from wsjax.zoo.store import digest, publish, safetensors_io
+from wsjax.zoo.store import record as record_lib
+
+# Fields that are alike in most records of a zoo; one copy is kept in memory.
+SHARED = (
+  'arch_config',
+  'param_tree',
+  'symmetry',
+  'packages',
+  'code',
+  'accelerator',
+  'datasets',
+  'attribution',
+  'xla_flags',
+)
+_NUM_COPIES = 16
+_MANIFEST = {
+  'type': 'object',
+  'required': ['schema_version', 'num_nets', 'content_digest', 'files', 'sha256'],
+  'properties': {
+    'schema_version': {'const': publish.VERSION},
+    'num_nets': {'type': 'integer', 'minimum': 1},
+    'content_digest': {'type': 'string', 'minLength': 1},
+    'files': {
+      'type': 'object',
+      'required': [publish.RECORDS],
+      'additionalProperties': {
+        'type': 'object',
+        'required': ['bytes', 'sha256'],
+        'properties': {'bytes': {'type': 'integer'}, 'sha256': {'type': 'string'}},
+      },
+    },
+  },
+}
+# Types of the fields that are read before a record is validated.
+_TYPES = {
+  'arch_id': str,
+  'arch_config': dict,
+  'activation': str | None,
+  'split': str,
+  'split_group': str,
+  'run_id': str,
+  'tensor_digest': str,
+  'diverged': bool,
+  'step': int | None,
+  'steps': int | None,
+  'final': list,
+  'trace': list,
+  'datasets': list,
+  'parents': list,
+  'optimizer': dict | None,
+  'seed': dict | None,
+}
+
+
+def read_manifest(path: pathlib.Path) -> dict[str, Any]:
+  """Reads the manifest of a zoo folder and compares it with its own digest.
+
+  Raises:
+    ValueError: if it is missing, broken, changed, or of another version.
+  """
+  file = path / publish.MANIFEST
+  if not file.is_file():
+    raise ValueError(f'{path} has no {publish.MANIFEST}: it is not a published zoo.')
+  content = files.read_bytes(file)
+  manifest = files.parse_json(content, file, schema=_MANIFEST)
+  for name in manifest['files']:
+    place = pathlib.PurePosixPath(name)
+    if place.is_absolute() or '..' in place.parts or '\0' in name:
+      raise ValueError(f'{file} lists {name!r}, which is not inside the zoo.')
+  if publish.manifest_text(manifest).encode() != content:
+    raise ValueError(f'{file} was changed: it does not match its own digest.')
+  return manifest
+
+
+def check_files(path: pathlib.Path, manifest: Mapping[str, Any]) -> None:
+  """Checks that every file is there and whole; hashes all but the shards.
+
+  Raises:
+    ValueError: naming the first file that is missing, of another length, or changed.
+  """
+  for name, file in manifest['files'].items():
+    if not (path / name).is_file():
+      raise ValueError(f'{path} lacks {name!r}, which its manifest lists.')
+    if (size := (path / name).stat().st_size) != file['bytes']:
+      raise ValueError(f'{path / name} is {size} bytes long; the manifest says {file["bytes"]}.')
+    if not name.startswith(f'{publish.SHARDS}/'):
+      _check_digest(path / name, file['sha256'])
+
+
+def read_lines(path: pathlib.Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """Reads records.jsonl: per network 'key', 'record', 'shard' and 'row'.
+
+  Raises:
+    ValueError: naming the first network whose line is broken or whose record is of another version,
+      lacks a field, or is in no shard.
+  """
+  file = path / publish.RECORDS
+  lines = []
+  for number, text in enumerate(files.read_bytes(file, max_bytes=1 << 34).splitlines(), 1):
+    name = f'{file} line {number}'
+    line = digest.parse_json(text, name)
+    if not isinstance(line, dict) or not isinstance(line.get('key'), str):
+      raise ValueError(f'{name} is no object with the key of a network.')
+    name = f'{file} net {line["key"]!r}'
+    try:
+      _check_line(line, manifest)
+    except ValueError as error:
+      raise ValueError(f'{name} is broken: {error}') from error
+    lines.append(line)
+  if len(lines) != manifest['num_nets']:
+    raise ValueError(f'{file} has {len(lines)} records; the manifest says {manifest["num_nets"]}.')
+  splits.check(
+    [line['record']['split_group'] for line in lines], [line['record']['split'] for line in lines]
+  )
+  return lines
+
+
+class Shards:
+  """Weights of the networks of a published zoo.
+
+  Args:
+    path: folder of the zoo.
+    manifest: of the zoo.
+    lines: of `read_lines`.
+  """
+
+  def __init__(
+    self, path: pathlib.Path, manifest: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
+  ):
+    self._path = path
+    self._files = manifest['files']
+    self._names = sorted({line['shard'] for line in lines})
+    numbers = {name: i for i, name in enumerate(self._names)}
+    self._shard_of = np.array([numbers[line['shard']] for line in lines])
+    self._rows = np.array([line['row'] for line in lines])
+    self._keys = [line['key'] for line in lines]
+    self._records = [line['record'] for line in lines]
+    self._open: dict[int, typing.StackedParams] = {}
+
+  def read(
+    self, indices: np.ndarray, spec: spec_lib.Spec, dtypes: Mapping[str, str]
+  ) -> typing.StackedParams:
+    """Copies the weights of networks of one architecture; each is compared with its digest.
+
+    Args:
+      indices: [n] of the networks.
+      spec: shapes of their parameters.
+      dtypes: path -> dtype name.
+
+    Raises:
+      ValueError: naming the file, and the network that was changed, or is not finite although not
+        marked diverged.
+    """
+    numbers = self._shard_of[indices]
+    places = {int(number): np.flatnonzero(numbers == number) for number in np.unique(numbers)}
+    shards = {
+      number: self._shard(number, spec, dtypes, self._rows[indices[chosen]])
+      for number, chosen in places.items()
+    }
+    # Nothing is allocated before the shards have these shapes.
+    stacked = {
+      leaf.path: np.empty((len(indices), *leaf.shape), np.dtype(dtypes[leaf.path]))
+      for leaf in spec.leaves
+    }
+    for number, chosen in places.items():
+      for path, array in stacked.items():
+        array[chosen] = shards[number][path][self._rows[indices[chosen]]]
+    self._verify(indices, stacked)
+    return stacked
+
+  def order(self) -> np.ndarray:
+    """[n] indices in the order in which the networks lie in the files."""
+    return np.lexsort((self._rows, self._shard_of))
+
+  def _shard(
+    self, number: int, spec: spec_lib.Spec, dtypes: Mapping[str, str], rows: np.ndarray
+  ) -> typing.StackedParams:
+    """Memory-mapped arrays of a shard, whose digest is verified at the first call."""
+    name = self._names[number]
+    file = self._path / name
+    if number not in self._open:
+      _check_digest(file, self._files[name]['sha256'])
+      self._open[number] = safetensors_io.open_mapped(file)[0]
+    shard = self._open[number]
+    try:
+      spec.check(shard, stacked=True)
+      for path, dtype in dtypes.items():
+        if shard[path].dtype.name != dtype:
+          raise ValueError(f'{path} is {shard[path].dtype}, not {dtype}.')
+        if len(shard[path]) <= rows.max():
+          raise ValueError(f'{path} has {len(shard[path])} rows.')
+    except ValueError as error:
+      raise ValueError(f'{file} does not fit the records of its networks: {error}') from error
+    return shard
+
+  def _verify(self, indices: np.ndarray, stacked: typing.StackedParams) -> None:
+    """Raises ValueError unless every network is the one of its record."""
+    finite = np.ones(len(indices), bool)
+    for array in stacked.values():
+      if array.dtype.kind not in 'iub':
+        finite &= np.isfinite(array.reshape(len(indices), -1)).all(axis=1)
+    for place, found in enumerate(digest.of_stacked(stacked)):
+      index = indices[place]
+      if found != self._records[index]['tensor_digest']:
+        problem = 'was changed: its weights have another digest than its record'
+      elif not (finite[place] or self._records[index]['diverged']):
+        problem = 'has NaN or infinite weights but is not marked diverged'
+      else:
+        continue
+      file = self._path / self._names[self._shard_of[index]]
+      raise ValueError(f'{file} net {self._keys[index]!r} {problem}.')
+
+
+def _check_line(line: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+  """Raises ValueError unless a line has a record of this version and a place in a shard."""
+  record = line.get('record')
+  if not isinstance(record, dict):
+    raise ValueError('it has no record.')
+  if (version := record.get('schema_version')) != record_lib.VERSION:
+    raise ValueError(
+      f'its schema version is {version!r}; this program reads {record_lib.VERSION!r}.'
+    )
+  record_lib.check_names(record)
+  for name, kind in _TYPES.items():
+    if not isinstance(record[name], kind) or (kind is not bool and isinstance(record[name], bool)):
+      raise ValueError(f'its field {name!r} is {record[name]!r:.80}.')
+  for name in ('final', 'trace', 'datasets', 'parents'):
+    needed = ('split', 'metric', 'value') if name in ('final', 'trace') else ()
+    for item in record[name]:
+      if not isinstance(item, dict) or any(key not in item for key in needed):
+        raise ValueError(f'its field {name!r} holds {item!r:.80}.')
+  if not isinstance((record['optimizer'] or {}).get('hparams', {}), dict):
+    raise ValueError(f"its field 'optimizer' is {record['optimizer']!r:.80}.")
+  if record['split'] not in splits.SPLITS:
+    raise ValueError(f"its field 'split' is {record['split']!r}.")
+  shard, row = line.get('shard'), line.get('row')
+  if (
+    not isinstance(shard, str)
+    or shard not in manifest['files']
+    or type(row) is not int
+    or not 0 <= row < manifest['num_nets']
+  ):
+    raise ValueError(f'its place is {shard!r}, row {row!r}.')
+
+
+def _check_digest(file: pathlib.Path, sha256: str) -> None:
+  """Raises ValueError unless a file has that digest."""
+  if (found := digest.of_file(file)) != sha256:
+    raise ValueError(
+      f'{file} was changed: its SHA-256 is {found}, and the manifest says {sha256!r}.'
+    )
+
+
+def share(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+  """Makes equal values of the fields `SHARED` one object, in the given records."""
+  copies: dict[str, list[Any]] = {name: [] for name in SHARED}
+  shared = []
+  for record in records:
+    for name, seen in copies.items():
+      value = record.get(name)
+      record[name] = next((copy for copy in seen if copy is value or copy == value), value)
+      if record[name] is value and len(seen) < _NUM_COPIES and all(x is not value for x in seen):
+        seen.append(value)
+    shared.append(record)
+  return shared
