@@ -6,6 +6,7 @@ call and is the stronger one.
 """
 
 import argparse
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +16,8 @@ from scipy import optimize
 
 from benchmarks import timing
 from wsjax import typing
-from wsjax.symmetry import canonicalize, element, permutation
+from wsjax.symmetry import canonicalize
+from wsjax.symmetry import group as group_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
 
@@ -122,7 +124,7 @@ def random_nets(spec: spec_lib.Spec, num: int, kind: str, *, seed: int) -> dict[
       value = rng.standard_normal(shape, np.float32) / fan_in**0.5
     zoo[leaf.path] = value.astype(np.float32)
   if kind == 'copies':
-    g = element.GroupElement(
+    g = group_lib.GroupElement(
       {
         group.id: np.stack([rng.permutation(group.size) for _ in range(num)])
         for group in spec.groups
@@ -239,10 +241,13 @@ def _compare(
 
 
 def _objective(
-  perms: permutation.Perms, zoo: typing.StackedParams, pairs: np.ndarray, spec: spec_lib.Spec
+  perms: Mapping[str, typing.Array],
+  zoo: typing.StackedParams,
+  pairs: np.ndarray,
+  spec: spec_lib.Spec,
 ) -> float:
   """Mean over pairs of <a, g b> over all weights."""
-  g = element.GroupElement(dict(perms), {}, {})
+  g = group_lib.GroupElement(dict(perms), {}, {})
   moved = canonicalize.apply_all(g, {path: value[pairs[:, 1]] for path, value in zoo.items()}, spec)
   return sum(
     float((value.astype(np.float64) * zoo[path][pairs[:, 0]]).sum())

@@ -9,7 +9,6 @@ from tests import marks
 from wsjax import config, testing
 from wsjax.layers import residual
 from wsjax.models import cnn, mlp, siren
-from wsjax.symmetry import element
 from wsjax.testing import encoders as contract
 
 NAMES = config.plugins('editors')
@@ -42,7 +41,7 @@ def error(module, architecture, kinds):
     jax.jit(lambda params: module.apply(variables, params)),
     params,
     spec,
-    lambda g, value: element.apply(g, value, spec),
+    lambda g, value: spec.act(g, value),
     kinds=kinds,
     key=jax.random.key(1),
     tolerance=testing.TOLERANCE,

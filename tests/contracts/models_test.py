@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsjax import config
-from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 
 NAMES = config.plugins('models')
@@ -66,7 +65,7 @@ def programs(name, arguments_text, shape):
 
   @jax.jit
   def moved(seed, params):
-    return element.apply(element.random(jax.random.key(seed), net.spec), params, net.spec)
+    return net.spec.act(net.spec.random(jax.random.key(seed)), params)
 
   return net, jax.jit(net.apply), moved
 
@@ -140,7 +139,7 @@ def test_a_spec_with_one_axis_pinned_is_caught(name, arguments, shape):
         caught += 1
         continue
       for seed in range(3):
-        moved = element.apply(element.random(jax.random.key(seed), wrong), params, wrong)
+        moved = wrong.act(wrong.random(jax.random.key(seed)), params)
         if not np.allclose(apply(moved, inputs), apply(params, inputs), atol=2e-4):
           caught += 1
           break
@@ -151,13 +150,13 @@ def test_a_spec_with_one_axis_pinned_is_caught(name, arguments, shape):
 def test_activations_move_with_their_units(name, arguments, shape):
   net, apply, _ = programs(name, repr(arguments), shape)
   params, inputs = params_and_inputs(net, shape, 0)
-  drawn = element.random(jax.random.key(0), net.spec)
-  order = element.identity(net.spec).replace(perms=drawn.perms)
+  drawn = net.spec.random(jax.random.key(0))
+  order = net.spec.identity().replace(perms=drawn.perms)
   forward = jax.jit(net.forward)
   outputs, hidden = forward(params, inputs)
   np.testing.assert_allclose(outputs, apply(params, inputs), atol=1e-5)
   assert set(hidden) == {group.id for group in net.spec.groups}
-  _, moved = forward(element.apply(order, params, net.spec), inputs)
+  _, moved = forward(net.spec.act(order, params), inputs)
   for id, values in hidden.items():
     np.testing.assert_allclose(
       moved[id], values[:, np.asarray(drawn.perms[id])], rtol=1e-4, atol=1e-4

@@ -15,7 +15,6 @@ from wsjax.editors import graph_net as editor_lib
 from wsjax.encoders import graph_net, graph_transformer
 from wsjax.layers import graph_layers
 from wsjax.models import mlp
-from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph as graph_lib
 
@@ -76,8 +75,8 @@ def test_the_embedding_ignores_the_order_of_units(case, heads):
   spec = case.spec.permutations_only()
   before = run(variables, case.params(0))
   for seed in range(3):
-    g = element.random(jax.random.key(seed), spec)
-    after = run(variables, element.apply(g, case.params(0), spec))
+    g = spec.random(jax.random.key(seed))
+    after = run(variables, spec.act(g, case.params(0)))
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
   assert not np.allclose(run(variables, case.params(1)), before, atol=1e-3)
 
@@ -92,7 +91,7 @@ def test_the_editor_is_equivariant(name, heads):
     jax.jit(lambda params: editor.apply(variables, params)),
     jax.tree.map(jnp.asarray, params),
     spec,
-    lambda g, value: element.apply(g, value, spec),
+    lambda g, value: spec.act(g, value),
     kinds=('permutation',),
     key=jax.random.key(1),
     tolerance=1e-4,

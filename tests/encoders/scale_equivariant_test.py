@@ -7,7 +7,7 @@ import pytest
 
 from tests import marks, strategies
 from wsjax.encoders import scale_equivariant
-from wsjax.symmetry import element, rescaling
+from wsjax.symmetry import group as group_lib
 from wsjax.symmetry import spec as spec_lib
 
 CASES = {
@@ -39,9 +39,9 @@ def test_the_embedding_ignores_the_whole_group_of_the_spec(case):
   variables, run, _ = build(case.spec, params)
   before = run(variables, params)
   for seed in range(3):
-    g = element.random(jax.random.key(seed), case.spec)
+    g = case.spec.random(jax.random.key(seed))
     g = g.replace(turns={})  # Half turns are not promised.
-    after = run(variables, element.apply(g, params, case.spec))
+    after = run(variables, case.spec.act(g, params))
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4)
   assert not np.allclose(run(variables, case.params(1)), before, atol=1e-3)
 
@@ -58,7 +58,7 @@ def test_what_an_activation_forbids_is_seen(activation):
   )
   spec = spec_lib.Spec(free, case.spec.leaves)
   scales = {'relu': -1.0, 'tanh': 2.0, 'gelu': 2.0}[activation]
-  moved = rescaling.apply({'hidden0': jnp.full(4, scales).at[0].set(1)}, params, spec)
+  moved = group_lib.scale({'hidden0': jnp.full(4, scales).at[0].set(1)}, params, spec)
   before, after = run(variables, params), run(variables, moved)
   assert not np.allclose(after, before, atol=1e-3)
 
@@ -72,9 +72,9 @@ def test_a_weight_that_feeds_on_its_other_axis_is_read_the_other_way_round():
   spec = spec_lib.Spec(case.spec.groups, leaves)
   params = {path: value.T for path, value in case.params(0).items()}
   variables, run, _ = build(spec, params)
-  g = element.random(jax.random.key(1), spec)
+  g = spec.random(jax.random.key(1))
   np.testing.assert_allclose(
-    run(variables, element.apply(g, params, spec)), run(variables, params), rtol=1e-4, atol=1e-4
+    run(variables, spec.act(g, params)), run(variables, params), rtol=1e-4, atol=1e-4
   )
 
 

@@ -11,7 +11,6 @@ import pytest
 from tests import marks, strategies
 from wsjax import testing
 from wsjax.layers import index_patterns, spec_layers
-from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 
 H = spec_lib.Axis('h')
@@ -99,7 +98,7 @@ def test_no_equivariant_linear_map_is_missing(name):
     for i, j in itertools.combinations(range(group.size), 2):
       order = np.arange(group.size)
       order[[i, j]] = j, i
-      g = element.identity(spec)
+      g = spec.identity()
       g = g.replace(perms={**g.perms, group.id: jnp.asarray(order)})
       act = np.asarray(as_matrix(lambda f, g=g: testing.move(g, f, spec), spec))
       eye = np.eye(len(identity))

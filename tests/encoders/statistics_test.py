@@ -6,7 +6,6 @@ import pytest
 
 from tests import strategies
 from wsjax.encoders import flat_mlp, statistics
-from wsjax.symmetry import element
 
 CASE = strategies.make_mlp((5, 4, 3, 2), 'gelu')
 
@@ -24,8 +23,8 @@ def test_statistics_are_those_of_numpy():
 
 def test_statistics_ignore_the_order_and_a_flat_mlp_does_not():
   params = CASE.params(0)
-  g = element.random(jax.random.key(1), CASE.spec)
-  moved = element.apply(g, params, CASE.spec)
+  g = CASE.spec.random(jax.random.key(1))
+  moved = CASE.spec.act(g, params)
   for model, ignores in (
     (statistics.Statistics(CASE.spec, (8,), 6), True),
     (flat_mlp.FlatMlp(CASE.spec, (8,), 6), False),

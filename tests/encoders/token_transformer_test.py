@@ -9,7 +9,6 @@ import pytest
 from tests import strategies
 from wsjax.encoders import self_supervised, token_transformer
 from wsjax.models import mlp
-from wsjax.symmetry import element
 
 CASE = strategies.make_mlp((5, 4, 3, 2))
 ARCHITECTURE = mlp.MLP((5, 4, 3, 2))
@@ -96,8 +95,8 @@ def test_contrast_teaches_to_ignore_the_order():
   loss = self_supervised.contrastive(projector, spec, noise=0.01)
   (trained, _), losses = fit(loss, variables, batch)
   assert losses[-5:].mean() < 0.7 * losses[:5].mean()
-  g = element.random(jax.random.key(7), spec)
-  moved = jax.vmap(lambda p: element.apply(g, p, spec))(batch)
+  g = spec.random(jax.random.key(7))
+  moved = jax.vmap(lambda p: spec.act(g, p))(batch)
 
   def similarity(variables):
     embed = jax.jit(jax.vmap(lambda p: projector.apply(variables, p)))

@@ -7,7 +7,6 @@ import pytest
 
 from wsjax.evaluation import baselines, error_overlap, methods, nearest
 from wsjax.models import mlp
-from wsjax.symmetry import distance
 
 
 def _zoo(widths, count):
@@ -27,7 +26,7 @@ def test_candidates_find_what_matching_every_pair_finds():
   nets = baselines.move(nets, spec, seed=1)
   train, samples = (methods.take(nets, index) for index in (np.arange(30), np.arange(30, 34)))
   reference = {path: value[0] for path, value in train.items()}
-  full, _ = distance.nearest(samples, train, spec, reference=reference)
+  full = spec.distance(samples, train, reference=reference).min(axis=1)
   found, _ = nearest.Search(train, spec, reference).nearest(samples)
   every, _ = nearest.Search(train, spec, reference, num_nearest=30).nearest(samples)
   np.testing.assert_allclose(every, full, rtol=0.02)

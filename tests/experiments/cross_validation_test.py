@@ -9,7 +9,6 @@ from wsjax.cli import configs
 from wsjax.encoders import examples
 from wsjax.encoders import predictor as predictor_lib
 from wsjax.experiments import cross_validation, prepare, property
-from wsjax.symmetry import element
 from wsjax.zoo.store import store
 
 CONFIG = 'configs/foreign_agents.py:smoke'
@@ -101,8 +100,8 @@ def test_predictions_do_not_see_how_a_network_is_arranged(zoo, at, encoder):
   moved = []
   for number, (row, params) in enumerate(zip(rows, raw, strict=True)):
     spec = kinds.of(row).spec.permutations_only()
-    g = element.random(jax.random.key(number), spec)
-    moved.append(jax.tree.map(np.asarray, element.apply(g, params, spec)))
+    g = spec.random(jax.random.key(number))
+    moved.append(jax.tree.map(np.asarray, spec.act(g, params)))
   before, after = (examples.stack(x, rows, kinds) for x in (raw, moved))
   assert not np.array_equal(before.edges, after.edges)
   scales = predictor_lib.leaf_scales(before)

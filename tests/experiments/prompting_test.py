@@ -9,7 +9,7 @@ from wsjax import run as run_lib
 from wsjax.cli import configs
 from wsjax.experiments import prompting, prompting_metrics, prompting_report, reports
 from wsjax.models import mlp
-from wsjax.symmetry import permutation
+from wsjax.symmetry import group as group_lib
 from wsjax.zoo import train, trainer
 from wsjax.zoo.data import datasets
 
@@ -89,7 +89,7 @@ def test_one_network_for_all_starts_is_seen_however_its_units_stand():
 
   one = draw()
   moved = [
-    permutation.apply({'hidden0': rng.permutation(5)}, one, architecture.spec) for _ in range(6)
+    group_lib.permute({'hidden0': rng.permutation(5)}, one, architecture.spec) for _ in range(6)
   ]
   different = [draw() for _ in range(6)]
   assert prepared.spacing(stack(moved)) < 1e-3

@@ -13,7 +13,6 @@ from wsjax import config, testing
 from wsjax.cli import configs
 from wsjax.generators.backbones import graph_transformer, mlp, neural_functional
 from wsjax.generators.parts import unit_slots
-from wsjax.symmetry import element
 from wsjax.tokens import layout
 
 CONFIG = pathlib.Path(__file__).parents[2] / 'configs/digits_equivariant.py'
@@ -61,7 +60,7 @@ def check(module, case):
     field(module, case.spec),
     weights,
     case.spec,
-    lambda g, value: element.apply(g, value, case.spec),
+    lambda g, value: case.spec.act(g, value),
     kinds=('permutation',),
     key=jax.random.key(2),
     tolerance=1e-4,
@@ -100,7 +99,7 @@ def move(g, tokens):
   """[b, 1, D] flat tokens of networks, all reordered by g."""
 
   def one(x):
-    weights = element.apply(g, layout.unflatten(x[0], SPEC), ONLY_ORDER)
+    weights = ONLY_ORDER.act(g, layout.unflatten(x[0], SPEC))
     return layout.flatten(weights, SPEC)[None]
 
   return jax.vmap(one)(tokens)
@@ -111,7 +110,7 @@ def losses_of_moved(name, backbone, monkeypatch):
   generator = config.build('generators', {'name': name, 'backbone': backbone})
   batch = jax.random.normal(jax.random.key(0), (8, 1, SPEC.num_params))
   params = shaken(generator.init, batch[0])
-  g = element.random(jax.random.key(3), ONLY_ORDER)
+  g = ONLY_ORDER.random(jax.random.key(3))
   normal = jax.random.normal
 
   def moved_normal(key, shape=(), dtype=float):

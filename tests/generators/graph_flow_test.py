@@ -10,7 +10,7 @@ import pytest
 from wsjax import config
 from wsjax.generators import graph_flow
 from wsjax.generators.parts import slot_coupling, unit_slots
-from wsjax.symmetry import permutation
+from wsjax.symmetry import group as group_lib
 from wsjax.tokens import layout
 
 NETWORK = {'name': 'mlp', 'widths': (3, 3, 2, 2), 'activation': 'tanh'}
@@ -47,7 +47,7 @@ def weights(seed, num=None):
 def moved(shift, x):
   """Flat weights [D] with the units of every layer shifted in a circle."""
   perms = {group.id: np.roll(np.arange(group.size), shift) for group in SPEC.groups}
-  params = permutation.apply(perms, layout.unflatten(x, SPEC), SPEC)
+  params = group_lib.permute(perms, layout.unflatten(x, SPEC), SPEC)
   return layout.flatten(params, SPEC)
 
 

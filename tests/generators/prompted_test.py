@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wsjax.generators import prompted
 from wsjax.models import mlp
-from wsjax.symmetry import permutation
+from wsjax.symmetry import group as group_lib
 
 ARCHITECTURE = mlp.MLP((5, 4, 3))
 SPEC = ARCHITECTURE.spec
@@ -54,8 +54,8 @@ def test_before_training_the_weights_stay_as_they_are():
 def test_units_moved_before_the_update_are_moved_behind_it(seed, order):
   start, perms = network(seed), {'hidden0': np.array(order)}
   update = functools.partial(APPLY, random_variables(), loss=2.0, wanted=0.3)
-  moved = update(permutation.apply(perms, start, SPEC))
-  same = permutation.apply(perms, update(start), SPEC)
+  moved = update(group_lib.permute(perms, start, SPEC))
+  same = group_lib.permute(perms, update(start), SPEC)
   assert farthest(moved, same) < 1e-4
 
 
@@ -64,7 +64,7 @@ def test_a_leaf_moved_alone_is_another_network():
   start, perms = network(0), {'hidden0': np.array([1, 0, 2, 3])}
   half = {**start, 'layer0/bias': start['layer0/bias'][[1, 0, 2, 3]]}
   update = functools.partial(APPLY, random_variables(), loss=2.0, wanted=0.3)
-  same = permutation.apply(perms, update(start), SPEC)
+  same = group_lib.permute(perms, update(start), SPEC)
   assert farthest(update(half), same) > 1e-2
 
 

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.symmetry import element
 from wsjax.symmetry.inference import infer
 
 BATCH, TIME = 2, 3
@@ -285,7 +284,7 @@ def _each(net, inferred, seed):
   spec, report = inferred.spec, inferred.report
   key = jax.random.key(seed)
   if spec.groups:
-    g = element.random(key, spec, max_log_scale=0.7)
+    g = spec.random(key, max_log_scale=0.7)
     kinds = sorted({kind for group in spec.groups for kind in group.kinds})
     moved.append((' '.join(kinds), infer.act(g, params, spec)))
   for gauge in (*report.gauges, *report.rescalings):

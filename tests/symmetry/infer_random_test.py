@@ -10,7 +10,6 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.symmetry import infer_cases
-from wsjax.symmetry import element
 from wsjax.symmetry.inference import infer
 
 TOKENS, BATCH = 4, 2
@@ -159,7 +158,7 @@ def _change(net, spec, seed):
     for path, leaf in net.shapes.items()
   }
   x = rng.normal(size=(BATCH, TOKENS, 3))
-  g = element.random(jax.random.key(seed), spec, max_log_scale=0.5)
+  g = spec.random(jax.random.key(seed), max_log_scale=0.5)
   moved = infer.act(g, params, spec)
   one, two = net(params, x), net(moved, x)
   return float(jnp.abs(one - two).max() / (jnp.abs(one).max() + 1e-9))

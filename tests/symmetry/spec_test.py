@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tests import strategies
-from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 
 
@@ -15,8 +14,8 @@ def broken_law(case, spec, seed=0):
   """How much a random element of `spec` changes the function of `case`."""
   params = case.params(seed)
   inputs = case.inputs(seed)
-  g = element.random(jax.random.key(seed), spec)
-  moved = element.apply(g, params, spec)
+  g = spec.random(jax.random.key(seed))
+  moved = spec.act(g, params)
   return float(np.abs(case.forward(moved, inputs) - case.forward(params, inputs)).max())
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests import strategies
 from tests.reference import symmetry as reference
-from wsjax.symmetry import canonicalize, element, rescaling
+from wsjax.symmetry import canonicalize
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import assignment, weight_matching
 
@@ -35,7 +35,7 @@ def noisy_orbit(case, params, seed, sigma=0.01):
     for path, value in params.items()
   }
   keys = jax.random.split(jax.random.key(seed), NUM)
-  g = jax.vmap(lambda key: element.random(key, case.spec, 0.0))(keys)
+  g = jax.vmap(lambda key: case.spec.random(key, 0.0))(keys)
   return noisy, act(g, noisy, case.spec)
 
 
@@ -103,7 +103,7 @@ def test_no_single_group_can_be_matched_better(case, seed):
   for group in case.spec.groups:
     if group.size > 4:
       continue
-    still = element.identity(case.spec)
+    still = case.spec.identity()
     for perm in list(
       reference.all_elements(dataclasses.replace(group, kinds=('permutation',), half_turn=0.0))
     ):
@@ -199,7 +199,7 @@ def test_no_pairs_are_no_elements():
     case.params(0, 1), case.params(1, 2), np.zeros((0, 2), int), case.spec
   )
   assert g.perms['hidden0'].shape == (0, 4)
-  assert set(g.scales) == set(rescaling.identity_scales(case.spec))
+  assert set(g.scales) == set(case.spec.identity().scales)
 
 
 def test_a_network_without_groups_is_left_alone():

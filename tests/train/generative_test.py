@@ -9,7 +9,6 @@ import sklearn.metrics
 
 from wsjax import config
 from wsjax.generators import decode, hypernetwork
-from wsjax.symmetry import element
 from wsjax.train import generative
 
 MLP = config.build('models', {'name': 'mlp', 'widths': (6, 5, 3), 'activation': 'relu'})
@@ -31,7 +30,7 @@ def objective(task=TASK, move=None, **strategy):
 
 def move(key, latents):
   net = {k: v[0] for k, v in DECODER.networks(latents[None]).items()}
-  net = element.apply(element.random(key, MLP.spec), net, MLP.spec)
+  net = MLP.spec.act(MLP.spec.random(key), net)
   return DECODER.latents({k: v[None] for k, v in net.items()})[0]
 
 

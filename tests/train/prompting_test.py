@@ -7,7 +7,7 @@ import pytest
 
 from wsjax.generators import prompted
 from wsjax.models import mlp
-from wsjax.symmetry import permutation
+from wsjax.symmetry import group as group_lib
 from wsjax.train import loop, prompting
 
 ARCHITECTURE = mlp.MLP((6, 4, 3))
@@ -125,7 +125,7 @@ def test_dispersion_is_the_shortfall_of_able_pairs_by_hand():
   found = np.array([0.5, 0.6, 0.4, np.log(3)], np.float32)
   wanted = np.array([0.5, 0.5, 0.5, 0.5], np.float32)
   moved = [
-    permutation.apply({'hidden0': ranks}, net, ARCHITECTURE.spec)
+    group_lib.permute({'hidden0': ranks}, net, ARCHITECTURE.spec)
     for ranks, net in zip(orders, nets, strict=True)
   ]
   stacked = {path: jnp.stack([net[path] for net in moved]) for path in nets[0]}

@@ -10,7 +10,6 @@ import pytest
 
 from wsjax import config, testing
 from wsjax.cli import main as cli
-from wsjax.symmetry import element
 from wsjax.tokens import graph
 from wsjax.zoo import targets
 from wsjax.zoo.importers import es_policies, foreign, rl_agents
@@ -66,8 +65,8 @@ def inputs_of(network, num=7):
 
 def moved(network, seed):
   spec = network.architecture.spec
-  g = element.random(jax.random.key(seed), spec)
-  return element.apply(g, network.params, spec)
+  g = spec.random(jax.random.key(seed))
+  return spec.act(g, network.params)
 
 
 def test_every_network_is_imported_and_says_where_from(family, shared_data, tmp_path):

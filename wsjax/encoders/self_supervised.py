@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from wsjax import typing
 from wsjax.encoders import token_transformer
-from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 
 Loss = Callable[
@@ -69,7 +68,7 @@ def view(
     Weights of nearly the same function.
   """
   move_key, noise_key = jax.random.split(key)
-  moved = element.apply(element.random(move_key, spec), params, spec)
+  moved = spec.act(spec.random(move_key), params)
   noisy = {}
   for place, leaf in enumerate(spec.leaves):
     value = moved[leaf.path]

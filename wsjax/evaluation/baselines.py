@@ -15,7 +15,6 @@ from wsjax import typing
 from wsjax.evaluation import methods, null_models
 from wsjax.evaluation import reference as reference_lib
 from wsjax.models import model as model_lib
-from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 
 # Standard deviations in units of the weights, the same for every weight; for classifiers.
@@ -198,7 +197,7 @@ def _move(
   keys: jax.Array, params: typing.StackedParams, spec: spec_lib.Spec
 ) -> typing.StackedParams:
   def one(key: jax.Array, net: typing.Params) -> typing.Params:
-    return element.apply(element.random(key, spec), net, spec)
+    return spec.act(spec.random(key), net)
 
   return jax.vmap(one)(keys, params)
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from wsjax import typing
 from wsjax.models import model as model_lib
-from wsjax.symmetry import element
 from wsjax.zoo.data import images
 
 
@@ -36,7 +35,7 @@ def of_edit(
   spec = architecture.spec.permutations_only()
 
   def one(key: jax.Array, params: typing.Params) -> tuple[jax.Array, jax.Array]:
-    act = functools.partial(element.apply, element.random(key, spec), spec=spec)
+    act = functools.partial(spec.act, spec.random(key))
     moved, edited = act(params), edit(params)
     first, last = edit(moved), act(edited)
     differences = [

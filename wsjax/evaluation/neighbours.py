@@ -17,7 +17,7 @@ import sklearn.metrics
 
 from wsjax import networks, typing
 from wsjax.evaluation import methods
-from wsjax.symmetry import canonicalize, element
+from wsjax.symmetry import canonicalize
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
 
@@ -185,7 +185,7 @@ def _products(
   """`gram` and `still` of the neighbourhood."""
   count, k = chosen.shape
   pairs = np.stack([np.repeat(np.arange(count), k), chosen.ravel()], axis=1)
-  g = element.identity(spec)
+  g = spec.identity()
   if spec.groups:
     g, _ = weight_matching.best_of(
       nets,

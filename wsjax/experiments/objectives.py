@@ -7,7 +7,6 @@ import ml_collections
 import numpy as np
 
 from wsjax.experiments import prepare
-from wsjax.symmetry import element
 from wsjax.train import generative
 
 
@@ -29,7 +28,7 @@ def of_generator(
 
     def move(key: jax.Array, latents: jax.Array) -> jax.Array:
       net = {k: v[0] for k, v in decoder.networks(latents[None]).items()}
-      net = element.apply(element.random(key, spec), net, spec)
+      net = spec.act(spec.random(key), net)
       return decoder.latents({k: v[None] for k, v in net.items()})[0]
 
   centred = prepared.latents - prepared.latents.mean(0, keepdims=True)

@@ -1,17 +1,15 @@
-"""Chooses one representative of every orbit.
+"""Canonical forms: one representative of every orbit.
 
-Continuous groups first, by a balance that has one solution; then order, signs and half turns, by
+Positive scales first, by a balance that has one solution; then order, signs and phase shifts, by
 alignment to a reference.
 """
-
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
-from wsjax.symmetry import element, rescaling
+from wsjax.symmetry import group
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
 
@@ -20,21 +18,22 @@ MODES = ('none', 'permutation', 'permutation+scale')
 # Largest change of a log scale at which the balance has converged, and sweeps.
 _TOLERANCE = 1e-6
 _MAX_SWEEPS = 1000
+# Squares of weights beyond this range, or of below its inverse, leave that of float32.
+_LARGE = 1e15
 
 
 def balance(params: typing.Params, spec: spec_lib.Spec) -> typing.Params:
-  """The member of the orbit with the smallest norm, phases near zero.
+  """The member of the closed orbit with the smallest norm, phases near zero.
 
-  Each unit that may be scaled gets the scale at which the weights that feed it (bias included) and
-  those that read from it have equal norm. That is the minimum of the sum of squares, which is
-  convex in the log scales, so the result is the same for all members of the orbit, up to float32
-  rounding.
-  A dead unit, with nothing that feeds it or nothing that reads from it, has no such scale and keeps
-  the one it has; of its orbit no member is smallest. Phases of sine units are brought into
-  [-half_turn / 2, half_turn / 2).
+  Each unit that may be scaled gets the scale at which its incoming weights (bias included) and its
+  outgoing ones have equal norm. That is the minimum of the sum of squares, which is convex in the
+  log scales, so the result is the same for all members of the orbit, up to rounding. A dead unit,
+  which nothing reaches or which reaches nothing, has no such scale: the norm falls as one of its
+  sides goes to zero, and in the limit, which is taken here, all its weights are zero. Phases are
+  brought into [-half_turn / 2, half_turn / 2).
 
   Args:
-    params: weights of one network; vmap for many.
+    params: weights of one network, with squares within the range of floats; vmap for many.
     spec: its symmetry.
 
   Returns:
@@ -48,30 +47,37 @@ def balance(params: typing.Params, spec: spec_lib.Spec) -> typing.Params:
   """
   spec.check(params)
   params = {path: jnp.asarray(value) for path, value in params.items()}
-  params = rescaling.apply(_balancing_scales(params, spec), params, spec)
+  ids = [g.id for g in spec.groups if 'positive_scale' in g.kinds]
+  if ids:
+    params = _without(_alive(params, spec, ids), params, spec)
+    params = group.scale(_balancing_scales(params, spec, ids), params, spec)
   turns = {}
-  for group in spec.groups:
-    if 'phase' in group.kinds:
-      bias = params[spec.bias(group.id).path]
-      turns[group.id] = -jnp.floor(bias / group.half_turn + 0.5).astype(jnp.int32)
-  return rescaling.apply_turns(turns, params, spec)
+  for g in spec.groups:
+    if 'phase' in g.kinds:
+      bias = params[spec.bias(g.id).path]
+      turns[g.id] = -jnp.floor(bias / g.half_turn + 0.5).astype(jnp.int32)
+  return group.shift(turns, params, spec)
 
 
 def balance_all(zoo: typing.StackedParams, spec: spec_lib.Spec) -> dict[str, np.ndarray]:
-  """`balance` of N networks, [N, ...] each, as NumPy arrays."""
+  """`balance` of n networks, [n, ...] each, as NumPy arrays.
+
+  Networks with weights whose squares leave the range of float32 are balanced in float64.
+  """
   spec.check(zoo, stacked=True)
+  zoo = {path: np.asarray(value) for path, value in zoo.items()}
   if not any({'positive_scale', 'phase'} & set(g.kinds) for g in spec.groups):
-    return {path: np.asarray(value) for path, value in zoo.items()}
-  return jax.tree.map(np.asarray, _balance_all(dict(zoo), spec))
-
-
-def apply_all(
-  g: element.GroupElement, zoo: typing.StackedParams, spec: spec_lib.Spec
-) -> dict[str, np.ndarray]:
-  """`element.apply` of N elements to N networks, as NumPy arrays."""
-  if not spec.groups:
-    return {path: np.asarray(value) for path, value in zoo.items()}
-  return jax.tree.map(np.asarray, _apply_all(g, dict(zoo), spec))
+    return zoo
+  balanced = jax.tree.map(np.asarray, _balance_all(zoo, spec))
+  wide = np.flatnonzero(np.any([_is_wide(value) for value in zoo.values()], axis=0))
+  if len(wide):
+    with jax.enable_x64(True):
+      some = {path: value[wide].astype(np.float64) for path, value in zoo.items()}
+      some = jax.tree.map(np.asarray, _balance_all(some, spec))
+    for path, value in balanced.items():
+      balanced[path] = value.copy()
+      balanced[path][wide] = some[path]
+  return balanced
 
 
 def canonicalize(
@@ -89,16 +95,16 @@ def canonicalize(
   orbit get the same representative, up to rounding and exact ties.
 
   Args:
-    zoo: weights of N networks, [N, ...] each.
+    zoo: weights of n networks, [n, ...] each.
     spec: their symmetry.
     mode: 'none' leaves them; 'permutation' only reorders; 'permutation+scale' balances networks and
-      reference, then aligns order, signs and half turns.
+      reference, then aligns order, signs and phases.
     reference: weights of the network to align to.
     restarts: starts of the alignment.
     seed: of the starts after the second.
 
   Returns:
-    Weights of the same N functions, NumPy arrays.
+    Weights of the same n functions, NumPy arrays.
 
   Raises:
     ValueError: for an unknown mode or weights that do not fit the spec.
@@ -129,32 +135,109 @@ def canonicalize(
   return apply_all(g, zoo, spec)
 
 
-@functools.partial(jax.jit, static_argnums=1)
+def apply_all(
+  g: group.GroupElement, zoo: typing.StackedParams, spec: spec_lib.Spec
+) -> dict[str, np.ndarray]:
+  """`group.act_all` as NumPy arrays."""
+  if not spec.groups:
+    return {path: np.asarray(value) for path, value in zoo.items()}
+  return jax.tree.map(np.asarray, group.act_all(g, dict(zoo), spec))
+
+
+@jax.jit(static_argnums=1)
 def _balance_all(zoo: typing.StackedParams, spec: spec_lib.Spec) -> typing.StackedParams:
   return jax.vmap(lambda params: balance(params, spec))(zoo)
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _apply_all(
-  g: element.GroupElement, zoo: typing.StackedParams, spec: spec_lib.Spec
-) -> typing.StackedParams:
-  return jax.vmap(lambda g, params: element.apply(g, params, spec))(g, zoo)
+def _is_wide(value: np.ndarray) -> np.ndarray:
+  """[n] whether a network has weights whose squares leave the range of float32."""
+  size = np.abs(value.reshape(len(value), -1))
+  return ((size > _LARGE) | ((size > 0) & (size < 1 / _LARGE))).any(axis=1)
 
 
-def _balancing_scales(params: typing.Params, spec: spec_lib.Spec) -> dict[str, jax.Array]:
-  """Group id -> [n] scales that balance every unit."""
-  ids = [g.id for g in spec.groups if 'positive_scale' in g.kinds]
-  if not ids:
-    return {}
-  # (squares summed over all but the scaled axes, those axes) of each leaf.
+def _tables(
+  params: typing.Params, spec: spec_lib.Spec, ids: list[str]
+) -> list[tuple[jax.Array, list[spec_lib.Axis]]]:
+  """(squares summed over all but the scaled axes, those axes) of each parameter that has some."""
+  dtype = jnp.result_type(float)
   tables = []
   for leaf in spec.leaves:
-    axes = [axis for axis in leaf.axes if axis.group in ids]
-    if axes:
-      tables.append((_squares(params[leaf.path], leaf, spec, ids), axes))
+    shape, keep = [], []
+    for length, axis in zip(leaf.shape, leaf.axes, strict=True):
+      if axis.group in ids:
+        keep.append(len(shape) + 1)
+        shape += [axis.outer, spec.group(axis.group).size, axis.inner]
+      else:
+        shape.append(length)
+    if keep:
+      rest = [i for i in range(len(shape)) if i not in keep]
+      squares = params[leaf.path].astype(dtype) ** 2
+      axes = [axis for axis in leaf.axes if axis.group in ids]
+      tables.append((squares.reshape(shape).sum(rest), axes))
+  return tables
+
+
+def _alive(params: typing.Params, spec: spec_lib.Spec, ids: list[str]) -> dict[str, jax.Array]:
+  """Group id -> [n] whether a path of weights from an input, to an output, leads through a unit."""
+  nonzero = {path: value != 0 for path, value in params.items()}
+  tables = [(table > 0, axes) for table, axes in _tables(nonzero, spec, ids)]
+
+  def spread(masks: dict[str, jax.Array], power: int) -> dict[str, jax.Array]:
+    """Units that masked ones reach in the direction of a power."""
+    found = dict(masks)
+    for table, axes in tables:
+      for dim, axis in enumerate(axes):
+        if axis.power == power:
+          paths = table
+          for i, other in enumerate(axes):
+            if other.power != power:
+              shape = [-1 if j == i else 1 for j in range(table.ndim)]
+              paths = paths & masks[other.group].reshape(shape)
+          reached = paths.any([i for i in range(table.ndim) if i != dim])
+          found[axis.group] = found[axis.group] | reached
+    return found
+
+  def closure(power: int) -> dict[str, jax.Array]:
+    nobody = {id: jnp.zeros(spec.group(id).size, bool) for id in ids}
+    masks, _ = jax.lax.while_loop(
+      lambda carry: carry[1],
+      lambda carry: _with_change(carry[0], spread(carry[0], power)),
+      (nobody, True),
+    )
+    return masks
+
+  driven, used = closure(1), closure(-1)
+  return {id: driven[id] & used[id] for id in ids}
+
+
+def _with_change(
+  before: dict[str, jax.Array], after: dict[str, jax.Array]
+) -> tuple[dict[str, jax.Array], jax.Array]:
+  return after, jnp.any(jnp.stack([jnp.any(before[id] != after[id]) for id in before]))
+
+
+def _without(
+  alive: dict[str, jax.Array], params: typing.Params, spec: spec_lib.Spec
+) -> typing.Params:
+  """Sets all weights of dead units to zero."""
+  kept = {}
+  for leaf in spec.leaves:
+    value = params[leaf.path]
+    for dim, axis in enumerate(leaf.axes):
+      if axis.group in alive:
+        value = jnp.where(group.along(alive[axis.group], leaf, dim), value, 0)
+    kept[leaf.path] = value
+  return kept
+
+
+def _balancing_scales(
+  params: typing.Params, spec: spec_lib.Spec, ids: list[str]
+) -> dict[str, jax.Array]:
+  """Group id -> [n] scales that balance every unit."""
+  tables = _tables(params, spec, ids)
 
   def norms(logs: dict[str, jax.Array], id: str) -> tuple[jax.Array, jax.Array]:
-    """Squared norms of what feeds and what reads from each unit of a group."""
+    """Squared norms of the incoming and the outgoing weights of each unit of a group."""
     into = out = jnp.zeros_like(logs[id])
     for table, axes in tables:
       for dim, axis in enumerate(axes):
@@ -169,7 +252,7 @@ def _balancing_scales(params: typing.Params, spec: spec_lib.Spec) -> dict[str, j
 
   def sweep(carry: tuple) -> tuple:
     logs, _, count = carry
-    change = jnp.float32(0)
+    change = jnp.zeros((), jnp.result_type(float))
     for id in ids:
       into, out = norms(logs, id)
       alive = (into > 0) & (out > 0)
@@ -182,21 +265,6 @@ def _balancing_scales(params: typing.Params, spec: spec_lib.Spec) -> dict[str, j
   logs, _, _ = jax.lax.while_loop(
     lambda carry: (carry[1] > _TOLERANCE) & (carry[2] < _MAX_SWEEPS),
     sweep,
-    (zeros, jnp.float32(jnp.inf), 0),
+    (zeros, jnp.array(jnp.inf, jnp.result_type(float)), 0),
   )
   return {id: jnp.exp(log) for id, log in logs.items()}
-
-
-def _squares(
-  value: jax.Array, leaf: spec_lib.Leaf, spec: spec_lib.Spec, ids: list[str]
-) -> jax.Array:
-  """Squares of a leaf, summed over all that `ids` do not scale apart."""
-  shape, keep = [], []
-  for length, axis in zip(leaf.shape, leaf.axes, strict=True):
-    if axis.group in ids:
-      keep.append(len(shape) + 1)
-      shape += [axis.outer, spec.group(axis.group).size, axis.inner]
-    else:
-      shape.append(length)
-  rest = [i for i in range(len(shape)) if i not in keep]
-  return (value.astype(jnp.float32) ** 2).reshape(shape).sum(rest)

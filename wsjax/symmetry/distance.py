@@ -2,184 +2,309 @@
 
 Greedy matching of deep networks ends in local optima, and a distance that rests on one of them
 calls near copies new. So the distance is the minimum over several ways to bring two networks
-together: as they are; balanced; both
-aligned to one reference; one aligned to the other, from several starts of which the alignment to
-the reference is one.
+together: as they are; balanced; both aligned to one reference; one aligned to the other, from
+several starts of which the alignment to the reference is one.
+
+Source: matching by Ainsworth et al. 2023, arXiv:2209.04836.
 """
 
+import dataclasses
+import functools
+
 import numpy as np
+from jaxtyping import Float, Int
 
 from wsjax import typing
-from wsjax.symmetry import pair_distance
+from wsjax.symmetry import canonicalize, group
 from wsjax.symmetry import spec as spec_lib
+from wsjax.symmetry.matching import weight_matching
 
-# How many of the nearest networks get all starts when only the nearest counts.
-_CANDIDATES = 8
+# Bytes of the stacks of weights that are moved or converted at once.
+_MEMORY = 128 << 20
+# The objective of a match is a float32 sum. Where the squared distance is a smaller share than this
+# of the squared norms, it is summed again, directly.
+_DIRECT_BELOW = 0.05
+# A table of all products is faster than single ones, unless so many times fewer are wanted.
+_FEW = 100
+# Networks whose distances to all others are held at once.
+_ROWS = 1024
 
 
-def pairwise(
+def distance(
   a: typing.StackedParams,
   b: typing.StackedParams,
   spec: spec_lib.Spec,
   *,
   reference: typing.Params,
+  pairs: Int[np.ndarray, 'p 2'] | None = None,
   restarts: int = 3,
   seed: int = 0,
-) -> np.ndarray:
-  """Quotient distance of every network of `a` to every network of `b`.
+) -> Float[np.ndarray, 'a b'] | Float[np.ndarray, ' p']:
+  """Quotient distance min_g |a - g b|, Euclidean over all weights, from above.
 
   Args:
-    a: weights of A networks, [A, ...] each.
-    b: weights of B networks.
+    a: weights of networks, [n, ...] each.
+    b: weights of networks.
     spec: their symmetry.
     reference: weights of the network that both are aligned to.
+    pairs: (index into a, index into b); None for every pair.
     restarts: starts of the alignment of each pair, and of each network to the reference.
     seed: of the starts after the second.
 
   Returns:
-    [A, B] float64 upper bound of min_g |a - g b|: Euclidean over all weights.
+    The distance of each pair, float64; a table if no pairs are given.
 
   Raises:
     ValueError: if weights do not fit the spec or are not finite, or restarts < 1.
-
-  Source: matching by Ainsworth et al. 2023, arXiv:2209.04836.
   """
-  return _pairwise(a, b, spec, reference, restarts, seed, None)
+  shape = tuple(next(iter(x.values())).shape[0] for x in (a, b))
+  chosen = np.indices(shape).reshape(2, -1).T if pairs is None else np.asarray(pairs)
+  found = np.sqrt(squared(a, b, chosen, spec, reference=reference, restarts=restarts, seed=seed))
+  return found.reshape(shape) if pairs is None else found
 
 
-def within(
-  zoo: typing.StackedParams,
-  spec: spec_lib.Spec,
-  *,
-  reference: typing.Params,
-  restarts: int = 3,
-  seed: int = 0,
-) -> np.ndarray:
-  """Quotient distance between the networks of one zoo, each pair once.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Neighbours:
+  """Search for the network of a zoo that is nearest to another network, up to symmetry.
 
-  Args:
-    zoo: weights of N networks.
+  Matching every network with the whole zoo costs too much, so the distance is found for candidates:
+  the nearest ones without matching, and those that behave most alike.
+
+  Attributes:
+    zoo: path -> [b, ...] networks to search among.
     spec: their symmetry.
-    reference: as in `pairwise`.
-    restarts: as in `pairwise`.
-    seed: as in `pairwise`.
-
-  Returns:
-    [N, N] float64, symmetric, zero on the diagonal.
-
-  Raises:
-    ValueError: as `pairwise`.
+    reference: weights of the network that all are aligned to.
+    restarts: starts of every matching.
+    seed: of the starts.
+    num_nearest: candidates by distance before matching.
+    num_similar: candidates by behaviour.
   """
-  return _within(zoo, spec, reference, restarts, seed, None)
 
+  zoo: typing.StackedParams
+  spec: spec_lib.Spec
+  reference: typing.Params
+  restarts: int = 3
+  seed: int = 0
+  num_nearest: int = 8
+  num_similar: int = 4
 
-def nearest(
-  a: typing.StackedParams,
-  b: typing.StackedParams,
-  spec: spec_lib.Spec,
-  *,
-  reference: typing.Params,
-  exclude_same_index: bool = False,
-  restarts: int = 3,
-  seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-  """The network of `b` that is nearest to each network of `a`.
+  @functools.cached_property
+  def zoo_forms(self) -> tuple[typing.StackedParams, ...]:
+    """`forms` of the zoo."""
+    return self.forms(self.zoo)
 
-  Every pair is matched from the alignment to the reference; the other starts are for the 8 pairs
-  that are then nearest, of each network.
-
-  Args:
-    a: weights of A networks.
-    b: weights of B networks.
-    spec: their symmetry.
-    reference: as in `pairwise`.
-    exclude_same_index: whether to leave out b[i] for a[i], when both are the same zoo.
-    restarts: as in `pairwise`.
-    seed: as in `pairwise`.
-
-  Returns:
-    [A] distance and [A] index into `b`.
-
-  Raises:
-    ValueError: as `pairwise`, and if nothing is left to be nearest.
-  """
-  distance = _pairwise(a, b, spec, reference, restarts, seed, _CANDIDATES)
-  if exclude_same_index:
-    np.fill_diagonal(distance, np.inf)
-  if not distance.shape[1] or np.isinf(distance).all(axis=1).any():
-    raise ValueError(
-      f'No network is left to be nearest: {distance.shape[1]} given, '
-      f'exclude_same_index={exclude_same_index}.'
+  def forms(self, params: typing.StackedParams) -> tuple[typing.StackedParams, ...]:
+    """Networks as they are, balanced, and aligned to the reference."""
+    mode, options = 'permutation+scale', {'restarts': self.restarts, 'seed': self.seed}
+    return (
+      {path: np.asarray(value) for path, value in params.items()},
+      canonicalize.balance_all(params, self.spec),
+      canonicalize.canonicalize(params, self.spec, mode, reference=self.reference, **options),
     )
-  return distance.min(axis=1), distance.argmin(axis=1)
+
+  def nearest(
+    self,
+    params: typing.StackedParams,
+    *,
+    similarity: Float[np.ndarray, 'a b'] | None = None,
+    excluded: Int[np.ndarray, ' a'] | None = None,
+  ) -> tuple[Float[np.ndarray, ' a'], Int[np.ndarray, ' a']]:
+    """Distance to the nearest network of the zoo, and which one it is.
+
+    Args:
+      params: path -> [a, ...] networks with finite weights.
+      similarity: of behaviour, such as the error-IoU; None if it is not known.
+      excluded: for each network the number of one that it is not compared with.
+
+    Raises:
+      ValueError: if weights are not finite, or none is left to be nearest.
+    """
+    mine, zoo = ([_flat(form) for form in forms] for forms in (self.forms(params), self.zoo_forms))
+    pairs = [np.zeros((0, 2), int)]
+    for start in range(0, len(mine[0]), _ROWS):
+      rows = np.arange(start, min(start + _ROWS, len(mine[0])))
+      estimate = np.full((len(rows), len(zoo[0])), np.inf)
+      for a, b in zip(mine, zoo, strict=True):
+        estimate = np.minimum(estimate, _table(a[rows], b))
+      banned = np.zeros(estimate.shape, bool)
+      if excluded is not None:
+        banned[np.arange(len(rows)), excluded[rows]] = True
+      if banned.all(axis=1).any():
+        raise ValueError('No network is left to be nearest.')
+      chosen = _smallest(np.where(banned, np.inf, estimate), self.num_nearest)
+      if similarity is not None:
+        chosen |= _smallest(np.where(banned, np.inf, -similarity[rows]), self.num_similar)
+      pairs.append(np.argwhere(chosen & ~banned) + [start, 0])
+    pairs = np.concatenate(pairs)
+    options = {'reference': self.reference, 'restarts': self.restarts, 'seed': self.seed}
+    found = squared(params, self.zoo, pairs, self.spec, **options)
+    # Of each network the nearest, and of several the first.
+    order = np.lexsort((pairs[:, 1], found, pairs[:, 0]))
+    _, first = np.unique(pairs[order, 0], return_index=True)
+    best = order[first]
+    return np.sqrt(found[best]), pairs[best, 1]
 
 
-def tau(
-  zoo: typing.StackedParams,
+def squared(
+  a: typing.StackedParams,
+  b: typing.StackedParams,
+  pairs: Int[np.ndarray, 'p 2'],
   spec: spec_lib.Spec,
   *,
   reference: typing.Params,
-  restarts: int = 3,
-  seed: int = 0,
-) -> float:
-  """Median distance of a network of the zoo to the nearest other one.
-
-  Other starts than the alignment to the reference are for the 8 pairs that are nearest, as in
-  `nearest`.
-
-  Args:
-    zoo: weights of N networks, one per training run.
-    spec: their symmetry.
-    reference: as in `pairwise`.
-    restarts: as in `pairwise`.
-    seed: as in `pairwise`.
-
-  Returns:
-    The unit of novelty: what independent training runs are apart.
-
-  Raises:
-    ValueError: as `pairwise`, and for fewer than two networks.
-  """
-  distance = _within(zoo, spec, reference, restarts, seed, _CANDIDATES)
-  if len(distance) < 2:
-    raise ValueError(f'tau needs at least 2 networks; got {len(distance)}.')
-  np.fill_diagonal(distance, np.inf)
-  return float(np.median(distance.min(axis=1)))
+  restarts: int,
+  seed: int,
+) -> Float[np.ndarray, ' p']:
+  """Squared quotient distance of each pair; arguments as in `distance`."""
+  spec.check(reference)
+  spec.check(a, stacked=True)
+  spec.check(b, stacked=True)
+  paths = [leaf.path for leaf in spec.leaves]
+  best = _euclidean(a, b, pairs, paths)
+  a, b = canonicalize.balance_all(a, spec), canonicalize.balance_all(b, spec)
+  best = np.minimum(best, _euclidean(a, b, pairs, paths))
+  if not len(pairs) or not spec.groups:
+    return best
+  one = {path: np.asarray(value)[None] for path, value in reference.items()}
+  one = {path: value[0] for path, value in canonicalize.balance_all(one, spec).items()}
+  aligned = []
+  for stack in (a, b):
+    g = weight_matching.weight_matching(one, stack, spec, restarts=restarts, seed=seed)
+    aligned.append(canonicalize.apply_all(g, stack, spec))
+  best = np.minimum(best, _euclidean(*aligned, pairs, paths))
+  return _matched(*aligned, pairs, spec, restarts, seed, best)
 
 
-def _pairwise(
+def _flat(params: typing.StackedParams) -> Float[np.ndarray, 'n p']:
+  values = [np.asarray(params[path], np.float32) for path in sorted(params)]
+  return np.concatenate([value.reshape(len(value), -1) for value in values], axis=1)
+
+
+def _table(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """[a, b] squared distances by inner products, good enough to choose by."""
+  norms = [np.einsum('nd,nd->n', x, x) for x in (a, b)]
+  return np.maximum(norms[0][:, None] + norms[1][None] - 2 * (a @ b.T), 0)
+
+
+def _smallest(values: np.ndarray, k: int) -> np.ndarray:
+  """[a, b] bool: the k smallest of every row."""
+  if k >= values.shape[1]:
+    return np.ones(values.shape, bool)
+  mask = np.zeros(values.shape, bool)
+  if k:
+    columns = np.argpartition(values, k - 1, axis=1)[:, :k]
+    np.put_along_axis(mask, columns, True, axis=1)
+  return mask
+
+
+def _matched(
   a: typing.StackedParams,
   b: typing.StackedParams,
+  pairs: np.ndarray,
   spec: spec_lib.Spec,
-  reference: typing.Params,
   restarts: int,
   seed: int,
-  candidates: int | None,
+  best: np.ndarray,
 ) -> np.ndarray:
-  """`pairwise`, with all starts only for some if `candidates` is given."""
-  num_a, num_b = (next(iter(x.values())).shape[0] for x in (a, b))
-  pairs = np.indices((num_a, num_b)).reshape(2, -1).T
-  squared = pair_distance.squared(
-    a, b, pairs, spec, reference=reference, restarts=restarts, seed=seed, candidates=candidates
+  """The smaller of `best` and what matching each pair finds, [P].
+
+  The networks are aligned to one reference, so that for the first start the identity is that
+  alignment.
+  """
+  g, objective = weight_matching.best_of(
+    a,
+    b,
+    pairs,
+    spec,
+    restarts=restarts,
+    seed=seed,
+    solver='auto',
+    from_identity=True,
+    identity=False,
   )
-  return np.sqrt(squared).reshape(num_a, num_b)
+  norms, pinned = _fixed_parts(a, b, pairs, spec)
+  estimate = np.maximum(norms - 2 * (pinned + objective), 0)
+  direct = np.flatnonzero((estimate < _DIRECT_BELOW * norms) & (estimate < best + 1e-4 * norms))
+  estimate[direct] = _direct(a, b, pairs[direct], _take(g, direct), spec)
+  return np.minimum(best, estimate)
 
 
-def _within(
-  zoo: typing.StackedParams,
+def _euclidean(
+  a: typing.StackedParams, b: typing.StackedParams, pairs: np.ndarray, paths: list[str]
+) -> np.ndarray:
+  """[P] squared distances as they are; float64, for half the digits cancel."""
+  squared = np.zeros(len(pairs))
+  for path in paths:
+    one, two = (np.asarray(x[path]).reshape(len(x[path]), -1) for x in (a, b))
+    norms = [np.einsum('nd,nd->n', x, x, dtype=np.float64) for x in (one, two)]
+    squared += norms[0][pairs[:, 0]] + norms[1][pairs[:, 1]]
+    squared -= 2 * _products(one, two, pairs)
+  return np.maximum(squared, 0)
+
+
+def _products(a: np.ndarray, b: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+  """[P] inner products a[i] . b[j] of rows, summed in float64."""
+  product = np.zeros(len(pairs))
+  if len(pairs) * _FEW < len(a) * len(b):
+    size = max(1, _MEMORY // (16 * max(a.shape[1], 1)))
+    for start in range(0, len(pairs), size):
+      i, j = pairs[start : start + size].T
+      product[start : start + size] = np.einsum('pd,pd->p', a[i], b[j], dtype=np.float64)
+    return product
+  table = np.zeros((len(a), len(b)))
+  width = max(1, _MEMORY // (8 * (len(a) + len(b) + 1)))
+  for start in range(0, a.shape[1], width):
+    columns = slice(start, start + width)
+    left, right = a[:, columns], b[:, columns]
+    table += left.astype(np.float64) @ right.astype(np.float64).T
+  return table[pairs[:, 0], pairs[:, 1]]
+
+
+def _fixed_parts(
+  a: typing.StackedParams, b: typing.StackedParams, pairs: np.ndarray, spec: spec_lib.Spec
+) -> tuple[np.ndarray, np.ndarray]:
+  """What the objective leaves out: sums of squared norms, pinned products."""
+  norm_a, norm_b, pinned = 0.0, 0.0, np.zeros(len(pairs))
+  for leaf in spec.leaves:
+    if any(
+      axis.shift and axis.group and 'phase' in spec.group(axis.group).kinds for axis in leaf.axes
+    ):
+      continue  # The objective has the squared difference itself.
+    one, two = (np.asarray(x[leaf.path]).reshape(len(x[leaf.path]), -1) for x in (a, b))
+    norm_a = norm_a + np.einsum('nd,nd->n', one, one, dtype=np.float64)
+    norm_b = norm_b + np.einsum('nd,nd->n', two, two, dtype=np.float64)
+    if all(axis.group is None for axis in leaf.axes):
+      pinned += _products(one, two, pairs)
+  return norm_a[pairs[:, 0]] + norm_b[pairs[:, 1]], pinned
+
+
+def _direct(
+  a: typing.StackedParams,
+  b: typing.StackedParams,
+  pairs: np.ndarray,
+  g: group.GroupElement,
   spec: spec_lib.Spec,
-  reference: typing.Params,
-  restarts: int,
-  seed: int,
-  candidates: int | None,
 ) -> np.ndarray:
-  """`within`, with all starts only for some if `candidates` is given."""
-  num = next(iter(zoo.values())).shape[0]
-  rows, columns = np.triu_indices(num, 1)
-  pairs = np.stack([rows, columns], axis=1)
-  squared = pair_distance.squared(
-    zoo, zoo, pairs, spec, reference=reference, restarts=restarts, seed=seed, candidates=candidates
+  """[P] squared distances |a - g b|^2 from the differences."""
+  squared = np.zeros(len(pairs))
+  size = max(1, _MEMORY // (16 * spec.num_params))
+  for start in range(0, len(pairs), size):
+    rows = np.arange(start, min(start + size, len(pairs)))
+    # The last chunk is filled up, so that one size is compiled.
+    filled = np.resize(rows, min(size, len(pairs)))
+    moved = canonicalize.apply_all(
+      _take(g, filled), {path: value[pairs[filled, 1]] for path, value in b.items()}, spec
+    )
+    for path, value in moved.items():
+      gap = value[: len(rows)].astype(np.float64) - a[path][pairs[rows, 0]]
+      squared[rows] += (gap**2).reshape(len(rows), -1).sum(axis=1)
+  return squared
+
+
+def _take(g: group.GroupElement, rows: np.ndarray) -> group.GroupElement:
+  """Some of many elements."""
+  return group.GroupElement(
+    *(
+      {id: np.asarray(x)[rows] for id, x in table.items()} for table in (g.perms, g.scales, g.turns)
+    )
   )
-  distance = np.zeros((num, num))
-  distance[rows, columns] = distance[columns, rows] = np.sqrt(squared)
-  return distance

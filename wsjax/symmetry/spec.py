@@ -10,11 +10,19 @@ Godfrey et al. 2022, arXiv:2205.14258 (groups by activation).
 """
 
 import dataclasses
+import importlib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from wsjax import typing
+
+if TYPE_CHECKING:
+  import jax
+
+  from wsjax.symmetry import group as group_lib
 
 KINDS = ('permutation', 'positive_scale', 'sign', 'phase')
 
@@ -159,6 +167,61 @@ class Spec:
     groups = tuple(Group(group.id, group.size) for group in self.groups)
     return dataclasses.replace(self, groups=groups)
 
+  def identity(self) -> 'group_lib.GroupElement':
+    """The group element that changes nothing."""
+    return _room('group').identity(self)
+
+  def random(self, key: 'jax.Array', max_log_scale: float = 1.0) -> 'group_lib.GroupElement':
+    """A random group element; scales lie within exp(+-max_log_scale)."""
+    return _room('group').random(key, self, max_log_scale)
+
+  def act(self, g: 'group_lib.GroupElement', params: typing.Params) -> typing.Params:
+    """Moves the units of one network, or of n networks by n elements; functions stay."""
+    leaf = self.leaves[0]
+    if len(params[leaf.path].shape) > len(leaf.shape):
+      return _room('group').act_all(g, dict(params), self)
+    return _room('group').act(g, params, self)
+
+  def balance(self, networks: typing.StackedParams) -> dict[str, np.ndarray]:
+    """Scales the units of n networks to the smallest norm; see `canonicalize.balance`."""
+    return _room('canonicalize').balance_all(networks, self)
+
+  def canonicalize(
+    self, networks: typing.StackedParams, mode: str, *, reference: typing.Params, **options: int
+  ) -> dict[str, np.ndarray]:
+    """One representative of the orbit of each network; see `canonicalize.canonicalize`."""
+    return _room('canonicalize').canonicalize(networks, self, mode, reference=reference, **options)
+
+  def match(
+    self, reference: typing.Params, networks: typing.StackedParams, **options: Any
+  ) -> 'group_lib.GroupElement':
+    """The elements that move n networks onto one; see `weight_matching.weight_matching`."""
+    return _room('matching.weight_matching').weight_matching(reference, networks, self, **options)
+
+  def distance(
+    self,
+    a: typing.StackedParams,
+    b: typing.StackedParams,
+    *,
+    reference: typing.Params,
+    pairs: typing.Array | None = None,
+    **options: int,
+  ) -> np.ndarray:
+    """Distance of every network of a to every one of b, or of pairs; see `distance.distance`."""
+    return _room('distance').distance(a, b, self, reference=reference, pairs=pairs, **options)
+
+  def nearest(
+    self,
+    networks: typing.StackedParams,
+    zoo: typing.StackedParams,
+    *,
+    reference: typing.Params,
+    **options: int,
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Distance and index of the network of a zoo nearest to each; see `distance.Neighbours`."""
+    search = _room('distance').Neighbours(zoo, self, reference, **options)
+    return search.nearest(networks)
+
   def check(self, params: typing.Params, *, stacked: bool = False) -> None:
     """Raises unless `params` are weights of this architecture.
 
@@ -206,6 +269,11 @@ class Spec:
     except (KeyError, TypeError) as error:
       raise ValueError(f'Not a Spec: {error!r}.') from error
     return cls(groups, leaves)
+
+
+def _room(name: str) -> Any:
+  """A module of this room; all of them import this one."""
+  return importlib.import_module(f'wsjax.symmetry.{name}')
 
 
 def _shifts(leaf: Leaf, id: str) -> bool:

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 from wsjax.testing import laws
 
@@ -141,7 +140,7 @@ def _claim(
   if unknown := set(claimed) - set(spec_lib.KINDS):
     raise AssertionError(f'The claim names {sorted(unknown)}; allowed: {spec_lib.KINDS}.')
   run = jax.jit(lambda params: module.apply(variables, params))
-  act: Callable[..., Any] = lambda g, value: element.apply(g, value, model.spec)  # noqa: E731
+  act: Callable[..., Any] = lambda g, value: model.spec.act(g, value)  # noqa: E731
 
   def error(kinds: tuple[str, ...]) -> float:
     key = jax.random.key(seed)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
-from wsjax.symmetry import element
+from wsjax.symmetry import group as group_lib
 from wsjax.symmetry import spec as spec_lib
 
 TOLERANCE = 1e-4
@@ -23,10 +23,10 @@ def random_features(key: jax.Array, spec: spec_lib.Spec, channels: int) -> dict[
 
 
 def move(
-  g: element.GroupElement, features: Mapping[str, jax.Array], spec: spec_lib.Spec
+  g: group_lib.GroupElement, features: Mapping[str, jax.Array], spec: spec_lib.Spec
 ) -> dict[str, jax.Array]:
   """Lets g act on every channel of {path: [*leaf.shape, c]}."""
-  act = jax.vmap(lambda params: element.apply(g, params, spec), -1, -1)
+  act = jax.vmap(lambda params: spec.act(g, params), -1, -1)
   return act(dict(features))
 
 
@@ -109,7 +109,7 @@ def assert_invariant(
     jax.jit(lambda params: encoder.apply(variables, params)),
     params,
     spec,
-    lambda g, value: element.apply(g, value, spec),
+    lambda g, value: spec.act(g, value),
     kinds=kinds,
     key=key,
     tolerance=tolerance,
@@ -120,7 +120,7 @@ def assert_law(
   run: Callable[[Any], Any],
   example: dict[str, jax.Array],
   spec: spec_lib.Spec,
-  act: Callable[[element.GroupElement, Any], Any],
+  act: Callable[[group_lib.GroupElement, Any], Any],
   *,
   kinds: Sequence[str],
   key: jax.Array,
@@ -167,13 +167,13 @@ def assert_law(
   return worst
 
 
-def _single(key: jax.Array, spec: spec_lib.Spec, id: str, kind: str) -> element.GroupElement:
+def _single(key: jax.Array, spec: spec_lib.Spec, id: str, kind: str) -> group_lib.GroupElement:
   """A random element that does one kind of thing to one group."""
-  g, drawn = element.identity(spec), element.random(key, spec)
+  g, drawn = spec.identity(), spec.random(key)
   parts = {'perms': g.perms, 'scales': g.scales, 'turns': g.turns}
   name = {'permutation': 'perms', 'phase': 'turns'}.get(kind, 'scales')
   parts[name] = {**parts[name], id: getattr(drawn, name)[id]}
-  return element.GroupElement(**parts)
+  return group_lib.GroupElement(**parts)
 
 
 def _assert_reads(run: Any, example: Any, before: Any) -> None:

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.symmetry import element
 from wsjax.symmetry import spec as spec_lib
 from wsjax.testing import laws
 
@@ -59,7 +58,7 @@ def check_model(
     lambda params: run(params, inputs),
     params,
     spec,
-    lambda g, params: element.apply(g, params, spec),
+    lambda g, params: spec.act(g, params),
     kinds=spec_lib.KINDS,
     key=keys[3],
     tolerance=tolerance,

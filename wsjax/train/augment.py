@@ -13,7 +13,6 @@ import jax.numpy as jnp
 
 from wsjax import typing
 from wsjax.models import model as model_lib
-from wsjax.symmetry import element
 
 Augmentation = Callable[[jax.Array, typing.Params], typing.Params]
 
@@ -49,7 +48,7 @@ def make(section: Mapping[str, Any], architecture: model_lib.Model) -> Augmentat
     chain.append(functools.partial(move_coordinates, **moves))
   if section.get('symmetry'):
     spec = architecture.spec
-    chain.append(lambda key, params: element.apply(element.random(key, spec), params, spec))
+    chain.append(lambda key, params: spec.act(spec.random(key), params))
   if section.get('noise'):
     chain.append(functools.partial(add_noise, std=section['noise']))
   if section.get('dropout'):

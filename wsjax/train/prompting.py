@@ -19,7 +19,7 @@ import optax
 from wsjax import typing
 from wsjax.generators import prompted
 from wsjax.models import model as model_lib
-from wsjax.symmetry import permutation
+from wsjax.symmetry import group as group_lib
 from wsjax.train import objective
 
 # Streams of randomness of one step.
@@ -166,7 +166,7 @@ class Prompting(objective.Objective):
     one, other = jnp.split(jax.lax.stop_gradient(able), 2)
     (group,) = (group.id for group in self.module.spec.groups)
     ordered = jax.vmap(
-      lambda params, ranks: permutation.apply({group: jnp.argsort(ranks)}, params, self.module.spec)
+      lambda params, ranks: group_lib.permute({group: jnp.argsort(ranks)}, params, self.module.spec)
     )(made, ranks)
     squares = jnp.zeros(self.fresh // 2)
     for x in ordered.values():

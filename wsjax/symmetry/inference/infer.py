@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
-from wsjax.symmetry import element
+from wsjax.symmetry import group as group_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import axes as axes_lib
 from wsjax.symmetry.inference import groups as groups_lib
@@ -117,7 +117,7 @@ def verify(
     flat = dict(zip(paths, jax.tree.leaves(start), strict=True))
     for index in range(num):
       keys = iter(jax.random.split(jax.random.fold_in(key, index), 1 + len(gauges)))
-      tried = [act(element.random(next(keys), inferred.spec), start, inferred.spec)]
+      tried = [act(inferred.spec.random(next(keys)), start, inferred.spec)]
       for gauge in gauges:
         moved = gauge.act(gauge.random(next(keys)), flat)
         tried.append(jax.tree.unflatten(tree, [moved[path] for path in paths]))
@@ -136,8 +136,8 @@ def _change(one: typing.Array, two: typing.Array) -> float:
   return np.abs(one - two).max() / max(np.abs(one).max(), np.finfo(np.float32).tiny)
 
 
-def act(g: element.GroupElement, params: typing.PyTree, spec: spec_lib.Spec) -> typing.PyTree:
-  """`element.apply` on a nested tree of parameters.
+def act(g: group_lib.GroupElement, params: typing.PyTree, spec: spec_lib.Spec) -> typing.PyTree:
+  """`Spec.act` on a nested tree of parameters.
 
   Args:
     g: what to do.
@@ -148,7 +148,7 @@ def act(g: element.GroupElement, params: typing.PyTree, spec: spec_lib.Spec) -> 
     A tree of the same form: weights of the same function.
   """
   paths, leaves, tree = _flatten(params)
-  moved = element.apply(g, dict(zip(paths, leaves, strict=True)), spec)
+  moved = spec.act(g, dict(zip(paths, leaves, strict=True)))
   leaves = [moved[path] for path in paths]
   return jax.tree.unflatten(tree, leaves)
 

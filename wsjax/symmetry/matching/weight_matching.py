@@ -7,7 +7,7 @@ positive scales are not matched, `canonicalize.balance` removes them before.
 import numpy as np
 
 from wsjax import typing
-from wsjax.symmetry import element, rescaling
+from wsjax.symmetry import group as group_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import assignment, coordinate_descent
 from wsjax.symmetry.matching import problem as problem_lib
@@ -24,7 +24,7 @@ def weight_matching(
   restarts: int = 1,
   seed: int = 0,
   solver: str = 'auto',
-) -> element.GroupElement:
+) -> group_lib.GroupElement:
   """Moves every network of a zoo onto a reference.
 
   Args:
@@ -37,7 +37,7 @@ def weight_matching(
 
   Returns:
     The element for each network, leading axis N, as NumPy arrays; to use: jax.vmap(lambda g, p:
-    element.apply(g, p, spec))(result, zoo). Exact for
+    spec.act(g, p))(result, zoo). Exact for
     one hidden layer; otherwise no single group can be matched better. Never worse than leaving the
     network as it is.
 
@@ -64,7 +64,7 @@ def match_pairs(
   restarts: int = 1,
   seed: int = 0,
   solver: str = 'auto',
-) -> element.GroupElement:
+) -> group_lib.GroupElement:
   """Moves network b[j] onto network a[i] for every pair (i, j).
 
   Args:
@@ -97,7 +97,7 @@ def best_of(
   from_identity: bool = False,
   identity: bool = True,
   memory: int = MEMORY,
-) -> tuple[element.GroupElement, np.ndarray]:
+) -> tuple[group_lib.GroupElement, np.ndarray]:
   """Like `match_pairs`, and says how good each match is.
 
   The first start places groups in forward order, each by what it shares with those before it; the
@@ -141,6 +141,7 @@ def best_of(
   (used_a, at_a), (used_b, at_b) = (np.unique(column, return_inverse=True) for column in pairs.T)
   pairs = np.stack([at_a, at_b], axis=1)
   a, b = _select(a, used_a), _select(b, used_b)
+  a, b, factor = _in_range(a, b, spec)
   problem = problem_lib.Problem.make(a, b, spec, assignment.resolve(solver))
   size = max(1, memory // max(1, problem.bytes_per_pair()))
   found, values = [], []
@@ -149,7 +150,7 @@ def best_of(
     state, value = _best_start(problem, chunk, restarts, seed, from_identity, identity)
     found.append(state)
     values.append(value)
-  return _element(coordinate_descent.concatenate(found), spec), np.concatenate(values)
+  return _element(coordinate_descent.concatenate(found), spec), np.concatenate(values) / factor**2
 
 
 def _select(stack: typing.StackedParams, indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -158,6 +159,18 @@ def _select(stack: typing.StackedParams, indices: np.ndarray) -> dict[str, np.nd
   if all(len(value) == len(indices) for value in arrays.values()):
     return arrays
   return {path: value[indices] for path, value in arrays.items()}
+
+
+def _in_range(
+  a: typing.StackedParams, b: typing.StackedParams, spec: spec_lib.Spec
+) -> tuple[typing.StackedParams, typing.StackedParams, float]:
+  """Both times a power of two, and that, so that sums of squares lie in the range of float32."""
+  largest = max(np.abs(value).max(initial=0) for stack in (a, b) for value in stack.values())
+  if not largest or 1e-12 < largest < 1e12 or any('phase' in group.kinds for group in spec.groups):
+    return a, b, 1.0  # A half period cannot be scaled along.
+  factor = 2.0 ** -np.frexp(np.float64(largest))[1]
+  a, b = ({path: value * factor for path, value in stack.items()} for stack in (a, b))
+  return a, b, factor
 
 
 def _check_finite(stack: typing.StackedParams) -> None:
@@ -210,10 +223,11 @@ def _best_start(
   return best, value
 
 
-def _element(state: coordinate_descent.State, spec: spec_lib.Spec) -> element.GroupElement:
+def _element(state: coordinate_descent.State, spec: spec_lib.Spec) -> group_lib.GroupElement:
   """A state as group elements."""
-  return element.GroupElement(
+  still = group_lib.identity(spec)
+  return group_lib.GroupElement(
     state.perms,
-    {id: state.signs[id] for id in rescaling.identity_scales(spec)},
-    {id: state.turns[id] for id in rescaling.identity_turns(spec)},
+    {id: state.signs[id] for id in still.scales},
+    {id: state.turns[id] for id in still.turns},
   )

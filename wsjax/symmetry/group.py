@@ -1,0 +1,191 @@
+"""Elements of the symmetry group: a permutation, scales and phase shifts of hidden units.
+
+They act in that order. On a sine unit with weights (w, b, v) the element with scale s and k half
+periods acts as (w, b, v) -> (s w, s b + k half_turn, s (-1)^k v), so scales and shifts form a
+semi-direct product: a later sign negates earlier shifts.
+
+Source: Ainsworth et al. 2023, arXiv:2209.04836, section 2 (permutations); Godfrey et al. 2022,
+arXiv:2205.14258, table 1 (scales, signs and shifts).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from wsjax import typing
+from wsjax.symmetry import spec as spec_lib
+
+_SCALED = ('positive_scale', 'sign')
+
+
+@flax.struct.dataclass
+class GroupElement:
+  """What to do to each hidden unit; vmap over leading axes for many.
+
+  Attributes:
+    perms: group id -> [n] int32, old index now at each place. Every group.
+    scales: group id -> [n] float, for groups that may be scaled or negated.
+    turns: group id -> [n] int32, half periods, for groups of kind phase.
+  """
+
+  perms: dict[str, Any]
+  scales: dict[str, Any]
+  turns: dict[str, Any]
+
+
+def identity(spec: spec_lib.Spec) -> GroupElement:
+  """The element that changes nothing."""
+  return GroupElement(
+    {g.id: jnp.arange(g.size, dtype=jnp.int32) for g in spec.groups},
+    {g.id: jnp.ones(g.size) for g in spec.groups if set(_SCALED) & set(g.kinds)},
+    {g.id: jnp.zeros(g.size, jnp.int32) for g in spec.groups if 'phase' in g.kinds},
+  )
+
+
+def random(
+  key: jax.Array, spec: spec_lib.Spec, max_log_scale: float = 1.0, max_turns: int = 2
+) -> GroupElement:
+  """A random element: uniform in order and sign, log-uniform in scale.
+
+  Args:
+    key: one typed key.
+    spec: the symmetry.
+    max_log_scale: largest absolute logarithm of a positive scale.
+    max_turns: largest absolute number of half periods.
+  """
+  order, scale, turn = jax.random.split(key, 3)
+  perms, scales, turns = {}, {}, {}
+  for index, group in enumerate(spec.groups):
+    keys = [jax.random.fold_in(k, index) for k in (order, scale, turn)]
+    perms[group.id] = jax.random.permutation(keys[0], jnp.arange(group.size, dtype=jnp.int32))
+    size_key, sign_key = jax.random.split(keys[1])
+    factor = jnp.ones(group.size)
+    if 'positive_scale' in group.kinds:
+      bounds = {'minval': -max_log_scale, 'maxval': max_log_scale}
+      factor = jnp.exp(jax.random.uniform(size_key, (group.size,), **bounds))
+    if 'sign' in group.kinds:
+      factor = factor * jax.random.rademacher(sign_key, (group.size,), jnp.float32)
+    if set(_SCALED) & set(group.kinds):
+      scales[group.id] = factor
+    if 'phase' in group.kinds:
+      turns[group.id] = jax.random.randint(keys[2], (group.size,), -max_turns, max_turns + 1)
+  return GroupElement(perms, scales, turns)
+
+
+def act(g: GroupElement, params: typing.Params, spec: spec_lib.Spec) -> typing.Params:
+  """Permutes, scales and shifts the units of one network; its function stays.
+
+  Raises:
+    ValueError: if `g` does not fit `spec`.
+  """
+  return shift(g.turns, scale(g.scales, permute(g.perms, params, spec), spec), spec)
+
+
+@jax.jit(static_argnums=2)
+def act_all(
+  g: GroupElement, stacked: typing.StackedParams, spec: spec_lib.Spec
+) -> typing.StackedParams:
+  """`act` of n elements on n networks, path -> [n, ...]."""
+  return jax.vmap(lambda g, params: act(g, params, spec))(g, stacked)
+
+
+def permute(
+  perms: Mapping[str, Int[Array, ' n']], params: typing.Params, spec: spec_lib.Spec
+) -> typing.Params:
+  """Moves units to new places: perms[id][i] is the old index of the unit now at place i.
+
+  Groups that are absent stay as they are.
+
+  Raises:
+    ValueError: if `perms` names an unknown group or has another length.
+  """
+  _check(perms, spec, ('permutation',))
+  moved = {}
+  for leaf in spec.leaves:
+    value = jnp.asarray(params[leaf.path])
+    for dim, axis in enumerate(leaf.axes):
+      if axis.group in perms:
+        blocks = (axis.outer, spec.group(axis.group).size, axis.inner)
+        value = jnp.take(
+          value.reshape(leaf.shape[:dim] + blocks + leaf.shape[dim + 1 :]),
+          jnp.asarray(perms[axis.group]),
+          axis=dim + 1,
+        ).reshape(leaf.shape)
+    moved[leaf.path] = value
+  return moved
+
+
+def scale(
+  scales: Mapping[str, Float[Array, ' n']], params: typing.Params, spec: spec_lib.Spec
+) -> typing.Params:
+  """Multiplies the incoming weights of a unit by its scale, divides the outgoing ones.
+
+  Scales are positive for kind positive_scale, +1 or -1 for kind sign.
+
+  Raises:
+    ValueError: if a group is unknown, has another length, or may not be scaled.
+  """
+  _check(scales, spec, _SCALED)
+  scaled = {}
+  for leaf in spec.leaves:
+    value = jnp.asarray(params[leaf.path])
+    for dim, axis in enumerate(leaf.axes):
+      if axis.group in scales:
+        factor = jnp.asarray(scales[axis.group], value.dtype)
+        value = value * along(factor if axis.power > 0 else 1 / factor, leaf, dim)
+    scaled[leaf.path] = value
+  return scaled
+
+
+def shift(
+  turns: Mapping[str, Int[Array, ' n']], params: typing.Params, spec: spec_lib.Spec
+) -> typing.Params:
+  """Adds k half periods to the bias of a sine unit and (-1)^k to its outgoing weights.
+
+  sin(w0 (z + k half_turn)) = (-1)^k sin(w0 z) with half_turn = pi / w0.
+
+  Raises:
+    ValueError: if a group is unknown, has another length or is not of kind phase.
+  """
+  _check(turns, spec, ('phase',))
+  turned = {}
+  for leaf in spec.leaves:
+    value = jnp.asarray(params[leaf.path])
+    for dim, axis in enumerate(leaf.axes):
+      if axis.group not in turns:
+        continue
+      k = jnp.asarray(turns[axis.group])
+      if axis.shift:
+        added = k.astype(value.dtype) * spec.group(axis.group).half_turn
+        value = value + along(added, leaf, dim)
+      elif axis.power < 0:
+        value = value * along((1 - 2 * (k % 2)).astype(value.dtype), leaf, dim)
+    turned[leaf.path] = value
+  return turned
+
+
+def along(factor: jax.Array, leaf: spec_lib.Leaf, dim: int) -> jax.Array:
+  """Spreads one number per unit over axis `dim` of a parameter, to be broadcast."""
+  axis = leaf.axes[dim]
+  spread = jnp.tile(jnp.repeat(factor, axis.inner), axis.outer)
+  shape = [1] * len(leaf.shape)
+  shape[dim] = leaf.shape[dim]
+  return spread.reshape(shape)
+
+
+def _check(values: Mapping[str, typing.Array], spec: spec_lib.Spec, kinds: tuple[str, ...]) -> None:
+  """Raises unless every entry belongs to a group of its length and kind."""
+  groups = {group.id: group for group in spec.groups}
+  for id, value in values.items():
+    if id not in groups:
+      raise ValueError(f'Unknown group {id!r}; known: {sorted(groups)}.')
+    if tuple(value.shape) != (groups[id].size,):
+      raise ValueError(
+        f'Group {id!r} was given shape {tuple(value.shape)}; needed: ({groups[id].size},).'
+      )
+    if not set(kinds) & set(groups[id].kinds):
+      raise ValueError(f'Group {id!r} allows {groups[id].kinds}; this needs one of {kinds}.')
