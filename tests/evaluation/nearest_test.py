@@ -67,19 +67,19 @@ def test_leave_one_out_does_not_find_itself(zoo_reference):
   search = dataclasses.replace(zoo_reference.neighbours, num_similar=1)
   errors = zoo_reference.train_errors[:10]
   first = methods.take(zoo_reference.train, np.arange(10))
-  search = dataclasses.replace(search, train=first)
+  search = dataclasses.replace(search, zoo=first)
   distances, index = search.nearest(
     first, similarity=error_overlap.error_iou(errors, errors), exclude_same_index=True
   )
   assert np.all(distances > 0.1) and np.all(index != np.arange(10))
-  one = dataclasses.replace(search, train=methods.take(first, np.array([0])))
+  one = dataclasses.replace(search, zoo=methods.take(first, np.array([0])))
   with pytest.raises(ValueError, match='left'):
     one.nearest(methods.take(first, np.array([0])), exclude_same_index=True)
 
 
 def test_blocks_of_rows_find_the_same(zoo_reference, monkeypatch):
   few = methods.take(zoo_reference.train, np.arange(12))
-  search = dataclasses.replace(zoo_reference.neighbours, train=few, num_nearest=1, num_similar=1)
+  search = dataclasses.replace(zoo_reference.neighbours, zoo=few, num_nearest=1, num_similar=1)
   # One candidate by likeness alone: a wrong row would give another network.
   alike = np.random.default_rng(0).random((12, 12))
 
@@ -96,6 +96,6 @@ def test_blocks_of_rows_find_the_same(zoo_reference, monkeypatch):
 def test_a_broken_training_network_is_refused(zoo_reference):
   nets = methods.take(zoo_reference.train, np.arange(3))
   nets['layer0/kernel'][1] = np.nan
-  search = dataclasses.replace(zoo_reference.neighbours, train=nets)
+  search = dataclasses.replace(zoo_reference.neighbours, zoo=nets)
   with pytest.raises(ValueError, match='1 training network'):
     search.nearest(methods.take(zoo_reference.train, np.arange(2)))
