@@ -190,7 +190,7 @@ def read(kind: Callable[..., _Section], where: str, section: Mapping[str, Any]) 
 
 
 def plugins(room: str) -> list[str]:
-  """Names of the plug-ins of a room: its files that define a class of the file's name.
+  """Names of the plug-ins of a room: its files and folders that define a class of their name.
 
   `flow_matching.py` defines `FlowMatching`; upper and lower case are free.
 
@@ -206,7 +206,8 @@ def plugins(room: str) -> list[str]:
   folder = pathlib.Path(wsjax.__file__).parent.joinpath(*room.split('.'))
   if not folder.is_dir():
     raise ValueError(f'There is no room {room!r} in wsjax.')
-  files = {file.stem: name for file in folder.glob('*.py') if (name := _class_name(file))}
+  sources = [*folder.glob('*.py'), *folder.glob('*/__init__.py')]
+  files = {_stem(file): name for file in sources if (name := _class_name(file))}
   makers = {stem for stem, name in files.items() if name == 'make'}
   return sorted(makers or files)
 
@@ -312,9 +313,14 @@ def _file(path: str) -> types.ModuleType:
 
 
 @functools.cache
+def _stem(file: pathlib.Path) -> str:
+  """Name of a module; of a folder, if the file is its `__init__.py`."""
+  return file.parent.name if file.name == '__init__.py' else file.stem
+
+
 def _class_name(file: pathlib.Path) -> str:
   """The class of a file that has its name, or ''; a contract is no plug-in."""
-  wanted = file.stem.replace('_', '')
+  wanted = _stem(file).replace('_', '')
   found = ''
   for node in ast.parse(file.read_text()).body:
     if isinstance(node, ast.FunctionDef) and node.name == 'make':
