@@ -134,7 +134,7 @@ def _variants(generator: Any) -> list[tuple[str, int, Any]]:
 
 def _sizes(args: argparse.Namespace) -> list[dict[str, Any]]:
   """One row per size of network, streamed to disk."""
-  generator = hypernetwork.make('chunks', width=64, depth=2)
+  generator = hypernetwork.Hypernetwork('chunks', width=64, depth=2)
   params = generator.init(jax.random.key(0), jnp.zeros((1, _TOKEN)))
   rows = []
   for weights in args.weights:

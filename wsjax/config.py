@@ -312,12 +312,12 @@ def _file(path: str) -> types.ModuleType:
   return sys.modules[name]
 
 
-@functools.cache
 def _stem(file: pathlib.Path) -> str:
   """Name of a module; of a folder, if the file is its `__init__.py`."""
   return file.parent.name if file.name == '__init__.py' else file.stem
 
 
+@functools.cache
 def _class_name(file: pathlib.Path) -> str:
   """The class of a file that has its name, or ''; a contract is no plug-in."""
   wanted = _stem(file).replace('_', '')
@@ -463,12 +463,12 @@ def _describe(hint: Any) -> str:
       if isinstance(note, Plugin):
         return f"a section with 'name' in {', '.join(plugins(note.room))}"
       if isinstance(note, OneOf):
-        return ', '.join(map(repr, note.choices))
+        return f'one of {", ".join(map(repr, note.choices))}'
     return ' '.join([_describe(args[0]), *map(str, args[1:])])
   if origin in (Union, types.UnionType):
     return ' or '.join(map(_describe, args))
   if origin is Literal:
-    return ', '.join(map(repr, args))
+    return f'one of {", ".join(map(repr, args))}'
   if origin is tuple:
     if args[1:] == (...,):
       return f'a tuple of items, each {_describe(args[0])}'

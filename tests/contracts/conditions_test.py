@@ -159,15 +159,15 @@ def test_parts_stand_behind_each_other(records):
 @pytest.mark.parametrize(
   ('name', 'options', 'words'),
   [
-    ('task_code', {'kind': 'words'}, 'allowed: bits, class'),
-    ('recipe', {'names': ('speed',)}, "'speed'; allowed: learning_rate"),
+    ('task_code', {'kind': 'words'}, 'condition.kind'),
+    ('recipe', {'names': ('speed',)}, 'condition.names'),
     ('recipe', {'low': (1.0,)}, 'a low and a high for each'),
     ('recipe', {'optimizers': ('adam',)}, "trained by 'sgd'"),
-    ('metric', {'split': 'test'}, "'train' or 'val'"),
-    ('architecture', {'max_depth': 0}, 'at least 1; got 0'),
-    ('text', {'size': 0}, 'at least 1; got 0'),
+    ('metric', {'split': 'test'}, 'condition.split'),
+    ('architecture', {'max_depth': 0}, 'condition.max_depth'),
+    ('text', {'words': 0}, 'condition.words'),
     ('text', {'path': 'nowhere.npz'}, 'is no .npz'),
-    ('combined', {'parts': ()}, 'needs parts'),
+    ('combined', {'parts': ()}, 'parts is empty'),
   ],
 )
 def test_wrong_conditions_end_in_one_sentence(name, options, words, records):

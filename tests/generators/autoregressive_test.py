@@ -26,7 +26,7 @@ def randomized(generator, shape):
 
 def test_contexts_at_once_and_one_by_one_agree():
   given = np.ones((1, 3), np.float32)
-  generator = autoregressive.make(HEAD, **SMALL, condition_size=3)
+  generator = autoregressive.Autoregressive(HEAD, **SMALL, condition_size=3)
   params = randomized(generator, (6, 4))
   tokens = np.random.default_rng(0).standard_normal((1, 6, 4))
   tokens = tokens.astype(np.float32)
@@ -54,7 +54,7 @@ def test_contexts_at_once_and_one_by_one_agree():
 
 
 def test_a_context_knows_all_tokens_before_its_own_and_no_other():
-  generator = autoregressive.make(HEAD, **SMALL)
+  generator = autoregressive.Autoregressive(HEAD, **SMALL)
   params = randomized(generator, (6, 4))
   tokens = np.random.default_rng(0).standard_normal((1, 6, 4))
   read = functools.partial(generator.contexts, params)
@@ -65,7 +65,7 @@ def test_a_context_knows_all_tokens_before_its_own_and_no_other():
 
 
 def test_a_sampled_token_does_not_depend_on_later_ones():
-  generator = autoregressive.make(HEAD, **SMALL, num_steps=2)
+  generator = autoregressive.Autoregressive(HEAD, **SMALL, num_steps=2)
   params = randomized(generator, (4, 3))
   draw = functools.partial(generator.sample, key=KEY, num=2, shape=(4, 3))
   moved = jax.tree.map(np.array, params)
@@ -85,7 +85,7 @@ def toy(num, seed=0):
 
 
 def test_it_learns_that_a_token_is_a_function_of_those_before():
-  generator = autoregressive.make(HEAD, width=32, state_size=32, depth=1)
+  generator = autoregressive.Autoregressive(HEAD, width=32, state_size=32, depth=1)
   data = jnp.asarray(toy(2048))
   params = jax.jit(generator.init)(KEY, data[0])
   tx = optax.adam(optax.cosine_decay_schedule(3e-3, 700))
@@ -112,8 +112,8 @@ def test_it_learns_that_a_token_is_a_function_of_those_before():
 
 def test_noise_on_contexts_is_for_training_only():
   small = {'width': 4, 'state_size': 4, 'depth': 1}
-  quiet = autoregressive.make(HEAD, **small)
-  noisy = autoregressive.make(HEAD, **small, context_noise=0.5)
+  quiet = autoregressive.Autoregressive(HEAD, **small)
+  noisy = autoregressive.Autoregressive(HEAD, **small, context_noise=0.5)
   params, batch = randomized(quiet, (3, 1)), toy(8)
   for train in (True, False):
     losses = [
@@ -125,7 +125,7 @@ def test_noise_on_contexts_is_for_training_only():
 
 
 def test_bad_settings_are_refused():
-  with pytest.raises(ValueError, match='depth >= 1'):
-    autoregressive.make(HEAD, depth=0)
-  with pytest.raises(ValueError, match='Unknown solver'):
-    autoregressive.make(HEAD, solver='dpm')
+  with pytest.raises(ValueError, match='depth'):
+    autoregressive.Autoregressive(HEAD, depth=0)
+  with pytest.raises(ValueError, match='solver'):
+    autoregressive.Autoregressive(HEAD, solver='dpm')

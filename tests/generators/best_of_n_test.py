@@ -22,7 +22,7 @@ def test_one_round_keeps_the_best_candidates():
     seen.append(latents)
     return norm(latents)
 
-  model = best_of_n.make(candidates=64, keep=8)
+  model = best_of_n.BestOfN(candidates=64, keep=8)
   fitted = model.fit(X, KEY, score=score)
   (drawn,) = seen
   want = np.sort(norm(drawn))[::-1][:8]
@@ -38,7 +38,7 @@ def test_rounds_draw_from_what_was_kept():
     seen.append(latents)
     return norm(latents)
 
-  model = best_of_n.make(candidates=400, keep=40, rounds=4)
+  model = best_of_n.BestOfN(candidates=400, keep=40, rounds=4)
   fitted = model.fit(X, KEY, score=score)
   assert model.num_scored == sum(len(drawn) for drawn in seen) == 1600
   means = [norm(drawn).mean() for drawn in seen]
@@ -50,15 +50,15 @@ def test_rounds_draw_from_what_was_kept():
 
 
 def test_a_score_that_says_nothing_leaves_the_density_alone():
-  model = best_of_n.make(candidates=64, keep=64)
+  model = best_of_n.BestOfN(candidates=64, keep=64)
   fitted = model.fit(X, KEY, score=lambda latents: np.zeros(len(latents)))
-  density = kde.make()
+  density = kde.KDE()
   want = density.sample(density.fit(X, KEY), jax.random.fold_in(KEY, 0), 64, shape=(2, 3))
   np.testing.assert_array_equal(fitted.pool, want)
 
 
 def test_samples_are_different_members_of_the_pool():
-  model = best_of_n.make(candidates=64, keep=20)
+  model = best_of_n.BestOfN(candidates=64, keep=20)
   fitted = model.fit(X, KEY, score=norm)
   drawn = np.asarray(model.sample(fitted, KEY, 20, shape=(2, 3)))
   np.testing.assert_allclose(np.sort(norm(drawn))[::-1], norm(fitted.pool))
@@ -67,10 +67,10 @@ def test_samples_are_different_members_of_the_pool():
 
 
 def test_scores_that_are_no_scores_are_refused():
-  model = best_of_n.make(candidates=8, keep=2)
+  model = best_of_n.BestOfN(candidates=8, keep=2)
   with pytest.raises(ValueError, match='2 of them NaN'):
     model.fit(X, KEY, score=lambda x: np.r_[np.ones(6), np.nan, np.nan])
   with pytest.raises(ValueError, match='each of 8 candidates'):
     model.fit(X, KEY, score=lambda x: np.ones(3))
-  with pytest.raises(ValueError, match='2 <= keep <= candidates'):
-    best_of_n.make(candidates=8, keep=9)
+  with pytest.raises(ValueError, match='keep is 9'):
+    best_of_n.BestOfN(candidates=8, keep=9)

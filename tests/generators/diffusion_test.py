@@ -15,7 +15,7 @@ BACKBONE = {'name': 'mlp', 'width': 16, 'depth': 1}
 
 
 def test_a_new_model_has_unit_loss_and_denoises_to_a_shrunk_input():
-  generator = diffusion.make(BACKBONE, data_std=2.0, num_steps=4)
+  generator = diffusion.Diffusion(BACKBONE, data_std=2.0, num_steps=4)
   rng = np.random.default_rng(0)
   batch = 2 * rng.standard_normal((4000, 1, 3)).astype(np.float32)
   params = generator.init(jax.random.key(0), batch[0])
@@ -24,7 +24,7 @@ def test_a_new_model_has_unit_loss_and_denoises_to_a_shrunk_input():
 
 
 def test_inputs_and_targets_of_the_backbone_have_unit_variance():
-  generator = diffusion.make(BACKBONE, data_std=2.0)
+  generator = diffusion.Diffusion(BACKBONE, data_std=2.0)
   rng = np.random.default_rng(0)
   clean, noise = 2 * rng.standard_normal(100000), rng.standard_normal(100000)
   for sigma in (0.01, 1.0, 30.0):
@@ -36,10 +36,9 @@ def test_inputs_and_targets_of_the_backbone_have_unit_variance():
 
 def exact(mean, data_std, **keys):
   """A model that denoises N(mean, data_std^2) exactly, and parameters."""
-  generator = diffusion.make(BACKBONE, data_std=data_std, sigma_max=20.0, **keys)
+  generator = diffusion.Diffusion(BACKBONE, data_std=data_std, sigma_max=20.0, **keys)
   backbone = fields.Residual(mean, data_std, generator.schedule.sigma)
-  field = dataclasses.replace(generator.field, backbone=backbone)
-  generator = dataclasses.replace(generator, field=field)
+  generator = dataclasses.replace(generator, backbone=backbone)
   return generator, generator.init(jax.random.key(0), np.zeros((1, 2)))
 
 
@@ -71,7 +70,7 @@ def test_the_density_of_a_gaussian_is_known():
 
 
 def test_conditions_reach_the_backbone():
-  generator = diffusion.make(BACKBONE, condition_size=2, num_steps=2)
+  generator = diffusion.Diffusion(BACKBONE, condition_size=2, num_steps=2)
   params = generator.init(jax.random.key(0), np.zeros((1, 2), np.float32))
   params = jax.tree.map(lambda w: w + 0.1, params)
   batch, given = np.ones((2, 1, 2), np.float32), np.eye(2, dtype=np.float32)
@@ -83,8 +82,8 @@ def test_conditions_reach_the_backbone():
 
 def test_bad_settings_are_refused():
   with pytest.raises(ValueError, match='data_std'):
-    diffusion.make(BACKBONE, data_std=0.0)
-  with pytest.raises(ValueError, match='Unknown solver'):
-    diffusion.make(BACKBONE, solver='dpm')
-  with pytest.raises(ValueError, match='not a plug-in'):
-    diffusion.make({'name': 'unet'})
+    diffusion.Diffusion(BACKBONE, data_std=0.0)
+  with pytest.raises(ValueError, match='solver'):
+    diffusion.Diffusion(BACKBONE, solver='dpm')
+  with pytest.raises(ValueError, match='backbone.name'):
+    diffusion.Diffusion({'name': 'unet'})

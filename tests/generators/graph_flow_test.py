@@ -17,7 +17,7 @@ NETWORK = {'name': 'mlp', 'widths': (3, 3, 2, 2), 'activation': 'tanh'}
 SPEC = config.build('models', NETWORK).spec
 SIZE = SPEC.num_params
 CONDITION = np.asarray([0.5, -1.0], np.float32)
-FLOW = graph_flow.make(NETWORK, num_layers=2, width=8, condition_size=2)
+FLOW = graph_flow.GraphFlow(NETWORK, num_layers=2, width=8, condition_size=2)
 
 
 @functools.cache
@@ -130,7 +130,7 @@ def test_every_two_channels_are_parted_by_some_layer():
 
 
 def test_tokens_of_another_kind_are_refused():
-  with pytest.raises(ValueError, match=r'shape \(3, 5\); a graph flow takes'):
+  with pytest.raises(ValueError, match=r'shape \(3, 5\); a graph flow takes flat'):
     FLOW.init(jax.random.key(0), np.zeros((3, 5), np.float32))
-  with pytest.raises(ValueError, match='num_layers >= 1'):
-    graph_flow.make(NETWORK, num_layers=0)
+  with pytest.raises(ValueError, match='num_layers'):
+    graph_flow.GraphFlow(NETWORK, num_layers=0)

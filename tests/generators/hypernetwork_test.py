@@ -30,7 +30,7 @@ def trained(generator, batch, condition=None, steps=400):
 
 
 def test_the_energy_score_is_that_of_the_obvious_sum():
-  generator = hypernetwork.make(width=8, depth=1, noise_size=2, draws=3)
+  generator = hypernetwork.Hypernetwork(width=8, depth=1, noise_size=2, draws=3)
   batch = np.random.default_rng(0).standard_normal((4, *SHAPE))
   batch = batch.astype(np.float32)
   params = generator.init(jax.random.key(0), batch[0])
@@ -50,7 +50,7 @@ def test_the_energy_score_is_that_of_the_obvious_sum():
   assert float(got) == pytest.approx(to_data - to_samples / 2, abs=1e-4)
   assert float(metrics['to_data']) == pytest.approx(to_data, abs=1e-4)
 
-  both = hypernetwork.make(width=8, depth=1, noise_size=2, draws=3, single=2.0)
+  both = hypernetwork.Hypernetwork(width=8, depth=1, noise_size=2, draws=3, single=2.0)
   got_both, _ = both.loss(params, batch, jax.random.key(1))
   single = np.mean([np.abs(draw - batch) for draw in made]) - np.mean(
     [np.abs(a - b) / 2 for a, b in itertools.combinations(made, 2)]
@@ -60,7 +60,7 @@ def test_the_energy_score_is_that_of_the_obvious_sum():
 
 @pytest.mark.parametrize('network', hypernetwork.NETWORKS)
 def test_without_noise_it_learns_a_function_of_the_condition(network):
-  generator = hypernetwork.make(
+  generator = hypernetwork.Hypernetwork(
     network, width=16, depth=1, num_heads=2, noise_size=0, condition_size=2
   )
   condition = np.asarray([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
@@ -72,7 +72,7 @@ def test_without_noise_it_learns_a_function_of_the_condition(network):
 
 
 def test_with_noise_and_condition_it_learns_each_conditional_spread():
-  generator = hypernetwork.make(width=32, depth=1, noise_size=4, condition_size=1)
+  generator = hypernetwork.Hypernetwork(width=32, depth=1, noise_size=4, condition_size=1)
   rng = np.random.default_rng(0)
   condition = np.repeat(np.asarray([[-1.0], [1.0]], np.float32), 128, axis=0)
   # Around -2 with deviation 0.2, or around +2 with deviation 1.
@@ -89,7 +89,9 @@ def test_with_noise_and_condition_it_learns_each_conditional_spread():
 
 
 def test_own_noise_finds_which_latents_vary_each_for_itself():
-  generator = hypernetwork.make(width=16, depth=1, noise_size=2, latent_noise=True, single=1.0)
+  generator = hypernetwork.Hypernetwork(
+    width=16, depth=1, noise_size=2, latent_noise=True, single=1.0
+  )
   # 40 latents that vary freely, which two coordinates of noise cannot make, and 40 that hardly
   # vary.
   std = np.repeat([1.0, 0.1], 40)[:, None]
@@ -104,24 +106,24 @@ def test_own_noise_finds_which_latents_vary_each_for_itself():
 
 
 def test_options_that_mean_nothing_are_refused():
-  with pytest.raises(ValueError, match='noise or a condition'):
-    hypernetwork.make(noise_size=0)
+  with pytest.raises(ValueError, match='noise_size and condition_size'):
+    hypernetwork.Hypernetwork(noise_size=0)
   with pytest.raises(ValueError, match='draws is 1'):
-    hypernetwork.make(draws=1)
-  with pytest.raises(ValueError, match='Unknown network'):
-    hypernetwork.make('lstm')
+    hypernetwork.Hypernetwork(draws=1)
+  with pytest.raises(ValueError, match='network'):
+    hypernetwork.Hypernetwork('lstm')
   with pytest.raises(ValueError, match='single is -1'):
-    hypernetwork.make(single=-1)
-  with pytest.raises(ValueError, match="Allowed with 'mlp'"):
-    hypernetwork.make('chunks', latent_noise=True)
+    hypernetwork.Hypernetwork(single=-1)
+  with pytest.raises(ValueError, match='latent_noise'):
+    hypernetwork.Hypernetwork('chunks', latent_noise=True)
   with pytest.raises(ValueError, match='noise_size > 0'):
-    hypernetwork.make(noise_size=0, condition_size=1, latent_noise=True)
+    hypernetwork.Hypernetwork(noise_size=0, condition_size=1, latent_noise=True)
   with pytest.raises(ValueError, match='into 3 heads'):
-    hypernetwork.make('transformer', width=16, num_heads=3)
+    hypernetwork.Hypernetwork('transformer', width=16, num_heads=3)
 
 
 def test_a_network_in_parts_is_the_network():
-  generator = hypernetwork.make('chunks', width=16, depth=1, noise_size=3)
+  generator = hypernetwork.Hypernetwork('chunks', width=16, depth=1, noise_size=3)
   params = generator.init(jax.random.key(0), jnp.zeros((7, 5)))
   key = jax.random.key(1)
   whole = generator.sample(params, key, 1, shape=(7, 5))[0]
@@ -132,7 +134,7 @@ def test_a_network_in_parts_is_the_network():
 
 
 def test_a_network_whose_tokens_need_each_other_has_no_parts():
-  generator = hypernetwork.make('mlp', width=8, depth=1, noise_size=3)
+  generator = hypernetwork.Hypernetwork('mlp', width=8, depth=1, noise_size=3)
   params = generator.init(jax.random.key(0), jnp.zeros((7, 5)))
-  with pytest.raises(ValueError, match="Only network='chunks'"):
+  with pytest.raises(ValueError, match="needs network 'chunks'"):
     next(generator.stream(params, jax.random.key(1), shape=(7, 5), rows=3))

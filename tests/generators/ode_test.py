@@ -47,10 +47,3 @@ def test_along_takes_the_steps_given(times):
   for t, later in zip(times[:-1], times[1:], strict=True):
     want += (later - t) * (want + t)
   np.testing.assert_allclose(x, want, rtol=1e-6)
-
-
-def test_unknown_solvers_are_refused():
-  with pytest.raises(ValueError, match='allowed: euler'):
-    ode.check('leapfrog', 3)
-  with pytest.raises(ValueError, match='num_steps'):
-    ode.check('euler', 0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsjax.generators import prompted
+from wsjax.generators.parts import prompted
 from wsjax.models import mlp
 from wsjax.symmetry import group as group_lib
 

@@ -25,5 +25,5 @@ def test_levels_are_those_of_the_paper():
 
 
 def test_levels_out_of_order_are_refused():
-  with pytest.raises(ValueError, match='sigma_min < sigma_max'):
+  with pytest.raises(ValueError, match='sigma_min'):
     schedules.Karras(1.0, 0.5)

@@ -38,7 +38,7 @@ def test_paths_of_transport_are_shorter():
   batch = jnp.asarray(batch, jnp.float32)
   losses = {}
   for coupling in flow_matching.COUPLINGS:
-    generator = flow_matching.make(backbone, coupling=coupling)
+    generator = flow_matching.FlowMatching(backbone, coupling=coupling)
     params = generator.init(jax.random.key(0), batch[0])
     # Of a new model, whose velocity is 0, the loss is the squared length.
     losses[coupling] = generator.loss(params, batch, jax.random.key(1))[0]
@@ -46,10 +46,10 @@ def test_paths_of_transport_are_shorter():
 
 
 def test_an_unknown_coupling_is_refused():
-  with pytest.raises(ValueError, match="'sinkhorn'; allowed: independent"):
-    flow_matching.make({'name': 'mlp'}, coupling='sinkhorn')
+  with pytest.raises(ValueError, match='coupling'):
+    flow_matching.FlowMatching({'name': 'mlp'}, coupling='sinkhorn')
 
 
 def test_noise_that_would_know_its_condition_is_refused():
   with pytest.raises(ValueError, match='does not see conditions'):
-    flow_matching.make({'name': 'mlp'}, coupling='transport', condition_size=1)
+    flow_matching.FlowMatching({'name': 'mlp'}, coupling='transport', condition_size=1)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsjax.generators import prompted
+from wsjax.generators.parts import prompted
 from wsjax.models import mlp
 from wsjax.symmetry import group as group_lib
 from wsjax.train import loop, prompting

@@ -1,37 +1,28 @@
-"""No codec: the latents are the tokens."""
+"""Identity codec: the latents are the tokens."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
-from wsjax import typing
+from wsjax import config
 
 
 @dataclasses.dataclass(frozen=True)
-class Identity:
-  """Latents [*b, T, D] are the tokens themselves."""
+class Identity(config.Section):
+  """Codec without parameters."""
 
   def fit(self, x: np.ndarray) -> tuple[()]:
-    """Learns nothing from [N, T, D] tokens; the state is empty."""
+    """Returns an empty state."""
     del x
     return ()
 
-  def encode(self, state: tuple[()], x: typing.Array) -> typing.Array:
-    """[*b, T, D] tokens, unchanged."""
+  def encode(self, state: tuple[()], x: Any) -> Any:
+    """Returns the tokens."""
     del state
     return x
 
-  def decode(self, state: tuple[()], z: typing.Array) -> typing.Array:
-    """[*b, T, D] latents, unchanged."""
+  def decode(self, state: tuple[()], z: Any) -> Any:
+    """Returns the latents."""
     del state
     return z
-
-  def ceiling(self, state: tuple[()], x: np.ndarray) -> np.ndarray:
-    """[N] relative reconstruction error of each network: 0."""
-    del state
-    return np.zeros(len(x), np.float32)
-
-
-def make() -> Identity:
-  """The codec that changes nothing."""
-  return Identity()

@@ -1,4 +1,4 @@
-"""Principal components of the training networks, by the Gram matrix.
+"""PCA codec: principal components of the training networks, by the Gram matrix.
 
 With N networks of D weights, N << D, the N x N matrix of inner products has the same spectrum as
 the D x D covariance and costs N^2 D instead of D^3.
@@ -12,42 +12,44 @@ import dataclasses
 import flax.struct
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config
 
 
 @flax.struct.dataclass
-class LinearState:
-  """What the codec learned.
+class State:
+  """Mean and principal components of the training tokens.
 
   Attributes:
-    mean: [T, D] mean of the training tokens.
-    basis: [T, D, rank] orthonormal directions, largest variance first.
-    scale: [rank] what a coordinate is divided by: its standard deviation if whitened, else 1.
-    variance: [rank] variance of the training tokens along each direction.
+    mean: of the training tokens.
+    basis: orthonormal directions, largest variance first.
+    scale: divisor of every coordinate: its standard deviation if whitened, else 1.
+    variance: of the training tokens along each direction.
   """
 
-  mean: typing.Array
-  basis: typing.Array
-  scale: typing.Array
-  variance: typing.Array
+  mean: Float[Array, 't d']
+  basis: Float[Array, 't d rank']
+  scale: Float[Array, ' rank']
+  variance: Float[Array, ' rank']
 
 
 @dataclasses.dataclass(frozen=True)
-class Linear:
-  """PCA codec; latents are [*b, 1, rank]."""
+class PCA(config.Section):
+  """Codec by principal components; latents are [*b, 1, rank].
 
-  rank: int
+  Attributes:
+    rank: number of directions, at most the number of networks - 1. At that limit every latent is an
+      affine combination of the training networks.
+    whiten: whether latents have unit variance along every direction, so that noise of one scale
+      suits them all; else they keep the units of tokens.
+  """
+
+  rank: config.PositiveInt
   whiten: bool = False
 
-  def fit(self, x: np.ndarray) -> LinearState:
-    """Directions of the largest variance of the networks given.
-
-    Args:
-      x: [N, T, D] tokens of the training split only.
-
-    Returns:
-      The state, float32.
+  def fit(self, x: np.ndarray) -> State:
+    """Computes the directions of the largest variance, in float64.
 
     Raises:
       ValueError: if `rank` exceeds the dimensions that the networks span, which is at most N - 1.
@@ -73,64 +75,26 @@ class Linear:
     basis = flat.T @ vectors / np.sqrt(values) if dual else vectors
     variance = values / (num - 1)
     scale = np.sqrt(variance) if self.whiten else np.ones(self.rank)
-    return LinearState(
+    return State(
       mean.reshape(shape).astype(np.float32),
       basis.reshape(*shape, self.rank).astype(np.float32),
       scale.astype(np.float32),
       variance.astype(np.float32),
     )
 
-  def encode(self, state: LinearState, x: typing.Array) -> typing.Array:
-    """[*b, 1, rank] coordinates of [*b, T, D] tokens."""
+  def encode(self, state: State, x: Float[Array, '*b t d']) -> Float[Array, '*b 1 rank']:
+    """Computes the coordinates of tokens."""
     centred = x - jnp.reshape(state.mean, _lead(x, 2) + state.mean.shape)
     z = jnp.tensordot(centred, state.basis, 2)[..., None, :]
     return z / jnp.reshape(state.scale, _lead(z, 1) + state.scale.shape)
 
-  def decode(self, state: LinearState, z: typing.Array) -> typing.Array:
-    """[*b, T, D] tokens at [*b, 1, rank] coordinates."""
+  def decode(self, state: State, z: Float[Array, '*b 1 rank']) -> Float[Array, '*b t d']:
+    """Computes the tokens at coordinates."""
     z = z * jnp.reshape(state.scale, _lead(z, 1) + state.scale.shape)
     x = jnp.tensordot(z[..., 0, :], jnp.moveaxis(state.basis, -1, 0), 1)
     return x + jnp.reshape(state.mean, _lead(x, 2) + state.mean.shape)
 
-  def ceiling(self, state: LinearState, x: np.ndarray) -> np.ndarray:
-    """Relative reconstruction error: what no generator behind it can beat.
 
-    Args:
-      state: from `fit`.
-      x: [N, T, D] tokens, of networks the codec need not have seen.
-
-    Returns:
-      [N] |x - decode(encode(x))| / |x|, norms over a network.
-    """
-    x = np.asarray(x, np.float32)
-    return relative_error(x, self.decode(state, self.encode(state, x)))
-
-
-def relative_error(x: np.ndarray, decoded: typing.Array) -> np.ndarray:
-  """[N] |x - decoded| / |x| of tokens [N, T, D], norms over a network."""
-  error = x - np.asarray(decoded)
-  norm = np.linalg.norm(x.reshape(len(x), -1), axis=-1)
-  error = np.linalg.norm(error.reshape(len(x), -1), axis=-1)
-  return error / np.maximum(norm, np.finfo(np.float32).tiny)
-
-
-def make(rank: int, whiten: bool = False) -> Linear:
-  """The PCA codec.
-
-  Args:
-    rank: number of directions, at most the number of networks - 1. At that limit every latent is an
-      affine combination of the training networks.
-    whiten: whether latents have unit variance along every direction, so that noise of one scale
-      suits them all; else they keep the units of tokens.
-
-  Raises:
-    ValueError: if `rank` < 1.
-  """
-  if rank < 1:
-    raise ValueError(f'A linear codec needs rank >= 1; got {rank}.')
-  return Linear(rank, whiten)
-
-
-def _lead(x: typing.Array, trailing: int) -> tuple[int, ...]:
+def _lead(x: Array, trailing: int) -> tuple[int, ...]:
   """Ones for the leading axes of `x`, so that ranks match explicitly."""
   return (1,) * (x.ndim - trailing)

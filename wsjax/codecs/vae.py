@@ -4,9 +4,9 @@ It starts as the best linear one, which is known in closed form, and learns what
 components miss. Any generator on top of it is a hybrid.
 
 Sources: Kingma and Welling 2014, arXiv:1312.6114, equation 10; Tipping and Bishop 1999, Journal of
-the Royal Statistical Society B 61(3), equations 5 and
-7 (the linear optimum, after a rotation); Lucas et al. 2019, arXiv:1911.02469, section 4 (it is the
-optimum of a linear variational autoencoder).
+the Royal Statistical Society B 61(3), equations 5 and 7 (the linear optimum, after a rotation);
+Lucas et al. 2019, arXiv:1911.02469, section 4 (it is the optimum of a linear variational
+autoencoder).
 """
 
 import dataclasses
@@ -18,13 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config, typing
 from wsjax.codecs import pca
 
 
 class Networks(nn.Module):
-  """What encoder and decoder add to the linear maps; starts at 0.
+  """Nonlinear parts of encoder and decoder, added to the linear maps; zero at initialisation.
 
   Attributes:
     width: of the hidden layers.
@@ -37,7 +38,7 @@ class Networks(nn.Module):
   size: int
 
   def setup(self):
-    """Two hidden layers each way."""
+    """Creates two hidden layers each way."""
     zeros = nn.initializers.zeros
     self.down = [nn.Dense(self.width) for _ in range(2)]
     self.code = nn.Dense(2 * self.rank, kernel_init=zeros)
@@ -45,114 +46,99 @@ class Networks(nn.Module):
     self.out = nn.Dense(self.size, kernel_init=zeros)
 
   def encode(self, x: jax.Array) -> jax.Array:
-    """[..., 2 rank] added to means and log-variances, of [..., T D]."""
+    """Computes what is added to means and log-variances [..., 2 rank], from [..., T D]."""
     for dense in self.down:
       x = nn.gelu(dense(x))
     return self.code(x)
 
   def decode(self, z: jax.Array) -> jax.Array:
-    """[..., T D] added to the tokens, of [..., rank]."""
+    """Computes what is added to the tokens [..., T D], from [..., rank]."""
     for dense in self.up:
       z = nn.gelu(dense(z))
     return self.out(z)
 
   def __call__(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Both, to make all parameters."""
+    """Runs both, to create all parameters."""
     return self.encode(x), self.decode(z)
 
 
 @flax.struct.dataclass
 class State:
-  """What the codec learned.
+  """Linear maps and parameters of the nonlinear parts.
 
   Attributes:
     components: principal components, whitened.
-    gain: [rank] of the linear maps, either way; 0 where a direction has less variance than the
-      decoder has noise.
-    log_variance: [rank] of the linear posterior.
+    gain: of the linear maps, either way; 0 where a direction has less variance than the decoder has
+      noise.
+    log_variance: of the linear posterior.
     params: of `Networks`.
   """
 
-  components: pca.LinearState
-  gain: typing.Array
-  log_variance: typing.Array
+  components: pca.State
+  gain: Float[Array, ' rank']
+  log_variance: Float[Array, ' rank']
   params: typing.PyTree
 
 
 @dataclasses.dataclass(frozen=True)
-class VAE:
+class VAE(config.Section):
   """Codec by a variational autoencoder; latents are [*b, 1, rank].
 
   Attributes:
-    rank: size of a latent.
+    rank: size of a latent, at most the number of networks - 1.
     kl_weight: weight of the divergence beside the squared error of a network: twice the variance of
-      the decoder's noise, in squared units of tokens.
+      the decoder's noise, in squared units of tokens. The bound on the likelihood has twice the
+      variance that the latent leaves unexplained, per weight; less makes reconstructions better and
+      latents less Gaussian.
     width: of the hidden layers.
-    steps: of training.
+    steps: of training; 0 leaves the best linear autoencoder.
     batch_size: networks per step.
     learning_rate: of Adam, at the start of a cosine.
     seed: of everything random in the fit.
   """
 
-  rank: int
-  kl_weight: float
-  width: int
-  steps: int
-  batch_size: int
-  learning_rate: float
-  seed: int
+  rank: config.PositiveInt
+  kl_weight: config.PositiveFloat = 0.1
+  width: config.PositiveInt = 256
+  steps: config.NonNegativeInt = 1_000
+  batch_size: config.PositiveInt = 64
+  learning_rate: config.PositiveFloat = 3e-4
+  seed: config.NonNegativeInt = 0
 
   def fit(self, x: np.ndarray) -> State:
-    """Trains on the networks given, in one program.
-
-    Args:
-      x: [N, T, D] tokens of the training split only.
-
-    Returns:
-      The state, float32; a function of `x` and `seed` on one machine.
-
-    Raises:
-      ValueError: if `rank` exceeds the dimensions that the networks span.
-    """
+    """Trains in one program; the state is a function of `x` and `seed` on one machine."""
     x = np.asarray(x, np.float32)
-    components = pca.make(self.rank, whiten=True).fit(x)
+    components = self._pca.fit(x)
     noise = self.kl_weight / 2  # Variance of the decoder.
     share = np.minimum(noise / components.variance, 1).astype(np.float32)
     state = State(components, np.sqrt(1 - share), np.log(share), None)
     return jax.tree.map(np.asarray, self._train(state, x))
 
-  def encode(self, state: State, x: typing.Array) -> jax.Array:
-    """[*b, 1, rank] means of the posterior of [*b, T, D] tokens."""
+  def encode(self, state: State, x: Float[Array, '*b t d']) -> Float[Array, '*b 1 rank']:
+    """Computes the means of the posterior of tokens."""
     return self._posterior(state, x)[0]
 
-  def decode(self, state: State, z: typing.Array) -> jax.Array:
-    """[*b, T, D] tokens at [*b, 1, rank] latents."""
+  def decode(self, state: State, z: Float[Array, '*b 1 rank']) -> Float[Array, '*b t d']:
+    """Computes the tokens at latents."""
     shape = state.components.mean.shape
     scaled = z * jnp.reshape(state.gain, (1,) * (z.ndim - 1) + (-1,))
-    base = pca.make(self.rank, whiten=True).decode(state.components, scaled)
+    base = self._pca.decode(state.components, scaled)
     more = self._networks(shape).apply({'params': state.params}, z[..., 0, :], method='decode')
     return base + more.reshape(*more.shape[:-1], *shape)
 
-  def ceiling(self, state: State, x: np.ndarray) -> np.ndarray:
-    """Relative reconstruction error: what no generator behind it can beat.
-
-    Args:
-      state: from `fit`.
-      x: [N, T, D] tokens, of networks the codec need not have seen.
-
-    Returns:
-      [N] |x - decode(encode(x))| / |x|, norms over a network.
-    """
-    x = np.asarray(x, np.float32)
-    return pca.relative_error(x, self.decode(state, self.encode(state, x)))
+  @property
+  def _pca(self) -> pca.PCA:
+    return pca.PCA(self.rank, whiten=True)
 
   def _networks(self, shape: tuple[int, int]) -> Networks:
     return Networks(self.width, self.rank, shape[0] * shape[1])
 
-  def _posterior(self, state: State, x: typing.Array) -> tuple[jax.Array, jax.Array]:
-    """Means and log-variances [*b, 1, rank] of [*b, T, D] tokens."""
+  def _posterior(
+    self, state: State, x: Float[Array, '*b t d']
+  ) -> tuple[Float[Array, '*b 1 rank'], Float[Array, '*b 1 rank']]:
+    """Computes means and log-variances of the latents of tokens."""
     shape = state.components.mean.shape
-    base = pca.make(self.rank, whiten=True).encode(state.components, x)
+    base = self._pca.encode(state.components, x)
     more = self._networks(shape).apply(
       {'params': state.params}, jnp.reshape(x, (*x.shape[:-2], -1)), method='encode'
     )
@@ -164,7 +150,7 @@ class VAE:
     )
 
   def _loss(self, state: State, x: jax.Array, key: jax.Array) -> jax.Array:
-    """The negative evidence bound of [b, T, D], scaled, per weight."""
+    """Computes the scaled negative evidence bound per weight of tokens [b, T, D]."""
     mean, log_variance = self._posterior(state, x)
     noise = jax.random.normal(key, mean.shape)
     decoded = self.decode(state, mean + jnp.exp(log_variance / 2) * noise)
@@ -174,7 +160,7 @@ class VAE:
 
   @functools.partial(jax.jit, static_argnames='self')
   def _train(self, state: State, x: jax.Array) -> State:
-    """`state` with trained networks."""
+    """Returns `state` with trained networks."""
     key = jax.random.key(self.seed)
     params = self._networks(x.shape[1:]).init(key, jnp.zeros(x[0].size), jnp.zeros(self.rank))[
       'params'
@@ -195,40 +181,3 @@ class VAE:
 
     (params, _), _ = jax.lax.scan(train_step, (params, tx.init(params)), jnp.arange(self.steps))
     return state.replace(params=params)
-
-
-def make(
-  rank: int,
-  kl_weight: float = 0.1,
-  width: int = 256,
-  steps: int = 1_000,
-  batch_size: int = 64,
-  learning_rate: float = 3e-4,
-  seed: int = 0,
-) -> VAE:
-  """The variational autoencoder.
-
-  Args:
-    rank: size of a latent, at most the number of networks - 1.
-    kl_weight: weight of the divergence beside the squared error of a network, in squared units of
-      tokens. The bound on the likelihood has twice the variance that the latent leaves unexplained,
-      per weight; less makes reconstructions better and latents less Gaussian.
-    width: of the hidden layers.
-    steps: of training; 0 leaves the best linear autoencoder.
-    batch_size: networks per step.
-    learning_rate: of Adam, at the start of a cosine.
-    seed: of everything random in the fit.
-
-  Raises:
-    ValueError: if one of them is out of range.
-  """
-  if min(rank, width, batch_size) < 1 or steps < 0:
-    raise ValueError(
-      'A vae needs rank, width and batch_size >= 1 and steps >= 0; got '
-      f'{rank}, {width}, {batch_size} and {steps}.'
-    )
-  if kl_weight <= 0 or learning_rate <= 0:
-    raise ValueError(
-      f'A vae needs kl_weight and learning_rate > 0; got {kl_weight} and {learning_rate}.'
-    )
-  return VAE(rank, kl_weight, width, steps, batch_size, learning_rate, seed)

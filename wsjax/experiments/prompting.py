@@ -17,7 +17,7 @@ from wsjax.evaluation import nearest as nearest_lib
 from wsjax.experiments import base
 from wsjax.experiments import prepare as prepare_lib
 from wsjax.experiments import prompting_metrics as metrics_lib
-from wsjax.generators import prompted
+from wsjax.generators.parts import prompted
 from wsjax.models import model as model_lib
 from wsjax.train import loop, prompting
 from wsjax.zoo import train as train_lib

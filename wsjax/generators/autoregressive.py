@@ -1,4 +1,4 @@
-"""Token after token: a recurrence remembers, a small flow draws the next one.
+"""Autoregressive generator: a recurrence encodes the tokens so far, a flow draws the next one.
 
 Cost is linear in the number of tokens. Training sees all tokens at once, since the tokens before
 each are known (teacher forcing); sampling goes one by one.
@@ -9,21 +9,21 @@ diffusion of each token); here with flow matching.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from wsjax import config as config_lib
-from wsjax import typing
-from wsjax.generators import generator
+from wsjax import config
+from wsjax.generators import backbones
+from wsjax.generators.generator import Condition, Latents, Metrics, Params, Shape
 from wsjax.generators.parts import guidance, linear_recurrence, ode
 
 
 class Contexts(nn.Module):
-  """What each token of a sequence may know: the tokens before it.
+  """Recurrence whose output for a token depends on the tokens before it.
 
   Attributes:
     length: number of tokens T.
@@ -38,15 +38,17 @@ class Contexts(nn.Module):
   depth: int
 
   def setup(self):
-    """Layers, and what reads the token before, its place and the condition."""
+    """Creates the layers, and those that read the token before, its place and the condition."""
     self.embed = nn.Dense(self.width)
     self.given = nn.Dense(self.width)
     self.places = self.param('places', nn.initializers.normal(0.5), (self.length, self.width))
     self.layers = [linear_recurrence.Layer(self.width, self.state_size) for _ in range(self.depth)]
     self.norm = nn.LayerNorm()
 
-  def __call__(self, tokens: jax.Array, condition: jax.Array | None = None) -> jax.Array:
-    """[T, width] contexts of tokens [T, D] and a condition [C]."""
+  def __call__(
+    self, tokens: Float[Array, 't d'], condition: Float[Array, ' c'] | None = None
+  ) -> Float[Array, 't width']:
+    """Computes the contexts of all tokens."""
     before = jnp.concatenate([jnp.zeros_like(tokens[:1]), tokens[:-1]])
     h = self.embed(before) + self.places
     if condition is not None:
@@ -56,18 +58,19 @@ class Contexts(nn.Module):
     return self.norm(h)
 
   def step(
-    self, states: jax.Array, before: jax.Array, index: jax.Array, condition: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array]:
-    """The same for one token.
+    self,
+    states: Float[Array, 'depth s'],
+    before: Float[Array, ' d'],
+    index: jax.Array,
+    condition: Float[Array, ' c'] | None = None,
+  ) -> tuple[Float[Array, 'depth s'], Float[Array, ' width']]:
+    """Computes the next states and the context of one token.
 
     Args:
-      states: [depth, S] of the layers; 0 at the start.
-      before: [D] the token before; 0 at the start.
-      index: of the token to come, scalar.
-      condition: [C], or None.
-
-    Returns:
-      The next states, and the context [width].
+      states: of the layers; 0 at the start.
+      before: the token before; 0 at the start.
+      index: of the token to come.
+      condition: of the network, or None.
     """
     h = self.embed(before) + self.places[index]
     if condition is not None:
@@ -80,32 +83,32 @@ class Contexts(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class Recurrent:
+class Autoregressive(config.Section):
   """Generator of one token after the other.
 
   Attributes:
-    head: backbone of the velocity of one token, [1, D]; the context is its condition.
+    head: backbone of the velocity of one token [1, D], whose condition is the context.
     width: of a context.
     state_size: of the recurrence, per layer.
     depth: number of layers of the recurrence.
-    context_noise: standard deviation of noise on the tokens that contexts read while training, in
+    context_noise: standard deviation of noise on the tokens that contexts read in training, in
       units of the tokens. It makes up for sampled tokens being less exact than those of the data.
-    solver: key of `samplers.SOLVERS`.
+    solver: key of `ode.SOLVERS`.
     num_steps: of the solver, per token.
-    condition_size: features of the condition; 0 = unconditional.
+    condition_size: features of the condition; 0 is unconditional.
   """
 
-  head: nn.Module
-  width: int
-  state_size: int
-  depth: int
-  context_noise: float
-  solver: str
-  num_steps: int
-  condition_size: int
+  head: backbones.Backbone
+  width: config.PositiveInt = 128
+  state_size: config.PositiveInt = 256
+  depth: config.PositiveInt = 2
+  context_noise: config.NonNegativeFloat = 0.0
+  solver: Annotated[str, config.OneOf(ode.SOLVERS)] = 'heun'
+  num_steps: config.PositiveInt = 8
+  condition_size: config.NonNegativeInt = 0
 
-  def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
-    """Parameters of the recurrence and the head."""
+  def init(self, key: jax.Array, example: Float[Array, 't d']) -> Params:
+    """Draws parameters of the recurrence and the head."""
     context_key, head_key = jax.random.split(key)
     given = jnp.zeros(self.condition_size) if self.condition_size else None
     x = jnp.asarray(example)
@@ -114,26 +117,9 @@ class Recurrent:
     return {'contexts': contexts['params'], 'head': head}
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.Array,
-    key: jax.Array,
-    condition: typing.Array | None = None,
-    *,
-    train: bool = True,
-  ) -> tuple[jax.Array, generator.Metrics]:
-    """Mean squared error of the velocity of every token, given those before.
-
-    Args:
-      params: from `init`.
-      batch: [b, T, D].
-      key: of sources, times, noise and dropout.
-      condition: [b, C], or None.
-      train: whether there is noise on contexts, and dropout.
-
-    Returns:
-      The mean, and no metrics.
-    """
+    self, params: Params, batch: Latents, key: jax.Array, condition: Condition = None, *, train=True
+  ) -> tuple[Float[Array, ''], Metrics]:
+    """Computes the mean squared error of the velocity of every token, given those before."""
     source_key, time_key, noise_key, drop_key = jax.random.split(key, 4)
     num, length, size = batch.shape
     seen = batch
@@ -155,24 +141,18 @@ class Recurrent:
     return jnp.mean(error**2), {}
 
   def contexts(
-    self, params: typing.PyTree, tokens: typing.Array, condition: typing.Array | None = None
-  ) -> jax.Array:
-    """[b, T, width] of tokens [b, T, D]: each knows the tokens before it."""
+    self, params: Params, tokens: Latents, condition: Condition = None
+  ) -> Float[Array, 'n t width']:
+    """Computes the contexts of tokens, each from the tokens before it."""
     module = self._contexts(tokens.shape[1])
     variables = {'params': params['contexts']}
     return jax.vmap(functools.partial(module.apply, variables))(tokens, condition)
 
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
-    self,
-    params: typing.PyTree,
-    key: jax.Array,
-    num: int,
-    *,
-    shape: tuple[int, int],
-    condition: typing.Array | None = None,
-  ) -> jax.Array:
-    """[num, T, D]: noise carried to one token after the other."""
+    self, params: Params, key: jax.Array, num: int, *, shape: Shape, condition: Condition = None
+  ) -> Latents:
+    """Carries noise to one token after the other."""
     length, size = shape
     module = self._contexts(length)
 
@@ -202,62 +182,16 @@ class Recurrent:
 
   def _velocity(
     self,
-    params: typing.PyTree,
-    x: jax.Array,
-    t: jax.Array,
-    contexts: jax.Array,
+    params: Params,
+    x: Float[Array, 'n d'],
+    t: Float[Array, ' n'],
+    contexts: Float[Array, 'n width'],
     keys: jax.Array | None,
-  ) -> jax.Array:
-    """[n, D] at tokens [n, D], t [n], [n, width]; dropout by keys, or none."""
-
+  ) -> Float[Array, 'n d']:
+    """Predicts velocities of single tokens; dropout by keys, or none."""
     one = functools.partial(self._field.train, params['head'])
     return jax.vmap(one)(x[:, None], t, contexts, keys)[:, 0]
 
   @property
   def _field(self) -> guidance.ConditionalField:
     return guidance.ConditionalField(self.head, self.width)
-
-
-def make(
-  head: Mapping[str, Any],
-  width: int = 128,
-  state_size: int = 256,
-  depth: int = 2,
-  context_noise: float = 0.0,
-  solver: str = 'heun',
-  num_steps: int = 8,
-  condition_size: int = 0,
-) -> Recurrent:
-  """The recurrent generator.
-
-  Args:
-    head: config section of a plug-in of `generators.backbones`, for one token.
-    width: of a context.
-    state_size: of the recurrence, per layer.
-    depth: number of layers of the recurrence.
-    context_noise: standard deviation of noise on the tokens that contexts read while training, in
-      units of the tokens.
-    solver: key of `samplers.SOLVERS`.
-    num_steps: of the solver, per token.
-    condition_size: features of the condition; 0 = unconditional.
-
-  Raises:
-    ValueError: if the head or the solver is unknown, a size is not positive or `context_noise` is
-      negative.
-  """
-  ode.check(solver, num_steps)
-  if min(width, state_size, depth) < 1 or context_noise < 0:
-    raise ValueError(
-      'recurrent needs width, state_size and depth >= 1 and context_noise >= '
-      f'0; got {width}, {state_size}, {depth} and {context_noise}.'
-    )
-  return Recurrent(
-    head=config_lib.build('generators.backbones', head),
-    width=width,
-    state_size=state_size,
-    depth=depth,
-    context_noise=context_noise,
-    solver=solver,
-    num_steps=num_steps,
-    condition_size=condition_size,
-  )

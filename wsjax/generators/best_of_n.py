@@ -1,55 +1,70 @@
-"""Draw many, keep the best: subsampling, and bootstrapping from what is kept.
+"""Best-of-n: draw many candidates, keep the best, and perhaps draw again from what was kept.
 
 Source: Schurholt et al. 2024, arXiv:2406.09997, section 3.3 (SUB and BOOT).
 """
 
 import dataclasses
 import functools
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config
 from wsjax.generators import generator, kde
+from wsjax.generators.generator import Condition, Latents, Shape
 
 
 @flax.struct.dataclass
 class State:
-  """What was kept.
+  """The kept candidates.
 
   Attributes:
-    pool: [keep, T, D] latents, the best first.
-    scores: [keep] of them, as `score` said.
+    pool: latents, the best first.
+    scores: of the pool.
   """
 
-  pool: typing.Array
-  scores: typing.Array
+  pool: Float[Array, 'keep t d']
+  scores: Float[Array, ' keep']
 
 
 @dataclasses.dataclass(frozen=True)
-class Subsample:
-  """Candidates of a kernel density, selected by their score.
+class BestOfN(config.Section):
+  """Generator by candidates of a kernel density that are selected by their score.
 
-  In each round `candidates` are drawn and the best `keep` are kept; the density of the next round
-  is that of the kept. One round is SUB, more are BOOT. There is no density of what is kept, and no
+  The density of the next round is that of the kept candidates. What is kept has no density, and no
   more than `keep` networks can be drawn after a fit.
 
   Attributes:
-    density: of the candidates.
     candidates: drawn and scored per round.
-    keep: kept per round.
-    rounds: of drawing and keeping.
+    keep: candidates kept per round, at most all.
+    rounds: 1 is SUB, more are BOOT.
+    rule: of the bandwidth; see `kde.KDE`.
+    per: see `kde.KDE`.
+    factor: see `kde.KDE`.
   """
 
   NEEDS_SCORE: ClassVar[bool] = True
 
-  density: kde.KDE
-  candidates: int
-  keep: int
-  rounds: int
+  candidates: config.PositiveInt = 1024
+  keep: Annotated[int, config.Range(min=2)] = 128
+  rounds: config.PositiveInt = 1
+  rule: Annotated[str, config.OneOf(kde.RULES)] = 'scott'
+  per: Annotated[str, config.OneOf(kde.PER)] = 'dimension'
+  factor: config.PositiveFloat = 1.0
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.keep > self.candidates:
+      raise ValueError(f'keep is {self.keep}; allowed: at most candidates, {self.candidates}.')
+
+  @property
+  def density(self) -> kde.KDE:
+    """The density of the candidates."""
+    return kde.KDE(self.rule, self.per, self.factor)
 
   @property
   def num_scored(self) -> int:
@@ -64,19 +79,16 @@ class Subsample:
     *,
     score: generator.Score,
   ) -> State:
-    """Draws, scores and keeps, round by round.
+    """Draws, scores and keeps candidates, round by round.
 
     Args:
       latents: [N, T, D].
       key: of the draws.
       condition: must be None.
-      score: [n, T, D] -> [n], more is better; never on test data.
-
-    Returns:
-      The kept of the last round.
+      score: [n, T, D] -> [n], higher is better; never on test data.
 
     Raises:
-      ValueError: if `score` returns another shape or what is not a number, or as `KDE.fit`.
+      ValueError: if `score` returns another shape or NaN.
     """
     latents = np.asarray(latents, np.float32)
     scores = np.zeros(0)
@@ -98,19 +110,12 @@ class Subsample:
 
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
-    self,
-    params: State,
-    key: jax.Array,
-    num: int,
-    *,
-    shape: tuple[int, int],
-    condition: jax.Array | None = None,
-  ) -> jax.Array:
-    """[num, T, D]: different members of the pool, in random order.
+    self, params: State, key: jax.Array, num: int, *, shape: Shape, condition: Condition = None
+  ) -> Latents:
+    """Draws different members of the pool in random order.
 
     Raises:
-      ValueError: if the pool is smaller than `num`, `shape` is not that of the latents, or a
-        condition is given.
+      ValueError: if the pool has fewer than `num` members.
     """
     generator.check('best_of_n', params.pool.shape[1:], shape, condition)
     if num > len(params.pool):
@@ -119,32 +124,3 @@ class Subsample:
       )
     order = jax.random.permutation(key, len(params.pool))
     return jnp.asarray(params.pool)[order[:num]]
-
-
-def make(
-  candidates: int = 1024,
-  keep: int = 128,
-  rounds: int = 1,
-  rule: str = 'scott',
-  per: str = 'dimension',
-  factor: float = 1.0,
-) -> Subsample:
-  """Subsampling or bootstrapping.
-
-  Args:
-    candidates: drawn and scored per round.
-    keep: kept per round; at most `candidates`.
-    rounds: 1 is SUB, more are BOOT.
-    rule: of the bandwidth; see `kde.make`.
-    per: see `kde.make`.
-    factor: see `kde.make`.
-
-  Raises:
-    ValueError: unless 2 <= keep <= candidates and rounds >= 1, or as `kde.make`.
-  """
-  if not 2 <= keep <= candidates or rounds < 1:
-    raise ValueError(
-      'subsample needs 2 <= keep <= candidates and rounds >= 1; got keep '
-      f'{keep}, candidates {candidates} and rounds {rounds}.'
-    )
-  return Subsample(kde.make(rule, per, factor), candidates, keep, rounds)

@@ -5,66 +5,75 @@ Source: Karras et al. 2022, arXiv:2206.00364 (EDM); equation numbers below.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from wsjax import config as config_lib
-from wsjax import typing
-from wsjax.generators import generator
+from wsjax import config
+from wsjax.generators import backbones
+from wsjax.generators.generator import Condition, Latents, LogDensity, Metrics, Params, Shape
 from wsjax.generators.parts import denoising, likelihood, ode, schedules
 from wsjax.generators.parts import guidance as guidance_lib
 
 
 @dataclasses.dataclass(frozen=True)
-class Diffusion:
-  """Generator by denoising.
+class Diffusion(config.Section):
+  """Generator by denoising, with the settings of EDM.
 
   Attributes:
-    field: predicts the scaled residual of the denoiser.
-    schedule: noise levels of the sampler.
-    data_std: standard deviation of the tokens.
-    log_sigma_mean: of the logarithm of the noise level while training.
-    log_sigma_std: the same, standard deviation.
-    solver: key of `samplers.SOLVERS` or of `denoising.ETAS`.
+    backbone: predicts the scaled residual of the denoiser.
+    data_std: standard deviation of the latents.
+    sigma_min: smallest noise level of the sampler, in units of the latents.
+    sigma_max: largest noise level of the sampler.
+    rho: how strongly the levels crowd at the low end.
+    log_sigma_mean: mean of the logarithm of the noise level in training.
+    log_sigma_std: its standard deviation.
+    solver: key of `ode.SOLVERS` or of `denoising.ETAS`.
     num_steps: of the solver, plus one last step to no noise.
+    condition_size: features of the condition; 0 is unconditional.
+    drop_condition: share of the training examples without their condition.
+    guidance: weight of the condition in sampling; 1 is that of training.
   """
 
-  field: guidance_lib.ConditionalField
-  schedule: schedules.Karras
-  data_std: float
-  log_sigma_mean: float
-  log_sigma_std: float
-  solver: str
-  num_steps: int
+  backbone: backbones.Backbone
+  data_std: config.PositiveFloat = 1.0
+  sigma_min: config.PositiveFloat = 0.002
+  sigma_max: config.PositiveFloat = 80.0
+  rho: config.PositiveFloat = 7.0
+  log_sigma_mean: float = -1.2
+  log_sigma_std: config.NonNegativeFloat = 1.2
+  solver: Annotated[str, config.OneOf((*ode.SOLVERS, *denoising.ETAS))] = 'heun'
+  num_steps: config.PositiveInt = 32
+  condition_size: config.NonNegativeInt = 0
+  drop_condition: config.Share = 0.0
+  guidance: float = 1.0
 
-  def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
-    """Parameters for tokens of the shape of `example`, [T, D]."""
+  def __post_init__(self):
+    super().__post_init__()
+    _ = self.field, self.schedule  # Checks the condition and the order of the levels.
+
+  @property
+  def field(self) -> guidance_lib.ConditionalField:
+    """The scaled residual at (x, t)."""
+    return guidance_lib.ConditionalField(
+      self.backbone, self.condition_size, self.drop_condition, self.guidance
+    )
+
+  @property
+  def schedule(self) -> schedules.Karras:
+    """Noise levels of the sampler."""
+    return schedules.Karras(self.sigma_min, self.sigma_max, self.rho)
+
+  def init(self, key: jax.Array, example: Float[Array, 't d']) -> Params:
+    """Draws parameters of the backbone."""
     return self.field.init(key, example)
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.Array,
-    key: jax.Array,
-    condition: typing.Array | None = None,
-    *,
-    train: bool = True,
-  ) -> tuple[jax.Array, generator.Metrics]:
-    """Squared error of the backbone, the weighted denoising loss (eq. 8).
-
-    Args:
-      params: from `init`.
-      batch: [B, T, D] tokens.
-      key: of noise, noise levels and what is dropped.
-      condition: [B, C], or None.
-      train: whether conditions and hidden units are dropped.
-
-    Returns:
-      The mean, about 1 for a backbone that outputs 0; no metrics.
-    """
+    self, params: Params, batch: Latents, key: jax.Array, condition: Condition = None, *, train=True
+  ) -> tuple[Float[Array, ''], Metrics]:
+    """Computes the weighted denoising loss (eq. 8), about 1 for a backbone that outputs 0."""
     level_key, noise_key, drop_key = jax.random.split(key, 3)
     num = len(batch)
     log_sigma = self.log_sigma_mean + self.log_sigma_std * jax.random.normal(level_key, (num, 1, 1))
@@ -81,32 +90,20 @@ class Diffusion:
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape', 'task_loss', 'task_scale'))
   def sample(
     self,
-    params: typing.PyTree,
+    params: Params,
     key: jax.Array,
     num: int,
     *,
-    shape: tuple[int, int],
-    condition: typing.Array | None = None,
+    shape: Shape,
+    condition: Condition = None,
     task_loss: guidance_lib.TaskLoss | None = None,
     task_scale: float = 0.0,
-  ) -> jax.Array:
-    """Draws tokens along the noise levels.
+  ) -> Latents:
+    """Denoises by the probability-flow equation (eq. 1, algorithm 1) or the steps of `denoising`.
 
-    By the probability-flow equation (eq. 1, algorithm 1), or by the steps of `denoising`, of which
-    'ancestral' draws noise anew in each.
-
-    Args:
-      params: from `init`.
-      key: of the noise.
-      num: how many.
-      shape: (T, D).
-      condition: [num, C]; None = unconditional.
-      task_loss: of clean tokens [T, D] -> scalar, or None; each function is compiled for.
-      task_scale: of its gradient, which is taken off the score: to first order samples are weighted
-        by exp(-task_scale x task_loss).
-
-    Returns:
-      [num, T, D] tokens.
+    With a task loss of clean latents [T, D], its gradient times `task_scale` is subtracted from the
+    score: to first order samples are weighted by exp(-task_scale x task_loss). Every loss function
+    is compiled for.
     """
 
     def denoise(x: jax.Array, sigma: jax.Array) -> jax.Array:
@@ -129,33 +126,18 @@ class Diffusion:
   @functools.partial(jax.jit, static_argnames=('self', 'trace', 'num_probes'))
   def log_prob(
     self,
-    params: typing.PyTree,
-    x: typing.Array,
-    condition: typing.Array | None = None,
+    params: Params,
+    x: Latents,
+    condition: Condition = None,
     *,
     trace: str = 'exact',
     num_probes: int = 1,
     key: jax.Array | None = None,
-  ) -> jax.Array:
-    """Log-density of tokens under the probability-flow equation.
+  ) -> LogDensity:
+    """Computes the density of the probability-flow equation at the smallest noise level.
 
-    It is the density at the smallest noise level, guidance included. `sample` denoises once more,
-    and 'ancestral' follows another process, of the same density where the denoiser is exact.
-
-    Args:
-      params: from `init`.
-      x: [B, T, D] tokens.
-      condition: [B, C]; None = unconditional.
-      trace: of the Jacobian, one of `likelihood.TRACES`.
-      num_probes: of 'hutchinson'.
-      key: of 'hutchinson'.
-
-    Returns:
-      [B] nats per network, with respect to the units of the tokens, up to the error of `num_steps`
-      steps of `likelihood.SOLVER`.
-
-    Raises:
-      ValueError: as `likelihood.log_prob`.
+    It is exact up to the error of `num_steps` steps of a solver. `sample` denoises once more, and
+    'ancestral' follows another process, of equal density where the denoiser is exact.
     """
 
     def field(x: jax.Array, sigma: jax.Array, condition: jax.Array | None) -> jax.Array:
@@ -178,13 +160,17 @@ class Diffusion:
     return (self.data_std**2 / total, sigma * self.data_std / jnp.sqrt(total), 1 / jnp.sqrt(total))
 
   def _time(self, sigma: jax.Array) -> jax.Array:
-    """Noise levels of the schedule as t in [0, 1], as backbones want it."""
+    """Converts noise levels to the time t in [0, 1] of backbones."""
     return jnp.clip(self.schedule.time(sigma), 0, 1)
 
   def _denoise(
-    self, params: typing.PyTree, x: jax.Array, sigma: jax.Array, condition: jax.Array | None
-  ) -> jax.Array:
-    """[T, D] of eq. 7 at x [T, D], a noise level and a condition [C].
+    self,
+    params: Params,
+    x: Float[Array, 't d'],
+    sigma: jax.Array,
+    condition: Float[Array, ' c'] | None,
+  ) -> Float[Array, 't d']:
+    """Denoises x (eq. 7).
 
     Guidance on the residual is guidance on the denoised: no scale depends on the condition.
     """
@@ -203,53 +189,3 @@ def _steered(
     lambda x, sigma: (denoise(x, sigma) - x) / sigma**2, denoise, task_loss, scale
   )
   return lambda x, sigma: x + sigma**2 * score(x, sigma)
-
-
-def make(
-  backbone: Mapping[str, Any],
-  data_std: float = 1.0,
-  sigma_min: float = 0.002,
-  sigma_max: float = 80.0,
-  rho: float = 7.0,
-  log_sigma_mean: float = -1.2,
-  log_sigma_std: float = 1.2,
-  solver: str = 'heun',
-  num_steps: int = 32,
-  condition_size: int = 0,
-  drop_condition: float = 0.0,
-  guidance: float = 1.0,
-) -> Diffusion:
-  """Diffusion with the settings of EDM.
-
-  Args:
-    backbone: config section of a plug-in of `generators.backbones`.
-    data_std: standard deviation of the tokens.
-    sigma_min: smallest noise level of the sampler, units of the tokens.
-    sigma_max: largest noise level of the sampler.
-    rho: how strongly the levels crowd at the low end.
-    log_sigma_mean: of the logarithm of the noise level while training.
-    log_sigma_std: the same, standard deviation.
-    solver: key of `samplers.SOLVERS` or of `denoising.ETAS`.
-    num_steps: of the solver, plus one last step to no noise.
-    condition_size: features of the condition; 0 = unconditional.
-    drop_condition: share of the training examples without their condition.
-    guidance: how much of the condition samples get; 1 = as trained.
-
-  Raises:
-    ValueError: if the backbone or the solver is unknown, the noise levels are out of order,
-      `data_std` <= 0, or as `guidance.ConditionalField`.
-  """
-  ode.check(solver, num_steps, (*ode.SOLVERS, *denoising.ETAS))
-  if data_std <= 0:
-    raise ValueError(f'data_std is {data_std}, not > 0.')
-  return Diffusion(
-    field=guidance_lib.ConditionalField(
-      config_lib.build('generators.backbones', backbone), condition_size, drop_condition, guidance
-    ),
-    schedule=schedules.Karras(sigma_min, sigma_max, rho),
-    data_std=data_std,
-    log_sigma_mean=log_sigma_mean,
-    log_sigma_std=log_sigma_std,
-    solver=solver,
-    num_steps=num_steps,
-  )

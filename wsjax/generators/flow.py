@@ -6,12 +6,14 @@ Source: Dinh et al. 2017, arXiv:1605.08803, equation 2 (change of variables).
 import dataclasses
 import functools
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from wsjax import typing
-from wsjax.generators import generator
+from wsjax import config
+from wsjax.generators.generator import Condition, Latents, LogDensity, Metrics, Params, Shape
 from wsjax.generators.parts import coupling as coupling_lib
 from wsjax.generators.parts import spline
 
@@ -19,58 +21,43 @@ COUPLINGS = ('affine', 'spline')
 
 
 @dataclasses.dataclass(frozen=True)
-class Flow:
-  """Generator by couplings between tokens and Gaussian noise.
+class Flow(config.Section):
+  """Generator by couplings between latents and Gaussian noise.
 
   Attributes:
-    num_layers: number of couplings.
+    num_layers: number of couplings; twice log2 of the number of weights lets every weight see every
+      other one.
     width: of the hidden layers inside a coupling.
-    depth: number of them.
-    noise_std: of noise added to the tokens while training, in their units. Without it the
-      likelihood of a few networks grows without bound.
-    condition_size: features of the condition; 0 = unconditional.
-    coupling: one of `COUPLINGS`.
-    num_bins: of each spline; of no use to 'affine'.
-    tail_bound: where the splines end; of no use to 'affine'.
+    depth: number of these layers.
+    noise_std: standard deviation of the noise on the latents in training, in their units. Without
+      it the likelihood of a few networks grows without bound.
+    condition_size: features of the condition; 0 is unconditional.
+    coupling: 'affine' or 'spline'.
+    num_bins: of each spline; unused by 'affine'.
+    tail_bound: end of the splines in units of the latents, beyond which they are the identity;
+      unused by 'affine'.
   """
 
-  num_layers: int
-  width: int
-  depth: int
-  noise_std: float
-  condition_size: int
-  coupling: str
-  num_bins: int
-  tail_bound: float
+  num_layers: config.PositiveInt = 8
+  width: config.PositiveInt = 256
+  depth: config.NonNegativeInt = 2
+  noise_std: config.NonNegativeFloat = 0.0
+  condition_size: config.NonNegativeInt = 0
+  coupling: Annotated[str, config.OneOf(COUPLINGS)] = 'affine'
+  num_bins: Annotated[int, config.Range(min=2)] = 8
+  tail_bound: config.PositiveFloat = 4.0
 
-  def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
-    """Parameters for tokens of the shape of `example`, [T, D]."""
+  def init(self, key: jax.Array, example: Float[Array, 't d']) -> Params:
+    """Draws parameters of the couplings."""
     given = jnp.zeros(self.condition_size) if self.condition_size else None
     stack = self._stack(example.shape)
     x = jnp.ravel(example)
     return stack.init(key, x, given, method='forward')['params']
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.Array,
-    key: jax.Array,
-    condition: typing.Array | None = None,
-    *,
-    train: bool = True,
-  ) -> tuple[jax.Array, generator.Metrics]:
-    """Negative log-likelihood, nats per weight.
-
-    Args:
-      params: from `init`.
-      batch: [B, T, D] tokens.
-      key: of the noise on them.
-      condition: [B, C], or None.
-      train: whether noise is added to the tokens.
-
-    Returns:
-      The mean over the batch, and 'bits_per_weight'.
-    """
+    self, params: Params, batch: Latents, key: jax.Array, condition: Condition = None, *, train=True
+  ) -> tuple[Float[Array, ''], Metrics]:
+    """Computes the mean negative log-likelihood in nats per weight, and 'bits_per_weight'."""
     if train and self.noise_std:
       noise = jax.random.normal(key, batch.shape, jnp.float32)
       batch = batch + self.noise_std * noise
@@ -79,19 +66,8 @@ class Flow:
     return loss, {'bits_per_weight': loss / math.log(2)}
 
   @functools.partial(jax.jit, static_argnames='self')
-  def log_prob(
-    self, params: typing.PyTree, x: typing.Array, condition: typing.Array | None = None
-  ) -> jax.Array:
-    """Exact log-density of tokens.
-
-    Args:
-      params: from `init`.
-      x: [B, T, D] tokens.
-      condition: [B, C], or None.
-
-    Returns:
-      [B] nats per network, with respect to the units of the tokens.
-    """
+  def log_prob(self, params: Params, x: Latents, condition: Condition = None) -> LogDensity:
+    """Computes the exact density."""
     stack = self._stack(x.shape[1:])
 
     def one(x: jax.Array, given: jax.Array | None) -> jax.Array:
@@ -102,26 +78,9 @@ class Flow:
 
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
-    self,
-    params: typing.PyTree,
-    key: jax.Array,
-    num: int,
-    *,
-    shape: tuple[int, int],
-    condition: typing.Array | None = None,
-  ) -> jax.Array:
-    """Draws tokens.
-
-    Args:
-      params: from `init`.
-      key: of the noise.
-      num: how many.
-      shape: (T, D).
-      condition: [num, C], or None.
-
-    Returns:
-      [num, T, D] tokens.
-    """
+    self, params: Params, key: jax.Array, num: int, *, shape: Shape, condition: Condition = None
+  ) -> Latents:
+    """Carries noise through the inverse of the couplings."""
     stack = self._stack(shape)
 
     def one(noise: jax.Array, given: jax.Array | None) -> jax.Array:
@@ -141,53 +100,3 @@ class Flow:
       return spline.SplineCoupling(*shared, self.num_bins, self.tail_bound)
 
     return coupling_lib.Stack(size, self.num_layers, make_coupling)
-
-
-def make(
-  num_layers: int = 8,
-  width: int = 256,
-  depth: int = 2,
-  noise_std: float = 0.0,
-  condition_size: int = 0,
-  coupling: str = 'affine',
-  num_bins: int = 8,
-  tail_bound: float = 4.0,
-) -> Flow:
-  """The normalizing flow.
-
-  Args:
-    num_layers: number of couplings; twice log2 of the number of weights lets every weight see every
-      other one.
-    width: of the hidden layers inside a coupling.
-    depth: number of them.
-    noise_std: of noise added to the tokens while training, in their units.
-    condition_size: features of the condition; 0 = unconditional.
-    coupling: one of `COUPLINGS`.
-    num_bins: of each spline; of no use to 'affine'.
-    tail_bound: where the splines end, in units of the tokens; beyond it they are the identity. Of
-      no use to 'affine'.
-
-  Raises:
-    ValueError: if `num_layers` < 1, `noise_std` < 0, the coupling is unknown, `num_bins` < 2 or
-      `tail_bound` <= 0.
-  """
-  if num_layers < 1 or noise_std < 0:
-    raise ValueError(
-      f'A flow needs num_layers >= 1 and noise_std >= 0; got {num_layers} and {noise_std}.'
-    )
-  if coupling not in COUPLINGS:
-    raise ValueError(f'Unknown coupling {coupling!r}; allowed: {", ".join(COUPLINGS)}.')
-  if num_bins < 2 or tail_bound <= 0:
-    raise ValueError(
-      f'A spline needs num_bins >= 2 and tail_bound > 0; got {num_bins} and {tail_bound}.'
-    )
-  return Flow(
-    num_layers=num_layers,
-    width=width,
-    depth=depth,
-    noise_std=noise_std,
-    condition_size=condition_size,
-    coupling=coupling,
-    num_bins=num_bins,
-    tail_bound=tail_bound,
-  )

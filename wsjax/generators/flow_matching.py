@@ -6,16 +6,16 @@ transport between two points).
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from wsjax import config as config_lib
-from wsjax import typing
-from wsjax.generators import generator
+from wsjax import config
+from wsjax.generators import backbones
+from wsjax.generators.generator import Condition, Latents, LogDensity, Metrics, Params, Shape
 from wsjax.generators.parts import guidance as guidance_lib
 from wsjax.generators.parts import likelihood, ode, transport
 
@@ -23,52 +23,58 @@ COUPLINGS = ('independent', 'transport')
 
 
 @dataclasses.dataclass(frozen=True)
-class FlowMatching:
+class FlowMatching(config.Section):
   """Generator by a velocity field.
 
   Attributes:
-    field: predicts the velocity at (x, t).
-    source_std: of the noise at t = 0.
+    backbone: predicts the velocity.
+    source_std: standard deviation of the noise at t = 0.
     source_draws: size of the fixed set that training draws its noise from; 0 draws fresh noise.
-    path_std: of noise around the straight path.
-    solver: key of `samplers.SOLVERS`.
+    path_std: standard deviation of the noise around the straight path.
+    solver: key of `ode.SOLVERS`.
     num_steps: of the solver.
-    coupling: of noise and networks in a batch, from `COUPLINGS`.
+    condition_size: features of the condition; 0 is unconditional.
+    drop_condition: share of the training examples without their condition.
+    guidance: weight of the condition in sampling; 1 is that of training.
+    coupling: of noise and networks in a batch: 'independent', or 'transport', the pairs of least
+      squared distance (see `transport`), for unconditional models.
   """
 
-  field: guidance_lib.ConditionalField
-  source_std: float
-  source_draws: int
-  path_std: float
-  solver: str
-  num_steps: int
-  coupling: str
+  backbone: backbones.Backbone
+  source_std: config.PositiveFloat = 1.0
+  source_draws: config.NonNegativeInt = 0
+  path_std: config.NonNegativeFloat = 0.0
+  solver: Annotated[str, config.OneOf(ode.SOLVERS)] = 'heun'
+  num_steps: config.PositiveInt = 50
+  condition_size: config.NonNegativeInt = 0
+  drop_condition: config.Share = 0.0
+  guidance: float = 1.0
+  coupling: Annotated[str, config.OneOf(COUPLINGS)] = 'independent'
 
-  def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
-    """Parameters for tokens of the shape of `example`, [T, D]."""
+  def __post_init__(self):
+    super().__post_init__()
+    if self.coupling == 'transport' and self.condition_size:
+      raise ValueError(
+        "coupling 'transport' does not see conditions: the noise of one condition would not be "
+        'Gaussian in training, as it is in sampling.'
+      )
+    _ = self.field  # Checks the condition.
+
+  @property
+  def field(self) -> guidance_lib.ConditionalField:
+    """The velocity at (x, t)."""
+    return guidance_lib.ConditionalField(
+      self.backbone, self.condition_size, self.drop_condition, self.guidance
+    )
+
+  def init(self, key: jax.Array, example: Float[Array, 't d']) -> Params:
+    """Draws parameters of the backbone."""
     return self.field.init(key, example)
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.Array,
-    key: jax.Array,
-    condition: typing.Array | None = None,
-    *,
-    train: bool = True,
-  ) -> tuple[jax.Array, generator.Metrics]:
-    """Mean squared error of the velocity x1 - x0 (paper, equation 23).
-
-    Args:
-      params: from `init`.
-      batch: [B, T, D] tokens.
-      key: of noise, times and what is dropped.
-      condition: [B, C], or None.
-      train: whether conditions and hidden units are dropped.
-
-    Returns:
-      The mean; no metrics.
-    """
+    self, params: Params, batch: Latents, key: jax.Array, condition: Condition = None, *, train=True
+  ) -> tuple[Float[Array, ''], Metrics]:
+    """Computes the mean squared error of the velocity x1 - x0 (equation 23)."""
     source_key, time_key, path_key, drop_key = jax.random.split(key, 4)
     source = self._source(source_key, batch.shape)
     if self.coupling == 'transport':
@@ -84,28 +90,19 @@ class FlowMatching:
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape', 'task_loss', 'task_scale'))
   def sample(
     self,
-    params: typing.PyTree,
+    params: Params,
     key: jax.Array,
     num: int,
     *,
-    shape: tuple[int, int],
-    condition: typing.Array | None = None,
+    shape: Shape,
+    condition: Condition = None,
     task_loss: guidance_lib.TaskLoss | None = None,
     task_scale: float = 0.0,
-  ) -> jax.Array:
-    """Noise carried along the field from t = 0 to t = 1.
+  ) -> Latents:
+    """Carries noise along the field from t = 0 to t = 1.
 
-    Args:
-      params: from `init`.
-      key: of the noise.
-      num: how many.
-      shape: (T, D).
-      condition: [num, C]; None = unconditional.
-      task_loss: of clean tokens [T, D] -> scalar, or None; each function is compiled for.
-      task_scale: of its gradient, which is taken off the velocity.
-
-    Returns:
-      [num, T, D] tokens.
+    With a task loss of clean latents [T, D], its gradient times `task_scale` is subtracted from the
+    velocity; every loss function is compiled for.
     """
     noise = self.source_std * jax.random.normal(key, (num, *shape))
 
@@ -125,34 +122,18 @@ class FlowMatching:
   @functools.partial(jax.jit, static_argnames=('self', 'trace', 'num_probes'))
   def log_prob(
     self,
-    params: typing.PyTree,
-    x: typing.Array,
-    condition: typing.Array | None = None,
+    params: Params,
+    x: Latents,
+    condition: Condition = None,
     *,
     trace: str = 'exact',
     num_probes: int = 1,
     key: jax.Array | None = None,
-  ) -> jax.Array:
-    """Log-density of tokens under the field, guidance included.
+  ) -> LogDensity:
+    """Computes the density of `sample`, up to the error of `num_steps` steps of a solver.
 
-    The noise is taken to be Gaussian. That holds for `sample`, but a model that was trained on a
-    fixed set (`source_draws`) has learned the field of a source of as many points, which has no
-    density: what this returns is then the density of what `sample` draws, not of what was fitted.
-
-    Args:
-      params: from `init`.
-      x: [B, T, D] tokens.
-      condition: [B, C]; None = unconditional.
-      trace: of the Jacobian, one of `likelihood.TRACES`.
-      num_probes: of 'hutchinson'.
-      key: of 'hutchinson'.
-
-    Returns:
-      [B] nats per network, with respect to the units of the tokens, up to the error of `num_steps`
-      steps of `likelihood.SOLVER`.
-
-    Raises:
-      ValueError: as `likelihood.log_prob`.
+    A model that was trained on a fixed set of noise (`source_draws`) has learned the field of a
+    source of as many points, which has no density; this is the density with Gaussian noise.
     """
     return likelihood.log_prob(
       functools.partial(self.field.sample, params),
@@ -176,55 +157,3 @@ class FlowMatching:
       return jax.random.normal(jax.random.fold_in(set_key, index), shape[1:])
 
     return self.source_std * jax.vmap(draw)(indices)
-
-
-def make(
-  backbone: Mapping[str, Any],
-  source_std: float = 1.0,
-  source_draws: int = 0,
-  path_std: float = 0.0,
-  solver: str = 'heun',
-  num_steps: int = 50,
-  condition_size: int = 0,
-  drop_condition: float = 0.0,
-  guidance: float = 1.0,
-  coupling: str = 'independent',
-) -> FlowMatching:
-  """Flow matching.
-
-  Args:
-    backbone: config section of a plug-in of `generators.backbones`.
-    source_std: of the noise at t = 0.
-    source_draws: size of the fixed set that training draws its noise from; 0 draws fresh noise.
-    path_std: of noise around the straight path.
-    solver: key of `samplers.SOLVERS`.
-    num_steps: of the solver.
-    condition_size: features of the condition; 0 = unconditional.
-    drop_condition: share of the training examples without their condition.
-    guidance: how much of the condition samples get; 1 = as trained.
-    coupling: of noise and networks in a batch: 'independent', or 'transport', the pairs of least
-      squared distance; see `transport`.
-
-  Raises:
-    ValueError: if the backbone, the solver or the coupling is unknown, there are conditions with
-      'transport', or as `guidance.ConditionalField`.
-  """
-  if coupling not in COUPLINGS:
-    raise ValueError(f'Unknown coupling {coupling!r}; allowed: {", ".join(COUPLINGS)}.')
-  if coupling == 'transport' and condition_size:
-    raise ValueError(
-      "coupling='transport' does not see conditions: the noise of one "
-      'condition would not be Gaussian in training, as it is when sampling.'
-    )
-  ode.check(solver, num_steps)
-  return FlowMatching(
-    field=guidance_lib.ConditionalField(
-      config_lib.build('generators.backbones', backbone), condition_size, drop_condition, guidance
-    ),
-    source_std=source_std,
-    source_draws=source_draws,
-    path_std=path_std,
-    solver=solver,
-    num_steps=num_steps,
-    coupling=coupling,
-  )

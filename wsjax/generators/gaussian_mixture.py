@@ -1,20 +1,23 @@
-"""A mixture of Gaussians, fitted by expectation maximization.
+"""Mixture of Gaussians, fitted by expectation maximization.
 
-Source: Dempster, Laird and Rubin 1977, Journal of the Royal Statistical
-Society B 39(1), section 4.3; fitted by scikit-learn on the host.
+Source: Dempster, Laird and Rubin 1977, Journal of the Royal Statistical Society
+B 39(1), section 4.3; fitted by scikit-learn on the host.
 """
 
 import dataclasses
 import functools
 import math
+from typing import Annotated
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config
 from wsjax.generators import generator
+from wsjax.generators.generator import Condition, Latents, LogDensity, Shape
 
 COVARIANCES = ('full', 'diag')
 
@@ -24,47 +27,36 @@ class State:
   """The fitted mixture of K Gaussians in F = T D dimensions.
 
   Attributes:
-    log_weights: [K] logarithms of the shares, nats.
-    means: [K, T, D].
+    log_weights: logarithms of the shares, nats.
+    means: of the Gaussians.
     scale: lower Cholesky factor [K, F, F] of the covariance if it is full, standard deviations [K,
       F] if it is diagonal.
   """
 
-  log_weights: typing.Array
-  means: typing.Array
-  scale: typing.Array
+  log_weights: Float[Array, ' k']
+  means: Float[Array, 'k t d']
+  scale: Float[Array, 'k ...']
 
 
 @dataclasses.dataclass(frozen=True)
-class GaussianMixture:
+class GaussianMixture(config.Section):
   """Generator by a mixture of Gaussians over raveled latents.
 
   Attributes:
-    num_components: K.
-    covariance: one of `COVARIANCES`.
-    floor: added to every variance, in squared units of the latents.
+    num_components: number K of Gaussians.
+    covariance: 'full', or 'diag', which has far fewer parameters.
+    floor: added to every variance, in squared units of the latents, so that no component collapses
+      on a network or on directions that the networks do not span.
     max_iterations: of expectation maximization.
   """
 
-  num_components: int
-  covariance: str
-  floor: float
-  max_iterations: int
+  num_components: config.PositiveInt = 8
+  covariance: Annotated[str, config.OneOf(COVARIANCES)] = 'full'
+  floor: config.PositiveFloat = 1e-6
+  max_iterations: config.PositiveInt = 100
 
   def fit(self, latents: np.ndarray, key: jax.Array, condition: np.ndarray | None = None) -> State:
-    """The mixture of the largest likelihood found from one random start.
-
-    Args:
-      latents: [N, T, D].
-      key: of the start.
-      condition: must be None.
-
-    Returns:
-      The mixture, float32. scikit-learn warns if it did not converge.
-
-    Raises:
-      ValueError: if there are fewer networks than components, or a condition is given.
-    """
+    """Maximizes the likelihood from one random start; scikit-learn warns if it did not converge."""
     from sklearn import mixture  # A second to import.
 
     num, *shape = latents.shape
@@ -90,19 +82,9 @@ class GaussianMixture:
 
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
-    self,
-    params: State,
-    key: jax.Array,
-    num: int,
-    *,
-    shape: tuple[int, int],
-    condition: jax.Array | None = None,
-  ) -> jax.Array:
-    """[num, T, D]: a component, then a draw from its Gaussian.
-
-    Raises:
-      ValueError: if `shape` is not that of the latents, or a condition is given.
-    """
+    self, params: State, key: jax.Array, num: int, *, shape: Shape, condition: Condition = None
+  ) -> Latents:
+    """Draws a component, then from its Gaussian."""
     generator.check('gaussian_mixture', params.means.shape[1:], shape, condition)
     which_key, noise_key = jax.random.split(key)
     which = jax.random.categorical(which_key, params.log_weights, shape=(num,))
@@ -117,22 +99,8 @@ class GaussianMixture:
     return jax.lax.map(lambda pair: one(*pair), (which, noise))
 
   @functools.partial(jax.jit, static_argnames='self')
-  def log_prob(
-    self, params: State, x: typing.Array, condition: typing.Array | None = None
-  ) -> jax.Array:
-    """Exact log-density.
-
-    Args:
-      params: from `fit`.
-      x: [b, T, D] latents.
-      condition: must be None.
-
-    Returns:
-      [b] nats per network.
-
-    Raises:
-      ValueError: as `sample`.
-    """
+  def log_prob(self, params: State, x: Latents, condition: Condition = None) -> LogDensity:
+    """Computes the exact density."""
     generator.check('gaussian_mixture', params.means.shape[1:], x.shape[1:], condition)
     flat = jnp.reshape(x, (len(x), -1))
 
@@ -149,31 +117,3 @@ class GaussianMixture:
 
     parts = jax.vmap(one)(params.log_weights, params.means, params.scale)
     return jax.nn.logsumexp(parts, axis=0)
-
-
-def make(
-  num_components: int = 8, covariance: str = 'full', floor: float = 1e-6, max_iterations: int = 100
-) -> GaussianMixture:
-  """The mixture of Gaussians.
-
-  Args:
-    num_components: number of Gaussians.
-    covariance: 'full', or 'diag', which has far fewer parameters.
-    floor: added to every variance, so that no component collapses on a network or on directions
-      that the networks do not span.
-    max_iterations: of expectation maximization.
-
-  Raises:
-    ValueError: if one of them is out of range.
-  """
-  if covariance not in COVARIANCES:
-    raise ValueError(
-      f'covariance of a gaussian_mixture is {covariance!r}; allowed: {", ".join(COVARIANCES)}.'
-    )
-  if num_components < 1 or floor <= 0 or max_iterations < 1:
-    raise ValueError(
-      'A gaussian_mixture needs num_components >= 1, floor > 0 and '
-      f'max_iterations >= 1; got {num_components}, {floor} and '
-      f'{max_iterations}.'
-    )
-  return GaussianMixture(num_components, covariance, floor, max_iterations)

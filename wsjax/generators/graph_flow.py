@@ -1,42 +1,43 @@
-"""Normalizing flow whose density does not see the order of hidden units.
+"""Normalizing flow whose density does not depend on the order of hidden units.
 
-Every layer moves with the units, so all orders of a network have the same exact likelihood, and are
-drawn equally often.
+Every layer is equivariant, so all orders of a network have equal exact likelihood and are drawn
+equally often.
 
 Source: Köhler et al. 2020, arXiv:2006.02425, theorem 1.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
-from wsjax import config as config_lib
+from wsjax import config
 from wsjax.generators import flow
 from wsjax.generators.parts import slot_coupling
-from wsjax.symmetry import spec as spec_lib
+from wsjax.models import model as model_lib
 
 
 @dataclasses.dataclass(frozen=True)
-class GraphFlow:
+class GraphFlow(config.Section):
   """Generator by equivariant couplings between weights and Gaussian noise.
 
-  For flat tokens, [1, D], that no codec has changed.
+  For flat tokens [1, D] that no codec has changed.
 
   Attributes:
-    spec: of the networks that are made.
-    num_layers: number of couplings.
+    architecture: of the generated networks.
+    num_layers: number of couplings; twice log2 of the number of channels lets every channel see
+      every other one.
     width: of the networks inside a coupling.
-    depth: blocks of those.
-    noise_std: of noise added to the tokens while training, in their units.
-    condition_size: features of the condition; 0 = unconditional.
+    depth: number of their blocks.
+    noise_std: standard deviation of the noise on the tokens in training, in their units. Without it
+      the likelihood of a few networks grows without bound.
+    condition_size: features of the condition; 0 is unconditional.
   """
 
-  spec: spec_lib.Spec
-  num_layers: int
-  width: int
-  depth: int
-  noise_std: float
-  condition_size: int
+  architecture: Annotated[model_lib.Model, config.Plugin('models')]
+  num_layers: config.PositiveInt = 8
+  width: config.PositiveInt = 64
+  depth: config.NonNegativeInt = 1
+  noise_std: config.NonNegativeFloat = 0.0
+  condition_size: config.NonNegativeInt = 0
 
   # A density and its samples do not depend on what the layers are.
   init = flow.Flow.init
@@ -45,40 +46,10 @@ class GraphFlow:
   sample = flow.Flow.sample
 
   def _stack(self, shape: tuple[int, ...]) -> slot_coupling.SlotStack:
-    if tuple(shape) != (1, self.spec.num_params):
+    spec = self.architecture.spec
+    if tuple(shape) != (1, spec.num_params):
       raise ValueError(
-        f'Tokens have shape {tuple(shape)}; a graph flow takes the flat tokens '
-        f'of its architecture, {(1, self.spec.num_params)}, as they are.'
+        f'Tokens have shape {tuple(shape)}; a graph flow takes flat tokens of its architecture, '
+        f'{(1, spec.num_params)}, without a codec.'
       )
-    return slot_coupling.SlotStack(self.spec, self.num_layers, self.width, self.depth)
-
-
-def make(
-  architecture: Mapping[str, Any],
-  num_layers: int = 8,
-  width: int = 64,
-  depth: int = 1,
-  noise_std: float = 0.0,
-  condition_size: int = 0,
-) -> GraphFlow:
-  """The equivariant normalizing flow.
-
-  Args:
-    architecture: config section of a plug-in of `zoo.architectures`.
-    num_layers: number of couplings; twice log2 of the number of channels lets every one see every
-      other one.
-    width: of the networks inside a coupling.
-    depth: blocks of those.
-    noise_std: of noise added to the tokens while training, in their units. Without it the
-      likelihood of a few networks grows without bound.
-    condition_size: features of the condition; 0 = unconditional.
-
-  Raises:
-    ValueError: if `num_layers` < 1 or `noise_std` < 0, or the architecture is unknown.
-  """
-  if num_layers < 1 or noise_std < 0:
-    raise ValueError(
-      f'A flow needs num_layers >= 1 and noise_std >= 0; got {num_layers} and {noise_std}.'
-    )
-  spec = config_lib.build('models', architecture).spec
-  return GraphFlow(spec, num_layers, width, depth, noise_std, condition_size)
+    return slot_coupling.SlotStack(spec, self.num_layers, self.width, self.depth)

@@ -15,14 +15,16 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from wsjax import typing
-from wsjax.generators import generator
+from wsjax import config
+from wsjax.generators.generator import Condition, Latents, Metrics, Params, Shape
 from wsjax.generators.parts import single_pass
 from wsjax.layers import transformer
 
@@ -33,32 +35,57 @@ NETWORKS = {
 }
 # Below this a distance per coordinate has no direction worth following.
 _NEAREST = 1e-6
-# Parameter of the logarithms of the scales of own noise, and where they start.
+# Parameter of the logarithms of the scales of latent noise, and their initial scale.
 _SCALES, _SCALE = 'latent_noise', 0.3
 
 
 @dataclasses.dataclass(frozen=True)
-class Hypernetwork:
+class Hypernetwork(config.Section):
   """Generator by a single pass.
 
   Attributes:
-    module: of `single_pass`: ([C] noise and condition, (T, D)) -> [T, D].
-    noise_size: coordinates of the noise; 0 = one network per condition.
-    condition_size: features of the condition; 0 = unconditional.
+    network: 'mlp', all latents at once; 'transformer', tokens that attend to each other; or
+      'chunks', every token by itself, in constant memory.
+    width: of its hidden layers.
+    depth: number of its blocks.
+    num_heads: of the transformer; divides `width`.
+    noise_size: coordinates of the noise; 0 gives one network per condition.
+    condition_size: features of the condition; 0 is unconditional.
     draws: samples per training network in the energy score.
-    latent_noise: whether every latent has noise of its own, of a learned scale.
-    single: weight of the score of every latent by itself.
+    latent_noise: whether every latent also has noise of its own, with a learned scale; not for
+      'chunks', whose number of latents is open.
+    single: weight of the score of every latent by itself, beside that of all of them together.
   """
 
-  module: nn.Module
-  noise_size: int
-  condition_size: int
-  draws: int
-  latent_noise: bool
-  single: float
+  network: Annotated[str, config.OneOf(NETWORKS)] = 'mlp'
+  width: config.PositiveInt = 256
+  depth: config.NonNegativeInt = 2
+  num_heads: config.PositiveInt = 4
+  noise_size: config.NonNegativeInt = 32
+  condition_size: config.NonNegativeInt = 0
+  draws: Annotated[int, config.Range(min=2)] = 2
+  latent_noise: bool = False
+  single: config.NonNegativeFloat = 0.0
 
-  def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
-    """Parameters for latents of the shape of `example`, [T, D]."""
+  def __post_init__(self):
+    super().__post_init__()
+    if self.noise_size + self.condition_size < 1:
+      raise ValueError('noise_size and condition_size are both 0; one must be at least 1.')
+    if self.latent_noise and self.network == 'chunks':
+      raise ValueError("latent_noise is for network 'mlp' and 'transformer', not for 'chunks'.")
+    if (self.latent_noise or self.single) and not self.noise_size:
+      raise ValueError('latent_noise and single need noise_size > 0.')
+    if self.network == 'transformer':
+      transformer.check_heads(self.width, self.num_heads)
+
+  @property
+  def module(self) -> nn.Module:
+    """Module from noise and condition [C] and the shape (T, D) to latents [T, D]."""
+    heads = {'num_heads': self.num_heads} if self.network == 'transformer' else {}
+    return NETWORKS[self.network](self.width, self.depth, **heads)
+
+  def init(self, key: jax.Array, example: Float[Array, 't d']) -> Params:
+    """Draws parameters of the network and of the latent noise."""
     given = jnp.zeros(self.noise_size + self.condition_size)
     params = self.module.init(key, given, example.shape)['params']
     if self.latent_noise:
@@ -66,27 +93,13 @@ class Hypernetwork:
     return params
 
   def loss(
-    self,
-    params: typing.PyTree,
-    batch: typing.Array,
-    key: jax.Array,
-    condition: typing.Array | None = None,
-    *,
-    train: bool = True,
-  ) -> tuple[jax.Array, generator.Metrics]:
-    """Energy score, or without noise the squared error, per latent.
+    self, params: Params, batch: Latents, key: jax.Array, condition: Condition = None, *, train=True
+  ) -> tuple[Float[Array, ''], Metrics]:
+    """Computes the mean energy score per latent, or without noise the squared error.
 
-    Args:
-      params: from `init`.
-      batch: [b, T, D] latents.
-      key: of the noise.
-      condition: [b, C], or None.
-      train: not used; the same noise is drawn in validation.
-
-    Returns:
-      The mean over the batch, and with noise the two parts of the score: 'to_data', the distance to
-      the training networks, and 'to_samples', that between samples of one condition. Both in root
-      mean square per latent. With `single` also 'single', the mean score of single latents.
+    Metrics with noise are the two parts of the score, root mean squares per latent: 'to_data', the
+    distance to the training networks, and 'to_samples', that between samples of one condition; with
+    `single` also 'single', the mean score of single latents. Validation draws noise, too.
     """
     del train
     num = len(batch)
@@ -110,26 +123,9 @@ class Hypernetwork:
 
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
-    self,
-    params: typing.PyTree,
-    key: jax.Array,
-    num: int,
-    *,
-    shape: tuple[int, int],
-    condition: typing.Array | None = None,
-  ) -> jax.Array:
-    """Draws latents.
-
-    Args:
-      params: from `init`.
-      key: of the noise; not used without noise.
-      num: how many.
-      shape: (T, D).
-      condition: [num, C], or None.
-
-    Returns:
-      [num, T, D] latents.
-    """
+    self, params: Params, key: jax.Array, num: int, *, shape: Shape, condition: Condition = None
+  ) -> Latents:
+    """Computes latents from noise in one pass."""
     made = jax.vmap(lambda given: self.module.apply({'params': params}, given, shape))(
       self._given(key, num, condition)
     )
@@ -140,33 +136,30 @@ class Hypernetwork:
 
   def stream(
     self,
-    params: typing.PyTree,
+    params: Params,
     key: jax.Array,
     *,
-    shape: tuple[int, int],
+    shape: Shape,
     rows: int,
-    condition: typing.Array | None = None,
+    condition: Float[Array, ' c'] | None = None,
   ) -> Iterator[np.ndarray]:
-    """One network in parts, so that it never has to fit into memory.
+    """Generates one network in parts, so that it never has to fit into memory.
 
     Args:
-      params: from `init`.
-      key: of the noise; the same as for `sample` gives the same network.
+      params: from training.
+      key: of the noise; a key gives the network that `sample` gives for it.
       shape: (T, D).
       rows: tokens of a part.
-      condition: [C], or None.
+      condition: of the network, or None.
 
     Yields:
-      [rows, D] of tokens in order, on the host; the last may be shorter.
+      [rows, D] of tokens in order, on the host; the last part may be shorter.
 
     Raises:
-      ValueError: unless the network is 'chunks', whose tokens are made apart.
+      ValueError: unless the network is 'chunks', which computes every token by itself.
     """
-    if not isinstance(self.module, single_pass.Chunks):
-      raise ValueError(
-        "Only network='chunks' makes one token without the others; this is "
-        f'{type(self.module).__name__}.'
-      )
+    if self.network != 'chunks':
+      raise ValueError(f"stream needs network 'chunks', not {self.network!r}.")
     if condition is not None:
       condition = jnp.asarray(condition)[None]
     given = self._given(key, 1, condition)[0]
@@ -175,14 +168,12 @@ class Hypernetwork:
       yield np.asarray(self._part(params, given, np.int32(first), size))
 
   @functools.partial(jax.jit, static_argnames=('self', 'size'))
-  def _part(
-    self, params: typing.PyTree, given: jax.Array, first: jax.Array, size: tuple[int, int]
-  ) -> jax.Array:
+  def _part(self, params: Params, given: jax.Array, first: jax.Array, size: Shape) -> jax.Array:
     """Tokens `first` to `first` + size[0] of one network."""
     return self.module.apply({'params': params}, given, size, first)
 
-  def _given(self, key: jax.Array, num: int, condition: typing.Array | None) -> jax.Array:
-    """[num, C] noise, and behind it the condition [num, C'] if there is one."""
+  def _given(self, key: jax.Array, num: int, condition: Condition) -> Float[Array, 'num c']:
+    """Draws noise and appends the condition if there is one."""
     noise = jax.random.normal(key, (num, self.noise_size))
     if condition is None:
       return noise
@@ -192,57 +183,3 @@ class Hypernetwork:
 def _distance(a: jax.Array, b: jax.Array) -> jax.Array:
   """Root mean square over the last two axes of a - b; smooth at 0."""
   return jnp.sqrt(jnp.mean((a - b) ** 2, axis=(-2, -1)) + _NEAREST)
-
-
-def make(
-  network: str = 'mlp',
-  width: int = 256,
-  depth: int = 2,
-  num_heads: int = 4,
-  noise_size: int = 32,
-  condition_size: int = 0,
-  draws: int = 2,
-  latent_noise: bool = False,
-  single: float = 0.0,
-) -> Hypernetwork:
-  """The hypernetwork.
-
-  Args:
-    network: 'mlp', all latents at once; 'transformer', tokens that attend to each other; or
-      'chunks', every token by itself, in constant memory.
-    width: of its hidden layers.
-    depth: number of its blocks.
-    num_heads: of the transformer; divides `width`.
-    noise_size: coordinates of the noise; 0 = one network per condition.
-    condition_size: features of the condition; 0 = unconditional.
-    draws: samples per training network in the energy score, at least 2.
-    latent_noise: whether every latent has, besides, noise of its own, of a learned scale.
-    single: weight of the score of every latent by itself, beside that of all of them together; at
-      least 0.
-
-  Raises:
-    ValueError: if the network is unknown, the heads do not divide the width, there is neither noise
-      nor condition, `draws` < 2, `single` < 0, or latents of 'chunks', which are of any number, are
-      to have own noise.
-  """
-  if network not in NETWORKS:
-    raise ValueError(f'Unknown network {network!r}; allowed: {", ".join(NETWORKS)}.')
-  if noise_size + condition_size < 1:
-    raise ValueError('A hypernetwork needs noise or a condition; both sizes are 0.')
-  if draws < 2:
-    raise ValueError(f'draws is {draws}, not >= 2: samples have no distance.')
-  if single < 0:
-    raise ValueError(f'single is {single}, not >= 0.')
-  if latent_noise and network == 'chunks':
-    raise ValueError(
-      "latent_noise has a parameter per latent; network='chunks' is for any "
-      "number of them. Allowed with 'mlp' and 'transformer'."
-    )
-  if (latent_noise or single) and not noise_size:
-    raise ValueError('latent_noise and single are for noise_size > 0.')
-  options = {}
-  if network == 'transformer':
-    transformer.check_heads(width, num_heads)
-    options['num_heads'] = num_heads
-  module = NETWORKS[network](width, depth, **options)
-  return Hypernetwork(module, noise_size, condition_size, draws, latent_noise, single)

@@ -1,4 +1,4 @@
-"""Kernel density: training latents, blurred by as much as a rule of thumb says.
+"""Kernel density: training latents plus noise whose scale a rule of thumb gives.
 
 Sources: the rules are those of Scott 1992, Multivariate Density Estimation, equation 6.42, and
 Silverman 1986, Density Estimation, equation 4.14. As a generator of networks: Schurholt et al.
@@ -8,14 +8,17 @@ Silverman 1986, Density Estimation, equation 4.14. As a generator of networks: S
 import dataclasses
 import functools
 import math
+from typing import Annotated
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config
 from wsjax.generators import generator
+from wsjax.generators.generator import Condition, Latents, LogDensity, Shape
 
 RULES = ('scott', 'silverman')
 PER = ('dimension', 'joint')
@@ -26,44 +29,33 @@ class State:
   """The fitted density.
 
   Attributes:
-    points: [N, T, D] latents of the training networks.
-    bandwidth: [T, D] standard deviation of the kernel; 0 where the training latents do not vary.
+    points: latents of the training networks.
+    bandwidth: standard deviation of the kernel; 0 where the training latents do not vary.
   """
 
-  points: typing.Array
-  bandwidth: typing.Array
+  points: Float[Array, 'N t d']
+  bandwidth: Float[Array, 't d']
 
 
 @dataclasses.dataclass(frozen=True)
-class KDE:
-  """Gaussian kernels around the training latents.
+class KDE(config.Section):
+  """Generator by Gaussian kernels around the training latents.
 
   Attributes:
-    rule: of the bandwidth, one of `RULES`.
-    per: 'dimension' estimates each of the T D dimensions by itself, as if they were independent: a
-      sample takes each coordinate from another network. 'joint' estimates one density whose kernels
-      have diagonal covariance: a sample is one network plus noise.
-    factor: multiplies the bandwidth of the rule.
+    rule: of the bandwidth.
+    per: 'dimension' estimates each of the T D dimensions as if they were independent, as published
+      for hyper-representations: a sample takes each coordinate from another network. 'joint'
+      estimates one density with kernels of diagonal covariance: a sample is one network plus noise.
+    factor: multiplies the bandwidth of the rule, which suits latents of one mode and is too large
+      for several; the smaller, the closer to copies.
   """
 
-  rule: str
-  per: str
-  factor: float
+  rule: Annotated[str, config.OneOf(RULES)] = 'scott'
+  per: Annotated[str, config.OneOf(PER)] = 'dimension'
+  factor: config.PositiveFloat = 1.0
 
   def fit(self, latents: np.ndarray, key: jax.Array, condition: np.ndarray | None = None) -> State:
-    """Keeps the latents and measures the bandwidth.
-
-    Args:
-      latents: [N, T, D].
-      key: not used; nothing here is random.
-      condition: must be None.
-
-    Returns:
-      The density, float32.
-
-    Raises:
-      ValueError: if N < 2, or a condition is given.
-    """
+    """Stores the latents and measures the bandwidth; nothing here is random."""
     del key
     num, *shape = latents.shape
     generator.check('kde', shape, shape, condition)
@@ -77,19 +69,9 @@ class KDE:
 
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
-    self,
-    params: State,
-    key: jax.Array,
-    num: int,
-    *,
-    shape: tuple[int, int],
-    condition: jax.Array | None = None,
-  ) -> jax.Array:
-    """[num, T, D]: random training latents plus Gaussian noise.
-
-    Raises:
-      ValueError: if `shape` is not that of the latents, or a condition is given.
-    """
+    self, params: State, key: jax.Array, num: int, *, shape: Shape, condition: Condition = None
+  ) -> Latents:
+    """Draws random training latents plus Gaussian noise."""
     count, *fitted = params.points.shape
     generator.check('kde', fitted, shape, condition)
     which_key, noise_key = jax.random.split(key)
@@ -100,22 +82,11 @@ class KDE:
     return centre + params.bandwidth[None] * noise
 
   @functools.partial(jax.jit, static_argnames='self')
-  def log_prob(
-    self, params: State, x: typing.Array, condition: typing.Array | None = None
-  ) -> jax.Array:
-    """Exact log-density.
+  def log_prob(self, params: State, x: Latents, condition: Condition = None) -> LogDensity:
+    """Computes the exact density.
 
-    Args:
-      params: from `fit`.
-      x: [b, T, D] latents.
-      condition: must be None.
-
-    Returns:
-      [b] nats per network. A dimension in which the training latents do not vary counts 0 for a
-      network that agrees with them, else minus infinity.
-
-    Raises:
-      ValueError: as `sample`.
+    A dimension in which the training latents do not vary counts 0 for a network that agrees with
+    them, else minus infinity.
     """
     count, *fitted = params.points.shape
     generator.check('kde', fitted, x.shape[1:], condition)
@@ -134,23 +105,3 @@ class KDE:
       return jnp.sum(mixed)
 
     return jax.lax.map(one, jnp.asarray(x))
-
-
-def make(rule: str = 'scott', per: str = 'dimension', factor: float = 1.0) -> KDE:
-  """The kernel density.
-
-  Args:
-    rule: of the bandwidth: 'scott' or 'silverman'.
-    per: 'dimension', as published for hyper-representations, or 'joint'.
-    factor: multiplies the bandwidth of the rule, which suits latents of one mode and blurs more
-      than one; the less, the closer to copies.
-
-  Raises:
-    ValueError: if one of them is something else, or `factor` <= 0.
-  """
-  for key, value, allowed in (('rule', rule, RULES), ('per', per, PER)):
-    if value not in allowed:
-      raise ValueError(f'{key} of a kde is {value!r}; allowed: {", ".join(allowed)}.')
-  if factor <= 0:
-    raise ValueError(f'factor of a kde is {factor}, not > 0.')
-  return KDE(rule, per, factor)

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from wsjax import typing
-from wsjax.generators import prompted
+from wsjax.generators.parts import prompted
 from wsjax.models import model as model_lib
 from wsjax.symmetry import group as group_lib
 from wsjax.train import objective

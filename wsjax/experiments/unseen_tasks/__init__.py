@@ -24,8 +24,7 @@ from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
 from wsjax.experiments import base
 from wsjax.experiments.unseen_tasks import baselines, tasks
-from wsjax.generators import task_network
-from wsjax.generators.parts import set_encoder
+from wsjax.generators.parts import set_encoder, task_network
 from wsjax.models import model as model_lib
 from wsjax.train import objective as objective_lib
 from wsjax.zoo.data import datasets, subsets

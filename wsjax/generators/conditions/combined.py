@@ -1,43 +1,35 @@
-"""Several conditions, one behind the other."""
+"""Combined condition: several conditions, concatenated."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from wsjax import config as config_lib
+from wsjax import config
+from wsjax.generators import conditions
 
 
 @dataclasses.dataclass(frozen=True)
-class Combined:
+class Combined(config.Section):
   """Concatenation of conditions.
 
   Attributes:
-    parts: plug-ins of this room.
+    parts: conditions in order.
   """
 
-  parts: tuple[Any, ...]
+  parts: tuple[Annotated[conditions.Condition, config.Plugin('generators.conditions')], ...]
+
+  def __post_init__(self):
+    super().__post_init__()
+    if not self.parts:
+      raise ValueError('parts is empty; allowed: one or more conditions.')
 
   @property
   def size(self) -> int:
-    """C."""
+    """Number of entries."""
     return sum(part.size for part in self.parts)
 
   def of_records(self, records: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """[N, C] float32 of checkpoint records; raises as the parts do."""
+    """Computes the vectors of records."""
     return np.concatenate([part.of_records(records) for part in self.parts], 1)
-
-
-def make(parts: tuple[Mapping[str, Any], ...]) -> Combined:
-  """Several conditions.
-
-  Args:
-    parts: config sections of plug-ins of this room, in order.
-
-  Raises:
-    ValueError: if there is none, or as the plug-ins.
-  """
-  if not parts:
-    raise ValueError('A combined condition needs parts; got none.')
-  return Combined(tuple(config_lib.build('generators.conditions', part) for part in parts))

@@ -1,4 +1,4 @@
-"""Numbers between fixed bounds as numbers between -1 and 1."""
+"""Scaling of numbers between fixed bounds to numbers between -1 and 1."""
 
 import dataclasses
 
@@ -7,12 +7,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-  """Linear in the number, or in its logarithm.
+  """Scale that is linear in a number or in its logarithm.
 
   Attributes:
-    low: what becomes -1.
-    high: what becomes 1; numbers beyond are not cut.
-    is_log: whether the logarithm is what is linear.
+    low: number that becomes -1.
+    high: number that becomes 1; numbers beyond are not clipped.
+    is_log: whether the scale is linear in the logarithm.
 
   Raises:
     ValueError: unless low < high, and 0 < low for a logarithm.
@@ -30,11 +30,11 @@ class Scale:
       )
 
   def __call__(self, values: np.ndarray, name: str) -> np.ndarray:
-    """[n] scaled values.
+    """Scales values.
 
     Args:
       values: [n].
-      name: of them, for the error.
+      name: of the number, for errors.
 
     Raises:
       ValueError: if one is not known, or has no logarithm.

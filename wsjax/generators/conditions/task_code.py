@@ -1,38 +1,34 @@
-"""Which task: the label of every class, or the class of one image."""
+"""Condition by the task: the label of every class, or the class of one image."""
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from wsjax import config
 from wsjax.zoo import targets
 
 KINDS = ('bits', 'class')
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskCode:
-  """Condition by the task.
+class TaskCode(config.Section):
+  """Code of the task of a network.
 
   Attributes:
-    size: C, the number of classes.
+    size: number of classes C.
     kind: 'bits', 1 for the classes that a binary task is to find and -1 for the others; or 'class',
       one-hot, of the image that a network draws.
-    root: of data sets, as in `datasets.load`; for 'class' only.
+    root: folder of data sets for 'class', as in `datasets.load`.
   """
 
-  size: int
-  kind: str
-  root: str | os.PathLike[str] | None
+  size: config.PositiveInt = 10
+  kind: Annotated[str, config.OneOf(KINDS)] = 'bits'
+  root: str | None = None
 
   def of_records(self, records: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """[N, C] float32 of checkpoint records.
-
-    Raises:
-      ValueError: if a network has no such task, or of another number of classes.
-    """
+    """Computes the vectors of records."""
     if self.kind == 'class':
       classes = targets.image_classes(records, self.root)
       if classes.max(initial=0) >= self.size:
@@ -45,10 +41,10 @@ class TaskCode:
 
 
 def bits(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
-  """[N, C] booleans: label of every class of a binary task, from records.
+  """Reads the label of every class of binary tasks from records, [N, C] booleans.
 
   Raises:
-    ValueError: if a network is of no binary task, or numbers of classes differ.
+    ValueError: if a network has no binary task, or numbers of classes differ.
   """
   texts = []
   for record in records:
@@ -62,21 +58,3 @@ def bits(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
   if len({len(text) for text in texts}) != 1:
     raise ValueError('Binary tasks of one condition have one set of classes.')
   return np.array([[bit == '1' for bit in text] for text in texts])
-
-
-def make(
-  size: int = 10, kind: str = 'bits', root: str | os.PathLike[str] | None = None
-) -> TaskCode:
-  """The task of a network.
-
-  Args:
-    size: number of classes.
-    kind: 'bits' or 'class'.
-    root: of data sets, for 'class'.
-
-  Raises:
-    ValueError: for another kind.
-  """
-  if kind not in KINDS:
-    raise ValueError(f'Unknown kind {kind!r} of a task code; allowed: {", ".join(KINDS)}.')
-  return TaskCode(size, kind, root)

@@ -1,62 +1,61 @@
-"""What steers a sampler: conditions that can be dropped, and task losses."""
+"""Guidance of samplers: by conditions that training drops, and by task losses."""
 
 import dataclasses
 from collections.abc import Callable
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config, typing
+from wsjax.generators import backbones
 
 Field = Callable[[jax.Array, jax.Array], jax.Array]
 TaskLoss = Callable[[jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class ConditionalField:
+class ConditionalField(config.Section):
   """A backbone that is given a condition, none, or both and compared.
 
-  A model that is trained with and without its condition can be sampled with more of it than the
-  data have: the difference that the condition makes is multiplied. To the backbone the null
-  condition is all zeros. A condition has
-  a 1 behind it, so that one that happens to be zero differs from null; a model that always has its
-  condition needs no such flag.
+  A model that is trained with and without its condition can be sampled with a stronger condition
+  than the data have: the difference that the condition makes is multiplied. The null condition is
+  all zeros. A condition is followed by a 1, so that a condition of zeros differs from null; a model
+  that always has its condition needs no such flag.
 
   Attributes:
     backbone: predicts a field at (x, t).
-    condition_size: features C of the condition; 0 = unconditional.
+    condition_size: features C of the condition; 0 is unconditional.
     drop_condition: share of the training examples that get the null condition.
-    guidance: while sampling, 1 = conditional, 0 = unconditional, more than 1 = beyond the
+    guidance: in sampling, 1 is conditional, 0 unconditional, and more than 1 beyond the
       conditional, away from the unconditional.
 
   Raises:
-    ValueError: if `condition_size` < 0, `drop_condition` is not in [0, 1] or has no condition to
-      drop, or `guidance` needs a null condition that training never shows.
+    ValueError: if there is no condition to drop, or `guidance` needs a null condition that training
+      never shows.
 
   Source: Ho & Salimans 2022, arXiv:2207.12598, algorithms 1 and 2; their w is `guidance` - 1.
   """
 
-  backbone: nn.Module
-  condition_size: int = 0
-  drop_condition: float = 0.0
+  backbone: backbones.Backbone
+  condition_size: config.NonNegativeInt = 0
+  drop_condition: config.Share = 0.0
   guidance: float = 1.0
 
   def __post_init__(self):
-    size, share = self.condition_size, self.drop_condition
-    if size < 0 or not 0 <= share <= 1 or (share and not size):
+    super().__post_init__()
+    if self.drop_condition and not self.condition_size:
       raise ValueError(
-        'A field needs condition_size >= 0 and drop_condition in [0, 1], 0 if '
-        f'there is no condition; got {size} and {share}.'
+        f'drop_condition is {self.drop_condition}; allowed: 0 where condition_size is 0.'
       )
-    if self.guidance != 1 and not share:
+    if self.guidance != 1 and not self.drop_condition:
       raise ValueError(
-        f'guidance is {self.guidance}, but drop_condition is 0: only a model '
-        'trained without its condition, too, can have guidance other than 1.'
+        f'guidance is {self.guidance}; allowed: 1 where drop_condition is 0, as the model is never '
+        'trained without its condition.'
       )
 
-  def init(self, key: jax.Array, example: typing.Array) -> typing.PyTree:
-    """Parameters for tokens of the shape of `example`, [T, D]."""
+  def init(self, key: jax.Array, example: Float[Array, 't d']) -> typing.PyTree:
+    """Draws parameters of the backbone for tokens with the shape of `example`."""
     given = jnp.zeros(self.condition_size) if self.condition_size else None
     x, t = jnp.asarray(example), jnp.float32(0)
     return self.backbone.init(key, x, t, self._features(given))['params']
@@ -64,19 +63,14 @@ class ConditionalField:
   def train(
     self,
     params: typing.PyTree,
-    x: jax.Array,
-    t: jax.Array,
-    condition: jax.Array | None,
+    x: Float[Array, 't d'],
+    t: Float[Array, ''],
+    condition: Float[Array, ' c'] | None,
     key: jax.Array | None,
-  ) -> jax.Array:
-    """[T, D] at x [T, D], time t and a condition [C], as a loss wants it.
+  ) -> Float[Array, 't d']:
+    """Predicts the field in training, at time t in [0, 1].
 
-    Args:
-      params: from `init`.
-      x: [T, D].
-      t: scalar in [0, 1].
-      condition: [C], or None.
-      key: of what is dropped: condition and hidden units. None drops nothing.
+    Conditions and hidden units are dropped by the key; without a key none are.
     """
     features = self._features(condition)
     if key is None:
@@ -88,12 +82,13 @@ class ConditionalField:
     return self._apply(params, x, t, features, key)
 
   def sample(
-    self, params: typing.PyTree, x: jax.Array, t: jax.Array, condition: jax.Array | None
-  ) -> jax.Array:
-    """[T, D] at x [T, D], time t and a condition [C], with guidance.
-
-    Without a condition the field is the unconditional one.
-    """
+    self,
+    params: typing.PyTree,
+    x: Float[Array, 't d'],
+    t: Float[Array, ''],
+    condition: Float[Array, ' c'] | None,
+  ) -> Float[Array, 't d']:
+    """Predicts the field in sampling, with guidance; None gives the unconditional field."""
     given = self._features(condition)
     field = self._apply(params, x, t, given, None)
     if condition is None or self.guidance == 1:
@@ -102,7 +97,7 @@ class ConditionalField:
     return null + self.guidance * (field - null)
 
   def _features(self, condition: jax.Array | None) -> jax.Array | None:
-    """What the backbone is given: [C], [C + 1] with the flag, or None."""
+    """Features for the backbone: [C], [C + 1] with the flag, or None."""
     size = self.condition_size
     if condition is None:
       if not size:
@@ -129,7 +124,7 @@ class ConditionalField:
     features: jax.Array | None,
     key: jax.Array | None,
   ) -> jax.Array:
-    """[T, D] of the backbone; hidden units are dropped by the key, or none."""
+    """Runs the backbone; hidden units are dropped by the key, or none."""
     return self.backbone.apply(
       {'params': params},
       x,
@@ -143,11 +138,11 @@ class ConditionalField:
 def guided_field(
   field: Field, clean_estimate: Field, task_loss: TaskLoss | None, scale: float
 ) -> Field:
-  """A field that also descends a loss of the network it is heading for.
+  """Adds the negative gradient of a loss of the expected network to a field.
 
   Args:
     field: ([n, T, D], time) -> [n, T, D]: a velocity, or a score.
-    clean_estimate: the same, the expected latents at the end of the path.
+    clean_estimate: ([n, T, D], time) -> [n, T, D], the expected latents at the end of the path.
     task_loss: [T, D] clean latents -> scalar; None = no guidance.
     scale: of its gradient, in units of the field per unit of the gradient; 0 = no guidance.
 

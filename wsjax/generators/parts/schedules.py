@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from wsjax import typing
+from wsjax import config, typing
 
 
 @dataclasses.dataclass(frozen=True)
-class Karras:
+class Karras(config.Section):
   """Noise levels that are dense where there is little noise.
 
   Attributes:
@@ -17,21 +17,19 @@ class Karras:
     rho: how strongly the levels crowd at the low end; 1 spaces them evenly.
 
   Raises:
-    ValueError: unless 0 < sigma_min < sigma_max and rho > 0.
+    ValueError: unless sigma_min < sigma_max.
 
   Source: Karras et al. 2022, arXiv:2206.00364, equation 5.
   """
 
-  sigma_min: float = 0.002
-  sigma_max: float = 80.0
-  rho: float = 7.0
+  sigma_min: config.PositiveFloat = 0.002
+  sigma_max: config.PositiveFloat = 80.0
+  rho: config.PositiveFloat = 7.0
 
   def __post_init__(self):
-    if not 0 < self.sigma_min < self.sigma_max or self.rho <= 0:
-      raise ValueError(
-        'A Karras schedule needs 0 < sigma_min < sigma_max and rho > 0; got '
-        f'{self.sigma_min}, {self.sigma_max} and {self.rho}.'
-      )
+    super().__post_init__()
+    if self.sigma_min >= self.sigma_max:
+      raise ValueError(f'sigma_min is {self.sigma_min}, not below sigma_max, {self.sigma_max}.')
 
   def sigma(self, t: typing.Array) -> typing.Array:
     """Noise level (standard deviation) at t in [0, 1]."""

@@ -1,18 +1,23 @@
-"""A set of examples as one vector, whatever their order and number.
+"""Encoder of a set of examples, invariant to their order.
 
-Source: Zaheer et al. 2017, arXiv:1703.06114, theorem 2 (mean of features);
-Lee et al. 2019, arXiv:1810.00825, section 3.2 (pooling by attention).
+Source: Zaheer et al. 2017, arXiv:1703.06114, theorem 2 (mean of features); Lee et al. 2019,
+arXiv:1810.00825, section 3.2 (pooling by attention).
 """
+
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from wsjax import config
 
 POOLS = ('mean', 'attention')
 
 
-class SetEncoder(nn.Module):
-  """Features of every example, pooled, and read off the pool.
+class SetEncoder(config.Section, nn.Module):
+  """Features of every example, pooled and projected.
 
   Attributes:
     size: C of the vector.
@@ -23,24 +28,21 @@ class SetEncoder(nn.Module):
     num_heads: of the attention.
   """
 
-  size: int
-  width: int = 128
-  depth: int = 2
-  pool: str = 'mean'
-  num_heads: int = 4
-
-  def __post_init__(self):
-    if self.pool not in POOLS:
-      raise ValueError(f'Unknown pool {self.pool!r}; allowed: {", ".join(POOLS)}.')
-    super().__post_init__()
+  size: config.PositiveInt
+  width: config.PositiveInt = 128
+  depth: config.NonNegativeInt = 2
+  pool: Annotated[str, config.OneOf(POOLS)] = 'mean'
+  num_heads: config.PositiveInt = 4
 
   @nn.compact
-  def __call__(self, examples: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """[C] of a set.
+  def __call__(
+    self, examples: Float[Array, 's d'], mask: Bool[Array, ' s'] | None = None
+  ) -> Float[Array, ' size']:
+    """Encodes a set.
 
     Args:
-      examples: [S, d].
-      mask: [S], True for real examples, of which there is at least one; None is all.
+      examples: at least one of them real.
+      mask: True for real examples; None is all.
     """
     h = examples
     for number in range(self.depth):
@@ -53,7 +55,7 @@ class SetEncoder(nn.Module):
       scores = nn.Dense(self.num_heads, name='scores')(h)
       scores = jnp.where(mask[:, None], scores, -jnp.inf)
       weights = jax.nn.softmax(scores, axis=0)
-    # Of what is padded nothing may come through, not even 0 times infinity.
+    # Padding must not come through, not even as 0 times infinity.
     pooled = weights.T @ jnp.where(mask[:, None], h, 0)
     pooled = nn.gelu(nn.Dense(self.width, name='wide')(pooled.ravel()))
     return nn.Dense(self.size, name='out')(pooled)

@@ -1,34 +1,34 @@
-"""Weights of a network from what it is asked to do: no noise, one answer."""
+"""Deterministic map from the condition of a task to the weights of a network."""
 
 import math
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from wsjax import typing
-from wsjax.generators.parts import single_pass
+from wsjax import config, typing
+from wsjax.layers import mlp
 from wsjax.models import model as model_lib
 
 REACHES = ('all', 'last')
 
 
-class TaskNetwork(nn.Module):
-  """Residual MLP on a condition; the last layer has an output per weight.
+class TaskNetwork(config.Section, nn.Module):
+  """Residual MLP on a condition whose last layer has an output per weight.
 
-  A network is one that is learned for all conditions, and a difference that the condition makes: at
-  initialisation there is none. The difference is divided by the width, so that a step of Adam
-  changes a weight that is made about as much as one that is learned.
+  The weights are those of a learned base network plus a change that depends on the condition and is
+  zero at initialisation. The change is divided by the width, so that a step of Adam changes a
+  generated weight about as much as a learned one.
 
   Attributes:
     architecture: of the networks.
-    encoder: module from what is given to [C], such as
-      `set_encoder.SetEncoder`; None where [C] is given.
+    encoder: module from the input to the condition [C], such as `set_encoder.SetEncoder`; None
+      where the input is the condition.
     width: of the hidden layers.
     depth: number of blocks.
-    pairs: whether products of two entries of the condition are read, too.
-    reach: 'all' leaves differ between conditions, or those of the 'last' layer only, behind a
-      backbone that is learned for all.
+    pairs: whether products of two entries of the condition are inputs, too.
+    reach: 'all' parameters depend on the condition, or those of the 'last' layer only.
 
   Source: Ha et al. 2017, arXiv:1609.09106 (hypernetworks); Yang et al. 2022, arXiv:2203.03466,
     table 3 (the division by the width).
@@ -36,19 +36,14 @@ class TaskNetwork(nn.Module):
 
   architecture: model_lib.Model
   encoder: nn.Module | None = None
-  width: int = 128
-  depth: int = 2
+  width: config.PositiveInt = 128
+  depth: config.NonNegativeInt = 2
   pairs: bool = True
-  reach: str = 'all'
-
-  def __post_init__(self):
-    if self.reach not in REACHES:
-      raise ValueError(f'Unknown reach {self.reach!r}; allowed: {", ".join(REACHES)}.')
-    super().__post_init__()
+  reach: Annotated[str, config.OneOf(REACHES)] = 'all'
 
   @nn.compact
   def __call__(self, condition: jax.Array) -> typing.Params:
-    """Params of one network from what the encoder reads, or [C]."""
+    """Computes the parameters of one network from the input of the encoder, or [C]."""
     base = self.param('base', self.architecture.init)
     if self.encoder is not None:
       condition = self.encoder(condition)
@@ -57,7 +52,7 @@ class TaskNetwork(nn.Module):
       products = condition[rows] * condition[columns]
       condition = jnp.concatenate([condition, products])
     h = nn.Dense(self.width, name='in')(condition)
-    h = single_pass.residual(h, self.width, self.depth)
+    h = mlp.residual(h, self.width, self.depth)
     h = nn.LayerNorm(name='norm')(h)
     leaves = self.architecture.spec.leaves
     if self.reach == 'last':
