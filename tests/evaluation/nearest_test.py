@@ -7,6 +7,7 @@ import pytest
 
 from wsjax.evaluation import baselines, error_overlap, methods, nearest
 from wsjax.models import mlp
+from wsjax.symmetry import distance
 
 
 def _zoo(widths, count):
@@ -87,7 +88,7 @@ def test_blocks_of_rows_find_the_same(zoo_reference, monkeypatch):
     return search.nearest(few, similarity=alike, exclude_same_index=True)
 
   whole = find()
-  monkeypatch.setattr(nearest, '_ROWS', 5)
+  monkeypatch.setattr(distance, '_ROWS', 5)
   parts = find()
   np.testing.assert_allclose(whole[0], parts[0], rtol=1e-6)
   np.testing.assert_array_equal(whole[1], parts[1])

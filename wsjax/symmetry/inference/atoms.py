@@ -13,7 +13,7 @@ Label = tuple[int, ...]
 
 
 class Atoms:
-  """A union-find of atoms that can split; an axis of length 1 has none."""
+  """A union-find of atoms that can split; an axis of length 0 or 1 has none."""
 
   def __init__(self):
     self._parent: list[int] = []
@@ -23,7 +23,7 @@ class Atoms:
 
   def new(self, size: int, why: str = '') -> Label:
     """A label of one new atom, pinned if a reason is given."""
-    if size == 1:
+    if size <= 1:
       return ()
     self._parent.append(len(self._parent))
     self._size.append(size)

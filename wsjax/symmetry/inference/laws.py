@@ -27,18 +27,23 @@ Form = tuple[tuple[Place, Any], ...]  # Linear form in the unknown powers, witho
 FREE: Form = states_lib.Law.FREE
 ZERO = states_lib.Law.ZERO
 
-# Linear, and without a number of their own.
-SAME = frozenset(
-  'broadcast_in_dim close concatenate copy cumsum device_put dynamic_slice '
-  'dynamic_update_slice join loop name neg optimization_barrier pad '
-  'real reduce_sum reduce_window_sum rev scan_in scan_out '
-  'scatter scatter-add scatter-sub sharding_constraint slice split squeeze '
+# Linear, with sums or numbers of zero, so that no shift passes.
+_LINEAR = frozenset(
+  'cumsum fft neg ppermute psum psum2 psum_invariant reduce_sum reduce_window_sum scatter-add '
+  'scatter-sub'.split()
+)
+# Only move what they are given, or copies of it.
+MOVES = frozenset(
+  'all_gather all_gather_invariant broadcast_in_dim close concatenate copy device_put '
+  'dynamic_slice dynamic_update_slice join loop name optimization_barrier pad pbroadcast pvary '
+  'real rev scan_in scan_out scatter shard_in shard_out sharding_constraint slice split squeeze '
   'stack stop_gradient tile transpose unstack'.split()
 )
+SAME = MOVES | _LINEAR
 SUMS = frozenset(('add', 'add_any', 'sub'))
 PRODUCTS = frozenset(('mul', 'dot_general', 'conv_general_dilated', 'convolution_in_groups'))
 EXTREMES = frozenset(
-  'max min clamp reduce_max reduce_min reduce_window_max reduce_window_min '
+  'max min clamp pmax pmin reduce_max reduce_min reduce_window_max reduce_window_min '
   'cummax cummin scatter-min scatter-max'.split()
 )
 COMPARISONS = frozenset('eq ne lt le gt ge'.split())

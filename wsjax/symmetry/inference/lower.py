@@ -34,7 +34,7 @@ CALLS = {
 # A known number stays known through these.
 _KEEPS_NUMBER = {
   'broadcast_in_dim', 'convert_element_type', 'reshape', 'copy', 'squeeze',
-  'transpose', 'stop_gradient',
+  'transpose', 'stop_gradient', 'pvary',
 }  # fmt: skip
 
 
@@ -108,14 +108,23 @@ class _Writer:
       return self._call(params[CALLS[name]], ins)
     if name in ('scan', 'while', 'cond'):
       return getattr(self, f'_{name}')(params, ins)
+    if name == 'shard_map':
+      return self._shard_map(eqn, ins)
     if params.get('feature_group_count', 1) != 1:
       return [self._grouped(eqn, ins)]
     avals = [v.aval for v in eqn.outvars]
     outs = [Value(tuple(a.shape), a.dtype) for a in avals]
+    if all(0 in out.shape for out in outs):  # As good as any constant.
+      return [Value(out.shape, out.dtype, number=0.0, source='constant') for out in outs]
+    if name == 'concatenate':
+      ins = [value for value in ins if 0 not in value.shape]
+      if len(ins) == 1:
+        return ins
     if name in _KEEPS_NUMBER and ins[0].number is not None:
-      outs[0].number = _converted(ins[0].number, outs[0].dtype)
-      outs[0].source = 'constant'
-      return outs
+      number = _converted(ins[0].number, outs[0].dtype)
+      if number is not None:
+        outs[0].number, outs[0].source = number, 'constant'
+        return outs
     self._add(name, params, ins, outs)
     return outs
 
@@ -187,6 +196,26 @@ class _Writer:
     loop.needs += [result, *needs]
     self._add('close', {}, [loop.outs[0], result], [])
 
+  def _shard_map(self, eqn: core.JaxprEqn, ins: list[Value]) -> list[Value]:
+    """The function on one shard; a sharded axis is that of the shards times the rest."""
+    body = eqn.params['jaxpr']
+    results = self.call(body, [
+      self._resized('shard_in', value, v.aval) for value, v in zip(ins, body.invars, strict=True)
+    ])  # fmt: skip
+    return [
+      self._resized('shard_out', value, v.aval)
+      for value, v in zip(results, eqn.outvars, strict=True)
+    ]
+
+  def _resized(self, name: str, value: Value, aval: Any) -> Value:
+    if value.shape == tuple(aval.shape):
+      return value
+    out = Value(tuple(aval.shape), value.dtype, number=value.number, source='constant')
+    if value.number is None:
+      out.source = 'made'
+      self._add(name, {}, [value], [out])
+    return out
+
   def _cond(self, params: Any, ins: list[Value]) -> list[Value]:
     results = [self.call(branch, ins[1:]) for branch in params['branches']]
     joined = []
@@ -225,8 +254,7 @@ def _constant(array: Any, aval: Any = None) -> Value:
     return value
   value.constant = np.asarray(array)
   if value.constant.size and (value.constant == value.constant.flat[0]).all():
-    if not np.issubdtype(dtype, np.complexfloating):
-      value.number = _number(value.constant.flat[0])
+    value.number = _number(value.constant.flat[0])
   return value
 
 
@@ -240,7 +268,7 @@ def _converted(number: float, dtype: Any) -> float | None:
 def _number(scalar: Any) -> float | None:
   """A scalar by the shortest decimal that gives it: 0.1, not 0.1000000015."""
   if np.iscomplexobj(scalar):
-    return None
+    return _number(scalar.real) if scalar.imag == 0 else None
   if np.asarray(scalar).dtype == np.float32:
     return float(str(scalar))
   return float(scalar)

@@ -13,7 +13,6 @@ from wsjax.symmetry.inference import states as states_lib
 
 Op = program_lib.Op
 _ADDED = ('add', 'add_any')
-_AS_IS = laws.SAME - {'neg', 'reduce_sum', 'cumsum', 'reduce_window_sum'}
 
 
 class OriginLaw(states_lib.Law):
@@ -61,5 +60,5 @@ class OriginLaw(states_lib.Law):
             self.biases |= {o for o in origins if self._ranks[o[0]] == 1}
       return self.FREE
     origins = frozenset().union(*(state[0] for state in states))
-    as_is = op.name in _AS_IS and all(state[1] for state in states)
+    as_is = op.name in laws.MOVES and all(state[1] for state in states)
     return origins, as_is or op.name == 'convert_element_type'

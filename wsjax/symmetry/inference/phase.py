@@ -16,9 +16,6 @@ from wsjax.symmetry.inference import states as states_lib
 Op = program_lib.Op
 Broken = states_lib.Broken
 ZERO = laws.ZERO
-_MOVES = laws.SAME - {
-  'cumsum', 'neg', 'reduce_sum', 'reduce_window_sum', 'scatter-add', 'scatter-sub',
-}  # fmt: skip
 _ODD: laws.Form = (((-1, -1), 1),)  # The parity of a value that is negated.
 
 
@@ -75,7 +72,7 @@ class PhaseLaw(laws.SignLaw):
     self, op: Op, atom: int, states: Sequence[Any], shifts: Sequence[float], linked: Sequence[bool]
   ) -> Any:
     """Shift and parity where an operand is shifted; unlike a sign, a shift moves a zero."""
-    if op.name in _MOVES or (op.name == 'convert_element_type' and _is_real(op)):
+    if op.name in laws.MOVES or (op.name == 'convert_element_type' and _is_real(op)):
       return self._equal(laws.moved(op, states, linked))
     if op.name == 'gather':
       if laws.fills(op) or op.params['fill_value'] == 0:

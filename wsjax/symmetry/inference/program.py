@@ -11,7 +11,7 @@ from typing import Any
 # Results that are the operand again, in another form.
 _MOVES = {
   'broadcast_in_dim', 'convert_element_type', 'reshape', 'copy', 'squeeze',
-  'transpose', 'stop_gradient', 'scan_in', 'name', 'optimization_barrier',
+  'transpose', 'stop_gradient', 'pvary', 'scan_in', 'shard_in', 'name', 'optimization_barrier',
 }  # fmt: skip
 
 

@@ -31,6 +31,8 @@ REDUCTIONS = (
   'reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or reduce_xor'
 ).split()
 CUMULATIVE = 'cumsum cumprod cummax cummin cumlogsumexp'.split()
+# Between the devices of a mesh, each element on its own.
+COLLECTIVES = 'psum psum2 psum_invariant pmax pmin ppermute pvary pbroadcast'.split()
 WINDOWS = 'reduce_window_sum reduce_window_max reduce_window_min'.split()
 
 
@@ -187,15 +189,60 @@ def _unstack(axes: Axes, op: Op) -> None:
         axes.link(op, 0, axis, o, axis - (axis > place))
 
 
+def _shard_in(axes: Axes, op: Op) -> None:
+  """One shard: of an axis that is cut, the order of the shards is fixed."""
+  for axis, n in enumerate(op.outs[0].shape):
+    whole = op.ins[0].shape[axis]
+    if n == whole:
+      axes.link(op, 0, axis, 0, axis)
+      continue
+    block, size = axes.window(op, axes.of(op.ins[0])[axis], whole, (n,))
+    if size == n:
+      axes.give(op, block, 0, axis)
+      axes.traces[id(op)].links.append((0, axis, 0, axis))
+
+
+def _shard_out(axes: Axes, op: Op) -> None:
+  for axis, n in enumerate(op.ins[0].shape):
+    if n == op.outs[0].shape[axis]:
+      axes.link(op, 0, axis, 0, axis)
+    else:
+      axes.give_blocks(op, axes.of(op.ins[0])[axis], n, 0, axis)
+      axes.traces[id(op)].links.append((0, axis, 0, axis))
+
+
+def _all_gather(axes: Axes, op: Op) -> None:
+  place, tiled = op.params['all_gather_dimension'], op.params['tiled']
+  for axis, n in enumerate(op.ins[0].shape):
+    if tiled and axis == place:
+      axes.give_blocks(op, axes.of(op.ins[0])[axis], n, 0, axis)
+      axes.traces[id(op)].links.append((0, axis, 0, axis))
+    else:
+      axes.link(op, 0, axis, 0, axis + (not tiled and axis >= place))
+
+
+def _fft(axes: Axes, op: Op) -> None:
+  rank = len(op.ins[0].shape)
+  for axis in range(rank):
+    if axis < rank - len(op.params['fft_lengths']):
+      axes.link(op, 0, axis, 0, axis)
+    else:
+      axes.pin_axis(op, 0, axis)
+
+
 RULES = {
   **dict.fromkeys(ELEMENTWISE, _elementwise),
   **dict.fromkeys(REDUCTIONS, _reduction),
   **dict.fromkeys(('argmax', 'argmin'), _arg_reduction),
   **dict.fromkeys(CUMULATIVE, _along_axis('axis')),
   **dict.fromkeys(('join', 'loop'), _all_alike),
-  **dict.fromkeys(('optimization_barrier', 'device_put'), _each_alone),
+  **dict.fromkeys(('optimization_barrier', 'device_put', *COLLECTIVES), _each_alone),
+  **dict.fromkeys(('all_gather', 'all_gather_invariant'), _all_gather),
   **dict.fromkeys(WINDOWS, linear.window_reduction),
   **dict.fromkeys(linear.SCATTERS, linear.scatter),
+  'fft': _fft,
+  'shard_in': _shard_in,
+  'shard_out': _shard_out,
   'top_k': _along_axis('axis'),
   'sort': _along_axis('dimension'),
   'close': _close,

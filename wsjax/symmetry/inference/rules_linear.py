@@ -212,8 +212,7 @@ def gather(axes: Axes, op: Op) -> None:
   for axis in numbers.collapsed_slice_dims:
     axes.pin_axis(op, 0, axis)
   for axis, out_axis in zip(kept, numbers.offset_dims, strict=True):
-    whole = sizes[axis] == operand[axis]
-    if whole and axis not in numbers.start_index_map:
+    if sizes[axis] == operand[axis]:  # Any index is clamped to 0, or all is filled.
       axes.link(op, 0, axis, 0, out_axis)
     else:
       axes.pin_axis(op, 0, axis)
@@ -239,8 +238,7 @@ def scatter(axes: Axes, op: Op) -> None:
   for pair in numbers.scatter_indices_batching_dims:
     axes.pin_axis(op, 1, pair)
   for axis, update_axis in zip(kept, numbers.update_window_dims, strict=True):
-    whole = operand[axis] == updates[update_axis]
-    if whole and axis not in numbers.scatter_dims_to_operand_dims:
+    if operand[axis] == updates[update_axis]:  # Any index is clamped to 0, or all is dropped.
       axes.link(op, 0, axis, 0, axis)
       axes.link(op, 2, update_axis, 0, axis)
     else:

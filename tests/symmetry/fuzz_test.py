@@ -1,0 +1,67 @@
+"""Nothing that is inferred about random functions changes them; planted faults are found.
+
+`python -m tests.symmetry.fuzz 0 100000` checks as many functions as are wanted.
+"""
+
+import pytest
+
+from tests.symmetry import fuzz
+from wsjax.symmetry.inference import laws, rules, rules_linear
+
+
+def _failures(seeds):
+  return [seed for seed in seeds if fuzz.changes(seed)[0] and len(fuzz.changes(seed, 3)[0]) > 1]
+
+
+def test_inferred_elements_change_no_random_function():
+  assert not _failures(range(150))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('piece', range(20))
+def test_inferred_elements_change_none_of_many_random_functions(piece):
+  assert not _failures(range(1000 + 250 * piece, 1250 + 250 * piece))
+
+
+def test_random_functions_have_symmetries():
+  tried = [fuzz.changes(seed)[1] for seed in range(40)]
+  assert sum(n > 0 for n in tried) > 20 and sum(tried) > 40
+
+
+def _forgets_broadcasts(monkeypatch):
+  moved = laws.moved
+  monkeypatch.setattr(
+    laws, 'moved', lambda op, states, linked: moved(op, states, linked) if any(linked) else ['zero']
+  )
+
+
+def _passes_order(monkeypatch):
+  def rule(axes, op):
+    for axis in range(len(op.ins[0].shape)):
+      axes.link(op, 0, axis, 0, axis)
+
+  for name in ('cumsum', 'cummax', 'rev'):
+    monkeypatch.setitem(rules.RULES, name, rule)
+
+
+def _is_homogeneous(monkeypatch):
+  monkeypatch.setattr(laws, 'EXTREMES', laws.EXTREMES | {'logistic', 'exp', 'floor', 'atan2'})
+
+
+def _forgets_fills(monkeypatch):
+  monkeypatch.setattr(laws, 'fills', lambda op: False)
+  monkeypatch.setattr(rules_linear, 'SCATTERS', dict.fromkeys(rules_linear.SCATTERS, False))
+
+
+def _has_no_inverse(monkeypatch):
+  monkeypatch.setattr(laws.MatrixLaw, 'inverse', lambda self, atom, place: False)
+
+
+@pytest.mark.parametrize(
+  'plant',
+  [_forgets_broadcasts, _passes_order, _is_homogeneous, _forgets_fills, _has_no_inverse],
+  ids=lambda plant: plant.__name__,
+)
+def test_planted_faults_are_found(plant, monkeypatch):
+  plant(monkeypatch)
+  assert any(_failures([seed]) for seed in range(400))
