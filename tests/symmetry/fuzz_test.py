@@ -59,8 +59,13 @@ def _has_no_inverse(monkeypatch):
 
 @pytest.mark.parametrize(
   'plant',
-  [_forgets_broadcasts, _passes_order, _is_homogeneous, _forgets_fills, _has_no_inverse],
-  ids=lambda plant: plant.__name__,
+  [
+    _forgets_broadcasts,
+    _passes_order,
+    _is_homogeneous,
+    _has_no_inverse,
+    pytest.param(_forgets_fills, marks=pytest.mark.slow),
+  ],
 )
 def test_planted_faults_are_found(plant, monkeypatch):
   plant(monkeypatch)
