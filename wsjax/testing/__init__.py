@@ -9,6 +9,7 @@ framework:
 """
 
 from wsjax.testing.encoders import check_editor, check_encoder, check_head
+from wsjax.testing.generators import check_backbone, check_codec, check_condition, check_generator
 from wsjax.testing.laws import (
   TOLERANCE,
   assert_equivariant,
@@ -25,8 +26,12 @@ __all__ = [
   'assert_equivariant',
   'assert_invariant',
   'assert_law',
+  'check_backbone',
+  'check_codec',
+  'check_condition',
   'check_editor',
   'check_encoder',
+  'check_generator',
   'check_head',
   'check_model',
   'check_tokens',
