@@ -89,7 +89,7 @@ def test_values_take_the_form_of_their_type():
   ('field', 'value', 'allowed'),
   [
     ('count', 0, 'an int >= 1'),
-    ('count', 1.0, 'an int >= 1'),
+    ('count', 1.5, 'an int >= 1'),
     ('count', True, 'an int >= 1'),
     ('count', '3', 'an int >= 1'),
     ('rate', 1.0, 'a finite float >= 0 and < 1'),

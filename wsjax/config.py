@@ -121,6 +121,8 @@ NonNegativeFloat = Annotated[float, Range(min=0)]
 # A share of a whole, and one that leaves something: the rate of a dropout, the decay of an average.
 Share = Annotated[float, Range(min=0, max=1)]
 Rate = Annotated[float, Range(min=0, below=1)]
+# JAX keeps 32 bits of a seed: larger ones would repeat the random numbers of others.
+Seed = Annotated[int, Range(min=0, max=2**32 - 1)]
 
 
 class FieldError(ValueError):
@@ -187,6 +189,18 @@ def read(kind: Callable[..., _Section], where: str, section: Mapping[str, Any]) 
     if str(error).startswith(where):
       raise
     raise ValueError(f'{where}: {error}') from error
+
+
+def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:
+  """Seeds as integers.
+
+  Raises:
+    ValueError: if there is none, one is no whole number from 0 to 2^32 - 1, or two are equal.
+  """
+  seeds = _convert(seeds, tuple[Seed, ...], where)
+  if not seeds or len(set(seeds)) < len(seeds):
+    raise FieldError(f'{where} is {seeds}; allowed: one or more seeds, all different.')
+  return seeds
 
 
 def plugins(room: str) -> list[str]:
@@ -434,7 +448,8 @@ def _cast_plain(value: Any, hint: Any, where: str) -> Any:
   if hint is bool:
     return bool(_require(value, is_bool))
   if hint is int:
-    return int(_require(value, isinstance(value, numbers.Integral) and not is_bool))
+    is_whole = isinstance(value, float) and value.is_integer()  # Such as 1e3.
+    return int(_require(value, is_whole or isinstance(value, numbers.Integral) and not is_bool))
   if hint is float:
     _require(value, isinstance(value, numbers.Real) and not is_bool)
     return float(_require(value, math.isfinite(value)))

@@ -65,6 +65,7 @@ def run(
     loop.Interrupted: after SIGTERM or Ctrl-C, with everything saved.
   """
   workdir = pathlib.Path(workdir)
+  prepare.check(config)
   with _held(workdir):
     return _run(config, workdir, overrides or {}, progress=progress)
 
@@ -226,6 +227,7 @@ def sample(
     ValueError: if the workdir has no trained generator, or `out` is taken.
   """
   workdir, out = pathlib.Path(workdir), pathlib.Path(out)
+  config_lib.check_seeds((seed,), 'seed')
   config = manifest.load_config(workdir)
   if 'generator' not in config:
     raise ValueError(f'The run in {workdir} has no generator to draw from.')

@@ -27,7 +27,6 @@ from wsjax.models import mlp
 from wsjax.train import sharding
 from wsjax.train import step as step_lib
 from wsjax.zoo import train as train_lib
-from wsjax.zoo import trainer
 from wsjax.zoo.data import datasets
 
 EXAMPLES = 512  # Of random data; their content costs no time.
@@ -110,7 +109,7 @@ def zoo_training(
     trained = train_lib.train_networks(net, data, recipe, np.arange(nets), seed=0)
     return steps, float(trained.train_loss.mean())
 
-  program, padding = trainer.program(net, recipe, recipe.optimizers[0], nets)
+  program, padding = train_lib.program(net, recipe, recipe.optimizers[0], nets)
   arrays = {'train_x': x, 'train_y': y, 'val_x': none[0], 'val_y': none[1]}
   indices = padding.astype(np.int32)
   lowered = program.lower(jax.random.key(0), arrays, (indices,))

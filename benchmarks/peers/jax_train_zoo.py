@@ -20,7 +20,7 @@ from wsjax import typing
 from wsjax.models import mlp, siren
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
-from wsjax.zoo import train, trainer
+from wsjax.zoo import train
 from wsjax.zoo.data import datasets
 
 
@@ -96,7 +96,7 @@ def _run(request: dict[str, Any]) -> float:
     steps=request['steps'],
     shared_batches=request['shared'],
   )
-  trainer._CPU_GROUP = request['group']
+  train._CPU_GROUP = request['group']
   indices = np.arange(request['nets'])
   if task['kind'] == 'image_fitting':
     images = _images(request['nets'], round(task['batch'] ** 0.5))

@@ -10,7 +10,7 @@ from wsjax.cli import configs
 from wsjax.experiments import prompting, prompting_metrics, prompting_report, reports
 from wsjax.models import mlp
 from wsjax.symmetry import group as group_lib
-from wsjax.zoo import train, trainer
+from wsjax.zoo import train
 from wsjax.zoo.data import datasets
 
 ROOT = pathlib.Path(__file__).parents[2] / 'configs'
@@ -111,11 +111,11 @@ def test_starts_are_those_that_training_left():
   )  # fmt: skip
   indices = np.array([3, 0], np.int32)
   trained = train.train_networks(architecture, datasets.load('digits'), recipe, indices, seed=5)
-  found = trainer.starts(architecture, recipe, indices, 5)
+  found = train.initial_params(architecture, recipe, indices, 5)
   for path, value in trained.params.items():
     # Biases start at 0, where even such a step is seen.
     np.testing.assert_allclose(value, found[path], rtol=1e-6, atol=1e-25)
-  other = trainer.starts(architecture, recipe, indices, 6)
+  other = train.initial_params(architecture, recipe, indices, 6)
   assert not np.array_equal(other['layer0/kernel'], found['layer0/kernel'])
 
 

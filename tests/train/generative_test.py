@@ -130,17 +130,3 @@ def test_diversity_is_0_for_one_network_and_1_for_the_zoo():
   one = model.diversity(jnp.broadcast_to(latents[:1], latents.shape),
                          batch(), key)  # fmt: skip
   assert float(whole) == pytest.approx((12 / 11) ** 0.5, rel=1e-5) and float(one) < 1e-6
-
-
-@pytest.mark.parametrize(
-  'strategy, message',
-  [
-    ({'distribution': -1.0}, 'strategy.distribution is -1.0'),
-    ({'distribution': 0.0}, 'nothing is left to learn'),
-    ({'functional_examples': 0}, 'functional_examples is 0'),
-    ({'behavior': 1.0}, "no field 'behavior'"),
-  ],
-)
-def test_a_strategy_that_makes_no_sense_is_refused(strategy, message):
-  with pytest.raises(ValueError, match=message):
-    generative.read(strategy)

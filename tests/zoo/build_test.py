@@ -176,29 +176,44 @@ def test_a_folder_with_somebody_elses_zoo_is_left_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('section', 'words'),
+  ('section', 'named'),
   [
-    (changed(recipe=dict(step=3)), "no key 'step'"),
-    (changed(dataset=dict(split=3)), "no key 'split'"),
+    (changed(recipe=dict(step=3)), "zoo.recipe has no field 'step'"),
+    (changed(recipe=dict(learning_rate=0)), 'zoo.recipe.learning_rate is 0'),
+    (changed(recipe=dict(batch_size=2000)), 'recipe.batch_size is 2000'),
+    (changed(dataset=dict(split=3)), "zoo.dataset has no field 'split'"),
     (changed(dataset=dict(name='cifar')), "'cifar'"),
-    (changed(extra=3), "no key 'extra'"),
-    ({k: SECTION[k] for k in SECTION if k != 'splits'}, "lacks key 'splits'"),
-    (changed(splits=dict(train=2.5)), 'integer|whole|number'),
-    (changed(chunk_size=0), 'chunk_size must be'),
+    (changed(dataset=dict(val_fraction=1.0)), 'zoo.dataset.val_fraction is 1.0'),
+    (changed(dataset=dict(labels='all')), "zoo.dataset.labels is 'all'"),
+    (changed(extra=3), "zoo has no field 'extra'"),
+    ({k: SECTION[k] for k in SECTION if k != 'splits'}, 'zoo.splits is missing'),
+    (changed(splits=dict(train=2.5)), 'zoo.splits'),
+    (changed(chunk_size=0), 'zoo.chunk_size is 0'),
     (changed(architecture=dict(activation='cosine')), "'cosine'"),
+    (changed(architecture=dict(widths=(32, 16, 10))), 'zoo.architecture: mlp takes no inputs'),
+    (changed(architecture=dict(widths=(64, 16, 9))), 'zoo.architecture: mlp has 9 outputs'),
+    (changed(architecture=dict(depth=3)), "zoo.architecture has no field 'depth'"),
   ],
 )
-def test_wrong_sections_end_in_one_sentence(section, words, tmp_path):
-  with pytest.raises(ValueError, match=words):
+def test_a_wrong_field_is_named_before_anything_is_trained(section, named, tmp_path, monkeypatch):
+  monkeypatch.setattr(build.train, '_train', None)
+  with pytest.raises(ValueError, match=named):
     build.build(section, tmp_path / 'zoo', seed=0, progress=False)
   assert not (tmp_path / 'zoo' / 'manifest.json').exists()
 
 
+@pytest.mark.parametrize('seed', [-1, 1 << 32, 0.5, '0', True])
+def test_a_seed_that_jax_would_cut_is_refused(seed, tmp_path):
+  with pytest.raises(ValueError, match='seed is'):
+    build.build(SECTION, tmp_path / 'zoo', seed=seed, progress=False)
+
+
 def test_optimizers_and_activations_are_crossed():
   recipe = build.train.Recipe(optimizer=('sgd', 'adam'))
-  families = build._families({'name': 'mlp', 'widths': [4, 3, 2], 'activation': ['relu', 'tanh']})
+  architecture = {'name': 'mlp', 'widths': [4, 3, 2], 'activation': ['relu', 'tanh']}
+  models = build.check(changed(architecture=architecture), 0)[1]
   names = {}
-  for net, chosen in build._by_family(families, recipe, np.arange(3, 11)):
+  for net, chosen in build._by_model(models, recipe, np.arange(3, 11)):
     for i in chosen.tolist():
       names[i] = (recipe.optimizers[i % 2], net.activation)
   assert [names[i] for i in range(4, 8)] == [

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from wsjax.models import cnn, mlp, parts, siren
-from wsjax.zoo import losses, recipe, trainer, training_records
+from wsjax.zoo import losses, recipe, training_records
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import record
@@ -74,10 +74,10 @@ def test_factors_drawn_at_their_neutral_value_change_nothing(digits, plain):
 
 
 def test_initial_kernels_are_scaled_and_nothing_else(digits):
-  still = dataclasses.replace(PLAIN, optimizer='sgd', learning_rate=0.0, steps=1, init_scale=3.0)
+  still = dataclasses.replace(PLAIN, optimizer='sgd', learning_rate=1e-50, steps=1, init_scale=3.0)
   scaled = train_lib.train_networks(NET, digits, still, [1], seed=3).params
   key = jax.random.fold_in(jax.random.key(3), 1)
-  initial = NET.init(jax.random.fold_in(key, trainer._INIT))
+  initial = NET.init(jax.random.fold_in(key, train_lib._INIT))
   for path, array in initial.items():
     factor = 3 if path.endswith('kernel') else 1
     np.testing.assert_allclose(scaled[path][0], factor * array, rtol=1e-5, atol=1e-7)
@@ -111,7 +111,7 @@ def test_wrong_labels_hurt_and_are_counted_in_training(digits):
 def test_exactly_the_given_share_of_labels_is_wrong():
   labels = np.arange(200, dtype=np.int32) % 10
   ranking = np.random.default_rng(0).permutation(200)
-  noisy = losses._with_wrong_labels(jax.random.key(0), labels, (ranking, np.float32(50)), 10)
+  noisy = losses._with_wrong_labels(jax.random.key(0), labels, ranking, np.float32(50), 10)
   noisy = np.asarray(noisy)
   assert set(np.flatnonzero(noisy != labels)) == set(ranking[:50])
   assert noisy.min() == 0 and noisy.max() == 9
@@ -124,7 +124,7 @@ def test_training_accuracy_is_that_of_the_batch(digits):
     for part in ('train_x', 'train_y', 'val_x', 'val_y')
   }
   key = jax.random.key(0)
-  task = losses.classify(NET, data, PLAIN, {}, net_key=key, order_key=key)
+  task = losses.classify(NET, data, PLAIN, {}, network_key=key, order_key=key)
   rows = task.batches[7]
   _, metrics = task.loss(params, rows)
   found = NET.apply(params, digits.train_x[rows]).argmax(-1)

@@ -1,9 +1,13 @@
+import dataclasses
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from wsjax import config
 from wsjax.zoo import recipe as recipe_lib
 
 
@@ -69,25 +73,42 @@ def test_weight_decay_is_a_penalty_unless_decoupled():
   np.testing.assert_allclose(updates['w'], [-0.1 * (1 + 0.5 * 2)], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-  ('arguments', 'words'),
-  [
-    (dict(optimizer='lion'), "'lion'; allowed: sgd"),
-    (dict(optimizer=('adam', 'lion')), "'lion'; allowed: sgd"),
-    (dict(optimizer=()), 'got none'),
-    (dict(learning_rate=(1e-2, 1e-4)), 'low <= high'),
-    (dict(weight_decay=(0.0, 1e-4)), '0 < low'),
-    (dict(steps=0), 'at least 1'),
-    (dict(dropout=1.0), 'between 0.0 and 0.99'),
-    (dict(label_noise=(0.5, 0.1)), 'low <= high'),
-    (dict(train_fraction=(0.0, 1.0)), '0 < low'),
-    (dict(train_fraction=1.5), 'between 0.0 and 1.0'),
-    (dict(shift=(0, 1.5)), 'whole number'),
-    (dict(input_noise=-0.1), 'between 0.0'),
-    (dict(steps=10, snapshots=(5, 5)), 'must increase'),
-    (dict(steps=10, snapshots=(10,)), 'between 0 and 10'),
-  ],
-)
-def test_bad_recipes_say_what_is_allowed(arguments, words):
-  with pytest.raises(ValueError, match=words):
-    recipe_lib.Recipe(**arguments)
+# Field -> values that are not allowed.
+WRONG = {
+  'optimizer': ['lion', ('adam', 'lion'), (), 3],
+  'learning_rate': [0, -1e-3, math.inf, (1e-2, 1e-4), (0.0, 1e-2), (1e-3,), '1e-3', True],
+  'weight_decay': [-1.0, (0.0, 1e-4), (1e-2, 1e-4)],
+  'momentum': [-0.1, 1.0, 1.5],
+  'batch_size': [0, 2.5, -64],
+  'steps': [0, 2.5, '500'],
+  'snapshots': [(5, 5), (500,), (0,), (2.5,), 5],
+  'shared_batches': ['yes', 1],
+  'init_scale': [0, -1],
+  'dropout': [1.0, 2.0, -0.1, (0.5, 0.1)],
+  'train_fraction': [0, 1.5, (0.0, 1.0)],
+  'label_noise': [1.5, (0.5, 0.1)],
+  'input_noise': [-0.1, math.nan],
+  'shift': [(0, 1.5), -1, 1.5, (3, 1)],
+  'step': [3],
+}
+
+
+@pytest.mark.parametrize('name', WRONG)
+def test_a_wrong_field_is_named(name):
+  for value in WRONG[name]:
+    with pytest.raises(ValueError, match=rf'zoo\.recipe.* {name!r}|zoo\.recipe.*\b{name} is'):
+      config.read(recipe_lib.Recipe, 'zoo.recipe', {name: value})
+
+
+def test_a_recipe_of_a_json_file_is_that_of_the_config():
+  section = {
+    'optimizer': ['sgd', 'adam'],
+    'learning_rate': [1e-3, 1e-2],
+    'snapshots': [10],
+    'steps': 2e2,
+  }
+  recipe = config.read(recipe_lib.Recipe, 'zoo.recipe', section)
+  assert recipe == recipe_lib.Recipe(('sgd', 'adam'), (1e-3, 1e-2), steps=200, snapshots=(10,))
+  assert hash(recipe) == hash(
+    config.read(recipe_lib.Recipe, 'zoo.recipe', dataclasses.asdict(recipe))
+  )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wsjax.models import cnn, mlp, siren
-from wsjax.zoo import shuffle, train, trainer
+from wsjax.zoo import shuffle, train
 from wsjax.zoo.data import datasets
 
 RECIPE = train.Recipe(
@@ -114,11 +114,11 @@ def test_training_is_the_slow_obvious_loop(digits, net):
   recipe = train.Recipe('sgd', 0.1, weight_decay=0.01, momentum=0.9, batch_size=500, steps=6)
   trained = train.train_networks(net, digits, recipe, [5], seed=0)
   key = jax.random.fold_in(jax.random.key(0), 5)
-  params = net.init(jax.random.fold_in(key, trainer._INIT))
+  params = net.init(jax.random.fold_in(key, train._INIT))
   params = {k: np.asarray(v, np.float64) for k, v in params.items()}
   speed = {k: np.zeros_like(v) for k, v in params.items()}
   x, y = digits.train_x.reshape(len(digits.train_y), -1), digits.train_y
-  order_key = jax.random.fold_in(key, trainer._ORDER)
+  order_key = jax.random.fold_in(key, train._ORDER)
   deal = jax.jit(shuffle.permutation, static_argnums=2)
   for step in range(6):
     epoch, batch = divmod(step, 2)  # 1257 examples are two batches of 500.
@@ -178,9 +178,7 @@ def test_no_val_split_leaves_val_metrics_unknown(net):
 def test_more_nets_of_the_same_size_do_not_recompile(net, digits):
   recipe = train.Recipe(steps=4)
   train.train_networks(net, digits, recipe, np.arange(9), seed=0)
-  program = trainer._program(
-    net, recipe, 'adam', trainer._CPU_GROUP, min(2, jax.local_device_count())
-  )
+  program = train._program(net, recipe, 'adam', train._CPU_GROUP, min(2, jax.local_device_count()))
   count = program._cache_size()
   train.train_networks(mlp.MLP((64, 16, 10)), digits, recipe, np.arange(9, 18), seed=1)
   assert program._cache_size() == count

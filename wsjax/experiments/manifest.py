@@ -127,7 +127,7 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     {
       key: value
       for key, value in settings.DEFAULTS.items()
-      if key in settings.HOW and key not in ('keep', 'keep_best')
+      if key in settings.EXECUTION and key not in ('keep', 'keep_best')
     }
   )
   config.train.mesh = (('data', -1),)
@@ -194,7 +194,7 @@ def _tuples(value: Any) -> Any:
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
   """A config without what changes no number, such as the devices."""
   train = settings.DEFAULTS | dict(config.get('train', {}))
-  kept = {key: train[key] for key in set(train) - set(settings.HOW)}
+  kept = {key: train[key] for key in set(train) - set(settings.EXECUTION)}
   # A run from before there was an option goes on with its default.
   strategy = generative.DEFAULTS | dict(config.get('strategy', {}))
   sample = sampling.DEFAULTS | dict(config.get('sample', {}))

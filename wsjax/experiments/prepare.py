@@ -14,7 +14,7 @@ from wsjax import typing
 from wsjax.generators import decode
 from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
-from wsjax.train import generative
+from wsjax.train import generative, settings
 from wsjax.zoo import build
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import publish, store
@@ -72,6 +72,23 @@ class Prepared:
     return len(next(iter(self.train.values())))
 
 
+def check(config: ml_collections.ConfigDict) -> None:
+  """Checks the sections that all experiments share, before anything is trained or written.
+
+  Raises:
+    ValueError: if a field is not allowed, or JAX computes in float64.
+  """
+  typing.require_float32()
+  config_lib.check_seeds((config.seed,), 'seed')
+  if 'train' in config:
+    settings.read(config.train)
+  generative.read(config.get('strategy', {}))
+  zoo = config.zoo.to_dict()
+  zoo.pop('path', None)
+  if 'family' not in zoo:
+    build.check(zoo, config.seed)
+
+
 def open_zoo(
   config: ml_collections.ConfigDict, workdir: pathlib.Path, *, progress: bool
 ) -> store.Zoo:
@@ -82,6 +99,7 @@ def open_zoo(
   Raises:
     ValueError: as `build.build`; or if an imported zoo is not there.
   """
+  check(config)
   section = config.zoo.to_dict()
   path = pathlib.Path(section.pop('path') or workdir / 'zoo')
   if family := section.get('family'):
@@ -90,8 +108,15 @@ def open_zoo(
         f'{path} holds no zoo of {family}; make it with: wsjax zoo import '
         f'{family} --from DIR --out {path}'
       )
-    return store.Zoo.open(path)
-  return build.build(section, path, seed=config.seed, progress=progress)
+    zoo = store.Zoo.open(path)
+  else:
+    zoo = build.build(section, path, seed=config.seed, progress=progress)
+  if len(zoo) and len(zoo.select(diverged=True)) == len(zoo):
+    raise ValueError(
+      f'All networks of {path} have diverged: their weights or losses are not finite. Try a lower '
+      'zoo.recipe.learning_rate, and another zoo.path.'
+    )
+  return zoo
 
 
 def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:

@@ -21,7 +21,6 @@ from wsjax.generators.parts import prompted
 from wsjax.models import model as model_lib
 from wsjax.train import loop, prompting
 from wsjax.zoo import train as train_lib
-from wsjax.zoo import trainer
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import store
 
@@ -110,7 +109,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     # Keys sort by run and step, and so do rows.
     rows = prepare_lib.rows_of_runs(zoo, ends).reshape(len(ends), -1)
     indices = np.array([int(zoo.keys[i].split('/')[0]) for i in ends], np.int32)
-    starts = jax.device_get(trainer.starts(architecture, recipe, indices, config.seed))
+    starts = jax.device_get(train_lib.initial_params(architecture, recipe, indices, config.seed))
     flat = zoo.params(rows.ravel())
     params = {
       path: np.concatenate(

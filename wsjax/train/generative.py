@@ -21,55 +21,48 @@ _MOVE, _BEHAVE = 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Strategy:
-  """The strategy section of a config.
+class Strategy(config.Section):
+  """The section `strategy` of a config: the objective of a generator, and its training data.
 
   Attributes:
-    distribution: weight of the loss of the family.
+    distribution: weight of the loss of the generator family.
     functional: weight of the loss of generated networks on their task.
-    functional_networks: networks generated for it, per step and microbatch.
-    functional_examples: examples that each of them sees.
+    functional_networks: generated networks per step and microbatch for the functional loss.
+    functional_examples: examples per generated network.
     augment: whether every training network is replaced, at every step, by a random element of its
-      orbit. Without a canonical form this is how a model may learn the symmetry.
-    trajectory: whether the snapshots of the training runs are learned from, too, not only where the
-      runs ended.
-    num_train: training networks that are learned from, and that samples are held against, the first
-      ones; 0 is all.
-    min_diversity: training ends with an error when the spread of samples over that of the training
-      latents falls below; 0 is no guard.
+      orbit. A model can learn the symmetry so, without a canonical form.
+    trajectory: whether the snapshots of the training runs are training data, too, besides the final
+      networks.
+    num_train: number of training networks, the first ones, that are learned from and that samples
+      are compared with; 0 is all.
+    min_diversity: smallest spread of samples, relative to that of the training latents; below it
+      training fails. 0 disables the check.
   """
 
-  distribution: float = 1.0
-  functional: float = 0.0
-  functional_networks: int = 16
-  functional_examples: int = 64
+  distribution: config.NonNegativeFloat = 1.0
+  functional: config.NonNegativeFloat = 0.0
+  functional_networks: config.PositiveInt = 16
+  functional_examples: config.PositiveInt = 64
   augment: bool = False
   trajectory: bool = False
-  num_train: int = 0
-  min_diversity: float = 0.0
+  num_train: config.NonNegativeInt = 0
+  min_diversity: config.NonNegativeFloat = 0.0
 
   def __post_init__(self):
-    for name in ('distribution', 'functional', 'num_train', 'min_diversity'):
-      if getattr(self, name) < 0:
-        raise ValueError(f'strategy.{name} is {getattr(self, name)}, not >= 0.')
+    super().__post_init__()
     if not self.distribution and not self.functional:
-      raise ValueError(
-        'strategy.distribution and strategy.functional are both 0: nothing is left to learn.'
-      )
-    for name in ('functional_networks', 'functional_examples'):
-      if getattr(self, name) < 1:
-        raise ValueError(f'strategy.{name} is {getattr(self, name)}, not >= 1.')
+      raise ValueError('strategy.distribution and strategy.functional are both 0.')
 
 
-# Option -> value where a section does not say it.
+# Field -> value, of those that a section may leave out.
 DEFAULTS = config.defaults(Strategy)
 
 
 def read(section: Mapping[str, Any]) -> Strategy:
-  """The strategy of a config section; what it does not say is as by default.
+  """The strategy that a section describes.
 
   Raises:
-    ValueError: for an unknown key or a value that is not allowed.
+    ValueError: for an unknown field or a value that is not allowed.
   """
   return config.read(Strategy, 'strategy', section)
 

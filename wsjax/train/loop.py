@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from wsjax import distributed, signals, typing
+from wsjax import config, distributed, signals, typing
 from wsjax.train import data as data_lib
 from wsjax.train import early_stopping, gradients, nan_policy, optimizer, sharding, step
 from wsjax.train import objective as objective_lib
@@ -72,13 +72,15 @@ def fit(
       there is patience and no `val`, or `workdir` has checkpoints of another model.
     OSError: if a checkpoint cannot be written.
   """
-  settings, rest = settings_lib.read(section, optimizer.make)
+  typing.require_float32()
+  settings = settings_lib.read(section)
   for name, split in (('data', data), ('val', val)):
     if not all(np.all(np.isfinite(x)) for x in jax.tree.leaves(split)):
       raise ValueError(f'{name} to train on is not finite everywhere.')
   if settings.patience and val is None:
     raise ValueError(f'train.patience is {settings.patience}, but there is no validation split.')
-  program = _compile(objective, data, val, settings, optimizer.make(**rest), seed)
+  (seed,) = config.check_seeds((seed,), 'seed')
+  program = _compile(objective, data, val, settings, seed)
   with contextlib.ExitStack() as stack:
     checkpoints = checkpoint.Checkpoints(workdir, keep=settings.keep, keep_best=settings.keep_best)
     # After an error the other processes are elsewhere, and closing waits for all of them.
@@ -181,10 +183,10 @@ def _compile(
   data: typing.PyTree,
   val: typing.PyTree | None,
   settings: settings_lib.Settings,
-  tx: Any,
   seed: int,
 ) -> _Program:
   """Builds the functions of a run over the mesh of its settings."""
+  tx = optimizer.make(settings)
   mesh = sharding.make_mesh(settings.mesh)
   init_key, run_key, val_key = jax.random.split(jax.random.key(seed), 3)
   batch_size = min(settings.batch_size, len(jax.tree.leaves(data)[0]))

@@ -1,14 +1,16 @@
-"""The train section of a config: how long, how often saved, how spread."""
+"""The section `train` of a config: length, optimizer, checkpoints and parallelism."""
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from wsjax import config
+from wsjax.train import gradients
 
-# Same numbers, whatever these say; a run may go on with others.
-HOW = (
+SCHEDULES = ('constant', 'cosine')
+DATA = ('device', 'host')
+# Fields that change no number of the result; a run may be resumed with others.
+EXECUTION = (
   'checkpoint_every_steps',
   'checkpoint_every_seconds',
   'keep',
@@ -19,112 +21,104 @@ HOW = (
   'sharding',
   'fsdp',
 )
-DATA = ('device', 'host')
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-  """What the loop reads of a train section; the rest is the optimizer's.
+class Settings(config.Section):
+  """Settings of the training loop.
 
   Attributes:
-    steps: of the whole run.
-    batch_size: examples per step, over all devices.
+    steps: number of updates of the whole run.
+    batch_size: examples per step, over all devices; at most all of the training split.
+    learning_rate: largest learning rate of AdamW.
     inner_steps: steps per compiled call.
-    checkpoint_every_steps: saved whenever so many more are done, and at the end.
-    ema_decay: of the average of parameters; 0 is no average.
-    mesh: (axis, size) pairs; one size may be -1, the devices that remain.
-    checkpoint_every_seconds: saved, too, at the end of a block that is so long after the last save;
-      0 is never.
-    keep: newest checkpoints that are kept.
-    keep_best: checkpoints of the lowest validation loss, or training loss where there is no
-      validation, that are kept besides.
+    checkpoint_every_steps: steps between checkpoints; the last step has one, too.
+    ema_decay: decay of the average of parameters; 0 disables the average.
+    mesh: (axis, size) pairs, one of them 'data'; one size may be -1, the remaining devices.
+    seeds: training seeds; the experiment is trained once with each.
+    schedule: 'constant', or 'cosine' from `learning_rate` to `final_learning_rate`.
+    warmup_steps: steps of a linear rise from 0 to `learning_rate`.
+    final_learning_rate: learning rate at the end of 'cosine'.
+    weight_decay: decoupled weight decay.
+    clip_norm: largest norm of the gradient; 0 is no limit.
+    checkpoint_every_seconds: longest time between checkpoints, which are saved at the end of a
+      block; 0 is no limit.
+    keep: number of newest checkpoints to keep.
+    keep_best: number of further checkpoints to keep, of the lowest validation loss, or of the
+      lowest training loss if there is no validation split.
     parallel: 'jit', 'shard_map' or 'pmap'; see `gradients.make`.
-    data: 'device', all examples on every device; 'host', every process puts only its part of every
-      batch on its devices.
-    microbatch: examples whose gradients are taken at once; 0 is what the model wishes on CPU, and
-      all of them elsewhere.
-    sharding: rules by name; see `sharding.of_state`.
-    fsdp: whether the state is spread over the axis 'data'.
+    data: 'device' puts all examples on every device; with 'host' every process puts only its part
+      of every batch on its devices.
+    microbatch: examples whose gradients are computed together; 0 is what the objective prefers on
+      CPU, and the whole batch elsewhere.
+    sharding: rules by parameter name; see `sharding.of_state`.
+    fsdp: whether the training state is spread over the axis 'data'.
     compute_dtype: 'float32' or 'bfloat16', inside the loss.
-    skip_nonfinite: steps in a row that may have a loss or gradient that is not finite, and are
-      skipped; one more ends the run.
-    patience: blocks in a row without a lower validation loss, after which training ends; the
-      parameters are then those of the lowest one. 0 is training to the last step, and its
-      parameters.
+    skip_nonfinite: number of steps in a row with a loss or gradient that is not finite which are
+      skipped; one more ends training.
+    patience: blocks in a row without a lower validation loss after which training ends, with the
+      parameters of the lowest one. 0 trains to the last step, and takes its parameters.
   """
 
-  steps: int
-  batch_size: int
-  inner_steps: int
-  checkpoint_every_steps: int
-  ema_decay: float
-  mesh: tuple[tuple[str, int], ...]
-  checkpoint_every_seconds: float = 0.0
-  keep: int = 2
-  keep_best: int = 0
-  parallel: str = 'jit'
-  data: str = 'device'
-  microbatch: int = 0
+  steps: config.PositiveInt
+  batch_size: config.PositiveInt
+  learning_rate: config.PositiveFloat
+  inner_steps: config.PositiveInt
+  checkpoint_every_steps: config.PositiveInt
+  ema_decay: config.Rate
+  mesh: tuple[tuple[str, Annotated[int, config.Range(min=-1)]], ...]
+  seeds: tuple[config.Seed, ...] = (0,)
+  schedule: Annotated[str, config.OneOf(SCHEDULES)] = 'constant'
+  warmup_steps: config.NonNegativeInt = 0
+  final_learning_rate: config.NonNegativeFloat = 0.0
+  weight_decay: config.NonNegativeFloat = 0.0
+  clip_norm: config.NonNegativeFloat = 0.0
+  checkpoint_every_seconds: config.NonNegativeFloat = 0.0
+  keep: config.PositiveInt = 2
+  keep_best: config.NonNegativeInt = 0
+  parallel: Annotated[str, config.OneOf(gradients.PARALLEL)] = 'jit'
+  data: Annotated[str, config.OneOf(DATA)] = 'device'
+  microbatch: config.NonNegativeInt = 0
   sharding: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
   fsdp: bool = False
-  compute_dtype: str = 'float32'
-  skip_nonfinite: int = 0
-  patience: int = 0
+  compute_dtype: Annotated[str, config.OneOf(gradients.COMPUTE_DTYPES)] = 'float32'
+  skip_nonfinite: config.NonNegativeInt = 0
+  patience: config.NonNegativeInt = 0
 
   def __post_init__(self):
-    for name in (
-      'steps', 'batch_size', 'inner_steps', 'checkpoint_every_steps', 'keep',
-    ):  # fmt: skip
-      if getattr(self, name) < 1:
-        raise ValueError(f'train.{name} is {getattr(self, name)}, not >= 1.')
-    for name in (
-      'checkpoint_every_seconds', 'keep_best', 'microbatch', 'skip_nonfinite',
-      'patience',
-    ):  # fmt: skip
-      if getattr(self, name) < 0:
-        raise ValueError(f'train.{name} is {getattr(self, name)}, not >= 0.')
+    super().__post_init__()
+    config.check_seeds(self.seeds, 'train.seeds')
+    if self.warmup_steps > self.steps:
+      raise ValueError(
+        f'train.warmup_steps is {self.warmup_steps}; allowed: at most the {self.steps} train.steps.'
+      )
+    names, sizes = [name for name, _ in self.mesh], [size for _, size in self.mesh]
+    if 'data' not in names or len(set(names)) < len(names) or 0 in sizes or sizes.count(-1) > 1:
+      raise ValueError(
+        f'train.mesh is {self.mesh}; allowed: (name, size) pairs of different axes, one of them '
+        "'data', with sizes of at least 1 or one -1."
+      )
     if self.patience and not self.keep_best:
       raise ValueError(
-        f'train.patience is {self.patience}, and train.keep_best 0: the '
-        'checkpoint that training goes back to would not be kept.'
+        f'train.patience is {self.patience} and train.keep_best is 0; with patience it must be at '
+        'least 1, so that the best checkpoint is kept.'
       )
     if self.patience and self.checkpoint_every_steps % self.inner_steps:
       raise ValueError(
-        'Patience counts blocks, which end where checkpoints are due: with '
-        'train.patience, train.checkpoint_every_steps must be a multiple of '
-        f'train.inner_steps; they are {self.checkpoint_every_steps} and '
-        f'{self.inner_steps}.'
+        'Patience counts blocks, which end where checkpoints are due: with train.patience, '
+        'train.checkpoint_every_steps must be a multiple of train.inner_steps; they are '
+        f'{self.checkpoint_every_steps} and {self.inner_steps}.'
       )
-    if self.data not in DATA:
-      raise ValueError(f'train.data is {self.data!r}; allowed: {", ".join(DATA)}.')
 
 
-# Option -> value where a section does not say it.
+# Field -> value, of those that a section may leave out.
 DEFAULTS = config.defaults(Settings)
 
 
-def read(section: Mapping[str, Any], optimizer: Any) -> tuple[Settings, dict[str, Any]]:
-  """Reads a train section.
-
-  Args:
-    section: as in a config; 'seeds' is for who trains once per seed.
-    optimizer: function that takes the rest, by name.
-
-  Returns:
-    The settings, and arguments of `optimizer`.
+def read(section: Mapping[str, Any]) -> Settings:
+  """The settings that a section `train` describes.
 
   Raises:
-    ValueError: if the section lacks a key or has one too many, or a value is not allowed.
+    ValueError: for an unknown or missing field, or a value that is not allowed.
   """
-  rest = {key: value for key, value in section.items() if key != 'seeds'}
-  names = [field.name for field in dataclasses.fields(Settings)]
-  required = {*names, 'learning_rate'} - set(DEFAULTS)
-  if missing := sorted(required - set(rest)):
-    raise ValueError(f'The train section lacks {missing[0]!r}.')
-  allowed = inspect.signature(optimizer).parameters
-  if unknown := sorted(set(rest) - set(allowed) - set(names)):
-    raise ValueError(
-      f'The train section has {unknown[0]!r}; allowed: {", ".join(sorted({*names, *allowed}))}.'
-    )
-  settings = Settings(**{name: rest[name] for name in names if name in rest})
-  return settings, {name: rest[name] for name in allowed if name in rest}
+  return config.read(Settings, 'train', section)

@@ -1,8 +1,7 @@
 """Building a zoo from a config section: trained in chunks, resumable, published.
 
-While it is built the folder holds `build.json`, what is being built, and `log.lmdb`, the nets that
-are finished. When all are, they are published and
-the log is deleted.
+While a zoo is built, its directory holds `build.json`, the config that is built, and `log.lmdb`,
+the networks that are finished. At the end they are published and the log is deleted.
 """
 
 import contextlib
@@ -10,11 +9,12 @@ import dataclasses
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import rich.console
 import rich.progress
+from jaxtyping import Int
 
 from wsjax import config as config_lib
 from wsjax import distributed, lock
@@ -25,9 +25,74 @@ from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import digest, publish, store
 from wsjax.zoo.store import plan as plan_lib
 
-SECTIONS = ('architecture', 'dataset', 'recipe', 'splits', 'chunk_size')
-LABELS = ('classes', 'subsets')
 _LOG = 'log.lmdb'
+
+
+@dataclasses.dataclass(frozen=True)
+class Data(config_lib.Section):
+  """The section `zoo.dataset` of a config.
+
+  Attributes:
+    name: name of the data set.
+    val_fraction: share of the training part that becomes the val split; None is the default of the
+      data set.
+    root: directory of prepared data sets, see `datasets.load`.
+    labels: 'classes'; with 'subsets' network i tells the classes of row i of `subsets.codes` from
+      the others, and complements are in one split.
+  """
+
+  name: str
+  val_fraction: config_lib.Rate | None = None
+  root: str | None = None
+  labels: Annotated[str, config_lib.OneOf(('classes', 'subsets'))] = 'classes'
+
+
+@dataclasses.dataclass(frozen=True)
+class Build(config_lib.Section):
+  """The section `zoo` of a config, without the path.
+
+  Attributes:
+    architecture: section of a model. Its activation may be a tuple of m: network i of k optimizers
+      has optimizer i mod k and activation (i div k) mod m.
+    dataset: data that the networks learn.
+    recipe: hyper-parameters of training.
+    splits: split -> number of networks.
+    chunk_size: networks per compiled call.
+  """
+
+  architecture: Mapping
+  dataset: Data
+  recipe: train.Recipe
+  splits: Mapping
+  chunk_size: config_lib.PositiveInt
+
+  def models(self) -> list[model_lib.Model]:
+    """One model per activation."""
+    section = dict(self.architecture)
+    activations = section.get('activation')
+    if not isinstance(activations, list | tuple):
+      return [config_lib.build('models', section, 'zoo.architecture')]
+    return [
+      config_lib.build('models', {**section, 'activation': activation}, 'zoo.architecture')
+      for activation in activations
+    ]
+
+  def assign_splits(self, seed: int) -> list[str]:
+    """Split of every network: drawn alone, or with its complement."""
+    if self.dataset.labels == 'subsets':
+      return subsets.assign(self.splits, seed=seed)
+    return splits_lib.assign(self.splits, seed=seed)
+
+
+def check(section: Mapping[str, Any], seed: int) -> tuple[Build, list[model_lib.Model], list[str]]:
+  """Reads a section `zoo`: its fields, models, and the split of every network.
+
+  Raises:
+    ValueError: if a field or the seed is not allowed.
+  """
+  config_lib.check_seeds((seed,), 'seed')
+  settings = config_lib.read(Build, 'zoo', section)
+  return settings, settings.models(), settings.assign_splits(seed)
 
 
 def build(
@@ -35,63 +100,59 @@ def build(
 ) -> store.Zoo:
   """Trains and publishes the zoo that a config section describes.
 
-  Killed at any point and called again it goes on behind the last finished chunk, and the weights
-  come out the same. A zoo that is there already is opened.
+  Killed at any point and called again, it continues after the last finished chunk, and ends with
+  equal weights. A published zoo is opened.
 
   Args:
-    section: `architecture`, whose activation may be a tuple; `dataset` and `recipe`, arguments of
-      `datasets.load` and `train.Recipe`; `splits`,
-      split -> number of runs; `chunk_size`, nets per compiled call. Net i of k optimizers and a
-      activations has optimizer number i mod k and activation number (i div k) mod a. `dataset` may
-      have `labels`: with 'subsets' net i tells the classes of row i of `subsets.codes` from the
-      others, and complements are of one split.
-    path: folder of the zoo.
-    seed: of everything.
+    section: fields of `Build`.
+    path: directory of the zoo.
+    seed: seed of all networks and splits.
     progress: whether to show a progress bar on standard error.
 
   Returns:
     The published zoo.
 
   Raises:
-    ValueError: if the section is wrong, the data set is missing, or the folder holds a zoo of
-      another config, which is left as it is.
+    ValueError: if a field is not allowed, the data set is missing or does not fit the model, or the
+      directory holds a zoo of another config, which is left as it is.
   """
   path = pathlib.Path(path)
   section = _plain(section)
-  _check_keys(section)
-  chunk_size = section.pop('chunk_size')
-  root = section['dataset'].pop('root', None)
-  # Neither of the two changes a weight; all the rest does.
+  settings, models, splits = check(section, seed)
+  recipe, chunk_size = settings.recipe, settings.chunk_size
+  # Neither of the two changes a weight; all other fields do.
+  del section['chunk_size']
+  section['dataset'].pop('root', None)
   plan = {'seed': int(seed), 'section': section}
-  families = _families(section['architecture'])
-  recipe = _recipe(section['recipe'])
-  source = dict(section['dataset'])
-  labels = source.pop('labels', LABELS[0])
-  splits = _assign(labels, section['splits'], seed)
   plan_lib.check(path, plan, parts=(publish.MANIFEST, _LOG))
   with _alone(path):
     # Process 0 decides: the others may see its files a little later.
     if distributed.of_writer(np.int32((path / publish.MANIFEST).exists())):
       return _finish(path)
-    dataset = datasets.load(**source, root=root)
-    if labels == 'subsets':
+    dataset = datasets.load(
+      settings.dataset.name, settings.dataset.root, val_fraction=settings.dataset.val_fraction
+    )
+    if settings.dataset.labels == 'subsets':
       codes = subsets.codes(dataset.num_classes, seed=seed)
       dataset = dataclasses.replace(dataset, codes=codes)
-    _check_tasks(families, dataset, len(splits))
+    _check_models(models, dataset, len(splits))
     with _open_log(path, plan) as log, _progress(progress) as bar:
       missing = _missing(log, len(splits), recipe.steps)
       task = bar.add_task('training', total=len(splits), completed=len(splits) - len(missing))
       for start in range(0, len(missing), chunk_size):
         indices = missing[start : start + chunk_size]
-        if start:  # Whole, so that the compiled program fits: some nets twice.
+        if start:  # A whole chunk fits the compiled program: some networks are trained twice.
           indices = np.resize(indices, chunk_size)
         entries = {}
-        for architecture, chosen in _by_family(families, recipe, indices):
-          trained = _train(architecture, dataset, recipe, chosen, seed)
+        for model, chosen in _by_model(models, recipe, indices):
+          if model.task == 'image_fitting':
+            trained = train.fit_images(model, dataset.train_x, recipe, chosen, seed=seed)
+          else:
+            trained = train.train_networks(model, dataset, recipe, chosen, seed=seed)
           if log is not None:
             made = training_records.entries(
               trained,
-              architecture,
+              model,
               dataset,
               recipe,
               seed=seed,
@@ -109,7 +170,7 @@ def build(
 
 
 def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
-  """A zoo that is built, for one run; another waits, and then finds it."""
+  """A lock on a zoo that is built; another process waits, and then opens the zoo."""
   finished = (path / publish.MANIFEST).exists() and not (path / _LOG).exists()
   if finished or not distributed.is_writer():
     return contextlib.nullcontext()
@@ -122,19 +183,19 @@ def _open_log(
   """The log, in process 0; None in the others, which only train."""
   if not distributed.is_writer():
     return contextlib.nullcontext()
-  plan_lib.write(path, plan)  # First: a log without a plan is of nobody.
+  plan_lib.write(path, plan)  # First: a log without a plan belongs to no zoo.
   return store.Log(path / _LOG)
 
 
-def _missing(log: store.Log | None, num_runs: int, steps: int) -> np.ndarray:
-  """[n] nets that the log lacks, the same in every process."""
+def _missing(log: store.Log | None, num_networks: int, steps: int) -> Int[np.ndarray, ' n']:
+  """Networks that the log lacks, equal in all processes."""
   done = set(() if log is None else log.keys())
-  lacks = np.array([training_records.key(i, steps) not in done for i in range(num_runs)])
+  lacks = np.array([training_records.key(i, steps) not in done for i in range(num_networks)])
   return np.flatnonzero(distributed.of_writer(lacks))
 
 
 def _plain(value: Any) -> Any:
-  """Mappings as dicts and sequences as lists, all the way down."""
+  """Mappings as dicts and sequences as lists, at all levels."""
   if isinstance(value, Mapping):
     return {str(key): _plain(item) for key, item in value.items()}
   if isinstance(value, list | tuple):
@@ -142,108 +203,56 @@ def _plain(value: Any) -> Any:
   return value
 
 
-def _check_keys(section: Mapping[str, Any]) -> None:
-  """Raises ValueError unless a zoo section has its keys and no other."""
-  allowed = f'it has {", ".join(SECTIONS)}'
-  if unknown := sorted(set(section) - set(SECTIONS)):
-    raise ValueError(f'A zoo section has no key {unknown[0]!r}; {allowed}.')
-  if missing := sorted(set(SECTIONS) - set(section)):
-    raise ValueError(f'A zoo section lacks key {missing[0]!r}; {allowed}.')
-  if not isinstance(section['chunk_size'], int) or section['chunk_size'] < 1:
-    raise ValueError(f'chunk_size must be at least 1; got {section["chunk_size"]!r}.')
-  if wrong := [n for n in section['splits'].values() if type(n) is not int]:
-    raise ValueError(f'Splits are whole numbers of runs; got {wrong[0]!r}.')
-  allowed = {'name', 'val_fraction', 'root', 'labels'}
-  if unknown := set(section['dataset']) - allowed:
-    raise ValueError(
-      f'The dataset of a zoo has no key {sorted(unknown)[0]!r}; allowed: '
-      'name, val_fraction, root, labels.'
-    )
-
-
-def _assign(labels: str, counts: Mapping[str, int], seed: int) -> list[str]:
-  """Split of every net: drawn alone, or with its complement."""
-  if labels not in LABELS:
-    raise ValueError(f'Unknown labels {labels!r} of a data set; allowed: {", ".join(LABELS)}.')
-  if labels == 'subsets':
-    return subsets.assign(counts, seed=seed)
-  return splits_lib.assign(sum(counts.values()), counts, seed=seed)
-
-
-def _families(section: Mapping[str, Any]) -> list[model_lib.Model]:
-  """One architecture per activation."""
-  activations = section.get('activation')
-  if not isinstance(activations, list):
-    return [config_lib.build('models', section)]
-  return [
-    config_lib.build('models', {**section, 'activation': activation}) for activation in activations
-  ]
-
-
-def _recipe(section: Mapping[str, Any]) -> train.Recipe:
-  """The recipe of a section."""
-  allowed = [field.name for field in dataclasses.fields(train.Recipe)]
-  if unknown := sorted(set(section) - set(allowed)):
-    raise ValueError(f'A recipe has no key {unknown[0]!r}; allowed: {", ".join(allowed)}.')
-  return train.Recipe(
-    **{key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
-  )
-
-
-def _check_tasks(
-  families: Sequence[model_lib.Model], dataset: datasets.Dataset, num_runs: int
+def _check_models(
+  models: Sequence[model_lib.Model], dataset: datasets.Dataset, num_networks: int
 ) -> None:
-  """Raises ValueError unless every net has something that it can learn."""
+  """Raises ValueError unless the models take the data, and every network has a task."""
+  name, task = dataset.name, models[0].task
+  num_tasks, example, num_outputs = num_networks, dataset.train_x[:1], dataset.num_classes
   if dataset.codes is not None:
-    if families[0].task != 'classification' or num_runs > len(dataset.codes):
-      raise ValueError(
-        f'Subsets of the classes of {dataset.name} are tasks for up to '
-        f'{len(dataset.codes)} classifiers; got {num_runs} nets for '
-        f'{families[0].task}.'
-      )
-    widths = {family.num_outputs(dataset.train_x[:1]) for family in families}
-    if widths != {2}:
-      raise ValueError(
-        'A subset against the other classes needs 2 outputs; got an '
-        f'architecture with {max(widths)}.'
-      )
-  if families[0].task == 'image_fitting' and num_runs > len(dataset.train_x):
+    if task != 'classification':
+      raise ValueError(f"zoo.dataset.labels is 'subsets'; allowed: 'classes' to learn {task}.")
+    num_tasks, num_outputs = len(dataset.codes), 2
+  elif task == 'image_fitting':
+    example, num_outputs = np.zeros((1, 2), np.float32), dataset.train_x.shape[-1]
+    num_tasks = len(dataset.train_x)
+  if num_networks > num_tasks:
+    what = 'subsets of its classes' if dataset.codes is not None else 'training images'
     raise ValueError(
-      f'Net i is fitted to image i; {num_runs} runs need as many training '
-      f'images, and {dataset.name} has {len(dataset.train_x)}.'
+      f'zoo.splits has {num_networks} networks; {name} has {num_tasks} {what}, one for each.'
     )
+  for model in models:
+    try:
+      found = model.num_outputs(example)
+    except (TypeError, ValueError) as error:
+      shape = ' x '.join(map(str, example.shape[1:]))
+      raise ValueError(
+        f'zoo.architecture: {model.name} takes no inputs of {shape}, those of {name}: {error}'
+      ) from error
+    is_exact = dataset.codes is not None or task == 'image_fitting'
+    if found < num_outputs or (is_exact and found > num_outputs):
+      raise ValueError(
+        f'zoo.architecture: {model.name} has {found} outputs, but {name} needs {num_outputs}.'
+      )
 
 
-def _by_family(
-  families: Sequence[model_lib.Model], recipe: train.Recipe, indices: np.ndarray
-) -> Iterator[tuple[model_lib.Model, np.ndarray]]:
-  """Which of some nets have which architecture, where any have."""
-  number = (indices // len(recipe.optimizers)) % len(families)
-  for place, architecture in enumerate(families):
+def _by_model(
+  models: Sequence[model_lib.Model], recipe: train.Recipe, indices: Int[np.ndarray, ' n']
+) -> Iterator[tuple[model_lib.Model, Int[np.ndarray, ' m']]]:
+  """The models of some networks, each with the networks that have it."""
+  number = (indices // len(recipe.optimizers)) % len(models)
+  for place, model in enumerate(models):
     if (number == place).any():
-      yield architecture, indices[number == place]
-
-
-def _train(
-  architecture: model_lib.Model,
-  dataset: datasets.Dataset,
-  recipe: train.Recipe,
-  indices: np.ndarray,
-  seed: int,
-) -> train.TrainedNetworks:
-  """Classifiers of the data set, or one net per image of it."""
-  if architecture.task == 'image_fitting':
-    return train.fit_images(architecture, dataset.train_x, recipe, indices, seed=seed)
-  return train.train_networks(architecture, dataset, recipe, indices, seed=seed)
+      yield model, indices[number == place]
 
 
 def _progress(shown: bool) -> rich.progress.Progress:
-  """A bar with nets done, speed and time left."""
+  """A progress bar with networks done, speed and time left."""
   return rich.progress.Progress(
     rich.progress.TextColumn('{task.description}'),
     rich.progress.BarColumn(),
     rich.progress.MofNCompleteColumn(),
-    rich.progress.TextColumn('nets'),
+    rich.progress.TextColumn('networks'),
     rich.progress.TimeElapsedColumn(),
     rich.progress.TimeRemainingColumn(),
     console=rich.console.Console(stderr=True),
@@ -256,7 +265,7 @@ def _finish(path: pathlib.Path) -> store.Zoo:
   zoo = store.Zoo.open(path)
   if distributed.is_writer() and (path / _LOG).exists():
     zoo.check()
-    # Empty, of a process that was killed behind its last rename.
+    # Empty, from a process that was killed after its last rename.
     shutil.rmtree(path / publish.STAGING, ignore_errors=True)
     shutil.rmtree(path / _LOG)
   return zoo

@@ -1,45 +1,38 @@
-"""Recipe: how the networks of a zoo are trained."""
+"""Recipe: hyper-parameters with which the networks of a zoo are trained."""
 
 import dataclasses
-import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
-# A value for all networks, or the bounds of a draw per network.
-Range: TypeAlias = float | tuple[float, float]
+from wsjax import config
 
 
 @dataclasses.dataclass(frozen=True)
 class Factor:
-  """A hyper-parameter that may be drawn per network.
+  """A hyper-parameter that may be drawn for each network.
 
   Attributes:
     scale: 'log' for a log-uniform draw, 'linear' for a uniform one, 'whole' for whole numbers, both
       bounds included.
-    neutral: the value at which it is as if there were no such factor; None where every value
-      counts.
-    low: smallest value allowed.
-    high: largest value allowed.
+    neutral: value at which the factor has no effect; None if every value has one.
   """
 
   scale: str
   neutral: float | None = None
-  low: float = 0.0
-  high: float = math.inf
 
 
-# The place of a factor is its stream of randomness: new ones go to the end.
+# The position of a factor is its random stream: new ones go to the end.
 FACTORS = {
   'learning_rate': Factor('log'),
   'weight_decay': Factor('log'),
   'init_scale': Factor('log', 1.0),
-  'dropout': Factor('linear', 0.0, high=0.99),
-  'train_fraction': Factor('log', 1.0, high=1.0),
-  'label_noise': Factor('linear', 0.0, high=1.0),
+  'dropout': Factor('linear', 0.0),
+  'train_fraction': Factor('log', 1.0),
+  'label_noise': Factor('linear', 0.0),
   'input_noise': Factor('linear', 0.0),
   'shift': Factor('whole', 0),
 }
@@ -49,97 +42,110 @@ def _sgd(momentum: float) -> list[optax.GradientTransformation]:
   return [optax.trace(momentum)] if momentum else []
 
 
-# Name -> (momentum -> what turns gradients into directions, whether weight decay comes after it).
-# Before it, weight decay is the L2 penalty of the loss.
+def _adam(momentum: float) -> list[optax.GradientTransformation]:
+  return [optax.scale_by_adam(b1=momentum or 0.9)]
+
+
+# Name -> (momentum -> transformations from gradients to directions, whether weight decay comes
+# after them). Before them, weight decay is the L2 penalty of the loss.
 _OPTIMIZERS: dict[str, tuple[Callable[[float], list[optax.GradientTransformation]], bool]] = {
   'sgd': (_sgd, False),
-  'adam': (lambda momentum: [optax.scale_by_adam(b1=momentum or 0.9)], False),
-  'adamw': (lambda momentum: [optax.scale_by_adam(b1=momentum or 0.9)], True),
+  'adam': (_adam, False),
+  'adamw': (_adam, True),
 }
 OPTIMIZERS = tuple(_OPTIMIZERS)
 
+# A value for all networks, or the bounds (low, high) of a draw for each network.
+Positive: TypeAlias = config.PositiveFloat | tuple[config.PositiveFloat, config.PositiveFloat]
+NonNegative: TypeAlias = (
+  config.NonNegativeFloat | tuple[config.NonNegativeFloat, config.NonNegativeFloat]
+)
+Share: TypeAlias = config.Share | tuple[config.Share, config.Share]
+Dropout: TypeAlias = Annotated[float, config.Range(min=0, max=0.99)]
+Optimizer: TypeAlias = Annotated[str, config.OneOf(OPTIMIZERS)]
+
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class Recipe(config.Section):
   """Hyper-parameters of a zoo; hashable, so static under jit.
 
+  Ranges (low, high) are drawn for each network.
+
   Attributes:
-    optimizer: from `OPTIMIZERS`; net i of a tuple of k uses number i mod k.
-    learning_rate: one value, or (low, high): log-uniform, drawn per net.
-    weight_decay: as learning_rate; decoupled for 'adamw', else an L2 penalty.
-    momentum: of 'sgd', or b1 of the others, where 0 is their usual 0.9.
+    optimizer: optimizer, or a tuple of k, of which network i has number i mod k.
+    learning_rate: one value, or a range, log-uniform.
+    weight_decay: one value, or a range, log-uniform; decoupled for 'adamw', else an L2 penalty.
+    momentum: momentum of 'sgd', or b1 of the others, where 0 is their usual 0.9.
     batch_size: examples per step.
     steps: number of updates.
     snapshots: steps, increasing and below `steps`, whose weights are kept besides the final ones.
-    shared_batches: whether all nets see the same batches in the same order; faster, but then only
-      the initial weights tell two nets apart.
-    shared_init: whether all nets start from the same weights; then only their batches and labels
-      tell them apart.
-    init_scale: multiplies the initial kernels; as learning_rate.
-    dropout: share of the hidden activations that a step leaves out; one value, or (low, high):
-      uniform, drawn per net. This and all below are of classifiers only.
-    train_fraction: share of the training split that a net sees, which part is drawn per net; as
-      learning_rate. An epoch stays as many examples as the split has: the net sees each of its own
-      several times in it.
-    label_noise: share of the examples a net sees that have a wrong label, always the same ones and
-      the same label; as dropout.
-    input_noise: standard deviation of Gaussian noise on the pixels, new in every step; as dropout.
-    shift: images are moved by up to so many pixels along both axes, anew in every step, and filled
-      with 0; one whole number, or (low, high), drawn
-      per net.
+    shared_batches: whether all networks see equal batches in equal order; faster, but then two
+      networks differ in their initial weights alone.
+    shared_init: whether all networks start from equal weights; they then differ in their batches
+      and labels alone.
+    init_scale: factor of the initial kernels, or a range, log-uniform.
+    dropout: share of hidden activations that a step drops, or a range, uniform. This and all
+      following factors are for classifiers only.
+    train_fraction: share of the training split that a network sees, or a range, log-uniform; the
+      examples are drawn for each network. An epoch has as many examples as the split: the network
+      sees each of its own several times.
+    label_noise: share of the examples of a network that have a wrong label, always equal ones, or a
+      range, uniform.
+    input_noise: standard deviation of Gaussian noise on the pixels, new in every step, or a range,
+      uniform.
+    shift: largest shift of images along both axes, in pixels, new in every step and filled with 0,
+      or a range of whole numbers.
   """
 
-  optimizer: str | tuple[str, ...] = 'adam'
-  learning_rate: Range = 1e-3
-  weight_decay: Range = 0.0
-  momentum: float = 0.0
-  batch_size: int = 64
-  steps: int = 500
-  snapshots: tuple[int, ...] = ()
+  optimizer: Optimizer | tuple[Optimizer, ...] = 'adam'
+  learning_rate: Positive = 1e-3
+  weight_decay: NonNegative = 0.0
+  momentum: config.Rate = 0.0
+  batch_size: config.PositiveInt = 64
+  steps: config.PositiveInt = 500
+  snapshots: tuple[config.PositiveInt, ...] = ()
   shared_batches: bool = False
   shared_init: bool = False
-  init_scale: Range = 1.0
-  dropout: Range = 0.0
-  train_fraction: Range = 1.0
-  label_noise: Range = 0.0
-  input_noise: Range = 0.0
-  shift: int | tuple[int, int] = 0
+  init_scale: Positive = 1.0
+  dropout: Dropout | tuple[Dropout, Dropout] = 0.0
+  train_fraction: Share = 1.0
+  label_noise: Share = 0.0
+  input_noise: NonNegative = 0.0
+  shift: config.NonNegativeInt | tuple[config.NonNegativeInt, config.NonNegativeInt] = 0
 
   def __post_init__(self):
-    if unknown := set(self.optimizers).difference(OPTIMIZERS):
-      raise ValueError(
-        f'Unknown optimizer {sorted(unknown)[0]!r}; allowed: {", ".join(OPTIMIZERS)}.'
-      )
+    super().__post_init__()
     if not self.optimizers:
-      raise ValueError('A recipe needs an optimizer; got none.')
+      raise ValueError(f'optimizer is (); allowed: one or more of {", ".join(OPTIMIZERS)}.')
     for name, factor in FACTORS.items():
-      _check(name, getattr(self, name), factor)
-    if self.batch_size < 1 or self.steps < 1:
-      raise ValueError(
-        f'batch_size and steps must be at least 1; got {self.batch_size} and {self.steps}.'
-      )
+      value = getattr(self, name)
+      low, high = value if isinstance(value, tuple) else (value, value)
+      is_log_range = isinstance(value, tuple) and factor.scale == 'log'
+      if low > high or (is_log_range and not low):
+        bounds = '0 < low <= high' if is_log_range else 'low <= high'
+        raise ValueError(f'{name} is {value}; allowed: (low, high) with {bounds}.')
+    if not self.train_fraction:
+      raise ValueError('train_fraction is 0; allowed: more than 0.')
     edges = (0, *self.snapshots, self.steps)
     if list(edges) != sorted(set(edges)):
       raise ValueError(
-        f'snapshots must increase and lie between 0 and {self.steps} steps; got {self.snapshots}.'
+        f'snapshots is {self.snapshots}; allowed: increasing steps below {self.steps}.'
       )
 
   @property
   def optimizers(self) -> tuple[str, ...]:
-    """The optimizers, also where there is but one."""
-    if isinstance(self.optimizer, str):
-      return (self.optimizer,)
-    return self.optimizer
+    """The optimizers, also if there is only one."""
+    return (self.optimizer,) if isinstance(self.optimizer, str) else self.optimizer
 
   def uses(self, *names: str) -> bool:
     """Whether any of these factors is not constant at its neutral value."""
     return any(getattr(self, name) != FACTORS[name].neutral for name in names)
 
   def draw(self, key: jax.Array) -> dict[str, jax.Array]:
-    """Learning rate, weight decay, and every other factor in use, of one net.
+    """Draws learning rate, weight decay, and every other factor in use, of one network.
 
     Args:
-      key: of the net.
+      key: key of the network.
 
     Returns:
       Name -> float32 scalar; int32 for whole numbers.
@@ -153,14 +159,12 @@ class Recipe:
   def transformation(
     self, optimizer: str, hparams: dict[str, jax.Array]
   ) -> optax.GradientTransformation:
-    """The Optax chain of one net.
+    """The Optax chain of one network, from gradients to updates.
 
     Args:
       optimizer: one of `optimizers`.
-      hparams: what `draw` gave; traced, so nets that differ in them share one compiled program.
-
-    Returns:
-      The transformation from gradients to updates.
+      hparams: hyper-parameters from `draw`; traced, so networks that differ in them share one
+        compiled program.
     """
     make, decays_last = _OPTIMIZERS[optimizer]
     chain = make(self.momentum)
@@ -170,25 +174,8 @@ class Recipe:
     return optax.chain(*chain, optax.scale(-hparams['learning_rate']))
 
 
-def _check(name: str, value: Range, factor: Factor) -> None:
-  """Raises ValueError unless a factor has a value or range it may have."""
-  bounds = value if isinstance(value, tuple) else (value, value)
-  is_log_range = isinstance(value, tuple) and factor.scale == 'log'
-  if isinstance(value, tuple) and not (
-    len(value) == 2 and value[0] <= value[1] and (value[0] > 0 or not is_log_range)
-  ):
-    raise ValueError(
-      f'{name} as a range must be (low, high) with '
-      f'{"0 < " if is_log_range else ""}low <= high; got {value}.'
-    )
-  if not all(factor.low <= bound <= factor.high for bound in bounds):
-    raise ValueError(f'{name} must be between {factor.low} and {factor.high}; got {value}.')
-  if factor.scale == 'whole' and any(type(bound) is not int for bound in bounds):
-    raise ValueError(f'{name} must be a whole number; got {value}.')
-
-
-def _draw(key: jax.Array, value: Range, factor: Factor) -> jax.Array:
-  """The value of one net."""
+def _draw(key: jax.Array, value: float | tuple[float, float], factor: Factor) -> jax.Array:
+  """Draws the value of one network."""
   if factor.scale == 'whole':
     low, high = value if isinstance(value, tuple) else (value, value)
     return jax.random.randint(key, (), low, high + 1)

@@ -1,4 +1,4 @@
-"""Splits by run: checkpoints of one run never straddle train and test."""
+"""Splits by run: checkpoints of one run are never in both train and test."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,42 +9,39 @@ import numpy as np
 SPLITS = ('train', 'val', 'test', 'holdout_audit')
 
 
-def assign(num_runs: int, counts: Mapping[str, int], *, seed: int) -> list[str]:
+def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
   """Draws a split for every run.
 
   Args:
-    num_runs: number of runs (split groups), not of checkpoints.
-    counts: split -> number of runs; they add up to `num_runs`. 'holdout_audit' must be there, if
-      only as 0, so that nobody forgets it.
-    seed: of the draw.
+    counts: split -> number of runs (split groups), not of checkpoints. 'holdout_audit' must be
+      given, if only as 0, so that nobody forgets it.
+    seed: seed of the draw.
 
   Returns:
-    One of `SPLITS` per run, exactly as many of each as asked for.
+    One of `SPLITS` per run, exactly as many of each as given.
 
   Raises:
-    ValueError: for an unknown split, a missing 'holdout_audit', a negative count, or counts that do
-      not add up.
+    ValueError: for an unknown split, a missing 'holdout_audit', a count that is no whole number, or
+      no run at all.
   """
   if unknown := sorted(set(counts) - set(SPLITS)):
-    raise ValueError(f'Unknown split {unknown[0]!r}; allowed: {", ".join(SPLITS)}.')
+    raise ValueError(f'zoo.splits has no split {unknown[0]!r}; allowed: {", ".join(SPLITS)}.')
   if 'holdout_audit' not in counts:
     raise ValueError(
-      "Split counts lack 'holdout_audit'; it cannot be added later, so write "
-      f'how many runs to reserve, or 0; got {dict(counts)}.'
+      f'zoo.splits is {dict(counts)} without holdout_audit, which cannot be added later: give the '
+      'number of runs to reserve, or 0.'
     )
-  if any(count < 0 for count in counts.values()):
-    raise ValueError(f'Split counts must be >= 0; got {dict(counts)}.')
-  if sum(counts.values()) != num_runs:
+  if any(type(n) is not int or n < 0 for n in counts.values()) or not sum(counts.values()):
     raise ValueError(
-      f'Split counts {dict(counts)} add up to {sum(counts.values())}, not to the {num_runs} runs.'
+      f'zoo.splits is {dict(counts)}; allowed: numbers of runs, whole and not negative, not all 0.'
     )
   names = [split for split in SPLITS for _ in range(counts.get(split, 0))]
-  order = np.random.default_rng(seed).permutation(num_runs)
+  order = np.random.default_rng(seed).permutation(len(names))
   return [names[place] for place in order]
 
 
 def check(groups: Iterable[str], splits: Iterable[str]) -> None:
-  """Raises if two checkpoints of one group are in different splits.
+  """Checks that all checkpoints of a group are in one split.
 
   Args:
     groups: `split_group` of every checkpoint.

@@ -1,70 +1,83 @@
-"""Training a zoo: thousands of small networks trained in one compiled program.
+"""Training the networks of a zoo: thousands of small networks in one compiled program.
 
-Everything random about net i comes from fold_in(key(seed), i), and on CPU nets are always trained
-in groups of one size, so net i is bitwise the same alone, in any chunk, and on any number of
-devices. An accelerator takes a chunk at once; there a net depends on the chunk's size by rounding.
+`vmap` over a group of networks that fits the cache, `lax.map` over groups, `scan` over steps,
+`shard_map` over devices.
+
+All randomness of network i comes from fold_in(key(seed), i), and on CPU networks are always trained
+in groups of one size, so network i is bitwise equal alone, in any chunk, and on any number of
+devices. An accelerator trains a chunk at once; there a network depends on the size of the chunk by
+rounding.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.sharding import AxisType, PartitionSpec
+from jaxtyping import Bool, Float, Int
 
-from wsjax import typing
+from wsjax import distributed, typing
 from wsjax.models import model as model_lib
+from wsjax.zoo import losses
 from wsjax.zoo import recipe as recipe_lib
-from wsjax.zoo import trainer
 from wsjax.zoo.data import datasets
 
 Recipe = recipe_lib.Recipe
 _OF_CLASSIFIERS = ('dropout', 'train_fraction', 'label_noise', 'input_noise', 'shift')
+# Random streams of one network; those after them are in losses.py.
+_INIT, _HPARAMS, _ORDER = range(3)
+# Networks that are trained side by side on one CPU device: their weights, moments and batches stay
+# in its cache. An accelerator trains all at once.
+_CPU_GROUP = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedNetworks:
-  """Networks as they left training; host arrays.
+  """Networks after training; host arrays.
 
   Attributes:
-    indices: [n] which nets these are.
+    indices: numbers of the networks.
     params: final weights.
-    snapshots: step -> weights then.
-    optimizer: [n] name.
-    hparams: 'learning_rate', 'weight_decay' and every other factor in use of `recipe.FACTORS`, each
-      [n].
+    snapshots: step -> weights at that step.
+    optimizer: name of the optimizer of each network.
+    hparams: 'learning_rate', 'weight_decay' and every other factor of `recipe.FACTORS` in use.
     trace_steps: [t] the snapshots and the last step.
-    trace: metric -> [n, t]. 'train_loss' is the mean over the batches since the last trace step, of
-      one epoch at most, and so is 'train_accuracy' of classifiers: of examples and labels as they
-      were trained on; of 'val_loss' (nats) and
-      'val_accuracy', or 'psnr' (dB) of images. NaN
-      where there is no val split.
-    diverged: [n] whether a final weight or loss is not finite.
-    seen: [n, examples] which examples of the training split a net has seen; None is all of them.
+    trace: metric -> [n, t]. 'train_loss' and, of classifiers, 'train_accuracy' are means over the
+      batches since the last trace step, of at most one epoch, on examples and labels as trained on;
+      'val_loss' (nats) and 'val_accuracy', NaN without a val split; 'psnr' (dB) of images.
+    diverged: whether a final weight or loss is not finite.
+    seen: which examples of the training split a network has seen; None is all of them.
   """
 
-  indices: np.ndarray
+  indices: Int[np.ndarray, ' n']
   params: typing.StackedParams
   snapshots: dict[int, typing.StackedParams]
   optimizer: np.ndarray
-  hparams: dict[str, np.ndarray]
+  hparams: dict[str, Float[np.ndarray, ' n']]
   trace_steps: tuple[int, ...]
-  trace: dict[str, np.ndarray]
-  diverged: np.ndarray
-  seen: np.ndarray | None = None
+  trace: dict[str, Float[np.ndarray, 'n t']]
+  diverged: Bool[np.ndarray, ' n']
+  seen: Bool[np.ndarray, 'n examples'] | None = None
 
   @property
-  def train_loss(self) -> np.ndarray:
-    """[n] training loss at the end."""
+  def train_loss(self) -> Float[np.ndarray, ' n']:
+    """Training loss at the end."""
     return self.trace['train_loss'][:, -1]
 
   @property
-  def train_accuracy(self) -> np.ndarray:
-    """[n] share of training examples classified correctly at the end."""
+  def train_accuracy(self) -> Float[np.ndarray, ' n']:
+    """Training accuracy at the end."""
     return self.trace['train_accuracy'][:, -1]
 
   @property
-  def val_accuracy(self) -> np.ndarray:
-    """[n] share of val examples classified correctly at the end."""
+  def val_accuracy(self) -> Float[np.ndarray, ' n']:
+    """Validation accuracy at the end."""
     return self.trace['val_accuracy'][:, -1]
 
 
@@ -72,27 +85,27 @@ def train_networks(
   architecture: model_lib.Model,
   dataset: datasets.Dataset,
   recipe: Recipe,
-  indices: Sequence[int] | np.ndarray,
+  indices: Sequence[int] | Int[np.ndarray, ' n'],
   *,
   seed: int,
 ) -> TrainedNetworks:
-  """Trains networks from scratch.
+  """Trains classifiers from scratch.
 
   Args:
-    architecture: what they are.
-    dataset: what they learn.
-    recipe: how they learn it.
-    indices: [n] which nets; each is a function of (seed, index) alone.
-    seed: of the zoo.
+    architecture: model of the networks.
+    dataset: data that they learn.
+    recipe: hyper-parameters.
+    indices: numbers of the networks; each network is a function of (seed, index) alone.
+    seed: seed of the zoo.
 
   Returns:
-    The trained nets, in the order of `indices`.
+    The trained networks, in the order of `indices`.
 
   Raises:
     ValueError: if a batch is larger than the training split, or an index has no code in a data set
       that has them.
   """
-  return _by_optimizer(architecture, dataset, recipe, indices, seed, None)
+  return _train(architecture, _data(dataset, recipe, indices), recipe, indices, seed, None)
 
 
 def finetune(
@@ -107,12 +120,12 @@ def finetune(
   """Trains given networks for some more steps.
 
   Args:
-    architecture: what they are.
-    dataset: what they learn.
-    params: where they start; the optimizer starts anew.
-    recipe: how they learn; its `steps` and `snapshots` are not used.
-    steps: number of updates; 0 gives the weights back.
-    seed: of the data order and drawn hyper-parameters.
+    architecture: model of the networks.
+    dataset: data that they learn.
+    params: initial weights; the optimizer starts anew.
+    recipe: hyper-parameters; `steps` and `snapshots` are not used.
+    steps: number of updates; 0 returns the given weights.
+    seed: seed of the data order and of drawn hyper-parameters.
 
   Returns:
     The trained weights, in the same order.
@@ -126,102 +139,145 @@ def finetune(
     return {path: np.asarray(array) for path, array in params.items()}
   recipe = dataclasses.replace(recipe, steps=steps, snapshots=())
   indices = np.arange(len(next(iter(params.values()))))
-  trained = _by_optimizer(architecture, dataset, recipe, indices, seed, params)
-  return trained.params
+  data = _data(dataset, recipe, indices)
+  return _train(architecture, data, recipe, indices, seed, params).params
 
 
 def fit_images(
   architecture: model_lib.Model,
-  images: np.ndarray,
+  images: Float[np.ndarray, 'num_images height width channels'],
   recipe: Recipe,
-  indices: Sequence[int] | np.ndarray,
+  indices: Sequence[int] | Int[np.ndarray, ' n'],
   *,
   seed: int,
   initial: typing.StackedParams | None = None,
 ) -> TrainedNetworks:
-  """Fits network i to image i: one implicit representation per image.
+  """Fits network i to image i: one implicit representation (INR) per image.
 
   Args:
-    architecture: from coordinates [b, 2] to values [b, channels].
-    images: [num_images, height, width, channels], values in [0, 1].
-    recipe: how; `batch_size` is not used, every step sees every pixel.
-    indices: [n] which images.
-    seed: of the zoo.
-    initial: path -> [n, ...] weights to start from, in the order of `indices`; None draws them.
+    architecture: model from coordinates [b, 2] to values [b, channels].
+    images: values in [0, 1].
+    recipe: hyper-parameters; `batch_size` is not used, every step sees every pixel.
+    indices: numbers of the images.
+    seed: seed of the zoo.
+    initial: initial weights, in the order of `indices`; None draws them.
 
   Returns:
-    The nets; 'train_loss' is the mean squared error before the last update, 'psnr' of the weights
-    kept.
+    The networks; 'train_loss' is the mean squared error before the last update, 'psnr' that of the
+    final weights.
 
   Raises:
-    ValueError: for an index that has no image, or a recipe with what only classifiers have.
+    ValueError: for an index that has no image, or a recipe with factors of classifiers.
   """
   indices = np.asarray(indices)
   if indices.size and not 0 <= indices.min() <= indices.max() < len(images):
     raise ValueError(
-      f'Net i is fitted to image i; got indices up to {indices.max()} and {len(images)} images.'
+      f'Network i is fitted to image i; got indices up to {indices.max()} and {len(images)} images.'
     )
   if recipe.uses(*_OF_CLASSIFIERS):
     raise ValueError(
-      f'Nets that fit images have none of {", ".join(_OF_CLASSIFIERS)}; got {recipe}.'
+      f'Networks that fit images have none of {", ".join(_OF_CLASSIFIERS)}; got {recipe}.'
     )
   flat = images.reshape(len(images), -1, images.shape[-1])
   data = {'inputs': coordinates(*images.shape[1:3]), 'targets': flat}
-  return _by_optimizer(architecture, data, recipe, indices, seed, initial)
+  return _train(architecture, data, recipe, indices, seed, initial)
 
 
-def coordinates(height: int, width: int) -> np.ndarray:
-  """Pixel centres of an image in [-1, 1]^2.
-
-  Args:
-    height: number of rows.
-    width: number of columns.
-
-  Returns:
-    [height * width, 2] float32, row by row: (vertical, horizontal).
-  """
+def coordinates(height: int, width: int) -> Float[np.ndarray, 'pixels 2']:
+  """Pixel centres of an image in [-1, 1]^2, row by row: (vertical, horizontal)."""
   axes = [(2 * np.arange(size, dtype=np.float32) + 1) / size - 1 for size in (height, width)]
   return np.stack(np.meshgrid(*axes, indexing='ij'), -1).reshape(-1, 2)
 
 
-def _by_optimizer(
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def initial_params(
+  architecture: model_lib.Model, recipe: Recipe, indices: Int[typing.Array, ' n'], seed: int
+) -> typing.StackedParams:
+  """Weights of the networks of a zoo before their first step, which no zoo keeps.
+
+  Args:
+    architecture: model of the networks.
+    recipe: hyper-parameters.
+    indices: numbers of the networks.
+    seed: seed of the zoo.
+  """
+
+  def one(index: jax.Array) -> typing.Params:
+    key = jax.random.key(seed)
+    network_key = jax.random.fold_in(key, index)
+    hparams = recipe.draw(jax.random.fold_in(network_key, _HPARAMS))
+    return _init(architecture, recipe, key, network_key, hparams)
+
+  return jax.vmap(one)(indices)
+
+
+def program(
+  architecture: model_lib.Model, recipe: Recipe, optimizer: str, n: int
+) -> tuple[Callable[..., dict[str, Any]], Int[np.ndarray, ' m']]:
+  """The compiled program for n networks of one optimizer, and their padding.
+
+  Returns:
+    (key, data, networks with leading axis [m]) -> results; and which of the n networks the m are:
+    the last one is repeated, so that each device has whole groups.
+  """
+  on_cpu = jax.default_backend() == 'cpu'
+  num_devices = jax.device_count()
+  group = _CPU_GROUP if on_cpu else -(-n // num_devices)
+  if jax.process_count() == 1:  # With several, each takes part in every call.
+    num_devices = min(num_devices, -(-n // group))
+  whole = group * num_devices
+  padding = np.minimum(np.arange(-(-n // whole) * whole), n - 1)
+  return _program(architecture, recipe, optimizer, group, num_devices), padding
+
+
+def _data(
+  dataset: datasets.Dataset, recipe: Recipe, indices: Sequence[int] | np.ndarray
+) -> dict[str, np.ndarray]:
+  """The arrays that classifiers are trained on; checks that they suffice."""
+  data = {part: getattr(dataset, part) for part in ('train_x', 'train_y', 'val_x', 'val_y')}
+  if dataset.codes is not None:
+    data['codes'] = dataset.codes
+    if len(indices) and not 0 <= min(indices) <= max(indices) < len(dataset.codes):
+      raise ValueError(
+        f'Network i learns code i; got indices up to {max(indices)} and {len(dataset.codes)} codes.'
+      )
+  if recipe.batch_size > len(dataset.train_y):
+    raise ValueError(
+      f'recipe.batch_size is {recipe.batch_size}, more than the {len(dataset.train_y)} examples of '
+      f'the training split of {dataset.name}.'
+    )
+  return data
+
+
+def _train(
   architecture: model_lib.Model,
-  dataset: datasets.Dataset | dict[str, np.ndarray],
+  data: dict[str, np.ndarray],
   recipe: Recipe,
   indices: Sequence[int] | np.ndarray,
   seed: int,
   initial: typing.StackedParams | None,
 ) -> TrainedNetworks:
-  """One compiled call per optimizer; its nets put back into order."""
+  """One compiled call per optimizer; its networks are put back into order."""
+  typing.require_float32()
   indices = np.asarray(indices, np.int32)
   if indices.ndim != 1 or not indices.size:
     raise ValueError(f'indices must be [n] with n >= 1; got {indices.shape}.')
-  if isinstance(dataset, dict):
-    data = dataset
-  else:
-    data = {part: getattr(dataset, part) for part in ('train_x', 'train_y', 'val_x', 'val_y')}
-    if dataset.codes is not None:
-      data['codes'] = dataset.codes
-      if indices.min() < 0 or indices.max() >= len(dataset.codes):
-        raise ValueError(
-          f'Net i learns code i; got indices up to {indices.max()} and {len(dataset.codes)} codes.'
-        )
-    if recipe.batch_size > len(dataset.train_y):
-      raise ValueError(
-        f'batch_size {recipe.batch_size} is larger than the training split, '
-        f'which has {len(dataset.train_y)} examples.'
-      )
   names = np.array(recipe.optimizers)[indices % len(recipe.optimizers)]
-  places, parts = [], []
+  rows, parts = [], []
   for name in recipe.optimizers:
     if not (chosen := np.flatnonzero(names == name)).size:
       continue
-    start = initial and {k: np.asarray(v)[chosen] for k, v in initial.items()}
-    parts.append(trainer.train(architecture, recipe, name, data, indices[chosen], seed, start))
-    places.append(chosen)
-  order = np.argsort(np.concatenate(places))
+    run, padding = program(architecture, recipe, name, len(chosen))
+    networks = (indices[chosen][padding],)
+    if initial is not None:
+      networks += (
+        {k: np.asarray(v)[chosen][padding].astype(np.float32) for k, v in initial.items()},
+      )
+    result = distributed.everywhere(run(jax.random.key(seed), data, networks))
+    parts.append(jax.tree.map(lambda array: array[: len(chosen)], result))
+    rows.append(chosen)
+  order = np.argsort(np.concatenate(rows))
   result = jax.tree.map(lambda *part: np.concatenate(part)[order], *parts)
-  steps = (*recipe.snapshots, recipe.steps)
   *kept, params = result['weights']
   finite = [np.isfinite(a).reshape(len(a), -1).all(1) for a in params.values()]
   finite.append(np.isfinite(result['trace']['train_loss'][:, -1]))
@@ -231,8 +287,113 @@ def _by_optimizer(
     snapshots=dict(zip(recipe.snapshots, kept, strict=True)),
     optimizer=names,
     hparams=result['hparams'],
-    trace_steps=steps,
+    trace_steps=(*recipe.snapshots, recipe.steps),
     trace=result['trace'],
     diverged=~np.all(finite, axis=0),
     seen=result['seen'],
   )
+
+
+@functools.lru_cache(maxsize=32)
+def _program(
+  architecture: model_lib.Model, recipe: Recipe, optimizer: str, group: int, num_devices: int
+) -> Callable[[jax.Array, dict[str, np.ndarray], tuple], dict[str, Any]]:
+  """The compiled program (key, data, networks with leading axis [n]) -> results."""
+  one = functools.partial(_train_one, architecture, recipe, optimizer)
+
+  def many(key: jax.Array, data: dict, networks: tuple) -> dict[str, Any]:
+    grouped = jax.tree.map(lambda array: array.reshape(-1, group, *array.shape[1:]), networks)
+    train_group = jax.vmap(functools.partial(one, key, data))
+    results = jax.lax.map(lambda group: train_group(*group), grouped)
+    return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), results)
+
+  if num_devices > 1:
+    devices = jax.devices()[:num_devices]
+    mesh = jax.make_mesh((num_devices,), ('networks',), (AxisType.Auto,), devices=devices)
+    everywhere, split = PartitionSpec(), PartitionSpec('networks')
+    many = jax.shard_map(
+      many, mesh=mesh, in_specs=(everywhere, everywhere, split), out_specs=split, check_vma=False
+    )
+  return jax.jit(many)
+
+
+def _train_one(
+  architecture: model_lib.Model,
+  recipe: Recipe,
+  optimizer: str,
+  key: jax.Array,
+  data: dict[str, jax.Array],
+  index: jax.Array,
+  initial: typing.Params | None = None,
+) -> dict[str, Any]:
+  """Trains network `index`; traced once, under vmap."""
+  network_key = jax.random.fold_in(key, index)
+  hparams = recipe.draw(jax.random.fold_in(network_key, _HPARAMS))
+  params = initial
+  if params is None:
+    params = _init(architecture, recipe, key, network_key, hparams)
+  transformation = recipe.transformation(optimizer, hparams)
+  order_key = jax.random.fold_in(key if recipe.shared_batches else network_key, _ORDER)
+  if 'inputs' in data:
+    task = losses.fit_image(architecture, data, index)
+  else:
+    if 'codes' in data:
+      data = losses.relabelled(data, index)
+    task = losses.classify(
+      architecture, data, recipe, hparams, network_key=network_key, order_key=order_key
+    )
+
+  def step(carry: tuple, batch: Any) -> tuple[tuple, dict[str, jax.Array]]:
+    params, state = carry
+    (_, metrics), gradients = jax.value_and_grad(task.loss, has_aux=True)(params, batch)
+    updates, state = transformation.update(gradients, state, params)
+    return (optax.apply_updates(params, updates), state), metrics
+
+  def segment(carry: tuple, batches: Any, *, length: int) -> tuple[tuple, tuple]:
+    carry, metrics = jax.lax.scan(step, carry, batches, length=length)
+    means = {k: v[-task.per_epoch :].mean() for k, v in metrics.items()}
+    return carry, (carry[0], {**means, **task.measure(carry[0])})
+
+  carry = (params, transformation.init(params))
+  weights, trace = [], []
+  edges = (0, *recipe.snapshots, recipe.steps)
+  # Equal segments in a row are one loop: a hundred would compile for minutes.
+  start = 0
+  for length, group in itertools.groupby(np.diff(edges).tolist()):
+    count = len(list(group))
+    batches = jax.tree.map(
+      lambda array, shape=(count, length), start=start: array[
+        start : start + shape[0] * shape[1]
+      ].reshape(*shape, *array.shape[1:]),
+      task.batches,
+    )
+    start += count * length
+    carry, (kept, measured) = jax.lax.scan(
+      functools.partial(segment, length=length), carry, batches, length=count
+    )
+    weights += [jax.tree.map(lambda w, i=i: w[i], kept) for i in range(count)]
+    trace.append(measured)
+  trace = jax.tree.map(lambda *values: jnp.concatenate(values), *trace)
+  return {'weights': weights, 'hparams': hparams, 'trace': trace, 'seen': task.seen}
+
+
+def _init(
+  architecture: model_lib.Model,
+  recipe: Recipe,
+  key: jax.Array,
+  network_key: jax.Array,
+  hparams: dict[str, jax.Array],
+) -> typing.Params:
+  """Weights of one network before its first step; `key` is that of the zoo."""
+  init_key = key if recipe.shared_init else network_key
+  params = architecture.init(jax.random.fold_in(init_key, _INIT))
+  if recipe.uses('init_scale'):
+    params = _scale_kernels(params, hparams['init_scale'])
+  return params
+
+
+def _scale_kernels(params: typing.Params, factor: jax.Array) -> typing.Params:
+  """Weights with every kernel multiplied."""
+  return {
+    path: factor * array if path.endswith('/kernel') else array for path, array in params.items()
+  }

@@ -48,12 +48,13 @@ def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
   Raises:
     ValueError: for an odd count, or as `splits.assign`.
   """
-  if odd := {split: n for split, n in counts.items() if n % 2}:
+  if odd := {split: n for split, n in counts.items() if type(n) is not int or n % 2}:
     raise ValueError(
-      f'A subset and its complement are of one split, so counts are even; got {odd}.'
+      f'zoo.splits has {odd}; allowed: even numbers, for a subset and its complement are in one '
+      'split.'
     )
   halves = {split: count // 2 for split, count in counts.items()}
-  names = splits_lib.assign(sum(halves.values()), halves, seed=seed)
+  names = splits_lib.assign(halves, seed=seed)
   return [name for name in names for _ in range(2)]
 
 
