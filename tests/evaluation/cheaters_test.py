@@ -7,8 +7,9 @@ import pytest
 
 from wsjax.evaluation import baselines, evaluator, methods, null_models
 from wsjax.evaluation import metrics as metrics_lib
+from wsjax.evaluation import reference as reference_lib
 from wsjax.evaluation import sample as sample_lib
-from wsjax.evaluation.metrics import flags
+from wsjax.evaluation.metrics import copying, diversity, fidelity, flags
 
 NUM_SAMPLES = 32
 PARTIAL = {
@@ -81,19 +82,35 @@ def audited(zoo_reference, further_runs):
 
 
 def _named(row):
-  return {entry['name'] for entry in row['suspicions']}
+  return {entry['name'] for entry in row['flags']}
 
 
 @pytest.mark.parametrize('cheater', OWN)
 def test_cheaters_are_named_by_their_own_name(audited, cheater):
   row = audited[cheater]
-  assert OWN[cheater] in _named(row), row['suspicions']
-  assert all(any(c.isdigit() for c in e['evidence']) for e in row['suspicions'])
+  assert OWN[cheater] in _named(row), row['flags']
+  assert all(any(c.isdigit() for c in e['evidence']) for e in row['flags'])
+
+
+@pytest.mark.parametrize(
+  ('cheater', 'metric'),
+  [
+    ('noise', copying.copying_z),
+    ('moved noise', copying.copying_z),
+    ('neighbours', copying.hull_residual),
+    ('lines', copying.hull_residual),
+    ('mean', diversity.centre_distance),
+    ('one', fidelity.mmd_weights),
+    ('static', fidelity.mmd_behaviour),
+  ],
+)
+def test_tests_flag_cheaters_too(audited, cheater, metric):
+  assert metric.flag in _named(audited[cheater]), audited[cheater]['flags']
 
 
 @pytest.mark.parametrize('name', ['truth', 'moved truth', sample_lib.ZOO])
 def test_truth_and_the_zoo_itself_are_not_named(audited, name):
-  assert audited[name]['suspicions'] == []
+  assert audited[name]['flags'] == []
 
 
 @pytest.mark.parametrize(
@@ -113,7 +130,7 @@ def test_baselines_are_named_for_what_they_are(rows, name, own):
 
 
 def test_fresh_runs_of_the_panel_are_not_named(rows):
-  assert rows['fresh runs']['suspicions'] == []
+  assert rows['fresh runs']['flags'] == []
   assert rows['fresh runs']['metrics']['coverage_weights']['value'] > 0.8
 
 
@@ -124,7 +141,7 @@ def test_one_new_network_and_noise_passes_every_test_against_the_zoo(audited):
   # What catches it.
   assert values['self_distance'] < 0.2 and values['vendi_ratio'] < 0.6
   assert values['coverage_behaviour'] < 0.3
-  assert _named(audited['one']) == {'one mode'}
+  assert _named(audited['one']) >= {'one mode', fidelity.mmd_behaviour.flag}
 
 
 def test_numbers_of_the_truth_are_those_of_held_out_runs(audited):
@@ -189,3 +206,30 @@ def test_without_held_out_runs_the_rest_says_why(zoo_reference):
   assert row['metrics']['hull_residual']['value'] == 1
   for key in ('replica_rate', 'vendi_ratio', 'mmd_weights'):
     assert 'no held-out' in row['metrics'][key]['not_run']
+
+
+@pytest.mark.slow
+def test_rates_of_false_and_missed_flags_over_partitions_of_real_runs(bred):
+  """Honest: runs that neither side was shown. Copies: training runs with noise of 0.05."""
+  data, architecture, _, nets = bred
+  honest, missed = [], []
+  for seed in range(12):
+    order = np.random.default_rng(seed).permutation(112)
+    train, heldout, fresh = (methods.take(nets, x) for x in np.split(order, (48, 80)))
+    reference = reference_lib.Reference(
+      architecture=architecture,
+      test_x=data.test_x,
+      test_y=data.test_y,
+      train=train,
+      heldout=heldout,
+      reference={path: value[0] for path, value in train.items()},
+      num_bootstrap=50,
+      seed=seed,
+    )
+    noisy = _noisy(methods.take(train, np.arange(32)), 0.05, seed)
+    made = [methods.Method(*x) for x in (('a', 'generator', fresh), ('b', 'generator', noisy))]
+    rows = evaluator.evaluate(made, reference, progress=False)['arms']
+    honest.append(bool(rows[1]['flags']))
+    missed.append(copying.replica_rate.flag not in _named(rows[2]))
+  assert np.sum(honest) <= 1, honest
+  assert not any(missed)

@@ -9,6 +9,7 @@ from rich import console
 
 from tests.reference import fake_report
 from wsjax import files
+from wsjax.evaluation.metrics import copying, diversity
 from wsjax.evaluation.report import columns, report, verdict
 from wsjax.experiments import reports
 
@@ -194,26 +195,43 @@ def test_verdict_calls_a_copy_a_copy():
   assert 'copies: 97 % of its samples' in verdict.headline(made)
   found = dict(verdict.findings(made))
   assert found['Copies'].startswith('It mostly copies: 97 %')
-  assert 'are those of a training net: largest' in found['Behaviour']
+  assert 'are those of a training network: largest' in found['Behaviour']
 
 
-def test_suspicions_are_in_the_verdict_and_beside_the_name(tmp_path):
+def test_flags_are_in_the_verdict_and_beside_the_name(tmp_path):
   made = fake_report.make(fake_report.ARMS[:1] + fake_report.ARMS[2:4])
-  assert 'Suspicions' not in dict(verdict.findings(made))
+  assert 'Flags' not in dict(verdict.findings(made))
   for arm in made['arms']:
-    arm['suspicions'] = []
-  assert 'do not give' in dict(verdict.findings(made))['Suspicions']
-  made['zoo']['n_heldout'] = 0
-  assert 'without held-out' in dict(verdict.findings(made))['Suspicions']
-  made['arms'][0]['suspicions'] = [{'name': 'one mode', 'evidence': '0.1 τ'}]
+    arm['flags'] = []
+  assert 'without enough held-out' in dict(verdict.findings(made))['Flags']
+  for metric in (copying.copying_z, copying.replica_rate):
+    made['metrics'][metric.name] = metric.declaration()
+  made['arms'][0]['metrics']['copying_z'] = fake_report.stat(-1.0) | {'p': 0.2}
+  assert 'None of 1 tests' in dict(verdict.findings(made))['Flags']
+  assert 'data-copying z' in dict(verdict.findings(made))['Flags']
+  made['arms'][0]['flags'] = [{'name': 'one mode', 'evidence': '0.1 τ'}]
   made['arms'][0]['metrics'] |= {
     'mmd_weights': fake_report.stat(0.1, method='none') | {'p': 0.002},
     'replica_rate': fake_report.stat(0.1) | {'note': 'few', 'heldout': 0.01},
   }
   html = reports.write(made, tmp_path).read_text()
-  assert 'The audit names: one mode (0.1 τ).' in html
+  assert 'one mode: 0.1 τ.' in html
   assert '>diffusion<small>one mode</small>' in html
   assert 'p = 0.002' in html and 'held-out networks: 0.01; few' in html
+
+
+def test_no_sentence_says_less_than_the_worst_number():
+  """A report of replicas without exact copies: they are named wherever copies are spoken of."""
+  made = fake_report.make(fake_report.ARMS[:1])
+  evidence = 'replicas 99 % (fresh runs: 5 %); p < 0.001 after correction for 10 tests'
+  made['arms'][0]['flags'] = [
+    {'name': metric.flag, 'evidence': evidence}
+    for metric in (copying.replica_rate, copying.iou_excess, diversity.centre_distance)
+  ]
+  found = dict(verdict.findings(made))
+  for topic in ('Copies', 'Behaviour', 'Spread', 'Flags'):
+    assert 'replicas 99 %' in found[topic], topic
+  assert 'does not copy' not in found['Copies']
 
 
 def test_verdict_reports_a_bent_ruler():

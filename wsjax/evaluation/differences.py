@@ -1,7 +1,7 @@
-"""Is one arm better than another, and how sure is that?
+"""Differences between methods, with intervals and p-values.
 
-Intervals of two arms that overlap say little: the arms share test items, and generators share seeds
-and a zoo. Here both are resampled together.
+Overlapping intervals of two methods say little: methods share test items, and generators share
+seeds and a zoo. Here both are resampled together.
 """
 
 import dataclasses
@@ -12,61 +12,65 @@ import numpy as np
 import scipy.stats
 
 from wsjax.evaluation import statistics
-from wsjax.evaluation.report import verdict
 
-# Of an arm: [N, n] whether its networks are right on the items, [N] seeds.
+GATES = ('gate_strict', 'gate_half', 'gate_behaviour')
+# Of a method: [N, n] whether its networks are right on the items, [N] seeds.
 Table = tuple[np.ndarray, np.ndarray]
 
 
 def against_baselines(
-  arms: Sequence[Mapping[str, Any]], tables: Mapping[str, Table], resampler: statistics.Resampler
+  rows: Sequence[Mapping[str, Any]], tables: Mapping[str, Table], resampler: statistics.Resampler
 ) -> list[dict[str, Any]]:
-  """Every generator less every baseline: accuracy and shares behind the gates.
+  """Every generator less every baseline: accuracy and shares that pass the gates.
 
   Args:
-    arms: rows of the report.
-    tables: name of a generator or baseline -> what it gets right.
+    rows: entries of methods in the report.
+    tables: name of a generator or baseline -> which items it gets right.
     resampler: of the test items.
 
   Returns:
-    One entry per pair: 'generator', 'baseline', 'accuracy' as of `paired`, and per gate 'value',
-    'n' of the smaller arm and 'p' of Fisher's exact test, which takes networks to be independent.
-    Each p is beside its 'p_holm', adjusted within the baselines of one generator and one metric:
-    who is above all of them has chosen none.
+    One entry per pair: 'generator', 'baseline', 'accuracy' by `paired`, and per gate that was run
+    'value', 'n' of the smaller method and 'p' of Fisher's exact test, which takes networks to be
+    independent. Each p is beside its 'p_holm', adjusted within the baselines of one generator and
+    one metric: a generator above all of them is above the best of them.
   """
   entries = []
-  baselines = [arm for arm in arms if arm['kind'] == 'baseline']
+  baselines = [row for row in rows if row['kind'] == 'baseline']
   if not baselines:
     return entries
-  generators = [arm for arm in arms if arm['kind'] == 'generator']
-  means = {arm['name']: _mean(*tables[arm['name']], resampler) for arm in (*generators, *baselines)}
-  for arm in generators:
-    rows = [
+  generators = [row for row in rows if row['kind'] == 'generator']
+  means = {row['name']: _mean(*tables[row['name']], resampler) for row in (*generators, *baselines)}
+  for row in generators:
+    pairs = [
       {
-        'generator': arm['name'],
+        'generator': row['name'],
         'baseline': other['name'],
-        'accuracy': _difference(means[arm['name']], means[other['name']]),
-        **{gate: _shares(arm, other, gate) for gate in verdict.GATES},
+        'accuracy': _difference(means[row['name']], means[other['name']]),
+        **{
+          gate: _shares(row, other, gate)
+          for gate in GATES
+          if row['metrics'][gate]['value'] is not None
+        },
       }
       for other in baselines
     ]
-    for metric in ('accuracy', *verdict.GATES):
-      adjusted = statistics.holm(np.array([row[metric]['p'] for row in rows]))
-      for row, p in zip(rows, adjusted, strict=True):
-        row[metric]['p_holm'] = float(p)
-    entries += rows
+    for metric in pairs[0].keys() - {'generator', 'baseline'}:
+      adjusted = statistics.holm(np.array([pair[metric]['p'] for pair in pairs]))
+      for pair, p in zip(pairs, adjusted, strict=True):
+        pair[metric]['p_holm'] = float(p)
+    entries += pairs
   return entries
 
 
-def _shares(arm: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def _shares(row: Mapping[str, Any], other: Mapping[str, Any], gate: str) -> dict[str, Any]:
   """Difference of two shares, and how likely one so large is by chance."""
   table = []
-  for row in (arm, other):
-    passed = round(row['metrics'][metric]['value'] * row['n'])
-    table.append([passed, row['n'] - passed])
+  for each in (row, other):
+    passed = round(each['metrics'][gate]['value'] * each['n'])
+    table.append([passed, each['n'] - passed])
   return {
-    'value': arm['metrics'][metric]['value'] - other['metrics'][metric]['value'],
-    'n': min(arm['n'], other['n']),
+    'value': row['metrics'][gate]['value'] - other['metrics'][gate]['value'],
+    'n': min(row['n'], other['n']),
     'p': float(scipy.stats.fisher_exact(table).pvalue),
     'method': 'fisher',
   }
@@ -79,7 +83,7 @@ def paired(
   groups_b: np.ndarray,
   resampler: statistics.Resampler,
 ) -> dict[str, Any]:
-  """Mean of one arm minus mean of another, on common items.
+  """Mean of one method minus mean of another, on common items.
 
   Where both have equally many seeds, these are drawn together, too.
 
@@ -87,7 +91,7 @@ def paired(
     table_a: [N, n] networks x items of the one, correct or losses.
     table_b: [M, n] of the other, on the same items.
     groups_a: [N] which seed made each network.
-    groups_b: [M] the same of the other.
+    groups_b: [M] seeds of the other.
     resampler: source of the resamples, with num_items n.
 
   Returns:
@@ -128,7 +132,7 @@ def _difference(a: _Mean, b: _Mean) -> dict[str, Any]:
   """Entry of one mean minus the other.
 
   One Resampler drew the same items for both and, of equally many seeds, the same seeds; with
-  equally many networks also the same places, which pairs arms made from common noise.
+  equally many networks also the same places, which pairs methods made from common noise.
   """
   resamples = a.resamples - b.resamples
   entry = statistics.stat(
@@ -145,17 +149,17 @@ def probability_of_improvement(
   groups_b: np.ndarray,
   resampler: statistics.Resampler,
 ) -> dict[str, Any]:
-  """Chance that a network of one arm is better than one of another.
+  """Chance that a network of one method is better than one of another.
 
   Args:
     a: [N] a number per network, higher is better.
-    b: [M] the same of the other arm.
+    b: [M] seeds of the other method.
     groups_a: [N] which seed made each network.
-    groups_b: [M] the same of the other arm.
+    groups_b: [M] seeds of the other method.
     resampler: source of the resamples.
 
   Returns:
-    The entry of the report: P(a > b) + P(a = b) / 2, 0.5 for equal arms.
+    The entry of the report: P(a > b) + P(a = b) / 2, 0.5 for equal methods.
 
   Source: Agarwal et al. 2021, arXiv:2108.13264, section 4.3, with the statistic of Mann and Whitney
     1947, doi:10.1214/aoms/1177730491.

@@ -11,6 +11,7 @@ import rich.progress
 
 from wsjax.evaluation import differences, gate
 from wsjax.evaluation import methods as methods_lib
+from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import metrics as metrics_lib
 from wsjax.evaluation import reference as reference_lib
 from wsjax.evaluation import sample as sample_lib
@@ -76,6 +77,7 @@ def evaluate(
     reference.architecture.spec.check(method.params, stacked=True)
   groups = metrics_lib.load_all(metrics)
   limit = {group.name: (limits or {}).get(group.name, group.limit) for group in groups}
+  declared = [metric for group in groups for metric in group.metrics]
   edges = fidelity.bin_edges(reference.aligned_train)
   densities = {'zoo': fidelity.densities(reference.aligned_train, edges)}
   rows, tables, curves = [], {}, {group.name: {} for group in groups if group.curve}
@@ -98,7 +100,7 @@ def evaluate(
         except NotRun:
           pass
     whole = samples[None]
-    rows.append(_row(whole, found))
+    rows.append(_row(whole, found, declared))
     tables[method.name] = (whole.correct, whole.groups)
     if whole.usable.any() and method is not zoo.method:
       densities[method.name] = fidelity.densities(whole.finite.canonical, edges)
@@ -106,7 +108,7 @@ def evaluate(
   return {
     'zoo': _zoo(reference, rows[0]),
     'arms': rows,
-    'metrics': {metric.name: metric.declaration() for group in groups for metric in group.metrics},
+    'metrics': {metric.name: metric.declaration() for metric in declared},
     'contrasts': differences.against_baselines(rows, tables, resampler),
     'histograms': {
       path: {
@@ -121,7 +123,9 @@ def evaluate(
   }
 
 
-def _row(method: sample_lib.Sample, metrics: dict[str, Any]) -> dict[str, Any]:
+def _row(
+  method: sample_lib.Sample, metrics: dict[str, Any], declared: Sequence[metric_lib.Metric]
+) -> dict[str, Any]:
   """Entry of one method."""
   reference = method.reference
   tau = reference.thresholds.tau
@@ -149,9 +153,8 @@ def _row(method: sample_lib.Sample, metrics: dict[str, Any]) -> dict[str, Any]:
     'metrics': metrics,
     'per_net': {key: _listed(value) for key, value in networks.items()},
   }
-  row['suspicions'] = flags.find(
-    row, flags.working_threshold(reference.chance, reference.thresholds.accuracy)
-  )
+  threshold = flags.working_threshold(reference.chance, reference.thresholds.accuracy)
+  row['flags'] = flags.find(row, threshold, declared)
   if len(method.method.seeds) > 1:
     row['per_seed'] = _per_seed(method, networks)
   return row

@@ -57,6 +57,7 @@ class Metric:
       heading of the column carries the sign.
     doc: one to three sentences that explain it.
     heading: of the column; the label if it is ''.
+    flag: reason for distrust that a small p-value of the number gives; '' if it gives none.
     compute: (method, reference) -> Stat, of a `sample.Sample` and its `reference.Reference`; it may
       raise `NotRun`. None if the experiment computes it itself.
   """
@@ -69,6 +70,7 @@ class Metric:
   format: str = '.3g'
   doc: str = ''
   heading: str = ''
+  flag: str = ''
   compute: Callable[[Any, Any], Stat] | None = None
 
   def __post_init__(self):
@@ -109,6 +111,10 @@ class Metric:
     if value is None or not math.isfinite(value):
       return '–'
     return format(value, self.format).removesuffix('%')
+
+  def with_unit(self, value: float | None) -> str:
+    """The number as running text shows it, a share with its ' %'."""
+    return self.text(value) + (' %' if self.format.endswith('%') and value is not None else '')
 
   def interval(self, stat: Stat | None) -> str:
     """The interval as 'low–high'; '' where there is none."""

@@ -29,6 +29,10 @@ MATCHED = 0.005
 _SAME = 1e-3
 
 _GROUP = 'Copying'
+# Flags that small p-values raise.
+_NEAR = 'nearer to training networks than fresh runs'
+_ERRORS = 'shares errors with training networks'
+_BLEND = 'nearer to blends of training networks than fresh runs'
 
 
 @once
@@ -88,6 +92,31 @@ def threshold(h: np.ndarray) -> float:
   return float(np.quantile(h, QUANTILE))
 
 
+def p_lower(samples: np.ndarray, heldout: np.ndarray) -> float:
+  """Probability of values [N] so low beside those of held-out networks [M], by chance.
+
+  Both sets are exchangeable for an honest generator, if the value of a network depends on it and on
+  the training networks alone.
+
+  Source: Mann and Whitney 1947, doi:10.1214/aoms/1177730491.
+  """
+  if np.ptp(np.concatenate([samples, heldout])) == 0:
+    return 1.0
+  return float(scipy.stats.mannwhitneyu(samples, heldout, alternative='less').pvalue)
+
+
+def p_replicas(r: np.ndarray, h: np.ndarray) -> float:
+  """Probability of so many of N samples below the k-th least of M held-out distances, by chance.
+
+  k is 1 + 0.01 (M - 1), rounded down. That c samples lie below means that among the c + k - 1 least
+  distances of both sets fewer than k are held out, which is hypergeometric.
+  """
+  k = int(QUANTILE * (len(h) - 1)) + 1
+  count = int(np.sum(r < np.sort(h)[k - 1]))
+  draws = min(count + k - 1, len(r) + len(h))
+  return float(scipy.stats.hypergeom.cdf(k - 1, len(r) + len(h), len(h), draws))
+
+
 def replicas(r: np.ndarray, h: np.ndarray) -> Stat:
   """Share of samples nearer to the training networks than 99 % of held-out networks are.
 
@@ -98,10 +127,10 @@ def replicas(r: np.ndarray, h: np.ndarray) -> Stat:
   Returns:
     The share. `heldout` is what an honest generator is expected to have: of M held-out networks the
     quantile lies above 1 + 0.01 (M - 1) of M + 1 equal shares; `note` says so where that is far
-    from 1 %.
+    from 1 %. `p` is that of `p_replicas`.
   """
   honest = (1 + QUANTILE * (len(h) - 1)) / (len(h) + 1)
-  entry = statistics.rate(r < threshold(h)) | {'heldout': honest}
+  entry = statistics.rate(r < threshold(h)) | {'heldout': honest, 'p': p_replicas(r, h)}
   if len(h) < ENOUGH:
     entry['note'] = (
       f'the 1 % quantile of {len(h)} held-out networks is unstable (below {ENOUGH}): an honest '
@@ -180,14 +209,36 @@ def overlap_excess(
   return np.where(count > 0, iou - null, np.nan)
 
 
-def beside_heldout(stat: Stat, values_of: Callable[[Sample], np.ndarray], method: Sample) -> Stat:
-  """Adds the median of the held-out networks as 'heldout', if there are any."""
+def beside_heldout(
+  stat: Stat, values_of: Callable[[Sample], np.ndarray], method: Sample, *, test: bool = True
+) -> Stat:
+  """Adds the median of held-out networks as 'heldout', and 'p' of values so low by chance.
+
+  Args:
+    stat: of the method.
+    values_of: sample -> a number per finite network. For the test it may depend on the network and
+      on the training networks alone.
+    method: the method.
+    test: whether to add 'p'.
+
+  Returns:
+    The number; without held-out networks as it was.
+  """
   try:
-    values = values_of(sample_lib.heldout(method.reference))
+    heldout = values_of(sample_lib.heldout(method.reference))
   except NotRun:
     return stat
-  if stat['value'] is not None and np.isfinite(values).any():
-    stat['heldout'] = float(np.nanmedian(values))
+  if stat['value'] is None or not np.isfinite(heldout).any():
+    return stat
+  stat['heldout'] = float(np.nanmedian(heldout))
+  try:
+    mine, theirs = apart(method.finite)
+  except NotRun:
+    return stat
+  samples = values_of(method.finite)[mine]
+  heldout = heldout[theirs]
+  if test and np.isfinite(samples).all() and np.isfinite(heldout).all():
+    stat['p'] = p_lower(samples, heldout)
   return stat
 
 
@@ -211,7 +262,9 @@ def distances(method: Sample) -> tuple[np.ndarray, np.ndarray]:
   return around(method).distance[mine] / tau, other.distance[theirs] / tau
 
 
-@metric('replica_rate', 'replicas', unit='share', better='lower', group=_GROUP, format='.0%')
+@metric(
+  'replica_rate', 'replicas', unit='share', better='lower', group=_GROUP, format='.0%', flag=_NEAR
+)
 def replica_rate(method: Sample, reference: Reference) -> Stat:
   """Networks nearer to a training network than 99 % of held-out networks are. An honest generator
   has about 1 %.
@@ -227,6 +280,7 @@ def replica_rate(method: Sample, reference: Reference) -> Stat:
   better='lower',
   group=_GROUP,
   format='.0%',
+  flag=_NEAR,
 )
 def replica_rate_ratio(method: Sample, reference: Reference) -> Stat:
   """Replicas by the distance to the nearest training network over that to the next: a replica is
@@ -240,7 +294,12 @@ def replica_rate_ratio(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'neighbour_ratio', 'nearest over next distance', group=_GROUP, format='.3f', heading='1st / 2nd'
+  'neighbour_ratio',
+  'nearest over next distance',
+  group=_GROUP,
+  format='.3f',
+  heading='1st / 2nd',
+  flag=_NEAR,
 )
 def neighbour_ratio(method: Sample, reference: Reference) -> Stat:
   """Median distance to the nearest training network over that to the next. 1: near to none in
@@ -251,7 +310,7 @@ def neighbour_ratio(method: Sample, reference: Reference) -> Stat:
   return beside_heldout(stat, lambda sample: around(sample).ratio, method)
 
 
-@metric('copying_z', 'data-copying z', group=_GROUP, format='+.1f', heading='copying z')
+@metric('copying_z', 'data-copying z', group=_GROUP, format='+.1f', heading='copying z', flag=_NEAR)
 def copying_z(method: Sample, reference: Reference) -> Stat:
   """Mann-Whitney z of the distances to the training networks against those of held-out networks,
   with the probability p of one so low by chance. Below 0: copying; above 0: underfitting.
@@ -262,21 +321,38 @@ def copying_z(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'authenticity', 'authenticity', unit='share', group=_GROUP, format='.0%', heading='authentic'
+  'authenticity',
+  'authenticity',
+  unit='share',
+  group=_GROUP,
+  format='.0%',
+  heading='authentic',
+  flag=_NEAR,
 )
 def authenticity(method: Sample, reference: Reference) -> Stat:
   """Networks farther from their nearest training network than any other training network is from
   that one. Compare with held-out networks.
   """
-  stat = statistics.rate(_authentic(method.finite))
+  hits = _authentic(method.finite)
+  stat = statistics.rate(hits)
   try:
-    stat['heldout'] = float(np.mean(_authentic(sample_lib.heldout(reference))))
+    others = _authentic(sample_lib.heldout(reference))
+    stat['heldout'] = float(np.mean(others))
+    mine, theirs = apart(method.finite)
   except NotRun:
-    pass
-  return stat
+    return stat
+  table = [[int(x.sum()), int((~x).sum())] for x in (hits[mine], others[theirs])]
+  return stat | {'p': float(scipy.stats.fisher_exact(table, alternative='less').pvalue)}
 
 
-@metric('hull_residual', 'distance to the hull', group=_GROUP, format='.2f', heading='to hull')
+@metric(
+  'hull_residual',
+  'distance to the hull',
+  group=_GROUP,
+  format='.2f',
+  heading='to hull',
+  flag=_BLEND,
+)
 def hull_residual(method: Sample, reference: Reference) -> Stat:
   """Distance to the convex hull of 16 aligned training networks over that to the nearest of them,
   median: 0 for averages of neighbours, 1 for copies with noise. Compare with held-out networks.
@@ -293,6 +369,7 @@ def hull_residual(method: Sample, reference: Reference) -> Stat:
   group=_GROUP,
   format='+.2f',
   heading='IoU − held-out',
+  flag=_ERRORS,
 )
 def iou_excess(method: Sample, reference: Reference) -> Stat:
   """Largest error-IoU with a training network, less that of held-out networks within half a point
@@ -300,12 +377,18 @@ def iou_excess(method: Sample, reference: Reference) -> Stat:
   """
   finite, heldout = method.finite, sample_lib.heldout(reference)
   mine, theirs = apart(finite)
-  excess = overlap_excess(
-    novelty.max_overlap(finite)[mine],
-    finite.accuracy[mine],
-    novelty.max_overlap(heldout)[theirs],
-    heldout.accuracy[theirs],
-  )
+  others = novelty.max_overlap(heldout)[theirs], heldout.accuracy[theirs]
+  excess = overlap_excess(novelty.max_overlap(finite)[mine], finite.accuracy[mine], *others)
   if not np.isfinite(excess).any():
     raise NotRun('no held-out network is as accurate')
-  return statistics.over_networks(excess, finite.groups[mine], finite.resampler)
+  stat = statistics.over_networks(excess, finite.groups[mine], finite.resampler)
+  null = np.array(
+    [
+      overlap_excess(*(x[[i]] for x in others), *(np.delete(x, i) for x in others))[0]
+      for i in range(len(others[0]))
+    ]
+  )
+  excess, null = excess[np.isfinite(excess)], null[np.isfinite(null)]
+  if min(len(excess), len(null)) >= MIN_NETWORKS:
+    stat['p'] = p_lower(-excess, -null)
+  return stat

@@ -18,6 +18,8 @@ from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 
 SPACES = ('weights', 'behaviour')
+# Flag that a small p-value raises.
+_UNLIKE = 'not distributed as fresh runs'
 _WEIGHTS, _FUNCTION = 'Fidelity, weights', 'Fidelity, function'
 # Bins of a histogram; weights outside these quantiles of the zoo are not drawn.
 _NUM_BINS = 40
@@ -167,6 +169,7 @@ def recall_weights(method: Sample, reference: Reference) -> Stat:
   group=_WEIGHTS,
   format='.3f',
   heading='MMD²',
+  flag=_UNLIKE,
 )
 def mmd_weights(method: Sample, reference: Reference) -> Stat:
   """Unbiased squared maximum mean discrepancy to held-out networks, Gaussian kernel, with the
@@ -289,6 +292,7 @@ def recall_behaviour(method: Sample, reference: Reference) -> Stat:
   group=_FUNCTION,
   format='.3f',
   heading='MMD²',
+  flag=_UNLIKE,
 )
 def mmd_behaviour(method: Sample, reference: Reference) -> Stat:
   """Unbiased squared maximum mean discrepancy to held-out networks, Gaussian kernel, with the

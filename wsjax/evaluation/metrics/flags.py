@@ -1,129 +1,180 @@
-"""Suspicions: the ways to look good that an arm's numbers give away.
+"""Flags: reasons to distrust a method, from all numbers that were measured of it.
 
-Each sample gets the first name that fits it, so that a copy is not also the neighbour of another
-copy. A name is a finding when more samples have it than
-an honest generator's would. None is a proof of honesty: what is named here is what was planted in
-tests and found.
+Two kinds are raised. Numbers of single networks name the way in which samples were made: each
+sample gets the first name that fits it, and a name is a flag when more samples have it than honest
+generators do by chance. And every metric that has a p-value and names a flag is a test, with
+held-out runs as its null; tests are corrected for their number, so that an honest method has any
+such flag with probability 1 %. No flag does not prove novelty: flags name what was planted in tests
+and found.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import statistics
 
-# Of tau: exact up to symmetry. float32 leaves 1e-3 of a rescaled copy.
+LEVEL = 0.01  # Probability of any flag by tests for an honest method.
+# Distance over tau below which a sample is an exact copy up to symmetry: float32 leaves 1e-3.
 EXACT = 0.01
-
-# Lower ends of the interval of the share of samples with a name. Exact copies do not happen by
-# chance, so a few of them are found; a distance below the
-# 1 % quantile of some dozen held-out networks does, up to once in a dozen.
+# Least share of samples with a name, at the lower end of the interval. Exact copies do not happen
+# by chance; a distance below the 1 % quantile of a few dozen held-out networks does, now and then.
 COPIES, SAMPLES = 0.01, 0.1
-
-# Of the residual of held-out networks; a blend has none, they have it all.
+# Hull residual below which a sample is a blend, as a share of the median of held-out networks.
 BLEND = 0.5
-
-# From there on (0: held-out networks, 1: no blend is any nearer) a sample is its neighbour and
-# noise, for noise points away from all others.
+# Hull residual from which a sample is a neighbour and noise, since noise points away from all
+# others: 0 is the median of held-out networks, 1 a sample to which no blend is nearer.
 NOISE = 0.5
-
-# Of the spacing of held-out networks, which hardly varies among them.
+# Distance to the nearest other sample, as a share of the median of held-out networks.
 CROWDED = 0.5
-
-# Of the zoo's spread and distance to its mean: averages of k networks have 1 / sqrt(k) of both, so
-# this is the mean of eleven.
+# Spread and distance to the mean, over those of the zoo. Averages of k networks have 1 / sqrt(k) of
+# both, so this is the mean of eleven.
 COLLAPSED = 0.3
-
-# Of the way from chance to the zoo; the gates judge what is above.
+# Accuracy below which a sample does not work: 0 is chance, 1 the threshold of the gates.
 WORKING = 0.5
 
 
+class Test(NamedTuple):
+  """A test of a method: its metric, its number, and its p-value corrected for all tests."""
+
+  metric: metric_lib.Metric
+  stat: Mapping[str, Any]
+  p: float
+
+  @property
+  def evidence(self) -> str:
+    """The number beside that of held-out runs."""
+    text = f'{self.metric.label} {self.metric.with_unit(self.stat["value"])}'
+    if 'heldout' in self.stat:
+      text += f' (fresh runs: {self.metric.with_unit(self.stat["heldout"])})'
+    return text
+
+
+def tests(
+  stats: Mapping[str, Mapping[str, Any]], metrics: Iterable[metric_lib.Metric]
+) -> list[Test]:
+  """Every test that was run of a method, the least p-value first.
+
+  Args:
+    stats: metric -> number of the method.
+    metrics: declarations; those with a `flag` whose number has a p-value are tests.
+
+  Returns:
+    The tests with p-values corrected for their number (Holm).
+  """
+  run = [
+    (metric, stats[metric.name])
+    for metric in metrics
+    if metric.flag and 'p' in stats.get(metric.name, {})
+  ]
+  adjusted = statistics.holm(np.array([stat['p'] for _, stat in run]))
+  found = [Test(*pair, float(p)) for pair, p in zip(run, adjusted, strict=True)]
+  return sorted(found, key=lambda test: test.p)
+
+
 def working_threshold(chance: float, accuracy: float) -> float:
-  """Accuracy halfway from chance to the zoo's bar; below, nothing works."""
+  """Accuracy halfway from chance to the threshold of the gates; below, a sample does not work."""
   return chance + WORKING * (accuracy - chance)
 
 
-def find(arm: Mapping[str, Any], bar: float) -> list[dict[str, str]]:
-  """What the numbers of one arm give away.
+def find(
+  row: Mapping[str, Any], threshold: float, metrics: Iterable[metric_lib.Metric] = ()
+) -> list[dict[str, str]]:
+  """Flags of one method.
 
   Args:
-    arm: an arm of the report, with the `audit_metrics` in metrics and per_net.
-    bar: accuracy that a network which works at all has.
+    row: entry of the report, with numbers of the method and of its networks.
+    threshold: accuracy that a network which works at all has.
+    metrics: declarations of the metrics. Tests of the zoo itself are left out: it is no method.
 
   Returns:
-    Findings, each with its name and, as evidence, the numbers that show it; empty where there is
-    nothing. What was not measured gives none.
+    Flags, each with its name and, as evidence, the numbers behind it.
   """
   found = []
-  working = _numbers(arm, 'accuracy') >= bar
+  working = _numbers(row, 'accuracy') >= threshold
   if np.mean(working) < 0.5:
     found.append(
-      ('not working',
-       f'{_share(~working)} of samples are below {100 * bar:.0f} % accuracy, '
+      ('not working', f'{_share(~working)} of samples are below {100 * threshold:.0f} % accuracy, '
        'halfway from chance to the zoo')
     )  # fmt: skip
-  names = _names(arm)
-  if names is None:
-    return [{'name': name, 'evidence': text} for name, text in found]
-  metrics, nets = arm['metrics'], len(names)
-  for name, least, text in (
-    ('copies', COPIES, f'are nearer than {EXACT:g} τ to a net that was shown'),
-    ('copies with noise', SAMPLES,
-     'are nearer to a training net than 99 % of held-out runs, and no blend '
-     'is nearer'),
-    ('averages neighbours', SAMPLES,
-     f'have less than {BLEND:g} of the distance of held-out runs to the hull '
-     'of their neighbours'),
-    ('one mode', SAMPLES,
-     'are new, and nearer to another sample than '
-     f'{CROWDED:g} of what held-out runs are to each other'),
-  ):  # fmt: skip
-    hits = names == name
-    if hits.any() and statistics.rate(hits)['low'] >= least:
-      found.append((name, f'{_share(hits)} of {nets} samples {text}'))
-  spread, centre = (metrics[key]['value'] for key in ('rms_ratio', 'centre_distance'))
-  if None not in (spread, centre) and max(spread, centre) < COLLAPSED:
-    text = f'{spread:.2f} of the spread of the zoo, at {centre:.2f} of '
-    text += "its nets' distance from their mean"
-    found.append(('collapsed to the mean', text))
-    found = [entry for entry in found if entry[0] != 'one mode']
+  found += _by_networks(row)
+  if row['kind'] != 'reference':
+    groups: dict[str, list[Test]] = {}
+    run = tests(row['metrics'], metrics)
+    for test in run:
+      if test.p <= LEVEL:
+        groups.setdefault(test.metric.flag, []).append(test)
+    for name, members in groups.items():
+      text = '; '.join(test.evidence for test in members)
+      p = max(test.p for test in members)
+      p_text = 'p < 0.001' if p < 0.001 else f'p ≤ {p:.3f}'
+      found.append((name, f'{text}; {p_text} after correction for {len(run)} tests'))
   return [{'name': name, 'evidence': text} for name, text in found]
 
 
-def _names(arm: Mapping[str, Any]) -> np.ndarray | None:
-  """[N] name of each usable sample, '' for none; None if nothing is known."""
-  if 'hull_residual' not in arm['per_net']:
+def _by_networks(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+  """Flags from the numbers of single networks."""
+  names = _names(row)
+  if names is None:
+    return []
+  found = []
+  for name, least, text in (
+    ('copies', COPIES, f'are nearer than {EXACT:g} τ to a network of the training set'),
+    ('copies with noise', SAMPLES,
+     'are nearer to a training network than 99 % of held-out runs, and no blend is nearer'),
+    ('averages neighbours', SAMPLES,
+     f'have less than {BLEND:g} of the distance of held-out runs to the hull of their neighbours'),
+    ('one mode', SAMPLES,
+     f'are new, and nearer to another sample than {CROWDED:g} of the distance between held-out '
+     'runs'),
+  ):  # fmt: skip
+    hits = names == name
+    if hits.any() and statistics.rate(hits)['low'] >= least:
+      found.append((name, f'{_share(hits)} of {len(names)} samples {text}'))
+  spread, centre = (row['metrics'][key]['value'] for key in ('rms_ratio', 'centre_distance'))
+  if None not in (spread, centre) and max(spread, centre) < COLLAPSED:
+    text = f'{spread:.2f} of the spread of the zoo, at {centre:.2f} of '
+    text += 'the distance of its networks from their mean'
+    found = [entry for entry in found if entry[0] != 'one mode']
+    found.append(('collapsed to the mean', text))
+  return found
+
+
+def _names(row: Mapping[str, Any]) -> np.ndarray | None:
+  """[N] name of each finite sample, '' for none; None if nothing is known."""
+  if 'hull_residual' not in row['per_net']:
     return None
-  distance = _numbers(arm, 'canonical_novelty')
+  distance = _numbers(row, 'canonical_novelty')
   known = np.isfinite(distance)
   distance = distance[known]
-  residual = _numbers(arm, 'hull_residual')[known]
-  spacing = _numbers(arm, 'self_distance')[known]
-  metrics = arm['metrics']
+  residual = _numbers(row, 'hull_residual')[known]
+  spacing = _numbers(row, 'self_distance')[known]
+  metrics = row['metrics']
   names = np.full(len(distance), '', dtype=object)
 
   def name(which: np.ndarray, text: str) -> None:
     names[which & (names == '')] = text
 
-  # Up to symmetry, and from snapshots of the training runs, too.
-  shown = _numbers(arm, 'shown')[known]
+  # Up to symmetry, and of snapshots of the training runs, too.
+  shown = _numbers(row, 'shown')[known]
   name((distance < EXACT) | (shown < EXACT), 'copies')
-  threshold = metrics['replica_rate'].get('threshold')
+  near = metrics['replica_rate'].get('threshold')
   honest = metrics['hull_residual'].get('heldout')
-  if None not in (threshold, honest):
-    near = distance < threshold
-    name(near & (residual < BLEND * honest), 'averages neighbours')
-    name(near & (residual > honest + NOISE * (1 - honest)), 'copies with noise')
+  if None not in (near, honest):
+    replicas = distance < near
+    name(replicas & (residual < BLEND * honest), 'averages neighbours')
+    name(replicas & (residual > honest + NOISE * (1 - honest)), 'copies with noise')
   apart = metrics['self_distance'].get('heldout')
   if apart is not None:
     name(spacing < CROWDED * apart, 'one mode')
   return names
 
 
-def _numbers(arm: Mapping[str, Any], key: str) -> np.ndarray:
+def _numbers(row: Mapping[str, Any], key: str) -> np.ndarray:
   """[N] numbers of the networks, NaN where there is none."""
-  return np.array(arm['per_net'][key], float)
+  return np.array(row['per_net'][key], float)
 
 
 def _share(hits: np.ndarray) -> str:

@@ -53,10 +53,11 @@ def row(
         if 'note' in stat:
           title += f'; {stat["note"]}'
         if 'p' in stat:
-          interval = f'p = {stat["p"]:.2g}'
+          title += f', p = {stat["p"]:.2g}'
+          interval = interval or f'p = {stat["p"]:.2g}'
         cell.update(sort=stat['value'], text=metric.text(stat['value']), interval=interval)
         cell.update(title=title)
       cells.append(cell)
   return {'name': arm['name'], 'n': arm['n'], 'kind': arm['kind'],
           'seeds': arm.get('seeds', []), 'cells': cells,
-          'suspicions': arm.get('suspicions', [])}  # fmt: skip
+          'flags': arm.get('flags', [])}  # fmt: skip

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wsjax.evaluation import metric as metric_lib
+from wsjax.evaluation.metrics import copying, diversity, flags
+
 # Gate -> (name, when a sample passes it), in falling order of strength.
 GATES = {
   'gate_strict': ('Strict gate G', 'accuracy ≥ zoo p5 and ≥ τ away from every training net'),
@@ -131,7 +134,7 @@ def findings(report: Mapping[str, Any]) -> list[tuple[str, str]]:
       ('Copies', _copying(arm)),
       ('Behaviour', _behaviour(report, arm)),
       ('Spread', _spread(arm)),
-      ('Suspicions', _suspicions(report, arm)),
+      ('Flags', _flags(report, arm)),
       ('Baselines', _baselines(report, arm)),
     ]
     generators = sum(a['kind'] == 'generator' for a in report['arms'])
@@ -158,60 +161,78 @@ def _copying(arm: Mapping[str, Any]) -> str:
   copies, novelty = value(arm, _COPIES), value(arm, 'novelty')
   if copies is None:
     return ''
+  near = _flagged(arm, copying.replica_rate.flag, 'copies', 'copies with noise')
   verb = (
     'It mostly copies'
     if copies >= 0.5
     else 'It copies in part'
     if copies >= 0.05
+    else f'Few exact copies, but {near}'
+    if near
     else 'It does not copy weights'
   )
   text = f'{verb}: {percent(copies)} of samples lie within 0.1 τ'
   if novelty is None:
     return f'{text}.'
-  return f'{text}; the median distance to a training net is {novelty:.2f} τ.'
+  return f'{text}; the median distance to a training network is {novelty:.2f} τ.'
+
+
+def _flagged(arm: Mapping[str, Any], *names: str) -> str:
+  """Name and evidence of the first flag that the method has of `names`; '' for none."""
+  found = {flag['name']: flag['evidence'] for flag in arm.get('flags', ())}
+  return next((f'{name} ({found[name]})' for name in names if name in found), '')
 
 
 def _behaviour(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
-  # Many mistakes overlap little with few: judged where accuracy is alike.
+  # Many mistakes overlap little with few: compared where accuracy is alike.
   overlap = value(arm, 'max_iou_at_bar')
   zoo = report['zoo']['loo_max_iou'].get('value')
   if overlap is None or zoo is None:
     return ''
-  said = (
-    'The mistakes of working samples are those of a training net'
+  shared = _flagged(arm, copying.iou_excess.flag)
+  text = (
+    f'The method {shared}'
+    if shared
+    else 'The mistakes of working samples are those of a training network'
     if overlap > zoo + 0.02
     else 'The mistakes of working samples are as much their own as those of independent runs'
   )
-  return f'{said}: largest error-IoU {overlap:.2f}, between zoo nets {zoo:.2f}.'
+  return f'{text}: largest error-IoU {overlap:.2f}, between networks of the zoo {zoo:.2f}.'
 
 
 def _spread(arm: Mapping[str, Any]) -> str:
   ratio = value(arm, 'rms_ratio')
   if ratio is None:
     return ''
+  centre = _flagged(arm, diversity.centre_distance.flag, 'one mode')
   if ratio < 0.9:
-    said = 'Samples shrink toward the mean'
+    text = 'Samples shrink toward the mean'
   elif ratio > 1.1:
-    said = 'Samples are scattered'
+    text = 'Samples are scattered'
   else:
-    said = 'No collapse to the mean'
-  return f"{said}: the weights have {ratio:.2f} of the zoo's spread."
+    text = f'Samples are {centre}' if centre else 'No collapse to the mean'
+  return f"{text}: the weights have {ratio:.2f} of the zoo's spread."
 
 
-def _suspicions(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
-  """What the audit named; nothing where it was not run."""
-  found = arm.get('suspicions')
+def _flags(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
+  """Every flag with its evidence, or how near the tests came to one."""
+  found = arm.get('flags')
   if found is None:
     return ''
   if found:
-    named = [f'{entry["name"]} ({entry["evidence"]})' for entry in found]
-    return f'The audit names: {"; ".join(named)}.'
-  if not report['zoo'].get('n_heldout'):
+    return '; '.join(f'{flag["name"]}: {flag["evidence"]}' for flag in found) + '.'
+  declared = [metric_lib.Metric.declared(*item) for item in report['metrics'].items()]
+  tests = flags.tests(arm['metrics'], declared)
+  if not tests:
     return (
-      'None, but without held-out runs only exact copies, collapse to the mean '
-      'and failure were looked for.'
+      'None, but without enough held-out runs only exact copies, collapse to the mean and failure '
+      'were looked for.'
     )
-  return 'None: beside held-out runs the samples do not give themselves away.'
+  least = tests[0]
+  return (
+    f'None of {len(tests)} tests tells the samples from fresh runs; the nearest to it is '
+    f'{least.evidence}, p = {least.p:.2g} after correction for their number.'
+  )
 
 
 def _baselines(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
@@ -222,7 +243,7 @@ def _baselines(report: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
     return ''
   counts = []
   for metric in ('accuracy', *GATES):
-    stats = [row[metric] for row in rows]
+    stats = [row[metric] for row in rows if metric in row]
     above = sum(s['value'] > 0 and s['p_holm'] <= 0.05 for s in stats)
     counts.append(f'{above} in {SHORT.get(metric, metric)}')
   return (
