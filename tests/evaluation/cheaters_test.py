@@ -209,9 +209,9 @@ def test_without_held_out_runs_the_rest_says_why(zoo_reference):
 
 
 @pytest.mark.slow
-def test_rates_of_false_and_missed_flags_over_partitions_of_real_runs(bred):
+def test_rates_of_false_and_missed_flags_over_partitions_of_real_runs(zoo_parts):
   """Honest: runs that neither side was shown. Copies: training runs with noise of 0.05."""
-  data, architecture, _, nets = bred
+  data, architecture, _, nets = zoo_parts
   honest, missed = [], []
   for seed in range(12):
     order = np.random.default_rng(seed).permutation(112)
