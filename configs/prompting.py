@@ -34,6 +34,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c = config_dict.ConfigDict()
   c.name = f'{arg["rig"]}_prompting_{arg["learn"]}'
+  c.experiment = 'prompting'
   c.seed = 0
   c.zoo = dict(
     path='runs/zoos/mnist_prompting',

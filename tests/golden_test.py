@@ -22,7 +22,7 @@ NAMES = sorted(path.stem for path in GOLDEN.glob('*.json'))
 _OF_THE_RUN = {
   'config', 'config_text', 'versions', 'device', 'goodput', 'notes', 'wall_seconds', 'created_at',
   'overrides', 'processes', 'schema_version', 'name', 'seconds', 'train_seconds', 'path', 'digest',
-  'zoo_digest', 'seconds_per_net', 'break_even', 'break_even_with_zoo', 'cost',
+  'zoo_digest', 'seconds_per_net', 'break_even', 'break_even_with_zoo', 'cost', 'Cost',
 }  # fmt: skip
 # A row whose number of steps is measured as time.
 _TIMED = 'SGD for as long'
@@ -34,6 +34,8 @@ def numbers(report):
   if 'tables' in report:
     for table in report['tables'].values():
       for name, row in table['rows'].items():
+        if name.startswith(_TIMED):
+          continue
         rows[name] = rows.get(name, {}) | _metrics(row.pop('stats'))
         _flatten(row, f'rows/{name}', rest)
     _flatten(report['figures'], 'figures', rest)

@@ -14,7 +14,6 @@ interrupted goes on where it stopped:
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -33,8 +32,6 @@ from wsjax.experiments import (
   likelihoods,
   manifest,
   prepare,
-  prompting,
-  prompting_scores,
   reports,
   sampling,
 )
@@ -96,11 +93,7 @@ def _run(
     zoo = prepare.open_zoo(config, workdir, progress=progress)
   if 'experiment' in config:
     return _experiment(config, workdir, zoo, stages, progress=progress)
-  made = _generate
-  for section in _ASKED:
-    if section in config:
-      made = functools.partial(_ask, section)
-  result = made(config, workdir, zoo, stages, progress=progress)
+  result = _generate(config, workdir, zoo, stages, progress=progress)
   result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
   result['notes'] += result.pop('remarks', [])
   if distributed.is_writer():
@@ -176,37 +169,6 @@ def _generate(
     'membership': known,
     'remarks': [*sampling.remarks(config), *(likelihoods.remark(found) for found in known)],
   }
-
-
-# Section of a config -> who prepares, fits, answers and describes; who judges the answers; and
-# under what name the time of answering is kept.
-_ASKED = {'prompt': (prompting, prompting_scores.judge, 'evaluate')}
-
-
-def _ask(
-  section: str,
-  config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
-  zoo: store.Zoo,
-  stages: manifest.Stages,
-  *,
-  progress: bool,
-) -> dict[str, Any]:
-  """Fits one model per training seed, asks each, and judges all answers."""
-  how, judge_answers, asking = _ASKED[section]
-  with stages.stage('prepare'):
-    prepared = how.prepare(config, zoo)
-  answers, history, module, variables = [], {}, None, None
-  for seed in config.train.seeds:
-    with stages.stage('train'):
-      module, variables, history = how.fit(config, prepared, workdir, seed=seed, progress=progress)
-    with stages.stage(asking):
-      answers.append(how.answer(config, prepared, module, variables))
-  with stages.stage('evaluate'):
-    result = judge_answers(config, prepared, answers)
-  seconds = stages.seconds['train'] / len(config.train.seeds)
-  described = how.describe(config, prepared, module, variables, seconds)
-  return result | described | {'training': history}
 
 
 def sample(

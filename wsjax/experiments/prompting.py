@@ -1,35 +1,96 @@
-"""One update by a prompt: a zoo of runs, a model of them, what it delivers."""
+"""Updates networks in one step by a prompt: the loss that they should have.
+
+Source: Peebles et al. 2022, arXiv:2209.12892.
+"""
 
 import dataclasses
 import functools
-import pathlib
 import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import optax
+from scipy.spatial import distance as distance_lib
 
+from wsjax import networks as networks_lib
 from wsjax import typing
 from wsjax.encoders import predictor as predictor_lib
-from wsjax.evaluation import methods
+from wsjax.evaluation import methods, statistics, two_sample
+from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import nearest as nearest_lib
+from wsjax.evaluation.metrics import control
+from wsjax.evaluation.report import model
 from wsjax.experiments import base
 from wsjax.experiments import prepare as prepare_lib
-from wsjax.experiments import prompting_metrics as metrics_lib
 from wsjax.generators.parts import prompted
 from wsjax.models import model as model_lib
-from wsjax.train import loop, prompting
+from wsjax.train import prompting as objective_lib
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import store
 
-Runs = dict[str, Any]
+_STEPS = 20  # Of training, timed to know what one takes.
+_NETS = 16  # Networks of one compiled call.
+
+METRICS = (
+  metric_lib.Metric('accuracy', 'accuracy', better='higher', format='.2%',
+                    doc='Accuracy on test images.'),
+  metric_lib.Metric('loss', 'test loss', unit='nats', better='lower', format='.4f',
+                    heading='loss', doc='Mean cross-entropy on test images.'),
+  metric_lib.Metric('own', 'distance to the own run', format='.2f', heading='L2 to own run',
+                    doc='Distance to the end of the training run from the same start; 0 for the '
+                    'run itself.'),
+  metric_lib.Metric('own_ratio', 'distance to the own run, relative', format='.3f',
+                    heading='own / others',
+                    doc='Distance to the end of the training run from the same start, over the '
+                    'mean distance to the ends of the others.'),
+  metric_lib.Metric('own_nearest', 'own run is nearest', format='.0%',
+                    doc='Share of networks to which no end of another run is nearer.'),
+  metric_lib.Metric('nearest', 'distance to the nearest training run', format='.2f',
+                    heading='L2 to nearest',
+                    doc='Distance to the nearest end of a training run of the zoo.'),
+)  # fmt: skip
+CONTROL = (
+  metric_lib.Metric('r2', 'R²', better='higher', format='.3f',
+                    doc='1 - mean squared difference of requested and achieved loss over the '
+                    'variance of the requests; below 0 if their mean would be nearer.'),
+  metric_lib.Metric('mae', 'mean difference', better='lower', format='.3f',
+                    doc='Mean absolute difference of requested and achieved loss.'),
+  metric_lib.Metric('slope', 'slope', format='.3f',
+                    doc='Slope of the achieved on the requested loss: 1 if control is calibrated, '
+                    '0 if the prompt is ignored.'),
+  metric_lib.Metric('spearman', 'rank correlation', better='higher', format='.3f',
+                    doc='Spearman correlation of requested and achieved loss.'),
+  metric_lib.Metric('mae_gain', 'gain over retrieval', better='higher', format='.3f',
+                    doc='Mean difference of the nearest training checkpoint minus that of the '
+                    'model, paired over requests.'),
+  metric_lib.Metric('outside', 'beyond the zoo', format='.0%',
+                    doc='Share of requests beyond the losses of all training checkpoints.'),
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Prepared:
-  """A zoo as runs, each from its start to its end.
+class Updates:
+  """Updates by the model of one training seed.
+
+  Attributes:
+    methods: name -> path -> [n, ...] new weights of the test starts.
+    requested: [r] losses that were requested, from few starts each.
+    achieved: 'val' and 'test' -> [r] losses of the new networks.
+    seconds: of one pass for all n starts.
+  """
+
+  methods: dict[str, typing.StackedParams]
+  requested: np.ndarray
+  achieved: dict[str, np.ndarray]
+  seconds: float
+
+
+class Prompting(base.Experiment):
+  """Trains a model of training runs; starts that no training saw are updated by a prompt.
 
   Attributes:
     architecture: of all networks.
@@ -40,211 +101,348 @@ class Prepared:
       nats.
   """
 
-  architecture: model_lib.Model
-  recipe: train_lib.Recipe
-  dataset: datasets.Dataset
-  steps: tuple[int, ...]
-  runs: dict[str, Runs]
+  METRICS = METRICS + CONTROL
 
-  def at(self, split: str, place: int) -> typing.StackedParams:
-    """path -> [N, ...] checkpoint number `place` of every run."""
-    return {path: value[:, place] for path, value in self.runs[split]['params'].items()}
-
-  def val_loss(self, params: typing.StackedParams) -> np.ndarray:
-    """[n] loss on validation images: what a network is said to have."""
-    data = self.dataset
-    return metrics_lib.work(self.architecture, params, data.val_x, data.val_y)['loss']
-
-  @functools.cached_property
-  def ends(self) -> nearest_lib.Search:
-    """Finds, for a network, the nearest end of a training run."""
-    return self._among(self.at('train', -1))
-
-  @functools.cached_property
-  def apart(self) -> float:
-    """`spacing` of the ends of training runs."""
-    return _spacing(self.ends)
-
-  def spacing(self, params: typing.StackedParams) -> float:
-    """Median distance of a network to the nearest other, L2.
-
-    Over the orders of units, of networks whose weights are finite; NaN where fewer than two are.
-    """
-    usable = np.flatnonzero(methods.usable(params))
-    if len(usable) < 2:
-      return float('nan')
-    return _spacing(self._among(methods.take(params, usable)))
-
-  def _among(self, params: typing.StackedParams) -> nearest_lib.Search:
-    first = {path: x[0] for path, x in params.items()}
-    return nearest_lib.Search(params, self.architecture.spec, first)
-
-  @property
-  def losses(self) -> np.ndarray:
-    """[N K] of all training checkpoints."""
-    return self.runs['train']['loss'].ravel()
-
-
-def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
-  """Weights and losses of every run, their starts drawn again.
-
-  Raises:
-    ValueError: if a split has no run, or there are no validation images.
-  """
-  architecture = zoo.model
-  recipe = train_lib.Recipe(**config.zoo.recipe.to_dict())
-  dataset = datasets.load(**config.zoo.dataset.to_dict())
-  if not len(dataset.val_y):
-    raise ValueError(
-      'A prompt is a loss on validation images; zoo.dataset.val_fraction is '
-      f'{config.zoo.dataset.val_fraction}, and there are none.'
+  def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
+    super().__init__(config, zoo)
+    self.architecture = zoo.model
+    self.recipe = train_lib.Recipe(**config.zoo.recipe.to_dict())
+    self.dataset = datasets.load(**config.zoo.dataset.to_dict())
+    if not len(self.dataset.val_y):
+      raise ValueError(
+        'A prompt is a loss on validation images; zoo.dataset.val_fraction is '
+        f'{config.zoo.dataset.val_fraction}, and there are none.'
+      )
+    losses = zoo.column('final', 'val', 'loss')
+    self.steps = (0, *self.recipe.snapshots, self.recipe.steps)
+    self.runs = {split: self._read(split, losses) for split in base.SPLITS}
+    self.train, self.val = self.runs['train'], self.runs['val']
+    self.module = prompted.Prompted(
+      self.architecture.spec,
+      predictor_lib.leaf_scales(self.at('train', -1)),
+      **config.prompt.model.to_dict(),
     )
-  losses = zoo.column('final', 'val', 'loss')
-  steps = (0, *recipe.snapshots, recipe.steps)
-  prepared = Prepared(architecture, recipe, dataset, steps, {})
-  for split in base.SPLITS:
+
+  def _read(self, split: str, losses: np.ndarray) -> dict[str, Any]:
+    """Weights and losses of every run of a split, their starts drawn again."""
+    zoo = self.zoo
     ends = zoo.select(split=split, final=True, diverged=False)
     if not len(ends):
       raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
     # Keys sort by run and step, and so do rows.
     rows = prepare_lib.rows_of_runs(zoo, ends).reshape(len(ends), -1)
     indices = np.array([int(zoo.keys[i].split('/')[0]) for i in ends], np.int32)
-    starts = jax.device_get(train_lib.initial_params(architecture, recipe, indices, config.seed))
-    flat = zoo.params(rows.ravel())
+    starts = jax.device_get(
+      train_lib.initial_params(self.architecture, self.recipe, indices, self.config.seed)
+    )
     params = {
       path: np.concatenate(
         [starts[path][:, None], value.reshape(*rows.shape, *value.shape[1:])], axis=1
       )
-      for path, value in flat.items()
+      for path, value in zoo.params(rows.ravel()).items()
     }
-    first = prepared.val_loss(starts)[:, None]
-    prepared.runs[split] = {
-      'params': params,
-      'loss': np.concatenate([first, losses[rows]], 1).astype(np.float32),
+    first = self.val_loss(starts)[:, None]
+    return {'params': params, 'loss': np.concatenate([first, losses[rows]], 1).astype(np.float32)}
+
+  def at(self, split: str, place: int) -> typing.StackedParams:
+    """Selects checkpoint number `place` of every run, path -> [N, ...]."""
+    return {path: value[:, place] for path, value in self.runs[split]['params'].items()}
+
+  def val_loss(self, params: typing.StackedParams) -> np.ndarray:
+    """Computes the loss on validation images, [n]."""
+    data = self.dataset
+    return work(self.architecture, params, data.val_x, data.val_y)['loss']
+
+  def measure(self, params: typing.StackedParams) -> dict[str, np.ndarray]:
+    """Computes the loss and the accuracy on test images, [n] each."""
+    data = self.dataset
+    return work(self.architecture, params, data.test_x, data.test_y)
+
+  @functools.cached_property
+  def ends(self) -> nearest_lib.Search:
+    """Search for the nearest end of a training run."""
+    return _search(self.architecture, self.at('train', -1))
+
+  @functools.cached_property
+  def apart(self) -> float:
+    """Median distance of the end of a training run to the nearest other."""
+    return _spacing(self.ends)
+
+  def objective(self, seed: int) -> objective_lib.Prompting:
+    """Makes the loss of updates; `apart` of the config is in units of the spacing of runs."""
+    section = self.config.prompt.to_dict()
+    del section['model']
+    section['apart'] *= self.apart
+    data = self.dataset
+    return objective_lib.Prompting(
+      self.module, self.architecture, data.train_x, data.train_y, **section
+    )
+
+  def predict(self, params: typing.PyTree, seed: int) -> Updates:
+    """Prompts the model from starts that no training saw."""
+    run = jax.jit(jax.vmap(self.module.apply, (None, 0, 0, 0)))
+
+    def update(start: typing.StackedParams, wanted: Any) -> typing.StackedParams:
+      loss = self.val_loss(start)
+      return jax.device_get(
+        run(params, start, loss, np.broadcast_to(np.float32(wanted), loss.shape))
+      )
+
+    start, section = self.at('test', 0), self.config.evaluate
+    inside, beyond = float(self.train['loss'].min()), self.config.prompt.lowest
+    made = {f'one prompt, {inside:.3f} nats': update(start, inside)}
+    once = update(start, beyond)
+    twice = update(once, beyond)
+    made |= {
+      self.main: once,
+      f'two prompts, {beyond:.3f} nats': twice,
+      f'three prompts, {beyond:.3f} nats': update(twice, beyond),
+      'one prompt from noise': update(self._noise(start), beyond),
     }
-  return prepared
+    loss = self.val_loss(start)
+    wanted = np.full_like(loss, beyond)
+    begin = time.perf_counter()
+    jax.block_until_ready(run(params, start, loss, wanted))
+    seconds = time.perf_counter() - begin
+
+    grid = np.geomspace(beyond, self.config.prompt.highest, section.num_prompts)
+    few = np.arange(min(len(loss), section.num_grid))
+    requested = np.repeat(grid, len(few))
+    nets = update(methods.take(start, np.tile(few, len(grid))), requested)
+    achieved = {'val': self.val_loss(nets), 'test': self.measure(nets)['loss']}
+    return Updates(made, requested, achieved, seconds)
+
+  @property
+  def main(self) -> str:
+    """Name of the method of the headline: one prompt for the least loss that was trained for."""
+    return f'one prompt, {self.config.prompt.lowest:.3f} nats'
+
+  def _noise(self, like: typing.StackedParams) -> typing.StackedParams:
+    """Gaussian weights matched to trained scales, in place of a start."""
+    rng = np.random.default_rng(self.config.seed)
+    return {
+      path: (scale * rng.normal(size=like[path].shape)).astype(np.float32)
+      for path, scale in self.module.scales
+    }
+
+  def report(self, predictions: list[Updates]) -> model.Report:
+    """Compares the updates with training runs and with methods that need no model."""
+    own, train = self.at('test', -1), self.at('train', -1)
+
+    def row(updates: list[typing.StackedParams], kind: str) -> model.Row:
+      tables = [self.measure(params) | places(params, own, train) for params in updates]
+      return self.row({key: np.stack([table[key] for table in tables]) for key in tables[0]}, kind)
+
+    rows = {
+      name: row([one.methods[name] for one in predictions], 'model')
+      for name in predictions[0].methods
+    }
+    seconds = float(np.median([one.seconds for one in predictions]))
+    others, steps = self._baselines(seconds)
+    rows |= {name: row([params], 'baseline') for name, params in others.items()}
+    rows['training run of its own'] = row([own], 'ceiling')
+    curve = [self.measure(self.at('test', place)) for place in range(len(self.steps))]
+    curve = {key: [float(found[key].mean()) for found in curve] for key in ('accuracy', 'loss')}
+    accuracy = {name: METRICS[0].text(row.value('accuracy')) for name, row in rows.items()}
+    controls, figure = self._control(predictions)
+    pass_seconds = seconds / len(self.runs['test']['loss'])
+    reached = [
+      step
+      for step, value in zip(self.steps, curve['accuracy'], strict=True)
+      if value >= rows[self.main].value('accuracy')
+    ]
+    distances = self._distances(predictions[0])
+    facts = self.model_facts(self.config.prompt)
+    when = f'after {reached[0]} steps' if reached else 'at no checkpoint'
+    findings = {
+      'Cost': f'One pass takes {1000 * pass_seconds:.2f} ms, as long as {steps} SGD steps; '
+      f'training runs are as accurate {when}.',
+      'Distance': 'Median distance to the nearest training run, over that of training runs from '
+      f'each other: {distances["raw"] / distances["raw_zoo"]:.2f} as they stand, '
+      f'{distances["matched"] / distances["matched_zoo"]:.2f} with neurons matched; of results '
+      'from different starts, matched, over that of training runs: '
+      f'{distances["matched_self"] / distances["matched_zoo"]:.2f} ({distances["n"]} networks of '
+      'the first training seed).',
+    }
+    inside, retrieved = (
+      controls[f'test nats: {name}'].stats['r2'] for name in ('inside', 'retrieval')
+    )
+    if inside['value'] is not None:
+      findings = {
+        'Control': 'Requests within the losses of the zoo against test loss: R² '
+        f'{inside["value"]:.3f} [{CONTROL[0].interval(inside)}]; the nearest training checkpoint, '
+        f'all requests: {CONTROL[0].text(retrieved["value"])}.'
+      } | findings
+    return model.Report(
+      f'{self.main.capitalize()}, from starts that no training saw: {accuracy[self.main]} % '
+      f'accuracy; training runs of {self.steps[-1]} steps: '
+      f'{accuracy["training run of its own"]} %.',
+      {
+        'methods': model.Table(
+          'Updates of test starts',
+          METRICS,
+          rows,
+          f'{len(self.runs["test"]["loss"])} starts that no training saw; '
+          f'{len(self.train["loss"])} training runs with {len(self.steps)} checkpoints each, the '
+          'start included. A prompt is a loss on validation images, in nats. 95 % intervals '
+          'resample test starts and training seeds. Distances are Euclidean, with neurons in the '
+          'order of the start. "Mean change" adds the mean difference between the best checkpoint '
+          'and the start of training runs. Noise is Gaussian, as large as trained weights: where '
+          'it does as well as a start, the start is not read.',
+        ),
+        'control': model.Table(
+          'Requested and achieved loss',
+          CONTROL,
+          controls,
+          'On validation and on test images, in nats and in their logarithm; "inside" and "beyond" '
+          'are the requests within and beyond the losses of training checkpoints, "retrieval" is '
+          'the training checkpoint with the nearest loss.',
+        ),
+      },
+      {
+        'control': figure,
+        'recipe': model.Figure(
+          'lines',
+          {
+            'panels': [{'lines': [{'x': self.steps, 'y': curve['accuracy']}], 'xlabel': 'step'}],
+            'ylabel': 'test accuracy',
+            'share': True,
+          },
+          'Training runs of the test starts',
+        ),
+      },
+      findings,
+      facts={
+        'Model': facts,
+        'Training runs': {
+          'num_train': len(self.train['loss']),
+          'num_test': len(self.runs['test']['loss']),
+          'checkpoints': len(self.steps),
+          'lowest_of_zoo': float(self.train['loss'].min()),
+          'dataset': self.dataset.name,
+          'loss': curve['loss'],
+        },
+        'Cost': {'seconds': pass_seconds, 'sgd_steps': steps},
+        'Distances': distances,
+      },
+    )
+
+  def _baselines(self, seconds: float) -> tuple[dict[str, typing.StackedParams], int]:
+    """Networks that need no model, and the number of SGD steps that a prompt costs."""
+    start = self.at('test', 0)
+    num = len(next(iter(start.values())))
+    losses = self.train['loss']
+    best = losses.argmin(1)  # Of every run.
+    rows = np.arange(len(losses))
+    bests = {path: x[rows, best] for path, x in self.train['params'].items()}
+    changes = _mean({path: bests[path] - x[:, 0] for path, x in self.train['params'].items()})
+    nearest = int(losses.min(1).argmin())
+
+    def trained(steps: int) -> typing.StackedParams:
+      return train_lib.finetune(
+        self.architecture, self.dataset, start, self.recipe, steps=steps, seed=self.config.seed
+      )
+
+    trained(_STEPS)  # Compiles.
+    begin = time.perf_counter()
+    trained(_STEPS)
+    per_step = (time.perf_counter() - begin) / _STEPS
+    steps = max(1, round(seconds / per_step))
+    return {
+      'no update': start,
+      'nearest training checkpoint by loss': {
+        path: np.repeat(x[nearest : nearest + 1], num, 0) for path, x in bests.items()
+      },
+      'mean of the best checkpoints': _mean(bests, num),
+      'mean change of training runs': {path: x + changes[path] for path, x in start.items()},
+      f'SGD for as long, {steps} steps': trained(steps),
+    }, steps
+
+  def _control(self, predictions: list[Updates]) -> tuple[dict[str, model.Row], model.Figure]:
+    """Rows of requested against achieved loss, in nats and in their logarithm; and the curve."""
+    requested = np.concatenate([one.requested for one in predictions])
+    groups = np.repeat(np.arange(len(predictions)), len(predictions[0].requested))
+    resampler = statistics.Resampler(
+      num_bootstrap=self.config.evaluate.num_bootstrap, seed=self.config.seed
+    )
+    labels = self.train['loss'].ravel()
+    used = np.unique(control.nearest(requested, labels))
+    flat = {path: x.reshape(-1, *x.shape[2:])[used] for path, x in self.train['params'].items()}
+    # Only checkpoints that retrieval hands out are measured; the others are never compared.
+    measured = np.full(len(labels), np.nan)
+    measured[used] = self.measure(flat)['loss']
+    rows = {}
+    for images in ('test', 'val'):
+      achieved = np.concatenate([one.achieved[images] for one in predictions])
+      available = labels if images == 'val' else measured
+      for unit, scale in (('nats', np.asarray), ('log', np.log)):
+        found = control.compare(
+          scale(requested), scale(achieved), scale(labels), scale(available), groups, resampler
+        )
+        found['generator'] |= {key: found[key] for key in ('mae_gain', 'outside')}
+        for part in ('generator', 'inside', 'beyond', 'retrieval'):
+          kind = 'baseline' if part == 'retrieval' else 'model'
+          name = 'all' if part == 'generator' else part
+          count = max(stat.get('n', 0) for stat in found[part].values())
+          rows[f'{images} {unit}: {name}'] = model.Row(count, found[part], kind)
+    first = predictions[0]
+    grid = np.unique(first.requested)
+
+    def curve(one: Updates, images: str, **style: Any) -> dict[str, Any]:
+      means = [float(one.achieved[images][one.requested == wanted].mean()) for wanted in grid]
+      return {'x': grid, 'y': means, **style}
+
+    curves = [{'x': grid, 'y': grid, 'kind': 'reference', 'label': 'as requested'}]
+    for number, one in enumerate(predictions):
+      label = {} if number else {'label': 'one prompt, every training seed'}
+      curves += [curve(one, 'test', **label), curve(one, 'val', style='dotted')]
+    mark = {'x': float(labels.min()), 'label': 'least loss of a training checkpoint'}
+    panel = {'lines': curves, 'marks': [mark], 'xlabel': 'requested loss, nats'}
+    return rows, model.Figure(
+      'lines',
+      {
+        'panels': [panel], 'ylabel': 'achieved loss, nats', 'scale': 'log', 'xscale': 'log',
+        'height': 4.2,
+      },
+      'Requested and achieved loss',
+      'Solid: test images. Dotted: validation images.',
+    )  # fmt: skip
+
+  def _distances(self, first: Updates) -> dict[str, float]:
+    """Median distances to the nearest network, of the first training seed.
+
+    Returns:
+      'raw' and 'matched', to training runs, with neurons as they stand and matched; 'raw_zoo' and
+      'matched_zoo', of training networks to the nearest other; 'matched_self', from the result of
+      one start to those of the others: near 0 where all starts give one network.
+    """
+    train = self.at('train', -1)
+    made, own = first.methods[self.main], self.at('test', -1)
+    nearest, _ = self.ends.nearest(made)
+    return {
+      'raw': float(np.median(places(made, own, train)['nearest'])),
+      'raw_zoo': float(np.median(two_sample.radii(methods.flatten(train), 1))),
+      'matched': float(np.nanmedian(nearest)),
+      'matched_zoo': self.apart,
+      'matched_self': spacing(self.architecture, made),
+      'n': len(next(iter(made.values()))),
+    }
 
 
-def fit(
-  config: ml_collections.ConfigDict,
-  prepared: Prepared,
-  workdir: pathlib.Path,
-  *,
-  seed: int,
-  progress: bool,
-) -> tuple[prompted.Prompted, typing.PyTree, loop.History]:
-  """The model of one training seed, trained or restored.
+def spacing(architecture: model_lib.Model, params: typing.StackedParams) -> float:
+  """Median L2 distance of a network to the nearest other, up to symmetry.
 
-  Returns:
-    The module, its averaged variables and the history.
+  Only networks whose weights are finite count; NaN where fewer than two are.
   """
-  section = config.prompt.to_dict()
-  # From a multiple of the distance of training runs to one in weights.
-  section['apart'] *= prepared.apart
-  module = prompted.Prompted(
-    prepared.architecture.spec,
-    predictor_lib.leaf_scales(prepared.at('train', -1)),
-    **section.pop('model'),
-  )
-  objective = prompting.Prompting(
-    module, prepared.architecture, prepared.dataset.train_x, prepared.dataset.train_y, **section
-  )
-  variables, history = loop.fit(
-    objective,
-    prepared.runs['train'],
-    config.train.to_dict(),
-    seed=seed,
-    workdir=workdir / f'train/seed{seed}',
-    val=prepared.runs['val'],
-    progress=progress,
-  )
-  return module, variables, history
+  usable = np.flatnonzero(methods.usable(params))
+  if len(usable) < 2:
+    return float('nan')
+  return _spacing(_search(architecture, methods.take(params, usable)))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
-  """What the model of one training seed made of the test starts.
-
-  Attributes:
-    arms: name -> path -> [n, ...] new weights.
-    requested: [r] losses that were asked for, from few starts each.
-    achieved: 'val' and 'test' -> [r] losses that came.
-    seconds: of one pass for all n starts.
-  """
-
-  arms: dict[str, typing.StackedParams]
-  requested: np.ndarray
-  achieved: dict[str, np.ndarray]
-  seconds: float
-
-
-def answer(
-  config: ml_collections.ConfigDict,
-  prepared: Prepared,
-  module: prompted.Prompted,
-  variables: typing.PyTree,
-) -> Answers:
-  """Prompts the model from starts that no training saw."""
-  run = jax.jit(jax.vmap(module.apply, (None, 0, 0, 0)))
-
-  def ask(start: typing.StackedParams, wanted: Any) -> typing.StackedParams:
-    loss = prepared.val_loss(start)
-    asked = np.broadcast_to(np.float32(wanted), loss.shape)
-    return jax.device_get(run(variables, start, loss, asked))
-
-  start = prepared.at('test', 0)
-  inside, beyond = float(prepared.losses.min()), config.prompt.lowest
-  made = {f'one prompt, {inside:.3f} nats': ask(start, inside)}
-  once = ask(start, beyond)
-  twice = ask(once, beyond)
-  made |= {
-    f'one prompt, {beyond:.3f} nats': once,
-    f'two prompts, {beyond:.3f} nats': twice,
-    f'three prompts, {beyond:.3f} nats': ask(twice, beyond),
-    'one prompt from noise': ask(_noise(module, start, config.seed), beyond),
-  }
-  loss = prepared.val_loss(start)
-  asked = np.full_like(loss, beyond)
-  begin = time.perf_counter()
-  jax.block_until_ready(run(variables, start, loss, asked))
-  seconds = time.perf_counter() - begin
-
-  num, section = len(loss), config.evaluate
-  grid = np.geomspace(beyond, config.prompt.highest, section.num_prompts)
-  few = np.arange(min(num, section.num_grid))
-  requested = np.repeat(grid, len(few))
-  nets = ask(methods.take(start, np.tile(few, len(grid))), requested)
-  data = prepared.dataset
-  return Answers(
-    made,
-    requested,
-    {
-      'val': prepared.val_loss(nets),
-      'test': metrics_lib.work(prepared.architecture, nets, data.test_x, data.test_y)['loss'],
-    },
-    seconds,
-  )
-
-
-def describe(
-  config: ml_collections.ConfigDict,
-  prepared: Prepared,
-  module: prompted.Prompted,
-  variables: typing.PyTree,
-  seconds: float,
-) -> dict[str, Any]:
-  """What was prompted, and what with, for the report."""
-  del module
-  return {
-    'prompting': {
-      'num_train': len(prepared.runs['train']['loss']),
-      'num_test': len(prepared.runs['test']['loss']),
-      'checkpoints': len(prepared.steps),
-      'lowest_of_zoo': float(prepared.losses.min()),
-      'dataset': prepared.dataset.name,
-    },
-    'model': base.describe_model(config.prompt, config.train, variables, seconds),
-  }
+def _search(architecture: model_lib.Model, params: typing.StackedParams) -> nearest_lib.Search:
+  first = {path: x[0] for path, x in params.items()}
+  return nearest_lib.Search(params, architecture.spec, first)
 
 
 def _spacing(networks: nearest_lib.Search) -> float:
@@ -252,12 +450,69 @@ def _spacing(networks: nearest_lib.Search) -> float:
   return float(np.median(distance))
 
 
-def _noise(
-  module: prompted.Prompted, like: typing.StackedParams, seed: int
-) -> typing.StackedParams:
-  """Normal noise of the size of trained weights: a start that is none."""
-  rng = np.random.default_rng(seed)
+def _mean(params: typing.StackedParams, count: int = 1) -> typing.StackedParams:
+  """Mean of stacked networks, as `count` equal ones."""
+  return {path: np.repeat(value.mean(0, keepdims=True), count, 0) for path, value in params.items()}
+
+
+def work(
+  architecture: model_lib.Model,
+  params: typing.StackedParams,
+  inputs: typing.Array,
+  labels: typing.Array,
+) -> dict[str, np.ndarray]:
+  """Measures networks on images.
+
+  Args:
+    architecture: of the networks.
+    params: path -> [n, ...].
+    inputs: [m, ...] images.
+    labels: [m] int classes.
+
+  Returns:
+    'loss' [n], mean cross-entropy in nats, and 'accuracy' [n].
+  """
+  x, y = jnp.asarray(inputs), jnp.asarray(labels, jnp.int32)
+  loss, accuracy = networks_lib.in_chunks(
+    lambda chunk: _work(architecture, chunk, x, y), params, _NETS
+  )
+  return {'loss': loss, 'accuracy': accuracy}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _work(
+  architecture: model_lib.Model, params: typing.StackedParams, x: jax.Array, y: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  def one(params: typing.Params) -> tuple[jax.Array, jax.Array]:
+    logits = architecture.apply(params, x)
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, y)
+    return loss.mean(), (logits.argmax(-1) == y).mean()
+
+  return jax.lax.map(one, params)
+
+
+def places(
+  params: typing.StackedParams, own: typing.StackedParams, train: typing.StackedParams
+) -> dict[str, np.ndarray]:
+  """Measures where networks lie: Euclidean distances, with neurons as they stand.
+
+  Args:
+    params: path -> [n, ...], from n starts.
+    own: [n, ...] where the training run of each start ended.
+    train: [T, ...] where the training runs ended.
+
+  Returns:
+    'own' [n], distance to the end of the own run; 'own_ratio' [n], that over the mean distance to
+    the ends of the others; 'own_nearest' [n], whether none of those is nearer; 'nearest' [n],
+    distance to the nearest of `train`.
+  """
+  made, ends = methods.flatten(params), methods.flatten(own)
+  table = distance_lib.cdist(made, ends)
+  mine = np.diagonal(table)
+  others = table[~np.eye(len(table), dtype=bool)].reshape(len(table), -1)
   return {
-    path: (scale * rng.normal(size=like[path].shape)).astype(np.float32)
-    for path, scale in module.scales
+    'own': mine.copy(),
+    'own_ratio': mine / others.mean(1),
+    'own_nearest': (mine < others.min(1)).astype(float),
+    'nearest': distance_lib.cdist(made, methods.flatten(train)).min(1),
   }

@@ -7,20 +7,16 @@ from types import ModuleType
 from typing import Any
 
 from wsjax.evaluation.report import comparison, html, model, report
-from wsjax.experiments import inr_comparison, inr_report, prompting_report
+from wsjax.experiments import inr_comparison, inr_report
 
 # Kinds of their own -> their table of runs side by side.
 _COMPARED = {inr_report: inr_comparison}
-# Kinds whose runs have no table side by side -> what such runs do.
-_ALONE = {prompting_report: 'that update networks by a prompt'}
 
 
 def of(result: Mapping[str, Any]) -> ModuleType:
   """The module that checks, draws and prints this kind of report."""
   if 'drawing' in result:
     return inr_report
-  if 'prompting' in result:
-    return prompting_report
   return report
 
 
@@ -76,8 +72,4 @@ def comparison_of(reports: Mapping[str, Mapping[str, Any]]) -> ModuleType:
       f'networks that draw have no common table; got {sorted(reports)}.'
     )
   (kind,) = kinds
-  if words := _ALONE.get(kind):
-    raise ValueError(
-      f'Runs {words} have no common table; each has its own report.html. Got {sorted(reports)}.'
-    )
   return _COMPARED.get(kind, comparison)

@@ -30,13 +30,13 @@ def lines(
     name: prefix of the ids, unique in the page.
     description: for readers who cannot see the figure.
     panels: 'lines', each with 'x', 'y' (None is a gap) and optionally 'label', 'kind' (key of
-      `model.KINDS`) and 'style' ('solid', 'faint' or 'dotted'); and optionally 'title', 'xlabel'
-      and 'ticks', names of 0, 1, ...
+      `model.KINDS`) and 'style' ('solid', 'faint' or 'dotted'); and optionally 'title', 'xlabel',
+      'ticks', names of 0, 1, ..., and 'marks', vertical lines with 'x' and 'label'.
     ylabel: of the vertical axis.
     scale: of the vertical axis, 'linear' or 'log'; 'log' is linear where a value is not positive or
       all are within a factor of 5.
     share: whether values are shares, shown in percent from 0 to 100.
-    xscale: 'linear', or 'doubling' for 0, 1, 2, 4, ...
+    xscale: 'linear', 'log', or 'doubling' for 0, 1, 2, 4, ...
     height: in inches.
   """
   canvas = drawing.figure(11.4 if len(panels) > 1 or height > 2.5 else 5.6, height)
@@ -48,11 +48,16 @@ def lines(
       if points:
         axes.plot(*zip(*points, strict=True), label=line.get('label'), **_line_style(line))
         drawn.extend(y for _, y in points)
+    for mark in panel.get('marks', ()):
+      axes.axvline(mark['x'], color=_HEX['baseline'], linestyle='--', label=mark['label'])
     axes.set_title(panel.get('title', ''), loc='left', fontsize=10)
     axes.set_xlabel(panel.get('xlabel', ''))
     axes.margins(x=0.01)
     if 'ticks' in panel:
       axes.set_xticks(range(len(panel['ticks'])), panel['ticks'])
+    elif xscale == 'log':
+      known = [x for line in panel['lines'] for x in line['x']]
+      _log_axis(axes, 'x', min(known), max(known))
     elif xscale == 'doubling':
       ticks = panel['lines'][0]['x']
       # Steps double from the second on; 0 has a place of its own before them.
@@ -64,7 +69,7 @@ def lines(
       axes.xaxis.set_major_formatter(lambda value, _: f'{value:,.6g}')
   first = grid[0]
   if scale == 'log' and drawn and min(drawn) > 0 and max(drawn) > 5 * min(drawn):
-    _log_axis(first, min(drawn), max(drawn))
+    _log_axis(first, 'y', min(drawn), max(drawn))
   if share:
     first.yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
     first.set_ylim(0, 1)
@@ -91,13 +96,15 @@ def _line_style(line: Mapping[str, Any]) -> dict[str, Any]:
   return made
 
 
-def _log_axis(axes: Any, low: float, high: float) -> None:
-  """A logarithmic vertical axis with ticks at 1, 2 and 5."""
-  axes.set_yscale('log')
+def _log_axis(axes: Any, name: str, low: float, high: float) -> None:
+  """Makes axis 'x' or 'y' logarithmic, with ticks at 1, 2 and 5."""
   ticks = [m * 10.0**power for power in range(-9, 10) for m in (1, 2, 5)]
-  axes.set_yticks([tick for tick in ticks if low / 1.2 <= tick <= high * 1.2])
-  axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
-  axes.minorticks_off()
+  axes.set(**{f'{name}scale': 'log'})
+  axes.set(**{f'{name}ticks': [tick for tick in ticks if low / 1.2 <= tick <= high * 1.2]})
+  axis = axes.xaxis if name == 'x' else axes.yaxis
+  axis.set_major_formatter(lambda value, _: f'{value:g}')
+  axis.set_minor_formatter(lambda value, _: '')
+  axis.set_tick_params(which='minor', length=0)
 
 
 @drawing.styled
