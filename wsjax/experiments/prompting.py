@@ -446,7 +446,7 @@ def _search(architecture: model_lib.Model, params: typing.StackedParams) -> near
 
 
 def _spacing(networks: nearest_lib.Search) -> float:
-  distance, _ = networks.nearest(networks.train, exclude_same_index=True)
+  distance, _ = networks.nearest(networks.zoo, exclude_same_index=True)
   return float(np.median(distance))
 
 
