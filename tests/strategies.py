@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 
 OMEGA = 30.0
@@ -38,6 +39,10 @@ class Case:
   input_shape: tuple[int, ...]
   activation: str
 
+  @property
+  def model(self):
+    return CaseModel(self)
+
   def params(self, seed, num=None):
     """Random weights of one net, or stacked weights of `num` nets."""
     rng = np.random.default_rng(seed)
@@ -56,6 +61,23 @@ class Case:
   def inputs(self, seed, num=6):
     rng = np.random.default_rng(seed + 1)
     return rng.uniform(-1, 1, (num, *self.input_shape)).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseModel(model_lib.Model):
+  """A case as a model, for what reads models."""
+
+  case: Case
+  spec = property(lambda self: self.case.spec)
+  input_shape = property(lambda self: self.case.input_shape)
+
+  def init(self, key):
+    del key
+    return {path: jnp.asarray(value) for path, value in self.case.params(0).items()}
+
+  def forward(self, params, inputs, dropout=None):
+    del dropout
+    return self.case.forward(params, inputs), {}
 
 
 def make_mlp(widths=(5, 4, 3, 2), activation='relu'):

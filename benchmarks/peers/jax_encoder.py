@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from wsjax import config
-from wsjax.encoders import predictor as predictor_lib
+from wsjax.heads import prediction
 from wsjax.train import sharding, supervised
 from wsjax.train import step as step_lib
 
@@ -25,7 +25,7 @@ class Bench:
   def __init__(self, embed: dict[str, Any], widths: list[int], batch: int):
     """Builds and compiles; see `Supervised` for what is timed."""
     architecture = config.build('models', {'name': 'siren', 'widths': widths})
-    predictor = predictor_lib.Predictor(
+    predictor = prediction.Predictor(
       config.build('encoders', {**embed, 'architecture': architecture}),
       config.build('heads', {'name': 'classifier', 'num_outputs': 10}),
     )
@@ -48,7 +48,7 @@ class Bench:
     self._state = step_lib.create(variables, optimizer)
     # An argument of all programs: of constants XLA computes what it can.
     self._data = data
-    self._forward = jax.jit(functools.partial(predictor_lib.apply, predictor))
+    self._forward = jax.jit(functools.partial(prediction.apply, predictor))
     whole = jax.jit(jax.grad(objective.loss, has_aux=True))
     lowered = whole.lower(variables, self._data, jax.random.key(0))
     # Of a loop XLA counts one round, so of the gradient without one.

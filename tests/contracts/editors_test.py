@@ -87,7 +87,7 @@ def test_an_editor_that_runs_the_network_runs_it_as_it_is():
     variables = jax.jit(module.init)(jax.random.key(0), params)
     # What it says of weights divided by their scale, asked about the network.
     divided = {path: value / size for path, value in params.items()}
-    change = editor.apply({'params': variables['params']['editor']}, divided, function=params)
+    change = editor.apply({'params': variables['params']['editor']}, divided, raw=params)
     edited = module.apply(variables, params)
     for path, value in change.items():
       np.testing.assert_allclose(

@@ -13,8 +13,6 @@ from tests import marks, strategies
 from wsjax import testing
 from wsjax.editors import graph_net as editor_lib
 from wsjax.encoders import graph_net, graph_transformer
-from wsjax.layers import graph_layers
-from wsjax.models import mlp
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph as graph_lib
 
@@ -52,19 +50,20 @@ def heads(request):
   return {'messages': 0, 'attention': 2}[request.param]
 
 
-def make_stack(case, heads, capacity=None, depth=2, positions='learned'):
-  # Of an architecture it reads no more than the spec, which every case has.
-  return graph_layers.GraphStack(case, capacity, 8, 4, depth, heads, positions)
-
-
 def capacity_of(case):
   return graph_lib.wiring(case.spec).capacity
 
 
 @functools.cache
+def make(case, heads, kind=graph_net.GraphNet, **options):
+  sizes = dict(width=8, edge_width=4, depth=2, num_heads=heads)
+  return kind(architecture=case.model, **sizes, **options)
+
+
+@functools.cache
 def encoder(case, heads, capacity=None):
   """(encoder, variables, compiled apply) of a small encoder."""
-  model = graph_net.GraphNet(make_stack(case, heads, capacity), 6)
+  model = make(case, heads, capacity=capacity, embedding=6)
   zeros = {leaf.path: jnp.zeros(leaf.shape) for leaf in case.spec.leaves}
   variables = jax.jit(model.init)(jax.random.key(0), zeros)
   return model, variables, jax.jit(model.apply)
@@ -84,7 +83,7 @@ def test_the_embedding_ignores_the_order_of_units(case, heads):
 @pytest.mark.parametrize('name', marks.slow(('mlp', 'cnn', 'rnn'), 'cnn'))
 def test_the_editor_is_equivariant(name, heads):
   spec = CASES[name].spec
-  editor = editor_lib.Editor(make_stack(CASES[name], heads))
+  editor = make(CASES[name], heads, editor_lib.GraphNet)
   params = CASES[name].params(0)
   variables = jax.jit(editor.init)(jax.random.key(0), params)
   testing.assert_law(
@@ -102,12 +101,11 @@ def test_a_planted_reader_of_the_order_is_caught():
   spec = CASES['mlp'].spec
 
   class Reader(graph_net.GraphNet):
-    def __call__(self, example, *, train=False):
-      _, nodes, _ = self.stack(example)
-      return (nodes * jnp.arange(len(nodes))[:, None]).mean(0)
+    def features(self, params, *, train=False):
+      return params['layer0/bias']
 
   with pytest.raises(AssertionError, match='invariant to permutation'):
-    testing.assert_invariant(Reader(make_stack(CASES['mlp'], 0)), spec, CASES['mlp'].params(0))
+    testing.assert_invariant(make(CASES['mlp'], 0, Reader), spec, CASES['mlp'].params(0))
 
 
 def test_dense_and_sparse_give_the_same_numbers(case, heads):
@@ -151,8 +149,7 @@ def test_inputs_are_told_apart_by_position_alone():
   params = case.params(0)
   swapped = {**params, 'layer0/kernel': params['layer0/kernel'][::-1]}
   for positions in ('learned', 'sinusoidal', 'none'):
-    stack = make_stack(case, 0, positions=positions)
-    model = graph_net.GraphNet(stack, 6)
+    model = make(case, 0, positions=positions)
     variables = jax.jit(model.init)(jax.random.key(0), params)
     run = jax.jit(model.apply)
     same = np.allclose(run(variables, params), run(variables, swapped), atol=1e-5)
@@ -177,9 +174,9 @@ def test_bad_input_is_refused():
   other = graph_lib.Graph().tokenize(CASES['cnn'].params(0), CASES['cnn'].spec)
   with pytest.raises(ValueError, match='is padded to'):
     model.apply(variables, other)
-  with pytest.raises(ValueError, match='Unknown positions'):
-    make_stack(case, 0, positions='rank')
-  with pytest.raises(ValueError, match='does not divide'):
-    make_stack(case, 3)
-  with pytest.raises(ValueError, match='needs a head'):
-    graph_transformer.make(mlp.MLP((3, 4, 2)), num_heads=0)
+  with pytest.raises(ValueError, match='positions'):
+    make(case, 0, positions='rank')
+  with pytest.raises(ValueError, match='num_heads'):
+    make(case, 3)
+  with pytest.raises(ValueError, match='num_heads'):
+    make(case, 0, graph_transformer.GraphTransformer)

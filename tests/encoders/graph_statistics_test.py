@@ -35,7 +35,7 @@ def test_statistics_are_those_of_numpy():
 
 
 def test_architectures_of_several_sizes_share_one_encoder():
-  encoder = graph_statistics.make(SMALL, capacity=CAPACITY)
+  encoder = graph_statistics.GraphStatistics(SMALL, capacity=CAPACITY)
   graphs = [graph_of(SMALL)[1], graph_of(LARGE)[1]]
   batch = jax.tree.map(lambda *x: np.stack(x), *graphs)
   variables = jax.jit(encoder.init)(jax.random.key(0), graphs[0])
@@ -47,6 +47,6 @@ def test_architectures_of_several_sizes_share_one_encoder():
 
 
 def test_a_graph_that_is_too_large_is_refused():
-  encoder = graph_statistics.make(SMALL)
+  encoder = graph_statistics.GraphStatistics(SMALL)
   with pytest.raises(ValueError, match='is padded to'):
     encoder.init(jax.random.key(0), graph_of(LARGE)[1])

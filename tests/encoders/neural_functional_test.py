@@ -7,15 +7,14 @@ import pytest
 
 from tests import strategies
 from wsjax import testing
-from wsjax.editors import neural_functional as editor_lib
-from wsjax.encoders import neural_functional
+from wsjax.editors import neural_functional
+from wsjax.layers import spec_layers
 
 CASES = {'mlp': strategies.make_mlp(), 'cnn': strategies.make_cnn()}
 
 
 def editor(case, **options):
-  stack = neural_functional.Stack(case.spec, channels=8, depth=2, **options)
-  return editor_lib.Editor(stack)
+  return neural_functional.NeuralFunctional(case.model, channels=8, depth=2, **options)
 
 
 @pytest.mark.parametrize(('name', 'max_folded'), (('mlp', 1), ('cnn', 64)))
@@ -51,7 +50,7 @@ def test_a_deeper_pinned_input_costs_no_hidden_channels():
   large = strategies.make_mlp((40, 6, 2)).spec
   shapes = []
   for spec in (small, large):
-    stack = neural_functional.Stack(spec, channels=8, depth=2)
+    stack = spec_layers.SlotStack(spec, channels=8, depth=2)
     params = {leaf.path: jnp.ones(leaf.shape) for leaf in spec.leaves}
     variables = jax.jit(stack.init)(jax.random.key(0), params)['params']
     shapes.append(jax.tree.map(lambda x: x.shape, variables['layer1']))

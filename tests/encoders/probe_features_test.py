@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from wsjax import config, testing
-from wsjax.encoders import predictor
-from wsjax.heads import classifier
+from wsjax.heads import classifier, prediction
 from wsjax.models import cnn, mlp, siren
 from wsjax.tokens import graph as graph_lib
 
@@ -49,12 +48,12 @@ def test_answers_are_those_of_the_weights_that_are_run():
   encoder, params = make(architecture), weights(architecture)
   variables = encoder.init(jax.random.key(2), params)
   scales = tuple((path, 0.5) for path in params)
-  whole = predictor.Predictor(encoder, classifier.make(3), scales)
+  whole = prediction.Predictor(encoder, classifier.Classifier(3), scales)
   inner = whole.init(jax.random.key(2), params)
   inner['params']['encoder'] = variables['params']
   divided = {path: value / 0.5 for path, value in params.items()}
   dense = inner['params']['head']['Dense_0']
-  expected = encoder.apply(variables, divided, function=params)
+  expected = encoder.apply(variables, divided, raw=params)
   np.testing.assert_allclose(
     whole.apply(inner, params), expected @ dense['kernel'] + dense['bias'], rtol=1e-5, atol=1e-5
   )

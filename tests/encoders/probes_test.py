@@ -21,7 +21,7 @@ SIREN = siren.SIREN((2, 8, 8, 1))
   ),
 )
 def test_probes_are_learned(options):
-  encoder = probes.make(SIREN, **options)
+  encoder = probes.Probes(SIREN, **options)
   params = SIREN.init(jax.random.key(0))
   variables = jax.jit(encoder.init)(jax.random.key(1), params)
   gradients = jax.jit(jax.grad(lambda v: encoder.apply(v, params).sum()))(variables)
@@ -30,39 +30,34 @@ def test_probes_are_learned(options):
 
 
 def test_a_grid_starts_as_the_pixels_of_a_picture():
-  encoder = probes.make(SIREN, source='grid', num_probes=9)
+  encoder = probes.Probes(SIREN, source='grid', num_probes=9)
   variables = jax.jit(encoder.init)(jax.random.key(0), SIREN.init(jax.random.key(1)))
   grid = np.asarray(variables['params']['probes']).reshape(3, 3, 2)
   np.testing.assert_allclose(grid[0, 0], [-2 / 3, -2 / 3], atol=1e-6)
   np.testing.assert_allclose(grid[2, 1], [2 / 3, 0], atol=1e-6)
 
 
-def test_the_shape_of_an_input_is_found():
-  encoder = probes.make(mlp.MLP((12, 4, 3)), num_probes=5)
-  assert encoder.input_shape == (12,)
-
-
 @pytest.mark.parametrize(
   ('options', 'message'),
   (
-    (dict(source='dream'), "source of probes 'dream'; allowed: free"),
-    (dict(reader='gnn'), "reader of probes 'gnn'; allowed: mlp"),
-    (dict(reader='conv', num_probes=10), '10 probes make no square'),
+    (dict(source='dream'), 'source'),
+    (dict(reader='gnn'), 'reader'),
+    (dict(reader='conv', num_probes=10), 'num_probes'),
   ),
 )
 def test_wrong_options_are_refused(options, message):
   with pytest.raises(ValueError, match=message):
-    probes.make(SIREN, **options)
+    probes.Probes(SIREN, **options)
 
 
 def test_a_grid_needs_two_coordinates():
-  with pytest.raises(ValueError, match='two coordinates'):
-    probes.make(mlp.MLP((12, 4, 3)), source='grid', num_probes=16)
+  with pytest.raises(ValueError, match='source'):
+    probes.Probes(mlp.MLP((12, 4, 3)), source='grid', num_probes=16)
 
 
 def test_what_the_network_computes_is_all_that_counts():
   """A unit that is never read may have any weights."""
-  encoder = probes.make(SIREN, num_probes=6)
+  encoder = probes.Probes(SIREN, num_probes=6)
   params = SIREN.init(jax.random.key(0))
   params['layer1/kernel'] = params['layer1/kernel'].at[3].set(0.0)
   variables = jax.jit(encoder.init)(jax.random.key(1), params)

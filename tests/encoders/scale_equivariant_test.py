@@ -1,5 +1,7 @@
 """No allowed rescaling, negation or order changes the embedding."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,8 +29,9 @@ def case(request):
 
 
 def build(spec, params, **options):
+  case = dataclasses.replace(CASES['relu'], spec=spec)
   model = scale_equivariant.ScaleEquivariant(
-    spec, **{'width': 8, 'edge_width': 4, 'depth': 2, 'embedding': 6, **options}
+    case.model, **{'width': 8, 'edge_width': 4, 'depth': 2, 'embedding': 6, **options}
   )
   variables = jax.jit(model.init)(jax.random.key(0), params)
   return variables, jax.jit(model.apply), model

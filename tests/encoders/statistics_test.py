@@ -26,8 +26,8 @@ def test_statistics_ignore_the_order_and_a_flat_mlp_does_not():
   g = CASE.spec.random(jax.random.key(1))
   moved = CASE.spec.act(g, params)
   for model, ignores in (
-    (statistics.Statistics(CASE.spec, (8,), 6), True),
-    (flat_mlp.FlatMlp(CASE.spec, (8,), 6), False),
+    (statistics.Statistics(CASE.model, hidden=(8,), embedding=6), True),
+    (flat_mlp.FlatMlp(CASE.model, hidden=(8,), embedding=6), False),
   ):
     variables = model.init(jax.random.key(0), params)
     one, two = (model.apply(variables, p) for p in (params, moved))

@@ -9,6 +9,7 @@ import pytest
 from tests import strategies
 from wsjax.encoders import self_supervised, token_transformer
 from wsjax.models import mlp
+from wsjax.tokens import chunks, neurons
 
 CASE = strategies.make_mlp((5, 4, 3, 2))
 ARCHITECTURE = mlp.MLP((5, 4, 3, 2))
@@ -16,12 +17,12 @@ ARCHITECTURE = mlp.MLP((5, 4, 3, 2))
 
 def make(**options):
   sizes = {'width': 12, 'depth': 1, 'num_heads': 2, 'embedding': 6, **options}
-  return token_transformer.make(ARCHITECTURE, **sizes)
+  return token_transformer.TokenTransformer(ARCHITECTURE, **sizes)
 
 
-@pytest.mark.parametrize('tokens', ['neurons', 'chunks'])
+@pytest.mark.parametrize('tokens', [neurons.Neurons(), chunks.Chunks(4)])
 def test_every_token_is_read_and_has_a_position(tokens):
-  stack = make(tokens=tokens, chunk_size=4).stack
+  stack = make(tokens=tokens).stack()
   params = CASE.params(0)
   variables = jax.jit(stack.init)(jax.random.key(0), params)
   run = jax.jit(stack.apply)
@@ -33,7 +34,7 @@ def test_every_token_is_read_and_has_a_position(tokens):
 
 
 def test_hidden_tokens_are_not_seen():
-  model = token_transformer.TokenReconstructor(make().stack)
+  model = token_transformer.TokenReconstructor(make().stack())
   params = CASE.params(0)
   hidden = jnp.arange(9) < 4  # The units of the first layer.
   variables = jax.jit(model.init)(jax.random.key(0), params, hidden)
@@ -106,7 +107,7 @@ def test_contrast_teaches_to_ignore_the_order():
 
 
 def test_masked_training_fills_in_what_networks_share():
-  model = token_transformer.TokenReconstructor(make().stack)
+  model = token_transformer.TokenReconstructor(make().stack())
   shared = CASE.params(0)
   batch = {path: np.stack([value] * 4) for path, value in shared.items()}
   hidden = jnp.zeros(9, bool)
@@ -119,7 +120,7 @@ def test_masked_training_fills_in_what_networks_share():
 
 
 def test_options_that_do_not_fit_are_refused():
-  with pytest.raises(ValueError, match='does not divide'):
+  with pytest.raises(ValueError, match='heads'):
     make(num_heads=5)
-  with pytest.raises(ValueError, match='allowed'):
-    make(tokens='graph')
+  with pytest.raises(ValueError, match='tokens'):
+    make(tokens={'name': 'graph'})

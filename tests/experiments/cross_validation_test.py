@@ -7,8 +7,8 @@ import pytest
 from wsjax import run as run_lib
 from wsjax.cli import configs
 from wsjax.encoders import examples
-from wsjax.encoders import predictor as predictor_lib
 from wsjax.experiments import cross_validation, prepare, property
+from wsjax.heads import prediction
 from wsjax.zoo.store import store
 
 CONFIG = 'configs/foreign_agents.py:smoke'
@@ -104,10 +104,10 @@ def test_predictions_do_not_see_how_a_network_is_arranged(zoo, at, encoder):
     moved.append(jax.tree.map(np.asarray, spec.act(g, params)))
   before, after = (examples.stack(x, rows, kinds) for x in (raw, moved))
   assert not np.array_equal(before.edges, after.edges)
-  scales = predictor_lib.leaf_scales(before)
+  scales = prediction.parameter_scales(before)
   predictor = property.make_predictor(config, kinds, ('a', 'b'), scales)
   variables = jax.jit(predictor.init)(jax.random.key(0), jax.tree.map(lambda x: x[0], before))
-  outputs = [predictor_lib.predict(predictor, variables, x)
+  outputs = [prediction.predict(predictor, variables, x)
              for x in (before, after)]  # fmt: skip
   np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-5)
   assert np.ptp(outputs[0], axis=0).min() > 1e-4
@@ -120,11 +120,11 @@ def test_scales_of_graphs_are_those_of_leaves(zoo):
   kinds = examples.kinds(config, zoo, rows)
   rows = [row for row in rows if kinds.of(row) == kinds.architectures[0]]
   raw = [examples.weights(zoo, row) for row in rows]
-  graphs = dict(predictor_lib.leaf_scales(examples.stack(raw, rows, kinds)))
-  leaves = dict(predictor_lib.leaf_scales(zoo.params(rows)))
+  graphs = dict(prediction.parameter_scales(examples.stack(raw, rows, kinds)))
+  leaves = dict(prediction.parameter_scales(zoo.params(rows)))
   wanted = [leaves[f'layer{i}/kernel'] for i in range(2)]
   np.testing.assert_allclose(graphs['edges'], wanted, rtol=1e-6)
-  divided = predictor_lib.divide(
+  divided = prediction.divide(
     jax.tree.map(lambda x: x[0], examples.stack(raw, rows, kinds)), graphs
   )
   ratio = np.sqrt(np.mean(np.asarray(divided.edges) ** 2))

@@ -13,7 +13,7 @@ CASE = strategies.make_mlp((5, 4, 3, 2))
 
 def test_a_neuron_token_is_its_column_and_bias():
   params = CASE.params(0)
-  tokens = neurons.make().tokenize(params, CASE.spec)
+  tokens = neurons.Neurons().tokenize(params, CASE.spec)
   assert tokens.values.shape == (4 + 3 + 2, 5 + 1)
   want = [*params['layer1/kernel'][:, 2], params['layer1/bias'][2], 0]
   np.testing.assert_array_equal(tokens.values[4 + 2], want)
@@ -21,14 +21,14 @@ def test_a_neuron_token_is_its_column_and_bias():
 
 
 def test_chunks_do_not_span_leaves():
-  table = chunks.make(7).table(CASE.spec)
+  table = chunks.Chunks(7).table(CASE.spec)
   leaf = np.repeat(np.arange(6), [20, 4, 12, 3, 6, 2])
   for row in table:
     assert len(set(leaf[row[row >= 0]])) == 1
 
 
 def test_the_flat_token_has_no_padding():
-  tokens = flat.make().tokenize(CASE.params(0), CASE.spec)
+  tokens = flat.Flat().tokenize(CASE.params(0), CASE.spec)
   assert tokens.values.shape == (1, CASE.spec.num_params)
   assert bool(tokens.mask.all())
 
@@ -82,7 +82,7 @@ def test_a_network_of_one_layer_is_a_graph_too():
 
 
 def test_padding_is_ignored_on_the_way_back():
-  tokenizer = neurons.make()
+  tokenizer = neurons.Neurons()
   tokens = tokenizer.tokenize(CASE.params(0), CASE.spec)
   noise = np.where(tokens.mask, tokens.values, np.nan)
   back = tokenizer.detokenize(noise, CASE.spec)
@@ -106,11 +106,11 @@ def test_a_table_that_loses_a_weight_is_noticed():
 def test_bad_input_is_refused():
   params = CASE.params(0)
   with pytest.raises(ValueError, match='tokens of shape'):
-    flat.make().detokenize(np.zeros((2, 3)), CASE.spec)
-  with pytest.raises(ValueError, match='not >= 1'):
-    chunks.make(0)
+    flat.Flat().detokenize(np.zeros((2, 3)), CASE.spec)
+  with pytest.raises(ValueError, match='length'):
+    chunks.Chunks(0)
   with pytest.raises(ValueError, match='dtypes'):
     mixed = {**params, 'layer0/bias': params['layer0/bias'].astype(np.float16)}
-    flat.make().tokenize(mixed, CASE.spec)
+    flat.Flat().tokenize(mixed, CASE.spec)
   with pytest.raises(ValueError, match='lack'):
-    flat.make().tokenize({}, CASE.spec)
+    flat.Flat().tokenize({}, CASE.spec)

@@ -10,13 +10,13 @@ SPEC = strategies.make_mlp((5, 4, 3, 2)).spec
 
 
 def test_neuron_positions_are_layer_and_neuron():
-  where = positions.positions(neurons.make(), SPEC)
+  where = positions.positions(neurons.Neurons(), SPEC)
   want = [(layer, 0, j) for layer, n in enumerate((4, 3, 2)) for j in range(n)]
   np.testing.assert_array_equal(where, want)
 
 
 def test_chunk_positions_walk_through_the_kernel():
-  where = positions.positions(chunks.make(8), SPEC)
+  where = positions.positions(chunks.Chunks(8), SPEC)
   # The first kernel, [5, 4], has chunks that start at 0, 8 and 16.
   np.testing.assert_array_equal(where[:3], [(0, 0, 0), (0, 2, 0), (0, 4, 0)])
   # Then its bias, then kernel and bias of [4, 3] and of [3, 2].
@@ -24,7 +24,7 @@ def test_chunk_positions_walk_through_the_kernel():
 
 
 def test_the_flat_token_starts_at_zero():
-  np.testing.assert_array_equal(positions.positions(flat.make(), SPEC), [[0, 0, 0]])
+  np.testing.assert_array_equal(positions.positions(flat.Flat(), SPEC), [[0, 0, 0]])
 
 
 def test_sinusoids_tell_numbers_apart_and_are_bounded():

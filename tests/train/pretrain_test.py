@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from wsjax import config
-from wsjax.encoders import predictor as predictor_lib
+from wsjax.heads import prediction
 from wsjax.models import mlp
 from wsjax.train import loop, pretrain, supervised
 
@@ -27,10 +27,10 @@ def data():
 
 def make_predictor(data, **embed):
   section = dict(name='token_transformer', width=12, depth=1, num_heads=2)
-  return predictor_lib.Predictor(
+  return prediction.Predictor(
     config.build('encoders', {**section, **embed, 'architecture': ARCHITECTURE}),
     config.build('heads', dict(name='classifier', num_outputs=2)),
-    predictor_lib.leaf_scales(data['example']),
+    prediction.parameter_scales(data['example']),
   )
 
 
@@ -87,7 +87,7 @@ def test_no_objective_is_no_pretraining(data):
 def test_what_does_not_suit_is_refused(data):
   with pytest.raises(ValueError, match='allowed: none, contrastive, masked'):
     make(data, 'jigsaw')
-  statistics = predictor_lib.Predictor(
+  statistics = prediction.Predictor(
     config.build('encoders', dict(name='statistics', architecture=ARCHITECTURE)),
     config.build('heads', dict(name='classifier', num_outputs=2)),
   )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wsjax import config
-from wsjax.encoders import predictor as predictor_lib
+from wsjax.heads import prediction
 from wsjax.models import mlp
 from wsjax.train import augment, loop, supervised
 
@@ -14,7 +14,7 @@ ARCHITECTURE = mlp.MLP((4, 6, 3), 'relu')
 
 
 def make(head, **encoder):
-  return predictor_lib.Predictor(
+  return prediction.Predictor(
     config.build(
       'encoders',
       {'name': 'neural_functional', 'channels': 8, 'depth': 2, **encoder,
@@ -54,7 +54,7 @@ def test_a_property_of_weights_is_learned(tmp_path):
   assert history['loss'][-1] < history['loss'][0]
   assert len(history['val_loss']) == 2
   test = zoo(150, 2)  # More than one batch, and the last is not full.
-  logits = predictor_lib.predict(predictor, variables, test['example'])
+  logits = prediction.predict(predictor, variables, test['example'])
   assert logits.shape == (150, 2)
   assert np.mean(logits.argmax(-1) == test['target']) > 0.95
 
@@ -78,7 +78,7 @@ def test_validation_sees_no_dropout_and_no_augmentation():
 def test_scales_divide_the_weights_and_a_dead_leaf_stays():
   data = zoo(32)['example']
   data['layer1/bias'] = 0 * data['layer1/bias']
-  scales = dict(predictor_lib.leaf_scales(data))
+  scales = dict(prediction.parameter_scales(data))
   assert scales['layer1/bias'] == 1.0
   kernel = data['layer0/kernel']
   assert scales['layer0/kernel'] == pytest.approx(np.sqrt((kernel**2).mean()))
@@ -94,7 +94,7 @@ def test_the_regressor_knows_how_wrong_it_is():
     for std in (1.0, 2.0, 4.0)
   }
   assert losses[2.0] == min(losses.values())
-  with pytest.raises(ValueError, match='reads one number'):
+  with pytest.raises(ValueError, match='num_outputs'):
     config.build('heads', {'name': 'regressor', 'num_outputs': 3})
 
 

@@ -6,8 +6,6 @@ the largest takes.
 
 import dataclasses
 import functools
-import importlib
-import inspect
 import json
 import operator
 from collections.abc import Sequence
@@ -134,8 +132,8 @@ def read(
 def _check_several(config: ml_collections.ConfigDict, zoo: store.Zoo, number: int) -> None:
   """Raises ValueError unless the config is for several architectures."""
   where = f'The networks of {zoo.path} have {number} architectures'
-  several = [name for name in config_lib.plugins('encoders') if _reads_several(name)]
-  if config.encoder.name not in several:
+  if not _reads_several(config.encoder.name):
+    several = filter(_reads_several, config_lib.plugins('encoders'))
     raise ValueError(
       f'{where}; the encoder {config.encoder.name!r} reads one. Allowed: {", ".join(several)}.'
     )
@@ -152,5 +150,4 @@ def _check_several(config: ml_collections.ConfigDict, zoo: store.Zoo, number: in
 
 def _reads_several(name: str) -> bool:
   """Whether an encoder takes the capacity of graphs of any kind."""
-  make = importlib.import_module(f'wsjax.encoders.{name}').make
-  return 'capacity' in inspect.signature(make).parameters
+  return 'capacity' in config_lib.defaults(config_lib.find('encoders', name, 'encoder'))

@@ -3,67 +3,68 @@
 Source: Kofinas et al. 2024, arXiv:2403.12143; Lim et al. 2024, arXiv:2312.04501.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-import flax.linen as nn
-import jax
+from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config, typing
+from wsjax.encoders import encoder
 from wsjax.layers import graph_layers
-from wsjax.models import model as model_lib
 from wsjax.tokens import graph as graph_lib
 
 
-class GraphNet(nn.Module):
-  """Invariant embedding of one network: its sets of neurons, pooled.
+class GraphNet(encoder.Encoder):
+  """Mean and maximum over every set of neurons, behind layers of messages.
 
   Attributes:
-    stack: the equivariant part.
-    embedding: length of the embedding.
-    dropout: share of the pooled features that is dropped in training.
+    capacity: sizes of the graphs that are read, of one or several architectures; None for those of
+      the architecture alone.
+    width: of the nodes.
+    edge_width: of the edges.
+    depth: number of layers.
+    num_heads: of attention along the weights, divides `edge_width`; 0 for plain means.
+    positions: of inputs and outputs: 'learned', 'sinusoidal' or 'none'.
+    num_probes: learned inputs on which neurons carry their activations; 0 for none.
   """
 
   INVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 
-  stack: graph_layers.GraphStack
-  embedding: int = 128
-  dropout: float = 0.0
+  capacity: graph_lib.Capacity | None = None
+  width: config.PositiveInt = 64
+  edge_width: config.PositiveInt = 32
+  depth: config.NonNegativeInt = 4
+  num_heads: config.NonNegativeInt = 0
+  positions: Annotated[str, config.OneOf(graph_layers.POSITIONS)] = 'learned'
+  num_probes: config.NonNegativeInt = 0
+
+  def __post_init__(self):
+    super().__post_init__()
+    graph_layers.check_heads(self.edge_width, self.num_heads)
 
   @property
-  def READS(self) -> str:  # noqa: N802 (a constant of other modules)
-    """Probes run the network, so they need the weights as they are too."""
-    return 'both' if self.stack.num_probes else 'scaled'
+  def READS(self) -> str:  # noqa: N802 (a constant of other encoders)
+    """Probes run the network, so they need the raw weights too."""
+    return 'both' if self.num_probes else 'scaled'
 
-  @nn.compact
-  def __call__(
+  def features(
     self,
-    example: typing.Params | graph_lib.WeightGraph,
+    params: typing.Params | graph_lib.WeightGraph,
     *,
     train: bool = False,
-    function: typing.Params | None = None,
-  ) -> jax.Array:
-    """Weights or graph of one network -> [embedding]; see `GraphStack`."""
-    graph, nodes, _ = self.stack(example, function)
-    capacity = self.stack.capacity or graph_lib.wiring(self.stack.architecture.spec).capacity
-    x = graph.pool(nodes, capacity.node_kinds)
-    x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return nn.relu(nn.Dense(self.embedding)(x))
-
-
-def make(
-  architecture: model_lib.Model,
-  *,
-  capacity: graph_lib.Capacity | None = None,
-  width: int = 64,
-  edge_width: int = 32,
-  depth: int = 4,
-  positions: str = 'learned',
-  num_probes: int = 0,
-  embedding: int = 128,
-  dropout: float = 0.0,
-) -> GraphNet:
-  """The encoder; see `GraphStack` and `GraphNet`."""
-  stack = graph_layers.GraphStack(
-    architecture, capacity, width, edge_width, depth, 0, positions, num_probes
-  )
-  return GraphNet(stack, embedding, dropout)
+    raw: typing.Params | None = None,
+  ) -> Float[Array, ' features']:
+    """Pooled nodes of the weights of one network, or of its graph."""
+    del train
+    stack = graph_layers.GraphStack(
+      self.architecture,
+      self.capacity,
+      self.width,
+      self.edge_width,
+      self.depth,
+      self.num_heads,
+      self.positions,
+      self.num_probes,
+      name='stack',
+    )
+    graph, nodes, _ = stack(params, raw)
+    return graph.pool(nodes, stack.sizes.node_kinds)

@@ -1,29 +1,65 @@
-"""Statistics of every layer of a graph: a baseline for any architecture.
+"""Statistics of every parameter of a graph: a baseline for any architecture.
 
-Other than `statistics` it reads networks of several architectures with one set of parameters, as
-the graph encoders do.
+One set of parameters reads networks of several architectures, like that of the graph encoders.
 
 Source: Unterthiner et al. 2020, arXiv:2002.11448, section 4 (quantiles of weights and biases, layer
 by layer).
 """
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
-from wsjax import typing
-from wsjax.models import model as model_lib
-from wsjax.symmetry import spec as spec_lib
+from wsjax import config, typing
+from wsjax.encoders import encoder
 from wsjax.tokens import graph as graph_lib
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 _TINY = 1e-6  # Below the size of weights; keeps a logarithm finite.
 
 
-def statistics(graph: graph_lib.WeightGraph) -> jax.Array:
+class GraphStatistics(encoder.Encoder):
+  """MLP on size, mean and quantiles of every parameter.
+
+  Attributes:
+    capacity: sizes of the graphs that are read, of one or several architectures; None for those of
+      the architecture alone.
+    hidden: widths of the hidden layers.
+  """
+
+  INVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
+  READS: ClassVar[str] = 'raw'  # Statistics are scaled below, which is cheaper.
+
+  embedding: config.PositiveInt = 64
+  capacity: graph_lib.Capacity | None = None
+  hidden: tuple[config.PositiveInt, ...] = (64,)
+
+  def features(
+    self, params: typing.Params | graph_lib.WeightGraph, *, train: bool = False
+  ) -> Float[Array, ' features']:
+    """Outputs of the last hidden layer, for the weights of one network or its graph.
+
+    Raises:
+      ValueError: if a graph has another capacity.
+    """
+    del train
+    spec = self.architecture.spec
+    capacity = self.capacity or graph_lib.wiring(spec).capacity
+    graph = params
+    if not isinstance(graph, graph_lib.WeightGraph):
+      graph = graph_lib.Graph(capacity).tokenize(params, spec)
+    if graph.capacity != capacity:
+      raise ValueError(f'A graph is padded to {graph.capacity}; this encoder reads {capacity}.')
+    x = statistics(graph)
+    for width in self.hidden:
+      x = nn.relu(nn.Dense(width)(x))
+    return x
+
+
+def statistics(graph: graph_lib.WeightGraph) -> Float[Array, ' statistics']:
   """Size, mean and quantiles of the weights of every kind.
 
   Args:
@@ -45,14 +81,14 @@ def statistics(graph: graph_lib.WeightGraph) -> jax.Array:
   return jnp.concatenate(parts)
 
 
-def _summary(values: jax.Array, chosen: jax.Array) -> jax.Array:
-  """[n] numbers, of which some are chosen -> [9]."""
+def _summary(values: Float[Array, ' n'], chosen: Bool[Array, ' n']) -> jax.Array:
+  """Nine statistics of the chosen numbers."""
   count = jnp.sum(chosen)
   share = chosen / jnp.maximum(count, 1)
   size = jnp.sqrt(jnp.sum(share * values**2)) + _TINY
   ordered = jnp.sort(jnp.where(chosen, values, jnp.inf))
   ordered = jnp.where(jnp.isfinite(ordered), ordered, 0)
-  # Linear between the ranks on either side, as jnp.quantile.
+  # Linear between the ranks on either side, like jnp.quantile.
   rank = jnp.asarray(QUANTILES) * jnp.maximum(count - 1, 0)
   below = jnp.floor(rank).astype(jnp.int32)
   above = jnp.ceil(rank).astype(jnp.int32)
@@ -61,60 +97,3 @@ def _summary(values: jax.Array, chosen: jax.Array) -> jax.Array:
   moments = jnp.stack([jnp.log(size), jnp.sum(share * values) / size])
   summary = jnp.concatenate([moments, quantiles / size])
   return jnp.where(count > 0, summary, 0)
-
-
-class GraphStatistics(nn.Module):
-  """An MLP on the statistics.
-
-  Attributes:
-    spec: the architecture whose weights are read; graphs may be of others.
-    capacity: sizes of the graph.
-    hidden: widths of the hidden layers.
-    embedding: length of the embedding.
-    dropout: share of the last hidden layer that is dropped in training.
-  """
-
-  INVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
-  # Brings sizes to one scale itself, and to do so once is cheaper.
-  READS: ClassVar[str] = 'raw'
-
-  spec: spec_lib.Spec
-  capacity: graph_lib.Capacity
-  hidden: Sequence[int] = (64,)
-  embedding: int = 64
-  dropout: float = 0.0
-
-  @nn.compact
-  def __call__(
-    self, example: typing.Params | graph_lib.WeightGraph, *, train: bool = False
-  ) -> jax.Array:
-    """Weights of `spec`, or a graph of `capacity` -> [embedding].
-
-    Raises:
-      ValueError: if the graph has another capacity.
-    """
-    if not isinstance(example, graph_lib.WeightGraph):
-      example = graph_lib.Graph(self.capacity).tokenize(example, self.spec)
-    if example.capacity != self.capacity:
-      raise ValueError(
-        f'A graph is padded to {example.capacity}; this encoder reads {self.capacity}.'
-      )
-    x = statistics(example)
-    for width in self.hidden:
-      x = nn.relu(nn.Dense(width)(x))
-    x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return nn.relu(nn.Dense(self.embedding)(x))
-
-
-def make(
-  architecture: model_lib.Model,
-  *,
-  capacity: graph_lib.Capacity | None = None,
-  hidden: tuple[int, ...] = (64,),
-  embedding: int = 64,
-  dropout: float = 0.0,
-) -> GraphStatistics:
-  """The encoder; see `GraphStatistics` and `graph_net.make`."""
-  spec = architecture.spec
-  capacity = capacity or graph_lib.wiring(spec).capacity
-  return GraphStatistics(spec, capacity, tuple(hidden), embedding, dropout)

@@ -1,135 +1,82 @@
-"""Probes: a network is known by its answers to learned questions.
+"""Probes: a network is represented by its outputs on learned inputs.
 
-A few inputs are learned; every network is run on them, and what it answers is the embedding's raw
-material. Whatever leaves the function as it is leaves the answers as they are, so the encoder is
-invariant to all symmetries at once. For networks of two coordinates the questions may start as a
-grid, and the answers are then a small picture that convolutions can read.
+Every network is run on a few learned inputs, and its outputs are embedded. A symmetry does not
+change the function and so not the outputs: the encoder is invariant to all of them. For networks of
+two coordinates the probes may start as a grid, and the outputs are then a small image that
+convolutions can read.
 
 Source: Kahana et al. 2025, arXiv:2410.10811 (ProbeGen: a deep linear generator of probes, no
 non-linearity in between); Kofinas et al. 2024, arXiv:2403.12143, section 3.3 (probe features);
 Herrmann et al. 2024, arXiv:2403.05232 (probing without looking at weights).
 """
 
-from typing import Any, ClassVar
+import math
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config, typing
+from wsjax.encoders import encoder
 from wsjax.models import cnn
-from wsjax.models import model as model_lib
-
-SOURCES = ('free', 'linear', 'grid')
-READERS = ('mlp', 'conv')
+from wsjax.symmetry import spec as spec_lib
 
 
-class Probes(nn.Module):
-  """Embedding of one network from its answers.
+class Probes(encoder.Encoder):
+  """Embedding of one network from its outputs on learned inputs.
 
   Attributes:
-    architecture: its `apply` is what is asked.
-    source: where questions come from: 'free' parameters; 'linear', a deep linear generator from
-      learned codes; or 'grid', free parameters that
-      start as a square grid in [-1, 1]^2.
-    reader: what reads the answers: 'mlp', or 'conv' on the square.
-    num_probes: number of questions; a square number for 'grid' and 'conv'.
+    source: of the probes: 'free' parameters; 'linear', a deep linear generator from learned codes;
+      or 'grid', free parameters that start as a square grid in [-1, 1]^2.
+    reader: of the outputs: 'mlp', or 'conv' on the square.
+    num_probes: number of learned inputs; a square number for 'grid' and 'conv'.
     code: length of a code, for 'linear'.
     width: of the reader: hidden units, or channels of the first convolution.
-    embedding: length of the embedding.
-    dropout: share of the features before the embedding dropped in training.
-    input_shape: of one input.
   """
 
-  INVARIANT_TO: ClassVar[tuple[str, ...]] = (
-    'permutation', 'positive_scale', 'sign', 'phase',
-  )  # fmt: skip
+  INVARIANT_TO: ClassVar[tuple[str, ...]] = spec_lib.KINDS
   READS: ClassVar[str] = 'raw'
 
-  architecture: model_lib.Model
-  input_shape: tuple[int, ...]
-  source: str = 'free'
-  reader: str = 'mlp'
-  num_probes: int = 128
-  code: int = 32
-  width: int = 128
-  embedding: int = 128
-  dropout: float = 0.0
+  source: Literal['free', 'linear', 'grid'] = 'free'
+  reader: Literal['mlp', 'conv'] = 'mlp'
+  num_probes: config.PositiveInt = 128
+  code: config.PositiveInt = 32
+  width: config.PositiveInt = 128
 
-  @nn.compact
-  def __call__(self, params: typing.Params, *, train: bool = False) -> jax.Array:
-    """Weights of one network -> [embedding]."""
-    answers = self.architecture.apply(params, self._questions())
+  def __post_init__(self):
+    super().__post_init__()
+    square = self.source == 'grid' or self.reader == 'conv'
+    if square and round(self.num_probes**0.5) ** 2 != self.num_probes:
+      raise ValueError(f'num_probes is {self.num_probes}; a grid needs a square number.')
+    shape = self.architecture.input_shape
+    if self.source == 'grid' and shape != (2,):
+      raise ValueError(f"The source 'grid' is for two coordinates; inputs have shape {shape}.")
+
+  def features(self, params: typing.Params, *, train: bool = False) -> Float[Array, ' features']:
+    """Features of the outputs of one network."""
+    del train
+    outputs = self.architecture.apply(params, self._probes())
     if self.reader == 'conv':
       side = round(self.num_probes**0.5)
-      x = _convolutions(answers.reshape(side, side, -1), self.width)
-    else:
-      x = nn.relu(nn.Dense(self.width)(answers.reshape(-1)))
-    x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return nn.relu(nn.Dense(self.embedding)(x))
+      return _convolutions(outputs.reshape(side, side, -1), self.width)
+    return nn.relu(nn.Dense(self.width)(outputs.reshape(-1)))
 
-  def _questions(self) -> jax.Array:
-    """[num_probes, *input_shape]."""
+  def _probes(self) -> Float[Array, 'probes ...']:
+    shape = self.architecture.input_shape
     if self.source == 'linear':
       codes = self.param('codes', nn.initializers.normal(1.0), (self.num_probes, self.code))
       # No non-linearity in between: depth biases towards simple probes.
       for width in (2 * self.code, 2 * self.code):
         codes = nn.Dense(width, use_bias=False)(codes)
-      size = 1
-      for length in self.input_shape:
-        size *= length
-      return nn.Dense(size)(codes).reshape(-1, *self.input_shape)
-    init: Any = nn.initializers.normal(1.0)
-    if self.source == 'grid':
-      init = _grid_init
-    return self.param('probes', init, (self.num_probes, *self.input_shape))
-
-
-def make(
-  architecture: model_lib.Model,
-  *,
-  input_shape: tuple[int, ...] = (),
-  source: str = 'free',
-  reader: str = 'mlp',
-  num_probes: int = 128,
-  code: int = 32,
-  width: int = 128,
-  embedding: int = 128,
-  dropout: float = 0.0,
-) -> Probes:
-  """The encoder for one architecture; see `Probes`.
-
-  Args:
-    architecture: of the networks.
-    input_shape: of one input; () for a network whose first leaf is a dense kernel, which says it.
-    source: from `SOURCES`.
-    reader: from `READERS`.
-    num_probes: number of questions.
-    code: length of a code.
-    width: of the reader.
-    embedding: length of the embedding.
-    dropout: before the embedding.
-
-  Raises:
-    ValueError: for an unknown source or reader, or probes that make no square.
-  """
-  for what, value, allowed in (('source', source, SOURCES), ('reader', reader, READERS)):
-    if value not in allowed:
-      raise ValueError(f'Unknown {what} of probes {value!r}; allowed: {", ".join(allowed)}.')
-  input_shape = input_shape or architecture.input_shape
-  square = source == 'grid' or reader == 'conv'
-  if square and round(num_probes**0.5) ** 2 != num_probes:
-    raise ValueError(f'{num_probes} probes make no square.')
-  if source == 'grid' and tuple(input_shape) != (2,):
-    raise ValueError(f'A grid of probes is for two coordinates; inputs have {input_shape}.')
-  return Probes(
-    architecture, tuple(input_shape), source, reader, num_probes, code, width,
-    embedding, dropout,
-  )  # fmt: skip
+      return nn.Dense(math.prod(shape))(codes).reshape(-1, *shape)
+    init = _grid_init if self.source == 'grid' else nn.initializers.normal(1.0)
+    return self.param('probes', init, (self.num_probes, *shape))
 
 
 def _grid_init(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
-  """Centres of the pixels of a square picture in [-1, 1]^2."""
+  """Centres of the pixels of a square image in [-1, 1]^2."""
   del key
   side = round(shape[0] ** 0.5)
   axis = (2 * jnp.arange(side) + 1) / side - 1
@@ -144,7 +91,7 @@ class _Convolution(nn.Module):
 
   Attributes:
     features: channels of the output.
-    window: side of the window, odd; zeros are padded around the picture.
+    window: side of the window, odd; zeros are padded around the image.
     stride: pixels from one window to the next.
   """
 
@@ -153,15 +100,15 @@ class _Convolution(nn.Module):
   stride: int
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """[h, w, c] -> [ceil(h / stride), ceil(w / stride), features]."""
+  def __call__(self, x: Float[Array, 'h w c']) -> Float[Array, 'h_out w_out features']:
+    """Convolves an image."""
     pad = self.window // 2
     gathered = cnn.patches(x, self.window, (pad, pad), self.stride)
     return nn.Dense(self.features)(gathered)
 
 
-def _convolutions(x: jax.Array, width: int) -> jax.Array:
-  """[h, w, c] -> flat features, by three convolutions of growing width."""
+def _convolutions(x: Float[Array, 'h w c'], width: int) -> Float[Array, ' features']:
+  """Applies three convolutions of growing width."""
   x = nn.relu(_Convolution(width, 5, 2)(x))
   x = nn.relu(_Convolution(2 * width, 3, 2)(x))
   x = nn.relu(_Convolution(4 * width, 3, 1)(x))

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config, typing
+from wsjax.encoders import encoder
 from wsjax.layers import graph as execution
 from wsjax.layers import graph_layers
-from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph as graph_lib
 
@@ -138,31 +138,26 @@ class ScaleLayer(nn.Module):
     return [graph.incoming(sent) / num_in, graph.outgoing(sent) / num_out]
 
 
-class ScaleEquivariant(nn.Module):
-  """An embedding that no reordering, rescaling or negation of units changes.
+class ScaleEquivariant(encoder.Encoder):
+  """Embedding that no permutation, positive scale or sign of neurons changes.
 
   Attributes:
-    spec: the architecture.
     width: of a node.
     edge_width: of invariant edge features; 0 for none.
     depth: number of layers; a vector crosses one weight in each.
-    embedding: length of the embedding.
-    dropout: share of the pooled features that is dropped in training.
   """
 
   INVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation', 'positive_scale', 'sign')
 
-  spec: spec_lib.Spec
-  width: int = 64
-  edge_width: int = 16
-  depth: int = 4
-  embedding: int = 128
-  dropout: float = 0.0
+  width: config.PositiveInt = 64
+  edge_width: config.NonNegativeInt = 16
+  depth: config.NonNegativeInt = 4
 
-  @nn.compact
-  def __call__(self, params: typing.Params, *, train: bool = False) -> jax.Array:
-    """Weights of one network -> [embedding]."""
-    graph = execution.Dense(params, self.spec)
+  def features(self, params: typing.Params, *, train: bool = False) -> Float[Array, ' features']:
+    """Pooled invariant features of the weights of one network."""
+    del train
+    spec = self.architecture.spec
+    graph = execution.Dense(params, spec)
 
     def place(name: str) -> jax.Array:
       reader = graph_layers.ReadNodes(graph.wiring.capacity, self.width, name=name)
@@ -176,15 +171,13 @@ class ScaleEquivariant(nn.Module):
       p: self._biases(params, p) + jnp.where(pinned, place(f'vector{p}'), 0) for p in POWERS
     }
     for number in range(self.depth):
-      layer = ScaleLayer(self.spec, self.width, self.edge_width, name=f'layer{number}')
+      layer = ScaleLayer(spec, self.width, self.edge_width, name=f'layer{number}')
       h, vectors = layer(graph, h, vectors)
-    x = graph.pool(nn.LayerNorm(name='norm')(h), len(graph.wiring.sets))
-    x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return nn.relu(nn.Dense(self.embedding)(x))
+    return graph.pool(nn.LayerNorm(name='norm')(h), len(graph.wiring.sets))
 
   def _biases(self, params: typing.Params, power: int) -> jax.Array:
     """[N, width] linear maps of the node features of one kind."""
-    wiring = graph_lib.wiring(self.spec)
+    wiring = graph_lib.wiring(self.architecture.spec)
     pieces = []
     for block in wiring.node_blocks:
       if block.leaf.axes[-1].power == power:
@@ -235,16 +228,3 @@ def _allows(spec: spec_lib.Spec, kind: str) -> np.ndarray:
       for each in graph_lib.wiring(spec).sets
     ]
   )
-
-
-def make(
-  architecture: model_lib.Model,
-  *,
-  width: int = 64,
-  edge_width: int = 16,
-  depth: int = 4,
-  embedding: int = 128,
-  dropout: float = 0.0,
-) -> ScaleEquivariant:
-  """The encoder for one architecture; see `ScaleEquivariant`."""
-  return ScaleEquivariant(architecture.spec, width, edge_width, depth, embedding, dropout)

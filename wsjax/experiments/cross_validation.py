@@ -15,9 +15,9 @@ import scipy.stats
 
 from wsjax import typing
 from wsjax.encoders import examples as examples_lib
-from wsjax.encoders import predictor as predictor_lib
 from wsjax.evaluation.report import model
 from wsjax.experiments import base, property
+from wsjax.heads import prediction
 from wsjax.train import loop
 from wsjax.train import objective as objective_lib
 from wsjax.zoo import folds as folds_lib
@@ -175,10 +175,10 @@ def scales(examples: typing.PyTree, folds: np.ndarray, num_folds: int) -> dict[s
     num_folds: number of folds.
 
   Returns:
-    The pairs of `predictor.leaf_scales`, as arrays [num_folds, ...].
+    The pairs of `prediction.parameter_scales`, as arrays [num_folds, ...].
   """
   found = [
-    dict(predictor_lib.leaf_scales(jax.tree.map(lambda x, fold=fold: x[folds != fold], examples)))
+    dict(prediction.parameter_scales(jax.tree.map(lambda x, fold=fold: x[folds != fold], examples)))
     for fold in range(num_folds)
   ]
   return {name: np.array([each[name] for each in found], np.float32) for name in found[0]}
@@ -202,7 +202,7 @@ class Objective(objective_lib.Objective):
 
   val_draws: ClassVar[int] = 1
 
-  predictor: predictor_lib.Predictor
+  predictor: prediction.Predictor
   scales: dict[str, np.ndarray]
   mean: np.ndarray
   std: np.ndarray

@@ -12,11 +12,11 @@ import numpy as np
 from wsjax import config as config_lib
 from wsjax import networks as networks_lib
 from wsjax import typing
-from wsjax.encoders import predictor as predictor_lib
 from wsjax.evaluation import equivariance
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
 from wsjax.experiments import base
+from wsjax.heads import prediction
 from wsjax.layers import residual
 from wsjax.models import model as model_lib
 from wsjax.train import augment as augment_lib
@@ -107,7 +107,7 @@ class Editing(base.Experiment):
     self.train, self.val, self.test = (splits[split] for split in base.SPLITS)
     editor = {**config.editor.to_dict(), 'architecture': self.architecture}
     self.module = residual.Residual(
-      config_lib.build('editors', editor), predictor_lib.leaf_scales(self.train)
+      config_lib.build('editors', editor), prediction.parameter_scales(self.train)
     )
 
   def objective(self, seed: int) -> Objective:

@@ -17,7 +17,6 @@ from scipy.spatial import distance as distance_lib
 
 from wsjax import networks as networks_lib
 from wsjax import typing
-from wsjax.encoders import predictor as predictor_lib
 from wsjax.evaluation import methods, statistics, two_sample
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import nearest as nearest_lib
@@ -26,6 +25,7 @@ from wsjax.evaluation.report import model
 from wsjax.experiments import base
 from wsjax.experiments import prepare as prepare_lib
 from wsjax.generators.parts import prompted
+from wsjax.heads import prediction
 from wsjax.models import model as model_lib
 from wsjax.train import prompting as objective_lib
 from wsjax.zoo import train as train_lib
@@ -119,7 +119,7 @@ class Prompting(base.Experiment):
     self.train, self.val = self.runs['train'], self.runs['val']
     self.module = prompted.Prompted(
       self.architecture.spec,
-      predictor_lib.leaf_scales(self.at('train', -1)),
+      prediction.parameter_scales(self.at('train', -1)),
       **config.prompt.model.to_dict(),
     )
 

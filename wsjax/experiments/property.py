@@ -11,11 +11,11 @@ import scipy.stats
 from wsjax import config as config_lib
 from wsjax import distributed, files, typing
 from wsjax.encoders import examples as examples_lib
-from wsjax.encoders import predictor as predictor_lib
 from wsjax.evaluation import calibration_error
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
 from wsjax.experiments import base
+from wsjax.heads import prediction
 from wsjax.train import augment, loop, pretrain, supervised
 from wsjax.zoo import targets
 from wsjax.zoo.store import store
@@ -105,7 +105,7 @@ class Property(base.Experiment):
         split['target'] = ((split['target'] - self.mean) / self.std).astype(np.float32)
     self.train, self.val, self.test = (splits[split] for split in base.SPLITS)
     self.predictor = make_predictor(
-      config, self.kinds, self.names, predictor_lib.leaf_scales(self.train['example'])
+      config, self.kinds, self.names, prediction.parameter_scales(self.train['example'])
     )
 
   def objective(self, seed: int) -> supervised.Supervised:
@@ -139,7 +139,7 @@ class Property(base.Experiment):
   def predict(self, params: typing.PyTree, seed: int) -> dict[str, np.ndarray]:
     """Computes the outputs of the head, 'val' and 'test' -> [n, ...]."""
     return {
-      split: predictor_lib.predict(self.predictor, params, data['example'])
+      split: prediction.predict(self.predictor, params, data['example'])
       for split, data in (('val', self.val), ('test', self.test))
     }
 
@@ -262,7 +262,7 @@ def make_predictor(
   kinds: examples_lib.Kinds,
   names: Sequence[str],
   scales: tuple[tuple[str, Any], ...] = (),
-) -> predictor_lib.Predictor:
+) -> prediction.Predictor:
   """Builds the module that a config describes.
 
   Args:
@@ -281,7 +281,7 @@ def make_predictor(
     'architecture': kinds.architectures[0],
     **({} if kinds.capacity is None else {'capacity': kinds.capacity}),
   }
-  return predictor_lib.Predictor(
+  return prediction.Predictor(
     encoder=config_lib.build('encoders', encoder),
     head=config_lib.build('heads', head),
     scales=scales,

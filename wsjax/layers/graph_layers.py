@@ -24,6 +24,12 @@ POSITIONS = ('learned', 'sinusoidal', 'none')
 _STEEPEST = 8.0  # Bound of attention scores: e^8 sums safely in float32.
 
 
+def check_heads(edge_width: int, num_heads: int) -> None:
+  """Raises ValueError unless the number of heads is 0 or divides the width of the edges."""
+  if num_heads and edge_width % num_heads:
+    raise ValueError(f'An edge_width of {edge_width} does not divide into num_heads={num_heads}.')
+
+
 class ReadNodes(nn.Module):
   """Features, kind and position of every node, as one vector each.
 
@@ -262,32 +268,27 @@ class GraphStack(nn.Module):
   positions: str = 'learned'
   num_probes: int = 0
 
-  def __post_init__(self):
-    if self.num_heads < 0 or (self.num_heads and self.edge_width % self.num_heads):
-      raise ValueError(
-        f'An edge width of {self.edge_width} does not divide into {self.num_heads} heads.'
-      )
-    if self.positions not in POSITIONS:
-      raise ValueError(f'Unknown positions {self.positions!r}; allowed: {", ".join(POSITIONS)}.')
-    super().__post_init__()
+  @property
+  def sizes(self) -> graph_lib.Capacity:
+    """Capacity of the graphs that are read."""
+    return self.capacity or graph_lib.wiring(self.architecture.spec).capacity
 
   @nn.compact
   def __call__(
-    self, example: typing.Params | graph_lib.WeightGraph, function: typing.Params | None = None
+    self, example: typing.Params | graph_lib.WeightGraph, raw: typing.Params | None = None
   ) -> tuple[execution.Graph, Float[Array, 'n width'], execution.Edges]:
     """One network -> its graph, nodes, and edges [..., edge_width].
 
     Args:
       example: weights of the architecture, which give one grid of edges per parameter; or a graph
         of `capacity`, which gives one list of edges.
-      function: the unscaled weights, where the example is scaled.
+      raw: the unscaled weights, where the example is scaled.
 
     Raises:
       ValueError: if the example does not fit, or is a graph and there are probes.
     """
-    spec = self.architecture.spec
-    capacity = self.capacity or graph_lib.wiring(spec).capacity
-    graph = execution.read(example, spec, capacity)
+    capacity = self.sizes
+    graph = execution.read(example, self.architecture.spec, capacity)
     nodes = ReadNodes(capacity, self.width, self.positions)(
       graph.nodes, graph.node_kinds, graph.node_places
     )
@@ -295,7 +296,7 @@ class GraphStack(nn.Module):
       if isinstance(example, graph_lib.WeightGraph):
         raise ValueError('Probe features need weights; a graph cannot be run.')
       probed = ProbeFeatures(self.architecture, self.num_probes, self.width, name='probed')
-      nodes += probed(example if function is None else function)
+      nodes += probed(example if raw is None else raw)
     edges = graph.edges
     for number in range(self.depth):
       options = dict(first=number == 0, name=f'layer{number}')

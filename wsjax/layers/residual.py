@@ -1,28 +1,27 @@
-"""An edited network: its weights plus a small learned multiple of an edit.
+"""Edited networks: weights plus a small learned multiple of an update.
 
-Source: Zhou et al. 2023, arXiv:2302.14040 (weights plus what the network says, times a learned
-scalar per leaf that starts near 0).
+Source: Zhou et al. 2023, arXiv:2302.14040 (a learned scalar per parameter that starts near 0).
 """
 
 import flax.linen as nn
 
 from wsjax import typing
 
-# Of a leaf's own size: large enough to learn from the first step, too small for the first step to
-# spoil the picture.
+# Relative to the size of a parameter: large enough to learn from the first step, too small for the
+# first step to spoil the function.
 _FIRST_GAIN = 0.01
 
 
 class Residual(nn.Module):
-  """Weights of one network -> edited weights.
+  """Map from the weights of one network to edited weights.
 
-  Equivariant to whatever the editor is and that one factor per leaf commutes with, such as
-  reordering units.
+  It is equivariant to what the editor is equivariant to and one factor per parameter commutes with,
+  such as permutations.
 
   Attributes:
     editor: plug-in of `editors`.
-    scales: path -> size of a leaf. The editor reads every leaf divided by it, and its answer is
-      multiplied by it.
+    scales: path -> size of a parameter. The editor reads parameters divided by it, and its updates
+      are multiplied by it.
   """
 
   editor: nn.Module
@@ -30,11 +29,10 @@ class Residual(nn.Module):
 
   @nn.compact
   def __call__(self, params: typing.Params) -> typing.Params:
-    """Weights of one network -> weights of the edited one."""
+    """Edits the weights of one network."""
     scaled = {path: params[path] / scale for path, scale in self.scales}
-    # Before it is divided: probes run it.
-    both = getattr(self.editor, 'READS', 'scaled') == 'both'
-    change = self.editor(scaled, **({'function': params} if both else {}))
+    reads_both = getattr(self.editor, 'READS', 'scaled') == 'both'
+    change = self.editor(scaled, **({'raw': params} if reads_both else {}))
     first = nn.initializers.constant(_FIRST_GAIN)
     return {
       path: params[path] + self.param(f'gain {path}', first, ()) * scale * change[path]

@@ -24,12 +24,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
+from wsjax import typing
 from wsjax.layers import index_patterns
 from wsjax.layers import slots as slots_lib
 from wsjax.symmetry import spec as spec_lib
 
 Labels = index_patterns.Labels
+_FREQUENCIES = 4  # Of positions along long pinned axes.
 
 
 class SlotLinear(nn.Module):
@@ -106,6 +109,63 @@ class SpecLinear(nn.Module):
       view.path: slots_lib.join(outputs[view.path], view, leaf.shape)
       for view, leaf in zip(views, self.spec.leaves, strict=True)
     }
+
+
+class SlotStack(nn.Module):
+  """Linear layers and non-linearities in turn, from weights to features of slots.
+
+  The hidden state has one slot per set of neurons that some weight joins, not one per weight: a
+  first-layer kernel, which joins pinned inputs to hidden neurons, and that layer's bias share a
+  slot on the neurons alone. Nothing is lost, since pinned axes are only more channels, and the
+  layers are cheaper.
+
+  Attributes:
+    spec: the architecture that is read.
+    channels: width of every slot of the hidden state.
+    depth: number of linear layers.
+    fourier: learned frequencies at which each weight is read besides its value; 0 for none.
+    max_folded: see `slots.views`.
+
+  Source: Zhou et al. 2023, arXiv:2302.14040 (NFN); Navon et al. 2023, arXiv:2301.12780 (DWSNets).
+  """
+
+  spec: spec_lib.Spec
+  channels: int
+  depth: int
+  fourier: int = 0
+  max_folded: int = 64
+
+  @nn.compact
+  def __call__(self, params: typing.Params) -> dict[Labels, Float[Array, '*axes channels']]:
+    """Features of the slots of one network, by their labels."""
+    state = self._read(params)
+    for layer in range(self.depth):
+      names = {' '.join(labels): labels for labels in state}
+      state = SlotLinear(
+        tuple(names.items()),
+        tuple((name, labels, self.channels) for name, labels in names.items()),
+        name=f'layer{layer}',
+      )({name: state[labels] for name, labels in names.items()})
+      state = {names[name]: nn.relu(value) for name, value in state.items()}
+    return state
+
+  def _read(self, params: typing.Params) -> dict[Labels, jax.Array]:
+    """Weights, side by side where they join the same sets of neurons."""
+    frequencies = None
+    if self.fourier:
+      frequencies = self.param('frequencies', nn.initializers.normal(2.0), (self.fourier,))
+    parts: dict[Labels, list[jax.Array]] = {}
+    for view in slots_lib.views(self.spec, self.max_folded):
+      value = jnp.asarray(params[view.path])[..., None]
+      if frequencies is not None:
+        angles = jnp.multiply.outer(value[..., 0], frequencies)
+        value = jnp.concatenate([value, jnp.sin(angles), jnp.cos(angles)], -1)
+      # Labels in one order, so that kernels stored either way share a slot.
+      order = sorted(range(len(view.labels)), key=lambda i, view=view: (view.labels[i], i))
+      labels = tuple(view.labels[i] for i in order)
+      for part in (slots_lib.split(value, view), slots_lib.positions(view, _FREQUENCIES)):
+        parts.setdefault(labels, []).append(part.transpose(*order, len(order)))
+    return {labels: jnp.concatenate(p, -1) for labels, p in parts.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Int
 
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
@@ -10,13 +11,8 @@ from wsjax.tokens import layout
 
 @dataclasses.dataclass(frozen=True)
 class Flat(layout.Tokenizer):
-  """Tokenizer of one token, [1, num_params]."""
+  """Tokenizer of one token."""
 
-  def table(self, spec: spec_lib.Spec) -> np.ndarray:
-    """[1, num_params] every index in order."""
+  def table(self, spec: spec_lib.Spec) -> Int[np.ndarray, '1 params']:
+    """Every index in order."""
     return np.arange(spec.num_params)[None]
-
-
-def make() -> Flat:
-  """The flat tokenizer."""
-  return Flat()

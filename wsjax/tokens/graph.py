@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from wsjax import typing
+from wsjax import config, typing
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
 
@@ -253,7 +253,7 @@ def wiring(spec: spec_lib.Spec) -> Wiring:
 
 
 @dataclasses.dataclass(frozen=True)
-class Graph:
+class Graph(config.Section):
   """Tokenizer of graphs.
 
   Attributes:
@@ -341,8 +341,3 @@ def _check(leaf: spec_lib.Leaf) -> None:
       f'{leaf.path} has the groups {[axis.group for axis in leaf.axes]}; a graph takes weights '
       'whose groups lie on the last two axes.'
     )
-
-
-def make(capacity: Capacity | None = None) -> Graph:
-  """The graph tokenizer; see `Graph`."""
-  return Graph(capacity)

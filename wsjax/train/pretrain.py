@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.encoders import predictor as predictor_lib
 from wsjax.encoders import self_supervised, token_transformer
+from wsjax.heads import prediction
 from wsjax.symmetry import spec as spec_lib
 from wsjax.train import objective as objective_lib
 
@@ -41,7 +41,7 @@ class Pretraining(objective_lib.Objective):
 
   def init(self, key: jax.Array, example: typing.PyTree) -> typing.PyTree:
     """Variables of the module, for {'example': weights of one network}."""
-    params = predictor_lib.divide(example['example'], dict(self.scales))
+    params = prediction.divide(example['example'], dict(self.scales))
     extra = (jnp.zeros(self.hidden, bool),) if self.hidden else ()
     return self.module.init(key, params, *extra)
 
@@ -50,7 +50,7 @@ class Pretraining(objective_lib.Objective):
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The objective on a batch; views and masks are drawn in validation too."""
     del train
-    weights = predictor_lib.divide(batch['example'], dict(self.scales))
+    weights = prediction.divide(batch['example'], dict(self.scales))
     return self.objective(params, weights, key)
 
 
@@ -92,9 +92,10 @@ def make(
     raise ValueError(
       f'Masking hides tokens; it suits the token_transformer, not a {type(encoder).__name__}.'
     )
-  reconstructor = token_transformer.TokenReconstructor(encoder.stack)
+  stack = encoder.stack()
+  reconstructor = token_transformer.TokenReconstructor(stack)
   loss = self_supervised.masked(reconstructor, ratio=section['ratio'])
-  tokens = encoder.stack.tokenizer.shape(spec)[0]
+  tokens = stack.tokenizer.shape(spec)[0]
   return Pretraining(reconstructor, loss, scales, tokens)
 
 

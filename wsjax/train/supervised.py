@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 
 from wsjax import typing
-from wsjax.encoders import predictor as predictor_lib
+from wsjax.heads import prediction
 from wsjax.train import augment as augment_lib
 from wsjax.train import objective, pretrain
 
@@ -25,7 +25,7 @@ class Supervised(objective.Objective):
 
   val_draws: ClassVar[int] = 1
 
-  predictor: predictor_lib.Predictor
+  predictor: prediction.Predictor
   augment: augment_lib.Augmentation | None = None
   pretrained: typing.PyTree | None = None
   microbatch: int = 16
@@ -50,7 +50,7 @@ class Supervised(objective.Objective):
     """
     examples, target = batch['example'], batch['target']
     if not train:
-      outputs = predictor_lib.apply(self.predictor, params, examples)
+      outputs = prediction.apply(self.predictor, params, examples)
       return self.predictor.head.loss(outputs, target)
     augment_key, dropout_key = jax.random.split(key)
     if self.augment is not None:

@@ -1,4 +1,4 @@
-"""A predictor: scaled weights, an encoder, a head."""
+"""Predictor of properties of networks: scaled weights, an encoder, a head."""
 
 import functools
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from wsjax import networks, typing
 from wsjax.tokens import graph as graph_lib
@@ -16,15 +17,13 @@ _CPU_GROUP = 16  # Networks at once: what is computed of them stays in cache.
 
 
 class Predictor(nn.Module):
-  """From the weights of one network to the outputs of a head.
+  """Prediction of a property from the weights of one network.
 
   Attributes:
-    encoder: plug-in of `encoders`.
+    encoder: plug-in of `encoders`; its `READS` says which weights it gets.
     head: plug-in of `heads`.
-    scales: what weights are divided by before they are encoded, from `leaf_scales`; one number per
-      leaf commutes with reordering, rescaling
-      and negating its units. An encoder may say that it READS weights 'raw', as they are, or
-      'both', the raw ones as `function`; else it is 'scaled'.
+    scales: divisors of the weights, from `parameter_scales`. One number per parameter commutes
+      with every symmetry but a phase shift.
   """
 
   encoder: nn.Module
@@ -34,32 +33,29 @@ class Predictor(nn.Module):
   @nn.compact
   def __call__(
     self, example: typing.PyTree, *, train: bool = False, scales: Mapping[str, Any] | None = None
-  ) -> jax.Array:
-    """Weights, or the graph, of one network -> outputs of the head.
+  ) -> Float[Array, ' outputs']:
+    """Outputs of the head for one network.
 
     Args:
-      example: the network.
+      example: weights, or a graph.
       train: whether there is dropout.
       scales: in place of the module's own, where they are not known before the program is traced.
     """
     reads, extra = getattr(self.encoder, 'READS', 'scaled'), {}
     if reads == 'both':
-      extra['function'] = example  # Before it is divided: probes run it.
+      extra['raw'] = example
     if reads != 'raw':
       example = divide(example, dict(self.scales) if scales is None else scales)
     return self.head(self.encoder(example, train=train, **extra))
 
 
 def divide(example: typing.PyTree, scales: Mapping[str, Any]) -> typing.PyTree:
-  """One network in other units.
+  """Divides the weights of one network by their scales.
 
   Args:
-    example: path -> array, or a placed graph.
-    scales: path -> number; of a graph 'edges' and 'nodes' -> number of every kind. What has no
-      entry stays.
-
-  Returns:
-    As `example`.
+    example: path -> array, or a graph.
+    scales: path -> number; for a graph 'edges' and 'nodes' -> number of every kind. Parameters
+      without an entry stay.
   """
   if not isinstance(example, graph_lib.WeightGraph):
     return {**example, **{path: example[path] / scale for path, scale in scales.items()}}
@@ -72,23 +68,22 @@ def divide(example: typing.PyTree, scales: Mapping[str, Any]) -> typing.PyTree:
   )
 
 
-# Of a graph: features, what kind each is of, and which are real.
+# Features of a graph, their kinds, and which of them are real.
 _PARTS = (('edges', 'edge_kinds', 'edge_mask'), ('nodes', 'node_kinds', 'node_mask'))
 
 
-def leaf_scales(
+def parameter_scales(
   params: typing.StackedParams | graph_lib.WeightGraph,
 ) -> tuple[tuple[str, Any], ...]:
-  """Root mean square of every leaf over networks, for `Predictor.scales`.
+  """Root mean square of every parameter over networks, for `Predictor.scales`.
 
   Args:
-    params: path -> [N, ...] of the training split; or its placed graphs, of which a kind of edges
-      or nodes is what a leaf is of weights.
+    params: path -> [N, ...] of the training split; or its graphs, [N] of them.
 
   Returns:
-    (path, root mean square) pairs; 1 where a leaf is 0 everywhere. Of graphs ('edges', one number
-    per kind) and ('nodes', likewise), over the entries that are not 0: those are features that an
-    architecture does not have.
+    (path, root mean square) pairs; 1 for a parameter that is 0 everywhere. For graphs ('edges', one
+    number per kind) and ('nodes', likewise), over the entries that are not 0: those are features
+    that an architecture does not have.
   """
   if isinstance(params, graph_lib.WeightGraph):
     return tuple(
@@ -112,17 +107,10 @@ def _kind_scales(values: np.ndarray, kinds: np.ndarray, mask: np.ndarray) -> tup
   return tuple(scales)
 
 
-def apply(predictor: Predictor, variables: typing.PyTree, examples: typing.PyTree) -> jax.Array:
-  """Outputs for many networks, inside a compiled program.
-
-  Args:
-    predictor: the module.
-    variables: of it.
-    examples: arrays with leading axis [n].
-
-  Returns:
-    [n, ...] outputs of the head.
-  """
+def apply(
+  predictor: Predictor, variables: typing.PyTree, examples: typing.PyTree
+) -> Float[Array, 'n outputs']:
+  """Outputs for many networks, arrays with leading axis [n], inside a compiled program."""
   on_cpu = jax.default_backend() == 'cpu'
   return jax.lax.map(
     lambda example: predictor.apply(variables, example),
@@ -131,16 +119,9 @@ def apply(predictor: Predictor, variables: typing.PyTree, examples: typing.PyTre
   )
 
 
-def predict(predictor: Predictor, variables: typing.PyTree, examples: typing.PyTree) -> np.ndarray:
-  """Outputs for many networks, in batches of one size.
-
-  Args:
-    predictor: the module.
-    variables: what training gave.
-    examples: arrays with leading axis [N].
-
-  Returns:
-    [N, ...] outputs of the head, on the host.
-  """
+def predict(
+  predictor: Predictor, variables: typing.PyTree, examples: typing.PyTree
+) -> Float[np.ndarray, 'n outputs']:
+  """Outputs for many networks, on the host; they are computed in batches of one size."""
   run = jax.jit(functools.partial(apply, predictor))
   return networks.in_chunks(functools.partial(run, variables), examples)
