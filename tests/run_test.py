@@ -10,12 +10,15 @@ import signal
 import numpy as np
 import pytest
 
+from tests.faults import runs
+from wsjax import files
 from wsjax import run as run_lib
 from wsjax.cli import configs
 from wsjax.evaluation import methods
 from wsjax.experiments import judge, manifest, prepare
 from wsjax.train import loop
 from wsjax.train.checkpoint import checkpoint
+from wsjax.zoo import build
 from wsjax.zoo.store import store
 
 ROOT = pathlib.Path(__file__).parents[1] / 'configs'
@@ -72,8 +75,119 @@ def test_any_zoo_can_be_judged(finished, tmp_path):
   out = run_lib.sample(finished, num=4, seed=1, out=tmp_path / 'samples')
   config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
   report = run_lib.evaluate_zoo(config, tmp_path / 'judged', out)
-  arm = next(arm for arm in report['arms'] if arm['name'] == 'samples')
+  arm = next(arm for arm in report['arms'] if arm['name'] == 'given: samples')
   assert arm['n'] == 4
+
+
+def test_a_zoo_of_any_name_can_be_judged_and_the_result_stays(finished, tmp_path):
+  config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
+  report = run_lib.evaluate_zoo(config, tmp_path, finished / 'zoo')
+  assert 'given: zoo' in [arm['name'] for arm in report['arms']]
+  before = runs.listing(tmp_path)
+  # Again, it is only read; and nothing else takes its place.
+  assert run_lib.evaluate_zoo(config, tmp_path, finished / 'zoo') == report
+  with pytest.raises(ValueError, match='belongs to'):
+    run_lib.evaluate_zoo(config, tmp_path, finished / 'samples/seed0')
+  with pytest.raises(ValueError, match='belongs to'):
+    run_lib.run(config, tmp_path)
+  assert runs.listing(tmp_path) == before
+
+
+def test_no_evaluation_replaces_the_report_of_a_run(finished):
+  before = runs.listing(finished)
+  with pytest.raises(ValueError, match='belongs to'):
+    run_lib.evaluate_zoo(smoke(), finished, finished / 'samples/seed0')
+  assert runs.listing(finished) == before
+
+
+def test_sampling_only_reads_the_run_and_draws_are_not_mixed(finished, tmp_path):
+  before = runs.listing(finished)
+  out = tmp_path / 'out'
+  run_lib.sample(finished, num=3, seed=1, out=out)
+  with pytest.raises(ValueError, match=str(out)):
+    run_lib.sample(finished, num=3, seed=2, out=out)
+  # A draw that was cut off, and another one after it.
+  shutil.move(out / 'log.lmdb', tmp_path / 'log.lmdb')
+  for name in ('shards', 'records.jsonl', 'records.parquet', 'manifest.json'):
+    path = out / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+  shutil.move(tmp_path / 'log.lmdb', out / 'log.lmdb')
+  for num, seed in ((3, 2), (2, 1)):
+    with pytest.raises(ValueError, match='another config'):
+      run_lib.sample(finished, num=num, seed=seed, out=out)
+  assert len(store.Zoo.open(run_lib.sample(finished, num=3, seed=1, out=out))) == 3
+  assert runs.listing(finished) == before
+
+
+def test_sampling_trains_nothing(finished, tmp_path):
+  copy = shutil.copytree(finished, tmp_path / 'run')
+  shutil.rmtree(copy / 'train')
+  before = runs.listing(copy)
+  with pytest.raises(ValueError, match='no checkpoint of a finished training'):
+    run_lib.sample(copy, num=2, seed=0, out=tmp_path / 'out')
+  assert runs.listing(copy) == before
+  shutil.rmtree(copy / 'zoo')
+  with pytest.raises(ValueError, match='The zoo that the run in'):
+    run_lib.sample(copy, num=2, seed=0, out=tmp_path / 'out')
+  assert not (copy / 'zoo').exists() and not (tmp_path / 'out').exists()
+
+
+def test_the_zoo_of_a_run_json_is_never_written_to(finished, tmp_path):
+  copy = shutil.copytree(finished, tmp_path / 'run')
+  thesis = tmp_path / 'thesis'
+  thesis.mkdir()
+  run = files.read_sealed(copy / 'run.json')
+  run['config']['zoo']['path'] = str(thesis)
+  files.replace(copy / 'run.json', files.seal(run))
+  with pytest.raises(ValueError, match=str(thesis)):
+    run_lib.sample(copy, num=2, seed=0, out=tmp_path / 'out')
+  assert not os.listdir(thesis)
+
+
+def test_what_a_zoo_cost_is_kept_with_it(finished):
+  seconds = build.seconds_per_network(finished / 'zoo')
+  report = json.loads((finished / 'report.json').read_text())
+  (fresh,) = [arm for arm in report['arms'] if arm['name'] == 'fresh runs']
+  assert fresh['metrics']['seconds_per_net']['value'] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize('seeds', ['(0,0)', '(-1,)', '()', '(4294967296,)', '(0.5,)', "('0',)"])
+def test_seeds_are_checked_before_anything_runs(seeds, tmp_path):
+  with pytest.raises(ValueError, match=r'train\.seeds'):
+    run_lib.run(smoke('digits_flow', f'--config.train.seeds={seeds}'), tmp_path / 'x')
+  assert not (tmp_path / 'x').exists()
+
+
+@pytest.mark.parametrize('seed', [-1, 1 << 32])
+def test_the_seed_of_a_draw_is_checked_first(seed, tmp_path):
+  with pytest.raises(ValueError, match='seed'):
+    run_lib.sample(tmp_path, num=1, seed=seed, out=tmp_path / 'out')
+
+
+def test_a_config_is_read_back_as_it_was(finished):
+  assert manifest.load_config(finished).to_dict() == smoke().to_dict()
+
+
+def test_numbers_that_are_not_finite_are_refused_with_their_field(tmp_path):
+  with pytest.raises(ValueError, match=r'train\.learning_rate is inf'):
+    run_lib.run(smoke('digits_flow', '--config.train.learning_rate=inf'), tmp_path)
+
+
+@pytest.mark.parametrize('path', ['gs://bucket/run', 's3:/bucket', '', 'a\\b', '~nobody_at_all/x'])
+def test_paths_that_libraries_read_differently_are_refused(path, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ValueError, match='workdir'):
+    run_lib.run(smoke(), path)
+  with pytest.raises(ValueError, match=r'zoo\.path'):
+    run_lib.run(smoke('digits_flow', f'--config.zoo.path={path}'), 'x') if path else files.folder(
+      '', 'zoo.path'
+    )
+  assert set(os.listdir(tmp_path)) <= {'x'}
+
+
+def test_a_home_is_expanded(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  assert files.folder('~/r:1/ü', 'workdir') == tmp_path / 'r:1/ü'
 
 
 def test_a_stopped_run_ends_where_it_would_have_ended(finished, tmp_path, monkeypatch):
@@ -202,10 +316,8 @@ def test_snapshots_are_what_a_sample_may_be_a_copy_of(tmp_path):
   zoo = prepare.open_zoo(config, tmp_path, progress=False)
   prepared = prepare.prepare(config, zoo)
   copier = methods.Method('copier', 'generator', methods.take(prepared.snapshots, slice(8)), 0.0, 0)
-  stages = manifest.Stages(tmp_path / 'stages.json')
-  stages.seconds['zoo'] = 1.0
   rows = [
-    judge.judge(config, told, [copier], stages, progress=False)['arms'][1]
+    judge.judge(config, told, [copier], progress=False)['arms'][1]
     for told in (prepared, dataclasses.replace(prepared, snapshots=None))
   ]
   told, blind = (row['metrics']['copy_rate']['value'] for row in rows)

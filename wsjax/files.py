@@ -41,6 +41,32 @@ class Line(NamedTuple):
   value: Any
 
 
+def folder(path: pathlib.Path | str, name: str) -> pathlib.Path:
+  """A folder that a user names, read alike by every library that gets it.
+
+  Args:
+    path: '~' at its beginning is the home of the user.
+    name: of the option, for errors.
+
+  Raises:
+    ValueError: for an empty path, an address such as gs://bucket, a backslash or a NUL, each of
+      which some library below takes for something else.
+  """
+  text = os.fspath(path)
+  if not text:
+    raise ValueError(f'{name} is empty; it has to be a folder.')
+  if re.match(r'[A-Za-z][A-Za-z0-9+.-]*:/', text):  # pathlib makes 'gs:/b' of 'gs://b'.
+    raise ValueError(f'{name} is {text!r}, an address; only folders of a mounted disk are allowed.')
+  if '\\' in text or '\0' in text:
+    raise ValueError(f'{name} is {text!r}; backslashes and NULs are not allowed in it.')
+  expanded = os.path.expanduser(text)
+  if text[0] == '~' and expanded == text:
+    raise ValueError(
+      f'{name} is {text!r}, and there is no such home; write ./~ for a folder so named.'
+    )
+  return pathlib.Path(expanded)
+
+
 def replace(path: pathlib.Path, content: str | bytes) -> None:
   """Puts a file in place; for one writer at a time.
 

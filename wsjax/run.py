@@ -22,7 +22,7 @@ import ml_collections
 import numpy as np
 
 from wsjax import config as config_lib
-from wsjax import distributed, lock
+from wsjax import distributed, files, lock
 from wsjax.evaluation import methods as arms_lib
 from wsjax.evaluation.report import html, model
 from wsjax.experiments import (
@@ -61,7 +61,7 @@ def run(
       says.
     loop.Interrupted: after SIGTERM or Ctrl-C, with everything saved.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = files.folder(workdir, 'workdir')
   prepare.check(config)
   with _held(workdir):
     return _run(config, workdir, overrides or {}, progress=progress)
@@ -160,10 +160,10 @@ def _generate(
       with stages.stage('evaluate'):
         known.append(likelihoods.compare(config, prepared, generator, params, seed))
   arm = dataclasses.replace(
-    arms_lib.merge(arms, config.generator.name), fit_seconds=stages.seconds['train']
+    arms_lib.merge(arms, config.generator.name), fit_seconds=manifest.train_seconds(workdir, stages)
   )
   with stages.stage('evaluate'):
-    result = judge.judge(config, prepared, [arm], stages, progress=progress)
+    result = judge.judge(config, prepared, [arm], progress=progress)
   return result | {
     'training': history,
     'membership': known,
@@ -185,21 +185,29 @@ def sample(
   Returns:
     `out`.
 
+  Only `out` is written to: no zoo and no generator is trained, and the run may be read-only.
+
   Raises:
-    ValueError: if the workdir has no trained generator, or `out` is taken.
+    ValueError: if the workdir has no trained generator, its zoo is not there, or `out` is taken or
+      belongs to another draw.
   """
-  workdir, out = pathlib.Path(workdir), pathlib.Path(out)
+  workdir, out = files.folder(workdir, 'workdir'), files.folder(out, 'out')
   config_lib.check_seeds((seed,), 'seed')
+  if num < 1:
+    raise ValueError(f'num is {num}; at least 1 is allowed.')
   config = manifest.load_config(workdir)
   if 'generator' not in config:
     raise ValueError(f'The run in {workdir} has no generator to draw from.')
-  train_seed = config.train.seeds[0]
-  with _held(workdir):
-    prepared = prepare.prepare(config, prepare.open_zoo(config, workdir, progress=False))
-    generator, params, _ = generators.fit(config, prepared, workdir, seed=train_seed)
+  prepared = prepare.prepare(
+    config, prepare.open_zoo(config, workdir, progress=False, trains=False)
+  )
+  generator, params, _ = generators.fit(
+    config, prepared, workdir, seed=config.train.seeds[0], trains=False
+  )
   networks = sampling.draw(config, prepared, generator, params, num, seed)
   if distributed.is_writer():
-    generators.publish(config, prepared, params, networks, out, seed)
+    with lock.hold(out):
+      generators.publish(config, prepared, params, networks, out, seed)
   return out
 
 
@@ -214,22 +222,29 @@ def evaluate_zoo(
     zoo_path: networks of the same architecture, whoever made them.
 
   Returns:
-    The report; its one generator arm is called after the folder.
+    The report; its one generator arm is called after the folder. An evaluation that is finished
+    is only read.
 
   Raises:
-    ValueError: if the architectures differ, or as a room says.
+    ValueError: if the architectures differ, the workdir belongs to a run or to another evaluation,
+      or as a room says.
   """
-  workdir, zoo_path = pathlib.Path(workdir), pathlib.Path(zoo_path)
+  workdir, zoo_path = files.folder(workdir, 'workdir'), files.folder(zoo_path, 'zoo')
+  prepare.check(config)
+  given = store.Zoo.open(zoo_path)
   with _held(workdir):
-    stages = manifest.open_run(workdir, config, {'zoo': str(zoo_path)})
-    given = store.Zoo.open(zoo_path)
+    stages = manifest.open_run(workdir, config, {'zoo': str(zoo_path)}, evaluates=given.digest)
+    if (workdir / 'report.json').exists():
+      return reports.load(workdir)
     with stages.stage('zoo'):
       prepared = prepare.prepare(config, prepare.open_zoo(config, workdir, progress=True))
     params = given.params(np.arange(len(given)))
     prepared.architecture.spec.check(params, stacked=True)
-    arm = arms_lib.Method(zoo_path.name, 'generator', params)
+    # 'zoo' or 'retrieval' would be the name of a baseline.
+    name = f'given: {zoo_path.resolve().name}'
+    arm = arms_lib.Method(name, 'generator', params)
     with stages.stage('evaluate'):
-      result = judge.judge(config, prepared, [arm], stages)
+      result = judge.judge(config, prepared, [arm])
     result |= manifest.describe(workdir) | {'wall_seconds': stages.seconds}
     reports.write(result, workdir)
   return result

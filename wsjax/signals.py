@@ -15,13 +15,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Seconds from a signal to the end of the process, and between two attempts to raise.
 GRACE = 3.0
 REPEAT = 0.1
+_TETHER = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv[1]): sys.exit(75)  # It was quicker.
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 _NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGHUP: 'SIGHUP', signal.SIGTERM: 'SIGTERM'}
 
 
@@ -177,24 +183,15 @@ def polled() -> Iterator[Guard]:
       signal.raise_signal(guard.received)
 
 
-def die_with_parent() -> Callable[[], None] | None:
-  """For `preexec_fn` of a process that gets SIGTERM when this one ends, even by SIGKILL.
+def tethered(words: Sequence[str]) -> list[str]:
+  """A command that gets SIGTERM when this process ends, even by SIGKILL.
 
-  Returns:
-    A function for the new process; None where the system is not Linux.
+  Another program sets that up and becomes the command, since to run code between fork and exec is
+  not safe beside the threads of JAX. Where the system is not Linux, nothing is added.
   """
   if sys.platform != 'linux':
-    return None
-  import ctypes
-
-  prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
-
-  def prepare() -> None:
-    prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # It was quicker.
-      os._exit(75)
-
-  return prepare
+    return list(words)
+  return [sys.executable, '-I', '-S', '-c', _TETHER, str(os.getpid()), *words]
 
 
 def _install(guard: Guard, numbers: tuple[int, ...]) -> dict[int, object]:

@@ -83,3 +83,35 @@ def test_an_argument_it_does_not_take_is_an_error(tmp_path):
 def test_a_wrong_override_is_an_error(override, message, tmp_path):
   with pytest.raises(ValueError, match=message):
     configs.load(write(tmp_path, CONFIG), [override])
+
+
+@pytest.mark.parametrize('values', [['(0,1)', '(2,)'], ['(2,)', '(0,1)', '(2,)']])
+def test_the_last_override_of_a_field_counts(values, tmp_path):
+  path = tmp_path / 'c.py'
+  path.write_text(
+    'from ml_collections import config_dict\n'
+    'def get_config():\n'
+    '  return config_dict.ConfigDict(dict(seed=0, train=dict(seeds=(0, 1, 2))))\n'
+  )
+  overrides = [f'--config.train.seeds={value}' for value in values]
+  config, changed = configs.load(str(path), ['--config.seed=1', *overrides])
+  assert config.train.seeds == (2,) and config.seed == 1
+  assert changed == {'train.seeds': (2,), 'seed': 1}
+
+
+@pytest.mark.parametrize(
+  'text, parts',
+  [
+    ('a.py', ('a.py', '')),
+    ('/a:b/c.py', ('/a:b/c.py', '')),
+    ('/a:b/c.py:smoke,target=x:y', ('/a:b/c.py', 'smoke,target=x:y')),
+    ('a.py:b.py:c', ('a.py', 'b.py:c')),
+  ],
+)
+def test_a_path_may_have_colons(text, parts):
+  assert configs.split(text) == parts
+
+
+def test_what_names_no_python_file_is_refused():
+  with pytest.raises(ValueError, match='a.yaml'):
+    configs.load('a.yaml:smoke')

@@ -210,7 +210,7 @@ def test_several_jobs_need_no_launcher(file, tmp_path, capsys, experiment, monke
   codes = 'base/seed0 (exit status 3), base/seed1 (exit status 3)'
   assert f'failed: {codes}' in capsys.readouterr().out
   said = (tmp_path / 'out/base/seed1.log').read_text()
-  assert said.startswith('-P -m wsjax run --config ')
+  assert ' -P -m wsjax run --config ' in said
   assert said.endswith('/out/base/seed1 --config.seed=1\n')
   assert not experiment
 
@@ -287,7 +287,7 @@ def test_unknown_arm_is_an_error(file, tmp_path, capsys):
     ('x = 1', r'does not define sweep\(\)'),
     ('def sweep():\n  yield "a", "b"', r"yielded \('a', 'b'\), not"),
     ('def sweep():\n  yield "../a", "b", {}', 'is not a folder name'),
-    ('def sweep():\n  yield "a", "b", {}\n  yield "a", "b", {}', 'twice'),
+    ('def sweep():\n  yield "a", "b.py", {}\n  yield "a", "b.py", {}', 'twice'),
     ('def sweep():\n  return []', 'yielded no run'),
   ],
 )
@@ -302,3 +302,13 @@ def test_reports_without_generator_cannot_be_compared():
   made = fake_report.make(fake_report.ARMS[2:4])
   with pytest.raises(ValueError, match='has a generator to compare'):
     comparison.gather('x', {'a': made})
+
+
+def test_a_sweep_finds_its_configs_from_any_folder(tmp_path, monkeypatch):
+  (tmp_path / 'configs/ablations').mkdir(parents=True)
+  (tmp_path / 'configs/a.py').write_text(CONFIG)
+  file = tmp_path / 'configs/ablations/s.py'
+  file.write_text('def sweep():\n  yield "x", "configs/a.py:arg", {}\n  yield "y", "no.py", {}\n')
+  monkeypatch.chdir('/')
+  found = [config for _, config, _ in sweep.plan(str(file), [])]
+  assert found == [f'{tmp_path}/configs/a.py:arg', 'no.py']

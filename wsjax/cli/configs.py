@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import pathlib
+import re
 import runpy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,8 @@ def load(
   _set_defaults(config)
   for override in overrides:
     _check(config, override)
+  # The last one of a field counts; ml_collections would join two tuples.
+  overrides = list({override.partition('=')[0]: override for override in overrides}.values())
   values = flags.FlagValues()
   argv = ['wsjax', *overrides]
   config_flags.DEFINE_config_dict('config', config, flag_values=values, sys_argv=argv)
@@ -60,6 +63,16 @@ def load(
     message = str(error).removeprefix('flag ').rstrip('.')
     raise ValueError(f'{message}.') from error
   return values.config, dict(config_flags.get_override_values(values['config']))
+
+
+def split(config_arg: str) -> tuple[str, str]:
+  """The path and the argument of 'path/to/file.py:argument'; a path may have colons."""
+  match = re.fullmatch(r'(.*?\.py)(?::(.*))?', config_arg, re.DOTALL)
+  if match is None:
+    raise ValueError(
+      f'{config_arg!r} is not a config: path/to/file.py or path/to/file.py:argument.'
+    )
+  return match[1], match[2] or ''
 
 
 def load_module(path: str, function: str) -> Any:
@@ -90,7 +103,7 @@ def _config(config_arg: str) -> 'config_dict.ConfigDict':
   """The config of a file, before overrides."""
   from ml_collections import config_dict
 
-  path, _, arg = config_arg.partition(':')
+  path, arg = split(config_arg)
   get_config = load_module(path, 'get_config')
   try:
     config = get_config(arg) if arg else get_config()

@@ -15,10 +15,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Renders report.html from report.json."""
+  from absl import logging
+
+  from wsjax import files
   from wsjax.experiments import reports
 
-  result = reports.load(args.workdir)
-  path = reports.write(result, args.workdir)
+  workdir = files.folder(args.workdir, '--workdir')
+  result = reports.load(workdir)
   terminal.show_report(result)
-  terminal.show_line(path)
+  try:
+    terminal.show_line(reports.write(result, workdir))
+  except PermissionError as error:  # Results that are shared may be read-only.
+    logging.warning('The page is as it was: %s.', error)
   return 0

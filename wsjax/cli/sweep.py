@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
   runs = list(select(plan(args.config, args.overrides), args.arm))
   # All of them first: an error in the last arm should not wait for the others.
   loaded = {name: configs.load(file, flags) for name, file, flags in runs}
-  folder = pathlib.Path(args.workdir)
+  folder = files.folder(args.workdir, '--workdir')
   commands = {}
   for name, file, flags in runs:
     words = ['wsjax', 'run', '--config', file]
@@ -176,14 +176,13 @@ def _start(
   path = f'{os.environ.get("PATH", os.defpath)}{os.pathsep}{here}'
   with files.update(log) as output:
     process = subprocess.Popen(
-      words,
+      signals.tethered(words),
       env={**os.environ, 'PATH': path},
       stdin=subprocess.DEVNULL,
       stdout=output,
       stderr=subprocess.STDOUT,
       # Ctrl-C of a terminal comes to us alone, and we pass it on once.
       start_new_session=True,
-      preexec_fn=signals.die_with_parent(),
     )
 
   def wait() -> None:
@@ -238,10 +237,24 @@ def plan(path: str, overrides: Sequence[str]) -> list[Run]:
       raise ValueError(f'Run name {name!r} of {path} is not a folder name.')
     if name in (known for known, _, _ in runs):
       raise ValueError(f'sweep() of {path} yielded the run {name!r} twice.')
-    runs.append((name, file, [*flags, *overrides]))
+    runs.append((name, _beside(path, file), [*flags, *overrides]))
   if not runs:
     raise ValueError(f'sweep() of {path} yielded no run.')
   return runs
+
+
+def _beside(sweep: str, config: str) -> str:
+  """A config of a sweep, which is run in any folder.
+
+  A relative path is of the current folder or, if there is no such file, of the nearest folder above
+  the sweep file that has one.
+  """
+  path, arg = configs.split(config)
+  for folder in ('', *pathlib.Path(sweep).resolve().parents):
+    if pathlib.Path(folder, path).is_file():
+      found = str(pathlib.Path(folder, path))
+      return f'{found}:{arg}' if arg else found
+  return config
 
 
 def select(runs: Sequence[Run], arms: Sequence[str] | None) -> Iterator[Run]:

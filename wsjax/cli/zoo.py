@@ -10,7 +10,6 @@ be killed and started again. Import makes a zoo of networks that others have pub
 
 import argparse
 import importlib
-import pathlib
 
 from wsjax.cli import configs, terminal
 
@@ -58,9 +57,10 @@ def run(args: argparse.Namespace) -> int:
 def _build(args: argparse.Namespace) -> int:
   config, _ = configs.load(args.config, args.overrides)
 
+  from wsjax import files
   from wsjax.experiments import prepare
 
-  workdir = pathlib.Path(args.workdir)
+  workdir = files.folder(args.workdir, '--workdir')
   zoo = prepare.open_zoo(config, workdir, progress=True)
   terminal.show_line(zoo.path)
   return 0

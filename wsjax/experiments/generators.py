@@ -1,6 +1,7 @@
 """Second stage: generators are fitted, and draw networks."""
 
 import pathlib
+import shutil
 import time
 from typing import Any
 
@@ -27,8 +28,11 @@ def fit(
   *,
   seed: int,
   progress: bool = False,
+  trains: bool = True,
 ) -> tuple[Any, typing.PyTree, dict[str, Any]]:
   """The generator of one training seed: trained, restored, or fitted.
+
+  With `trains` False it is only restored, and nothing is written.
 
   Returns:
     The generator, its averaged parameters and the training history. A generator without steps has
@@ -51,6 +55,7 @@ def fit(
     workdir=workdir / f'train/seed{seed}',
     val=val,
     progress=progress,
+    trains=trains,
   )
   return generator, params, history
 
@@ -144,6 +149,8 @@ def sampled_arm(
   seconds = time.perf_counter() - start
   path = workdir / f'samples/seed{seed}'
   if distributed.is_writer() and not (path / 'manifest.json').exists():
+    if path.exists():  # Of a process that was killed; the networks are all here.
+      shutil.rmtree(path)
     publish(config, prepared, params, networks, path, seed)
   logging.info('%d networks in %.2f s: %s', num, seconds, path)
   return arms_lib.Method(

@@ -7,7 +7,8 @@ import ml_collections
 from wsjax.evaluation import baselines, evaluator
 from wsjax.evaluation import methods as arms_lib
 from wsjax.evaluation import reference as reference_lib
-from wsjax.experiments import inr_generation, manifest, prepare, sampling
+from wsjax.experiments import inr_generation, prepare, sampling
+from wsjax.zoo import build
 
 
 def check(config: ml_collections.ConfigDict, prepared: prepare.Prepared) -> None:
@@ -30,7 +31,6 @@ def judge(
   config: ml_collections.ConfigDict,
   prepared: prepare.Prepared,
   generators: list[arms_lib.Method],
-  stages: manifest.Stages,
   *,
   progress: bool = True,
 ) -> dict[str, Any]:
@@ -58,10 +58,7 @@ def judge(
     restarts=config.symmetry.restarts,
     finetune=sampling.finetune(config, prepared),
     finetune_steps=(section.finetune_steps,),
-    # A zoo from elsewhere was opened, not trained: nobody measured that.
-    fresh_seconds=(
-      None if config.zoo.path else stages.seconds['zoo'] / len(prepared.zoo.select(diverged=None))
-    ),
+    fresh_seconds=build.seconds_per_network(prepared.zoo.path),
     num_bootstrap=section.num_bootstrap,
     seed=config.seed,
   )

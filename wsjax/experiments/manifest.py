@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
+import math
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
@@ -20,11 +21,14 @@ from wsjax.train import generative, settings
 from wsjax.train.monitor import goodput
 
 _TEXTS = {'type': 'object', 'additionalProperties': {'type': 'string'}}
-_SECTIONS = ('train', 'zoo', 'generate', 'predict', 'sample', 'strategy', 'evaluate', 'normalize')
+_SECTIONS = (
+  'train', 'zoo', 'symmetry', 'tokens', 'codec', 'encoder', 'editor', 'head', 'generator',
+  'strategy', 'sample', 'evaluate', 'property', 'tasks', 'prompt',
+)  # fmt: skip
 # The schema of run.json.
 _RUN = {
   'type': 'object',
-  'required': ['config', 'overrides', 'versions', 'device', 'processes', 'created_at'],
+  'required': ['config', 'overrides', 'versions', 'device', 'processes', 'created_at', 'evaluates'],
   'properties': {
     'config': {
       'type': 'object',
@@ -36,6 +40,7 @@ _RUN = {
     'device': {'type': 'string'},
     'processes': {'type': 'integer'},
     'created_at': {'type': 'string'},
+    'evaluates': {'type': ['string', 'null']},
   },
 }
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy')
@@ -73,7 +78,11 @@ class Stages:
 
 
 def open_run(
-  workdir: pathlib.Path, config: ml_collections.ConfigDict, overrides: Mapping[str, Any]
+  workdir: pathlib.Path,
+  config: ml_collections.ConfigDict,
+  overrides: Mapping[str, Any],
+  *,
+  evaluates: str | None = None,
 ) -> Stages:
   """Claims a workdir for a config, or checks that it is this config's.
 
@@ -81,21 +90,27 @@ def open_run(
     workdir: created if it does not exist.
     config: of the run.
     overrides: what the command line changed in it.
+    evaluates: digest of the zoo that is evaluated; None is a run of the experiment.
 
   Returns:
     The stages that earlier starts went through.
 
   Raises:
-    ValueError: if the workdir belongs to another config; nothing is changed.
+    ValueError: if the workdir belongs to another config or command; nothing is changed.
   """
+  _check_finite('', config.to_dict())
   path = workdir / 'run.json'
   run = {
     'config': json.loads(config.to_json_best_effort()),
     'overrides': {key: str(value) for key, value in overrides.items()},
+    'evaluates': evaluates,
   }
   if path.exists():
-    before = read_run(workdir)['config']
-    if keys := sorted(_difference(_identity(before), _identity(run['config']))):
+    before = read_run(workdir)
+    if before['evaluates'] != evaluates:
+      of = 'the evaluation of a zoo' if before['evaluates'] else 'a run'
+      raise ValueError(f'{workdir} belongs to {of}; use another --workdir.')
+    if keys := sorted(_difference(_identity(before['config']), _identity(run['config']))):
       raise ValueError(
         f'{workdir} belongs to a run with another config: {", ".join(keys)} '
         'differ; use another --workdir, or the same config to go on.'
@@ -112,6 +127,28 @@ def open_run(
     }
     _write(path, files.seal(made))
   return Stages(workdir / 'stages.json')
+
+
+def _check_finite(name: str, value: Any) -> None:
+  """Raises ValueError for a number that JSON cannot hold, naming its field."""
+  if isinstance(value, Mapping):
+    for key, child in value.items():
+      _check_finite(f'{name}.{key}'.lstrip('.'), child)
+  elif isinstance(value, list | tuple):
+    for child in value:
+      _check_finite(name, child)
+  elif isinstance(value, float) and not math.isfinite(value):
+    raise ValueError(f'{name} is {value}; only finite numbers are allowed.')
+
+
+def train_seconds(workdir: pathlib.Path, stages: Stages) -> float:
+  """Wall seconds of training, also of processes that were killed."""
+  logged = 0.0
+  for file in sorted(workdir.glob('train/**/goodput.jsonl')):
+    with contextlib.suppress(ValueError, OSError):  # It is only a log.
+      told = goodput.summary(file)
+      logged += told['wall_seconds'] - told['down_seconds']
+  return max(logged, stages.seconds['train'])
 
 
 def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from wsjax import config as config_lib
-from wsjax import typing
+from wsjax import files, typing
 from wsjax.generators import decode
 from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
@@ -90,18 +90,34 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def open_zoo(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, *, progress: bool
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, *, progress: bool, trains: bool = True
 ) -> store.Zoo:
   """The zoo of a config: trained, gone on with, or opened where it is ready.
 
   A section with `family` names an importer and is never trained.
 
+  Args:
+    config: of the run.
+    workdir: of the run; the zoo is in it unless `config.zoo.path` says where.
+    progress: whether to show a progress bar.
+    trains: whether to train a zoo that is not there, and to write where it is.
+
   Raises:
-    ValueError: as `build.build`; or if an imported zoo is not there.
+    ValueError: as `build.build`; or if an imported zoo, or one that may not be trained, is not
+      there.
   """
   check(config)
   section = config.zoo.to_dict()
-  path = pathlib.Path(section.pop('path') or workdir / 'zoo')
+  path = files.folder(section.pop('path') or workdir / 'zoo', 'zoo.path')
+  if not trains:
+    if not (path / publish.MANIFEST).exists():
+      raise ValueError(
+        f'The zoo that the run in {workdir} was trained on is not at {path}. It is needed, and '
+        'would be trained by `wsjax run`.'
+      )
+    if not section.get('family'):
+      build.check_plan(section, path, seed=config.seed)
+    return store.Zoo.open(path)
   if family := section.get('family'):
     if not (path / publish.MANIFEST).exists():
       raise ValueError(

@@ -9,7 +9,8 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.models import model as model_lib
-from wsjax.zoo.store import environment, record, store
+from wsjax.zoo.store import environment, plan, record, store
+from wsjax.zoo.store import publish as publish_lib
 
 
 def publish(
@@ -36,7 +37,8 @@ def publish(
     generated may slip into a training split unnoticed.
 
   Raises:
-    ValueError: if there is a zoo at `path` already.
+    ValueError: if there is a zoo at `path` already, or the networks of another draw are published
+      there.
   """
   shared = {
     **record.describe_model(architecture),
@@ -75,7 +77,11 @@ def publish(
         ),
       )
     )
-  path.mkdir(parents=True, exist_ok=True)
+  draw = {'generated': dict(generated), 'parents': parents, 'networks': count}
+  plan.check(path, draw, parts=(publish_lib.MANIFEST, 'log.lmdb'))
+  if (path / publish_lib.MANIFEST).exists():
+    raise ValueError(f'{path} holds a zoo already; give another folder.')
+  plan.write(path, draw)
   with store.Log(path / 'log.lmdb') as log:
     missing = [entry for entry in entries if entry.key not in set(log.keys())]
     log.append(missing)

@@ -45,6 +45,7 @@ def fit(
   workdir: pathlib.Path,
   val: typing.PyTree | None = None,
   progress: bool = True,
+  trains: bool = True,
 ) -> tuple[typing.PyTree, History]:
   """Minimizes an objective, or resumes an interrupted run.
 
@@ -59,6 +60,7 @@ def fit(
     workdir: directory of the checkpoints, metrics.jsonl and goodput.jsonl.
     val: validation split with the structure of `data`, or None.
     progress: whether to show a progress bar.
+    trains: whether to train; without it a finished training is only read, and nothing is written.
 
   Returns:
     Averaged parameters, of the last step or, with patience, of the lowest `val_loss`; and the
@@ -69,7 +71,8 @@ def fit(
     Interrupted: on SIGTERM or SIGINT, after a checkpoint. A second Ctrl-C does not wait for the
       end of the block.
     ValueError: if the section is wrong, `data` or the loss is not finite, samples have collapsed,
-      there is patience and no `val`, or `workdir` has checkpoints of another model.
+      there is patience and no `val`, or `workdir` has checkpoints of another model, or, without
+      `trains`, none of a finished training.
     OSError: if a checkpoint cannot be written.
   """
   typing.require_float32()
@@ -82,12 +85,16 @@ def fit(
   (seed,) = config.check_seeds((seed,), 'seed')
   program = _compile(objective, data, val, settings, seed)
   with contextlib.ExitStack() as stack:
-    checkpoints = checkpoint.Checkpoints(workdir, keep=settings.keep, keep_best=settings.keep_best)
+    checkpoints = checkpoint.Checkpoints(
+      workdir, keep=settings.keep, keep_best=settings.keep_best, read_only=not trains
+    )
     # After an error the other processes are elsewhere, and closing waits for all of them.
     if jax.process_count() == 1:
       stack.callback(checkpoints.close)
     is_writer = distributed.is_writer()
-    recorder = stack.enter_context(goodput.Recorder(workdir / 'goodput.jsonl', enabled=is_writer))
+    recorder = stack.enter_context(
+      goodput.Recorder(workdir / 'goodput.jsonl', enabled=is_writer and trains)
+    )
     start = time.perf_counter()
     state, history = program.initial(), {'step': [], 'loss': []}
     if restored := checkpoints.restore(state):
@@ -95,6 +102,11 @@ def fit(
     done = int(state.step)
     if done >= settings.steps or early_stopping.is_over(history, settings.patience):
       return _result(checkpoints, state, settings), history
+    if not trains:
+      raise ValueError(
+        f'{workdir} has no checkpoint of a finished training: it has {done} of {settings.steps} '
+        'steps. `wsjax run` trains the rest.'
+      )
     recorder.start(done)
     if restored:
       recorder.restore(time.perf_counter() - start)

@@ -6,18 +6,21 @@ the networks that are finished. At the end they are published and the log is del
 
 import contextlib
 import dataclasses
+import json
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
 import rich.console
 import rich.progress
+from absl import logging
 from jaxtyping import Int
 
 from wsjax import config as config_lib
-from wsjax import distributed, lock
+from wsjax import distributed, files, lock
 from wsjax.models import model as model_lib
 from wsjax.zoo import splits as splits_lib
 from wsjax.zoo import train, training_records
@@ -26,6 +29,8 @@ from wsjax.zoo.store import digest, publish, store
 from wsjax.zoo.store import plan as plan_lib
 
 _LOG = 'log.lmdb'
+_SECONDS = 'seconds.json'
+_MEASURED = ('seconds', 'networks')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,10 +125,7 @@ def build(
   section = _plain(section)
   settings, models, splits = check(section, seed)
   recipe, chunk_size = settings.recipe, settings.chunk_size
-  # Neither of the two changes a weight; all other fields do.
-  del section['chunk_size']
-  section['dataset'].pop('root', None)
-  plan = {'seed': int(seed), 'section': section}
+  plan = _plan(section, seed)
   plan_lib.check(path, plan, parts=(publish.MANIFEST, _LOG))
   with _alone(path):
     # Process 0 decides: the others may see its files a little later.
@@ -143,7 +145,7 @@ def build(
         indices = missing[start : start + chunk_size]
         if start:  # A whole chunk fits the compiled program: some networks are trained twice.
           indices = np.resize(indices, chunk_size)
-        entries = {}
+        entries, began = {}, time.perf_counter()
         for model, chosen in _by_model(models, recipe, indices):
           if model.task == 'image_fitting':
             trained = train.fit_images(model, dataset.train_x, recipe, chosen, seed=seed)
@@ -162,11 +164,49 @@ def build(
             entries |= {entry.key: entry for entry in made}
         if log is not None:
           log.append(list(entries.values()))
+          _add_seconds(path, time.perf_counter() - began, len(set(indices.tolist())))
         bar.advance(task, len(set(indices.tolist())))
       if log is not None:
         store.publish(log, path)
     distributed.barrier('zoo')
     return _finish(path)
+
+
+def check_plan(section: Mapping[str, Any], path: pathlib.Path, *, seed: int) -> None:
+  """Raises ValueError unless the zoo at a path is one that a config section describes."""
+  plan_lib.check(path, _plan(section, seed), parts=(publish.MANIFEST, _LOG))
+
+
+def seconds_per_network(path: pathlib.Path) -> float | None:
+  """Wall seconds in which a network of a zoo was trained; None if nobody measured it."""
+  file = path / _SECONDS
+  number = {'type': 'number', 'exclusiveMinimum': 0, 'maximum': 1e12}
+  schema = {'properties': {'seconds': number, 'networks': number}, 'required': list(_MEASURED)}
+  try:
+    measured = files.read_json(file, max_bytes=1 << 16, schema=schema | {'type': 'object'})
+  except FileNotFoundError:
+    return None
+  except (ValueError, OSError) as error:  # It only informs.
+    logging.warning('What the zoo cost is not known: %s', error)
+    return None
+  return measured['seconds'] / measured['networks']
+
+
+def _add_seconds(path: pathlib.Path, seconds: float, networks: int) -> None:
+  """Adds the wall time of a chunk to what is kept with the zoo."""
+  before = seconds_per_network(path)
+  old = files.read_json(path / _SECONDS) if before else dict.fromkeys(_MEASURED, 0)
+  values = (old['seconds'] + seconds, old['networks'] + networks)
+  files.replace(path / _SECONDS, json.dumps(dict(zip(_MEASURED, values, strict=True))))
+
+
+def _plan(section: Mapping[str, Any], seed: int) -> dict[str, Any]:
+  """Seed and section of a zoo, without the two fields that change no weight."""
+  section = _plain(section)
+  section.pop('chunk_size', None)
+  if isinstance(section.get('dataset'), dict):
+    section['dataset'].pop('root', None)
+  return {'seed': int(seed), 'section': section}
 
 
 def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:

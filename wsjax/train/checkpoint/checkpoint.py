@@ -38,13 +38,16 @@ class Checkpoints:
   finished. See `wsjax.lock`.
   """
 
-  def __init__(self, path: pathlib.Path, *, keep: int = 2, keep_best: int = 0):
+  def __init__(
+    self, path: pathlib.Path, *, keep: int = 2, keep_best: int = 0, read_only: bool = False
+  ):
     """Opens a folder of checkpoints.
 
     Args:
       path: created if it does not exist.
       keep: how many of the newest are kept.
       keep_best: how many of those with the lowest metric are kept as well.
+      read_only: whether nothing is written, not even to set damage aside.
 
     Raises:
       OSError: if nothing can be written there.
@@ -55,6 +58,7 @@ class Checkpoints:
         f'keep is {keep} and keep_best {keep_best}; allowed are at least 1 and at least 0.'
       )
     self._path = path.absolute()
+    self._read_only = read_only
     self._policy = retention.NewestAndBest(keep, keep_best, self._metric)
     self._metrics: dict[int, float | None] = {}
     self._writing: int | None = None
@@ -136,6 +140,8 @@ class Checkpoints:
   def steps(self) -> list[int]:
     """Numbers of the checkpoints, ascending; waits for the last save."""
     self.wait()
+    if self._read_only:
+      return directory.steps(self._path)
     if self._manager is None:
       self._manager = self._open()
     return sorted(int(step) for step in self._manager.all_steps())
@@ -151,7 +157,9 @@ class Checkpoints:
       self._manager.close()
       self._manager = None
 
-  def _open(self) -> ocp.CheckpointManager:
+  def _open(self) -> ocp.CheckpointManager | None:
+    if self._read_only:
+      return None
     directory.prepare(self._path)
     return ocp.CheckpointManager(
       self._path,
@@ -193,7 +201,10 @@ class Checkpoints:
       except manifest.Damaged as error:
         self.close()
         self._metrics.pop(step, None)
-        directory.set_aside(self._path, step, str(error))
+        if self._read_only:
+          logging.warning('Checkpoint %d in %s is damaged (%s).', step, self._path, error)
+        else:
+          directory.set_aside(self._path, step, str(error))
         self._manager = self._open()
     return None
 

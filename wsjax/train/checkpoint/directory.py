@@ -33,6 +33,11 @@ def prepare(path: pathlib.Path) -> None:
   _on_writer(lambda: _prepare(path), f'Checkpoints cannot be written to {path}')
 
 
+def steps(path: pathlib.Path) -> list[int]:
+  """Numbers of the checkpoints in a folder, ascending; none if there is no folder."""
+  return sorted(int(file.name) for file in path.glob('*') if file.name.isdecimal())
+
+
 def set_aside(path: pathlib.Path, step: int, why: str) -> None:
   """Renames a damaged checkpoint; it is never deleted.
 
@@ -61,10 +66,10 @@ def failed_save(path: pathlib.Path, step: int, error: Exception | None) -> OSErr
   Returns:
     What to raise.
   """
-  kept = sorted(int(p.name) for p in path.glob('*') if p.name.isdigit())
+  kept = steps(path)
   if kept:
-    steps = ', '.join(map(str, kept))
-    left = f'Older checkpoints ({steps}) are intact'
+    numbers = ', '.join(map(str, kept))
+    left = f'Older checkpoints ({numbers}) are intact'
     onwards = f'goes on from step {kept[-1]}'
   else:
     left, onwards = 'There is no older checkpoint', 'begins anew'

@@ -7,6 +7,8 @@ import pathlib
 
 import numpy as np
 
+from wsjax import files
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
@@ -90,7 +92,7 @@ def load(
 def default_root(root: str | os.PathLike[str] | None = None) -> pathlib.Path:
   """Folder of prepared data sets: `root`, $WSJAX_DATASETS or ~/.cache/wsjax."""
   root = root or os.environ.get('WSJAX_DATASETS') or '~/.cache/wsjax'
-  return pathlib.Path(root).expanduser()
+  return files.folder(root, 'root')
 
 
 def index_digest(index: np.ndarray) -> str:
