@@ -86,7 +86,7 @@ def test_every_metric_declares_itself_and_has_a_column(made):
       assert metric.doc and metric.label and metric.better in ('higher', 'lower', 'none')
 
 
-@metric_lib.metric('churn', 'churn', group='Stability')
+@metric_lib.metric('churn', group='Stability')
 def churn(method, reference):
   """A metric of somebody else."""
   return method.over_networks(np.ones(len(method.networks)))

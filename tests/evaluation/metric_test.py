@@ -5,7 +5,7 @@ import pytest
 from wsjax.evaluation import metric as metric_lib
 
 
-@metric_lib.metric('churn', 'churn', better='lower', group='Stability', format='.1%')
+@metric_lib.metric('churn', '.1%', better='lower', group='Stability')
 def churn(method, reference):
   """Share of items
   that two networks call differently."""

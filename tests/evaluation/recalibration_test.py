@@ -23,7 +23,7 @@ def test_temperature_is_that_of_a_general_minimiser():
   log_p = scipy.special.log_softmax(3 * rng.standard_normal((3, 50, 4)), axis=-1)
   labels = rng.integers(4, size=50)
   labels[::2] = log_p[0, ::2].argmax(axis=-1)
-  found = recalibration.temperature(log_p, labels)
+  found = recalibration.best_temperature(log_p, labels)
   for net, value in zip(log_p, found, strict=True):
 
     def loss(log_beta, net=net):
@@ -40,19 +40,19 @@ def test_a_network_that_is_too_sure_is_mended_and_one_that_is_right_is_left():
   labels = labels[0]
   item = np.arange(4000)
   plain = -log_p[:, item, labels].mean()
-  assert recalibration.temperature(log_p, labels) == pytest.approx(1, abs=0.1)
-  assert recalibration.scaled_nll(log_p, labels).mean() == pytest.approx(plain, abs=2e-3)
+  assert recalibration.best_temperature(log_p, labels) == pytest.approx(1, abs=0.1)
+  assert recalibration.scaled_losses(log_p, labels).mean() == pytest.approx(plain, abs=2e-3)
   sure = scipy.special.log_softmax(3 * log_p, axis=-1)
-  assert recalibration.temperature(sure, labels) == pytest.approx(3, abs=0.3)
+  assert recalibration.best_temperature(sure, labels) == pytest.approx(3, abs=0.3)
   assert -sure[:, item, labels].mean() > plain + 0.3
-  assert recalibration.scaled_nll(sure, labels).mean() == pytest.approx(plain, abs=2e-3)
+  assert recalibration.scaled_losses(sure, labels).mean() == pytest.approx(plain, abs=2e-3)
 
 
 def test_the_temperature_of_an_item_is_found_without_it():
   """Labels that fit one half say nothing good of the other."""
   log_p = np.log(np.tile([0.9, 0.1], (1, 40, 1)))
   labels = np.arange(40) % 2  # Even items right, odd ones wrong.
-  table = recalibration.scaled_nll(log_p, labels)[0]
+  table = recalibration.scaled_losses(log_p, labels)[0]
   # Odd items say: flat. Even items, and half a label against them: surer.
   assert table[::2] == pytest.approx(np.log(2), abs=0.02)
   assert table[1::2] == pytest.approx(-np.log(0.5 / 21), rel=1e-3)
@@ -66,7 +66,7 @@ def test_one_error_of_a_good_network_does_not_cost_it_everything():
   logits[:, 7, 1] = logits[:, 7, 0] + 2  # In one half only.
   log_p = scipy.special.log_softmax(logits, axis=-1)
   plain = -log_p[:, :, 0].mean()
-  assert recalibration.scaled_nll(log_p, labels).mean() < 1.5 * plain
+  assert recalibration.scaled_losses(log_p, labels).mean() < 1.5 * plain
 
 
 def test_the_error_without_bias_is_zero_for_calibrated_networks():
@@ -99,7 +99,7 @@ def test_entries_are_means_over_networks():
   known = [(recalibration.log_probabilities, log_p)]
   stats = given.measured('recalibration', given.Given(np.zeros(5), 60, known=known, y=labels[0]))
   assert stats['scaled_nll']['value'] == pytest.approx(
-    recalibration.scaled_nll(log_p, labels[0]).mean()
+    recalibration.scaled_losses(log_p, labels[0]).mean()
   )
   assert stats['temperature']['n'] == 5
   for stat in stats.values():

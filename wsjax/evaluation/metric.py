@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -141,23 +140,39 @@ class Metric:
 
 
 def metric(
-  name: str, label: str, *, doc: str | None = None, **fields: Any
+  label: str,
+  format: str = '.3g',
+  *,
+  unit: str | None = None,
+  group: str | None = None,
+  doc: str | None = None,
+  **fields: Any,
 ) -> Callable[[Callable[[Any, Any], Stat]], Metric]:
   """Decorator that makes a `Metric` of the function that computes it.
 
   Args:
-    name: key in reports.
     label: what the number is called in text.
-    doc: explanation; the docstring of the function, up to 'Source:', if it is None.
+    format: of the value.
+    unit: of the value; by default 'share' for a format with '%', and none for others.
+    group: heading of the block of the table; by default `GROUP` of the module of the function.
+    doc: explanation; by default the docstring of the function, up to 'Source:'.
     **fields: other fields of `Metric`.
 
   Returns:
-    function (method, reference) -> Stat -> the metric.
+    function (method, reference) -> Stat -> the metric, which has the name of the function.
   """
 
   def declare(function: Callable[[Any, Any], Stat]) -> Metric:
-    text = function.__doc__ or '' if doc is None else doc
-    words = re.sub(r'\s+', ' ', text.split('Source:')[0]).strip()
-    return Metric(name, label, doc=words, compute=function, **fields)
+    text = (function.__doc__ or '').split('Source:')[0] if doc is None else doc
+    return Metric(
+      function.__name__,
+      label,
+      unit=('share' if format.endswith('%') else '') if unit is None else unit,
+      group=function.__globals__.get('GROUP', '') if group is None else group,
+      format=format,
+      doc=' '.join(text.split()),
+      compute=function,
+      **fields,
+    )
 
   return declare

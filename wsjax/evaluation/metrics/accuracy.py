@@ -7,7 +7,7 @@ from wsjax.evaluation.metric import Stat, metric
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample
 
-_SHARE = dict(unit='share', group='Function', format='.1%')
+GROUP = 'Function'
 
 
 def nonfunctional(accuracy: np.ndarray, chance: float, num_items: int) -> np.ndarray:
@@ -15,31 +15,25 @@ def nonfunctional(accuracy: np.ndarray, chance: float, num_items: int) -> np.nda
   return accuracy < gate.above_chance(chance, num_items)
 
 
-@metric('accuracy', 'accuracy', better='higher', **_SHARE)
+@metric('accuracy', '.1%', better='higher')
 def accuracy(method: Sample, reference: Reference) -> Stat:
   """Test accuracy, mean over all networks. Interval over networks and test items."""
   return method.mean(method.correct)
 
 
-@metric('accuracy_iqm', 'accuracy, interquartile mean', better='higher', heading='IQM', **_SHARE)
+@metric('accuracy, interquartile mean', '.1%', better='higher', heading='IQM')
 def accuracy_iqm(method: Sample, reference: Reference) -> Stat:
   """Mean accuracy of the middle half of the networks."""
   return method.over_networks(method.accuracy, (0.25, 0.75))
 
 
-@metric(
-  'accuracy_worst_decile',
-  'accuracy, worst decile',
-  better='higher',
-  heading='worst tenth',
-  **_SHARE,
-)
+@metric('accuracy, worst decile', '.1%', better='higher', heading='worst tenth')
 def accuracy_worst_decile(method: Sample, reference: Reference) -> Stat:
   """Mean accuracy of the worst tenth of the networks."""
   return method.over_networks(method.accuracy, (0.0, 0.1))
 
 
-@metric('nonfunctional_rate', 'non-functional', better='lower', heading='dead', **_SHARE)
+@metric('non-functional', '.1%', better='lower', heading='dead')
 def nonfunctional_rate(method: Sample, reference: Reference) -> Stat:
   """Networks below chance plus three standard errors; chance is the share of the largest class."""
   return statistics.rate(nonfunctional(method.accuracy, reference.chance, len(method.y)))

@@ -28,7 +28,7 @@ LIMIT = (32, 128)
 EPSILONS = {'linf': (0.02, 0.05, 0.1), 'l2': (0.1, 0.3, 0.6)}
 SURROGATES = 4  # Training networks that transferred attacks are made on, together.
 _NETWORKS_PER_CALL = 2  # A call holds E * restarts * n points of each.
-_SHARE = dict(unit='share', better='higher', group='Adversarial robustness', format='.1%')
+GROUP = 'Adversarial robustness'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -213,7 +213,7 @@ def _at_middle(method: Sample, norm: str, table: Callable[[Attack], np.ndarray])
   return some.mean(table(attacks(method, norm))[:, len(EPSILONS[norm]) // 2])
 
 
-@metric('robust_linf', 'accuracy under attack, L∞', heading='any attack L∞', **_SHARE)
+@metric('accuracy under attack, L∞', '.1%', better='higher', heading='any attack L∞')
 def robust_linf(method: Sample, reference: Reference) -> Stat:
   """Items right under the worst of FGSM, PGD of 20 steps from 5 starts, and attacks on networks of
   the zoo, L∞ radius 0.05 of pixels in [0, 1]. An upper bound.
@@ -221,13 +221,13 @@ def robust_linf(method: Sample, reference: Reference) -> Stat:
   return _at_middle(method, 'linf', lambda attack: attack.robust)
 
 
-@metric('own_linf', 'accuracy under attack on itself, L∞', heading='on itself L∞', **_SHARE)
+@metric('accuracy under attack on itself, L∞', '.1%', better='higher', heading='on itself L∞')
 def own_linf(method: Sample, reference: Reference) -> Stat:
   """Items right under attacks on the network itself, L∞ radius 0.05."""
   return _at_middle(method, 'linf', lambda attack: attack.own)
 
 
-@metric('transfer_linf', 'accuracy under attack on others, L∞', heading='on others L∞', **_SHARE)
+@metric('accuracy under attack on others, L∞', '.1%', better='higher', heading='on others L∞')
 def transfer_linf(method: Sample, reference: Reference) -> Stat:
   """Items right at the points that PGD made on 4 training networks together, which are left out of
   the zoo here, L∞ radius 0.05. Below the attack on itself: the gradients of the network hide
@@ -236,7 +236,7 @@ def transfer_linf(method: Sample, reference: Reference) -> Stat:
   return _at_middle(method, 'linf', lambda attack: attack.clean[:, None] & attack.transfer)
 
 
-@metric('noise_linf', 'accuracy under noise, L∞', heading='noise L∞', **_SHARE)
+@metric('accuracy under noise, L∞', '.1%', better='higher', heading='noise L∞')
 def noise_linf(method: Sample, reference: Reference) -> Stat:
   """Items right under each of 5 random changes of L∞ size 0.05: an attack that is no stronger has
   failed.
@@ -244,7 +244,7 @@ def noise_linf(method: Sample, reference: Reference) -> Stat:
   return _at_middle(method, 'linf', lambda attack: attack.noise)
 
 
-@metric('robust_l2', 'accuracy under attack, L2', heading='any attack L2', **_SHARE)
+@metric('accuracy under attack, L2', '.1%', better='higher', heading='any attack L2')
 def robust_l2(method: Sample, reference: Reference) -> Stat:
   """Items right under the worst of FGSM, PGD of 20 steps from 5 starts, and attacks on networks of
   the zoo, L2 radius 0.3 of pixels in [0, 1]. An upper bound.
@@ -252,13 +252,13 @@ def robust_l2(method: Sample, reference: Reference) -> Stat:
   return _at_middle(method, 'l2', lambda attack: attack.robust)
 
 
-@metric('own_l2', 'accuracy under attack on itself, L2', heading='on itself L2', **_SHARE)
+@metric('accuracy under attack on itself, L2', '.1%', better='higher', heading='on itself L2')
 def own_l2(method: Sample, reference: Reference) -> Stat:
   """Items right under attacks on the network itself, L2 radius 0.3."""
   return _at_middle(method, 'l2', lambda attack: attack.own)
 
 
-@metric('transfer_l2', 'accuracy under attack on others, L2', heading='on others L2', **_SHARE)
+@metric('accuracy under attack on others, L2', '.1%', better='higher', heading='on others L2')
 def transfer_l2(method: Sample, reference: Reference) -> Stat:
   """Items right at the points that PGD made on 4 training networks together, which are left out of
   the zoo here, L2 radius 0.3. Below the attack on itself: the gradients of the network hide
@@ -267,7 +267,7 @@ def transfer_l2(method: Sample, reference: Reference) -> Stat:
   return _at_middle(method, 'l2', lambda attack: attack.clean[:, None] & attack.transfer)
 
 
-@metric('noise_l2', 'accuracy under noise, L2', heading='noise L2', **_SHARE)
+@metric('accuracy under noise, L2', '.1%', better='higher', heading='noise L2')
 def noise_l2(method: Sample, reference: Reference) -> Stat:
   """Items right under each of 5 random changes of L2 size 0.3: an attack that is no stronger has
   failed.

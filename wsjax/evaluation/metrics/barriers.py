@@ -21,7 +21,7 @@ from wsjax.symmetry.matching import weight_matching
 
 LIMIT = (32, 512)
 NUM_POINTS = 11
-_GROUP = 'Barriers, nats'
+GROUP = 'Barriers, nats'
 # Training networks of the alignment figure, pairs of the barrier figure.
 _ALIGNMENT_NETWORKS = 64
 _BARRIER_PAIRS = 16
@@ -100,14 +100,7 @@ def nearest(method: Sample) -> typing.StackedParams:
   return methods.take(reference.train, found)
 
 
-@metric(
-  'barrier_train_raw',
-  'barrier to the zoo as trained',
-  unit='nats',
-  group=_GROUP,
-  format='.3f',
-  heading='to zoo',
-)
+@metric('barrier to the zoo as trained', '.3f', heading='to zoo', unit='nats')
 def barrier_train_raw(method: Sample, reference: Reference) -> Stat:
   """Highest rise of the loss above the chord on the line to the nearest training network, without
   matching. Near 0: derived from it. Compare with fresh runs.
@@ -116,14 +109,7 @@ def barrier_train_raw(method: Sample, reference: Reference) -> Stat:
   return finite.over_networks(_heights(method, finite.params, nearest(method)))
 
 
-@metric(
-  'barrier_train',
-  'barrier to the zoo, matched',
-  unit='nats',
-  group=_GROUP,
-  format='.3f',
-  heading='to zoo, matched',
-)
+@metric('barrier to the zoo, matched', '.3f', heading='to zoo, matched', unit='nats')
 def barrier_train(method: Sample, reference: Reference) -> Stat:
   """Barrier to the nearest training network after its neurons are matched to those of the sample.
 
@@ -135,14 +121,7 @@ def barrier_train(method: Sample, reference: Reference) -> Stat:
   return finite.over_networks(_heights(method, *ends))
 
 
-@metric(
-  'barrier_self',
-  'barrier to another sample, matched',
-  unit='nats',
-  group=_GROUP,
-  format='.3f',
-  heading='other sample, matched',
-)
+@metric('barrier to another sample, matched', '.3f', heading='other sample, matched', unit='nats')
 def barrier_self(method: Sample, reference: Reference) -> Stat:
   """Barrier to another network of one training seed after matching. 0: all in one basin."""
   if method.is_zoo:

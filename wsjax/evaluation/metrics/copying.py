@@ -28,7 +28,7 @@ MATCHED = 0.005
 # Two vectors of one network, as a share of the norm: float32 and canonical forms leave 1e-4.
 _SAME = 1e-3
 
-_GROUP = 'Copying'
+GROUP = 'Copying'
 # Flags that small p-values raise.
 _NEAR = 'nearer to training networks than fresh runs'
 _ERRORS = 'shares errors with training networks'
@@ -262,9 +262,7 @@ def distances(method: Sample) -> tuple[np.ndarray, np.ndarray]:
   return around(method).distance[mine] / tau, other.distance[theirs] / tau
 
 
-@metric(
-  'replica_rate', 'replicas', unit='share', better='lower', group=_GROUP, format='.0%', flag=_NEAR
-)
+@metric('replicas', '.0%', better='lower', flag=_NEAR)
 def replica_rate(method: Sample, reference: Reference) -> Stat:
   """Networks nearer to a training network than 99 % of held-out networks are. An honest generator
   has about 1 %.
@@ -273,15 +271,7 @@ def replica_rate(method: Sample, reference: Reference) -> Stat:
   return replicas(r, h) | {'threshold': threshold(h)}
 
 
-@metric(
-  'replica_rate_ratio',
-  'replicas by ratio',
-  unit='share',
-  better='lower',
-  group=_GROUP,
-  format='.0%',
-  flag=_NEAR,
-)
+@metric('replicas by ratio', '.0%', better='lower', flag=_NEAR)
 def replica_rate_ratio(method: Sample, reference: Reference) -> Stat:
   """Replicas by the distance to the nearest training network over that to the next: a replica is
   near to one, not to all.
@@ -293,14 +283,7 @@ def replica_rate_ratio(method: Sample, reference: Reference) -> Stat:
   return replicas(*ratios)
 
 
-@metric(
-  'neighbour_ratio',
-  'nearest over next distance',
-  group=_GROUP,
-  format='.3f',
-  heading='1st / 2nd',
-  flag=_NEAR,
-)
+@metric('nearest over next distance', '.3f', heading='1st / 2nd', flag=_NEAR)
 def neighbour_ratio(method: Sample, reference: Reference) -> Stat:
   """Median distance to the nearest training network over that to the next. 1: near to none in
   particular. Compare with held-out networks.
@@ -310,7 +293,7 @@ def neighbour_ratio(method: Sample, reference: Reference) -> Stat:
   return beside_heldout(stat, lambda sample: around(sample).ratio, method)
 
 
-@metric('copying_z', 'data-copying z', group=_GROUP, format='+.1f', heading='copying z', flag=_NEAR)
+@metric('data-copying z', '+.1f', heading='copying z', flag=_NEAR)
 def copying_z(method: Sample, reference: Reference) -> Stat:
   """Mann-Whitney z of the distances to the training networks against those of held-out networks,
   with the probability p of one so low by chance. Below 0: copying; above 0: underfitting.
@@ -320,15 +303,7 @@ def copying_z(method: Sample, reference: Reference) -> Stat:
   return statistics.stat(z, None, n=len(r), method='none') | {'p': p}
 
 
-@metric(
-  'authenticity',
-  'authenticity',
-  unit='share',
-  group=_GROUP,
-  format='.0%',
-  heading='authentic',
-  flag=_NEAR,
-)
+@metric('authenticity', '.0%', heading='authentic', flag=_NEAR)
 def authenticity(method: Sample, reference: Reference) -> Stat:
   """Networks farther from their nearest training network than any other training network is from
   that one. Compare with held-out networks.
@@ -345,14 +320,7 @@ def authenticity(method: Sample, reference: Reference) -> Stat:
   return stat | {'p': float(scipy.stats.fisher_exact(table, alternative='less').pvalue)}
 
 
-@metric(
-  'hull_residual',
-  'distance to the hull',
-  group=_GROUP,
-  format='.2f',
-  heading='to hull',
-  flag=_BLEND,
-)
+@metric('distance to the hull', '.2f', heading='to hull', flag=_BLEND)
 def hull_residual(method: Sample, reference: Reference) -> Stat:
   """Distance to the convex hull of 16 aligned training networks over that to the nearest of them,
   median: 0 for averages of neighbours, 1 for copies with noise. Compare with held-out networks.
@@ -362,15 +330,7 @@ def hull_residual(method: Sample, reference: Reference) -> Stat:
   return beside_heldout(stat, lambda sample: around(sample).residual, method)
 
 
-@metric(
-  'iou_excess',
-  'error-IoU above held-out',
-  better='lower',
-  group=_GROUP,
-  format='+.2f',
-  heading='IoU − held-out',
-  flag=_ERRORS,
-)
+@metric('error-IoU above held-out', '+.2f', better='lower', heading='IoU − held-out', flag=_ERRORS)
 def iou_excess(method: Sample, reference: Reference) -> Stat:
   """Largest error-IoU with a training network, less that of held-out networks within half a point
   of accuracy; n is the number of networks that have any.

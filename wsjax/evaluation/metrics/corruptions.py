@@ -14,8 +14,7 @@ from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 
 LIMIT = (64, 256)
-_GROUP = 'Robustness to corrupted images'
-_LOST = dict(unit='share', better='lower', group=_GROUP)
+GROUP = 'Robustness to corrupted images'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,7 +121,7 @@ def lost(method: Sample, family: str) -> Stat:
   )
 
 
-@metric('mce', 'mean corruption error', better='lower', group=_GROUP, format='.2f', heading='mCE')
+@metric('mean corruption error', '.2f', better='lower', heading='mCE')
 def mce(method: Sample, reference: Reference) -> Stat:
   """Error on corrupted items over that of the zoo, summed over five severities, mean over nine
   kinds: 1 is the zoo.
@@ -130,14 +129,7 @@ def mce(method: Sample, reference: Reference) -> Stat:
   return method.mean(corruption_error(errors(method), errors(method.zoo)))
 
 
-@metric(
-  'relative_mce',
-  'relative corruption error',
-  better='lower',
-  group=_GROUP,
-  format='.2f',
-  heading='relative mCE',
-)
+@metric('relative corruption error', '.2f', better='lower', heading='relative mCE')
 def relative_mce(method: Sample, reference: Reference) -> Stat:
   """Corruption error with the clean error subtracted from every error: how much worse a network
   gets, over how much worse the zoo gets. A network at chance has nothing to lose.
@@ -145,7 +137,7 @@ def relative_mce(method: Sample, reference: Reference) -> Stat:
   return method.mean(corruption_error(errors(method), errors(method.zoo), relative=True))
 
 
-@metric('drop_noise', 'accuracy lost to noise', heading='noise −', format='.1%', **_LOST)
+@metric('accuracy lost to noise', '.1%', better='lower', heading='noise −')
 def drop_noise(method: Sample, reference: Reference) -> Stat:
   """Share of the clean accuracy that is lost, mean over five severities of gaussian noise, shot
   noise, impulse noise. A network at chance has nothing to lose.
@@ -153,7 +145,7 @@ def drop_noise(method: Sample, reference: Reference) -> Stat:
   return lost(method, 'noise')
 
 
-@metric('drop_blur', 'accuracy lost to blur', heading='blur −', format='.1%', **_LOST)
+@metric('accuracy lost to blur', '.1%', better='lower', heading='blur −')
 def drop_blur(method: Sample, reference: Reference) -> Stat:
   """Share of the clean accuracy that is lost, mean over five severities of blur. A network at
   chance has nothing to lose.
@@ -161,7 +153,7 @@ def drop_blur(method: Sample, reference: Reference) -> Stat:
   return lost(method, 'blur')
 
 
-@metric('drop_geometry', 'accuracy lost to geometry', heading='geometry −', format='.1%', **_LOST)
+@metric('accuracy lost to geometry', '.1%', better='lower', heading='geometry −')
 def drop_geometry(method: Sample, reference: Reference) -> Stat:
   """Share of the clean accuracy that is lost, mean over five severities of shift, rotation. A
   network at chance has nothing to lose.
@@ -169,7 +161,7 @@ def drop_geometry(method: Sample, reference: Reference) -> Stat:
   return lost(method, 'geometry')
 
 
-@metric('drop_light', 'accuracy lost to light', heading='light −', format='.1%', **_LOST)
+@metric('accuracy lost to light', '.1%', better='lower', heading='light −')
 def drop_light(method: Sample, reference: Reference) -> Stat:
   """Share of the clean accuracy that is lost, mean over five severities of contrast, brightness. A
   network at chance has nothing to lose.
@@ -177,9 +169,7 @@ def drop_light(method: Sample, reference: Reference) -> Stat:
   return lost(method, 'light')
 
 
-@metric(
-  'drop_occlusion', 'accuracy lost to occlusion', heading='occlusion −', format='.1%', **_LOST
-)
+@metric('accuracy lost to occlusion', '.1%', better='lower', heading='occlusion −')
 def drop_occlusion(method: Sample, reference: Reference) -> Stat:
   """Share of the clean accuracy that is lost, mean over five severities of occlusion. A network at
   chance has nothing to lose.

@@ -15,7 +15,7 @@ from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 
-_GROUP = 'Cost'
+GROUP = 'Cost'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def costs(method: Sample) -> Costs:
   )
 
 
-@metric('break_even', 'break-even', unit='networks', better='lower', group=_GROUP, format=',.0f')
+@metric('break-even', ',.0f', better='lower', unit='networks')
 def break_even(method: Sample, reference: Reference) -> Stat:
   """Networks as accurate as the zoo after which training and drawing from the generator took no
   longer than as many fresh runs; networks drawn in vain count.
@@ -105,28 +105,14 @@ def break_even(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'break_even_with_zoo',
-  'break-even with the zoo',
-  unit='networks',
-  better='lower',
-  group=_GROUP,
-  format=',.0f',
-  heading='break-even, with zoo',
+  'break-even with the zoo', ',.0f', better='lower', heading='break-even, with zoo', unit='networks'
 )
 def break_even_with_zoo(method: Sample, reference: Reference) -> Stat:
   """Break-even if the zoo had to be trained for the generator."""
   return networks_to_break_even(costs(method), with_zoo=True)
 
 
-@metric(
-  'seconds_per_net',
-  'seconds per network',
-  unit='s',
-  better='lower',
-  group=_GROUP,
-  format='.2g',
-  heading='s / network',
-)
+@metric('seconds per network', '.2g', better='lower', heading='s / network', unit='s')
 def seconds_per_net(method: Sample, reference: Reference) -> Stat:
   """Wall time to make the networks of the method, divided by their number."""
   made = method.method
@@ -136,15 +122,7 @@ def seconds_per_net(method: Sample, reference: Reference) -> Stat:
   return statistics.stat(seconds, None, n=made.num_networks, method='none')
 
 
-@metric(
-  'bytes_per_net',
-  'bytes per network',
-  unit='bytes',
-  better='lower',
-  group=_GROUP,
-  format=',.0f',
-  heading='bytes / network',
-)
+@metric('bytes per network', ',.0f', better='lower', heading='bytes / network', unit='bytes')
 def bytes_per_net(method: Sample, reference: Reference) -> Stat:
   """Bytes that must be kept to make the networks (generator, or training networks), divided by the
   number made here.

@@ -14,7 +14,7 @@ from wsjax.evaluation.metrics import copying, fidelity
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 
-_GROUP = 'Diversity'
+GROUP = 'Diversity'
 # Candidates for the nearest other network of a method: nearest, far side, similar in function.
 _OTHERS = (4, 0, 2)
 
@@ -123,7 +123,7 @@ def to_centre(method: Sample) -> np.ndarray:
   return np.linalg.norm(copying.vectors(method) - mean[None], axis=1)
 
 
-@metric('rms_ratio', 'dispersion ratio', group=_GROUP, format='.2f', heading='spread / zoo')
+@metric('dispersion ratio', '.2f', heading='spread / zoo')
 def rms_ratio(method: Sample, reference: Reference) -> Stat:
   """Spread of the canonical weights over that of the zoo: 0 is a collapse to the mean, 1 is the
   zoo.
@@ -141,7 +141,7 @@ def rms_ratio(method: Sample, reference: Reference) -> Stat:
   )
 
 
-@metric('norm_ratio', 'weight size ratio', group=_GROUP, format='.2f', heading='size / zoo')
+@metric('weight size ratio', '.2f', heading='size / zoo')
 def norm_ratio(method: Sample, reference: Reference) -> Stat:
   """Root mean square of the canonical weights over that of the zoo."""
   finite = method.finite
@@ -149,14 +149,7 @@ def norm_ratio(method: Sample, reference: Reference) -> Stat:
   return finite.over_networks(sizes / root_mean_square(sample_lib.zoo(reference, None)))
 
 
-@metric(
-  'disagreement',
-  'disagreement over error',
-  better='higher',
-  group=_GROUP,
-  format='.2f',
-  heading='disagree / error',
-)
+@metric('disagreement over error', '.2f', better='higher', heading='disagree / error')
 def disagreement(method: Sample, reference: Reference) -> Stat:
   """Share of items on which two networks of the method predict different classes, divided by their
   mean error rate: 0 for copies of one network.
@@ -174,14 +167,7 @@ def disagreement(method: Sample, reference: Reference) -> Stat:
   )
 
 
-@metric(
-  'vendi_ratio',
-  'Vendi score ratio',
-  better='higher',
-  group=_GROUP,
-  format='.2f',
-  heading='Vendi / held-out',
-)
+@metric('Vendi score ratio', '.2f', better='higher', heading='Vendi / held-out')
 def vendi_ratio(method: Sample, reference: Reference) -> Stat:
   """Effective number of networks by their outputs on test items, over that of equally many held-out
   networks.
@@ -190,13 +176,7 @@ def vendi_ratio(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'self_distance',
-  'distance to nearest other sample',
-  unit='tau',
-  better='higher',
-  group=_GROUP,
-  format='.2f',
-  heading='other sample τ',
+  'distance to nearest other sample', '.2f', better='higher', heading='other sample τ', unit='tau'
 )
 def self_distance(method: Sample, reference: Reference) -> Stat:
   """Median quotient distance to the nearest other network of the method. Near 0: one network and
@@ -209,10 +189,8 @@ def self_distance(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'centre_distance',
   'distance to the mean',
-  group=_GROUP,
-  format='.2f',
+  '.2f',
   heading='to mean / zoo',
   flag='nearer to the mean of the zoo than fresh runs',
 )

@@ -14,7 +14,7 @@ from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 
 LIMIT = (128, 1024)
-_GROUP = 'Ensembles'
+GROUP = 'Ensembles'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,45 +88,21 @@ def ensemble(method: Sample, size: int) -> Ensembles:
   return combine(log_probabilities(method)[members], method.y, groups)
 
 
-@metric(
-  'ensemble4_accuracy',
-  'accuracy of 4',
-  unit='share',
-  better='higher',
-  group=_GROUP,
-  format='.1%',
-  heading='4: accuracy',
-)
+@metric('accuracy of 4', '.1%', better='higher', heading='4: accuracy')
 def ensemble4_accuracy(method: Sample, reference: Reference) -> Stat:
   """Accuracy of the mean prediction of 4 networks of one seed; n counts ensembles."""
   found = ensemble(method, 4)
   return statistics.two_way(found.right, found.groups, method.resampler)
 
 
-@metric(
-  'ensemble4_nll',
-  'negative log likelihood of 4',
-  unit='nats',
-  better='lower',
-  group=_GROUP,
-  format='.2f',
-  heading='4: NLL nats',
-)
+@metric('negative log likelihood of 4', '.2f', better='lower', heading='4: NLL nats', unit='nats')
 def ensemble4_nll(method: Sample, reference: Reference) -> Stat:
   """Loss of the mean prediction of 4 networks."""
   found = ensemble(method, 4)
   return statistics.two_way(found.nll, found.groups, method.resampler)
 
 
-@metric(
-  'ensemble4_gain',
-  'gain of 4',
-  unit='nats',
-  better='higher',
-  group=_GROUP,
-  format='.3f',
-  heading='4: gain nats',
-)
+@metric('gain of 4', '.3f', better='higher', heading='4: gain nats', unit='nats')
 def ensemble4_gain(method: Sample, reference: Reference) -> Stat:
   """Mean loss of 4 members minus that of their ensemble: 0 for copies of one network. It grows
   with the error: compare at equal accuracy.
@@ -135,15 +111,7 @@ def ensemble4_gain(method: Sample, reference: Reference) -> Stat:
   return statistics.two_way(found.members_nll - found.nll, found.groups, method.resampler)
 
 
-@metric(
-  'ensemble4_ece',
-  'calibration error of 4',
-  unit='share',
-  better='lower',
-  group=_GROUP,
-  format='.1%',
-  heading='4: ECE',
-)
+@metric('calibration error of 4', '.1%', better='lower', heading='4: ECE')
 def ensemble4_ece(method: Sample, reference: Reference) -> Stat:
   """Expected calibration error of the mean prediction of 4 networks; a mean is less sure than its
   members.
@@ -152,45 +120,21 @@ def ensemble4_ece(method: Sample, reference: Reference) -> Stat:
   return statistics.over_networks(found.ece, found.groups, method.resampler)
 
 
-@metric(
-  'ensemble16_accuracy',
-  'accuracy of 16',
-  unit='share',
-  better='higher',
-  group=_GROUP,
-  format='.1%',
-  heading='16: accuracy',
-)
+@metric('accuracy of 16', '.1%', better='higher', heading='16: accuracy')
 def ensemble16_accuracy(method: Sample, reference: Reference) -> Stat:
   """Accuracy of the mean prediction of 16 networks of one seed; n counts ensembles."""
   found = ensemble(method, 16)
   return statistics.two_way(found.right, found.groups, method.resampler)
 
 
-@metric(
-  'ensemble16_nll',
-  'negative log likelihood of 16',
-  unit='nats',
-  better='lower',
-  group=_GROUP,
-  format='.2f',
-  heading='16: NLL nats',
-)
+@metric('negative log likelihood of 16', '.2f', better='lower', heading='16: NLL nats', unit='nats')
 def ensemble16_nll(method: Sample, reference: Reference) -> Stat:
   """Loss of the mean prediction of 16 networks."""
   found = ensemble(method, 16)
   return statistics.two_way(found.nll, found.groups, method.resampler)
 
 
-@metric(
-  'ensemble16_gain',
-  'gain of 16',
-  unit='nats',
-  better='higher',
-  group=_GROUP,
-  format='.3f',
-  heading='16: gain nats',
-)
+@metric('gain of 16', '.3f', better='higher', heading='16: gain nats', unit='nats')
 def ensemble16_gain(method: Sample, reference: Reference) -> Stat:
   """Mean loss of 16 members minus that of their ensemble: 0 for copies of one network. It grows
   with the error: compare at equal accuracy.
@@ -199,15 +143,7 @@ def ensemble16_gain(method: Sample, reference: Reference) -> Stat:
   return statistics.two_way(found.members_nll - found.nll, found.groups, method.resampler)
 
 
-@metric(
-  'ensemble16_ece',
-  'calibration error of 16',
-  unit='share',
-  better='lower',
-  group=_GROUP,
-  format='.1%',
-  heading='16: ECE',
-)
+@metric('calibration error of 16', '.1%', better='lower', heading='16: ECE')
 def ensemble16_ece(method: Sample, reference: Reference) -> Stat:
   """Expected calibration error of the mean prediction of 16 networks; a mean is less sure than its
   members.

@@ -101,14 +101,7 @@ def _exact(value: float, count: int) -> Stat:
   return statistics.stat(value, None, n=count, method='none')
 
 
-@metric(
-  'density_weights',
-  'density, weights',
-  better='higher',
-  group=_WEIGHTS,
-  format='.2f',
-  heading='density',
-)
+@metric('density, weights', '.2f', better='higher', heading='density', group=_WEIGHTS)
 def density_weights(method: Sample, reference: Reference) -> Stat:
   """Balls of held-out networks around a sample, over 5, in the principal components of canonical
   weights. Over 1: crowded where they are dense.
@@ -116,15 +109,7 @@ def density_weights(method: Sample, reference: Reference) -> Stat:
   return comparison(method.finite)['density', 'weights']
 
 
-@metric(
-  'coverage_weights',
-  'coverage, weights',
-  unit='share',
-  better='higher',
-  group=_WEIGHTS,
-  format='.0%',
-  heading='coverage',
-)
+@metric('coverage, weights', '.0%', better='higher', heading='coverage', group=_WEIGHTS)
 def coverage_weights(method: Sample, reference: Reference) -> Stat:
   """Held-out networks with a sample among their 5 nearest neighbours, in the principal components
   of canonical weights.
@@ -132,29 +117,13 @@ def coverage_weights(method: Sample, reference: Reference) -> Stat:
   return comparison(method.finite)['coverage', 'weights']
 
 
-@metric(
-  'precision_weights',
-  'precision, weights',
-  unit='share',
-  better='higher',
-  group=_WEIGHTS,
-  format='.0%',
-  heading='precision',
-)
+@metric('precision, weights', '.0%', better='higher', heading='precision', group=_WEIGHTS)
 def precision_weights(method: Sample, reference: Reference) -> Stat:
   """Samples in the ball of 5 neighbours of a held-out network."""
   return comparison(method.finite)['precision', 'weights']
 
 
-@metric(
-  'recall_weights',
-  'recall, weights',
-  unit='share',
-  better='higher',
-  group=_WEIGHTS,
-  format='.0%',
-  heading='recall',
-)
+@metric('recall, weights', '.0%', better='higher', heading='recall', group=_WEIGHTS)
 def recall_weights(method: Sample, reference: Reference) -> Stat:
   """Held-out networks in the ball of 5 neighbours of a sample. Stray samples have large balls: read
   it beside coverage.
@@ -162,15 +131,7 @@ def recall_weights(method: Sample, reference: Reference) -> Stat:
   return comparison(method.finite)['recall', 'weights']
 
 
-@metric(
-  'mmd_weights',
-  'discrepancy, weights',
-  better='lower',
-  group=_WEIGHTS,
-  format='.3f',
-  heading='MMD²',
-  flag=_UNLIKE,
-)
+@metric('discrepancy, weights', '.3f', better='lower', heading='MMD²', group=_WEIGHTS, flag=_UNLIKE)
 def mmd_weights(method: Sample, reference: Reference) -> Stat:
   """Unbiased squared maximum mean discrepancy to held-out networks, Gaussian kernel, with the
   probability p of one so large by chance. In components of few training networks these spread more
@@ -179,13 +140,7 @@ def mmd_weights(method: Sample, reference: Reference) -> Stat:
   return comparison(method.finite)['mmd', 'weights']
 
 
-@metric(
-  'mmd_ratio_weights',
-  'discrepancy over that of the zoo, weights',
-  group=_WEIGHTS,
-  format='.2f',
-  heading='MMD / zoo',
-)
+@metric('discrepancy over that of the zoo, weights', '.2f', heading='MMD / zoo', group=_WEIGHTS)
 def mmd_ratio_weights(method: Sample, reference: Reference) -> Stat:
   """Discrepancy to held-out networks over that of equally many training networks. Copies of those
   have 1.
@@ -193,14 +148,7 @@ def mmd_ratio_weights(method: Sample, reference: Reference) -> Stat:
   return comparison(method.finite)['mmd_ratio', 'weights']
 
 
-@metric(
-  'energy_weights',
-  'energy distance, weights',
-  better='lower',
-  group=_WEIGHTS,
-  format='.3f',
-  heading='energy',
-)
+@metric('energy distance, weights', '.3f', better='lower', heading='energy', group=_WEIGHTS)
 def energy_weights(method: Sample, reference: Reference) -> Stat:
   """Energy distance to held-out networks over the median distance of two training networks: 0 in
   the mean for further runs, without the scale of a kernel.
@@ -209,12 +157,7 @@ def energy_weights(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'sliced_weights',
-  'sliced Wasserstein distance, weights',
-  better='lower',
-  group=_WEIGHTS,
-  format='.2f',
-  heading='sliced W',
+  'sliced Wasserstein distance, weights', '.2f', better='lower', heading='sliced W', group=_WEIGHTS
 )
 def sliced_weights(method: Sample, reference: Reference) -> Stat:
   """Sliced Wasserstein distance of order 2, along 512 lines, to as many held-out networks, over the
@@ -224,14 +167,7 @@ def sliced_weights(method: Sample, reference: Reference) -> Stat:
   return comparison(method.finite)['sliced', 'weights']
 
 
-@metric(
-  'density_behaviour',
-  'density, function',
-  better='higher',
-  group=_FUNCTION,
-  format='.2f',
-  heading='density',
-)
+@metric('density, function', '.2f', better='higher', heading='density', group=_FUNCTION)
 def density_behaviour(method: Sample, reference: Reference) -> Stat:
   """Balls of held-out networks around a sample, over 5, in the principal components of logits on
   test items. Over 1: crowded where they are dense.
@@ -239,15 +175,7 @@ def density_behaviour(method: Sample, reference: Reference) -> Stat:
   return comparison(method.finite)['density', 'behaviour']
 
 
-@metric(
-  'coverage_behaviour',
-  'coverage, function',
-  unit='share',
-  better='higher',
-  group=_FUNCTION,
-  format='.0%',
-  heading='coverage',
-)
+@metric('coverage, function', '.0%', better='higher', heading='coverage', group=_FUNCTION)
 def coverage_behaviour(method: Sample, reference: Reference) -> Stat:
   """Held-out networks with a sample among their 5 nearest neighbours, in the principal components
   of logits on test items.
@@ -255,29 +183,13 @@ def coverage_behaviour(method: Sample, reference: Reference) -> Stat:
   return comparison(method.finite)['coverage', 'behaviour']
 
 
-@metric(
-  'precision_behaviour',
-  'precision, function',
-  unit='share',
-  better='higher',
-  group=_FUNCTION,
-  format='.0%',
-  heading='precision',
-)
+@metric('precision, function', '.0%', better='higher', heading='precision', group=_FUNCTION)
 def precision_behaviour(method: Sample, reference: Reference) -> Stat:
   """Samples in the ball of 5 neighbours of a held-out network."""
   return comparison(method.finite)['precision', 'behaviour']
 
 
-@metric(
-  'recall_behaviour',
-  'recall, function',
-  unit='share',
-  better='higher',
-  group=_FUNCTION,
-  format='.0%',
-  heading='recall',
-)
+@metric('recall, function', '.0%', better='higher', heading='recall', group=_FUNCTION)
 def recall_behaviour(method: Sample, reference: Reference) -> Stat:
   """Held-out networks in the ball of 5 neighbours of a sample. Stray samples have large balls: read
   it beside coverage.
@@ -286,13 +198,7 @@ def recall_behaviour(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'mmd_behaviour',
-  'discrepancy, function',
-  better='lower',
-  group=_FUNCTION,
-  format='.3f',
-  heading='MMD²',
-  flag=_UNLIKE,
+  'discrepancy, function', '.3f', better='lower', heading='MMD²', group=_FUNCTION, flag=_UNLIKE
 )
 def mmd_behaviour(method: Sample, reference: Reference) -> Stat:
   """Unbiased squared maximum mean discrepancy to held-out networks, Gaussian kernel, with the
@@ -302,13 +208,7 @@ def mmd_behaviour(method: Sample, reference: Reference) -> Stat:
   return comparison(method.finite)['mmd', 'behaviour']
 
 
-@metric(
-  'mmd_ratio_behaviour',
-  'discrepancy over that of the zoo, function',
-  group=_FUNCTION,
-  format='.2f',
-  heading='MMD / zoo',
-)
+@metric('discrepancy over that of the zoo, function', '.2f', heading='MMD / zoo', group=_FUNCTION)
 def mmd_ratio_behaviour(method: Sample, reference: Reference) -> Stat:
   """Discrepancy to held-out networks over that of equally many training networks. Copies of those
   have 1.
@@ -316,14 +216,7 @@ def mmd_ratio_behaviour(method: Sample, reference: Reference) -> Stat:
   return comparison(method.finite)['mmd_ratio', 'behaviour']
 
 
-@metric(
-  'energy_behaviour',
-  'energy distance, function',
-  better='lower',
-  group=_FUNCTION,
-  format='.3f',
-  heading='energy',
-)
+@metric('energy distance, function', '.3f', better='lower', heading='energy', group=_FUNCTION)
 def energy_behaviour(method: Sample, reference: Reference) -> Stat:
   """Energy distance to held-out networks over the median distance of two training networks: 0 in
   the mean for further runs, without the scale of a kernel.
@@ -332,12 +225,11 @@ def energy_behaviour(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'sliced_behaviour',
   'sliced Wasserstein distance, function',
+  '.2f',
   better='lower',
-  group=_FUNCTION,
-  format='.2f',
   heading='sliced W',
+  group=_FUNCTION,
 )
 def sliced_behaviour(method: Sample, reference: Reference) -> Stat:
   """Sliced Wasserstein distance of order 2, along 512 lines, to as many held-out networks, over the

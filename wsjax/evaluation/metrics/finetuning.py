@@ -17,7 +17,7 @@ LIMIT = (32, 1024)
 # Numbers of steps that are tried, and the one whose accuracy is shown.
 LADDER = (0, 5, 10, 20, 40, 80, 160)
 SHOWN = 20
-_GROUP = 'Fine-tuning'
+GROUP = 'Fine-tuning'
 
 
 @once
@@ -62,11 +62,9 @@ def steps_to(right: np.ndarray, target: float) -> np.ndarray:
 
 
 @metric(
-  'finetune_steps',
   'steps to the accuracy of the zoo',
+  '.0f',
   better='lower',
-  group=_GROUP,
-  format='.0f',
   heading='steps to zoo',
   doc='Lower median of the further training steps after which a network has the median accuracy of '
   f'the zoo, of {", ".join(map(str, LADDER))}.',
@@ -77,12 +75,9 @@ def finetune_steps(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'finetune_reached',
   'as accurate as the zoo after further training',
-  unit='share',
+  '.0%',
   better='higher',
-  group=_GROUP,
-  format='.0%',
   heading='reach zoo',
   doc=f'Networks that have the median accuracy of the zoo within {LADDER[-1]} steps.',
 )
@@ -92,12 +87,9 @@ def finetune_reached(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'finetune_accuracy',
   f'accuracy after {SHOWN} steps',
-  unit='share',
+  '.1%',
   better='higher',
-  group=_GROUP,
-  format='.1%',
   heading=f'{SHOWN} steps: accuracy',
   doc=f'Mean test accuracy after {SHOWN} further training steps.',
 )

@@ -8,7 +8,6 @@ from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 
 _NOVELTY, _GATES = 'Novelty', 'Gates'
-_GATE = dict(unit='share', better='higher', group=_GATES, format='.0%')
 
 
 @once
@@ -59,13 +58,12 @@ def gates(method: Sample) -> dict[str, np.ndarray]:
 
 
 @metric(
-  'novelty',
   'distance to nearest training network',
-  unit='tau',
+  '.3f',
   better='higher',
-  group=_NOVELTY,
-  format='.3f',
   heading='distance τ',
+  unit='tau',
+  group=_NOVELTY,
 )
 def novelty(method: Sample, reference: Reference) -> Stat:
   """Median quotient distance to the nearest training network, in units of τ, the median distance
@@ -74,15 +72,13 @@ def novelty(method: Sample, reference: Reference) -> Stat:
   return method.over_networks(distance(method) / reference.thresholds.tau, None)
 
 
-@metric('copy_rate', 'copies', unit='share', better='lower', group=_NOVELTY, format='.0%')
+@metric('copies', '.0%', better='lower', group=_NOVELTY)
 def copy_rate(method: Sample, reference: Reference) -> Stat:
   """Networks nearer than 0.1 τ to a training network."""
   return statistics.rate(gate.copy(distance_to_shown(method), reference.thresholds))
 
 
-@metric(
-  'max_iou', 'largest error-IoU', better='lower', group=_NOVELTY, format='.2f', heading='max IoU'
-)
+@metric('largest error-IoU', '.2f', better='lower', heading='max IoU', group=_NOVELTY)
 def max_iou(method: Sample, reference: Reference) -> Stat:
   """Overlap of the test errors with those of the most similar training network, mean. It falls
   with accuracy: compare at equal accuracy.
@@ -91,12 +87,11 @@ def max_iou(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'max_iou_at_bar',
   'largest error-IoU of accurate networks',
+  '.2f',
   better='lower',
-  group=_NOVELTY,
-  format='.2f',
   heading='max IoU, ≥ p5',
+  group=_NOVELTY,
 )
 def max_iou_at_bar(method: Sample, reference: Reference) -> Stat:
   """Largest error-IoU of only those networks whose accuracy is at least the 5th percentile of the
@@ -109,19 +104,19 @@ def max_iou_at_bar(method: Sample, reference: Reference) -> Stat:
   return statistics.over_networks(max_overlap(method)[good], some, method.resampler)
 
 
-@metric('gate_strict', 'strict gate G', heading='G', **_GATE)
+@metric('strict gate G', '.0%', better='higher', heading='G', group=_GATES)
 def gate_strict(method: Sample, reference: Reference) -> Stat:
   """Accuracy at least the 5th percentile of the zoo, and distance at least τ."""
   return statistics.rate(gates(method)['gate_strict'])
 
 
-@metric('gate_half', 'half gate G½', heading='G½', **_GATE)
+@metric('half gate G½', '.0%', better='higher', heading='G½', group=_GATES)
 def gate_half(method: Sample, reference: Reference) -> Stat:
   """Accuracy at least the 5th percentile of the zoo, and distance at least τ / 2."""
   return statistics.rate(gates(method)['gate_half'])
 
 
-@metric('gate_behaviour', 'functional gate G_b', heading='G_b', **_GATE)
+@metric('functional gate G_b', '.0%', better='higher', heading='G_b', group=_GATES)
 def gate_behaviour(method: Sample, reference: Reference) -> Stat:
   """Accuracy at least the 5th percentile of the zoo, and largest error-IoU at most the
   leave-one-out mean of the zoo.

@@ -9,14 +9,14 @@ from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 
 LIMIT = (64, 1024)
-_GROUP = 'Calibration'
+GROUP = 'Calibration'
 
 # Range of the inverse temperature, and steps of the bisection.
 _RANGE = (1e-2, 1e2)
 _HALVINGS = 40
 
 
-def temperature(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def best_temperature(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """The temperature of each network that makes its labels most likely.
 
   The likelihood is log-concave in the inverse temperature, so that its slope has one zero, found by
@@ -46,7 +46,7 @@ def temperature(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
   return np.exp(-(low + high) / 2)
 
 
-def scaled_nll(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def scaled_losses(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """Loss of every item at the best temperature of the other half of the items.
 
   Args:
@@ -59,7 +59,7 @@ def scaled_nll(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
   table = np.empty(log_p.shape[:2])
   for part in range(2):
     mine, others = slice(part, None, 2), slice(1 - part, None, 2)
-    beta = 1 / temperature(log_p[:, others], labels[others])
+    beta = 1 / best_temperature(log_p[:, others], labels[others])
     scaled = scipy.special.log_softmax(log_p[:, mine] * beta[:, None, None], axis=-1)
     item = np.arange(scaled.shape[1])
     table[:, mine] = -scaled[:, item, labels[mine]]
@@ -115,37 +115,21 @@ def log_probabilities(method: Sample) -> np.ndarray:
   return predictions.log_probabilities(method.reference.architecture, finite.params, method.x)
 
 
-@metric(
-  'scaled_nll',
-  'loss at the best temperature',
-  unit='nats',
-  better='lower',
-  group=_GROUP,
-  format='.3f',
-  heading='NLL scaled',
-)
-def scaled(method: Sample, reference: Reference) -> Stat:
+@metric('loss at the best temperature', '.3f', better='lower', heading='NLL scaled', unit='nats')
+def scaled_nll(method: Sample, reference: Reference) -> Stat:
   """Negative log likelihood at the temperature that is best for the other half of the test items:
   errors that one number mends do not count.
   """
-  return method.finite.mean(scaled_nll(log_probabilities(method), method.y))
+  return method.finite.mean(scaled_losses(log_probabilities(method), method.y))
 
 
-@metric('temperature', 'best temperature', group=_GROUP, format='.2f')
-def best_temperature(method: Sample, reference: Reference) -> Stat:
+@metric('best temperature', '.2f')
+def temperature(method: Sample, reference: Reference) -> Stat:
   """Median over networks. Above 1: too sure; below 1: not sure enough."""
-  return method.finite.over_networks(temperature(log_probabilities(method), method.y), None)
+  return method.finite.over_networks(best_temperature(log_probabilities(method), method.y), None)
 
 
-@metric(
-  'classwise_ece',
-  'calibration error of classes',
-  unit='share',
-  better='lower',
-  group=_GROUP,
-  format='.2%',
-  heading='classwise ECE',
-)
+@metric('calibration error of classes', '.2%', better='lower', heading='classwise ECE')
 def classwise_ece(method: Sample, reference: Reference) -> Stat:
   """Calibration error of the probability of each class, mean over classes, 15 bins; biased
   upwards.
@@ -154,14 +138,7 @@ def classwise_ece(method: Sample, reference: Reference) -> Stat:
   return method.finite.over_networks(classwise(p, method.y))
 
 
-@metric(
-  'debiased_ce',
-  'squared calibration error',
-  better='lower',
-  group=_GROUP,
-  format='.4f',
-  heading='debiased CE²',
-)
+@metric('squared calibration error', '.4f', better='lower', heading='debiased CE²')
 def debiased_ce(method: Sample, reference: Reference) -> Stat:
   """Mean square of accuracy minus confidence by bins, less its expectation by chance: 0 in the
   mean for a calibrated network.

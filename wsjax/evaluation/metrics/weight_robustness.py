@@ -26,7 +26,7 @@ NOISE = 0.1
 NUM_DRAWS = 4
 BITS = (8, 4)
 PRUNED = 0.5
-_GROUP = 'Robustness to changes of weights'
+GROUP = 'Robustness to changes of weights'
 _DEAD = 'A network at chance has nothing to lose.'
 
 
@@ -182,13 +182,11 @@ def _lost(method: Sample, key: str) -> Stat:
 
 
 @metric(
-  'weight_noise_nll',
   'loss added by weight noise',
-  unit='nats',
+  '.3f',
   better='lower',
-  group=_GROUP,
-  format='.3f',
   heading='noise +nats',
+  unit='nats',
   doc='Increase of the test loss when every filter of the canonical form gets noise of '
   f'{NOISE:.0%} of its norm, mean over draws. {_DEAD}',
 )
@@ -198,13 +196,11 @@ def weight_noise_nll(method: Sample, reference: Reference) -> Stat:
 
 
 @metric(
-  'weight_noise_worst_nll',
   'loss added by the worst noise',
-  unit='nats',
+  '.3f',
   better='lower',
-  group=_GROUP,
-  format='.3f',
   heading='worst noise +nats',
+  unit='nats',
   doc=f'Increase of the test loss by the worst of {NUM_DRAWS} draws, which all networks share.',
 )
 def weight_noise_worst_nll(method: Sample, reference: Reference) -> Stat:
@@ -213,15 +209,7 @@ def weight_noise_worst_nll(method: Sample, reference: Reference) -> Stat:
   return method.finite.mean(rise(method)[worst, np.arange(len(worst))])
 
 
-@metric(
-  'weight_int8_drop',
-  'accuracy lost to 8 bits',
-  unit='share',
-  better='lower',
-  group=_GROUP,
-  format='.2%',
-  heading='8 bits −',
-)
+@metric('accuracy lost to 8 bits', '.2%', better='lower', heading='8 bits −')
 def weight_int8_drop(method: Sample, reference: Reference) -> Stat:
   """Accuracy lost when the kernels of the canonical form are rounded to 8 bits. A network at chance
   has nothing to lose.
@@ -229,15 +217,7 @@ def weight_int8_drop(method: Sample, reference: Reference) -> Stat:
   return _lost(method, 'int8')
 
 
-@metric(
-  'weight_int4_drop',
-  'accuracy lost to 4 bits',
-  unit='share',
-  better='lower',
-  group=_GROUP,
-  format='.2%',
-  heading='4 bits −',
-)
+@metric('accuracy lost to 4 bits', '.2%', better='lower', heading='4 bits −')
 def weight_int4_drop(method: Sample, reference: Reference) -> Stat:
   """Accuracy lost when the kernels of the canonical form are rounded to 4 bits. A network at chance
   has nothing to lose.
@@ -245,15 +225,7 @@ def weight_int4_drop(method: Sample, reference: Reference) -> Stat:
   return _lost(method, 'int4')
 
 
-@metric(
-  'weight_prune_drop',
-  'accuracy lost to pruning',
-  unit='share',
-  better='lower',
-  group=_GROUP,
-  format='.1%',
-  heading='half pruned −',
-)
+@metric('accuracy lost to pruning', '.1%', better='lower', heading='half pruned −')
 def weight_prune_drop(method: Sample, reference: Reference) -> Stat:
   """Accuracy lost when the smaller half of the weights of every kernel is set to 0. A network at
   chance has nothing to lose.
