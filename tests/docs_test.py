@@ -8,7 +8,8 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-BLOCK = re.compile(r'^```python\n(.*?)^```', re.M | re.S)
+# A block with a title is a file that the reader saves.
+BLOCK = re.compile(r'^```python(?: title="([^"]+)")?\n(.*?)^```', re.M | re.S)
 PAGES = [
   path
   for path in [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
@@ -23,16 +24,25 @@ def test_every_block_of_python_runs_in_turn(path, tmp_path, monkeypatch):
   monkeypatch.syspath_prepend(str(tmp_path))
   names = {'__name__': 'docs'}
   for block in BLOCK.finditer(text):
+    if block[1]:
+      (tmp_path / block[1]).write_text(block[2])
+      continue
     # As many empty lines before it, so that an error points into the page.
-    above = '\n' * text.count('\n', 0, block.start(1))
-    exec(compile(above + block[1], str(path), 'exec'), names)
+    above = '\n' * text.count('\n', 0, block.start(2))
+    exec(compile(above + block[2], str(path), 'exec'), names)
 
 
 def test_the_layer_of_the_guide_takes_sixty_lines():
   text = (ROOT / 'docs/how-to/layer.md').read_text()
   right = text[text.index('## 3.') : text.index('## 5.')]
-  code = ''.join(block[1] for block in BLOCK.finditer(right))
+  code = ''.join(block[2] for block in BLOCK.finditer(right))
   assert 0 < len([line for line in code.splitlines() if line]) <= 60
+
+
+def test_the_experiment_of_the_guide_takes_a_hundred_lines():
+  text = (ROOT / 'docs/how-to/experiment.md').read_text()
+  files = {block[1]: block[2] for block in BLOCK.finditer(text) if block[1]}
+  assert len(files) == 2 and len(files['denoising.py'].splitlines()) <= 120
 
 
 def test_the_readme_is_one_page():
