@@ -71,6 +71,19 @@ def initialize() -> None:
   barrier('start')
 
 
+def devices() -> list[jax.Device]:
+  """Devices of all processes.
+
+  Raises:
+    ValueError: if JAX_PLATFORMS names one that is not here.
+  """
+  try:
+    return jax.devices()
+  except (RuntimeError, AssertionError) as error:
+    wanted = os.environ.get('JAX_PLATFORMS')
+    raise ValueError(f'JAX finds no device; JAX_PLATFORMS is {wanted!r}: {error}') from error
+
+
 def leave(status: int, error: BaseException | None = None) -> None:
   """Ends this process at once if it is one of several; else does nothing.
 

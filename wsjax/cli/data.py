@@ -8,7 +8,7 @@ DIR holds the original idx files; without --from they are downloaded.
 import argparse
 import pathlib
 
-from wsjax.cli import terminal
+from wsjax import terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

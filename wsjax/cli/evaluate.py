@@ -6,7 +6,8 @@ wsjax evaluate --config configs/digits_flow.py --workdir runs/x --zoo samples
 import argparse
 import pathlib
 
-from wsjax.cli import configs, terminal
+from wsjax import terminal
+from wsjax.cli import configs, report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +23,6 @@ def run(args: argparse.Namespace) -> int:
   from wsjax import run as run_lib
 
   result = run_lib.evaluate_zoo(config, args.workdir, args.zoo)
-  terminal.show_report(result)
+  report.show(result)
   terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0

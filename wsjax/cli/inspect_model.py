@@ -16,7 +16,7 @@ import runpy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from wsjax.cli import terminal
+from wsjax import terminal
 
 if TYPE_CHECKING:
   from wsjax.symmetry.inference import infer

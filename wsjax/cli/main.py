@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from wsjax import signals
+from wsjax import signals, terminal
 from wsjax.cli import parsing
 from wsjax.cli import status as status_lib
 
@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Ctrl-C, both of which the same command continues.
   """
   words = list(sys.argv[1:] if argv is None else argv)
-  debug = '--debug' in words or bool(os.environ.get('WSJAX_DEBUG'))
+  debug = '--debug' in words or os.environ.get('WSJAX_DEBUG', '0') not in ('', '0')
+  _open_streams()
   with signals.watch() as guard:
     guard.command = shlex.join(['wsjax', *words])
     try:
@@ -79,6 +80,8 @@ def _run(words: Sequence[str]) -> int:
   """Parses the command line and calls its sub-command."""
   # Config overrides are not known to argparse: their names are in the config.
   overrides = [word for word in words if word.startswith('--config.')]
+  if sys.flags.optimize > 1:
+    raise ValueError('PYTHONOPTIMIZE=2 removes the texts of help and reports; unset it or use 1.')
   parser = _parser()
   args, rest = parser.parse_known_args([word for word in words if word not in overrides])
   if rest:
@@ -87,10 +90,12 @@ def _run(words: Sequence[str]) -> int:
     raise ValueError(f'wsjax {args.command} takes no config, but was given {overrides[0]}.')
   args.overrides = overrides
   _set_environment()
+  terminal.guard_logs()
   if args.command in DISTRIBUTED and getattr(args, 'action', 'build') == 'build':
     from wsjax import distributed
 
     distributed.initialize()
+    distributed.devices()  # An error now, not after the first stage.
   return _module(args.command).run(args)
 
 
@@ -124,17 +129,29 @@ def _module(name: str) -> ModuleType:
   return importlib.import_module(f'wsjax.cli.{MODULES.get(name, name)}')
 
 
+def _open_streams() -> None:
+  """Makes standard output and error usable: closed ones lead nowhere, others take every letter."""
+  for name in ('stdout', 'stderr'):
+    stream = getattr(sys, name)
+    if stream is None:
+      setattr(sys, name, open(os.devnull, 'w'))
+    elif 'utf' not in (stream.encoding or '').lower() and hasattr(stream, 'reconfigure'):
+      stream.reconfigure(errors='replace')
+
+
 def _set_environment() -> None:
   """What JAX reads when it starts; what the user has set stands."""
   python = f'{sys.version_info.major}.{sys.version_info.minor}'
   jax = importlib.metadata.version('jax')
-  cache = pathlib.Path.home() / '.cache' / 'wsjax' / f'jax-{python}-{jax}'
   if 'host_platform_device_count' in os.environ.get('XLA_FLAGS', ''):
     # XLA sizes its CPU thread pool by core count; simulated devices need more threads than a small
     # machine has cores, or a collective waits forever.
     # One device is three times slower with so many.
     os.environ.setdefault('NPROC', '16')
-  os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache))
+  home = os.path.expanduser('~')
+  if home != '~':  # There may be none, as in a container of an unknown user.
+    cache = pathlib.Path(home, '.cache', 'wsjax', f'jax-{python}-{jax}')
+    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache))
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.5')
 
 
@@ -164,7 +181,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _say(sentence: str) -> None:
-  sys.stderr.write(f'wsjax: {sentence}\n')
+  sys.stderr.write(f'wsjax: {terminal.plain(sentence)}\n')
 
 
 if __name__ == '__main__':

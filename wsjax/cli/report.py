@@ -4,8 +4,9 @@ wsjax report --workdir runs/demo
 """
 
 import argparse
+from typing import Any
 
-from wsjax.cli import terminal
+from wsjax import terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +23,27 @@ def run(args: argparse.Namespace) -> int:
 
   workdir = files.folder(args.workdir, '--workdir')
   result = reports.load(workdir)
-  terminal.show_report(result)
+  show(result)
   try:
     terminal.show_line(reports.write(result, workdir))
   except PermissionError as error:  # Results that are shared may be read-only.
     logging.warning('The page is as it was: %s.', error)
   return 0
+
+
+def show(report: Any) -> None:
+  """Prints the tables of a report, its findings and its notes."""
+  from wsjax.evaluation.report import model
+  from wsjax.evaluation.report import terminal as tables_lib
+  from wsjax.experiments import reports
+
+  out = terminal.console()
+  if not isinstance(report, model.Report):
+    out.print(reports.of(report).table(report))
+    for note in report['notes']:
+      terminal.show_line(note)
+    return
+  for table in tables_lib.tables(report, out.width):
+    out.print(table)
+  for line in tables_lib.lines(report):
+    terminal.show_line(line)

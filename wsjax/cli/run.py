@@ -3,13 +3,15 @@
   wsjax run --config configs/digits_flow.py --workdir runs/demo
 
 Started again, it goes on where it stopped. --config.train.steps=100 changes a field of the config.
+A config is Python code that is executed: run only configs of people whom you trust.
 """
 
 import argparse
 import os
 import pathlib
 
-from wsjax.cli import configs, terminal
+from wsjax import terminal
+from wsjax.cli import configs, report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
   result = run_lib.run(config, args.workdir, overrides=overrides)
   if not distributed.is_writer():
     return 0
-  terminal.show_report(result)
+  report.show(result)
   terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0
 

@@ -5,7 +5,7 @@ wsjax sample --workdir runs/demo --num 100 --seed 1 --out samples
 
 import argparse
 
-from wsjax.cli import terminal
+from wsjax import terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

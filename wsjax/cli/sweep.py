@@ -24,8 +24,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wsjax import files, signals
-from wsjax.cli import configs, status, terminal
+from wsjax import files, signals, terminal
+from wsjax.cli import configs, status
 
 if TYPE_CHECKING:
   from ml_collections import config_dict

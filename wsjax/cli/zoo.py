@@ -11,7 +11,8 @@ be killed and started again. Import makes a zoo of networks that others have pub
 import argparse
 import importlib
 
-from wsjax.cli import configs, terminal
+from wsjax import terminal
+from wsjax.cli import configs
 
 # Modules of wsjax.zoo.importers.
 FAMILIES = ('rl_agents', 'es_policies', 'third_party_classifiers')

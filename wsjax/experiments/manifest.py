@@ -118,7 +118,7 @@ def open_run(
   else:
     workdir.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-    devices = jax.devices()
+    devices = distributed.devices()
     made = run | {
       'versions': {name: importlib.metadata.version(name) for name in PACKAGES},
       'device': f'{len(devices)} x {devices[0].device_kind}',

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from wsjax import config, distributed, signals, typing
+from wsjax import config, distributed, signals, terminal, typing
 from wsjax.train import data as data_lib
 from wsjax.train import early_stopping, gradients, nan_policy, optimizer, sharding, step
 from wsjax.train import objective as objective_lib
 from wsjax.train import settings as settings_lib
 from wsjax.train.checkpoint import checkpoint
 from wsjax.train.monitor import goodput, metrics_writer, profile
-from wsjax.train.monitor import progress as progress_lib
 
 History = dict[str, list[float | None]]
 
@@ -119,7 +118,9 @@ def fit(
       )
     )
     capture = stack.enter_context(profile.Capture(workdir, enabled=is_writer))
-    bar = stack.enter_context(progress_lib.Bar(settings.steps, done, progress and is_writer))
+    bar = stack.enter_context(
+      terminal.Progress('train', settings.steps, done=done, show=progress and is_writer)
+    )
     guard = stack.enter_context(signals.polled())
     # One of several processes cannot end alone, since the others would wait for it.
     several = jax.process_count() > 1
@@ -152,7 +153,7 @@ def fit(
       if settings.skip_nonfinite:
         history.setdefault('skipped_in_a_row', []).append(skipped)
       metrics.write(done, entry, seconds=seconds)
-      bar.update(done, entry['loss'])
+      bar.update(done, f'loss {entry["loss"]:.4g}')
 
       stopped = guard.received = _any_signal(guard.received)
       over = early_stopping.is_over(history, settings.patience)

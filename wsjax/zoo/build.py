@@ -14,13 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-import rich.console
-import rich.progress
 from absl import logging
 from jaxtyping import Int
 
 from wsjax import config as config_lib
-from wsjax import distributed, files, lock
+from wsjax import distributed, files, lock, terminal
 from wsjax.models import model as model_lib
 from wsjax.zoo import splits as splits_lib
 from wsjax.zoo import train, training_records
@@ -138,9 +136,11 @@ def build(
       codes = subsets.codes(dataset.num_classes, seed=seed)
       dataset = dataclasses.replace(dataset, codes=codes)
     _check_models(models, dataset, len(splits))
-    with _open_log(path, plan) as log, _progress(progress) as bar:
+    shows = progress and distributed.is_writer()
+    bar = terminal.Progress('zoo', len(splits), show=shows)
+    with _open_log(path, plan) as log, bar:
       missing = _missing(log, len(splits), recipe.steps)
-      task = bar.add_task('training', total=len(splits), completed=len(splits) - len(missing))
+      bar.advance(len(splits) - len(missing))
       for start in range(0, len(missing), chunk_size):
         indices = missing[start : start + chunk_size]
         if start:  # A whole chunk fits the compiled program: some networks are trained twice.
@@ -165,7 +165,7 @@ def build(
         if log is not None:
           log.append(list(entries.values()))
           _add_seconds(path, time.perf_counter() - began, len(set(indices.tolist())))
-        bar.advance(task, len(set(indices.tolist())))
+        bar.advance(len(set(indices.tolist())))
       if log is not None:
         store.publish(log, path)
     distributed.barrier('zoo')
@@ -284,20 +284,6 @@ def _by_model(
   for place, model in enumerate(models):
     if (number == place).any():
       yield model, indices[number == place]
-
-
-def _progress(shown: bool) -> rich.progress.Progress:
-  """A progress bar with networks done, speed and time left."""
-  return rich.progress.Progress(
-    rich.progress.TextColumn('{task.description}'),
-    rich.progress.BarColumn(),
-    rich.progress.MofNCompleteColumn(),
-    rich.progress.TextColumn('networks'),
-    rich.progress.TimeElapsedColumn(),
-    rich.progress.TimeRemainingColumn(),
-    console=rich.console.Console(stderr=True),
-    disable=not shown or not distributed.is_writer(),
-  )
 
 
 def _finish(path: pathlib.Path) -> store.Zoo:

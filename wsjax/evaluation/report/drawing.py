@@ -171,6 +171,7 @@ def _overlap(a: np.ndarray, b: np.ndarray, *, margin: float = 0.0) -> np.ndarray
 
 def _style() -> dict[str, Any]:
   return {
+    'text.parse_math': False,  # A name with dollar signs is no formula.
     'svg.fonttype': 'none',  # Text stays text, in the font of the page.
     'svg.hashsalt': 'wsjax',
     'font.family': 'DejaVu Sans',

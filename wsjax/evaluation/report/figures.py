@@ -136,6 +136,8 @@ def training(report: Mapping[str, Any]) -> str:
       drawn.extend(value for _, value in points)
   if min(drawn) > 0 and max(drawn) > 5 * min(drawn):
     axes.set_yscale('log')
+    axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
+    axes.yaxis.set_minor_formatter(lambda value, _: '')
     axes.set_yticks(
       [
         mantissa * 10.0**power

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from wsjax import terminal
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
 
@@ -12,7 +13,7 @@ _NAME = 30  # Columns of the longest name that is shown in full.
 def lines(report: model.Report) -> list[str]:
   """Headline, findings and notes, without characters that control a terminal."""
   said = [report.headline, *(f'{key}: {value}' for key, value in report.findings.items())]
-  return [_clean(line) for line in [*said, *report.notes]]
+  return [terminal.plain(line) for line in [*said, *report.notes]]
 
 
 def tables(report: model.Report, width: int = 100) -> Iterator[Any]:
@@ -31,7 +32,7 @@ def tables(report: model.Report, width: int = 100) -> Iterator[Any]:
     left = len(table.short) - len(metrics)
     caption = f'{left} more columns are in the page.' if left else None
     made = rich_table.Table(
-      title=text.Text(_clean(table.title)),
+      title=text.Text(terminal.plain(table.title)),
       caption=caption,
       box=box.SIMPLE_HEAD,
       padding=(0, 1, 0, 0),
@@ -39,12 +40,12 @@ def tables(report: model.Report, width: int = 100) -> Iterator[Any]:
     made.add_column('method', no_wrap=True, max_width=_NAME)
     made.add_column('n', justify='right')
     for metric in metrics:
-      made.add_column(text.Text(_clean(metric.column)), justify='right', no_wrap=True)
+      made.add_column(text.Text(terminal.plain(metric.column)), justify='right', no_wrap=True)
     for kind in model.KINDS:
       rows = [name for name, row in table.rows.items() if row.kind == kind]
       for name in rows:
         made.add_row(
-          text.Text(_clean(name)),
+          text.Text(terminal.plain(name)),
           str(table.rows[name].n),
           *(text.Text(column[name]) for column in cells),
           style='bold' if kind == 'model' and len(rows) < len(table.rows) else None,
@@ -89,7 +90,3 @@ def _column(table: model.Table, metric: metric_lib.Metric, *, wide: bool) -> dic
       half = metric.text((stat['high'] - stat['low']) / 2)
       made[name] += f' ±{half.lstrip("+")}'
   return made
-
-
-def _clean(words: str) -> str:
-  return ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in words)

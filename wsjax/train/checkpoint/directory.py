@@ -16,9 +16,12 @@ _UNFINISHED = '*.orbax-checkpoint-tmp*'
 # Errors of memory, a disk, a network or a limit, which say nothing of the file.
 _PASSING = (
   errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EMFILE,
-  errno.ENFILE,
+  errno.ENFILE, errno.EACCES, errno.EPERM,
 )  # fmt: skip
-_PASSING_WORDS = ('RESOURCE_EXHAUSTED', 'UNAVAILABLE', 'DEADLINE_EXCEEDED')
+_PASSING_WORDS = (
+  'RESOURCE_EXHAUSTED', 'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'PERMISSION_DENIED',
+  'Permission denied', 'PermissionError',
+)  # fmt: skip
 
 
 def prepare(path: pathlib.Path) -> None:

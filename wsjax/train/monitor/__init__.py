@@ -1,1 +1,1 @@
-"""Monitoring of training: metrics, goodput, profiles, progress."""
+"""Monitoring of training: metrics, goodput, profiles."""
