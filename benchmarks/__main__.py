@@ -13,8 +13,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wsjax import files
-from wsjax.cli import parsing, terminal
+from wsjax import files, terminal
+from wsjax.cli import parsing
 
 
 def benches() -> dict[str, str]:
