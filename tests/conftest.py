@@ -1,5 +1,7 @@
 """What every test runs under: one CPU backend, strict shapes, no network."""
 
+import fcntl
+import functools
 import gc
 import importlib.metadata
 import os
@@ -52,3 +54,29 @@ def shared_data() -> pathlib.Path:
   if not path.is_dir():
     pytest.skip(f'no data folder at {path}; set WSJAX_DATA to run this test')
   return path
+
+
+@pytest.fixture(scope='session')
+def smoke_run(tmp_path_factory):
+  """A function: name of a config -> report, workdir and config of its smoke run.
+
+  A config runs once per session, whichever worker asks first. Copy the workdir to change it.
+  """
+  from wsjax import run
+  from wsjax.cli import configs
+
+  root = tmp_path_factory.getbasetemp()
+  if os.environ.get('PYTEST_XDIST_WORKER'):
+    root = root.parent  # Common to all workers.
+
+  @functools.cache
+  def once(name):
+    file = pathlib.Path(__file__).parents[1] / f'configs/{name}.py:smoke'
+    config, overrides = configs.load(str(file))
+    workdir = root / f'smoke_{name}'
+    with open(root / f'{name}.lock', 'w') as lock:
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      report = run.run(config, workdir, overrides=overrides, progress=False)
+    return report, workdir, config
+
+  return once

@@ -9,10 +9,8 @@ import scipy.ndimage
 from ml_collections import config_dict
 
 from wsjax import config as config_lib
-from wsjax import run as run_lib
-from wsjax.cli import configs
 from wsjax.evaluation import equivariance
-from wsjax.evaluation.report import html, model, sweep, terminal
+from wsjax.evaluation.report import html, model, sweep
 from wsjax.experiments import editing, prepare
 from wsjax.layers import residual
 from wsjax.models import mlp, siren
@@ -22,10 +20,8 @@ ROOT = pathlib.Path(__file__).parents[2] / 'configs'
 
 
 @pytest.fixture(scope='module')
-def finished(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp('run')
-  config = configs.load(f'{ROOT}/inr_editing.py:smoke', [])[0]
-  return run_lib.run(config, workdir, progress=False), workdir, config
+def finished(smoke_run):
+  return smoke_run('inr_editing')
 
 
 def test_a_run_ends_in_a_report_with_images_and_baselines(finished):
@@ -52,17 +48,6 @@ def test_a_run_ends_in_a_report_with_images_and_baselines(finished):
   text = (workdir / 'report.html').read_text()
   assert report.headline in text
   assert text.count('<image ') == 16 and 'http' not in text
-
-
-def test_a_finished_run_is_read_and_rendered_again_the_same(finished):
-  _, workdir, config = finished
-  before = (workdir / 'report.html').read_bytes()
-  again = run_lib.run(config, workdir, progress=False)
-  assert again == model.load(workdir)
-  (workdir / 'report.html').unlink()
-  run_lib.run(config, workdir, progress=False)
-  assert (workdir / 'report.html').read_bytes() == before == html.page(again).encode()
-  assert [table.row_count for table in terminal.tables(again)] == [4]
 
 
 def test_runs_stand_side_by_side(finished, tmp_path):

@@ -5,9 +5,6 @@ import pathlib
 import numpy as np
 import pytest
 
-from wsjax import run as run_lib
-from wsjax.cli import configs
-from wsjax.evaluation.report import html, terminal
 from wsjax.experiments import prompting
 from wsjax.models import mlp
 from wsjax.symmetry import group as group_lib
@@ -18,10 +15,8 @@ ROOT = pathlib.Path(__file__).parents[2] / 'configs'
 
 
 @pytest.fixture(scope='module')
-def finished(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp('run')
-  config = configs.load(f'{ROOT}/prompting.py:smoke', [])[0]
-  return run_lib.run(config, workdir, progress=False), workdir, config
+def finished(smoke_run):
+  return smoke_run('prompting')
 
 
 def test_a_run_ends_in_a_report_with_every_baseline(finished):
@@ -53,13 +48,6 @@ def test_a_run_ends_in_a_report_with_every_baseline(finished):
   assert report.tables['control'].rows['test nats: all'].n == 32
   text = (workdir / 'report.html').read_text()
   assert report.headline in text and 'http' not in text
-
-
-def test_a_finished_run_is_read_and_rendered_again_the_same(finished):
-  _, workdir, config = finished
-  again = run_lib.run(config, workdir, progress=False)
-  assert (workdir / 'report.html').read_text() == html.page(again)
-  assert [table.row_count for table in terminal.tables(again)] == [11, 16]
 
 
 def test_one_network_for_all_starts_is_seen_however_its_units_stand():

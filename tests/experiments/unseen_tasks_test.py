@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import scipy.special
 
-from wsjax import run as run_lib
 from wsjax.cli import configs
 from wsjax.experiments import prepare, unseen_tasks
 from wsjax.experiments.unseen_tasks import baselines
@@ -65,10 +64,8 @@ def reference(params, code, x, y):
 
 
 @pytest.fixture(scope='module')
-def finished(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp('run')
-  config = configs.load(f'{ROOT}/unseen_tasks.py:smoke', [])[0]
-  return run_lib.run(config, workdir, progress=False), workdir, config
+def finished(smoke_run):
+  return smoke_run('unseen_tasks')
 
 
 @pytest.fixture(scope='module')

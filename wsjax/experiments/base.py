@@ -82,11 +82,13 @@ class Experiment(abc.ABC):
     self.num_params = sum(x.size for x in jax.tree.leaves(params))
     return params, history
 
-  def model_facts(self, section: ml_collections.ConfigDict) -> dict[str, Any]:
+  def model_facts(self, section: ml_collections.ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
     """Describes the trained model for the report: its section, size and training."""
     seeds = list(self.config.train.seeds)
+    if isinstance(section, ml_collections.ConfigDict):
+      section = section.to_dict()
     return {
-      **section.to_dict(),
+      **section,
       'num_params': self.num_params,
       'steps': self.config.train.steps,
       'train_seconds': self.seconds.get('train', 0.0) / len(seeds),
