@@ -23,7 +23,8 @@ import numpy as np
 
 from benchmarks import timing
 from wsjax.evaluation import predictions
-from wsjax.experiments import generators, manifest, prepare, sampling
+from wsjax.experiments import base, generation, manifest
+from wsjax.experiments.generation import sampling
 from wsjax.generators import flow_matching, hypernetwork
 
 # Cheaper ways along the same field: solver and steps.
@@ -85,11 +86,13 @@ def _samplers(args: argparse.Namespace) -> list[dict[str, Any]]:
   counts, measured = {}, {}
   for workdir in args.runs:
     config = manifest.load_config(workdir)
-    zoo = prepare.open_zoo(config, workdir, progress=False)
-    prepared = prepare.prepare(config, zoo)
-    generator, params, _ = generators.fit(config, prepared, workdir, seed=config.train.seeds[0])
+    zoo = base.open_zoo(config, workdir, progress=False, trains=False)
+    experiment = generation.Generation(config, zoo)
+    experiment.workdir = workdir
+    params, _ = experiment.fit(config.train.seeds[0], trains=False)
+    prepared = experiment.data
     data = prepared.dataset
-    for name, count, variant in _variants(generator):
+    for name, count, variant in _variants(experiment.generator):
       name = f'{workdir.name}: {name}'
       draws[name] = functools.partial(
         sampling.draw, config, prepared, variant, params, args.nets, 0
@@ -101,7 +104,7 @@ def _samplers(args: argparse.Namespace) -> list[dict[str, Any]]:
   seconds = timing.interleaved(draws, repeats=args.repeats)
   rows = []
   for name, times in seconds.items():
-    base = np.array(seconds[next(iter(seconds))])
+    first = np.array(seconds[next(iter(seconds))])
     mean = float(np.mean(measured[name]))
     error = float(np.std(measured[name], ddof=1) / np.sqrt(args.nets))
     rows.append(
@@ -109,7 +112,7 @@ def _samplers(args: argparse.Namespace) -> list[dict[str, Any]]:
         'what': name,
         'evaluations': counts[name],
         'ms': 1e3 * min(times),
-        'times faster': float(np.median(base / np.array(times))),
+        'times faster': float(np.median(first / np.array(times))),
         'accuracy %': 100 * mean,
         '+-': 100 * error,
       }

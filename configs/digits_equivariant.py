@@ -32,6 +32,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c = config_dict.ConfigDict()
   c.name = 'digits_equivariant'
   c.seed = 0
+  c.experiment = 'generation'
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
     architecture=dict(name='mlp', widths=(64, 16, 10), activation='relu'),

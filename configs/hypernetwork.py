@@ -72,6 +72,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c = config_dict.ConfigDict()
   c.name = f'{arg["rig"]}_hypernetwork'
   c.seed = 0
+  c.experiment = 'generation'
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
     architecture=architecture,

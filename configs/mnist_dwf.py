@@ -36,6 +36,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c = config_dict.ConfigDict()
   c.name = f'{arg["dataset"]}_dwf'
   c.seed = 0
+  c.experiment = 'generation'
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
     architecture=dict(

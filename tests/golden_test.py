@@ -57,7 +57,7 @@ def numbers(report):
 
 def _metrics(metrics):
   return {
-    name: [_short(stat.get(key)) for key in ('value', 'low', 'high', 'n')]
+    name: [_short(stat.get(key)) for key in ('value', 'low', 'high', 'n', 'p')[: 4 + ('p' in stat)]]
     for name, stat in metrics.items()
     if name not in _OF_THE_RUN
   }

@@ -1,7 +1,6 @@
-"""The loop as a user meets it: run, stop, go on, sample, judge, refuse."""
+"""Runs as a user meets them: run, stop, continue, sample, evaluate, refuse."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -15,7 +14,8 @@ from wsjax import files
 from wsjax import run as run_lib
 from wsjax.cli import configs
 from wsjax.evaluation import methods
-from wsjax.experiments import judge, manifest, prepare
+from wsjax.evaluation.report import model
+from wsjax.experiments import base, generation, manifest
 from wsjax.train import loop
 from wsjax.train.checkpoint import checkpoint
 from wsjax.zoo import build
@@ -36,13 +36,11 @@ def finished(tmp_path_factory) -> pathlib.Path:
 
 
 def test_a_run_ends_in_a_report_with_every_baseline(finished):
-  report = json.loads((finished / 'report.json').read_text())
-  names = {arm['name'] for arm in report['arms']}
+  report = model.load(finished)
+  names = set(report.tables['methods'].rows)
   assert {'flow_matching', 'noise(0.01)', 'soup-16 aligned', 'gaussian',
           'retrieval', 'permuted copy', 'fresh runs'} <= names  # fmt: skip
-  assert set(report['wall_seconds']) == {
-    'zoo', 'prepare', 'train', 'sample', 'evaluate'
-  }  # fmt: skip
+  assert set(report.run.wall_seconds) == {'zoo', 'prepare', 'train', 'predict', 'evaluate'}
   assert (finished / 'report.html').stat().st_size > 10_000
 
 
@@ -75,17 +73,17 @@ def test_any_zoo_can_be_judged(finished, tmp_path):
   out = run_lib.sample(finished, num=4, seed=1, out=tmp_path / 'samples')
   config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
   report = run_lib.evaluate_zoo(config, tmp_path / 'judged', out)
-  arm = next(arm for arm in report['arms'] if arm['name'] == 'given: samples')
-  assert arm['n'] == 4
+  assert report.tables['methods'].rows['given: samples'].n == 4
 
 
 def test_a_zoo_of_any_name_can_be_judged_and_the_result_stays(finished, tmp_path):
   config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
   report = run_lib.evaluate_zoo(config, tmp_path, finished / 'zoo')
-  assert 'given: zoo' in [arm['name'] for arm in report['arms']]
+  assert 'given: zoo' in report.tables['methods'].rows
   before = runs.listing(tmp_path)
   # Again, it is only read; and nothing else takes its place.
-  assert run_lib.evaluate_zoo(config, tmp_path, finished / 'zoo') == report
+  again = run_lib.evaluate_zoo(config, tmp_path, finished / 'zoo')
+  assert again.run == report.run and again.findings == report.findings
   with pytest.raises(ValueError, match='belongs to'):
     run_lib.evaluate_zoo(config, tmp_path, finished / 'samples/seed0')
   with pytest.raises(ValueError, match='belongs to'):
@@ -146,9 +144,8 @@ def test_the_zoo_of_a_run_json_is_never_written_to(finished, tmp_path):
 
 def test_what_a_zoo_cost_is_kept_with_it(finished):
   seconds = build.seconds_per_network(finished / 'zoo')
-  report = json.loads((finished / 'report.json').read_text())
-  (fresh,) = [arm for arm in report['arms'] if arm['name'] == 'fresh runs']
-  assert fresh['metrics']['seconds_per_net']['value'] == pytest.approx(seconds)
+  fresh = model.load(finished).tables['methods'].rows['fresh runs']
+  assert fresh.value('seconds_per_net') == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize('seeds', ['(0,0)', '(-1,)', '()', '(4294967296,)', '(0.5,)', "('0',)"])
@@ -221,9 +218,8 @@ def test_a_stopped_run_ends_where_it_would_have_ended(finished, tmp_path, monkey
 def test_every_config_runs_to_its_report(name, tmp_path):
   config = smoke(name)
   report = run_lib.run(config, tmp_path, progress=False)
-  arm = next(a for a in report['arms'] if a['kind'] == 'generator')
-  assert arm['n'] == 8 * len(config.train.seeds)
-  assert np.isfinite(arm['metrics']['accuracy']['value'])
+  row = next(row for row in report.tables['methods'].rows.values() if row.kind == 'model')
+  assert row.n == 8 * len(config.train.seeds) and np.isfinite(row.value('accuracy'))
 
 
 @pytest.mark.parametrize(
@@ -270,9 +266,9 @@ def test_a_run_that_lost_patience_can_be_drawn_from(tmp_path):
   changes = ('patience=1', 'keep_best=1', 'steps=8')
   config = smoke('digits_normalizing_flow', *(f'--config.train.{x}' for x in changes))
   report = run_lib.run(config, tmp_path / 'run', progress=False)
-  known = report['membership'][0]
-  assert 0 <= known['auc']['value'] <= 1
-  assert any('log-density' in note for note in report['notes'])
+  (auc,) = report.facts['Membership'].values()
+  assert 0 <= auc <= 1
+  assert any('log-density' in note for note in report.notes)
   out = run_lib.sample(tmp_path / 'run', num=2, seed=0, out=tmp_path / 'new')
   assert len(store.Zoo.open(out)) == 2
 
@@ -292,13 +288,13 @@ def test_trajectories_are_learned_from_behind_the_ends_of_runs(tmp_path):
   with config.unlocked():
     config.zoo.recipe.snapshots = (5, 10)
     config.strategy.trajectory = True
-  zoo = prepare.open_zoo(config, tmp_path, progress=False)
-  prepared = prepare.prepare(config, zoo)
+  zoo = base.open_zoo(config, tmp_path, progress=False)
+  prepared = generation.prepare.prepare(config, zoo)
   ends = {key: value[:16] for key, value in prepared.train.items()}
   assert prepared.num_train == 16 and len(prepared.latents) == 3 * 16
   with config.unlocked():
     config.strategy.trajectory = False
-  plain = prepare.prepare(config, zoo)
+  plain = generation.prepare.prepare(config, zoo)
   # Components are those of all that is shown.
   np.testing.assert_allclose(prepared.latents.mean(0), 0, atol=1e-4)
   for path, value in ends.items():
@@ -313,16 +309,25 @@ def test_snapshots_are_what_a_sample_may_be_a_copy_of(tmp_path):
   with config.unlocked():
     config.zoo.recipe.snapshots = (5, 10)
     config.strategy.trajectory = True
-  zoo = prepare.open_zoo(config, tmp_path, progress=False)
-  prepared = prepare.prepare(config, zoo)
-  copier = methods.Method('copier', 'generator', methods.take(prepared.snapshots, slice(8)), 0.0, 0)
-  rows = [
-    judge.judge(config, told, [copier], progress=False)['arms'][1]
-    for told in (prepared, dataclasses.replace(prepared, snapshots=None))
-  ]
-  told, blind = (row['metrics']['copy_rate']['value'] for row in rows)
+  experiment = generation.Generation(config, base.open_zoo(config, tmp_path, progress=False))
+  data = experiment.data
+  copier = methods.Method('copier', 'model', methods.take(data.snapshots, slice(8)), 0.0, 0)
+  rates = []
+  for experiment.data in (data, dataclasses.replace(data, snapshots=None)):
+    report = experiment.compare([copier])
+    rates.append(report.tables['methods'].rows['copier'].value('copy_rate'))
   # Of so short a run half the snapshots are copies of its end anyway.
-  assert told == 1 and blind < 0.6
+  assert rates[0] == 1 and rates[1] < 0.6
+
+
+def test_rivals_stand_in_the_same_report(finished, tmp_path):
+  config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
+  with config.unlocked():
+    config.rivals = dict(kde=dict(generator=dict(name='kde')))
+  report = run_lib.run(config, tmp_path, progress=False)
+  rows = report.tables['methods'].rows
+  assert rows['kde'].kind == rows['flow_matching'].kind == 'model' and rows['kde'].n == 8
+  assert any('kde' in topic for topic in report.findings)
 
 
 def test_the_checkpoints_of_one_run_are_a_population(tmp_path):
@@ -331,8 +336,8 @@ def test_the_checkpoints_of_one_run_are_a_population(tmp_path):
     config.zoo.recipe.snapshots = (5, 10, 15)
     config.strategy.update(trajectory=True, num_train=1)
     config.codec.rank = 2
-  zoo = prepare.open_zoo(config, tmp_path, progress=False)
-  prepared = prepare.prepare(config, zoo)
+  zoo = base.open_zoo(config, tmp_path, progress=False)
+  prepared = generation.prepare.prepare(config, zoo)
   assert prepared.num_train == 4 and prepared.snapshots is None
   end = zoo.params(zoo.select(split='train', final=True)[:1])
   for path, value in end.items():

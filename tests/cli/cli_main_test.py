@@ -10,7 +10,7 @@ import pytest
 
 from tests.reference import fake_report
 from wsjax.cli import configs, main, run
-from wsjax.experiments import reports
+from wsjax.evaluation.report import html
 
 CONFIG = """
 from ml_collections import config_dict
@@ -171,8 +171,7 @@ def test_sigterm_ends_with_75_and_the_handler_is_put_back(monkeypatch, capfd):
 
 
 def test_report_renders_again_and_prints_the_table(tmp_path, capsys):
-  made = fake_report.make(fake_report.ARMS[:3])
-  reports.write(made, tmp_path)
+  fake_report.make(fake_report.METHODS[:3]).write(tmp_path, html.page)
   (tmp_path / 'report.html').unlink()
   assert main.main(['report', '--workdir', str(tmp_path)]) == 0
   out = capsys.readouterr().out
@@ -185,7 +184,7 @@ def test_run_hands_config_and_overrides_to_the_experiment(tmp_path, config, monk
 
   def experiment(config, workdir, *, overrides):
     seen.update(config=config, workdir=workdir, overrides=overrides)
-    return fake_report.make(fake_report.ARMS[:3])
+    return fake_report.make(fake_report.METHODS[:3])
 
   fake = types.SimpleNamespace(run=experiment)
   monkeypatch.setitem(sys.modules, 'wsjax.run', fake)

@@ -36,7 +36,7 @@ def run(tmp_path, monkeypatch):
   def experiment(config, workdir, *, overrides):
     names = ('WSJAX_PROFILE', 'WSJAX_TENSORBOARD')
     seen.append(tuple(os.environ[name] for name in names))
-    return fake_report.make(fake_report.ARMS[:3])
+    return fake_report.make(fake_report.METHODS[:3])
 
   fake = types.SimpleNamespace(run=experiment)
   monkeypatch.setitem(sys.modules, 'wsjax.run', fake)

@@ -10,8 +10,7 @@ import pytest
 
 from tests.reference import fake_report
 from wsjax.cli import main, sweep
-from wsjax.evaluation.report import comparison, report
-from wsjax.experiments import reports
+from wsjax.evaluation.report import html, model
 
 CONFIG = """
 from ml_collections import config_dict
@@ -45,12 +44,12 @@ def experiment(monkeypatch):
 
   def run(config, workdir, *, overrides):
     if (workdir / 'report.json').exists():  # As the real one does.
-      return report.load(workdir)
+      return model.load(workdir)
     ran.append(workdir.name)
-    made = fake_report.make(fake_report.ARMS[:4])
-    made['overrides'] = overrides
-    reports.write(made, workdir)
-    return report.load(workdir)
+    made = fake_report.make(fake_report.METHODS[:4])
+    made.run.overrides = {key: str(value) for key, value in overrides.items()}
+    made.write(workdir, html.page)
+    return model.load(workdir)
 
   fake = types.SimpleNamespace(run=run)
   monkeypatch.setitem(sys.modules, 'wsjax.run', fake)
@@ -86,11 +85,11 @@ def test_runs_are_compared_and_finished_ones_skipped(file, tmp_path, capsys, exp
   assert 'base/seed1: diffusion' in out
   assert out.rstrip().endswith('sweep.html')
   gathered = json.loads((tmp_path / 'out' / 'sweep.json').read_text())
-  assert len(gathered['runs']) == 6  # Three runs of two generator arms.
+  assert len(gathered['tables']['runs']['rows']) == 6  # Three runs of two models.
   page = (tmp_path / 'out' / 'sweep.html').read_text()
   assert 'http' not in page
   assert 'href="long/report.html"' in page
-  assert '<code>train.steps=99</code>' in page
+  assert 'train.steps=99' in page
 
 
 # Stands for a launcher: does to an arm what the file `acts` says.
@@ -131,7 +130,7 @@ def launcher(tmp_path):
   """A function: arms -> acts gives the options that use the launcher."""
   folder = tmp_path / 'launcher'
   folder.mkdir()
-  reports.write(fake_report.make(fake_report.ARMS[:4]), folder)
+  fake_report.make(fake_report.METHODS[:4]).write(folder, html.page)
   (folder / 'launch.py').write_text(LAUNCHER)
   os.mkfifo(folder / 'meeting')
 
@@ -159,7 +158,7 @@ def test_arms_of_a_launcher_are_compared(file, tmp_path, capsys, experiment, lau
   names = ('seed0', 'seed1', 'long')
   assert launcher.log() == [f'{verb} {name}' for name in names for verb in ('start', 'end')]
   gathered = json.loads((tmp_path / 'out' / 'sweep.json').read_text())
-  assert len(gathered['runs']) == 6
+  assert len(gathered['tables']['runs']['rows']) == 6
   assert (tmp_path / 'out/base/seed0.log').read_text() == 'this is seed0\n'
   out = capsys.readouterr().out
   assert 'long: ended with 0 (3 of 3)' in out
@@ -176,7 +175,8 @@ def test_arms_that_are_queued_elsewhere_are_gathered_later(
   assert 'base/seed0: diffusion' in out  # The finished one is shown.
   assert main.main(words(file, tmp_path, *launcher())) == 0
   assert launcher.log().count('start seed0') == 1
-  assert len(json.loads((tmp_path / 'out/sweep.json').read_text())['runs']) == 6
+  gathered = json.loads((tmp_path / 'out/sweep.json').read_text())
+  assert len(gathered['tables']['runs']['rows']) == 6
 
 
 @pytest.mark.parametrize('code, status', [(134, 1), (2, 2)])
@@ -296,12 +296,6 @@ def test_a_file_that_is_no_sweep_is_an_error(text, message, tmp_path):
   path.write_text(text)
   with pytest.raises(ValueError, match=message):
     sweep.plan(str(path), [])
-
-
-def test_reports_without_generator_cannot_be_compared():
-  made = fake_report.make(fake_report.ARMS[2:4])
-  with pytest.raises(ValueError, match='has a generator to compare'):
-    comparison.gather('x', {'a': made})
 
 
 def test_a_sweep_finds_its_configs_from_any_folder(tmp_path, monkeypatch):

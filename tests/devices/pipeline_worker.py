@@ -11,7 +11,7 @@ import numpy as np
 
 from configs import digits_flow
 from wsjax import distributed
-from wsjax.experiments import generators, prepare, sampling
+from wsjax.experiments import base, generation
 
 
 def main() -> None:
@@ -19,10 +19,11 @@ def main() -> None:
   distributed.initialize()
   workdir = pathlib.Path(sys.argv[1])
   config = digits_flow.get_config('smoke')
-  zoo = prepare.open_zoo(config, workdir, progress=False)
-  prepared = prepare.prepare(config, zoo)
-  generator, params, _ = generators.fit(config, prepared, workdir, seed=0)
-  networks = sampling.draw(config, prepared, generator, params, 8, 0)
+  zoo = base.open_zoo(config, workdir, progress=False)
+  experiment = generation.Generation(config, zoo)
+  experiment.workdir = workdir
+  params, _ = experiment.fit(0)
+  networks = experiment.draw(params, 8, 0)
   result = {
     'zoo': zoo.content_digest,
     'networks': {

@@ -13,7 +13,7 @@ NETS = np.arange(8)
 
 
 def _measured(reference, params, seeds=()):
-  method = methods.Method('some', 'generator', params, seeds=seeds)
+  method = methods.Method('some', 'model', params, seeds=seeds)
   return given.measured('barriers', sample_lib.Sample(method, reference), reference)
 
 

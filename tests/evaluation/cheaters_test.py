@@ -74,22 +74,21 @@ OWN = {
 def audited(zoo_reference, further_runs):
   """Cheater -> its row of the report."""
   made = [
-    methods.Method(name, 'generator', params)
+    methods.Method(name, 'model', params)
     for name, params in _cheaters(zoo_reference, further_runs).items()
   ]
-  rows = evaluator.evaluate(made, zoo_reference, progress=False)['arms']
-  return {row['name']: row for row in rows}
+  return evaluator.evaluate(made, zoo_reference, progress=False).rows
 
 
 def _named(row):
-  return {entry['name'] for entry in row['flags']}
+  return {entry['name'] for entry in row.flags}
 
 
 @pytest.mark.parametrize('cheater', OWN)
 def test_cheaters_are_named_by_their_own_name(audited, cheater):
   row = audited[cheater]
-  assert OWN[cheater] in _named(row), row['flags']
-  assert all(any(c.isdigit() for c in e['evidence']) for e in row['flags'])
+  assert OWN[cheater] in _named(row), row.flags
+  assert all(any(c.isdigit() for c in e['evidence']) for e in row.flags)
 
 
 @pytest.mark.parametrize(
@@ -101,16 +100,16 @@ def test_cheaters_are_named_by_their_own_name(audited, cheater):
     ('lines', copying.hull_residual),
     ('mean', diversity.centre_distance),
     ('one', fidelity.mmd_weights),
-    ('static', fidelity.mmd_behaviour),
+    ('static', fidelity.mmd_functional),
   ],
 )
 def test_tests_flag_cheaters_too(audited, cheater, metric):
-  assert metric.flag in _named(audited[cheater]), audited[cheater]['flags']
+  assert metric.flag in _named(audited[cheater]), audited[cheater].flags
 
 
 @pytest.mark.parametrize('name', ['truth', 'moved truth', sample_lib.ZOO])
 def test_truth_and_the_zoo_itself_are_not_named(audited, name):
-  assert audited[name]['flags'] == []
+  assert audited[name].flags == []
 
 
 @pytest.mark.parametrize(
@@ -130,22 +129,22 @@ def test_baselines_are_named_for_what_they_are(rows, name, own):
 
 
 def test_fresh_runs_of_the_panel_are_not_named(rows):
-  assert rows['fresh runs']['flags'] == []
-  assert rows['fresh runs']['metrics']['coverage_weights']['value'] > 0.8
+  assert rows['fresh runs'].flags == []
+  assert rows['fresh runs'].value('coverage_weights') > 0.8
 
 
 def test_one_new_network_and_noise_passes_every_test_against_the_zoo(audited):
-  values = {k: s['value'] for k, s in audited['one']['metrics'].items()}
+  values = {k: s['value'] for k, s in audited['one'].stats.items()}
   assert values['novelty'] > 0.8 and values['copy_rate'] == 0
   assert values['replica_rate'] == 0 and values['gate_half'] > 0.9
   # What catches it.
   assert values['self_distance'] < 0.2 and values['vendi_ratio'] < 0.6
-  assert values['coverage_behaviour'] < 0.3
-  assert _named(audited['one']) >= {'one mode', fidelity.mmd_behaviour.flag}
+  assert values['coverage_functional'] < 0.3
+  assert _named(audited['one']) >= {'one mode', fidelity.mmd_functional.flag}
 
 
 def test_numbers_of_the_truth_are_those_of_held_out_runs(audited):
-  metrics = audited['truth']['metrics']
+  metrics = audited['truth'].stats
   for key in (
     'hull_residual', 'neighbour_ratio', 'self_distance', 'centre_distance'
   ):  # fmt: skip
@@ -154,9 +153,9 @@ def test_numbers_of_the_truth_are_those_of_held_out_runs(audited):
   assert abs(metrics['copying_z']['value']) < 3
   assert abs(metrics['iou_excess']['value']) < 0.05
   assert metrics['mmd_weights']['p'] > 0.01
-  assert metrics['mmd_behaviour']['p'] > 0.01
-  collapsed = audited['one']['metrics']
-  for space in ('weights', 'behaviour'):
+  assert metrics['mmd_functional']['p'] > 0.01
+  collapsed = audited['one'].stats
+  for space in ('weights', 'functional'):
     for name in ('energy', 'sliced'):
       key = f'{name}_{space}'
       assert metrics[key]['value'] < 0.5 * collapsed[key]['value'], key
@@ -166,7 +165,7 @@ def test_numbers_of_the_truth_are_those_of_held_out_runs(audited):
 
 def test_copies_show_in_every_axis_against_the_zoo(audited):
   for name in ('copies', 'moved copies', 'moved noise'):
-    metrics = audited[name]['metrics']
+    metrics = audited[name].stats
     assert metrics['replica_rate']['value'] == 1
     assert metrics['replica_rate_ratio']['value'] == 1
     assert metrics['neighbour_ratio']['value'] < 0.5
@@ -175,23 +174,23 @@ def test_copies_show_in_every_axis_against_the_zoo(audited):
     assert metrics['copying_z']['p'] < 0.01
     assert metrics['authenticity']['value'] == 0
     assert metrics['hull_residual']['value'] > 0.9
-  assert audited['copies']['metrics']['iou_excess']['value'] > 0.1
+  assert audited['copies'].stats['iou_excess']['value'] > 0.1
 
 
 def test_averages_are_in_the_hull(audited):
   for name in ('neighbours', 'lines'):
-    entry = audited[name]['metrics']['hull_residual']
+    entry = audited[name].stats['hull_residual']
     assert entry['value'] < 0.2 < 0.5 < entry['heldout']
 
 
 def test_no_axis_of_weights_sees_the_group(audited):
-  here, there = (audited[n]['metrics'] for n in ('truth', 'moved truth'))
+  here, there = (audited[n].stats for n in ('truth', 'moved truth'))
   for key in PARTIAL - {'rms_ratio', 'norm_ratio', 'disagreement'}:
     assert there[key]['value'] == pytest.approx(here[key]['value'], rel=1e-3, abs=1e-4), key
 
 
 def test_a_finding_needs_its_numbers(audited):
-  row = {**audited['noise'], 'per_net': {'accuracy': [0.9] * 4}}
+  row = dataclasses.replace(audited['noise'], per_network={'accuracy': [0.9] * 4})
   assert flags.find(row, 0.5) == []
   assert [e['name'] for e in flags.find(row, 0.95)] == ['not working']
 
@@ -200,12 +199,12 @@ def test_without_held_out_runs_the_rest_says_why(zoo_reference):
   context = dataclasses.replace(zoo_reference, heldout=None)
   copies = methods.take(zoo_reference.train, np.arange(12))
   row = evaluator.evaluate(
-    [methods.Method('copies', 'generator', copies)], context, progress=False
-  )['arms'][1]
+    [methods.Method('copies', 'model', copies)], context, progress=False
+  ).rows['copies']
   assert _named(row) == {'copies'}
-  assert row['metrics']['hull_residual']['value'] == 1
+  assert row.stats['hull_residual']['value'] == 1
   for key in ('replica_rate', 'vendi_ratio', 'mmd_weights'):
-    assert 'no held-out' in row['metrics'][key]['not_run']
+    assert 'no held-out' in row.stats[key]['not_run']
 
 
 @pytest.mark.slow
@@ -227,9 +226,9 @@ def test_rates_of_false_and_missed_flags_over_partitions_of_real_runs(zoo_parts)
       seed=seed,
     )
     noisy = _noisy(methods.take(train, np.arange(32)), 0.05, seed)
-    made = [methods.Method(*x) for x in (('a', 'generator', fresh), ('b', 'generator', noisy))]
-    rows = evaluator.evaluate(made, reference, progress=False)['arms']
-    honest.append(bool(rows[1]['flags']))
-    missed.append(copying.replica_rate.flag not in _named(rows[2]))
+    made = [methods.Method(*x) for x in (('a', 'model', fresh), ('b', 'model', noisy))]
+    rows = evaluator.evaluate(made, reference, progress=False).rows
+    honest.append(bool(rows['a'].flags))
+    missed.append(copying.replica_rate.flag not in _named(rows['b']))
   assert np.sum(honest) <= 1, honest
   assert not any(missed)

@@ -71,7 +71,7 @@ def report(zoo_reference, panel):
   seeds = [
     methods.Method(
       f'generator/{seed}',
-      'generator',
+      'model',
       methods.take(zoo_reference.heldout, np.arange(12) + 12 * seed),
       1.0,
       100,
@@ -86,5 +86,5 @@ def report(zoo_reference, panel):
 
 @pytest.fixture
 def rows(report):
-  """Arm name -> its entry in the report."""
-  return {row['name']: row for row in report['arms']}
+  """Method -> its row."""
+  return report.rows

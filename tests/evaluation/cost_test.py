@@ -104,7 +104,7 @@ def test_networks_drawn_in_vain_count_and_unmeasured_times_are_said(zoo_referenc
   dead = {path: np.zeros_like(value[:6]) for path, value in reference.train.items()}
   # One in four, so that one costs four.
   nets = methods.join([methods.take(x, slice(k)) for x, k in ((good, 2), (dead, 6))])
-  made = methods.Method('a', 'generator', nets, 8.0, 16, (0, 1), fit_seconds=20.0)
+  made = methods.Method('a', 'model', nets, 8.0, 16, (0, 1), fit_seconds=20.0)
 
   def measured(reference=reference, **changes):
     sample = sample_lib.Sample(dataclasses.replace(made, **changes), reference)

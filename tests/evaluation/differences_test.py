@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from wsjax.evaluation import differences, statistics
-from wsjax.evaluation.report import verdict
+from wsjax.evaluation.report import model
 
 ONE = np.zeros
 
@@ -84,42 +84,38 @@ def test_probability_of_improvement_is_that_of_mann_and_whitney():
   assert same['value'] == 0.5
 
 
-def _arm(name, kind, passed, n):
-  share = {'value': passed / n}
-  metrics = dict.fromkeys(verdict.GATES, share)
-  return {'name': name, 'kind': kind, 'n': n, 'metrics': metrics}
+def _row(kind, passed, n):
+  return model.Row(n, dict.fromkeys(differences.GATES, {'value': passed / n}), kind)
 
 
-def test_a_generator_is_held_against_every_baseline():
+def test_a_generator_is_compared_with_every_baseline():
   rng = np.random.default_rng(0)
-  arms = [
-    _arm('zoo', 'reference', 20, 40),
-    _arm('ours', 'generator', 24, 60),
-    _arm('noise', 'baseline', 0, 40),
-    _arm('soup', 'baseline', 14, 40),
-  ]
+  rows = {
+    'zoo': _row('reference', 20, 40),
+    'ours': _row('model', 24, 60),
+    'noise': _row('baseline', 0, 40),
+    'soup': _row('baseline', 14, 40),
+  }
   right = {'ours': 0.9, 'noise': 0.6, 'soup': 0.9}
   tables = {
-    arm['name']: (
-      rng.random((arm['n'], 200)) < right[arm['name']],
-      np.arange(arm['n']) % (3 if arm['name'] == 'ours' else 1),
+    name: (
+      rng.random((rows[name].n, 200)) < share,
+      np.arange(rows[name].n) % (3 if name == 'ours' else 1),
     )
-    for arm in arms[1:]
+    for name, share in right.items()
   }
   resampler = statistics.Resampler(200, 500)
-  found = differences.against_baselines(arms, tables, resampler)
-  assert [(e['generator'], e['baseline']) for e in found] == [
-    ('ours', 'noise'), ('ours', 'soup'),
-  ]  # fmt: skip
-  noise, soup = found
+  found = differences.against_baselines(rows, tables, resampler)
+  assert list(found) == ['ours − noise', 'ours − soup']
+  noise, soup = (row.stats for row in found.values())
   assert noise['accuracy']['value'] == pytest.approx(0.3, abs=0.02)
-  assert noise['accuracy']['p_holm'] < 0.05 < soup['accuracy']['p_holm']
+  assert noise['accuracy']['p'] < 0.05 < soup['accuracy']['p']
   assert noise['gate_half']['value'] == pytest.approx(0.4)
-  assert noise['gate_half']['p'] < 1e-5
-  assert noise['gate_half']['p_holm'] == pytest.approx(2 * noise['gate_half']['p'])
-  assert soup['gate_half']['p_holm'] > 0.05
+  fisher = scipy.stats.fisher_exact([[24, 36], [0, 40]]).pvalue
+  assert noise['gate_half']['p'] == pytest.approx(2 * fisher)  # Of two baselines (Holm).
+  assert soup['gate_half']['p'] > 0.05
 
 
-def test_without_a_baseline_nothing_is_held_against_it():
-  arms = [_arm('ours', 'generator', 1, 2)]
-  assert differences.against_baselines(arms, {}, statistics.Resampler(2)) == []
+def test_without_a_baseline_there_is_no_difference():
+  rows = {'ours': _row('model', 1, 2)}
+  assert differences.against_baselines(rows, {}, statistics.Resampler(2)) == {}

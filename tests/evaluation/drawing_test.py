@@ -3,8 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.reference import fake_report
-from wsjax.evaluation.report import drawing, figures, planes
+from wsjax.evaluation.report import drawing, plots
 
 
 def _overlap(a, b):
@@ -33,31 +32,14 @@ def test_labels_do_not_move_between_runs():
 
 
 def test_colours_are_those_of_the_page():
-  svg = figures.barrier(fake_report.make(fake_report.ARMS[:1]))
-  assert 'var(--generator)' in svg and 'var(--ink)' in svg
+  line = {'x': [0, 1], 'y': [1.0, 2.0], 'kind': 'model'}
+  svg = plots.lines('curve', 'A curve', [{'lines': [line], 'title': 'Loss'}])
+  assert 'var(--model)' in svg and 'var(--ink)' in svg
   assert '#0' not in svg.replace('href="#', '').replace('url(#', '')
 
 
-def test_planes_show_a_tooltip_for_every_arm():
-  made = fake_report.make()
-  for svg in (planes.novelty_plane(made), planes.behaviour_plane(made)):
-    assert svg.count('<title>') == len(made['arms'])
-    assert 'zoo p5 95.8 %' in svg
+def test_a_curve_follows_its_values():
+  def draw(*y):
+    return plots.lines('curve', 'A curve', [{'lines': [{'x': [0, 1], 'y': list(y)}]}])
 
-
-def test_planes_take_perfect_and_dead_nets():
-  made = fake_report.make(fake_report.ARMS[:2])
-  for arm, value in zip(made['arms'], (0.0, 1.0), strict=True):
-    arm['metrics']['accuracy'] = fake_report.stat(value)
-    arm['per_net']['accuracy'] = [value] * arm['n']
-  assert 'nan' not in planes.novelty_plane(made)
-
-
-def test_intervals_name_every_run_and_what_was_not_run():
-  rows = [
-    ('a/seed0', {'gate_half': fake_report.stat(0.3, 0.1)}),
-    ('b/seed0', {'gate_half': {'value': None, 'not_run': 'stopped'}}),
-  ]
-  svg = figures.intervals(rows, {'gate_half': 'half gate'})
-  for text in ('a/seed0', 'b/seed0', 'not run', 'half gate'):
-    assert text in svg
+  assert draw(0.1, 0.2) == draw(0.1, 0.2) != draw(0.1, 0.9)

@@ -64,7 +64,7 @@ def test_of_an_even_number_the_median_is_the_lower_one():
 
 def test_training_on_helps_those_that_need_it(zoo_reference):
   def climb(params):
-    method = methods.Method('some', 'generator', params)
+    method = methods.Method('some', 'model', params)
     sample = sample_lib.Sample(method, zoo_reference)
     assert len(finetuning.curve(sample)['accuracy']) == len(LADDER)
     return finetuning.right(sample)

@@ -5,27 +5,28 @@ import pytest
 
 from wsjax.evaluation import statistics
 from wsjax.evaluation.metrics import copying, fidelity, flags
+from wsjax.evaluation.report import model
 
 
 def _row(distance=1.0, residual=0.6, spacing=1.0, spread=1.0, centre=1.0, shown=1.0):
-  """An arm of 40 networks; held-out runs are at 1, 0.6 and 1."""
-  return {
-    'kind': 'generator',
-    'metrics': {
+  """A method of 40 networks; held-out runs are at 1, 0.6 and 1."""
+  return model.Row(
+    40,
+    {
       'rms_ratio': {'value': spread},
       'centre_distance': {'value': centre},
       'replica_rate': {'value': 0.0, 'threshold': 0.8},
       'hull_residual': {'value': 0.6, 'heldout': 0.6},
       'self_distance': {'value': 1.0, 'heldout': 1.0},
     },
-    'per_net': {
+    per_network={
       'accuracy': [0.9] * 40,
       'shown': np.broadcast_to(shown, 40).tolist(),
       'canonical_novelty': np.broadcast_to(distance, 40).tolist(),
       'hull_residual': np.broadcast_to(residual, 40).tolist(),
       'self_distance': np.broadcast_to(spacing, 40).tolist(),
     },
-  }
+  )
 
 
 def _names(row, bar=0.5):
@@ -64,24 +65,24 @@ def test_what_fails_is_said_to_fail_and_what_is_unknown_is_not_guessed():
   assert flags.working_threshold(0.1, 0.9) == pytest.approx(0.5)
   row = _row(0.001)
   assert _names(row, 0.95) == ['not working', 'copies']
-  row['metrics'] |= {
+  row.stats |= {
     key: {'value': None, 'not_run': 'no held-out runs'}
     for key in ('replica_rate', 'hull_residual', 'self_distance')
   }
   assert _names(row) == ['copies']
-  row['per_net']['canonical_novelty'] = [0.5] * 39 + [None]
+  row.per_network['canonical_novelty'] = [0.5] * 39 + [None]
   assert _names(row) == []
-  del row['per_net']['hull_residual']
+  del row.per_network['hull_residual']
   assert _names(row) == []
 
 
-def _tested(distance, heldout, seed=0, kind='generator'):
+def _tested(distance, heldout, seed=0, kind='model'):
   """Row of a method whose networks have these distances, and its flags."""
   rng = np.random.default_rng(seed)
   z, p = copying.copying_test(rng, distance, heldout)
   row = _row()
-  row['kind'] = kind
-  row['metrics'] |= {
+  row.kind = kind
+  row.stats |= {
     'replica_rate': copying.replicas(distance, heldout),
     'copying_z': statistics.stat(z, None, n=len(distance), method='none') | {'p': p},
     'mmd_weights': {'value': 0.0, 'p': rng.random()},

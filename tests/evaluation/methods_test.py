@@ -25,7 +25,7 @@ def test_vectors_and_parameters_are_two_forms_of_the_same():
 
 def test_merged_seeds_are_blocks():
   merged = methods.merge(
-    [methods.Method(f'flow/{s}', 'generator', _params(3, s), 2.0, 5, (s,))
+    [methods.Method(f'flow/{s}', 'model', _params(3, s), 2.0, 5, (s,))
      for s in (7, 9)],
     'flow',
   )  # fmt: skip
@@ -50,7 +50,7 @@ def test_unusable_networks_are_named():
     (('x', 'winner', _params(2)), 'kind'),
     (('x', 'control', {'a': np.zeros((0, 1))}), 'at least 1'),
     (('x', 'control', {'a': np.zeros(1), 'b': np.zeros(2)}), 'every parameter'),
-    (('x', 'generator', _params(3), 0.0, 0, (1, 2)), 'equal blocks'),
+    (('x', 'model', _params(3), 0.0, 0, (1, 2)), 'equal blocks'),
   ],
 )
 def test_a_wrong_arm_is_refused(arguments, message):
@@ -59,7 +59,7 @@ def test_a_wrong_arm_is_refused(arguments, message):
 
 
 def test_only_like_arms_merge():
-  one = methods.Method('a', 'generator', _params(2), seeds=(1,))
-  other = methods.Method('b', 'generator', _params(3), seeds=(2,))
+  one = methods.Method('a', 'model', _params(2), seeds=(1,))
+  other = methods.Method('b', 'model', _params(3), seeds=(2,))
   with pytest.raises(ValueError, match='equally many'):
     methods.merge([one, other], 'both')

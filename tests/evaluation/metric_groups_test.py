@@ -9,7 +9,7 @@ import pytest
 from wsjax.evaluation import baselines, evaluator, methods, metrics
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import sample as sample_lib
-from wsjax.evaluation.report import columns
+from wsjax.evaluation.report import html, model
 
 OPTIONAL = {metric.name for name in metrics.OPTIONAL for metric in metrics.load(name).metrics}
 STANDARD = {metric.name for group in metrics.load_all(()) for metric in group.metrics}
@@ -56,7 +56,7 @@ def made(zoo_reference, nets):
   return _measure(
     [
       methods.Method('zoo', 'reference', zoo_reference.train),
-      methods.Method('runs', 'generator', nets, seeds=(0, 1)),
+      methods.Method('runs', 'model', nets, seeds=(0, 1)),
       methods.Method('moved', 'control', moved, seeds=(0, 1)),
       methods.Method('copies', 'control', one),
       methods.Method('dead', 'control', methods.take(dead, np.arange(3))),
@@ -79,11 +79,8 @@ def test_every_metric_declares_itself_and_has_a_column(made):
   for row in made['arms']:
     assert set(row['metrics']) == OPTIONAL
   assert set(made['metrics']) == OPTIONAL and not OPTIONAL & STANDARD
-  groups = columns.groups_of(made)
-  assert sum(map(len, groups.values())) == len(OPTIONAL) and 'Other' not in groups
-  for group in groups.values():
-    for metric in group:
-      assert metric.doc and metric.label and metric.better in ('higher', 'lower', 'none')
+  for fields in made['metrics'].values():
+    assert fields['doc'] and fields['label'] and fields['group']
 
 
 @metric_lib.metric('churn', group='Stability')
@@ -94,21 +91,21 @@ def churn(method, reference):
 
 def test_an_evaluation_has_what_it_was_asked_for(zoo_reference, nets):
   result = evaluator.evaluate(
-    [methods.Method('runs', 'generator', methods.take(nets, np.arange(8)))],
+    [methods.Method('runs', 'model', methods.take(nets, np.arange(8)))],
     zoo_reference,
     progress=False,
     metrics=('ensembles', f'{__name__}:churn'),
     limits={'ensembles': (4, 50)},
   )
   asked = STANDARD | {metric.name for metric in metrics.load('ensembles').metrics} | {'churn'}
-  for row in result['arms']:
-    assert set(row['metrics']) == asked
-    assert row['metrics']['ensemble4_gain']['n'] == 1
-  assert set(result['metrics']) == asked
-  groups = columns.groups_of(result)
-  assert 'Ensembles' in groups and 'Fine-tuning' not in groups
-  assert [metric.name for metric in groups['Stability']] == ['churn']
-  assert result['arms'][0]['metrics']['churn']['value'] == 1
+  for row in result.rows.values():
+    assert set(row.stats) == asked
+    assert row.stats['ensemble4_gain']['n'] == 1
+  assert {metric.name for metric in result.metrics} == asked
+  assert result.rows['runs'].value('churn') == 1
+  table = model.Table('Methods', result.metrics, result.rows)
+  page = html.page(model.Report('A table.', {'methods': table}))
+  assert '>Ensembles<' in page and '>Stability<' in page and '>Fine-tuning<' not in page
 
 
 def test_every_number_has_its_n_and_its_method(made):
@@ -174,9 +171,7 @@ def test_curves_are_there_for_figures(made):
 
 def test_items_that_are_no_images_say_so(zoo_reference, nets):
   flat = dataclasses.replace(zoo_reference, test_x=zoo_reference.test_x.reshape(360, 64))
-  result = _measure(
-    [methods.Method('runs', 'generator', nets)], flat, ('corruptions', 'adversarial')
-  )
+  result = _measure([methods.Method('runs', 'model', nets)], flat, ('corruptions', 'adversarial'))
   metrics = result['arms'][0]['metrics']
   assert 'no images' in metrics['mce']['not_run']
   assert 'no images' in metrics['robust_l2']['not_run']
@@ -185,14 +180,14 @@ def test_items_that_are_no_images_say_so(zoo_reference, nets):
 
 def test_networks_that_cannot_be_trained_on_say_so(zoo_reference, nets):
   fixed = dataclasses.replace(zoo_reference, finetune=None)
-  result = _measure([methods.Method('runs', 'generator', nets)], fixed, ('finetuning',))
+  result = _measure([methods.Method('runs', 'model', nets)], fixed, ('finetuning',))
   assert 'train' in result['arms'][0]['metrics']['finetune_steps']['not_run']
   assert 'finetuning' not in result
 
 
 def test_limits_bound_networks_and_items(zoo_reference, nets):
   result = _measure(
-    [methods.Method('runs', 'generator', nets, seeds=(0, 1))],
+    [methods.Method('runs', 'model', nets, seeds=(0, 1))],
     zoo_reference,
     ('ensembles',),
     limits={'ensembles': (8, 20)},

@@ -7,7 +7,7 @@ import pytest
 from wsjax import run as run_lib
 from wsjax.cli import configs
 from wsjax.encoders import examples
-from wsjax.experiments import cross_validation, prepare, property
+from wsjax.experiments import base, cross_validation, property
 from wsjax.heads import prediction
 from wsjax.zoo.store import store
 
@@ -21,7 +21,7 @@ def load(*overrides, arg=''):
 @pytest.fixture(scope='module')
 def zoo(tmp_path_factory) -> store.Zoo:
   """Networks with tanh and with relu units, trained with two optimizers."""
-  return prepare.open_zoo(load(), tmp_path_factory.mktemp('zoo'), progress=False)
+  return base.open_zoo(load(), tmp_path_factory.mktemp('zoo'), progress=False)
 
 
 @pytest.fixture(scope='module')

@@ -11,7 +11,7 @@ from ml_collections import config_dict
 from wsjax import config as config_lib
 from wsjax.evaluation import equivariance
 from wsjax.evaluation.report import html, model, sweep
-from wsjax.experiments import editing, prepare
+from wsjax.experiments import base, editing
 from wsjax.layers import residual
 from wsjax.models import mlp, siren
 from wsjax.train import augment, loop
@@ -101,7 +101,7 @@ def test_scores_are_means_over_networks_and_seeds():
 
 def test_networks_that_do_not_draw_are_refused(finished):
   _, workdir, config = finished
-  zoo = prepare.open_zoo(config, workdir, progress=False)
+  zoo = base.open_zoo(config, workdir, progress=False)
 
   class Classifiers:
     path = 'there'

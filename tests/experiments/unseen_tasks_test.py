@@ -12,7 +12,7 @@ import pytest
 import scipy.special
 
 from wsjax.cli import configs
-from wsjax.experiments import prepare, unseen_tasks
+from wsjax.experiments import base, unseen_tasks
 from wsjax.experiments.unseen_tasks import baselines
 from wsjax.experiments.unseen_tasks import tasks as tasks_lib
 from wsjax.models import mlp
@@ -71,7 +71,7 @@ def finished(smoke_run):
 @pytest.fixture(scope='module')
 def zoo(finished):
   _, workdir, config = finished
-  return prepare.open_zoo(config, workdir, progress=False)
+  return base.open_zoo(config, workdir, progress=False)
 
 
 @pytest.fixture(scope='module')
@@ -135,7 +135,7 @@ def test_a_planted_leak_is_caught(finished, zoo):
   """The record of a test net says that it learned what a training net did."""
 
   class Leaky:
-    path, architecture = zoo.path, zoo.model
+    path, model = zoo.path, zoo.model
     records = list(zoo.records)
     select, params = zoo.select, zoo.params
 

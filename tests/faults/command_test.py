@@ -56,11 +56,11 @@ def result(workdir):
   return {
     'zoo': store.Zoo.open(workdir / 'zoo').content_digest,
     'samples': store.Zoo.open(workdir / 'samples/seed0').content_digest,
-    'training': report['training'],
-    'arms': [
-      (arm['name'], {k: v for k, v in arm['metrics'].items() if k not in SPEED})
-      for arm in report['arms']
-    ],
+    'training': report['figures']['training'],
+    'rows': {
+      name: {k: v for k, v in row['stats'].items() if k not in SPEED}
+      for name, row in report['tables']['methods']['rows'].items()
+    },
     **runs.outcome(workdir / TASK),
     'drafts': runs.drafts(workdir),
   }

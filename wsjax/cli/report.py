@@ -19,30 +19,23 @@ def run(args: argparse.Namespace) -> int:
   from absl import logging
 
   from wsjax import files
-  from wsjax.experiments import reports
+  from wsjax.evaluation.report import html, model
 
   workdir = files.folder(args.workdir, '--workdir')
-  result = reports.load(workdir)
-  show(result)
+  report = model.load(workdir)
+  show(report)
   try:
-    terminal.show_line(reports.write(result, workdir))
+    terminal.show_line(report.write(workdir, html.page))
   except PermissionError as error:  # Results that are shared may be read-only.
-    logging.warning('The page is as it was: %s.', error)
+    logging.warning('The page was not rendered again: %s.', error)
   return 0
 
 
 def show(report: Any) -> None:
   """Prints the tables of a report, its findings and its notes."""
-  from wsjax.evaluation.report import model
   from wsjax.evaluation.report import terminal as tables_lib
-  from wsjax.experiments import reports
 
   out = terminal.console()
-  if not isinstance(report, model.Report):
-    out.print(reports.of(report).table(report))
-    for note in report['notes']:
-      terminal.show_line(note)
-    return
   for table in tables_lib.tables(report, out.width):
     out.print(table)
   for line in tables_lib.lines(report):

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsjax import files, signals, terminal
-from wsjax.cli import configs, status
+from wsjax.cli import configs, report, status
 
 if TYPE_CHECKING:
   from ml_collections import config_dict
@@ -103,25 +103,17 @@ def _gather(
 ) -> None:
   """Runs the arms here, one after the other, and compares them."""
   from wsjax import run as run_lib
-  from wsjax.evaluation.report import html, model, report
+  from wsjax.evaluation.report import html
   from wsjax.evaluation.report import sweep as side_by_side
-  from wsjax.experiments import reports as reports_lib
 
   reports = {}
   for name, (config, overrides) in loaded.items():
     terminal.show_line(f'{name}: {folder / name}')
-    # A finished run is only read; a folder of another config is refused.
+    # A finished run is only read; a directory of another config is refused.
     reports[name] = run_lib.run(config, folder / name, overrides=overrides)
-  if any(isinstance(report, model.Report) for report in reports.values()):
-    made = side_by_side.side_by_side(pathlib.Path(path).stem, reports)
-    page = made.write(folder, html.page, stem='sweep')
-    terminal.show_report(made)
-    terminal.show_line(page)
-    return
-  comparison = reports_lib.comparison_of(reports)
-  gathered = comparison.gather(pathlib.Path(path).stem, reports)
-  page = report.publish(folder, 'sweep', gathered, comparison.page)
-  terminal.console().print(comparison.table(gathered))
+  made = side_by_side.side_by_side(pathlib.Path(path).stem, reports)
+  page = made.write(folder, html.page, stem='sweep')
+  report.show(made)
   terminal.show_line(page)
 
 

@@ -59,10 +59,12 @@ def _build(args: argparse.Namespace) -> int:
   config, _ = configs.load(args.config, args.overrides)
 
   from wsjax import files
-  from wsjax.experiments import prepare
+  from wsjax.experiments import base, manifest
+
+  manifest.check(config)
 
   workdir = files.folder(args.workdir, '--workdir')
-  zoo = prepare.open_zoo(config, workdir, progress=True)
+  zoo = base.open_zoo(config, workdir, progress=True)
   terminal.show_line(zoo.path)
   return 0
 

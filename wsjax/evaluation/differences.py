@@ -5,72 +5,74 @@ seeds and a zoo. Here both are resampled together.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import scipy.stats
 
 from wsjax.evaluation import statistics
+from wsjax.evaluation.report import model
 
-GATES = ('gate_strict', 'gate_half', 'gate_behaviour')
+GATES = ('gate_strict', 'gate_half', 'gate_functional')
 # Of a method: [N, n] whether its networks are right on the items, [N] seeds.
 Table = tuple[np.ndarray, np.ndarray]
 
 
 def against_baselines(
-  rows: Sequence[Mapping[str, Any]], tables: Mapping[str, Table], resampler: statistics.Resampler
-) -> list[dict[str, Any]]:
+  rows: Mapping[str, model.Row], tables: Mapping[str, Table], resampler: statistics.Resampler
+) -> dict[str, model.Row]:
   """Every generator less every baseline: accuracy and shares that pass the gates.
 
   Args:
-    rows: entries of methods in the report.
+    rows: method -> its measurements.
     tables: name of a generator or baseline -> which items it gets right.
     resampler: of the test items.
 
   Returns:
-    One entry per pair: 'generator', 'baseline', 'accuracy' by `paired`, and per gate that was run
-    'value', 'n' of the smaller method and 'p' of Fisher's exact test, which takes networks to be
-    independent. Each p is beside its 'p_holm', adjusted within the baselines of one generator and
-    one metric: a generator above all of them is above the best of them.
+    'generator − baseline' -> 'accuracy' by `paired`, and every gate that was run, with 'n' of the
+    smaller method and Fisher's exact test, which takes networks to be independent. Every 'p' is
+    corrected within the baselines of one generator and one metric (Holm): a generator above all of
+    them is above the best of them.
   """
-  entries = []
-  baselines = [row for row in rows if row['kind'] == 'baseline']
+  made: dict[str, model.Row] = {}
+  baselines = {name: row for name, row in rows.items() if row.kind == 'baseline'}
   if not baselines:
-    return entries
-  generators = [row for row in rows if row['kind'] == 'generator']
-  means = {row['name']: _mean(*tables[row['name']], resampler) for row in (*generators, *baselines)}
-  for row in generators:
-    pairs = [
-      {
-        'generator': row['name'],
-        'baseline': other['name'],
-        'accuracy': _difference(means[row['name']], means[other['name']]),
+    return made
+  models = {name: row for name, row in rows.items() if row.kind == 'model'}
+  means = {name: _mean(*tables[name], resampler) for name in (*models, *baselines)}
+  for name, row in models.items():
+    pairs = {
+      f'{name} − {other}': {
+        'accuracy': _difference(means[name], means[other]),
         **{
-          gate: _shares(row, other, gate)
+          gate: _shares(row, baseline, gate)
           for gate in GATES
-          if row['metrics'][gate]['value'] is not None
+          if None not in (row.value(gate), baseline.value(gate))
         },
       }
-      for other in baselines
-    ]
-    for metric in pairs[0].keys() - {'generator', 'baseline'}:
-      adjusted = statistics.holm(np.array([pair[metric]['p'] for pair in pairs]))
-      for pair, p in zip(pairs, adjusted, strict=True):
-        pair[metric]['p_holm'] = float(p)
-    entries += pairs
-  return entries
+      for other, baseline in baselines.items()
+    }
+    for metric in next(iter(pairs.values())):
+      adjusted = statistics.holm(np.array([pair[metric]['p'] for pair in pairs.values()]))
+      for pair, p in zip(pairs.values(), adjusted, strict=True):
+        pair[metric]['p'] = float(p)
+    made |= {
+      pair: model.Row(min(row.n, rows[other].n), stats, 'model', row.seeds)
+      for (pair, stats), other in zip(pairs.items(), baselines, strict=True)
+    }
+  return made
 
 
-def _shares(row: Mapping[str, Any], other: Mapping[str, Any], gate: str) -> dict[str, Any]:
+def _shares(row: model.Row, other: model.Row, gate: str) -> dict[str, Any]:
   """Difference of two shares, and how likely one so large is by chance."""
   table = []
   for each in (row, other):
-    passed = round(each['metrics'][gate]['value'] * each['n'])
-    table.append([passed, each['n'] - passed])
+    passed = round(each.value(gate) * each.n)
+    table.append([passed, each.n - passed])
   return {
-    'value': row['metrics'][gate]['value'] - other['metrics'][gate]['value'],
-    'n': min(row['n'], other['n']),
+    'value': row.value(gate) - other.value(gate),
+    'n': min(row.n, other.n),
     'p': float(scipy.stats.fisher_exact(table).pvalue),
     'method': 'fisher',
   }

@@ -1,8 +1,9 @@
-"""Evaluation: every metric of every method, beside one set of baselines, as one JSON value.
+"""Evaluation: every metric of every method, beside one set of baselines.
 
 Metrics are not averaged with each other: an average would hide a copy behind an accuracy.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,9 +18,35 @@ from wsjax.evaluation import reference as reference_lib
 from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metric import NotRun
 from wsjax.evaluation.metrics import barriers, copying, diversity, fidelity, flags, novelty
+from wsjax.evaluation.report import model
 
 # Keys of a histogram that are no methods.
 _RESERVED = (sample_lib.ZOO, 'bins', 'zoo')
+
+
+@dataclasses.dataclass
+class Evaluation:
+  """Measurements of all methods.
+
+  Attributes:
+    metrics: columns, standard ones first.
+    rows: method -> its measurements; the zoo itself comes first.
+    differences: 'generator − baseline' -> differences of accuracy and of shares behind the gates.
+    zoo: facts about the zoo: sizes, accuracy, thresholds.
+    histograms: parameter -> 'bins', 'zoo' and method -> density of its weights.
+    alignment: distances between networks of the zoo 'before' and 'after' alignment.
+    barrier: losses on lines between networks of the zoo.
+    curves: group of metrics -> method -> data of a figure.
+  """
+
+  metrics: tuple[metric_lib.Metric, ...]
+  rows: dict[str, model.Row]
+  differences: dict[str, model.Row]
+  zoo: dict[str, Any]
+  histograms: dict[str, dict[str, Any]]
+  alignment: dict[str, Any]
+  barrier: dict[str, Any]
+  curves: dict[str, dict[str, Any]]
 
 
 def check(names: Sequence[str], limits: Mapping[str, tuple[int, int]] | None = None) -> None:
@@ -48,7 +75,7 @@ def evaluate(
   metrics: Sequence[str] = (),
   limits: Mapping[str, tuple[int, int]] | None = None,
   progress: bool = True,
-) -> dict[str, Any]:
+) -> Evaluation:
   """Measures every method against one zoo.
 
   Args:
@@ -60,8 +87,7 @@ def evaluate(
     progress: whether to show a bar.
 
   Returns:
-    JSON value with zoo, arms, metrics, contrasts, histograms, alignment, barrier, and for a group
-    with a figure its curves, method -> data. The caller adds path, digest and dataset of the zoo.
+    Rows, differences and the data of figures. The caller adds path, digest and dataset of the zoo.
 
   Raises:
     ValueError: if two methods have one name or a reserved one, the weights of a method are not of
@@ -77,10 +103,11 @@ def evaluate(
     reference.architecture.spec.check(method.params, stacked=True)
   groups = metrics_lib.load_all(metrics)
   limit = {group.name: (limits or {}).get(group.name, group.limit) for group in groups}
-  declared = [metric for group in groups for metric in group.metrics]
+  metrics_of_all = tuple(metric for group in groups for metric in group.metrics)
   edges = fidelity.bin_edges(reference.aligned_train)
   densities = {'zoo': fidelity.densities(reference.aligned_train, edges)}
-  rows, tables, curves = [], {}, {group.name: {} for group in groups if group.curve}
+  rows: dict[str, model.Row] = {}
+  tables, curves = {}, {group.name: {} for group in groups if group.curve}
   zoo = sample_lib.zoo(reference, None)
   for method in rich.progress.track([zoo.method, *methods], 'evaluate', disable=not progress):
     samples = {None: zoo if method is zoo.method else sample_lib.Sample(method, reference)}
@@ -100,33 +127,33 @@ def evaluate(
         except NotRun:
           pass
     whole = samples[None]
-    rows.append(_row(whole, found, declared))
+    rows[method.name] = _row(whole, found, metrics_of_all)
     tables[method.name] = (whole.correct, whole.groups)
     if whole.usable.any() and method is not zoo.method:
       densities[method.name] = fidelity.densities(whole.finite.canonical, edges)
   resampler = reference.resampler(len(reference.test_y))
-  return {
-    'zoo': _zoo(reference, rows[0]),
-    'arms': rows,
-    'metrics': {metric.name: metric.declaration() for metric in declared},
-    'contrasts': differences.against_baselines(rows, tables, resampler),
-    'histograms': {
+  return Evaluation(
+    metrics_of_all,
+    rows,
+    differences.against_baselines(rows, tables, resampler),
+    _zoo(reference, rows[sample_lib.ZOO]),
+    {
       path: {
         'bins': edges[path].tolist(),
         **{name: density[path] for name, density in densities.items()},
       }
       for path in edges
     },
-    'alignment': barriers.alignment(reference),
-    'barrier': barriers.zoo_barriers(reference),
-    **{name: found for name, found in curves.items() if found},
-  }
+    barriers.alignment(reference),
+    barriers.zoo_barriers(reference),
+    {name: found for name, found in curves.items() if found},
+  )
 
 
 def _row(
-  method: sample_lib.Sample, metrics: dict[str, Any], declared: Sequence[metric_lib.Metric]
-) -> dict[str, Any]:
-  """Entry of one method."""
+  method: sample_lib.Sample, stats: dict[str, metric_lib.Stat], metrics: Sequence[metric_lib.Metric]
+) -> model.Row:
+  """Row of one method."""
   reference = method.reference
   tau = reference.thresholds.tau
   networks = {
@@ -145,31 +172,34 @@ def _row(
     }.items():
       networks[key] = np.full(len(method.networks), np.nan)
       networks[key][method.usable] = values
-  row = {
-    'name': method.method.name,
-    'kind': method.method.kind,
-    'n': method.method.num_networks,
-    'seeds': [int(seed) for seed in method.method.seeds],
-    'metrics': metrics,
-    'per_net': {key: _listed(value) for key, value in networks.items()},
-  }
+  seeds = [int(seed) for seed in method.method.seeds]
+  if len(seeds) > 1:
+    for key, values in _per_seed(method).items():
+      if stats[key]['value'] is not None:
+        stats[key]['per_seed'] = values
+  row = model.Row(
+    method.method.num_networks,
+    stats,
+    method.method.kind,
+    seeds,
+    per_network={key: _listed(value) for key, value in networks.items()},
+  )
   threshold = flags.working_threshold(reference.chance, reference.thresholds.accuracy)
-  row['flags'] = flags.find(row, threshold, declared)
-  if len(method.method.seeds) > 1:
-    row['per_seed'] = _per_seed(method, networks)
+  row.flags = flags.find(row, threshold, metrics)
   return row
 
 
-def _per_seed(
-  method: sample_lib.Sample, networks: dict[str, np.ndarray]
-) -> dict[str, list[float | None]]:
+def _per_seed(method: sample_lib.Sample) -> dict[str, list[float | None]]:
   """Means over the networks of each training seed, in the order of seeds."""
-  values = dict(networks)
+  values = {
+    'accuracy': method.accuracy,
+    'max_iou': novelty.max_overlap(method),
+    'copy_rate': gate.copy(novelty.distance_to_shown(method), method.reference.thresholds),
+  }
   try:
     values |= novelty.gates(method)
   except NotRun:
     pass
-  values['copy_rate'] = gate.copy(novelty.distance_to_shown(method), method.reference.thresholds)
   groups = method.groups
   return {
     key: _listed([np.mean(value[groups == g]) for g in np.unique(groups)])
@@ -177,18 +207,18 @@ def _per_seed(
   }
 
 
-def _zoo(reference: reference_lib.Reference, row: dict[str, Any]) -> dict[str, Any]:
-  """Entry of the zoo."""
+def _zoo(reference: reference_lib.Reference, row: model.Row) -> dict[str, Any]:
+  """Facts about the zoo."""
   heldout, architecture = reference.heldout, reference.architecture
   return {
     'architecture': f'{architecture.name} {dict(architecture.config)}',
     'num_params': architecture.spec.num_params,
     'n_train': reference.num_train,
     'n_heldout': 0 if heldout is None else len(next(iter(heldout.values()))),
-    'accuracy': row['metrics']['accuracy'],
+    'accuracy': row.value('accuracy'),
     'accuracy_p5': reference.thresholds.accuracy,
     'tau': reference.thresholds.tau,
-    'loo_max_iou': row['metrics']['max_iou'],
+    'loo_max_iou': row.value('max_iou'),
     'rms': diversity.root_mean_square(sample_lib.zoo(reference, None)),
   }
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from wsjax import typing
 
-KINDS = ('generator', 'baseline', 'control', 'ceiling', 'reference')
+KINDS = ('model', 'baseline', 'control', 'ceiling', 'reference')
 
 # Beyond this no distance in float32 means anything.
 MAX_WEIGHT = 1e6

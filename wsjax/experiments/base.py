@@ -7,16 +7,18 @@ from typing import Any, ClassVar
 
 import jax
 import ml_collections
+import numpy as np
 
 from wsjax import config as config_lib
-from wsjax import typing
+from wsjax import files, typing
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import statistics
 from wsjax.evaluation.report import model
 from wsjax.models import model as model_lib
 from wsjax.train import loop
 from wsjax.train import objective as objective_lib
-from wsjax.zoo.store import store
+from wsjax.zoo import build
+from wsjax.zoo.store import publish, store
 
 SPLITS = ('train', 'val', 'test')
 
@@ -64,8 +66,12 @@ class Experiment(abc.ABC):
   def report(self, predictions: list[Any]) -> model.Report:
     """Compares the predictions of all training seeds with the baselines."""
 
-  def fit(self, seed: int) -> tuple[typing.PyTree, loop.History]:
-    """Trains the model of one seed, or goes on with one that was interrupted.
+  def fit(self, seed: int, *, trains: bool = True) -> tuple[typing.PyTree, loop.History]:
+    """Trains the model of one seed, or continues a training that was interrupted.
+
+    Args:
+      seed: of the training.
+      trains: whether it may be trained; else it is only restored, and nothing is written.
 
     Returns:
       Its averaged parameters, and the history of the losses.
@@ -78,6 +84,7 @@ class Experiment(abc.ABC):
       workdir=self.workdir / f'train/seed{seed}',
       val=self.val,
       progress=self.progress,
+      trains=trains,
     )
     self.num_params = sum(x.size for x in jax.tree.leaves(params))
     return params, history
@@ -129,6 +136,58 @@ def find(name: str) -> type[Experiment]:
   if not (isinstance(kind, type) and issubclass(kind, Experiment)):
     raise ValueError(f'experiment.name is {name!r}, which is no subclass of Experiment.')
   return kind
+
+
+def open_zoo(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, *, progress: bool, trains: bool = True
+) -> store.Zoo:
+  """Opens the zoo of a config; trains it, or continues that, where it is not finished.
+
+  A section with `family` names an importer and is never trained.
+
+  Args:
+    config: of the run.
+    workdir: of the run; the zoo is in it unless `config.zoo.path` names another directory.
+    progress: whether to show a progress bar.
+    trains: whether to train a zoo that is not there, and to write where it is.
+
+  Raises:
+    ValueError: as `build.build`; or if an imported zoo, or one that may not be trained, is not
+      there.
+  """
+  section = config.zoo.to_dict()
+  path = files.folder(section.pop('path') or workdir / 'zoo', 'zoo.path')
+  if not trains:
+    if not (path / publish.MANIFEST).exists():
+      raise ValueError(
+        f'The zoo that the run in {workdir} was trained on is not at {path}. It is needed, and '
+        'would be trained by `wsjax run`.'
+      )
+    if not section.get('family'):
+      build.check_plan(section, path, seed=config.seed)
+    return store.Zoo.open(path)
+  if family := section.get('family'):
+    if not (path / publish.MANIFEST).exists():
+      raise ValueError(
+        f'{path} holds no zoo of {family}; make it with: wsjax zoo import {family} --from DIR '
+        f'--out {path}'
+      )
+    zoo = store.Zoo.open(path)
+  else:
+    zoo = build.build(section, path, seed=config.seed, progress=progress)
+  if len(zoo) and len(zoo.select(diverged=True)) == len(zoo):
+    raise ValueError(
+      f'All networks of {path} have diverged: their weights or losses are not finite. Try a lower '
+      'zoo.recipe.learning_rate, and another zoo.path.'
+    )
+  return zoo
+
+
+def rows_of_runs(zoo: store.Zoo, ends: np.ndarray) -> np.ndarray:
+  """Rows of all checkpoints of the runs whose final checkpoints are `ends`, increasing."""
+  runs = {zoo.records[row]['run_id'] for row in ends}
+  every = zoo.select(final=None, diverged=None)
+  return np.array([i for i in every if zoo.records[i]['run_id'] in runs], int)
 
 
 def architecture(zoo: store.Zoo) -> model_lib.Model:

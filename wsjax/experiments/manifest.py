@@ -14,15 +14,17 @@ import jax
 import ml_collections
 from absl import logging
 
-from wsjax import distributed, files
+from wsjax import config as config_lib
+from wsjax import distributed, files, typing
 from wsjax.evaluation.report import model
 from wsjax.generators.parts import sampling
 from wsjax.train import generative, settings
 from wsjax.train.monitor import goodput
+from wsjax.zoo import build
 
 _TEXTS = {'type': 'object', 'additionalProperties': {'type': 'string'}}
 _SECTIONS = (
-  'train', 'zoo', 'symmetry', 'tokens', 'codec', 'encoder', 'editor', 'head', 'generator',
+  'train', 'zoo', 'symmetry', 'tokens', 'codec', 'encoder', 'editor', 'head', 'generator', 'rivals',
   'strategy', 'sample', 'evaluate', 'property', 'tasks', 'prompt',
 )  # fmt: skip
 # The schema of run.json.
@@ -141,14 +143,31 @@ def _check_finite(name: str, value: Any) -> None:
     raise ValueError(f'{name} is {value}; only finite numbers are allowed.')
 
 
-def train_seconds(workdir: pathlib.Path, stages: Stages) -> float:
+def check(config: ml_collections.ConfigDict) -> None:
+  """Checks the sections that all experiments share, before anything is trained or written.
+
+  Raises:
+    ValueError: if a field is not allowed, or JAX computes in float64.
+  """
+  typing.require_float32()
+  config_lib.check_seeds((config.get('seed', 0),), 'seed')
+  if 'train' in config:
+    settings.read(config.train)
+  generative.read(config.get('strategy', {}))
+  zoo = config.zoo.to_dict()
+  zoo.pop('path', None)
+  if 'family' not in zoo:
+    build.check(zoo, config.seed)
+
+
+def train_seconds(workdir: pathlib.Path, seconds: Mapping[str, float]) -> float:
   """Wall seconds of training, also of processes that were killed."""
   logged = 0.0
   for file in sorted(workdir.glob('train/**/goodput.jsonl')):
     with contextlib.suppress(ValueError, OSError):  # It is only a log.
       told = goodput.summary(file)
       logged += told['wall_seconds'] - told['down_seconds']
-  return max(logged, stages.seconds['train'])
+  return max(logged, seconds['train'])
 
 
 def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:

@@ -23,7 +23,6 @@ from wsjax.evaluation import nearest as nearest_lib
 from wsjax.evaluation.metrics import control
 from wsjax.evaluation.report import model
 from wsjax.experiments import base
-from wsjax.experiments import prepare as prepare_lib
 from wsjax.generators.parts import prompted
 from wsjax.heads import prediction
 from wsjax.models import model as model_lib
@@ -130,7 +129,7 @@ class Prompting(base.Experiment):
     if not len(ends):
       raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
     # Keys sort by run and step, and so do rows.
-    rows = prepare_lib.rows_of_runs(zoo, ends).reshape(len(ends), -1)
+    rows = base.rows_of_runs(zoo, ends).reshape(len(ends), -1)
     indices = np.array([int(zoo.keys[i].split('/')[0]) for i in ends], np.int32)
     starts = jax.device_get(
       train_lib.initial_params(self.architecture, self.recipe, indices, self.config.seed)

@@ -168,7 +168,7 @@ def sliced_weights(method: Sample, reference: Reference) -> Stat:
 
 
 @metric('density, function', '.2f', better='higher', heading='density', group=_FUNCTION)
-def density_behaviour(method: Sample, reference: Reference) -> Stat:
+def density_functional(method: Sample, reference: Reference) -> Stat:
   """Balls of held-out networks around a sample, over 5, in the principal components of logits on
   test items. Over 1: crowded where they are dense.
   """
@@ -176,7 +176,7 @@ def density_behaviour(method: Sample, reference: Reference) -> Stat:
 
 
 @metric('coverage, function', '.0%', better='higher', heading='coverage', group=_FUNCTION)
-def coverage_behaviour(method: Sample, reference: Reference) -> Stat:
+def coverage_functional(method: Sample, reference: Reference) -> Stat:
   """Held-out networks with a sample among their 5 nearest neighbours, in the principal components
   of logits on test items.
   """
@@ -184,13 +184,13 @@ def coverage_behaviour(method: Sample, reference: Reference) -> Stat:
 
 
 @metric('precision, function', '.0%', better='higher', heading='precision', group=_FUNCTION)
-def precision_behaviour(method: Sample, reference: Reference) -> Stat:
+def precision_functional(method: Sample, reference: Reference) -> Stat:
   """Samples in the ball of 5 neighbours of a held-out network."""
   return comparison(method.finite)['precision', 'behaviour']
 
 
 @metric('recall, function', '.0%', better='higher', heading='recall', group=_FUNCTION)
-def recall_behaviour(method: Sample, reference: Reference) -> Stat:
+def recall_functional(method: Sample, reference: Reference) -> Stat:
   """Held-out networks in the ball of 5 neighbours of a sample. Stray samples have large balls: read
   it beside coverage.
   """
@@ -200,7 +200,7 @@ def recall_behaviour(method: Sample, reference: Reference) -> Stat:
 @metric(
   'discrepancy, function', '.3f', better='lower', heading='MMD²', group=_FUNCTION, flag=_UNLIKE
 )
-def mmd_behaviour(method: Sample, reference: Reference) -> Stat:
+def mmd_functional(method: Sample, reference: Reference) -> Stat:
   """Unbiased squared maximum mean discrepancy to held-out networks, Gaussian kernel, with the
   probability p of one so large by chance. In components of few training networks these spread more
   than others: compare with fresh runs, not with the zoo.
@@ -209,7 +209,7 @@ def mmd_behaviour(method: Sample, reference: Reference) -> Stat:
 
 
 @metric('discrepancy over that of the zoo, function', '.2f', heading='MMD / zoo', group=_FUNCTION)
-def mmd_ratio_behaviour(method: Sample, reference: Reference) -> Stat:
+def mmd_ratio_functional(method: Sample, reference: Reference) -> Stat:
   """Discrepancy to held-out networks over that of equally many training networks. Copies of those
   have 1.
   """
@@ -217,7 +217,7 @@ def mmd_ratio_behaviour(method: Sample, reference: Reference) -> Stat:
 
 
 @metric('energy distance, function', '.3f', better='lower', heading='energy', group=_FUNCTION)
-def energy_behaviour(method: Sample, reference: Reference) -> Stat:
+def energy_functional(method: Sample, reference: Reference) -> Stat:
   """Energy distance to held-out networks over the median distance of two training networks: 0 in
   the mean for further runs, without the scale of a kernel.
   """
@@ -231,7 +231,7 @@ def energy_behaviour(method: Sample, reference: Reference) -> Stat:
   heading='sliced W',
   group=_FUNCTION,
 )
-def sliced_behaviour(method: Sample, reference: Reference) -> Stat:
+def sliced_functional(method: Sample, reference: Reference) -> Stat:
   """Sliced Wasserstein distance of order 2, along 512 lines, to as many held-out networks, over the
   median distance of two training networks. Further runs are not at 0 either: compare with fresh
   runs.

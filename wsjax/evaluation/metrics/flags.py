@@ -15,6 +15,7 @@ import numpy as np
 
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import statistics
+from wsjax.evaluation.report import model
 
 LEVEL = 0.01  # Probability of any flag by tests for an honest method.
 # Distance over tau below which a sample is an exact copy up to symmetry: float32 leaves 1e-3.
@@ -80,12 +81,12 @@ def working_threshold(chance: float, accuracy: float) -> float:
 
 
 def find(
-  row: Mapping[str, Any], threshold: float, metrics: Iterable[metric_lib.Metric] = ()
+  row: model.Row, threshold: float, metrics: Iterable[metric_lib.Metric] = ()
 ) -> list[dict[str, str]]:
   """Flags of one method.
 
   Args:
-    row: entry of the report, with numbers of the method and of its networks.
+    row: numbers of the method and of its networks.
     threshold: accuracy that a network which works at all has.
     metrics: declarations of the metrics. Tests of the zoo itself are left out: it is no method.
 
@@ -100,9 +101,9 @@ def find(
        'halfway from chance to the zoo')
     )  # fmt: skip
   found += _by_networks(row)
-  if row['kind'] != 'reference':
+  if row.kind != 'reference':
     groups: dict[str, list[Test]] = {}
-    run = tests(row['metrics'], metrics)
+    run = tests(row.stats, metrics)
     for test in run:
       if test.p <= LEVEL:
         groups.setdefault(test.metric.flag, []).append(test)
@@ -114,7 +115,7 @@ def find(
   return [{'name': name, 'evidence': text} for name, text in found]
 
 
-def _by_networks(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _by_networks(row: model.Row) -> list[tuple[str, str]]:
   """Flags from the numbers of single networks."""
   names = _names(row)
   if names is None:
@@ -133,7 +134,7 @@ def _by_networks(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     hits = names == name
     if hits.any() and statistics.rate(hits)['low'] >= least:
       found.append((name, f'{_share(hits)} of {len(names)} samples {text}'))
-  spread, centre = (row['metrics'][key]['value'] for key in ('rms_ratio', 'centre_distance'))
+  spread, centre = (row.stats[key]['value'] for key in ('rms_ratio', 'centre_distance'))
   if None not in (spread, centre) and max(spread, centre) < COLLAPSED:
     text = f'{spread:.2f} of the spread of the zoo, at {centre:.2f} of '
     text += 'the distance of its networks from their mean'
@@ -142,16 +143,16 @@ def _by_networks(row: Mapping[str, Any]) -> list[tuple[str, str]]:
   return found
 
 
-def _names(row: Mapping[str, Any]) -> np.ndarray | None:
+def _names(row: model.Row) -> np.ndarray | None:
   """[N] name of each finite sample, '' for none; None if nothing is known."""
-  if 'hull_residual' not in row['per_net']:
+  if 'hull_residual' not in row.per_network:
     return None
   distance = _numbers(row, 'canonical_novelty')
   known = np.isfinite(distance)
   distance = distance[known]
   residual = _numbers(row, 'hull_residual')[known]
   spacing = _numbers(row, 'self_distance')[known]
-  metrics = row['metrics']
+  metrics = row.stats
   names = np.full(len(distance), '', dtype=object)
 
   def name(which: np.ndarray, text: str) -> None:
@@ -172,9 +173,9 @@ def _names(row: Mapping[str, Any]) -> np.ndarray | None:
   return names
 
 
-def _numbers(row: Mapping[str, Any], key: str) -> np.ndarray:
+def _numbers(row: model.Row, key: str) -> np.ndarray:
   """[N] numbers of the networks, NaN where there is none."""
-  return np.array(row['per_net'][key], float)
+  return np.array(row.per_network[key], float)
 
 
 def _share(hits: np.ndarray) -> str:

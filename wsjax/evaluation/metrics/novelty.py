@@ -53,7 +53,7 @@ def gates(method: Sample) -> dict[str, np.ndarray]:
   return {
     'gate_strict': gate.strict(method.accuracy, distance(method), thresholds),
     'gate_half': gate.half(method.accuracy, distance(method), thresholds),
-    'gate_behaviour': gate.functional(method.accuracy, max_overlap(method), thresholds),
+    'gate_functional': gate.functional(method.accuracy, max_overlap(method), thresholds),
   }
 
 
@@ -93,7 +93,7 @@ def max_iou(method: Sample, reference: Reference) -> Stat:
   heading='max IoU, ≥ p5',
   group=_NOVELTY,
 )
-def max_iou_at_bar(method: Sample, reference: Reference) -> Stat:
+def max_iou_at_threshold(method: Sample, reference: Reference) -> Stat:
   """Largest error-IoU of only those networks whose accuracy is at least the 5th percentile of the
   zoo; n is their number.
   """
@@ -117,8 +117,8 @@ def gate_half(method: Sample, reference: Reference) -> Stat:
 
 
 @metric('functional gate G_b', '.0%', better='higher', heading='G_b', group=_GATES)
-def gate_behaviour(method: Sample, reference: Reference) -> Stat:
+def gate_functional(method: Sample, reference: Reference) -> Stat:
   """Accuracy at least the 5th percentile of the zoo, and largest error-IoU at most the
   leave-one-out mean of the zoo.
   """
-  return statistics.rate(gates(method)['gate_behaviour'])
+  return statistics.rate(gates(method)['gate_functional'])

@@ -20,7 +20,6 @@ COLOURS = {
   'line': '#030303',
   'paper': '#040404',
   'pass': '#050505',
-  'generator': '#060606',
   'baseline': '#070707',
   'control': '#080808',
   'ceiling': '#090909',
@@ -28,14 +27,7 @@ COLOURS = {
   'model': '#0b0b0b',
 }
 # Kinds differ in shape too: colour alone is not read by everyone.
-MARKERS = {
-  'model': 'o',
-  'generator': 'o',
-  'baseline': 's',
-  'control': '^',
-  'ceiling': 'D',
-  'reference': 'P',
-}
+MARKERS = {'model': 'o', 'baseline': 's', 'control': '^', 'ceiling': 'D', 'reference': 'P'}
 
 Box = tuple[float, float, float, float]
 

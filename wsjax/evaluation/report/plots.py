@@ -1,13 +1,17 @@
 """Plots of reports as SVG text; a `model.Figure` names one and holds its arguments."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from wsjax.evaluation.report import drawing, model
+from wsjax.evaluation.report.plane import plane as plane
 
-NAMES = ('confusion', 'images', 'intervals', 'lines', 'scatter')
+NAMES = (
+  'confusion', 'densities', 'histogram', 'images', 'intervals', 'lines', 'plane', 'scatter'
+)  # fmt: skip
 _HEX = drawing.COLOURS
 _CELL = 1.35  # Inches of an image.
 
@@ -240,4 +244,66 @@ def scatter(
     axes.plot(ends, ends, color=_HEX['muted'], linewidth=1)
   axes.set_xlabel(xlabel)
   axes.set_ylabel(ylabel)
+  return drawing.svg(canvas, name, description)
+
+
+@drawing.styled
+def densities(
+  name: str, description: str, panels: Mapping[str, Mapping[str, Any]], models: Sequence[str]
+) -> str:
+  """Draws the densities of weights, one panel per parameter.
+
+  Args:
+    name: prefix of the ids, unique in the page.
+    description: for readers who cannot see the figure.
+    panels: parameter -> 'bins', edges [b + 1]; 'zoo' and method -> density [b].
+    models: methods that are drawn beside the zoo.
+  """
+  columns = min(4, len(panels))
+  height = -(-len(panels) // columns)
+  canvas = drawing.figure(11.4, 0.5 + 1.75 * height)
+  grid = canvas.subplots(height, columns, squeeze=False)
+  for axes, panel in itertools.zip_longest(grid.flat, panels.items()):
+    if panel is None:
+      axes.set_visible(False)
+      continue
+    path, found = panel
+    edges = np.asarray(found['bins'], float)
+    axes.stairs(found['zoo'], edges, fill=True, color=_HEX['muted'], alpha=0.3, label='zoo')
+    dashes = itertools.cycle(['-', '--', ':', '-.'])
+    for method in (method for method in models if method in found):
+      axes.stairs(
+        found[method], edges, color=_HEX['model'], linewidth=1.4, linestyle=next(dashes),
+        label=method,
+      )  # fmt: skip
+    axes.set_title(path, fontsize=10, loc='left')
+    axes.set_yticks([])
+    axes.spines['left'].set_visible(False)
+    axes.locator_params(axis='x', nbins=4)
+  handles, names = grid.flat[0].get_legend_handles_labels()
+  canvas.legend(handles, names, loc='outside upper left', ncols=len(names))
+  return drawing.svg(canvas, name, description)
+
+
+@drawing.styled
+def histogram(
+  name: str, description: str, values: Mapping[str, Sequence[float]], *, xlabel: str = ''
+) -> str:
+  """Draws histograms of two sets of values, label -> [n], with their medians."""
+  canvas = drawing.figure(5.6, 3.3)
+  axes = canvas.subplots()
+  sets = {label: np.asarray(x, float) for label, x in values.items()}
+  top = max(x.max() for x in sets.values())
+  low = min(x.min() for x in sets.values())
+  edges = np.linspace(low - 0.02 * top, top * 1.02, 41)
+  for (label, x), colour in zip(sets.items(), itertools.cycle(['muted', 'model'])):
+    share = np.histogram(x, edges)[0] / len(x)
+    axes.stairs(share, edges, color=_HEX[colour], linewidth=1.4,
+                label=f'{label}: median {np.median(x):.2f}')  # fmt: skip
+    axes.stairs(share, edges, color=_HEX[colour], alpha=0.25, fill=True)
+  axes.yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
+  axes.set_ylabel('share')
+  axes.set_xlabel(xlabel)
+  axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
+  axes.legend(loc='upper left', ncols=2)
   return drawing.svg(canvas, name, description)

@@ -5,7 +5,7 @@ import pytest
 
 from wsjax import run
 from wsjax.cli import configs
-from wsjax.experiments import prepare
+from wsjax.experiments import base
 
 CONFIG = 'configs/digits_flow.py:smoke'
 WRONG = {
@@ -53,4 +53,4 @@ def test_a_zoo_of_which_all_networks_diverged_is_refused(tmp_path):
   config.zoo.recipe.optimizer = 'sgd'
   config.zoo.splits = dict(train=2, val=0, test=0, holdout_audit=0)
   with pytest.raises(ValueError, match='All networks .*diverged.*zoo.recipe.learning_rate'):
-    prepare.open_zoo(config, tmp_path, progress=False)
+    base.open_zoo(config, tmp_path, progress=False)

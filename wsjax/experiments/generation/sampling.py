@@ -1,7 +1,7 @@
-"""Networks are drawn from a generator, led by their task or trained on.
+"""Samples of a generator, guided by the task loss or fine-tuned where the config says so.
 
-The section `sample` of a config says how, see `wsjax.generators.parts.sampling`. What is done here
-is part of the seconds per network that a report gives, so of the point from which a generator pays.
+See `wsjax.generators.parts.sampling` for the section `sample` of a config. All of it is part of the
+seconds per network of a report, and so of the break-even count.
 """
 
 import functools
@@ -16,10 +16,10 @@ from jax.sharding import PartitionSpec as P
 
 from wsjax import distributed, typing
 from wsjax.evaluation import reference
-from wsjax.experiments import objectives, prepare
+from wsjax.experiments.generation import prepare
 from wsjax.generators.parts import guidance
 from wsjax.generators.parts import sampling as sampling_lib
-from wsjax.train import data, sharding
+from wsjax.train import data, generative, sharding
 from wsjax.zoo import train as train_lib
 
 
@@ -48,8 +48,8 @@ def check(
   return sampling
 
 
-def remarks(config: ml_collections.ConfigDict) -> list[str]:
-  """What a report says of it; empty where networks are only drawn."""
+def notes(config: ml_collections.ConfigDict) -> list[str]:
+  """Describes guidance and fine-tuning of samples for a report; empty without them."""
   how = str(sampling_lib.read(config.get('sample', {})))
   if not how:
     return []
@@ -60,7 +60,7 @@ def remarks(config: ml_collections.ConfigDict) -> list[str]:
 
 
 def requests(prepared: prepare.Prepared, num: int, seed: int) -> np.ndarray | None:
-  """[num, C] what samples are asked to be: as the ends of training runs."""
+  """Conditions [num, C] of samples, drawn from those of the training networks."""
   if prepared.condition is None:
     return None
   rng = np.random.default_rng(seed)
@@ -124,6 +124,29 @@ def finetune(config: ml_collections.ConfigDict, prepared: prepare.Prepared) -> r
 
 def _task_loss(prepared: prepare.Prepared, items: int, seed: int) -> guidance.TaskLoss:
   """Latents [T, D] -> mean cross-entropy of their network, nats."""
-  task = objectives.task(prepared)
+  examples = task(prepared)
   key = jax.random.key(seed)
-  return lambda latents: task.loss(latents[None], key, items, train=True)
+  return lambda latents: examples.loss(latents[None], key, items, train=True)
+
+
+def task(prepared: prepare.Prepared) -> generative.Task:
+  """The examples that the networks of the zoo were trained on.
+
+  Raises:
+    ValueError: if they are no classifiers.
+  """
+  architecture = prepared.architecture
+  if architecture.task != 'classification':
+    raise ValueError(
+      f'strategy.functional needs classifiers; {architecture.name} is for {architecture.task}.'
+    )
+  dataset = prepared.dataset
+  has_val = len(dataset.val_y) > 0
+  return generative.Task(
+    architecture,
+    prepared.decoder.networks,
+    dataset.train_x,
+    dataset.train_y,
+    dataset.val_x if has_val else None,
+    dataset.val_y if has_val else None,
+  )

@@ -1,4 +1,4 @@
-"""What is said of networks that draw, of networks where the answer is known."""
+"""Metrics of INRs whose images are known."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 
 from wsjax import networks
 from wsjax.evaluation import baselines, methods, reference
-from wsjax.experiments import inr_metrics
+from wsjax.experiments import inr_generation
 from wsjax.models import siren
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
@@ -47,13 +47,13 @@ def gallery(zoo_parts):
     reference={path: value[0] for path, value in train.items()},
   )
   real = draw(methods.take(nets, TRAIN + HALF))
-  return inr_metrics.Gallery(zoo, draw(train), real, images)
+  return inr_generation.Gallery(zoo, draw(train), real, images)
 
 
 def measure(zoo_parts, gallery, params, seeds=()):
-  arm = methods.Method('arm', 'generator', params, seeds=seeds)
+  method = methods.Method('method', 'model', params, seeds=seeds)
   drawn = gallery.look(params, zoo_parts[1](params))
-  return inr_metrics.measure(arm, drawn, gallery, num_bootstrap=50, seed=0), drawn
+  return inr_generation.measure(method, drawn, gallery, num_bootstrap=50, seed=0), drawn
 
 
 def test_held_out_beside_held_out_is_near_the_ideal(zoo_parts, gallery):
@@ -62,7 +62,7 @@ def test_held_out_beside_held_out_is_near_the_ideal(zoo_parts, gallery):
   assert nna['low'] <= 0.5 <= nna['high']
   assert nna['value'] == pytest.approx(0.5, abs=0.17)
   assert found['mmd']['p'] > 0.01
-  for name in ('novelty', 'picture_novelty', 'density'):
+  for name in ('novelty', 'image_novelty', 'density'):
     assert found[name]['value'] == pytest.approx(1, abs=0.2)
   assert found['legible']['value'] > 0.8
   assert found['copy_rate']['value'] == 0 and found['half_rate']['value'] == 1
@@ -79,9 +79,9 @@ def test_a_permuted_copy_is_a_copy(zoo_parts, gallery):
   np.testing.assert_array_equal(drawn.nearest, HALF)
   assert np.all(drawn.distance < 0.01)
   assert found['copy_rate']['value'] == 1
-  # Which pictures do not show against held-out ones.
+  # Which images do not show against held-out ones.
   assert found['nna']['low'] <= 0.5 <= found['nna']['high']
-  assert found['picture_novelty']['value'] < 0.01
+  assert found['image_novelty']['value'] < 0.01
 
 
 def test_a_copy_of_a_snapshot_is_a_copy(zoo_parts, gallery):
@@ -89,12 +89,12 @@ def test_a_copy_of_a_snapshot_is_a_copy(zoo_parts, gallery):
   zoo = dataclasses.replace(gallery.zoo, snapshots=real)
   shown = np.concatenate([gallery.shown, gallery.real])
   told = dataclasses.replace(gallery, zoo=zoo, shown=shown)
-  assert told.tau == gallery.tau and told.picture_tau == gallery.picture_tau
+  assert told.tau == gallery.tau and told.image_tau == gallery.image_tau
   moved = baselines.move(real, zoo_parts[0].spec, seed=1)
   found, drawn = measure(zoo_parts, told, moved)
   np.testing.assert_array_equal(drawn.nearest, TRAIN + HALF)
   assert found['copy_rate']['value'] == 1
-  assert found['picture_novelty']['value'] < 0.01
+  assert found['image_novelty']['value'] < 0.01
   assert measure(zoo_parts, gallery, moved)[0]['copy_rate']['value'] == 0
 
 
@@ -118,13 +118,13 @@ def test_noise_draws_no_digits(zoo_parts, gallery):
   assert np.isfinite(found['mmd']['value'])
 
 
-def test_noise_around_pictures_is_seen_in_the_worse_half(zoo_parts, gallery):
+def test_noise_around_images_is_seen_in_the_worse_half(zoo_parts, gallery):
   rng = np.random.default_rng(0)
   drawn = gallery.look(gallery.zoo.heldout, zoo_parts[1](gallery.zoo.heldout))
   noisy = gallery.real + 0.3 * rng.standard_normal(gallery.real.shape)
-  arm = methods.Method('arm', 'generator', gallery.zoo.heldout)
-  found = inr_metrics.measure(
-    arm, dataclasses.replace(drawn, pictures=noisy), gallery, num_bootstrap=50, seed=0
+  method = methods.Method('method', 'model', gallery.zoo.heldout)
+  found = inr_generation.measure(
+    method, dataclasses.replace(drawn, images=noisy), gallery, num_bootstrap=50, seed=0
   )
   assert found['nna']['value'] < 0.6
   assert found['nna_worse']['value'] > 0.9
@@ -132,13 +132,13 @@ def test_noise_around_pictures_is_seen_in_the_worse_half(zoo_parts, gallery):
 
 
 def test_measures_are_those_of_all_pairs(zoo_parts, gallery):
-  train, images = gallery.train, gallery.images
+  train, images = gallery.train, gallery.dataset
   far = [
     min(np.linalg.norm(a - b) for j, b in enumerate(train) if j != i) for i, a in enumerate(train)
   ]
-  assert gallery.picture_tau == pytest.approx(np.median(far))
+  assert gallery.image_tau == pytest.approx(np.median(far))
   found, drawn = measure(zoo_parts, gallery, gallery.zoo.heldout)
-  to_image = [min(np.sqrt(np.mean((a - b) ** 2)) for b in gallery.images) for a in drawn.pictures]
+  to_image = [min(np.sqrt(np.mean((a - b) ** 2)) for b in gallery.dataset) for a in drawn.images]
   assert found['to_image']['value'] == pytest.approx(np.median(to_image))
   others = [
     min(np.linalg.norm(a - b) for j, b in enumerate(images) if j != i) for i, a in enumerate(images)
@@ -159,7 +159,7 @@ def test_sets_of_unequal_size_are_cut_to_the_smaller(zoo_parts, gallery):
   assert found['nna']['n'] == 20
 
 
-def test_each_seed_is_compared_with_all_real_pictures(zoo_parts, gallery):
+def test_each_seed_is_compared_with_all_real_images(zoo_parts, gallery):
   heldout = gallery.zoo.heldout
   both = {k: np.concatenate([v, v]) for k, v in heldout.items()}
   found, _ = measure(zoo_parts, gallery, both, seeds=(0, 1))

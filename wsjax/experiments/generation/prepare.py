@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,14 +9,14 @@ import ml_collections
 import numpy as np
 
 from wsjax import config as config_lib
-from wsjax import files, typing
+from wsjax import typing
+from wsjax.experiments import base
 from wsjax.generators import decode
 from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
-from wsjax.train import generative, settings
-from wsjax.zoo import build
+from wsjax.train import generative
 from wsjax.zoo.data import datasets
-from wsjax.zoo.store import publish, store
+from wsjax.zoo.store import store
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,69 +69,6 @@ class Prepared:
   def num_train(self) -> int:
     """Training networks N; as many rows of `latents` come first."""
     return len(next(iter(self.train.values())))
-
-
-def check(config: ml_collections.ConfigDict) -> None:
-  """Checks the sections that all experiments share, before anything is trained or written.
-
-  Raises:
-    ValueError: if a field is not allowed, or JAX computes in float64.
-  """
-  typing.require_float32()
-  config_lib.check_seeds((config.seed,), 'seed')
-  if 'train' in config:
-    settings.read(config.train)
-  generative.read(config.get('strategy', {}))
-  zoo = config.zoo.to_dict()
-  zoo.pop('path', None)
-  if 'family' not in zoo:
-    build.check(zoo, config.seed)
-
-
-def open_zoo(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, *, progress: bool, trains: bool = True
-) -> store.Zoo:
-  """The zoo of a config: trained, gone on with, or opened where it is ready.
-
-  A section with `family` names an importer and is never trained.
-
-  Args:
-    config: of the run.
-    workdir: of the run; the zoo is in it unless `config.zoo.path` says where.
-    progress: whether to show a progress bar.
-    trains: whether to train a zoo that is not there, and to write where it is.
-
-  Raises:
-    ValueError: as `build.build`; or if an imported zoo, or one that may not be trained, is not
-      there.
-  """
-  check(config)
-  section = config.zoo.to_dict()
-  path = files.folder(section.pop('path') or workdir / 'zoo', 'zoo.path')
-  if not trains:
-    if not (path / publish.MANIFEST).exists():
-      raise ValueError(
-        f'The zoo that the run in {workdir} was trained on is not at {path}. It is needed, and '
-        'would be trained by `wsjax run`.'
-      )
-    if not section.get('family'):
-      build.check_plan(section, path, seed=config.seed)
-    return store.Zoo.open(path)
-  if family := section.get('family'):
-    if not (path / publish.MANIFEST).exists():
-      raise ValueError(
-        f'{path} holds no zoo of {family}; make it with: wsjax zoo import '
-        f'{family} --from DIR --out {path}'
-      )
-    zoo = store.Zoo.open(path)
-  else:
-    zoo = build.build(section, path, seed=config.seed, progress=progress)
-  if len(zoo) and len(zoo.select(diverged=True)) == len(zoo):
-    raise ValueError(
-      f'All networks of {path} have diverged: their weights or losses are not finite. Try a lower '
-      'zoo.recipe.learning_rate, and another zoo.path.'
-    )
-  return zoo
 
 
 def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
@@ -215,20 +151,13 @@ def _final(zoo: store.Zoo, split: str) -> np.ndarray:
   return np.asarray(zoo.select(split=split, final=True, diverged=False), int)
 
 
-def rows_of_runs(zoo: store.Zoo, ends: np.ndarray) -> np.ndarray:
-  """Rows of all checkpoints of the runs that end in some rows, increasing."""
-  runs = {zoo.records[row]['run_id'] for row in ends}
-  every = zoo.select(final=None, diverged=None)
-  return np.array([i for i in every if zoo.records[i]['run_id'] in runs], int)
-
-
 def _snapshots(zoo: store.Zoo, final: np.ndarray) -> np.ndarray:
   """Rows of the weights of some training runs before their end.
 
   Raises:
     ValueError: if there are none.
   """
-  rows = np.setdiff1d(rows_of_runs(zoo, final), final)
+  rows = np.setdiff1d(base.rows_of_runs(zoo, final), final)
   if not len(rows):
     raise ValueError(
       f'strategy.trajectory is set, and the zoo at {zoo.path} has no '
