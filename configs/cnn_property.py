@@ -16,6 +16,7 @@ curve).
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 # Encoder -> (its section, steps). Steps give every encoder 6 to 65 s of training on 2 cores.
@@ -84,14 +85,12 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     ),
     # Half of the images judge, so that accuracies are fine-grained.
     dataset=dict(name='digits', val_fraction=0.5),
-    recipe=dict(
+    recipe=common.recipe(
       optimizer=('sgd', 'adam', 'adamw'),
       learning_rate=(1e-3, 1e-1),
       weight_decay=(1e-5, 3e-2),
-      momentum=0.9,
       batch_size=32,
       steps=200,
-      snapshots=(),
       init_scale=(0.4, 2.5),
       dropout=(0.0, 0.5),
       train_fraction=(0.03, 1.0),
@@ -106,20 +105,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.property = dict(target=arg['target'], num_train=0, head=dict())
   c.augment = dict(symmetry=False, noise=0.0, dropout=0.0)
   c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
-  c.train = dict(
-    seeds=(0,),
-    steps=steps,
-    batch_size=64,
-    learning_rate=2e-3,
-    warmup_steps=100,
-    schedule='cosine',
-    final_learning_rate=0.0,
-    weight_decay=1e-2,
-    clip_norm=1.0,
-    ema_decay=0.995,
-    inner_steps=100,
-    checkpoint_every_steps=1_000,
-    mesh=(('data', -1),),
+  c.train = common.train(
+    steps=steps, learning_rate=2e-3, warmup_steps=100, ema_decay=0.995, inner_steps=100
   )
   c.evaluate = dict(num_bootstrap=1_000)
   if arg['smoke']:

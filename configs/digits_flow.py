@@ -14,6 +14,7 @@ Measured: results/digits_flow.json.
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 
@@ -26,22 +27,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.name = 'digits_flow'
   c.seed = 0
   c.experiment = 'generation'
-  c.zoo = dict(
-    path='',  # Empty: the zoo lives in the workdir.
-    architecture=dict(name='mlp', widths=(64, 16, 10), activation='relu'),
-    dataset=dict(name='digits', val_fraction=0.1),
-    recipe=dict(
-      optimizer='adam',
-      learning_rate=3e-3,
-      weight_decay=0.0,
-      momentum=0.9,
-      batch_size=64,
-      steps=400,
-      snapshots=(),
-    ),
-    splits=dict(train=512, val=64, test=128, holdout_audit=64),
-    chunk_size=64,
-  )
+  c.zoo = common.digits_zoo()
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer', weights=())
@@ -56,27 +42,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     num_steps=32,
     coupling='independent',
   )
-  c.train = dict(
-    seeds=(0,),
-    steps=3_000,
-    batch_size=64,
-    learning_rate=5e-4,
-    warmup_steps=200,
-    schedule='cosine',
-    final_learning_rate=0.0,
-    weight_decay=1e-2,
-    clip_norm=1.0,
-    ema_decay=0.999,
-    inner_steps=250,
-    checkpoint_every_steps=1_000,
-    mesh=(('data', -1),),
-  )
+  c.train = common.train(steps=3_000, learning_rate=5e-4)
   c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50)
   if arg['smoke']:
-    c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
-    c.zoo.recipe.steps = 20
+    common.smoke(c)
     c.codec.rank = 8
-    c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
-    c.train.checkpoint_every_steps = 2
-    c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)
   return c.lock()

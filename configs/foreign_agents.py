@@ -19,6 +19,7 @@ Measured: results/foreign_agents.json.
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 # Environments that both A2C and PPO have an agent for.
@@ -87,20 +88,16 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.property = dict(num_train=0, weights=arg['weights'], head=dict(), **question)
   c.augment = dict(symmetry=False, noise=0.0, dropout=0.0)
   c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
-  c.train = dict(
+  c.train = common.train(
     seeds=(0, 1, 2),
     steps=150,
     batch_size=16,
     learning_rate=2e-3,
     warmup_steps=10,
-    schedule='cosine',
-    final_learning_rate=0.0,
-    weight_decay=1e-2,
-    clip_norm=0.0,  # One limit over all folds would join them.
+    clip_norm=0.0,
     ema_decay=0.0,
     inner_steps=75,
     checkpoint_every_steps=150,
-    mesh=(('data', -1),),
   )
   c.evaluate = dict(num_bootstrap=1_000)
   if arg['smoke']:  # Two architectures that are trained here: no outside data.

@@ -18,6 +18,7 @@ Measured: results/hypernetwork.json.
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 # Rig -> architecture, data set, what the recipes differ in, runs per split.
@@ -98,26 +99,10 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     functional_examples=64,
     num_train=arg['num_train'],
   )
-  c.train = dict(
-    seeds=(0, 1, 2),
-    steps=4_000,
-    batch_size=16,
-    learning_rate=1e-3,
-    warmup_steps=0,
-    schedule='cosine',
-    final_learning_rate=0.0,
-    weight_decay=0.0,
-    clip_norm=1.0,
-    ema_decay=0.99,
-    inner_steps=250,
-    checkpoint_every_steps=1_000,
-    mesh=(('data', -1),),
+  c.train = common.train(
+    seeds=(0, 1, 2), steps=4_000, batch_size=16, warmup_steps=0, weight_decay=0.0, ema_decay=0.99
   )
   c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50, metrics=('ensembles',))
   if arg['smoke']:
-    c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
-    c.zoo.recipe.steps = 20
-    c.train.steps, c.train.inner_steps = 4, 2
-    c.train.checkpoint_every_steps = 2
-    c.evaluate.update(num_samples=8, num_bootstrap=50, finetune_steps=2)
+    common.smoke(c)
   return c.lock()

@@ -15,6 +15,7 @@ loss.
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 # Encoder -> (its section, steps, learning rate). Steps give every encoder 11 to 33 s of training on
@@ -101,20 +102,13 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     shift=move, rotate=0.05 if fashion else 0.2, zoom=move, flip=fashion,
   )  # fmt: skip
   c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
-  c.train = dict(
-    seeds=(0,),
+  c.train = common.train(
     steps=steps,
-    batch_size=64,
     learning_rate=learning_rate,
     warmup_steps=100,
-    schedule='cosine',
-    final_learning_rate=0.0,
-    weight_decay=1e-2,
-    clip_norm=1.0,
     ema_decay=0.995,
     inner_steps=100,
     checkpoint_every_steps=500,
-    mesh=(('data', -1),),
   )
   c.evaluate = dict(num_bootstrap=1_000)
   if arg['smoke']:

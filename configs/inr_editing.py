@@ -15,6 +15,7 @@ Measured: results/inr_editing.json.
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 # Editor -> (its section, steps, learning rate).
@@ -55,20 +56,13 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     symmetry=False, noise=0.0, dropout=0.0,
     shift=0.0, rotate=0.0, zoom=0.0, flip=False,
   )  # fmt: skip
-  c.train = dict(
-    seeds=(0,),
+  c.train = common.train(
     steps=steps,
-    batch_size=64,
     learning_rate=learning_rate,
     warmup_steps=100,
-    schedule='cosine',
-    final_learning_rate=0.0,
-    weight_decay=1e-2,
-    clip_norm=1.0,
     ema_decay=0.99,
     inner_steps=200,
     checkpoint_every_steps=400,
-    mesh=(('data', -1),),
   )
   c.evaluate = dict(num_bootstrap=1_000, num_direct=64)
   if arg['smoke']:

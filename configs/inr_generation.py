@@ -16,6 +16,7 @@ Measured: results/inr_generation.json.
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 # Generator -> its section.
@@ -81,21 +82,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.normalize = dict(how='layer', weights=())
   c.codec = CODECS[arg['codec']]
   c.generator = GENERATORS[arg['generator']]
-  c.train = dict(
-    seeds=(0,),
-    steps=1_500,
-    batch_size=64,
-    learning_rate=1e-3,
-    warmup_steps=200,
-    schedule='cosine',
-    final_learning_rate=0.0,
-    weight_decay=1e-2,
-    clip_norm=1.0,
-    ema_decay=0.999,
-    inner_steps=250,
-    checkpoint_every_steps=500,
-    mesh=(('data', -1),),
-  )
+  c.train = common.train(steps=1_500, checkpoint_every_steps=500)
   c.evaluate = dict(
     num_samples=200,
     num_bootstrap=1_000,

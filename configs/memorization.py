@@ -20,6 +20,7 @@ Measured: results/memorization.json.
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 METHODS = ('p_diff', 'hyper_representations', 'g_pt', 'deep_weight_flow')
@@ -50,21 +51,8 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.name = f'digits_{method}'
   c.seed = 0
   c.experiment = 'generation'
-  c.zoo = dict(
-    path='',  # Empty: the zoo lives in the workdir.
-    architecture=dict(name='mlp', widths=(64, 16, 10), activation='relu'),
-    dataset=dict(name='digits', val_fraction=0.1),
-    recipe=dict(
-      optimizer='adam',
-      learning_rate=3e-3,
-      weight_decay=0.0,
-      momentum=0.9,
-      batch_size=64,
-      steps=steps,
-      snapshots=tuple(snapshots),
-    ),
-    splits=dict(train=num_train, val=1, test=64, holdout_audit=1),
-    chunk_size=64,
+  c.zoo = common.digits_zoo(
+    steps=steps, snapshots=tuple(snapshots), train=num_train, val=1, test=64, holdout_audit=1
   )
   c.symmetry = dict(canonicalize='none', restarts=3)
   c.tokens = dict(name='flat')
@@ -72,20 +60,12 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.strategy = dict(trajectory=method != 'deep_weight_flow')
   c.codec = dict(name='identity')
   c.generator = dict(DIFFUSION)
-  c.train = dict(
+  c.train = common.train(
     seeds=(0, 1, 2),
     steps=8_000,
-    batch_size=64,
     learning_rate=5e-4,
-    warmup_steps=200,
-    schedule='cosine',
-    final_learning_rate=0.0,
     weight_decay=1e-5,
-    clip_norm=1.0,
-    ema_decay=0.999,
-    inner_steps=250,
     checkpoint_every_steps=4_000,
-    mesh=(('data', -1),),
   )
   c.evaluate = dict(num_samples=100, num_bootstrap=1_000, finetune_steps=50)
   if method in ('p_diff', 'hyper_representations'):

@@ -20,6 +20,7 @@ Measured: results/mnist_dwf.json.
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 
@@ -43,15 +44,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       name='mlp', widths=(784, hidden, hidden, 10), activation='relu', initializer='lecun_normal'
     ),
     dataset=dict(name=arg['dataset'], val_fraction=0.0),
-    recipe=dict(
-      optimizer='adam',
-      learning_rate=1e-3,
-      weight_decay=0.0,
-      momentum=0.9,
-      batch_size=64,
-      steps=4690,
-      snapshots=(),
-    ),
+    recipe=common.recipe(learning_rate=1e-3, steps=4690),
     splits=dict(train=100, val=0, test=64, holdout_audit=36),
     chunk_size=40,
   )
@@ -68,29 +61,22 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     solver='rk4',
     num_steps=99,
   )
-  c.train = dict(
+  c.train = common.train(
     seeds=(0, 1, 2),
     steps=30_000,
     batch_size=8,
     learning_rate=5e-4,
     warmup_steps=0,
-    schedule='cosine',
     final_learning_rate=1e-6,
     weight_decay=1e-5,
     clip_norm=0.0,
-    ema_decay=0.999,
     inner_steps=1_000,
     checkpoint_every_steps=10_000,
-    mesh=(('data', -1),),
   )
   c.evaluate = dict(num_samples=100, num_bootstrap=2_000, finetune_steps=100)
   if arg['smoke']:
     c.zoo.architecture.widths = (64, 6, 6, 10)
     c.zoo.dataset.name = 'digits'
-    c.zoo.splits = dict(train=16, val=0, test=8, holdout_audit=2)
-    c.zoo.recipe.steps = 20
+    common.smoke(c, val=0)
     c.codec.rank, c.generator.num_steps, c.train.seeds = 8, 4, (0, 1)
-    c.train.steps, c.train.inner_steps = 4, 2
-    c.train.checkpoint_every_steps = 2
-    c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)
   return c.lock()

@@ -20,6 +20,7 @@ Measured: results/prompting.json.
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 
@@ -45,16 +46,13 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       initializer='torch_uniform',
     ),
     dataset=dict(name='mnist', val_fraction=0.1),
-    recipe=dict(
+    recipe=common.recipe(
       optimizer='sgd',
       learning_rate=0.03,
       weight_decay=5e-4,
-      momentum=0.9,
       batch_size=128,
       steps=1_500,
-      snapshots=(
-        1, 4, 12, 25, 45, 75, 120, 180, 260, 360, 500, 700, 950, 1_200,
-      ),
+      snapshots=(1, 4, 12, 25, 45, 75, 120, 180, 260, 360, 500, 700, 950, 1_200),
     ),
     splits=dict(train=96, val=4, test=100, holdout_audit=0),
     chunk_size=40,
@@ -70,20 +68,15 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     dispersion=5.0 * (arg['disperse'] and arg['learn'] != 'reconstruction'),
     apart=1.0,
   )
-  c.train = dict(
+  c.train = common.train(
     seeds=(0, 1, 2),
     steps=8_000,
     batch_size=16,
-    learning_rate=1e-3,
     warmup_steps=50,
-    schedule='cosine',
-    final_learning_rate=0.0,
     weight_decay=1e-4,
-    clip_norm=1.0,
     ema_decay=0.98,
     inner_steps=100,
     checkpoint_every_steps=2_000,
-    mesh=(('data', -1),),
   )
   c.evaluate = dict(num_bootstrap=1_000, num_prompts=12, num_grid=32)
   if arg['rig'] == 'digits':

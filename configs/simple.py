@@ -13,6 +13,7 @@ Measured: results/simple.json.
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 # Rig -> architecture, data set, what the recipes differ in, runs per split.
@@ -94,15 +95,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     path='',  # Empty: the zoo lives in the workdir.
     architecture=architecture,
     dataset=dataset,
-    recipe=dict(
-      optimizer='adam',
-      learning_rate=3e-3,
-      weight_decay=0.0,
-      momentum=0.9,
-      batch_size=64,
-      snapshots=(),
-      **recipe,
-    ),
+    recipe=common.recipe(**recipe),
     splits=splits,
     chunk_size=64,
   )
@@ -113,25 +106,10 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.generator = GENERATORS[arg['generator']]
   if arg['generator'] == 'autoregressive':
     c.tokens, c.codec = dict(name='neurons'), dict(name='identity')
-  c.train = dict(  # Of what is trained by steps; the others read the seeds.
-    seeds=(0, 1, 2),
-    steps=3_000,
-    batch_size=32,
-    learning_rate=1e-3,
-    warmup_steps=200,
-    schedule='cosine',
-    final_learning_rate=0.0,
-    weight_decay=1e-2,
-    clip_norm=1.0,
-    ema_decay=0.999,
-    inner_steps=250,
-    checkpoint_every_steps=1_000,
-    mesh=(('data', -1),),
-  )
+  c.train = common.train(seeds=(0, 1, 2), steps=3_000, batch_size=32)
   c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50)
   if arg['smoke']:
-    c.zoo.splits = dict(train=16, val=2, test=8, holdout_audit=2)
-    c.zoo.recipe.steps = 20
+    common.smoke(c)
     if 'rank' in c.codec:
       c.codec.rank = 8
     if 'steps' in c.codec:
@@ -139,7 +117,4 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     if 'candidates' in c.generator:
       c.generator.candidates, c.generator.keep = 32, 8
     c.train.seeds = (0,)
-    c.train.steps, c.train.inner_steps, c.train.warmup_steps = 4, 2, 2
-    c.train.checkpoint_every_steps = 2
-    c.evaluate = dict(num_samples=8, num_bootstrap=50, finetune_steps=2)
   return c.lock()

@@ -23,6 +23,7 @@ Measured: results/unseen_tasks.json. 'fashion_mnist', 'digits' and reach='last' 
 
 from ml_collections import config_dict
 
+from configs import common
 from wsjax import config as config_lib
 
 
@@ -77,20 +78,15 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     steps_of_classes=6_000,
     fresh_steps=(30, 300),
   )
-  c.train = dict(
+  c.train = common.train(
     seeds=(0, 1, 2),
     steps=5_000,
     batch_size=2_048,
     learning_rate=4e-3,
     warmup_steps=100,
-    schedule='cosine',
-    final_learning_rate=0.0,
     weight_decay=0.0,
     clip_norm=0.0,
-    ema_decay=0.0,  # The schedule ends at 0.
-    inner_steps=250,
-    checkpoint_every_steps=1_000,
-    mesh=(('data', -1),),
+    ema_decay=0.0,
   )
   c.evaluate = dict(num_bootstrap=2_000)
   if arg['smoke']:

@@ -158,6 +158,8 @@ def gallery_page(found: dict[str, dict]) -> str:
   """A card per config: first lines of its docstring, command and headline table."""
   parts = ['# Gallery of configs', 'One card per config; every config has the option `smoke`.']
   for path in sorted(ROOT.glob('configs/*.py')):
+    if path.stem == 'common':  # Blocks that configs share.
+      continue
     text = ast.get_docstring(ast.parse(path.read_text()))
     title, _, rest = text.partition('\n')
     paragraphs = rest.strip().split('\n\n')

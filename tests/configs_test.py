@@ -8,7 +8,7 @@ import pytest
 from wsjax.cli import configs
 
 ROOT = pathlib.Path(__file__).parents[1] / 'configs'
-EXPERIMENTS = sorted(ROOT.glob('*.py'))
+EXPERIMENTS = sorted(path for path in ROOT.glob('*.py') if path.stem != 'common')
 SWEEPS = sorted((ROOT / 'ablations').glob('*.py'))
 
 

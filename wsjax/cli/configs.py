@@ -5,6 +5,7 @@ import difflib
 import pathlib
 import re
 import runpy
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +91,14 @@ def load_module(path: str, function: str) -> Any:
   """
   if not pathlib.Path(path).is_file():
     raise ValueError(f'There is no config file {path}.')
+  # So that configs/x.py can import configs.common, wherever it is run from.
+  sys.path.insert(0, str(pathlib.Path(path).resolve().parents[1]))
   try:
     names = runpy.run_path(path, run_name='wsjax_config')
   except Exception as error:
     raise ValueError(f'{path} does not run as Python: {type(error).__name__}: {error}') from error
+  finally:
+    del sys.path[0]
   if not callable(names.get(function)):
     raise ValueError(f'{path} does not define {function}().')
   return names[function]
