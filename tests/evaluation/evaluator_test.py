@@ -1,5 +1,7 @@
 """Planted cheaters: every way to look good must be named by a number."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -162,3 +164,46 @@ def test_arms_of_one_name_are_refused(zoo_reference):
     evaluator.evaluate([arm, arm], zoo_reference)
   with pytest.raises(ValueError, match='reserved|differ'):
     evaluator.evaluate([methods.Method('bins', 'control', zoo_reference.heldout)], zoo_reference)
+
+
+def _kill(params, row):
+  """Two dead hidden neurons: nothing reaches the one, the other reaches nothing."""
+  params = {path: value.copy() for path, value in params.items()}
+  params['layer0/kernel'][row, :, 3] = 0
+  params['layer0/bias'][row, 3] = 0
+  params['layer1/kernel'][row, 7] = 0
+  return params
+
+
+def test_a_rescaled_copy_with_a_dead_neuron_is_a_copy(zoo_reference):
+  """Its distance to the original must not depend on the weights that no function sees."""
+  rows = np.arange(zoo_reference.num_train)
+  reference = dataclasses.replace(zoo_reference, train=_kill(zoo_reference.train, rows))
+  copies = methods.take(reference.train, np.arange(8))
+  scale = np.float32(1e3)
+  for neuron in (3, 7):
+    copies['layer0/kernel'][..., neuron] *= scale
+    copies['layer0/bias'][:, neuron] *= scale
+    copies['layer1/kernel'][:, neuron] /= scale
+  values = _evaluate({'copy': copies}, reference)['copy']
+  assert values['novelty'] < 0.01 and values['copy_rate'] == 1
+  assert [values[gate] for gate in GATES] == [0, 0, 0]
+
+
+def test_no_gate_opens_where_the_zoo_is_at_chance(zoo_reference):
+  rng = np.random.default_rng(0)
+  train = {
+    path: (0.01 * rng.standard_normal(value.shape)).astype(np.float32)
+    for path, value in zoo_reference.train.items()
+  }
+  fresh = methods.take(train, slice(24))
+  reference = dataclasses.replace(zoo_reference, train=methods.take(train, slice(24, None)))
+  found = evaluator.evaluate(
+    [methods.Method('dead', 'model', fresh), methods.Method('again', 'baseline', fresh)],
+    reference,
+    progress=False,
+  )
+  for row in found.rows.values():
+    for gate in GATES:
+      assert row.value(gate) is None and 'at chance' in row.stats[gate]['not_run']
+  assert [set(row.stats) for row in found.differences.values()] == [{'accuracy'}]

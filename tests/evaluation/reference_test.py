@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.reference import evaluation as reference
-from wsjax.evaluation import methods
+from wsjax.evaluation import baselines, methods
 
 
 def test_bar_is_that_of_a_slow_loop(zoo_reference):
@@ -82,3 +82,12 @@ def test_checkpoints_of_one_run_are_measured_by_independent_runs(zoo_reference):
   assert np.median(told.train_distance) < 0.05 * told.thresholds.tau
   with pytest.raises(ValueError, match='how runs differ'):
     dataclasses.replace(zoo_reference, heldout=None, **changes).thresholds  # noqa: B018
+
+
+def test_a_zoo_of_disguised_copies_has_no_scale(zoo_reference):
+  one = {path: np.repeat(value[:1], 8, axis=0) for path, value in zoo_reference.train.items()}
+  copies = baselines.move(one, zoo_reference.architecture.spec, seed=0)
+  copies = {path: np.asarray(value) for path, value in copies.items()}
+  with pytest.raises(ValueError, match='tau'):
+    dataclasses.replace(zoo_reference, train=copies).thresholds  # noqa: B018
+  assert zoo_reference.thresholds.tau > 0.1 * zoo_reference.thresholds.norm
