@@ -204,7 +204,7 @@ def test_limits_bound_networks_and_items(zoo_reference, nets):
     ({'limits': {'barriers': (0, 5)}}, 'at least'),
     ({'limits': {'colour': (1, 5)}}, 'colour'),
     ({'metrics': ('no_such.module:metric',)}, 'no_such'),
-    ({'metrics': ('json:dumps',)}, 'json'),
+    ({'metrics': ('json:dumps',)}, 'no metric'),
   ],
 )
 def test_wrong_groups_are_refused_before_the_work(zoo_reference, keywords, match):

@@ -1,7 +1,7 @@
-"""The panel: what any generator must beat, in the same rows as it.
+"""Baselines that any generator must beat, controls, and fresh runs as the ceiling.
 
 All draw from the training networks only. 'raw' works on the weights as they were trained, 'aligned'
-on their canonical forms; that alignment is done once and is not in the seconds of an arm.
+on their canonical forms; that alignment is done once and is not in the seconds of a method.
 """
 
 import functools
@@ -37,19 +37,19 @@ def panel(
 
   Args:
     population: the zoo.
-    num_samples: networks per arm; fresh runs are at most as many as the held-out ones.
-    seed: of all draws; each arm has a stream of its own.
+    num_samples: networks per method; fresh runs are at most as many as the held-out ones.
+    seed: of all draws; each method has a stream of its own.
     noise: standard deviations of the noise on copies, in units of the weights.
 
   Returns:
-    One arm each, seconds measured. Soups of more networks than there are, fresh runs without
+    One method each, seconds measured. Soups of more networks than there are, fresh runs without
     held-out networks and fine-tuning without a `finetune` are left out.
 
   Raises:
     ValueError: if `num_samples` < 1.
 
   Source: arXiv:2506.07998 (noise, average, per-coordinate Gaussian). `nulls` and the functions
-    below define each arm.
+    below define each method.
   """
   if num_samples < 1:
     raise ValueError(f'num_samples is {num_samples}, not >= 1.')
@@ -70,7 +70,7 @@ def panel(
 def _makers(
   population: reference_lib.Population, n: int, noise: Sequence[float]
 ) -> list[tuple[str, str, int, _Make]]:
-  """Name, kind, bytes to keep and maker of every arm."""
+  """Name, kind, bytes to keep and maker of every method."""
   train, count = population.train, population.num_train
   raw, aligned = methods.flatten(train), methods.flatten(population.aligned_train)
   zoo_bytes, net_bytes = raw.nbytes, raw[0].nbytes
@@ -163,7 +163,7 @@ def permuted_copy(
 ) -> typing.StackedParams:
   """Random training networks, each moved by a random element of the group.
 
-  Exact copies that do not look like it: what novelty must call 0.
+  Exact copies in disguise, whose novelty must be 0.
 
   Args:
     rng: source of randomness.
@@ -186,7 +186,7 @@ def move(params: typing.StackedParams, spec: spec_lib.Spec, *, seed: int) -> typ
     seed: of the elements.
 
   Returns:
-    path -> [n, ...] networks that compute the same.
+    path -> [n, ...] networks with the functions that they had.
   """
   count = len(next(iter(params.values())))
   return _move(jax.random.split(jax.random.key(seed), count), params, spec)
@@ -205,7 +205,7 @@ def _move(
 def random_init(
   rng: np.random.Generator, population: reference_lib.Population, n: int
 ) -> typing.StackedParams:
-  """Networks before training: far from everything and good for nothing.
+  """Untrained networks.
 
   Args:
     rng: source of randomness.

@@ -1,4 +1,4 @@
-"""How well a trained editor respects the order of units: a measurement."""
+"""Equivariance of a trained editor to permutations of neurons."""
 
 import functools
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def of_edit(
   pixels: int,
   seed: int,
 ) -> dict[str, float]:
-  """Moves the units of networks before an edit, and after it.
+  """Permutes the neurons of networks before an edit, and after it.
 
   Args:
     edit: weights of one network -> edited weights.
@@ -29,8 +29,8 @@ def of_edit(
     seed: of the orders.
 
   Returns:
-    'n'; the largest difference of 'weights', relative to the largest change of that leaf by the
-    edit; and the largest difference of a pixel in the 'picture' of the edited network.
+    'n'; the largest difference of 'weights', relative to the largest change of that parameter by
+    the edit; and the largest difference of a pixel in the 'picture' of the edited network.
   """
   spec = architecture.spec.permutations_only()
 

@@ -50,7 +50,7 @@ class Evaluation:
 
 
 def check(names: Sequence[str], limits: Mapping[str, tuple[int, int]] | None = None) -> None:
-  """Checks the metrics that an evaluation is asked for, before the work.
+  """Checks the optional metrics and limits of an evaluation before the work.
 
   Args:
     names: groups of metrics beside the standard ones, or dotted paths of metrics.
@@ -84,7 +84,7 @@ def evaluate(
     reference: the zoo and the test set.
     metrics: groups of metrics beside the standard ones, or dotted paths of metrics.
     limits: name in `metrics` -> most networks and items of each method, if not those of its file.
-    progress: whether to show a bar.
+    progress: whether to show progress.
 
   Returns:
     Rows, differences and the data of figures. The caller adds path, digest and dataset of the zoo.

@@ -1,8 +1,8 @@
 """Corrupted images, generated: nine kinds, five severities, one seed.
 
 The published sets of corrupted digits and photographs are large downloads, and of one image size.
-These are the same ideas for any size: lengths are shares of the side, and one seed gives one set. A
-kind draws once for all severities (the same noise, the same direction), so that severities differ
+These are generated for any size: lengths are shares of the side, and one seed gives one set. A
+kind draws once for all severities (one noise, one direction), so that severities differ
 in strength alone.
 
 Source: Hendrycks and Dietterich 2019, arXiv:1903.12261 (kinds, and the levels of noise, contrast

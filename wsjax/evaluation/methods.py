@@ -115,7 +115,7 @@ def usable(params: typing.StackedParams) -> np.ndarray:
 
 
 def flatten(params: typing.StackedParams) -> np.ndarray:
-  """[N, d] float32: every network as one vector, leaves in sorted order."""
+  """[N, d] float32: every network as one vector, parameters in sorted order of their paths."""
   return np.concatenate([_rows(params[path]) for path in sorted(params)], axis=1)
 
 

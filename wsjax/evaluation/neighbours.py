@@ -85,7 +85,7 @@ class Neighbourhood:
 
 
 def search(
-  nets: typing.StackedParams,
+  params: typing.StackedParams,
   zoo: typing.StackedParams,
   spec: spec_lib.Spec,
   similarity: np.ndarray,
@@ -97,7 +97,7 @@ def search(
   """Finds the neighbours of each network and matches them to it.
 
   Args:
-    nets: path -> [N, ...] canonical forms with finite weights.
+    params: path -> [N, ...] canonical forms with finite weights.
     zoo: path -> [M, ...] canonical forms to find neighbours among.
     spec: their symmetry.
     similarity: [N, M] similarity in function, such as the error-IoU.
@@ -112,7 +112,7 @@ def search(
   Raises:
     ValueError: if nothing is left to be a neighbour.
   """
-  vectors, mine = methods.flatten(zoo), methods.flatten(nets)
+  vectors, mine = methods.flatten(zoo), methods.flatten(params)
   if len(vectors) <= (excluded is not None):
     raise ValueError(f'No network is left to be a neighbour: the zoo has {len(vectors)}.')
   blocks = []
@@ -123,7 +123,7 @@ def search(
       free[np.arange(len(rows)), excluded[rows]] = False
     blocks.append(_choose(mine[rows], vectors, similarity[rows], free, counts))
   neighbours = np.concatenate(blocks)
-  return Neighbourhood(neighbours, *_products(nets, zoo, neighbours, spec, seed))
+  return Neighbourhood(neighbours, *_products(params, zoo, neighbours, spec, seed))
 
 
 def _choose(
@@ -176,7 +176,7 @@ def _beyond(distance: np.ndarray, nearest: np.ndarray, vectors: np.ndarray) -> n
 
 
 def _products(
-  nets: typing.StackedParams,
+  params: typing.StackedParams,
   zoo: typing.StackedParams,
   chosen: np.ndarray,
   spec: spec_lib.Spec,
@@ -188,7 +188,7 @@ def _products(
   g = spec.identity()
   if spec.groups:
     g, _ = weight_matching.best_of(
-      nets,
+      params,
       zoo,
       pairs,
       spec,
@@ -208,7 +208,7 @@ def _products(
     moved = canonicalize.apply_all(
       jax.tree.map(lambda table, at=at: np.asarray(table)[at], g), still, spec
     )
-    here = methods.flatten(methods.take(nets, rows))[:, None]
+    here = methods.flatten(methods.take(params, rows))[:, None]
     gaps = [methods.flatten(x).reshape(size, k, -1) - here for x in (moved, still)]
     parts.append([gap @ np.swapaxes(gap, 1, 2) for gap in gaps])
   gram, still = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))

@@ -21,7 +21,7 @@ Losses = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 
 @dataclasses.dataclass(frozen=True)
 class Threat:
-  """What an adversary may do to an input, and how hard it tries.
+  """Threat model: changes that an adversary may make to an input, and its effort.
 
   Attributes:
     norm: 'linf' or 'l2'.
@@ -82,8 +82,8 @@ class Threat:
 def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
   """How much all other classes outweigh the right one.
 
-  The cross-entropy is softplus of this. Its gradient points the same way, but vanishes once the
-  network is sure, and then hides it.
+  The cross-entropy is softplus of this. The two gradients have one direction, but that of the
+  cross-entropy vanishes once the network is sure.
 
   Args:
     logits: [*b, n, c].
@@ -110,7 +110,7 @@ def losses_of(
     labels: [n] int.
 
   Returns:
-    What takes [*b, n, d] to both; an output that is not finite is not right.
+    Function of points [*b, n, d]; an output that is not finite is not right.
   """
 
   def losses(points: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,8 +1,8 @@
-"""Principal components of the training networks: where sets are compared.
+"""Principal components of the training networks, in which sets of networks are compared.
 
 Balls and kernels mean little in thousands of dimensions, where all distances are alike. The
-components come from the training networks alone, so that the space is the same for all arms and
-favours none of them.
+components come from the training networks alone, so that the space does not differ between methods
+and favours none of them.
 """
 
 import dataclasses

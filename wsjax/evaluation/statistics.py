@@ -1,4 +1,4 @@
-"""Intervals: what would change with other networks, seeds and test items.
+"""Intervals for the choice of networks, training seeds and test items.
 
 A resample is written as weights: how often each network (or item) was drawn. Every statistic here
 is then a weighted one, all resamples are rows of one matrix product, and all methods of a report

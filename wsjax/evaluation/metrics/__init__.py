@@ -5,9 +5,10 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wsjax import config as config_lib
 from wsjax.evaluation import metric as metric_lib
 
-# Groups of every evaluation, in the order of the table, and those to be asked for: files here.
+# Groups of every evaluation in the order of the table, and optional groups: files of this folder.
 STANDARD = ('accuracy', 'novelty', 'copying', 'calibration', 'diversity', 'fidelity', 'cost')
 OPTIONAL = (
   'corruptions', 'adversarial', 'recalibration', 'weight_robustness', 'barriers', 'finetuning',
@@ -17,10 +18,10 @@ OPTIONAL = (
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """Metrics that are asked for by one name.
+  """Metrics that are selected by one name.
 
   Attributes:
-    name: a file of this folder, or a dotted path.
+    name: a file of this folder, or the path of a metric.
     metrics: in the order of the table.
     limit: most networks and most test items of each method; None for all.
     curve: sample -> data of a figure; None if the group has no figure.
@@ -36,48 +37,39 @@ def load(name: str) -> Group:
   """Finds metrics by name.
 
   Args:
-    name: a file of this folder, a module 'my_lab.metrics' for all metrics that it declares, or
-      'my_lab.metrics:churn' for one.
+    name: a file of this folder for all its metrics, or one metric of the user's own as
+      'my_lab.metrics:churn' or 'path/to/file.py:churn'.
 
   Returns:
-    The group. `LIMIT` and `curve` of the module are its limit and its figure.
+    The group; `LIMIT` and `curve` of a file are its limit and its figure.
 
   Raises:
-    ValueError: if there is no such module or it has no such metric.
+    ValueError: if there is no such file or no such metric.
   """
-  path, _, attribute = name.partition(':')
-  if '.' not in path and not attribute:
-    if path not in (*STANDARD, *OPTIONAL):
-      raise ValueError(
-        f'Unknown group of metrics {name!r}; allowed: {", ".join(OPTIONAL)}, or the dotted path of '
-        'a metric of your own, package.module:metric.'
-      )
-    path = f'{__name__}.{path}'
-  try:
-    module = importlib.import_module(path)
-  except ImportError as error:
-    raise ValueError(f'Metrics {name!r} cannot be imported: {error}.') from error
-  declared = [
+  if ':' in name:
+    found = config_lib.find('evaluation.metrics', name, 'evaluate.metrics')
+    if not isinstance(found, metric_lib.Metric):
+      raise ValueError(f'evaluate.metrics: {name!r} is no metric, but a {type(found).__name__}.')
+    return Group(name, (found,))
+  if name not in (*STANDARD, *OPTIONAL):
+    raise ValueError(
+      f'Unknown group of metrics {name!r}; allowed: {", ".join(OPTIONAL)}, or a metric of your own '
+      "as 'package.module:metric'."
+    )
+  module = importlib.import_module(f'{__name__}.{name}')
+  declared = tuple(
     value
-    for key, value in vars(module).items()
-    if isinstance(value, metric_lib.Metric)
-    and (key == attribute if attribute else value.compute.__module__ == module.__name__)
-  ]
-  if not declared:
-    raise ValueError(f'{name!r} names no metric: {module.__name__} declares none by that name.')
-  return Group(
-    name,
-    tuple(declared),
-    getattr(module, 'LIMIT', None),
-    None if attribute else getattr(module, 'curve', None),
+    for value in vars(module).values()
+    if isinstance(value, metric_lib.Metric) and value.compute.__module__ == module.__name__
   )
+  return Group(name, declared, getattr(module, 'LIMIT', None), getattr(module, 'curve', None))
 
 
 def load_all(names: Sequence[str]) -> list[Group]:
   """The standard groups, then those of `names`.
 
   Raises:
-    ValueError: for a name that is not known or given twice, or two metrics of one name.
+    ValueError: for a name that is unknown or given twice, or two metrics of one name.
   """
   if len(set(names)) != len(names) or set(names) & set(STANDARD):
     raise ValueError(

@@ -201,7 +201,7 @@ def matched(
     The first ones balanced; the second ones matched to them, pair by pair.
   """
   count, spec = len(next(iter(first.values()))), reference.architecture.spec
-  # Balanced networks compute the same, and only of them can units be compared.
+  # Balancing keeps the functions, and only neurons of balanced networks can be compared.
   first = canonicalize.balance_all(first, spec)
   second = canonicalize.balance_all(second, spec)
   elements = weight_matching.match_pairs(

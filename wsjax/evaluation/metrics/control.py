@@ -1,7 +1,6 @@
-"""Control: does a conditioned generator deliver the property it was asked for?
+"""Control: does a conditioned generator deliver the property that was requested?
 
-A table of the training networks can deliver too: whoever asks for an accuracy gets the training
-network whose accuracy is nearest. That is the baseline.
+The baseline is retrieval: the training network whose property is nearest to the request.
 """
 
 from collections.abc import Callable
@@ -18,11 +17,11 @@ KEYS = ('spearman', 'mae', 'slope', 'r2')
 def measure(
   requested: np.ndarray, achieved: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler
 ) -> dict[str, Any]:
-  """How a property that was asked for and the one that came agree.
+  """Agreement of the requested and the achieved property.
 
   Args:
     requested: [N] what each network was conditioned on.
-    achieved: [N] the same property of it, measured; networks where it is not finite are left out.
+    achieved: [N] the property that it has; networks where it is not finite are left out.
     groups: [N] which seed made each network.
     resampler: for the intervals, over networks.
 
@@ -45,7 +44,7 @@ def measure(
   keep = np.isfinite(achieved)
   x, y, groups = requested[keep], achieved[keep], np.asarray(groups)[keep]
   if len(x) < 3 or np.ptp(x) == 0:
-    reason = statistics.not_run('fewer than three networks, or all were asked for the same')
+    reason = statistics.not_run('fewer than three networks, or one request for all')
     return {key: reason for key in KEYS}
   weights = resampler.networks(groups).astype(np.float64)
   method = statistics.method_name('bootstrap', groups)
@@ -68,7 +67,7 @@ def measure(
 
 
 def nearest(requested: np.ndarray, available: np.ndarray) -> np.ndarray:
-  """Which training network to hand out for each request.
+  """Training network that is retrieved for each request.
 
   Args:
     requested: [N].
@@ -92,10 +91,10 @@ def compare(
 
   Args:
     requested: [N] what each network was conditioned on.
-    achieved: [N] the same property of it, measured.
-    train_labels: [T] the property that the generator was told of the training networks, by which
-      they are retrieved.
-    train_achieved: [T] the same, measured as `achieved` was.
+    achieved: [N] the property that it has.
+    train_labels: [T] the property of the training networks that the generator was conditioned on,
+      by which they are retrieved.
+    train_achieved: [T] the property that training networks have, measured as `achieved`.
     groups: [N] which seed made each network.
     resampler: for the intervals; both rows share the resampled requests.
 

@@ -136,7 +136,7 @@ def mlp_forward_flops(widths: Sequence[int]) -> int:
   """FLOPs per example of a forward pass of an MLP: its matrix products.
 
   Args:
-    widths: units of every layer, input and output included.
+    widths: neurons of every layer, input and output included.
 
   Returns:
     Two for each weight of a kernel, a multiplication and an addition.
@@ -148,7 +148,7 @@ def mlp_train_flops(widths: Sequence[int]) -> int:
   """FLOPs per example of a training step of an MLP: its matrix products.
 
   Args:
-    widths: units of every layer, input and output included.
+    widths: neurons of every layer, input and output included.
 
   Returns:
     Forward, gradient by weights, and gradient by inputs but for the first layer.

@@ -240,7 +240,7 @@ def sliced_functional(method: Sample, reference: Reference) -> Stat:
 
 
 def bin_edges(zoo: typing.StackedParams) -> dict[str, np.ndarray]:
-  """Edges of equal bins over the central weights of each leaf of the zoo.
+  """Edges of equal bins over the central weights of each parameter of the zoo.
 
   Args:
     zoo: path -> [N, ...] canonical training networks.
@@ -257,7 +257,7 @@ def bin_edges(zoo: typing.StackedParams) -> dict[str, np.ndarray]:
 
 
 def densities(params: typing.StackedParams, edges: dict[str, np.ndarray]) -> dict[str, list[float]]:
-  """Histogram of each leaf.
+  """Histogram of each parameter.
 
   Args:
     params: path -> [N, ...] canonical networks.

@@ -1,7 +1,7 @@
 """Membership: does a likelihood tell training networks from held-out ones?
 
-A density that has learned the distribution and not the examples gives both the same; one that has
-memorized gives the training networks more.
+A density that has learned the distribution and not the examples gives both equal likelihoods; one
+that has memorized gives the training networks more.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ def auc(
 
   Args:
     members: [N] log-densities of training networks.
-    others: [M] the same of networks that were not trained on.
+    others: [M] log-densities of networks that were not trained on.
     num_bootstrap: resamples of both sets behind the interval.
     seed: of them.
 

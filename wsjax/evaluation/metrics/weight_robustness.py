@@ -46,8 +46,8 @@ class Changes:
 def filter_noise(key: jax.Array, params: typing.Params, share: float) -> dict[str, jax.Array]:
   """Adds noise whose norm is a share of the norm of each filter.
 
-  A filter is what feeds one unit: a slice of a leaf along its last axis. Of a bias it is one
-  number, which moves up or down by that share.
+  A filter is the incoming weights of one neuron: a slice of a parameter along its last axis. Of a
+  bias it is one number, which moves up or down by that share.
 
   Args:
     key: one key.
@@ -60,7 +60,7 @@ def filter_noise(key: jax.Array, params: typing.Params, share: float) -> dict[st
   Source: Li et al. 2018, arXiv:1712.09913, section 4 (filter normalisation).
   """
   params = {path: jnp.asarray(value) for path, value in params.items()}
-  # One draw, cut into leaves: a draw per leaf takes seconds to compile.
+  # One draw, cut up: a draw per parameter takes seconds to compile.
   sizes = {path: params[path].size for path in sorted(params)}
   draws = jax.random.normal(key, (sum(sizes.values()),))
   noisy, start = {}, 0
@@ -251,7 +251,7 @@ def _change(
 def _kernels(
   function: Callable[[jax.Array], jax.Array], params: typing.Params
 ) -> dict[str, jax.Array]:
-  """Applies a function to every leaf that is more than a vector."""
+  """Applies a function to every parameter that is more than a vector."""
   return {
     path: function(jnp.asarray(value)) if np.ndim(value) > 1 else value
     for path, value in params.items()
