@@ -41,14 +41,14 @@ bench: $(VENV)/ready
 # Rewrites the lock from the ranges in setup.cfg: one file for 3.11 and newer.
 lock: $(VENV)/ready
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra zoo \
-	  --extra docs --extra dev --no-header -q -o $(LOCK) --upgrade setup.cfg
+	  --extra docs --extra dev --no-header -q --generate-hashes -o $(LOCK) --upgrade setup.cfg
 
 $(VENV)/ready: $(LOCK) setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'wsjax needs Python >= 3.11; set PYTHON=/path/to/python3'; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r $(LOCK)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $(LOCK)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	touch $@
 

@@ -28,6 +28,7 @@ USER_ERROR = 2
 SAVED = 75
 PORT = 8476
 CONTAINER = 'wsjax'
+USER = 1000  # Of the image; see launch/docker/Dockerfile.
 
 
 def manifests(spec: spec_lib.Spec) -> list[dict[str, Any]]:
@@ -138,11 +139,20 @@ def _pod(spec: spec_lib.Spec, first_pod: str) -> dict[str, Any]:
   container = {
     'name': CONTAINER,
     'image': spec.image,
+    'securityContext': {'allowPrivilegeEscalation': False, 'capabilities': {'drop': ['ALL']}},
     # Kubernetes would put variables for $(NAME).
     'command': [word.replace('$(', '$$(') for word in spec.command],
   }
   pod: dict[str, Any] = {
     'restartPolicy': 'Never',
+    'automountServiceAccountToken': False,
+    'securityContext': {
+      'runAsNonRoot': True,
+      'runAsUser': USER,
+      'runAsGroup': USER,
+      'fsGroup': USER,  # So that the claim can be written to.
+      'seccompProfile': {'type': 'RuntimeDefault'},
+    },
     'terminationGracePeriodSeconds': spec.grace,
     'containers': [container],
   }
@@ -173,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   )
   add = parser.add_argument
   add('--name', help='a DNS-1123 label; after the workdir if not given')
-  add('--image', required=True)
+  add('--image', required=True, help='such as NAME@sha256:DIGEST, which stays as it is')
   add('--kind', default='job', help=' or '.join(spec_lib.KINDS))
   add('--hosts', type=int, default=1, help='pods, one process each')
   add('--devices', type=int, default=0, help='of each pod')

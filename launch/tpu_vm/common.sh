@@ -172,7 +172,9 @@ preempted() {
 # Copies the last commit to every worker and installs it.
 setup() {
   local archive="${TMPDIR:-/tmp}/wsjax-${opt[name]}.tar.gz" options
-  local mount=${opt[mount]:-/mnt/wsjax} steps='set -eu'
+  local mount nfs steps='set -eu'
+  printf -v mount %q "${opt[mount]:-/mnt/wsjax}"
+  printf -v nfs %q "${opt[nfs]:-}"
   mapfile -t options < <(where)
   call git -C "$root" archive --format=tar.gz "--output=$archive" HEAD ||
     return
@@ -182,7 +184,7 @@ setup() {
     steps+='; sudo apt-get -qq update'
     steps+='; sudo apt-get -qq --yes install nfs-common'
     steps+="; sudo mkdir -p $mount"
-    steps+="; mountpoint -q $mount || sudo mount -t nfs ${opt[nfs]} $mount"
+    steps+="; mountpoint -q $mount || sudo mount -t nfs $nfs $mount"
   fi
   steps+='; mkdir -p ~/wsjax; tar -xzf ~/wsjax.tar.gz -C ~/wsjax; cd ~/wsjax'
   steps+='; python3 -m pip install --quiet --user uv; uv=~/.local/bin/uv'
@@ -190,8 +192,11 @@ setup() {
   steps+='; $uv venv --quiet --allow-existing --python 3.12 .venv'
   # The lock holds the version of jax; the extra adds the runtime of the TPU.
   # shellcheck disable=SC2016
+  steps+='; $uv pip install --quiet --python .venv/bin/python --require-hashes'
+  steps+=' -r launch/requirements-cpu.txt'
+  # shellcheck disable=SC2016
   steps+='; $uv pip install --quiet --python .venv/bin/python'
-  steps+=" -r launch/requirements-cpu.txt 'jax[tpu]'"
+  steps+=" -c launch/requirements-cpu.txt 'jax[tpu]'"
   # shellcheck disable=SC2016
   steps+='; $uv pip install --quiet --python .venv/bin/python --no-deps -e .'
   on_workers "$steps"

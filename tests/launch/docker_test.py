@@ -32,9 +32,10 @@ def rest_of(name, text=TEXT):
 def check(text):
   """Raises AssertionError unless an image is as it should be."""
   installs = [run for run in rest_of('RUN', text) if 'uv pip install' in run]
-  assert '-r launch/requirements-cpu.txt' in installs[0], 'packages are locked'
-  # What is not locked brings no packages of its own.
-  assert all('--no-deps' in run for run in installs[1:])
+  assert '--require-hashes -r launch/requirements-cpu.txt' in installs[0], 'packages are locked'
+  # What is not locked keeps to the versions of the lock, or brings no packages of its own.
+  keeps = ('--no-deps', '-c launch/requirements-cpu.txt')
+  assert all(any(word in run for word in keeps) for run in installs[1:])
   pips = [run for run in rest_of('RUN', text) if run.startswith('pip ')]
   assert all('==' in run for run in pips)
   last = text[text.rindex('\nFROM ') :]
@@ -42,8 +43,9 @@ def check(text):
   assert user not in ('0', 'root'), 'no rights'
   (entry,) = rest_of('ENTRYPOINT', last)
   assert json.loads(entry) == ['wsjax'], 'signals reach wsjax, not a shell'
-  for image in rest_of('FROM', text):
-    assert re.match(r'\S+:\d', image), 'a version, not latest'
+  base = [arg for arg in rest_of('ARG', text) if arg.startswith('BASE=')]
+  assert [re.match(r'BASE=\S+:\d', arg) is not None for arg in base] == [True], 'a version'
+  assert all(image.startswith('${BASE}') for image in rest_of('FROM', text))
 
 
 def test_the_image_is_as_it_should_be():
@@ -53,11 +55,13 @@ def test_the_image_is_as_it_should_be():
 @pytest.mark.parametrize(
   'right, wrong',
   [
-    ('-r launch/requirements-cpu.txt ', ''),
+    ('--require-hashes ', ''),
+    ('-c launch/requirements-cpu.txt ', ''),
     ('--no-deps ', ''),
     ('USER 1000', 'USER root'),
     ('ENTRYPOINT ["wsjax"]', 'ENTRYPOINT wsjax'),
-    ('FROM python:3.12-slim AS', 'FROM python AS'),
+    ('BASE=python:3.12-slim\n', 'BASE=python\n'),
+    ('FROM ${BASE} AS', 'FROM python AS'),
   ],
 )
 def test_planted_faults_are_found(right, wrong):

@@ -83,6 +83,13 @@ def test_a_dry_run_prints_the_exact_words_and_calls_nothing(script, words, expec
   assert not programs.calls
 
 
+def test_what_is_mounted_is_one_word_for_the_workers(programs):
+  options = (*RUN, '--nfs', 'host:/a; reboot', '--mount', '/m $(id)', '--dry-run')
+  done = programs.run(FOLDER / 'run.sh', *options, *COMMAND)
+  setup = lines(done.stdout)[3][-1]
+  assert r'mount -t nfs host:/a\;\ reboot /m\ \$\(id\)' in setup
+
+
 def test_a_dry_run_of_a_run_shows_everything_from_queue_to_deletion(programs):
   options = (*RUN, '--nfs', '10.0.0.2:/share', '--on-demand', '--dry-run')
   done = programs.run(FOLDER / 'run.sh', *options, *COMMAND)
@@ -92,7 +99,8 @@ def test_a_dry_run_of_a_run_shows_everything_from_queue_to_deletion(programs):
   assert [archive, copy, delete] == [ARCHIVE, COPY, DELETE]
   assert setup[:-1] == run[:-1] == SSH
   assert 'mount -t nfs 10.0.0.2:/share /mnt/wsjax' in setup[-1]
-  assert "-r launch/requirements-cpu.txt 'jax[tpu]'" in setup[-1]
+  assert '--require-hashes -r launch/requirements-cpu.txt' in setup[-1]
+  assert "-c launch/requirements-cpu.txt 'jax[tpu]'" in setup[-1]
   assert run[-1].endswith(RUNS + ' --workdir /mnt/x')
   assert not programs.calls
 
