@@ -177,16 +177,11 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     ValueError: as `read_run`.
   """
   config = _tuples(read_run(workdir)['config'])
-  config = ml_collections.ConfigDict(config, convert_dict=True)
   # Whatever it was trained on; what is kept of it stays.
-  config.train.update(
-    {
-      key: value
-      for key, value in settings.DEFAULTS.items()
-      if key in settings.EXECUTION and key not in ('keep', 'keep_best')
-    }
-  )
-  config.train.mesh = (('data', -1),)
+  here = {key: settings.DEFAULTS[key] for key in settings.EXECUTION if key in settings.DEFAULTS}
+  here = {key: value for key, value in here.items() if key not in ('keep', 'keep_best')}
+  config['train'] |= here | {'mesh': (('data', -1),)}
+  config = ml_collections.ConfigDict(config, convert_dict=True)
   return config.lock()
 
 

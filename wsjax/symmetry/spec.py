@@ -266,9 +266,9 @@ class Spec:
         Leaf(leaf['path'], tuple(leaf['shape']), tuple(Axis(**axis) for axis in leaf['axes']))
         for leaf in value['leaves']
       )
-    except (KeyError, TypeError) as error:
+      return cls(groups, leaves)
+    except (KeyError, TypeError, AttributeError) as error:
       raise ValueError(f'Not a Spec: {error!r}.') from error
-    return cls(groups, leaves)
 
 
 def _room(name: str) -> Any:
