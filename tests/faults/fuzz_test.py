@@ -263,6 +263,7 @@ def test_100_000_changed_files_are_errors_or_harmless(name, seed, targets, capsy
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # Of matplotlib, for axes that make no sense.
 def test_the_page_of_a_changed_report_is_an_error_or_harmless(targets):
   target = targets['report.json']
   target.read = lambda path: html.page(model.load(path.parent))
