@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from wsjax.cli import main
@@ -26,6 +28,29 @@ def function():
   shapes = {'w': struct((3, 6), jnp.float32), 'v': struct((6, 2), jnp.float32)}
   return fn, shapes, (X,)
 
+def blocks():
+  names = [f'block{i}/{name}' for i in range(9) for name in ('w', 'b')]
+  struct = jax.ShapeDtypeStruct
+  shapes = {name: struct((3,) if name[-1] == 'b' else (3, 3), jnp.float32) for name in names}
+  def fn(params, x):
+    hidden = []
+    for i in range(9):
+      x = nn.relu(x @ params[f'block{i}/w'] + params[f'block{i}/b'][None])
+      hidden.append(x)
+    return x, hidden
+  return fn, shapes, X
+
+def nnx_module():
+  from flax import nnx
+  return nnx.Linear(3, 4, rngs=nnx.Rngs(0)), X
+
+def neighbour():
+  import beside
+  return beside.make()
+
+def infinite():
+  return lambda params, x: x * params['w'] / 0.0, {'w': jnp.ones(3)[None]}, jnp.ones((2, 3))
+
 def number():
   return 3
 """
@@ -43,18 +68,45 @@ def _environment(monkeypatch):
   for name in ('JAX_COMPILATION_CACHE_DIR', 'NPROC',
                'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'):  # fmt: skip
     monkeypatch.setenv(name, 'set')  # So that what main sets is undone.
+  monkeypatch.setattr(sys, 'path', list(sys.path))
 
 
 def test_a_flax_module_is_inspected_and_drawn(model, tmp_path, capsys):
   out = tmp_path / 'graph.png'
   assert main.main(['inspect', f'{model}:module', '--out', str(out)]) == 0
   shown = capsys.readouterr().out
-  row = next(line for line in shown.splitlines() if line.startswith('  up '))
-  assert row.split()[1:4] == ['6', 'permutation,', 'positive_scale']
-  for text in ('cumsum', 'down/kernel:1', 'checked: 3 random elements', 'png'):
+  assert '  up: 6 units, permutation, positive_scale' in shown.splitlines()
+  for text in ('cumsum', 'down/{kernel:1, bias:0}', 'checked: 3 random elements', 'png'):
     assert text in shown
   assert max(map(len, shown.splitlines()[:-1])) <= 100
   assert out.read_bytes().startswith(b'\x89PNG')
+
+
+def test_equal_blocks_are_told_once_and_extra_outputs_are_named(model, capsys):
+  assert main.main(['inspect', f'{model}:blocks']) == 0
+  shown = capsys.readouterr().out
+  assert 'hint: all 10 outputs are kept as they are' in shown
+  from wsjax.cli import inspect_model
+  from wsjax.symmetry.inference import infer
+
+  fn, shapes, inputs = inspect_model._call(f'{model}:blocks')
+  inferred = infer.infer(lambda *args: fn(*args)[0], shapes, inputs)
+  lines = list(inspect_model.describe(inferred))
+  assert '  block{0..7} (×8): 3 units, permutation, positive_scale' in lines
+  assert '    block{i}/{w:1, b:0}, block{i+1}/w:0' in lines
+
+
+def test_other_modules_and_imports_beside_the_file_are_understood(model, tmp_path, capsys):
+  text = MODEL.replace('def module', 'def make')
+  (tmp_path / 'beside.py').write_text(text)
+  for name in ('nnx_module', 'neighbour'):
+    assert main.main(['inspect', f'{model}:{name}']) == 0
+    assert 'checked' in capsys.readouterr().out
+
+
+def test_outputs_that_are_not_finite_are_not_checked(model, capsys):
+  assert main.main(['inspect', f'{model}:infinite']) == 0
+  assert 'not checked: the outputs are not finite' in capsys.readouterr().out
 
 
 def test_a_function_with_shapes_is_inspected(model, capsys):

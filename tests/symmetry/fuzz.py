@@ -298,7 +298,7 @@ def _each(net, inferred, seed):
       return
     for what, weights in moved:
       gap = np.abs(one - np.asarray(net(weights, *args))).max()
-      yield what, math.inf if np.isnan(gap) else float(gap / (size + 1e-9))
+      yield what, math.inf if np.isnan(gap) else float(gap / (size + 1e-4))
 
 
 def main(start, stop):

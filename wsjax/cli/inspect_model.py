@@ -13,16 +13,18 @@ import argparse
 import math
 import pathlib
 import runpy
-from collections.abc import Iterator
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsjax import terminal
+from wsjax.symmetry import fold
 
 if TYPE_CHECKING:
   from wsjax.symmetry.inference import infer
 
 _MAX_PARAMS = 20_000_000  # Larger networks are not run, only traced.
-_MAX_NAMED = 6
 _TOLERANCE = 1e-3
 
 
@@ -51,78 +53,87 @@ def run(args: argparse.Namespace) -> int:
   made = _call(args.model)
   apply_fn, params, inputs = _network(args.model, made)
   inferred = infer.infer(apply_fn, params, *inputs)
-  console = terminal.console()
-  for part in describe(inferred):
-    console.print(part)
+  lines = [*describe(inferred), *_hint(inferred, apply_fn, params, inputs)]
   status = 0
   if args.check:
     text, status = _check(inferred, apply_fn, params, inputs, args.check)
-    console.print(text, markup=False)
+    lines.append(text)
+  console = terminal.console()
+  for line in lines:
+    indent = ' ' * (len(line) - len(line.lstrip()))
+    for part in textwrap.wrap(line, console.width, subsequent_indent=indent + '  '):
+      terminal.show_line(part)
   if args.out:
     plot.save(inferred.spec, pathlib.Path(args.out))
     terminal.show_line(args.out)
   return status
 
 
-def describe(inferred: 'infer.Inferred') -> Iterator[Any]:
-  """Renderables that tell what was found, in reading order.
-
-  Args:
-    inferred: what `infer.infer` returned.
-
-  Yields:
-    What a rich console prints: groups, what was pinned, and what else is free.
-  """
-  from rich import text as rich_text
-
+def describe(inferred: 'infer.Inferred') -> Iterator[str]:
+  """Lines that tell what was found, in reading order; equal blocks are told once."""
   spec, report = inferred.spec, inferred.report
-  yield rich_text.Text(
-    f'{report.stats["parameters"]:,} parameters in {report.stats["leaves"]} '
-    f'leaves, {report.stats["operations"]} operations: '
-    f'{len(spec.groups)} groups'
+  stats = report.stats
+  yield (
+    f'{stats["parameters"]:,} parameters in {stats["leaves"]} arrays, {stats["operations"]} '
+    f'operations: {len(spec.groups)} groups of interchangeable units'
   )
-  table = _table('groups', 'id', 'size', 'kinds', 'moves')
-  for group in spec.groups:
-    axes = [
-      f'{leaf.path}:{dim}{_blocks(axis)}'
-      for leaf in spec.leaves
-      for dim, axis in enumerate(leaf.axes)
-      if axis.group == group.id
-    ]
-    table.add_row(group.id, str(group.size), ', '.join(group.kinds), _few(axes))
-  if spec.groups:
-    yield table
-  table = _table('pinned', 'by', 'times', 'axes', 'for example')
-  for pin in report.pins:
-    name = pin.primitive + ('' if pin.supported else ' (unsupported)')
-    axes = _few(pin.axes)
-    table.add_row(name, str(pin.count), str(len(pin.axes)), axes)
+  axes: dict[str, list[str]] = {group.id: [] for group in spec.groups}
+  for leaf in spec.leaves:
+    for dim, axis in enumerate(leaf.axes):
+      if axis.group is not None:
+        axes[axis.group].append(f'{leaf.path}:{dim}{_blocks(axis)}')
+  rows = [
+    (group.id, f'{group.size} units, {", ".join(group.kinds)}', _joined(axes[group.id]))
+    for group in spec.groups
+  ]
+  yield from _section('groups: units that may be permuted, and the axes they lie along', rows)
+  yield from _section('gauges: matrices A (^-T: its inverse transpose), scales and signs', [
+    (_short(gauge.axes[0].path), text, _joined(gauge.names)) for gauge, text in _gauges(report)
+  ])  # fmt: skip
+  rows = [
+    (_joined(d.axes[:1]), f'{d.size} units: {d.reason}', _joined(d.axes)) for d in report.dropped
+  ]
+  yield from _section('interchangeable too, but not in the spec', rows)
   if report.pins:
-    yield table
-  yield from _notes(report)
-
-
-def _notes(report: Any) -> Iterator[Any]:
-  """Gauges, units that were dropped, and kinds that were refused."""
-  from rich import text as rich_text
-
-  for head, gauges in (
-    ('gauges: matrices that may mix units (A; ^-T: its inverse transpose)', report.gauges),
-    ('further scales and signs, with their powers', report.rescalings),
-  ):
-    lines = [f'  {g}: {_few(g.names)}' for g in gauges]
-    if lines:
-      yield rich_text.Text('\n'.join([head, *lines]))
-  lines = [f'  {d.size} units: {_few(d.axes)}' for d in report.dropped]
-  if lines:
-    head = 'left where they are: they share an axis with a group that is moved'
-    yield rich_text.Text('\n'.join([head, *lines]))
-  lines = [
-    f'  {r.group}: no {r.kind.replace("_", " ")}, because of {", ".join(r.primitives)}'
+    yield 'pinned by'
+  for pin in report.pins:
+    name = pin.primitive + ('' if pin.supported else ' (no rule for it)')
+    yield f'  {name}, {len(pin.axes)} axes: {fold.fold(map(_short, pin.axes))}'
+  rows = [
+    (r.group, f'no {r.kind.replace("_", " ")}, because of {", ".join(r.primitives)}', '')
     for r in report.refused
   ]
-  if lines:
-    yield rich_text.Text('\n'.join(['kinds that were refused', *lines]))
+  yield from _section('kinds that were refused', rows)
+
+
+def _gauges(report: Any) -> Iterator[tuple[Any, str]]:
+  """Gauges with what they are; scales and signs of the same axes are one."""
+  signs = {frozenset(g.names): g for g in report.rescalings if g.kind == 'sign'}
+  for gauge in (*report.gauges, *report.rescalings):
+    odd = frozenset(f'{a.path}:{a.dim}' for a in gauge.axes if a.power % 2)
+    if gauge.kind == 'positive_scale' and signs.pop(odd, None):
+      yield gauge, f'scales and signs of {gauge.size} units'
+    elif gauge.kind != 'sign' or frozenset(gauge.names) in signs:
+      yield gauge, str(gauge)
+
+
+def _section(title: str, rows: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+  """A title and one entry per kind of block."""
+  if rows:
+    yield title
+  for (name, text, axes), members in fold.merge(rows):
+    times = f' (×{len(members)})' if len(members) > 1 else ''
+    yield f'  {name}{times}: {text}'
+    if axes:
+      yield f'    {fold.fold(axes.split(", "))}'
+
+
+def _joined(names: Sequence[str]) -> str:
+  return ', '.join(map(_short, names))
+
+
+def _short(name: str) -> str:
+  return name.removeprefix('params/')
 
 
 def _call(model: str) -> Any:
@@ -134,6 +145,7 @@ def _call(model: str) -> Any:
     )
   if not pathlib.Path(path).is_file():
     raise ValueError(f'There is no file {path}.')
+  sys.path.insert(0, str(pathlib.Path(path).resolve().parent))  # As `python FILE.py` does.
   module = runpy.run_path(path)
   if not callable(module.get(name)):
     names = [
@@ -149,20 +161,46 @@ def _network(model: str, made: Any) -> tuple[Any, Any, tuple[Any, ...]]:
   """(apply_fn, params, inputs) from what the user's function returned."""
   import jax
   from flax import linen as nn
+  from flax import nnx
 
   if isinstance(made, tuple) and len(made) == 3 and callable(made[0]):
     inputs = made[2] if isinstance(made[2], (tuple, list)) else (made[2],)
     return made[0], made[1], tuple(inputs)
-  if isinstance(made, tuple) and len(made) == 2:
+  if isinstance(made, tuple) and len(made) == 2 and not callable(made[1]):
     module, inputs = made
+    inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
     if isinstance(module, nn.Module):
-      inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+      return module.apply, jax.eval_shape(module.init, jax.random.key(0), *inputs), inputs
+    if isinstance(module, nnx.Module):
+      graph, state = nnx.split(module)
+      return lambda state, *inputs: nnx.merge(graph, state)(*inputs), state, inputs
+    if hasattr(module, 'init') and hasattr(module, 'apply'):  # Haiku.
       params = jax.eval_shape(module.init, jax.random.key(0), *inputs)
-      return module.apply, params, inputs
+      return lambda params, *inputs: module.apply(params, None, *inputs), params, inputs
   raise ValueError(
-    f'{model} returned {type(made).__name__}; needed: (apply_fn, params, '
-    'inputs), or a Flax module and its example input.'
+    f'{model} returned {type(made).__name__}; needed: (apply_fn, params, inputs), or (a Flax or '
+    'Haiku module, its example input). Of an Equinox module, params, static = '
+    'equinox.partition(module, equinox.is_array).'
   )
+
+
+def _hint(inferred: 'infer.Inferred', apply_fn: Any, params: Any, inputs: Any) -> Iterator[str]:
+  """Says so if the first of several outputs alone has more symmetry."""
+  import jax
+
+  from wsjax.symmetry.inference import infer
+
+  outputs = len(jax.tree.leaves(jax.eval_shape(apply_fn, params, *inputs)))
+  if outputs < 2:
+    return
+  first = infer.infer(lambda *args: jax.tree.leaves(apply_fn(*args))[0], params, *inputs)
+  sizes = [sum(g.size for g in found.spec.groups) for found in (inferred, first)]
+  if sizes[1] > sizes[0]:
+    yield (
+      f'hint: all {outputs} outputs are kept as they are; with the first alone, as in '
+      f'lambda params, x: jax.tree.leaves(apply(params, x))[0], {sizes[1]} units may be moved '
+      f'instead of {sizes[0]}'
+    )
 
 
 def _check(
@@ -190,27 +228,8 @@ def _check(
   return f'check failed: {text}; please report this network', 1
 
 
-def _table(title: str, *headings: str) -> Any:
-  from rich import box
-  from rich import table as rich_table
-
-  table = rich_table.Table(title=title, box=box.SIMPLE_HEAD, title_justify='left')
-  for heading in headings:
-    numeric = heading in ('size', 'times') or (heading, title) == ('axes', 'pinned')
-    justify = 'right' if numeric else 'left'
-    table.add_column(heading, justify=justify, overflow='fold')
-  return table
-
-
 def _blocks(axis: Any) -> str:
   """(outer x n x inner) where an axis has blocks."""
   if axis.outer == axis.inner == 1:
     return ''
   return f'({axis.outer}×n×{axis.inner})'
-
-
-def _few(names: Any) -> str:
-  """The first few of many names."""
-  names = [name.removeprefix('params/') for name in names]
-  more = len(names) - _MAX_NAMED
-  return ', '.join(names[:_MAX_NAMED]) + (f' and {more} more' if more > 0 else '')

@@ -1,1 +1,1 @@
-"""The group: what may be done to weights without changing the function."""
+"""Symmetry groups of network parameters: specs, elements, canonical forms, distances, inference."""

@@ -206,7 +206,7 @@ def _matched(
   seed: int,
   best: np.ndarray,
 ) -> np.ndarray:
-  """The smaller of `best` and what matching each pair finds, [P].
+  """The smaller of `best` and the distance after matching each pair, [P].
 
   The networks are aligned to one reference, so that for the first start the identity is that
   alignment.
@@ -263,7 +263,7 @@ def _products(a: np.ndarray, b: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 def _fixed_parts(
   a: typing.StackedParams, b: typing.StackedParams, pairs: np.ndarray, spec: spec_lib.Spec
 ) -> tuple[np.ndarray, np.ndarray]:
-  """What the objective leaves out: sums of squared norms, pinned products."""
+  """Parts that the objective lacks: sums of squared norms, products of pinned parameters."""
   norm_a, norm_b, pinned = 0.0, 0.0, np.zeros(len(pairs))
   for leaf in spec.leaves:
     if any(

@@ -24,7 +24,7 @@ _SCALED = ('positive_scale', 'sign')
 
 @flax.struct.dataclass
 class GroupElement:
-  """What to do to each hidden unit; vmap over leading axes for many.
+  """An element of the group; vmap over leading axes for many.
 
   Attributes:
     perms: group id -> [n] int32, old index now at each place. Every group.

@@ -1,4 +1,4 @@
-"""Draws a spec as a graph: groups of units as boxes, parameters as arrows.
+"""Draws a spec as a graph: groups of units as boxes, parameters as arrows, equal blocks once.
 
 An arrow goes from the group that a parameter reads from to the group that it feeds; parameters that
 lie along one group only are counted inside its box. Columns are the distance from the input.
@@ -9,6 +9,7 @@ import math
 import pathlib
 from typing import TYPE_CHECKING
 
+from wsjax.symmetry import fold
 from wsjax.symmetry import spec as spec_lib
 
 if TYPE_CHECKING:
@@ -27,6 +28,18 @@ _COLUMN, _ROW = 5.4, 1.4
 _MAX_NAMES = 2
 
 
+def blocks(spec: spec_lib.Spec) -> dict[str, list[str]]:
+  """Name of a box -> ids of its groups: one group, or those of equal blocks, 'block{0..11}/mlp'."""
+  axes = collections.defaultdict(list)
+  for leaf in spec.leaves:
+    for dim, axis in enumerate(leaf.axes):
+      if axis.group:
+        path = leaf.path.removeprefix('params/')
+        axes[axis.group].append(f'{path}:{dim}({axis.outer}×{axis.inner})')
+  rows = [(g.id, f'{g.size} {g.kinds}', ', '.join(axes[g.id])) for g in spec.groups]
+  return {row[0]: [spec.groups[place].id for place in places] for row, places in fold.merge(rows)}
+
+
 def edges(spec: spec_lib.Spec) -> dict[tuple[str, str], list[str]]:
   """Which parameters join which groups.
 
@@ -38,9 +51,10 @@ def edges(spec: spec_lib.Spec) -> dict[tuple[str, str], list[str]]:
     order; where an end is pinned it is 'input' or 'output'.
   """
   joined = collections.defaultdict(list)
+  names = {id: name for name, ids in blocks(spec).items() for id in ids}
   for leaf in spec.leaves:
-    reads = [a.group for a in leaf.axes if a.group and a.power < 0]
-    feeds = [a.group for a in leaf.axes if a.group and a.power > 0]
+    reads = [names[a.group] for a in leaf.axes if a.group and a.power < 0]
+    feeds = [names[a.group] for a in leaf.axes if a.group and a.power > 0]
     if _is_vector(leaf) or not (reads or feeds):
       continue
     for source in dict.fromkeys(reads or [INPUT]):
@@ -71,8 +85,9 @@ def save(spec: spec_lib.Spec, path: pathlib.Path) -> None:
   axes = canvas.subplots()
   for (source, target), paths in edges(spec).items():
     _arrow(axes, places[source], places[target], paths)
-  for id, place in places.items():
-    _box(axes, spec, id, place)
+  boxes = blocks(spec)
+  for name, place in places.items():
+    _box(axes, spec, name, boxes.get(name, []), place)
   axes.set_xlim(-0.6 * _WIDTH, (columns - 1) * _COLUMN + 0.6 * _WIDTH)
   reach = (rows - 1) / 2 * _ROW
   axes.set_ylim(-reach - 1.1, reach + 1.1)
@@ -96,16 +111,16 @@ def layout(spec: spec_lib.Spec) -> dict[str, tuple[int, float]]:
     spec: the symmetry.
 
   Returns:
-    group id, 'input' or 'output' -> (column, row around 0).
+    name of a box, 'input' or 'output' -> (column, row around 0).
   """
   sources = collections.defaultdict(list)
   for source, target in edges(spec):
     if source != target:
       sources[target].append(source)
   depth = {INPUT: 0}
-  for group in spec.groups:  # In forward order, so a source comes first.
-    known = [depth[s] for s in sources[group.id] if s in depth]
-    depth[group.id] = 1 + min(known, default=0)
+  for name in blocks(spec):  # In forward order, so a source comes first.
+    known = [depth[s] for s in sources[name] if s in depth]
+    depth[name] = 1 + min(known, default=0)
   depth[OUTPUT] = 1 + max(depth.values())
   columns = collections.defaultdict(list)
   for id, column in depth.items():
@@ -128,20 +143,23 @@ def _point(place: tuple[int, float]) -> tuple[float, float]:
   return place[0] * _COLUMN, place[1] * _ROW
 
 
-def _box(axes: 'mpl_axes.Axes', spec: spec_lib.Spec, id: str, place: tuple[int, float]) -> None:
-  """A group with its size, kinds and the parameters that only it moves."""
+def _box(
+  axes: 'mpl_axes.Axes', spec: spec_lib.Spec, name: str, ids: list[str], place: tuple[int, float]
+) -> None:
+  """Equal groups with their number, size, kinds and the parameters that only one moves."""
   from matplotlib import patches
 
   x, y = _point(place)
-  text, colour = id, '#ffffff'
-  if id not in (INPUT, OUTPUT):
-    group = spec.group(id)
+  text, colour = name, '#ffffff'
+  if ids:
+    group = spec.group(ids[0])
     alone = sum(
-      _is_vector(leaf) and id in [axis.group for axis in leaf.axes] for leaf in spec.leaves
+      _is_vector(leaf) and group.id in [axis.group for axis in leaf.axes] for leaf in spec.leaves
     )
     kinds = ', '.join(group.kinds[1:]).replace('_', ' ') or 'permutation'
     vectors = f', {alone} vector{"s" * (alone != 1)}' if alone else ''
-    text = f'{_short(id)}\n{group.size} units{vectors}\n{kinds}'
+    times = f'{len(ids)} × ' if len(ids) > 1 else ''
+    text = f'{_short(name)}\n{times}{group.size} units{vectors}\n{kinds}'
     colour = _COLOURS[group.kinds[-1]]
   axes.add_patch(
     patches.FancyBboxPatch(
@@ -207,10 +225,11 @@ def _arrow(
 
 
 def _names(paths: list[str]) -> str:
-  """The first few parameters of an arrow, and how many there are."""
-  names = [_short(path) for path in paths[:_MAX_NAMES]]
-  more = len(paths) - _MAX_NAMES
-  return '\n'.join(names + ([f'and {more} more'] if more > 0 else []))
+  """The first few parameters of an arrow, equal blocks as one, and how many more there are."""
+  rows = fold.merge([(path,) for path in dict.fromkeys(paths)])
+  names = [_short(row[0]) for row, _ in rows[:_MAX_NAMES]]
+  more = sum(len(places) for _, places in rows[_MAX_NAMES:])
+  return '\n'.join(names + ([f'and {more} more'] if more else []))
 
 
 def _short(path: str, length: int = 26) -> str:

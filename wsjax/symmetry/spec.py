@@ -1,9 +1,8 @@
-"""Spec: the symmetry of an architecture, as data.
+"""Spec: the symmetry group of the parameters of a model, as data.
 
-A hidden unit may be moved to another place in its layer, and, depending on its activation,
-rescaled, negated or shifted by a half period, if every weight that feeds it or reads from it moves
-along. Which axis of which parameter belongs to which set of interchangeable units is all that the
-rest of the room needs.
+Hidden units may be permuted and, depending on the activation, rescaled, negated or shifted by a
+half period, together with their incoming and outgoing weights. A spec says which axis of which
+parameter belongs to which group of interchangeable units.
 
 Source: Ainsworth et al. 2023, arXiv:2209.04836 (the idea of a spec);
 Godfrey et al. 2022, arXiv:2205.14258 (groups by activation).
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 KINDS = ('permutation', 'positive_scale', 'sign', 'phase')
 
-# What an activation allows besides reordering its units.
+# Kinds of symmetry of each activation.
 ACTIVATION_KINDS = {
   'relu': ('permutation', 'positive_scale'),
   'leaky_relu': ('permutation', 'positive_scale'),
@@ -45,7 +44,7 @@ class Group:
   Attributes:
     id: name, unique in the spec.
     size: number of units n.
-    kinds: what may be done to them, from `KINDS`; 'permutation' is first.
+    kinds: symmetries of the units, from `KINDS`; 'permutation' is first.
     half_turn: for 'phase' only: adding it to a unit's bias negates the unit, sin(w0 (z +
       half_turn)) = -sin(w0 z), so it is pi / w0.
   """
@@ -82,9 +81,9 @@ class Axis:
     group: id of the group whose units lie along the axis; None is pinned.
     outer: blocks before the group.
     inner: elements of a block after the group.
-    power: +1 where the weight feeds the unit (it is multiplied by the unit's scale), -1 where it
-      reads from the unit (divided by it).
-    shift: True for a bias that feeds the unit: a half turn is added to it.
+    power: +1 for incoming weights (multiplied by the unit's scale), -1 for outgoing ones (divided
+      by it).
+    shift: True for the bias of the unit: half periods are added to it.
   """
 
   group: str | None = None
@@ -163,7 +162,7 @@ class Spec:
     return next(leaf for leaf in self.leaves if _shifts(leaf, id))
 
   def permutations_only(self) -> 'Spec':
-    """The same groups, with nothing but reordering allowed."""
+    """The spec with permutations only."""
     groups = tuple(Group(group.id, group.size) for group in self.groups)
     return dataclasses.replace(self, groups=groups)
 

@@ -1,4 +1,4 @@
-"""Axes as products of atoms, and which atoms are one and the same.
+"""Atoms: factors of array axes on which permutations act, with unification.
 
 The label of an array axis is a tuple of atoms, outermost factor first: the axis of a [height,
 width, channel] image after a flatten is (height, width, channel). Only ever do atoms grow together,

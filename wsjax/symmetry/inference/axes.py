@@ -1,8 +1,8 @@
-"""Which axes of a program an operation ties, passes on, or pins.
+"""Labels of array axes: operations unify, propagate or pin them.
 
 Every value gets a label per axis, such that the operation is equivariant: if the same permutations
 act on its operands, they act on its results. Uniform values (broadcast, or one number) have free
-labels, since any permutation leaves them as they are. `infer_rules` says it per primitive; a
+labels, since any permutation leaves them as they are. `rules` has a rule per primitive; a
 primitive without a rule pins all that it touches.
 """
 
@@ -18,7 +18,7 @@ from wsjax.symmetry.inference import program as program_lib
 
 @dataclasses.dataclass(eq=False, slots=True)
 class Trace:
-  """What an operation did to axes.
+  """Relations between the axes of the operands and results of an operation.
 
   Attributes:
     links: (operand, its axis, result, its axis): passed on.

@@ -1,4 +1,4 @@
-"""From laws to gauges: matrices that mix units, for each head too, and further rescalings."""
+"""Builds gauges from laws: matrices that mix units, one per head where heads stay apart, and scales."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -54,6 +54,8 @@ def rescalings(
       if atom in ids and laws.holds(law, found, atom):
         basis = basis[1:]  # With the kind of the group, which all of the basis take part in.
       for vector in basis:
+        if law.MODULUS == 0 and next(iter(vector.values())) < 0:
+          vector = {place: -power for place, power in vector.items()}
         axes = tuple(_axis(found, place, atom, power) for place, power in vector.items())
         gauges.append(gauge.Gauge(law.KIND, ids.get(atom), found.size(atom), axes))
   return tuple(gauges)

@@ -1,4 +1,4 @@
-"""From labels of axes to the groups, axes and kinds of a Spec."""
+"""Builds the groups, axes and kinds of a Spec from labels and laws."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -105,7 +105,7 @@ def find(paths: Sequence[str], program: program_lib.Program, axes: axes_lib.Axes
 
 @dataclasses.dataclass(eq=False)
 class Laws:
-  """What the laws say about all free atoms."""
+  """Results of all laws, for all free atoms."""
 
   origins: origins_lib.OriginLaw
   scale: laws_lib.ScaleLaw
@@ -155,7 +155,7 @@ def spec(found: Found, laws: Laws) -> spec_lib.Spec:
 
 
 def report(found: Found, laws: Laws, spec: spec_lib.Spec) -> report_lib.Report:
-  """Why there are not more groups, and not more kinds."""
+  """Reasons why there are no further groups and kinds, and symmetries that no spec holds."""
   ids = {atom: group.id for atom, group in zip(found.kept, spec.groups, strict=True)}
   names = {atom: tuple(map(found.name, places)) for atom, places in found.places.items()}
   dropped = tuple(
@@ -207,7 +207,7 @@ def _axis(
 
 
 def _ids(found: Found, reads: set[Place]) -> dict[int, str]:
-  """Names of the groups: the layer that feeds the units."""
+  """Names of the groups: the layer with the incoming weights."""
   ids: dict[int, str] = {}
   for atom in found.kept:
     places = found.places[atom]

@@ -1,10 +1,9 @@
 """Derives the Spec of any JAX function from its jaxpr.
 
-Axes of arrays are products of atoms (`infer_atoms`). The function is traced, never run, and written
-out as one flat program (`infer_lower`); every
-primitive ties, passes on or pins the atoms of its operands (`infer_rules`). Atoms that nothing
-pinned and that lie along parameters are groups of interchangeable units. Laws (`infer_kinds`,
-`infer_turns`) then follow a rescaled, negated or turned unit to the next layer.
+The function is traced, never run, and inlined into one flat program (`lower`). Array axes are
+products of atoms (`atoms`); every primitive unifies, propagates or pins the atoms of its operands
+(`rules`). Atoms that nothing pinned and that lie along parameters are groups of interchangeable
+hidden units. Laws (`laws`, `phase`) then propagate scales, signs, matrices and phase shifts.
 
 Sound by construction: a primitive without a rule pins all axes that it touches, and is named in the
 report.
@@ -87,7 +86,7 @@ def verify(
   *,
   num: int = 3,
 ) -> float:
-  """How much random elements of the group, and of every gauge, change the function.
+  """Measures how much random elements of the group and of every gauge change the outputs.
 
   Given arrays are tried with noise too: weights of zero, as biases before training, hide an action
   that does not cancel.
@@ -118,8 +117,10 @@ def verify(
     for index in range(num):
       keys = iter(jax.random.split(jax.random.fold_in(key, index), 1 + len(gauges)))
       tried = [act(inferred.spec.random(next(keys)), start, inferred.spec)]
-      for gauge in gauges:
-        moved = gauge.act(gauge.random(next(keys)), flat)
+      if gauges:  # All of them, one after the other.
+        moved = flat
+        for gauge in gauges:
+          moved = gauge.act(gauge.random(next(keys)), moved)
         tried.append(jax.tree.unflatten(tree, [moved[path] for path in paths]))
       for moved in tried:
         for one, two in zip(before, jax.tree.leaves(fn(moved, *args)), strict=True):
@@ -133,7 +134,8 @@ def _change(one: typing.Array, two: typing.Array) -> float:
   if not one.size:
     return 0.0
   one, two = (x.astype(np.result_type(x.dtype, np.float64)) for x in (one, two))
-  return np.abs(one - two).max() / max(np.abs(one).max(), np.finfo(np.float32).tiny)
+  with np.errstate(invalid='ignore'):
+    return np.abs(one - two).max() / max(np.abs(one).max(), np.finfo(np.float32).tiny)
 
 
 def act(g: group_lib.GroupElement, params: typing.PyTree, spec: spec_lib.Spec) -> typing.PyTree:

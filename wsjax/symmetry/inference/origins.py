@@ -1,6 +1,6 @@
-"""Which axes of the parameters read from units, and which are biases.
+"""Roles of parameter axes: outgoing weights of units, and biases.
 
-A parameter reads where data meet it in a sum of products over its axis. A bias is a parameter with
+An axis has outgoing weights where it is contracted with data. A bias is a parameter with
 one axis that is added, as it is, to data.
 """
 
@@ -44,7 +44,7 @@ class OriginLaw(states_lib.Law):
     return frozenset([(leaf.index, axis)]), True
 
   def contract(self, op: Op, atom: int, pair: tuple[int, int], states: Sequence[Any]) -> None:
-    """Notes who reads; of two parameters it is the second."""
+    """Notes outgoing weights; of two parameters, those of the second."""
     is_data = [id(op.ins[i]) in self._data for i in pair]
     if not is_data[1]:
       self.reads |= states[1][0]

@@ -1,8 +1,8 @@
-"""A function as one flat list of operations, with every call written out.
+"""Program: a jaxpr as one flat list of operations, with all calls inlined.
 
 Loops appear once: `loop` makes the value that goes round, `close` says that what comes out of the
 body is what goes in. A condition's branches stand one after the other and `join` in one value.
-`infer_lower` writes programs.
+`lower` makes programs.
 """
 
 import dataclasses

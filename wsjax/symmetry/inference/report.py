@@ -1,4 +1,4 @@
-"""What inference found besides the groups, and why not more of them."""
+"""Report of an inference: pinned axes, gauges, refused kinds."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from wsjax.symmetry import gauge
 
 @dataclasses.dataclass(frozen=True)
 class Pin:
-  """Axes on which nothing may act, and what fixed them.
+  """Axes that no symmetry acts on, and the primitive that fixed them.
 
   Attributes:
     primitive: 'input', 'output', 'constant', 'unused', or the JAX primitive.
@@ -24,7 +24,7 @@ class Pin:
 
 @dataclasses.dataclass(frozen=True)
 class Dropped:
-  """Interchangeable units that a spec cannot hold, left where they are.
+  """Interchangeable units that a spec cannot hold, and that it leaves in place.
 
   Attributes:
     size: number of units.
@@ -39,7 +39,7 @@ class Dropped:
 
 @dataclasses.dataclass(frozen=True)
 class Refused:
-  """A kind that units bend for, but that some primitive breaks.
+  """A kind that an activation suggests, but that another primitive breaks.
 
   Attributes:
     group: id.
@@ -54,7 +54,7 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """What was pinned and why, and what freedom the spec does not say.
+  """Pinned axes with their reasons, and symmetries that the spec does not hold.
 
   Attributes:
     pins: by number of parameter axes, most first.

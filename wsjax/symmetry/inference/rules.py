@@ -1,7 +1,7 @@
 """How each JAX primitive acts on axes: a table from its name to a rule.
 
 A rule `(axes, op)` ties, links, frees or pins; axes of results that it does not mention are pinned.
-To support another primitive, add a line here, and a line in `infer_kinds` if units may be rescaled
+To support another primitive, add a line here, and a line in `laws` if units may be rescaled
 through it.
 """
 

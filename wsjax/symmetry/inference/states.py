@@ -1,6 +1,6 @@
-"""Follows what a change of single units does to every value of a program.
+"""Propagates a group action on hidden units through a program.
 
-A law (`infer_kinds`) says what happens to a parameter along an axis of units, for instance that it
+A law (`laws`, `phase`) says how an action changes a parameter along an axis, for instance that it
 is multiplied by a power of the unit's scale, and how the primitives carry that on. This file walks
 the program with it, one state per value, axis and atom. States of loops are found by going round
 until they stay.
@@ -59,7 +59,7 @@ class Law:
 
 
 class Walk:
-  """The walk of one law through a program.
+  """Propagation of a law through a program.
 
   Args:
     program: to be walked through.
@@ -197,7 +197,7 @@ class Walk:
     return self._of(law, value)[axis]
 
   def _close(self, law: Law, op: Op) -> None:
-    """What comes out of a loop's body must be what goes in."""
+    """The result of the body of a loop transforms as its carry."""
     inside, result = op.ins
     for axis, atoms in enumerate(self.atoms(inside)):
       for place, atom in enumerate(atoms):

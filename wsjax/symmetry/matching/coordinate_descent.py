@@ -38,7 +38,7 @@ _gain_compiled = functools.partial(jax.jit(tables.gain, static_argnums=(0, 1, 2)
 
 @dataclasses.dataclass
 class State:
-  """Where the descent stands for P pairs.
+  """State of the descent for P pairs.
 
   Attributes:
     perms: group id -> [P, n] int32.
@@ -171,7 +171,7 @@ class Descent:
   def _match(
     self, state: State, id: str, active: np.ndarray, row_weights: np.ndarray | None = None
   ) -> np.ndarray:
-    """Matches one group of the active pairs; returns who changed, [m] bool."""
+    """Matches one group of the active pairs; returns which changed, [m] bool."""
     group = self.problem.spec.group(id)
     terms = tuple(
       term

@@ -1,4 +1,4 @@
-"""Two stacks of networks, rearranged so that matching them is products.
+"""Two stacks of networks, rearranged so that matching them is matrix products.
 
 Every leaf is seen once from each of its groups: the units of that group on one axis, everything
 else on the other. Leaves with no other group are joined, so that they cost one matrix product for

@@ -1,4 +1,4 @@
-"""Tables of gains: what each unit of b is worth at each place of a.
+"""Tables of gains of placing each unit of b at each place of a.
 
 Written for NumPy on the host and jax.numpy on a device alike; `xp` is the module. `problem` holds,
 for the pairs in question: `fixed`, `left` and `right` as in `matching_problem.Problem`, `ia` and

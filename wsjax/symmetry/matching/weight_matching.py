@@ -98,7 +98,7 @@ def best_of(
   identity: bool = True,
   memory: int = MEMORY,
 ) -> tuple[group_lib.GroupElement, np.ndarray]:
-  """Like `match_pairs`, and says how good each match is.
+  """Best match of each pair, with its objective.
 
   The first start places groups in forward order, each by what it shares with those before it; the
   second in backward order; further ones in random order, and with some units of a counting more
@@ -164,7 +164,7 @@ def _select(stack: typing.StackedParams, indices: np.ndarray) -> dict[str, np.nd
 def _in_range(
   a: typing.StackedParams, b: typing.StackedParams, spec: spec_lib.Spec
 ) -> tuple[typing.StackedParams, typing.StackedParams, float]:
-  """Both times a power of two, and that, so that sums of squares lie in the range of float32."""
+  """Scales both by a power of two, which is returned, into the range of float32 squares."""
   largest = max(np.abs(value).max(initial=0) for stack in (a, b) for value in stack.values())
   if not largest or 1e-12 < largest < 1e12 or any('phase' in group.kinds for group in spec.groups):
     return a, b, 1.0  # A half period cannot be scaled along.
