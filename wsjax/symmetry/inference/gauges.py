@@ -1,4 +1,4 @@
-"""Builds gauges from laws: matrices that mix units, one per head where heads stay apart, and scales."""
+"""Builds gauges: matrices that mix units, one per head where heads stay apart, and scales."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
