@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from wsjax.cli import configs
+from wsjax.experiments import configs
 
 ROOT = pathlib.Path(__file__).parents[1] / 'configs'
 EXPERIMENTS = sorted(path for path in ROOT.glob('*.py') if path.stem != 'common')

@@ -62,8 +62,8 @@ def smoke_run(tmp_path_factory):
 
   A config runs once per session, whichever worker asks first. Copy the workdir to change it.
   """
-  from wsjax import run
-  from wsjax.cli import configs
+  from wsjax import pipeline
+  from wsjax.experiments import configs
 
   root = tmp_path_factory.getbasetemp()
   if os.environ.get('PYTEST_XDIST_WORKER'):
@@ -76,7 +76,7 @@ def smoke_run(tmp_path_factory):
     workdir = root / f'smoke_{name}'
     with open(root / f'{name}.lock', 'w') as lock:
       fcntl.flock(lock, fcntl.LOCK_EX)
-      report = run.run(config, workdir, overrides=overrides, progress=False)
+      report = pipeline.run(config, workdir, overrides=overrides, progress=False)
     return report, workdir, config
 
   return once

@@ -13,8 +13,9 @@ import sys
 import jaxlib
 import pytest
 
-from wsjax import run
-from wsjax.cli import configs, main
+from wsjax import pipeline
+from wsjax.cli import main
+from wsjax.experiments import configs
 
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / 'tests/golden'
@@ -138,7 +139,7 @@ def _differences(recorded, found, path=''):
 
 def _run(name, workdir):
   config, overrides = configs.load(f'{ROOT}/configs/{name}.py:smoke')
-  run.run(config, workdir, overrides=overrides, progress=False)
+  pipeline.run(config, workdir, overrides=overrides, progress=False)
   return numbers(json.loads((workdir / 'report.json').read_text()))
 
 
@@ -151,7 +152,7 @@ def test_a_smoke_config_runs_to_the_recorded_report(name, smoke_run, tmp_path, c
   for file in workdir.glob('*.*'):
     shutil.copy2(file, tmp_path)
   (tmp_path / 'report.html').unlink()
-  run.run(config, tmp_path, progress=False)
+  pipeline.run(config, tmp_path, progress=False)
   assert not [file for file in tmp_path.iterdir() if file.is_dir()]
   assert (tmp_path / 'report.html').read_bytes() == page
   assert main.main(['report', '--workdir', str(tmp_path)]) == 0

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 from tests.faults import runs
-from wsjax import files
-from wsjax import run as run_lib
-from wsjax.cli import configs
+from wsjax import files, pipeline
 from wsjax.evaluation import methods
 from wsjax.evaluation.report import model
-from wsjax.experiments import base, generation, manifest
+from wsjax.experiments import base, configs, generation, manifest
 from wsjax.train import loop
 from wsjax.train.checkpoint import checkpoint
 from wsjax.zoo import build
@@ -31,7 +29,7 @@ def smoke(name: str = 'digits_flow', *overrides: str):
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory) -> pathlib.Path:
   workdir = tmp_path_factory.mktemp('run')
-  run_lib.run(smoke(), workdir, progress=False)
+  pipeline.run(smoke(), workdir, progress=False)
   return workdir
 
 
@@ -46,20 +44,20 @@ def test_a_run_ends_in_a_report_with_every_baseline(finished):
 
 def test_a_finished_run_is_only_read(finished):
   before = (finished / 'report.json').stat().st_mtime_ns
-  run_lib.run(smoke(), finished, progress=False)
+  pipeline.run(smoke(), finished, progress=False)
   assert (finished / 'report.json').stat().st_mtime_ns == before
 
 
 def test_another_config_does_not_enter_the_workdir(finished):
   before = {path: path.stat().st_mtime_ns for path in finished.rglob('*')}
   with pytest.raises(ValueError, match='train.batch_size differ'):
-    run_lib.run(smoke('digits_flow', '--config.train.batch_size=8'), finished, progress=False)
+    pipeline.run(smoke('digits_flow', '--config.train.batch_size=8'), finished, progress=False)
   assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
 def test_samples_are_a_function_of_the_seed(finished, tmp_path):
   zoos = [
-    store.Zoo.open(run_lib.sample(finished, num=3, seed=seed, out=tmp_path / name))
+    store.Zoo.open(pipeline.sample(finished, num=3, seed=seed, out=tmp_path / name))
     for name, seed in (('a', 5), ('b', 5), ('c', 6))
   ]
   digests = [zoo.content_digest for zoo in zoos]
@@ -70,40 +68,40 @@ def test_samples_are_a_function_of_the_seed(finished, tmp_path):
 
 
 def test_any_zoo_can_be_judged(finished, tmp_path):
-  out = run_lib.sample(finished, num=4, seed=1, out=tmp_path / 'samples')
+  out = pipeline.sample(finished, num=4, seed=1, out=tmp_path / 'samples')
   config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
-  report = run_lib.evaluate_zoo(config, tmp_path / 'judged', out)
+  report = pipeline.evaluate_zoo(config, tmp_path / 'judged', out)
   assert report.tables['methods'].rows['given: samples'].n == 4
 
 
 def test_a_zoo_of_any_name_can_be_judged_and_the_result_stays(finished, tmp_path):
   config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
-  report = run_lib.evaluate_zoo(config, tmp_path, finished / 'zoo')
+  report = pipeline.evaluate_zoo(config, tmp_path, finished / 'zoo')
   assert 'given: zoo' in report.tables['methods'].rows
   before = runs.listing(tmp_path)
   # Again, it is only read; and nothing else takes its place.
-  again = run_lib.evaluate_zoo(config, tmp_path, finished / 'zoo')
+  again = pipeline.evaluate_zoo(config, tmp_path, finished / 'zoo')
   assert again.run == report.run and again.findings == report.findings
   with pytest.raises(ValueError, match='belongs to'):
-    run_lib.evaluate_zoo(config, tmp_path, finished / 'samples/seed0')
+    pipeline.evaluate_zoo(config, tmp_path, finished / 'samples/seed0')
   with pytest.raises(ValueError, match='belongs to'):
-    run_lib.run(config, tmp_path)
+    pipeline.run(config, tmp_path)
   assert runs.listing(tmp_path) == before
 
 
 def test_no_evaluation_replaces_the_report_of_a_run(finished):
   before = runs.listing(finished)
   with pytest.raises(ValueError, match='belongs to'):
-    run_lib.evaluate_zoo(smoke(), finished, finished / 'samples/seed0')
+    pipeline.evaluate_zoo(smoke(), finished, finished / 'samples/seed0')
   assert runs.listing(finished) == before
 
 
 def test_sampling_only_reads_the_run_and_draws_are_not_mixed(finished, tmp_path):
   before = runs.listing(finished)
   out = tmp_path / 'out'
-  run_lib.sample(finished, num=3, seed=1, out=out)
+  pipeline.sample(finished, num=3, seed=1, out=out)
   with pytest.raises(ValueError, match=str(out)):
-    run_lib.sample(finished, num=3, seed=2, out=out)
+    pipeline.sample(finished, num=3, seed=2, out=out)
   # A draw that was cut off, and another one after it.
   shutil.move(out / 'log.lmdb', tmp_path / 'log.lmdb')
   for name in ('shards', 'records.jsonl', 'records.parquet', 'manifest.json'):
@@ -112,8 +110,8 @@ def test_sampling_only_reads_the_run_and_draws_are_not_mixed(finished, tmp_path)
   shutil.move(tmp_path / 'log.lmdb', out / 'log.lmdb')
   for num, seed in ((3, 2), (2, 1)):
     with pytest.raises(ValueError, match='another config'):
-      run_lib.sample(finished, num=num, seed=seed, out=out)
-  assert len(store.Zoo.open(run_lib.sample(finished, num=3, seed=1, out=out))) == 3
+      pipeline.sample(finished, num=num, seed=seed, out=out)
+  assert len(store.Zoo.open(pipeline.sample(finished, num=3, seed=1, out=out))) == 3
   assert runs.listing(finished) == before
 
 
@@ -122,11 +120,11 @@ def test_sampling_trains_nothing(finished, tmp_path):
   shutil.rmtree(copy / 'train')
   before = runs.listing(copy)
   with pytest.raises(ValueError, match='no checkpoint of a finished training'):
-    run_lib.sample(copy, num=2, seed=0, out=tmp_path / 'out')
+    pipeline.sample(copy, num=2, seed=0, out=tmp_path / 'out')
   assert runs.listing(copy) == before
   shutil.rmtree(copy / 'zoo')
   with pytest.raises(ValueError, match='The zoo that the run in'):
-    run_lib.sample(copy, num=2, seed=0, out=tmp_path / 'out')
+    pipeline.sample(copy, num=2, seed=0, out=tmp_path / 'out')
   assert not (copy / 'zoo').exists() and not (tmp_path / 'out').exists()
 
 
@@ -138,7 +136,7 @@ def test_the_zoo_of_a_run_json_is_never_written_to(finished, tmp_path):
   run['config']['zoo']['path'] = str(thesis)
   files.replace(copy / 'run.json', files.seal(run))
   with pytest.raises(ValueError, match=str(thesis)):
-    run_lib.sample(copy, num=2, seed=0, out=tmp_path / 'out')
+    pipeline.sample(copy, num=2, seed=0, out=tmp_path / 'out')
   assert not os.listdir(thesis)
 
 
@@ -151,14 +149,14 @@ def test_what_a_zoo_cost_is_kept_with_it(finished):
 @pytest.mark.parametrize('seeds', ['(0,0)', '(-1,)', '()', '(4294967296,)', '(0.5,)', "('0',)"])
 def test_seeds_are_checked_before_anything_runs(seeds, tmp_path):
   with pytest.raises(ValueError, match=r'train\.seeds'):
-    run_lib.run(smoke('digits_flow', f'--config.train.seeds={seeds}'), tmp_path / 'x')
+    pipeline.run(smoke('digits_flow', f'--config.train.seeds={seeds}'), tmp_path / 'x')
   assert not (tmp_path / 'x').exists()
 
 
 @pytest.mark.parametrize('seed', [-1, 1 << 32])
 def test_the_seed_of_a_draw_is_checked_first(seed, tmp_path):
   with pytest.raises(ValueError, match='seed'):
-    run_lib.sample(tmp_path, num=1, seed=seed, out=tmp_path / 'out')
+    pipeline.sample(tmp_path, num=1, seed=seed, out=tmp_path / 'out')
 
 
 def test_a_config_is_read_back_as_it_was(finished):
@@ -167,16 +165,16 @@ def test_a_config_is_read_back_as_it_was(finished):
 
 def test_numbers_that_are_not_finite_are_refused_with_their_field(tmp_path):
   with pytest.raises(ValueError, match=r'train\.learning_rate is inf'):
-    run_lib.run(smoke('digits_flow', '--config.train.learning_rate=inf'), tmp_path)
+    pipeline.run(smoke('digits_flow', '--config.train.learning_rate=inf'), tmp_path)
 
 
 @pytest.mark.parametrize('path', ['gs://bucket/run', 's3:/bucket', '', 'a\\b', '~nobody_at_all/x'])
 def test_paths_that_libraries_read_differently_are_refused(path, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(ValueError, match='workdir'):
-    run_lib.run(smoke(), path)
+    pipeline.run(smoke(), path)
   with pytest.raises(ValueError, match=r'zoo\.path'):
-    run_lib.run(smoke('digits_flow', f'--config.zoo.path={path}'), 'x') if path else files.folder(
+    pipeline.run(smoke('digits_flow', f'--config.zoo.path={path}'), 'x') if path else files.folder(
       '', 'zoo.path'
     )
   assert set(os.listdir(tmp_path)) <= {'x'}
@@ -198,8 +196,8 @@ def test_a_stopped_run_ends_where_it_would_have_ended(finished, tmp_path, monkey
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
   monkeypatch.setattr(checkpoint.Checkpoints, 'save', save_and_stop)
   with pytest.raises(loop.Interrupted):
-    run_lib.run(smoke(), tmp_path, progress=False)
-  run_lib.run(smoke(), tmp_path, progress=False)
+    pipeline.run(smoke(), tmp_path, progress=False)
+  pipeline.run(smoke(), tmp_path, progress=False)
   whole = store.Zoo.open(finished / 'samples/seed0')
   stopped = store.Zoo.open(tmp_path / 'samples/seed0')
   assert whole.content_digest == stopped.content_digest
@@ -217,7 +215,7 @@ def test_a_stopped_run_ends_where_it_would_have_ended(finished, tmp_path, monkey
 )
 def test_every_config_runs_to_its_report(name, tmp_path):
   config = smoke(name)
-  report = run_lib.run(config, tmp_path, progress=False)
+  report = pipeline.run(config, tmp_path, progress=False)
   row = next(row for row in report.tables['methods'].rows.values() if row.kind == 'model')
   assert row.n == 8 * len(config.train.seeds) and np.isfinite(row.value('accuracy'))
 
@@ -232,7 +230,7 @@ def test_every_config_runs_to_its_report(name, tmp_path):
 )
 def test_every_config_that_reads_a_property_runs_to_its_report(name, tmp_path):
   config = smoke(name)
-  report = run_lib.run(config, tmp_path, progress=False)
+  report = pipeline.run(config, tmp_path, progress=False)
   row = report.tables['methods'].rows[config.encoder.name]
   assert all(np.isfinite(stat['value']) for stat in row.stats.values())
   assert row.seeds == list(config.train.seeds)
@@ -245,7 +243,7 @@ def test_networks_of_many_tasks_are_not_judged_as_of_one(tmp_path):
     config.zoo.dataset.labels = 'subsets'
     config.zoo.architecture.widths = (64, 6, 2)
   with pytest.raises(ValueError, match='for a config with a section tasks'):
-    run_lib.run(config, tmp_path, progress=False)
+    pipeline.run(config, tmp_path, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -258,18 +256,18 @@ def test_networks_of_many_tasks_are_not_judged_as_of_one(tmp_path):
 def test_metrics_are_checked_before_anything_is_trained(tmp_path, name, metrics, match):
   config = smoke(name, f'--config.evaluate.metrics={metrics}')
   with pytest.raises(ValueError, match=match):
-    run_lib.run(config, tmp_path, progress=False)
+    pipeline.run(config, tmp_path, progress=False)
   assert not (tmp_path / 'train').exists()
 
 
 def test_a_run_that_lost_patience_can_be_drawn_from(tmp_path):
   changes = ('patience=1', 'keep_best=1', 'steps=8')
   config = smoke('digits_normalizing_flow', *(f'--config.train.{x}' for x in changes))
-  report = run_lib.run(config, tmp_path / 'run', progress=False)
+  report = pipeline.run(config, tmp_path / 'run', progress=False)
   (auc,) = report.facts['Membership'].values()
   assert 0 <= auc <= 1
   assert any('log-density' in note for note in report.notes)
-  out = run_lib.sample(tmp_path / 'run', num=2, seed=0, out=tmp_path / 'new')
+  out = pipeline.sample(tmp_path / 'run', num=2, seed=0, out=tmp_path / 'new')
   assert len(store.Zoo.open(out)) == 2
 
 
@@ -279,7 +277,7 @@ def test_membership_of_what_has_no_density_is_refused_before_training(tmp_path):
     config.evaluate.membership = True
     config.generator = dict(name='hypernetwork', width=8, noise_size=2)
   with pytest.raises(ValueError, match='generator with log_prob'):
-    run_lib.run(config, tmp_path, progress=False)
+    pipeline.run(config, tmp_path, progress=False)
   assert not (tmp_path / 'train').exists()
 
 
@@ -324,7 +322,7 @@ def test_rivals_stand_in_the_same_report(finished, tmp_path):
   config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
   with config.unlocked():
     config.rivals = dict(kde=dict(generator=dict(name='kde')))
-  report = run_lib.run(config, tmp_path, progress=False)
+  report = pipeline.run(config, tmp_path, progress=False)
   rows = report.tables['methods'].rows
   assert rows['kde'].kind == rows['flow_matching'].kind == 'model' and rows['kde'].n == 8
   assert any('kde' in topic for topic in report.findings)
@@ -349,4 +347,4 @@ def test_trajectories_of_a_zoo_without_snapshots_are_an_error(tmp_path):
   with config.unlocked():
     config.strategy.trajectory = True
   with pytest.raises(ValueError, match='has no snapshots'):
-    run_lib.run(config, tmp_path, progress=False)
+    pipeline.run(config, tmp_path, progress=False)

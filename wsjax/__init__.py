@@ -1,5 +1,11 @@
 """wsjax: neural-network weights as a data modality, in JAX.
 
+  zoo = wsjax.Zoo.of(model, params, records)      networks of your own, with their records
+  spec = wsjax.infer(apply, params, x).spec       the symmetry of any JAX function
+  report = wsjax.run(config, workdir)             an experiment from its config
+
+Names are imported when they are first used.
+
 The rooms, in the order of the pipeline:
 
   symmetry     what may be done to weights without changing the function they compute
@@ -14,4 +20,94 @@ The rooms, in the order of the pipeline:
   experiments  one file per kind of experiment, from a config to a report
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from wsjax import config, testing
+  from wsjax.evaluation.metric import Metric, metric
+  from wsjax.evaluation.report.model import Report
+  from wsjax.experiments.base import Experiment
+  from wsjax.experiments.configs import load_config
+  from wsjax.generators.generator import Generator
+  from wsjax.models.cnn import CNN as cnn
+  from wsjax.models.mlp import MLP as mlp
+  from wsjax.models.model import Model
+  from wsjax.models.siren import SIREN as siren
+  from wsjax.networks import Networks
+  from wsjax.pipeline import evaluate_zoo, run, sample
+  from wsjax.symmetry.inference.infer import infer, verify
+  from wsjax.symmetry.spec import Spec
+  from wsjax.train.objective import Objective
+  from wsjax.zoo.build import build as build_zoo
+  from wsjax.zoo.store.store import Zoo
+
 __version__ = '0.1.0'
+
+# Name -> where it is defined: 'module:name', or a module.
+_WHERE = {
+  'Experiment': 'experiments.base:Experiment',
+  'Generator': 'generators.generator:Generator',
+  'Metric': 'evaluation.metric:Metric',
+  'Model': 'models.model:Model',
+  'Networks': 'networks:Networks',
+  'Objective': 'train.objective:Objective',
+  'Report': 'evaluation.report.model:Report',
+  'Spec': 'symmetry.spec:Spec',
+  'Zoo': 'zoo.store.store:Zoo',
+  'build_zoo': 'zoo.build:build',
+  'cnn': 'models.cnn:CNN',
+  'config': 'config',
+  'evaluate_zoo': 'pipeline:evaluate_zoo',
+  'infer': 'symmetry.inference.infer:infer',
+  'load_config': 'experiments.configs:load_config',
+  'metric': 'evaluation.metric:metric',
+  'mlp': 'models.mlp:MLP',
+  'run': 'pipeline:run',
+  'sample': 'pipeline:sample',
+  'siren': 'models.siren:SIREN',
+  'testing': 'testing',
+  'verify': 'symmetry.inference.infer:verify',
+}
+__all__ = [
+  'Experiment',
+  'Generator',
+  'Metric',
+  'Model',
+  'Networks',
+  'Objective',
+  'Report',
+  'Spec',
+  'Zoo',
+  'build_zoo',
+  'cnn',
+  'config',
+  'evaluate_zoo',
+  'infer',
+  'load_config',
+  'metric',
+  'mlp',
+  'run',
+  'sample',
+  'siren',
+  'testing',
+  'verify',
+  '__version__',
+]
+
+
+def __getattr__(name: str) -> Any:
+  """Imports a public name when it is first used."""
+  if name not in _WHERE:
+    raise AttributeError(f'wsjax has no {name!r}; it has {", ".join(sorted(_WHERE))}.')
+  module, _, attribute = _WHERE[name].partition(':')
+  found: Any = importlib.import_module(f'{__name__}.{module}')
+  if attribute:
+    found = getattr(found, attribute)
+  globals()[name] = found
+  return found
+
+
+def __dir__() -> list[str]:
+  """Lists the public names."""
+  return sorted(__all__)

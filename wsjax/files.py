@@ -22,8 +22,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, BinaryIO, NamedTuple
 
-from absl import logging
-
 # Far more than any file of ours, and little enough to be read into memory.
 MAX_BYTES = 1 << 28
 MAX_DEPTH = 64
@@ -128,6 +126,8 @@ def set_aside(path: pathlib.Path, why: object) -> None:
   Raises:
     OSError: if it cannot be renamed.
   """
+  from absl import logging  # Slow to import.
+
   aside, count = path.with_name(f'{path.name}.corrupt'), 1
   while aside.is_symlink() or aside.exists():
     aside, count = path.with_name(f'{path.name}.corrupt{count}'), count + 1

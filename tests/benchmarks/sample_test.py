@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from benchmarks import sample
-from wsjax import run as run_lib
-from wsjax.cli import configs
+from wsjax import pipeline
+from wsjax.experiments import configs
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 
@@ -20,7 +20,7 @@ def parsed(*options):
 @pytest.mark.slow
 def test_samplers_stand_beside_the_recipe_of_the_first_run(tmp_path):
   config, _ = configs.load(f'{CONFIGS}/digits_flow.py:smoke', [])
-  run_lib.run(config, tmp_path / 'flow', progress=False)
+  pipeline.run(config, tmp_path / 'flow', progress=False)
   result = sample.run(
     parsed(f'--runs={tmp_path / "flow"}', '--nets=4', '--repeats=1',
            '--weights=2e3')

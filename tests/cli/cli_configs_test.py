@@ -1,6 +1,6 @@
 import pytest
 
-from wsjax.cli import configs
+from wsjax.experiments import configs
 
 CONFIG = """
 from ml_collections import config_dict

@@ -9,8 +9,9 @@ import types
 import pytest
 
 from tests.reference import fake_report
-from wsjax.cli import configs, main, run
+from wsjax.cli import main, run
 from wsjax.evaluation.report import html
+from wsjax.experiments import configs
 
 CONFIG = """
 from ml_collections import config_dict
@@ -187,8 +188,8 @@ def test_run_hands_config_and_overrides_to_the_experiment(tmp_path, config, monk
     return fake_report.make(fake_report.METHODS[:3])
 
   fake = types.SimpleNamespace(run=experiment)
-  monkeypatch.setitem(sys.modules, 'wsjax.run', fake)
-  monkeypatch.setattr('wsjax.run', fake, raising=False)
+  monkeypatch.setitem(sys.modules, 'wsjax.pipeline', fake)
+  monkeypatch.setattr('wsjax.pipeline', fake, raising=False)
   words = ['run', '--config', f'{config}:smoke', '--workdir', str(tmp_path)]
   assert main.main([*words, '--config.train.steps=3']) == 0
   assert seen['config'].train.steps == 3 and seen['config'].is_locked

@@ -39,8 +39,8 @@ def run(tmp_path, monkeypatch):
     return fake_report.make(fake_report.METHODS[:3])
 
   fake = types.SimpleNamespace(run=experiment)
-  monkeypatch.setitem(sys.modules, 'wsjax.run', fake)
-  monkeypatch.setattr('wsjax.run', fake, raising=False)
+  monkeypatch.setitem(sys.modules, 'wsjax.pipeline', fake)
+  monkeypatch.setattr('wsjax.pipeline', fake, raising=False)
   words = ['run', '--config', str(config), '--workdir', str(tmp_path / 'out')]
   return lambda *more: (main.main([*words, *more]), seen)
 

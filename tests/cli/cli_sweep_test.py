@@ -52,8 +52,8 @@ def experiment(monkeypatch):
     return model.load(workdir)
 
   fake = types.SimpleNamespace(run=run)
-  monkeypatch.setitem(sys.modules, 'wsjax.run', fake)
-  monkeypatch.setattr('wsjax.run', fake, raising=False)
+  monkeypatch.setitem(sys.modules, 'wsjax.pipeline', fake)
+  monkeypatch.setattr('wsjax.pipeline', fake, raising=False)
   return ran
 
 

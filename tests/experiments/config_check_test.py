@@ -3,9 +3,8 @@
 import jax
 import pytest
 
-from wsjax import run
-from wsjax.cli import configs
-from wsjax.experiments import base
+from wsjax import pipeline
+from wsjax.experiments import base, configs
 
 CONFIG = 'configs/digits_flow.py:smoke'
 WRONG = {
@@ -36,14 +35,14 @@ def test_a_wrong_field_is_named_and_no_workdir_is_made(field, tmp_path):
         target = target[key]
       target[name] = value
     with pytest.raises(ValueError, match=field.rpartition('.')[2]):
-      run.run(config, tmp_path / 'run', progress=False)
+      pipeline.run(config, tmp_path / 'run', progress=False)
     assert not (tmp_path / 'run').exists()
 
 
 def test_float64_is_refused_in_one_sentence(tmp_path):
   config, _ = configs.load(CONFIG)
   with jax.enable_x64(True), pytest.raises(ValueError, match='JAX_ENABLE_X64'):
-    run.run(config, tmp_path / 'run', progress=False)
+    pipeline.run(config, tmp_path / 'run', progress=False)
   assert not (tmp_path / 'run').exists()
 
 

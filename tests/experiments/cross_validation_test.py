@@ -4,10 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax import run as run_lib
-from wsjax.cli import configs
+from wsjax import pipeline
 from wsjax.encoders import examples
-from wsjax.experiments import base, cross_validation, property
+from wsjax.experiments import base, configs, cross_validation, property
 from wsjax.heads import prediction
 from wsjax.zoo.store import store
 
@@ -31,7 +30,7 @@ def at(zoo):
 
 @pytest.mark.slow
 def test_a_run_over_two_architectures_ends_in_a_report(zoo, at, tmp_path):
-  report = run_lib.run(load(at), tmp_path / 'a', progress=False)
+  report = pipeline.run(load(at), tmp_path / 'a', progress=False)
   told, stats = report.facts['Property'], report.tables['methods'].rows['graph_net'].stats
   assert told['num_architectures'] == 2 and told['folds'] == 2
   assert told['num_test'] == sum(told['counts']) == 12  # None of the audit.
@@ -39,14 +38,14 @@ def test_a_run_over_two_architectures_ends_in_a_report(zoo, at, tmp_path):
   assert len(stats['accuracy']['per_seed']) == 2
   assert len(report.figures['training'].data['panels'][0]['lines']) == 2
   assert (tmp_path / 'a/report.html').stat().st_size > 10_000
-  again = run_lib.run(load(at), tmp_path / 'b', progress=False)
+  again = pipeline.run(load(at), tmp_path / 'b', progress=False)
   rows = again.tables['methods'].rows['graph_net'].stats
   assert rows | {'train_seconds': stats['train_seconds']} == stats
 
 
 def test_a_number_is_read_over_folds(zoo, at, tmp_path):
   config = load(at, '--config.property.target=val_accuracy', '--config.train.seeds=(0,)')
-  report = run_lib.run(config, tmp_path, progress=False)
+  report = pipeline.run(config, tmp_path, progress=False)
   row = report.tables['methods'].rows['graph_net']
   assert set(row.stats) == {'tau', 'r2', 'mae', 'num_params', 'train_seconds'}
   assert len(report.figures['outcome'].data['x']) == 12
@@ -86,7 +85,7 @@ def test_fixed_splits_take_several_architectures_too(zoo, at, tmp_path):
     at, '--config.experiment=property', '--config.property.folds=0', '--config.train.seeds=(0,)',
     '--config.train.batch_size=8',
   )  # fmt: skip
-  report = run_lib.run(config, tmp_path, progress=False)
+  report = pipeline.run(config, tmp_path, progress=False)
   assert report.facts['Property']['num_train'] == 8
   assert report.facts['Property']['num_test'] == 2
 
@@ -175,4 +174,4 @@ def test_noise_has_the_architecture_and_nothing_else(zoo, at):
 def test_a_zoo_that_is_not_imported_names_the_command(tmp_path):
   config = configs.load('configs/foreign_agents.py', [f'--config.zoo.path={tmp_path / "no"}'])[0]
   with pytest.raises(ValueError, match='wsjax zoo import rl_agents --from DIR'):
-    run_lib.run(config, tmp_path / 'run', progress=False)
+    pipeline.run(config, tmp_path / 'run', progress=False)

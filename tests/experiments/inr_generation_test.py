@@ -5,9 +5,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from wsjax import run as run_lib
-from wsjax.cli import configs
-from wsjax.experiments import base, inr_generation
+from wsjax import pipeline
+from wsjax.experiments import base, configs, inr_generation
 
 CONFIG = pathlib.Path(__file__).parents[2] / 'configs/inr_generation.py'
 
@@ -20,7 +19,7 @@ def smoke(*overrides):
 def finished(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('run')
   config = smoke('--config.train.seeds=(0,1)')
-  return run_lib.run(config, workdir, progress=False), workdir
+  return pipeline.run(config, workdir, progress=False), workdir
 
 
 def test_a_run_ends_in_a_report_with_every_baseline(finished):
@@ -53,7 +52,7 @@ def test_too_few_test_networks_are_refused(finished):
 
 def test_samples_of_a_run_are_evaluated_like_any_zoo(finished, tmp_path):
   _, workdir = finished
-  out = run_lib.sample(workdir, num=12, seed=1, out=tmp_path / 'samples')
+  out = pipeline.sample(workdir, num=12, seed=1, out=tmp_path / 'samples')
   config = smoke(f'--config.zoo.path={workdir / "zoo"}')
-  report = run_lib.evaluate_zoo(config, tmp_path / 'judged', out)
+  report = pipeline.evaluate_zoo(config, tmp_path / 'judged', out)
   assert report.tables['methods'].rows['given: samples'].n == 12

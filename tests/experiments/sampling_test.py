@@ -6,7 +6,7 @@ import pytest
 
 from configs import digits_flow, inr_generation
 from wsjax import config as config_lib
-from wsjax import run as run_lib
+from wsjax import pipeline
 from wsjax.experiments import base, generation
 from wsjax.experiments.generation import prepare, sampling
 from wsjax.zoo import train
@@ -66,7 +66,7 @@ def test_led_networks_have_a_lower_loss_the_more_so_the_more_they_are_led(prepar
 
 def test_what_was_done_is_in_the_report_and_in_the_records(tmp_path):
   config = configured(refine_steps=3)
-  report = run_lib.run(config, tmp_path, progress=False)
+  report = pipeline.run(config, tmp_path, progress=False)
   (note,) = (note for note in report.notes if 'trained on' in note)
   assert 'for 3 steps' in note and 'seconds per network' in note
   record = store.Zoo.open(tmp_path / 'samples/seed0').record(0)
@@ -94,4 +94,4 @@ def test_networks_that_draw_are_not_trained_on(tmp_path):
   with config.unlocked():
     config.sample = dict(refine_steps=1)
   with pytest.raises(ValueError, match='for classifiers, not for image'):
-    run_lib.run(config, tmp_path, progress=False)
+    pipeline.run(config, tmp_path, progress=False)

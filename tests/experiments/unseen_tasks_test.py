@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from wsjax.cli import configs
-from wsjax.experiments import base, unseen_tasks
+from wsjax.experiments import base, configs, unseen_tasks
 from wsjax.experiments.unseen_tasks import baselines
 from wsjax.experiments.unseen_tasks import tasks as tasks_lib
 from wsjax.models import mlp

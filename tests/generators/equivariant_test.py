@@ -10,7 +10,7 @@ import pytest
 
 from tests import strategies
 from wsjax import config, testing
-from wsjax.cli import configs
+from wsjax.experiments import configs
 from wsjax.generators.backbones import graph_transformer, mlp, neural_functional
 from wsjax.generators.parts import unit_slots
 from wsjax.tokens import layout

@@ -7,12 +7,13 @@ import argparse
 import pathlib
 
 from wsjax import terminal
-from wsjax.cli import configs, report
+from wsjax.cli import parsing, report
+from wsjax.experiments import configs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  configs.add_arguments(parser)
+  parsing.add_config_arguments(parser)
   parser.add_argument('--zoo', required=True, metavar='ZOO', help='networks to be judged')
 
 
@@ -20,9 +21,9 @@ def run(args: argparse.Namespace) -> int:
   """Evaluates and prints the table and the path of the report."""
   config, _ = configs.load(args.config, args.overrides)
 
-  from wsjax import run as run_lib
+  from wsjax import pipeline
 
-  result = run_lib.evaluate_zoo(config, args.workdir, args.zoo)
+  result = pipeline.evaluate_zoo(config, args.workdir, args.zoo)
   report.show(result)
   terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0

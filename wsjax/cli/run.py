@@ -11,12 +11,13 @@ import os
 import pathlib
 
 from wsjax import terminal
-from wsjax.cli import configs, report
+from wsjax.cli import parsing, report
+from wsjax.experiments import configs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  configs.add_arguments(parser)
+  parsing.add_config_arguments(parser)
   parser.add_argument(
     '--profile',
     metavar='START:STOP',
@@ -37,10 +38,9 @@ def run(args: argparse.Namespace) -> int:
   _observe(args)
   config, overrides = configs.load(args.config, args.overrides)
 
-  from wsjax import distributed
-  from wsjax import run as run_lib
+  from wsjax import distributed, pipeline
 
-  result = run_lib.run(config, args.workdir, overrides=overrides)
+  result = pipeline.run(config, args.workdir, overrides=overrides)
   if not distributed.is_writer():
     return 0
   report.show(result)

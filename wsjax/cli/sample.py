@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
   """Samples and prints where the networks are."""
   if args.num < 1:
     raise ValueError(f'--num is {args.num}; at least 1 is needed.')
-  from wsjax import run as run_lib
+  from wsjax import pipeline
 
-  terminal.show_line(run_lib.sample(args.workdir, num=args.num, seed=args.seed, out=args.out))
+  terminal.show_line(pipeline.sample(args.workdir, num=args.num, seed=args.seed, out=args.out))
   return 0

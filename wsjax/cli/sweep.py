@@ -25,7 +25,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsjax import files, signals, terminal
-from wsjax.cli import configs, report, status
+from wsjax.cli import parsing, report, status
+from wsjax.experiments import configs
 
 if TYPE_CHECKING:
   from ml_collections import config_dict
@@ -35,7 +36,7 @@ Run = tuple[str, str, list[str]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  configs.add_arguments(parser)
+  parsing.add_config_arguments(parser)
   parser.add_argument(
     '--arm',
     action='append',
@@ -102,7 +103,7 @@ def _gather(
   loaded: Mapping[str, tuple['config_dict.ConfigDict', dict[str, Any]]],
 ) -> None:
   """Runs the arms here, one after the other, and compares them."""
-  from wsjax import run as run_lib
+  from wsjax import pipeline
   from wsjax.evaluation.report import html
   from wsjax.evaluation.report import sweep as side_by_side
 
@@ -110,7 +111,7 @@ def _gather(
   for name, (config, overrides) in loaded.items():
     terminal.show_line(f'{name}: {folder / name}')
     # A finished run is only read; a directory of another config is refused.
-    reports[name] = run_lib.run(config, folder / name, overrides=overrides)
+    reports[name] = pipeline.run(config, folder / name, overrides=overrides)
   made = side_by_side.side_by_side(pathlib.Path(path).stem, reports)
   page = made.write(folder, html.page, stem='sweep')
   report.show(made)

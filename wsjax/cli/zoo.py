@@ -12,7 +12,8 @@ import argparse
 import importlib
 
 from wsjax import terminal
-from wsjax.cli import configs
+from wsjax.cli import parsing
+from wsjax.experiments import configs
 
 # Modules of wsjax.zoo.importers.
 FAMILIES = ('rl_agents', 'es_policies', 'third_party_classifiers')
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
   actions = parser.add_subparsers(dest='action', required=True, metavar='build | inspect | import')
   build = actions.add_parser('build', help='train, describe, split, publish', allow_abbrev=False)
-  configs.add_arguments(build)
+  parsing.add_config_arguments(build)
   inspect = actions.add_parser(
     'inspect', help='counts, accuracy, lineage, digests', allow_abbrev=False
   )

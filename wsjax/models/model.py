@@ -148,7 +148,7 @@ def from_record(name: str, config: Mapping[str, Any]) -> Model:
     ValueError: if there is no such model or it takes other fields.
   """
   try:
-    return config_lib.build('models', {**dict(config), 'name': name})
+    return config_lib.build('models', {**dict(config), 'name': name}, foreign=False)
   except (TypeError, OverflowError) as error:
     raise ValueError(f'Model {name!r} does not take {dict(config)}: {error}.') from error
 

@@ -23,7 +23,7 @@ from wsjax import config as config_lib
 from wsjax import distributed, files, lock
 from wsjax.evaluation import methods
 from wsjax.evaluation.report import html, model
-from wsjax.experiments import base, generation, manifest
+from wsjax.experiments import base, configs, generation, manifest
 from wsjax.zoo.store import store
 
 
@@ -37,7 +37,8 @@ def run(
   """Runs an experiment to its report, from wherever it stopped last time.
 
   Args:
-    config: sections named after the rooms; see configs/digits_flow.py.
+    config: sections named after the rooms, see configs/digits_flow.py; fields that are not given
+      have their defaults.
     workdir: directory of this run.
     overrides: fields that the command line changed in the config, for the report.
     progress: whether to show progress bars.
@@ -48,6 +49,7 @@ def run(
     loop.Interrupted: after SIGTERM or Ctrl-C, with everything saved.
   """
   workdir = files.folder(workdir, 'workdir')
+  config = configs.with_defaults(config)
   manifest.check(config)
   with _held(workdir):
     stages = manifest.open_run(workdir, config, overrides or {})
@@ -119,6 +121,7 @@ def evaluate_zoo(
       evaluation, or a field of the config is wrong.
   """
   workdir, zoo_path = files.folder(workdir, 'workdir'), files.folder(zoo_path, 'zoo')
+  config = configs.with_defaults(config)
   manifest.check(config)
   given = store.Zoo.open(zoo_path)
   with _held(workdir):

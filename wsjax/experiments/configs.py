@@ -1,33 +1,17 @@
 """Reads a config file with its overrides; wrong ones are clear errors."""
 
-import argparse
 import difflib
 import pathlib
 import re
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   from ml_collections import config_dict
 
 _PREFIX = '--config.'
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds --config and --workdir.
-
-  Args:
-    parser: of a sub-command; overrides `--config.a.b=value` reach it as `args.overrides`.
-  """
-  parser.add_argument(
-    '--config',
-    required=True,
-    metavar='FILE[:ARG]',
-    help='config file; --config.a.b=VALUE changes one of its fields',
-  )
-  parser.add_argument('--workdir', required=True, metavar='DIR', help='where results go')
 
 
 def load(
@@ -49,8 +33,7 @@ def load(
   from absl import flags
   from ml_collections import config_flags
 
-  config = _config(config_arg)
-  _set_defaults(config)
+  config = with_defaults(_config(config_arg))
   for override in overrides:
     _check(config, override)
   # The last one of a field counts; ml_collections would join two tuples.
@@ -74,6 +57,26 @@ def split(config_arg: str) -> tuple[str, str]:
       f'{config_arg!r} is not a config: path/to/file.py or path/to/file.py:argument.'
     )
   return match[1], match[2] or ''
+
+
+def load_config(
+  config_arg: str, overrides: Mapping[str, Any] | Sequence[str] = ()
+) -> 'config_dict.ConfigDict':
+  """Reads a config file as the command line does.
+
+  Args:
+    config_arg: 'path/to/file.py' or 'path/to/file.py:argument'.
+    overrides: dotted field -> value, or '--config.a.b=value' each.
+
+  Returns:
+    The locked config, with every field of its sections.
+
+  Raises:
+    ValueError: as `load`.
+  """
+  if isinstance(overrides, Mapping):
+    overrides = [f'{_PREFIX}{field}={value}' for field, value in overrides.items()]
+  return load(config_arg, overrides)[0]
 
 
 def load_module(path: str, function: str) -> Any:
@@ -119,8 +122,8 @@ def _config(config_arg: str) -> 'config_dict.ConfigDict':
   return config
 
 
-def _set_defaults(config: 'config_dict.ConfigDict') -> None:
-  """Gives sections every field they have, so that each can be changed."""
+def with_defaults(config: Mapping[str, Any]) -> 'config_dict.ConfigDict':
+  """Copies a config, with every field of its sections: those that are not given have defaults."""
   from ml_collections import config_dict
 
   from wsjax.generators.parts import sampling
@@ -133,6 +136,7 @@ def _set_defaults(config: 'config_dict.ConfigDict') -> None:
     defaults['strategy'] = generative.DEFAULTS
     defaults['sample'] = sampling.DEFAULTS
     defaults['evaluate'] = {'metrics': ()}
+  config = config_dict.ConfigDict(config)
   with config.unlocked():
     for section, values in defaults.items():
       given = config.get(section, config_dict.ConfigDict())
@@ -140,6 +144,7 @@ def _set_defaults(config: 'config_dict.ConfigDict') -> None:
         if name not in given:
           given[name] = value
       config[section] = given
+  return config
 
 
 def _check(config: 'config_dict.ConfigDict', override: str) -> None:
