@@ -80,12 +80,18 @@ def test_inits_have_their_standard_deviation():
 @pytest.mark.parametrize(
   ('call', 'words'),
   [
-    (lambda: mlp.MLP((4, 3, 2), 'cosine'), 'allowed: relu'),
-    (lambda: mlp.MLP((4, 3, 2), 'relu', 'zeros'), 'allowed: lecun_normal'),
-    (lambda: mlp.MLP((4,)), 'input and output'),
+    (lambda: mlp.MLP((4, 3, 2), 'cosine'), 'activation.*relu'),
+    (lambda: mlp.MLP((4, 3, 2), 'relu', 'zeros'), 'initializer.*lecun_normal'),
+    (lambda: mlp.MLP((4,)), 'widths'),
+    (lambda: mlp.MLP((4, 0, 2)), 'widths'),
     (lambda: cnn.CNN((4, 4, 1), (2, 2, 2)), 'pixels left'),
+    (lambda: cnn.CNN((4, 4)), 'image'),
     (lambda: siren.SIREN((2, 1)), 'hidden layer'),
-    (lambda: model.from_record('vgg', {}), 'not a plug-in'),
+    (lambda: siren.SIREN(omega=0), 'omega'),
+    (lambda: model.from_record('vgg', {}), 'vgg'),
+    (lambda: model.from_record('os:getcwd', {}), 'os:getcwd'),
+    (lambda: model.from_record('mlp', {'widths': 'abc'}), 'widths'),
+    (lambda: model.from_record('mlp', {'activation': ['relu']}), 'activation'),
   ],
 )
 def test_bad_arguments_say_what_is_allowed(call, words):

@@ -12,14 +12,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.models import model as model_lib
 from wsjax.models import parts
 from wsjax.symmetry import spec as spec_lib
 
+_Size = config_lib.PositiveInt
+
 
 @dataclasses.dataclass(frozen=True)
-class CNN(model_lib.Model):
+class CNN(config_lib.Section, model_lib.Model):
   """A CNN, by default of 3x3 windows that keep height and width.
 
   Parameters are 'conv0/kernel' [window, window, in, out], 'conv0/bias', ..., 'dense0/kernel', ...
@@ -42,24 +45,19 @@ class CNN(model_lib.Model):
       the convolutions.
   """
 
-  image: tuple[int, int, int] = (28, 28, 1)
-  channels: tuple[int, ...] = (8, 16)
-  dense: tuple[int, ...] = (32,)
-  num_classes: int = 10
-  activation: str = 'relu'
-  pool: int = 2
-  initializer: str = 'lecun_normal'
-  window: int = 3
-  stride: int = 1
-  padding: int | None = None
+  image: tuple[_Size, _Size, _Size] = (28, 28, 1)
+  channels: tuple[_Size, ...] = (8, 16)
+  dense: tuple[_Size, ...] = (32,)
+  num_classes: _Size = 10
+  activation: parts.Activation = 'relu'
+  pool: _Size = 2
+  initializer: parts.Initializer = 'lecun_normal'
+  window: _Size = 3
+  stride: _Size = 1
+  padding: config_lib.NonNegativeInt | None = None
 
   def __post_init__(self) -> None:
-    for name in ('image', 'channels', 'dense'):
-      object.__setattr__(self, name, tuple(int(size) for size in getattr(self, name)))
-    parts.check('activation', self.activation, parts.ACTIVATIONS)
-    parts.check('initializer', self.initializer, parts.INITIALIZERS)
-    if len(self.image) != 3 or min(self.pool, self.stride, self.window) < 1:
-      raise ValueError(f'Sizes of a CNN must be >= 1 and its image of 3 axes; got {self}.')
+    super().__post_init__()
     if not self.channels or min(self._pixels) < 1:
       raise ValueError(f'A CNN needs a convolution and pixels left after pooling; got {self}.')
 

@@ -6,6 +6,7 @@ import functools
 import jax
 from jaxtyping import Array, Float
 
+from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.models import model as model_lib
 from wsjax.models import parts
@@ -13,7 +14,7 @@ from wsjax.symmetry import spec as spec_lib
 
 
 @dataclasses.dataclass(frozen=True)
-class MLP(model_lib.Model):
+class MLP(config_lib.Section, model_lib.Model):
   """An MLP on flattened inputs; parameters are 'layer0/kernel', 'layer0/bias', ...
 
   Attributes:
@@ -26,18 +27,15 @@ class MLP(model_lib.Model):
     ValueError: for an unknown activation or initializer, or fewer than two widths.
   """
 
-  widths: tuple[int, ...] = (64, 32, 32, 10)
-  activation: str = 'relu'
-  initializer: str = 'lecun_normal'
-  output_activation: str = 'identity'
+  widths: tuple[config_lib.PositiveInt, ...] = (64, 32, 32, 10)
+  activation: parts.Activation = 'relu'
+  initializer: parts.Initializer = 'lecun_normal'
+  output_activation: parts.OutputActivation = 'identity'
 
   def __post_init__(self) -> None:
-    object.__setattr__(self, 'widths', tuple(int(width) for width in self.widths))
+    super().__post_init__()
     if len(self.widths) < 2:
-      raise ValueError(f'An MLP needs input and output widths; got {self.widths}.')
-    parts.check('activation', self.activation, parts.ACTIVATIONS)
-    parts.check('initializer', self.initializer, parts.INITIALIZERS)
-    parts.check('output_activation', self.output_activation, parts.OUTPUT_ACTIVATIONS)
+      raise ValueError(f'An MLP needs widths of input and output; got {self.widths}.')
 
   @functools.cached_property
   def spec(self) -> spec_lib.Spec:

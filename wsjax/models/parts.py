@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
+from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
@@ -30,6 +31,9 @@ INITIALIZERS = {
   'glorot_uniform': (1.0, 'fan_avg', 'uniform', False),
   'torch_uniform': (1 / 3, 'fan_in', 'uniform', True),
 }
+Activation = Annotated[str, config_lib.OneOf(ACTIVATIONS)]
+Initializer = Annotated[str, config_lib.OneOf(INITIALIZERS)]
+OutputActivation = Annotated[str, config_lib.OneOf(OUTPUT_ACTIVATIONS)]
 # Standard deviation of a normal distribution cut at two deviations.
 _CUT_NORMAL_STD = 0.87962566103423978
 
@@ -105,9 +109,3 @@ def drop(x: jax.Array, dropout: model_lib.Dropout, layer: int) -> jax.Array:
   key, rate = dropout
   kept = jax.random.bernoulli(jax.random.fold_in(key, layer), 1 - rate, x.shape)
   return jnp.where(kept, x / (1 - rate), 0)
-
-
-def check(name: str, value: str, allowed: Mapping[str, Any]) -> None:
-  """Raises ValueError unless the field `name` has one of the allowed values."""
-  if value not in allowed:
-    raise ValueError(f'Unknown {name} {value!r}; allowed: {", ".join(allowed)}.')

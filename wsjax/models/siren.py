@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from wsjax import config as config_lib
 from wsjax import sine, typing
 from wsjax.models import mlp, parts
 from wsjax.models import model as model_lib
@@ -20,7 +21,7 @@ from wsjax.symmetry import spec as spec_lib
 
 
 @dataclasses.dataclass(frozen=True)
-class SIREN(model_lib.Model):
+class SIREN(config_lib.Section, model_lib.Model):
   """A SIREN from coordinates [b, d] to values; parameters are 'layer0/kernel', 'layer0/bias', ...
 
   A hidden unit may be moved, negated, or shifted by a half period, pi / omega.
@@ -33,19 +34,16 @@ class SIREN(model_lib.Model):
     ValueError: for fewer than three widths or omega <= 0.
   """
 
-  widths: tuple[int, ...] = (2, 32, 32, 1)
-  omega: float = 30.0
+  widths: tuple[config_lib.PositiveInt, ...] = (2, 32, 32, 1)
+  omega: config_lib.PositiveFloat = 30.0
 
   activation: ClassVar[str] = 'sine'
   task: ClassVar[str] = 'image_fitting'
 
   def __post_init__(self) -> None:
-    object.__setattr__(self, 'widths', tuple(int(width) for width in self.widths))
-    object.__setattr__(self, 'omega', float(self.omega))
-    if len(self.widths) < 3 or not self.omega > 0:
-      raise ValueError(
-        f'A SIREN needs a hidden layer and omega > 0; got {self.widths}, {self.omega}.'
-      )
+    super().__post_init__()
+    if len(self.widths) < 3:
+      raise ValueError(f'A SIREN needs a hidden layer; got widths {self.widths}.')
 
   @functools.cached_property
   def spec(self) -> spec_lib.Spec:
