@@ -26,6 +26,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 
 # Renders README, results, ledger and gallery from results/*.json.
 results: $(VENV)/ready

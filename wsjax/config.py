@@ -145,7 +145,8 @@ class Section:
   """
 
   def __post_init__(self) -> None:
-    for name, (hint, _) in _fields(type(self)).items():
+    kind: Callable[..., Any] = type(self)
+    for name, (hint, _) in _fields(kind).items():
       value = getattr(self, name)
       converted = _convert(value, hint, f'{type(self).__name__}.{name}')
       if converted is not value:
@@ -279,7 +280,7 @@ def provenance(config: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
   Raises:
     ValueError: if one cannot be imported.
   """
-  found = {}
+  found: dict[str, dict[str, str | None]] = {}
   for key, value in config.items():
     if _is_section(value):
       found |= provenance(value)

@@ -41,7 +41,7 @@ class Networks:
   def __getitem__(self, rows: Any) -> Any:
     """One network as path -> [...] for an integer; else those of a slice, indices or a mask."""
     taken = {path: value[rows] for path, value in self.params.items()}
-    return taken if isinstance(rows, int | np.integer) else self.replace(params=taken)
+    return taken if isinstance(rows, int | np.integer) else Networks(taken, self.spec)
 
   def __iter__(self) -> Iterator[typing.Params]:
     return (self[row] for row in range(len(self)))
@@ -59,7 +59,7 @@ class Networks:
 
   def host(self) -> 'Networks':
     """Copies the weights to NumPy arrays."""
-    return self.replace(params=jax.device_get(self.params))
+    return Networks(jax.device_get(self.params), self.spec)
 
   @staticmethod
   def concat(parts: 'Sequence[Networks]') -> 'Networks':
@@ -70,11 +70,11 @@ class Networks:
     """
     if len({part.spec for part in parts}) != 1:
       raise ValueError(f'concat needs parts of one spec; got {len(parts)} parts.')
-    params = {
+    params: typing.StackedParams = {
       path: np.concatenate([np.asarray(part.params[path]) for part in parts])
       for path in parts[0].params
     }
-    return parts[0].replace(params=params)
+    return Networks(params, parts[0].spec)
 
   def flat(self) -> Float[typing.Array, 'n p']:
     """Every network as one float32 vector, parameters in sorted order of their paths."""

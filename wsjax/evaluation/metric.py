@@ -72,7 +72,7 @@ class Metric:
   flag: str = ''
   compute: Callable[[Any, Any], Stat] | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not self.name.isidentifier():
       raise ValueError(f'Metric.name must be an identifier; got {self.name!r}.')
     if self.better not in ('higher', 'lower', 'none'):
@@ -117,7 +117,7 @@ class Metric:
 
   def interval(self, stat: Stat | None) -> str:
     """The interval as 'low–high'; '' where there is none."""
-    ends = [(stat or {}).get('low'), (stat or {}).get('high')]
+    ends = [stat.get('low'), stat.get('high')] if stat else [None]
     return '' if None in ends else '–'.join(map(self.text, ends))
 
   @classmethod

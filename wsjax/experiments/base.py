@@ -116,9 +116,8 @@ class Experiment(abc.ABC):
         statistic, shape = table
       else:
         statistic, shape = (lambda s, rows, table=table: table[s, rows].mean()), table.shape
-      stats[name] = statistics.over_seeds(
-        statistic, *shape, self.config.evaluate.num_bootstrap, self.config.seed
-      )
+      num_bootstrap, seed = self.config.evaluate.num_bootstrap, self.config.seed
+      stats[name] = statistics.over_seeds(statistic, shape[0], shape[1], num_bootstrap, seed)
     seeds = list(self.config.train.seeds) if kind == 'model' else []
     return model.Row(shape[1], stats, kind, seeds)
 

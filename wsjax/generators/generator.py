@@ -51,7 +51,13 @@ class Generator(Sampler, Protocol):
     ...
 
   def loss(
-    self, params: Params, batch: Latents, key: jax.Array, condition: Condition = None, *, train=True
+    self,
+    params: Params,
+    batch: Latents,
+    key: jax.Array,
+    condition: Condition = None,
+    *,
+    train: bool = True,
   ) -> tuple[Float[Array, ''], Metrics]:
     """Computes the mean loss of a batch, and scalar metrics.
 
@@ -87,7 +93,7 @@ class Fitted(Sampler, Protocol):
     ...
 
 
-def check(name: str, fitted: Shape, asked: Shape, condition: object) -> None:
+def check(name: str, fitted: Shape, asked: Shape, condition: Condition) -> None:
   """Raises ValueError unless an unconditional family was fitted to latents of the shape asked."""
   if tuple(fitted) != tuple(asked):
     raise ValueError(

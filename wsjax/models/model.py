@@ -85,7 +85,8 @@ class Model(abc.ABC):
   @property
   def config(self) -> dict[str, Any]:
     """The fields as JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(self)))
+    fields: Any = self  # Subclasses are dataclasses.
+    return json.loads(json.dumps(dataclasses.asdict(fields)))
 
   @property
   def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:

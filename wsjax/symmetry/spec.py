@@ -54,7 +54,7 @@ class Group:
   kinds: tuple[str, ...] = ('permutation',)
   half_turn: float = 0.0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if unknown := set(self.kinds) - set(KINDS):
       raise ValueError(f'Group {self.id!r} has kinds {sorted(unknown)}; allowed: {KINDS}.')
     if self.kinds[:1] != ('permutation',):
@@ -121,7 +121,7 @@ class Spec:
   groups: tuple[Group, ...]
   leaves: tuple[Leaf, ...]
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     sizes = {group.id: group.size for group in self.groups}
     if len(sizes) != len(self.groups):
       raise ValueError('Two groups of a Spec have the same id.')

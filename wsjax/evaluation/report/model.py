@@ -8,7 +8,7 @@ import pathlib
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from wsjax import files
 from wsjax.evaluation import metric as metric_lib
@@ -46,13 +46,13 @@ class Row:
   per_network: dict[str, list[float | None]] = dataclasses.field(default_factory=dict)
   link: str = ''
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.kind not in KINDS:
       raise ValueError(f'kind is {self.kind!r}; allowed: {", ".join(KINDS)}.')
 
   def value(self, name: str) -> float | None:
     """Value of a metric; None if it was not measured."""
-    return self.stats.get(name, {}).get('value')
+    return self.stats[name]['value'] if name in self.stats else None
 
 
 @dataclasses.dataclass
@@ -73,7 +73,7 @@ class Table:
   doc: str = ''
   summary: tuple[str, ...] = ()
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     names = [metric.name for metric in self.metrics]
     if unknown := sorted({key for row in self.rows.values() for key in row.stats} - set(names)):
       raise ValueError(f'no metric of table {self.title!r} is called {unknown[0]!r}.')
@@ -308,7 +308,7 @@ def _stat(value: Any, where: str) -> metric_lib.Stat:
   made = {key: _read(hints[key], item, f'{where}.{key}') for key, item in value.items()}
   if made['value'] is None and not made.get('not_run'):
     raise ValueError(f'{where} has neither a value nor a reason not_run.')
-  ends = made.get('low'), made.get('high')
-  if (ends[0] is None) != (ends[1] is None) or (None not in ends and ends[0] > ends[1]):
-    raise ValueError(f'{where} has the interval {ends[0]} to {ends[1]}.')
-  return made
+  low, high = made.get('low'), made.get('high')
+  if (low is None) != (high is None) or (low is not None and high is not None and low > high):
+    raise ValueError(f'{where} has the interval {low} to {high}.')
+  return cast(metric_lib.Stat, made)

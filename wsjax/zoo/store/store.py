@@ -22,7 +22,6 @@ import numpy as np
 from wsjax import networks as networks_lib
 from wsjax import typing
 from wsjax.models import model as model_lib
-from wsjax.symmetry import canonicalize as canonicalize_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo import splits
 from wsjax.zoo.store import columns, digest, published
@@ -337,10 +336,10 @@ class Zoo:
       train = self.select(split='train')
       first = train[0] if train.size else 0
       reference = {path: value[first] for path, value in params.items()}
-    params = canonicalize_lib.canonicalize(
-      params, self.spec, mode, reference=reference, restarts=restarts, seed=seed
+    moved: typing.StackedParams = dict(
+      self.spec.canonicalize(params, mode, reference=reference, restarts=restarts, seed=seed)
     )
-    nets = networks_lib.Networks(params, self.spec)
+    nets = networks_lib.Networks(moved, self.spec)
     made = []
     for net, old in zip(nets, self.records, strict=True):
       parent = {'record_id': old['record_id'], 'relation': 'canonicalised_from'}
@@ -433,7 +432,9 @@ def _describe(
   keys: Sequence[str], records: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[Description, ...], np.ndarray]:
   """Architectures of a zoo, and the position [n] of the one that every network has."""
-  descriptions, indices, numbers = [], [], {}
+  descriptions: list[Description] = []
+  indices: list[int] = []
+  numbers: dict[Any, int] = {}
   parts = ('arch_config', 'param_tree', 'symmetry')
   for key, record in zip(keys, records, strict=True):
     # `published.share` makes equal values one object.
