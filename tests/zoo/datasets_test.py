@@ -50,3 +50,12 @@ def test_val_comes_out_of_train_only():
 def test_bad_requests_end_in_one_sentence(arguments, words):
   with pytest.raises(ValueError, match=words):
     datasets.load(**arguments)
+
+
+def test_a_data_set_that_was_changed_is_refused_for_its_networks():
+  digits = datasets.load('digits')
+  record = {'datasets': [{'name': 'digits', 'sha256': digits.sha256}]}
+  assert datasets.load_for([record], name='digits').sha256 == digits.sha256
+  record['datasets'][0]['sha256'] = '0' * 64
+  with pytest.raises(ValueError, match='digits'):
+    datasets.load_for([record], name='digits')

@@ -215,3 +215,25 @@ def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path):
 def test_no_space_left_is_reported_with_its_number():
   assert log_lib._errno(lmdb.DiskError('x: No space left on device')) == 28
   assert log_lib._errno(lmdb.CorruptedError('page')) == 5
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_a_damaged_log_is_an_error_and_ends_no_process(seed, tmp_path):
+  path = tmp_path / 'log'
+  with store.Log(path) as log:
+    log.append([zoo_samples.entry(i) for i in range(20)])
+  file, rng = path / 'data.mdb', np.random.default_rng(seed)
+  content = bytearray(file.read_bytes())
+  if seed < 3:
+    del content[rng.integers(len(content)) :]
+  else:
+    for place in rng.integers(8192, len(content), 200):
+      content[place] ^= 255
+  file.write_bytes(content)
+  try:
+    with store.Log(path) as log:
+      entries = list(log.entries())
+  except (ValueError, OSError) as error:
+    assert str(path) in str(error)
+  else:
+    assert len(entries) in (0, 20)

@@ -106,7 +106,7 @@ class Prompting(base.Experiment):
     super().__init__(config, zoo)
     self.architecture = zoo.model
     self.recipe = train_lib.Recipe(**config.zoo.recipe.to_dict())
-    self.dataset = datasets.load(**config.zoo.dataset.to_dict())
+    self.dataset = datasets.load_for(zoo.records, **config.zoo.dataset.to_dict())
     if not len(self.dataset.val_y):
       raise ValueError(
         'A prompt is a loss on validation images; zoo.dataset.val_fraction is '

@@ -63,7 +63,7 @@ class Prepared:
   @functools.cached_property
   def dataset(self) -> datasets.Dataset:
     """What the networks of the zoo learned from; read when it is needed."""
-    return datasets.load(**self.source)
+    return datasets.load_for(self.zoo.records, **self.source)
 
   @property
   def num_train(self) -> int:

@@ -319,7 +319,7 @@ def read(config: ml_collections.ConfigDict, zoo: store.Zoo) -> tasks.Tasks:
   source.pop('labels', None)
   return tasks.Tasks(
     architecture=architecture,
-    dataset=datasets.load(**source),
+    dataset=datasets.load_for(zoo.records, **source),
     codes=codes,
     conditions={split: condition.of_records(records[split]) for split in rows},
     params={split: zoo.params(chosen) for split, chosen in rows.items()},

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +95,27 @@ def default_root(root: str | os.PathLike[str] | None = None) -> pathlib.Path:
   """Folder of prepared data sets: `root`, $WSJAX_DATASETS or ~/.cache/wsjax."""
   root = root or os.environ.get('WSJAX_DATASETS') or '~/.cache/wsjax'
   return files.folder(root, 'root')
+
+
+def load_for(records: Iterable[Mapping[str, Any]], **arguments: Any) -> Dataset:
+  """Reads the data set that networks learned from.
+
+  Args:
+    records: of the networks.
+    **arguments: of `load`.
+
+  Raises:
+    ValueError: as `load`, or if the networks learned from other data under that name.
+  """
+  dataset = load(**arguments)
+  for record in records:
+    for lineage in record.get('datasets') or ():
+      if lineage['name'] == dataset.name and lineage['sha256'] not in (None, dataset.sha256):
+        raise ValueError(
+          f'The data set {dataset.name!r} was changed: its SHA-256 is {dataset.sha256}, and the '
+          f'networks of the zoo learned from {lineage["sha256"]}.'
+        )
+  return dataset
 
 
 def index_digest(index: np.ndarray) -> str:

@@ -10,6 +10,8 @@ import hashlib
 import os
 import pathlib
 import re
+import subprocess
+import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -51,6 +53,7 @@ class Log:
     for name in ('data.mdb', 'lock.mdb'):
       if (self.path / name).is_symlink():
         raise ValueError(f'{self.path / name} is a symbolic link; nothing is written through it.')
+    _check_readable(self.path)
     try:
       self._environment = lmdb.open(str(self.path), map_size=FIRST_MAP_BYTES)
       self._environment.reader_check()  # Readers that were killed.
@@ -112,8 +115,11 @@ class Log:
 
   def keys(self) -> list[str]:
     """Keys of all entries, sorted."""
-    with self._environment.begin() as transaction:
-      return [bytes(key).decode() for key in transaction.cursor().iternext(values=False)]
+    try:
+      with self._environment.begin() as transaction:
+        return [bytes(key).decode() for key in transaction.cursor().iternext(values=False)]
+    except (lmdb.Error, UnicodeDecodeError) as error:
+      raise ValueError(f'{self.path} is not a readable log: {error}.') from error
 
   def get(self, key: str) -> Entry:
     """The entry of a key.
@@ -136,8 +142,11 @@ class Log:
       yield self._read(key)
 
   def _read(self, key: str) -> tuple[Entry, bytes]:
-    with self._environment.begin() as transaction:
-      value = transaction.get(key.encode())
+    try:
+      with self._environment.begin() as transaction:
+        value = transaction.get(key.encode())
+    except lmdb.Error as error:
+      raise ValueError(f'{self.path} entry {key!r} is corrupt: {error}') from error
     if value is None:
       raise ValueError(f'{self.path} has no entry {key!r}; it has {len(self)} others.')
     try:
@@ -149,6 +158,30 @@ class Log:
     except ValueError as error:
       raise ValueError(f'{self.path} entry {key!r} is corrupt: {error}') from error
     return Entry(key, params, record), content
+
+
+# A file that is mapped into memory and shorter than it says ends its reader with a signal.
+_READ_ALL = """
+import sys, lmdb
+with lmdb.open(sys.argv[1], readonly=True, lock=False) as environment:
+  with environment.begin() as transaction:
+    for key, value in transaction.cursor():
+      sum(value[::512])
+"""
+
+
+def _check_readable(path: pathlib.Path) -> None:
+  """Reads a log in a process of its own, which damage may end; raises ValueError if it does."""
+  data = path / 'data.mdb'
+  if not data.exists() or not data.stat().st_size:
+    return
+  words = [sys.executable, '-I', '-c', _READ_ALL, str(path)]
+  done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+  if done.returncode:
+    said = done.stderr.decode(errors='replace').strip().splitlines()[-1:] or ['it ends its reader']
+    raise ValueError(
+      f'{path} is not a readable log: {said[0]}. Move it away; its networks are trained again.'
+    )
 
 
 def _encode(entry: Entry) -> bytes:
