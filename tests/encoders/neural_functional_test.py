@@ -9,6 +9,7 @@ from tests import strategies
 from wsjax import testing
 from wsjax.editors import neural_functional
 from wsjax.layers import spec_layers
+from wsjax.models import mlp
 
 CASES = {'mlp': strategies.make_mlp(), 'cnn': strategies.make_cnn()}
 
@@ -46,12 +47,11 @@ def test_networks_are_batched_by_vmap():
 
 def test_a_deeper_pinned_input_costs_no_hidden_channels():
   """Pinned weights are folded into the first layer only."""
-  small = strategies.make_mlp((4, 6, 2)).spec
-  large = strategies.make_mlp((40, 6, 2)).spec
   shapes = []
-  for spec in (small, large):
-    stack = spec_layers.SlotStack(spec, channels=8, depth=2)
-    params = {leaf.path: jnp.ones(leaf.shape) for leaf in spec.leaves}
+  for width in (4, 40):
+    model = mlp.MLP((width, 6, 2))
+    stack = spec_layers.SlotStack(model, channels=8, depth=2)
+    params = {leaf.path: jnp.ones(leaf.shape) for leaf in model.spec.leaves}
     variables = jax.jit(stack.init)(jax.random.key(0), params)['params']
     shapes.append(jax.tree.map(lambda x: x.shape, variables['layer1']))
   assert shapes[0] == shapes[1]

@@ -9,35 +9,23 @@ import flax.linen as nn
 
 from wsjax import config, typing
 from wsjax.layers import slots, spec_layers
-from wsjax.models import model as model_lib
 
 
-class NeuralFunctional(config.Section, nn.Module):
+class NeuralFunctional(spec_layers.SlotOptions):
   """Equivariant map from the weights of one network to updates of them.
 
-  Attributes:
-    architecture: model whose weights are edited.
-    channels: width of every slot of the hidden state.
-    depth: number of linear layers before the last.
-    fourier: learned frequencies at which each weight is read besides its value; 0 for none.
-    max_folded: most pinned weights that share channels; see `slots.views`.
+  Its fields are those of `spec_layers.SlotOptions`; the last linear layer is one more.
   """
 
   EQUIVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 
-  architecture: model_lib.Model
   channels: config.PositiveInt = 32
-  depth: config.NonNegativeInt = 3
-  fourier: config.NonNegativeInt = 0
-  max_folded: config.PositiveInt = 64
 
   @nn.compact
   def __call__(self, params: typing.Params) -> typing.Params:
     """Updates of the weights of one network, path by path."""
     spec = self.architecture.spec
-    state = spec_layers.SlotStack(
-      spec, self.channels, self.depth, self.fourier, self.max_folded, name='stack'
-    )(params)
+    state = self.stack()(params)
     names = {' '.join(labels): labels for labels in state}
     views = slots.views(spec, self.max_folded)
     values = spec_layers.SlotLinear(

@@ -7,27 +7,23 @@ A layer on concat([edge, sender, receiver]) is one product on the edges and one 
 which there are far fewer; the sum is then formed on the edges by broadcasting.
 """
 
+import dataclasses
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config, typing
 from wsjax.layers import graph as execution
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph as graph_lib
 from wsjax.tokens import positions as positions_lib
 
-POSITIONS = ('learned', 'sinusoidal', 'none')
 _STEEPEST = 8.0  # Bound of attention scores: e^8 sums safely in float32.
-
-
-def check_heads(edge_width: int, num_heads: int) -> None:
-  """Raises ValueError unless the number of heads is 0 or divides the width of the edges."""
-  if num_heads and edge_width % num_heads:
-    raise ValueError(f'An edge_width of {edge_width} does not divide into num_heads={num_heads}.')
 
 
 class ReadNodes(nn.Module):
@@ -244,34 +240,57 @@ class ProbeFeatures(nn.Module):
     return execution.by_set(wiring, pieces, self.width)
 
 
-class GraphStack(nn.Module):
-  """Layers in turn: the equivariant part of graph encoders and editors.
+class GraphOptions(config.Section, nn.Module):
+  """Options of modules that read networks as graphs, and of the layers that they share.
 
   Attributes:
-    architecture: whose weights are read.
-    capacity: sizes of the graphs that are read besides; None for the architecture's own.
+    architecture: model whose weights are read.
+    capacity: sizes of the graphs that are read, of one or several architectures; None for those of
+      the architecture alone.
     width: of the nodes.
     edge_width: of the edges.
     depth: number of layers.
-    num_heads: of the attention, divides `edge_width`; 0 for plain means.
-    positions: of pinned nodes: 'learned', 'sinusoidal' or 'none'.
-    num_probes: number of learned inputs on which nodes carry their activations; 0 for none. They
-      need weights that can be run, so no graph.
+    num_heads: of attention along the weights, divides `edge_width`; 0 for plain means.
+    positions: of inputs and outputs: 'learned', 'sinusoidal' or 'none'.
+    num_probes: learned inputs on which neurons carry their activations; 0 for none. They need
+      weights that can be run, so no graph.
   """
 
   architecture: model_lib.Model
   capacity: graph_lib.Capacity | None = None
-  width: int = 64
-  edge_width: int = 32
-  depth: int = 4
-  num_heads: int = 0
-  positions: str = 'learned'
-  num_probes: int = 0
+  width: config.PositiveInt = 64
+  edge_width: config.PositiveInt = 32
+  depth: config.NonNegativeInt = 4
+  num_heads: config.NonNegativeInt = 0
+  positions: Literal['learned', 'sinusoidal', 'none'] = 'learned'
+  num_probes: config.NonNegativeInt = 0
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.num_heads and self.edge_width % self.num_heads:
+      raise ValueError(
+        f'An edge_width of {self.edge_width} does not divide into num_heads={self.num_heads}.'
+      )
+
+  @property
+  def READS(self) -> str:  # noqa: N802 (a constant of other modules)
+    """Probes run the network, so they need the raw weights too."""
+    return 'both' if self.num_probes else 'scaled'
 
   @property
   def sizes(self) -> graph_lib.Capacity:
     """Capacity of the graphs that are read."""
     return self.capacity or graph_lib.wiring(self.architecture.spec).capacity
+
+  def stack(self) -> 'GraphStack':
+    """Makes the shared layers, inside a compact method."""
+    options = dataclasses.fields(GraphOptions)
+    own = {x.name: getattr(self, x.name) for x in options if x.name not in ('name', 'parent')}
+    return GraphStack(**own, name='stack')
+
+
+class GraphStack(GraphOptions):
+  """Layers in turn: the equivariant part of graph encoders and editors."""
 
   @nn.compact
   def __call__(

@@ -26,9 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from wsjax import typing
+from wsjax import config, typing
 from wsjax.layers import index_patterns
 from wsjax.layers import slots as slots_lib
+from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 
 Labels = index_patterns.Labels
@@ -111,7 +112,31 @@ class SpecLinear(nn.Module):
     }
 
 
-class SlotStack(nn.Module):
+class SlotOptions(config.Section, nn.Module):
+  """Options of modules that read networks as slots, and of the layers that they share.
+
+  Attributes:
+    architecture: model whose weights are read.
+    channels: width of every slot of the hidden state.
+    depth: number of linear layers.
+    fourier: learned frequencies at which each weight is read besides its value; 0 for none.
+    max_folded: most pinned weights that share channels; see `slots.views`.
+  """
+
+  architecture: model_lib.Model
+  channels: config.PositiveInt = 64
+  depth: config.NonNegativeInt = 3
+  fourier: config.NonNegativeInt = 0
+  max_folded: config.PositiveInt = 64
+
+  def stack(self) -> 'SlotStack':
+    """Makes the shared layers, inside a compact method."""
+    options = dataclasses.fields(SlotOptions)
+    own = {x.name: getattr(self, x.name) for x in options if x.name not in ('name', 'parent')}
+    return SlotStack(**own, name='stack')
+
+
+class SlotStack(SlotOptions):
   """Linear layers and non-linearities in turn, from weights to features of slots.
 
   The hidden state has one slot per set of neurons that some weight joins, not one per weight: a
@@ -119,21 +144,8 @@ class SlotStack(nn.Module):
   slot on the neurons alone. Nothing is lost, since pinned axes are only more channels, and the
   layers are cheaper.
 
-  Attributes:
-    spec: the architecture that is read.
-    channels: width of every slot of the hidden state.
-    depth: number of linear layers.
-    fourier: learned frequencies at which each weight is read besides its value; 0 for none.
-    max_folded: see `slots.views`.
-
   Source: Zhou et al. 2023, arXiv:2302.14040 (NFN); Navon et al. 2023, arXiv:2301.12780 (DWSNets).
   """
-
-  spec: spec_lib.Spec
-  channels: int
-  depth: int
-  fourier: int = 0
-  max_folded: int = 64
 
   @nn.compact
   def __call__(self, params: typing.Params) -> dict[Labels, Float[Array, '*axes channels']]:
@@ -155,7 +167,7 @@ class SlotStack(nn.Module):
     if self.fourier:
       frequencies = self.param('frequencies', nn.initializers.normal(2.0), (self.fourier,))
     parts: dict[Labels, list[jax.Array]] = {}
-    for view in slots_lib.views(self.spec, self.max_folded):
+    for view in slots_lib.views(self.architecture.spec, self.max_folded):
       value = jnp.asarray(params[view.path])[..., None]
       if frequencies is not None:
         angles = jnp.multiply.outer(value[..., 0], frequencies)
