@@ -1,7 +1,7 @@
-"""Networks of a zoo in the form that encoders read, whatever they are.
+"""Networks of a zoo as examples of encoders.
 
-Networks of one architecture are stacked weights. Those of several are placed graphs, padded to what
-the largest takes.
+Networks of one architecture are stacked weights. Those of several are graphs, padded to the largest
+sizes.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from wsjax.zoo.store import store
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kinds:
-  """What some networks of a zoo are.
+  """Architectures of some networks of a zoo.
 
   Attributes:
     architectures: each once, in order of appearance.
@@ -46,8 +46,8 @@ def kinds(config: ml_collections.ConfigDict, zoo: store.Zoo, rows: Sequence[int]
   """The architectures of some networks.
 
   Raises:
-    ValueError: if there are several, and the config asks for what is made for one: an encoder, a
-      canonical form, or an augmentation.
+    ValueError: if there are several, and the config has an encoder, a canonical form or an
+      augmentation that is for one.
   """
   found: dict[str, int] = {}
   architectures, which = [], {}

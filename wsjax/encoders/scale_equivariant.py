@@ -1,12 +1,11 @@
-"""Scale-equivariant graph network: blind to reordering, scaling and signs.
+"""Scale-equivariant graph network: invariant to permutations, positive scales and signs.
 
-Rescaling a unit by s multiplies what feeds it by s and divides what reads from it by s. So every
-node carries two vectors besides its invariant features: a forward one that goes with s, and a
-backward one that goes with 1 / s. Weights carry them along: a forward vector through the weights
-that read the unit is a forward vector of the next unit, as in a forward pass; backward ones travel
-as gradients do. What is read of them is invariant: products of the two kinds, vectors divided by
-their norm where units may be scaled, that norm where they may not, and absolute values where they
-may be negated.
+Scaling a neuron by s multiplies its incoming weights by s and divides its outgoing weights by s. So
+every node carries two vectors besides its invariant features: a forward one that scales with s, and
+a backward one that scales with 1 / s. A forward vector times outgoing weights is a forward vector
+of the next neuron, as in a forward pass; backward vectors travel like gradients. Features read from
+them are invariant: products of the two, vectors divided by their norm where neurons may be scaled,
+that norm where they may not, and absolute values where they may be negated.
 
 Source: Kalogeropoulos et al. 2024, arXiv:2406.10685 (ScaleGMN, messages both ways); Godfrey et al.
 2022, arXiv:2205.14258 (which activation allows what).
@@ -18,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from wsjax import config, typing
 from wsjax.encoders import encoder
@@ -27,14 +26,14 @@ from wsjax.layers import graph_layers
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph as graph_lib
 
-# How a vector goes with its unit's scale s -> [N, d].
+# Power of the neuron's scale that a vector has -> [n, d].
 Vectors = dict[int, jax.Array]
 POWERS = (1, -1)
 _TINY = 1e-12  # Keeps the logarithm of a vector of zeros finite.
 
 
 class Carry(nn.Module):
-  """Takes the vectors of nodes along the weights, both ways.
+  """Vectors of nodes, carried along the weights both ways.
 
   Attributes:
     width: of the vectors.
@@ -44,7 +43,7 @@ class Carry(nn.Module):
 
   @nn.compact
   def __call__(self, graph: execution.Dense, vectors: Vectors) -> Vectors:
-    """Vectors of the nodes -> what arrives at every node, of both kinds."""
+    """Sums of the vectors that arrive at every node."""
     sent = {p: nn.Dense(self.width, use_bias=False, name=f'sent{p}')(vectors[p]) for p in POWERS}
     arrived: dict[int, list[tuple[int, jax.Array]]] = {p: [] for p in POWERS}
     blocks = zip(graph.wiring.edge_blocks, graph.edges, strict=True)
@@ -100,7 +99,7 @@ class ScaleLayer(nn.Module):
     return h, {p: self._linear(f'mix{p}')(vectors[p]) * gates[p] for p in POWERS}
 
   def _linear(self, name: str) -> nn.Dense:
-    """A map that commutes with scaling the unit: no bias."""
+    """A map that commutes with scales: no bias."""
     return nn.Dense(self.width, use_bias=False, name=name)
 
   def _invariants(self, vectors: Vectors) -> list[jax.Array]:
@@ -110,7 +109,7 @@ class ScaleLayer(nn.Module):
     return [*alone, pair[0] * pair[1]]
 
   def _messages(self, graph: execution.Dense, h: jax.Array, vectors: Vectors) -> list[jax.Array]:
-    """[N, edge_width] means over edges of what no unit's scale changes.
+    """Means over edges of invariant messages, [n, edge_width] each.
 
     A weight times a vector of either end, each of the kind that undoes the weight's own scale, is
     invariant, and keeps its sign.
@@ -164,7 +163,7 @@ class ScaleEquivariant(encoder.Encoder):
       none = jnp.zeros((len(graph.nodes), 0))
       return reader(none, graph.node_kinds, graph.node_places)
 
-    # Only what is pinned may start with a vector that is no weight.
+    # Only pinned neurons may start with a learned vector.
     pinned = (graph.node_places >= 0)[:, None]
     h = place('invariant')
     vectors = {
@@ -176,7 +175,7 @@ class ScaleEquivariant(encoder.Encoder):
     return graph.pool(nn.LayerNorm(name='norm')(h), len(graph.wiring.sets))
 
   def _biases(self, params: typing.Params, power: int) -> jax.Array:
-    """[N, width] linear maps of the node features of one kind."""
+    """Linear maps of the node features of one power, [n, width]."""
     wiring = graph_lib.wiring(self.architecture.spec)
     pieces = []
     for block in wiring.node_blocks:
@@ -187,17 +186,8 @@ class ScaleEquivariant(encoder.Encoder):
     return execution.by_set(wiring, pieces, self.width)
 
 
-def invariant(vectors: jax.Array, spec: spec_lib.Spec) -> jax.Array:
-  """What of the vectors no allowed scale changes.
-
-  Args:
-    vectors: [N, d], each multiplied by its unit's scale, or divided by it.
-    spec: the architecture.
-
-  Returns:
-    [N, d]: divided by their norm where a unit may be scaled, absolute where it may be negated, as
-    they are elsewhere.
-  """
+def invariant(vectors: Float[Array, 'n d'], spec: spec_lib.Spec) -> Float[Array, 'n d']:
+  """Vectors over their norm where neurons may be scaled, absolute where they may be negated."""
   square = jnp.mean(vectors**2, -1, keepdims=True)
   # A vector of zeros has no direction; the root of 0 would have no gradient.
   norm = jnp.sqrt(jnp.where(square > 0, square, 1))
@@ -205,22 +195,14 @@ def invariant(vectors: jax.Array, spec: spec_lib.Spec) -> jax.Array:
   return jnp.where(_allows(spec, 'sign'), jnp.abs(vectors), vectors)
 
 
-def log_size(vectors: jax.Array, spec: spec_lib.Spec) -> jax.Array:
-  """How long the vectors are, which norms on them would forget.
-
-  Args:
-    vectors: [N, d].
-    spec: the architecture.
-
-  Returns:
-    [N, 1] log of the root mean square; 0 where a unit may be scaled.
-  """
+def log_size(vectors: Float[Array, 'n d'], spec: spec_lib.Spec) -> Float[Array, 'n 1']:
+  """Log of the root mean square, which norms remove; 0 where a neuron may be scaled."""
   square = jnp.mean(vectors**2, -1, keepdims=True) + _TINY
   return jnp.where(_allows(spec, 'positive_scale'), 0, 0.5 * jnp.log(square))
 
 
-def _allows(spec: spec_lib.Spec, kind: str) -> np.ndarray:
-  """[N, 1] whether a node's group is of that kind."""
+def _allows(spec: spec_lib.Spec, kind: str) -> Bool[np.ndarray, 'n 1']:
+  """Whether the group of a node has that kind of symmetry."""
   kinds = {group.id: group.kinds for group in spec.groups}
   return np.concatenate(
     [

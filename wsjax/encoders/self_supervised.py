@@ -1,7 +1,6 @@
-"""Objectives without labels: tell networks apart, or fill in what is hidden.
+"""Objectives without labels: contrast of views, or reconstruction of masked tokens.
 
-Each gives a pure function (variables, batch, key) -> (loss, metrics), where a batch is {path: [B,
-...]}.
+Each is a pure function (variables, batch {path: [B, ...]}, key) -> (loss, metrics).
 
 Source: Schurholt et al. 2021, arXiv:2110.15288 (contrast and reconstruction on weights).
 """
@@ -11,6 +10,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from wsjax import typing
 from wsjax.encoders import token_transformer
@@ -22,17 +22,17 @@ Loss = Callable[
 
 
 def nt_xent(
-  one: jax.Array, two: jax.Array, *, temperature: float = 0.1
+  one: Float[Array, 'b d'], two: Float[Array, 'b d'], *, temperature: float = 0.1
 ) -> tuple[jax.Array, jax.Array]:
-  """Normalised, temperature-scaled cross-entropy of two views.
+  """Normalized, temperature-scaled cross-entropy of two views.
 
   Args:
-    one: [B, d] embeddings of one view.
-    two: [B, d] embeddings of another view of the same networks.
+    one: embeddings of one view.
+    two: embeddings of another view of these networks.
     temperature: of the cosine similarities.
 
   Returns:
-    Loss in nats per view, and the share of views whose nearest other view is of the same network.
+    Loss in nats per view, and the share of views whose nearest view is of their own network.
 
   Raises:
     ValueError: if B < 2 or the temperature is not positive.
@@ -56,16 +56,13 @@ def nt_xent(
 def view(
   key: jax.Array, params: typing.Params, spec: spec_lib.Spec, *, noise: float = 0.05
 ) -> typing.Params:
-  """One network, moved by a random element of its symmetry, with noise.
+  """Random symmetry of one network, with noise: nearly its function.
 
   Args:
     key: one typed key.
     params: weights of one network.
-    spec: its symmetry; `permutations_only()` of it reorders only.
-    noise: standard deviation, relative to the deviation of each leaf.
-
-  Returns:
-    Weights of nearly the same function.
+    spec: its symmetry; `permutations_only()` of it permutes only.
+    noise: standard deviation, relative to the deviation of each parameter.
   """
   move_key, noise_key = jax.random.split(key)
   moved = spec.act(spec.random(move_key), params)
@@ -78,7 +75,7 @@ def view(
 
 
 class Projector(nn.Module):
-  """An encoder and the head that contrast is measured behind.
+  """Encoder with the projection head of contrast.
 
   Attributes:
     encoder: plug-in of `encoders`; its parameters are at 'encoder'.
@@ -89,8 +86,8 @@ class Projector(nn.Module):
   size: int = 64
 
   @nn.compact
-  def __call__(self, params: typing.Params, *, train: bool = False) -> jax.Array:
-    """Weights of one network -> [size]."""
+  def __call__(self, params: typing.Params, *, train: bool = False) -> Float[Array, ' size']:
+    """Projects the embedding of one network."""
     h = self.encoder(params, train=train)
     return nn.Dense(self.size, name='out')(nn.relu(nn.Dense(self.size, name='hidden')(h)))
 
@@ -98,7 +95,7 @@ class Projector(nn.Module):
 def contrastive(
   projector: Projector, spec: spec_lib.Spec, *, noise: float = 0.05, temperature: float = 0.1
 ) -> Loss:
-  """The loss of two views per network; see `view` and `nt_xent`."""
+  """Makes the loss of two views per network; see `view` and `nt_xent`."""
 
   def loss(
     variables: typing.PyTree, batch: typing.StackedParams, key: jax.Array
@@ -121,14 +118,11 @@ def contrastive(
 
 
 def masked(reconstructor: token_transformer.TokenReconstructor, *, ratio: float = 0.5) -> Loss:
-  """The squared error of hidden weights, per weight.
+  """Makes the squared error of hidden weights, per weight.
 
   Args:
-    reconstructor: the model.
+    reconstructor: the module.
     ratio: share of tokens that are hidden, at least one.
-
-  Returns:
-    The loss.
 
   Raises:
     ValueError: if the ratio is not in (0, 1).

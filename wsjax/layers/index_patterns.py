@@ -1,8 +1,8 @@
-"""Patterns of indices: what an equivariant map may read and write.
+"""Patterns of indices that a linear equivariant map may read and write.
 
-A slot has one axis per set of units. Two axes on the same units may be told to share an index, the
-diagonal, and any axis may be averaged over; a map writes along the axes that are left, to entries
-that agree in a pattern of their own.
+A slot has one axis per set of neurons. Two axes on one set may share an index (the diagonal), and
+any axis may be averaged over; a map writes along the axes that are left, to entries whose indices
+agree in a pattern of their own.
 
 Source: Maron et al. 2019, arXiv:1812.09902 (the basis by partitions of the indices).
 """
@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping
 import jax
 import jax.numpy as jnp
 
-# Axes of a slot, by what lies along them; channels come last and are not named.
+# Labels of the axes of a slot before the channels: sets of neurons, or long pinned factors.
 Labels = tuple[str, ...]
 
 
 def patterns(labels: Labels) -> list[tuple[int, ...]]:
-  """Which axes of a slot may share an index: partitions that respect labels.
+  """Partitions of the axes of a slot into those that share an index.
 
   Args:
-    labels: what lies along each axis.
+    labels: of the axes.
 
   Returns:
     Partitions as block numbers per axis, numbered by first occurrence; axes of different labels are

@@ -1,4 +1,4 @@
-"""Maxima with gradients that do not rest on exact equality.
+"""Maxima whose gradients do not depend on exact equality.
 
 The gradient of a maximum goes to the entries that equal it, divided by their number. A compiler may
 compute the entries twice and round them differently; then none equals it, and the gradient is 0/0.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-# Last digits that two ways to compute an entry may differ in.
+# Units in the last place by which two ways to compute an entry may differ.
 _DIGITS = 8
 
 

@@ -1,11 +1,10 @@
-"""Slots: the weights of a network, sorted by the units that they join.
+"""Slots: the weights of a network, sorted by the neurons that they join.
 
-A parameter axis is a product of factors: pinned blocks, the units of a group, pinned elements of a
-block. A slot is a tensor with one axis per movable factor and channels last; all that is pinned is
-folded into the channels, where a
-layer may treat every entry differently. A pinned factor too long for that, the 784 pixels that feed
-a first layer, is kept as an axis of its own, along which layers are equivariant to more than they
-need to be; positional features give back what that forgets.
+A parameter axis is a product of factors: pinned blocks, the neurons of a group, pinned elements of
+a block. A slot is a tensor with one axis per group and channels last; pinned factors are folded
+into the channels, where a layer may treat every entry differently. A pinned factor too long for
+that, such as the 784 pixels of a first layer, is kept as an axis of its own. Layers are then also
+equivariant to its permutations, which positional features undo.
 """
 
 import dataclasses
@@ -15,23 +14,24 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from wsjax.symmetry import spec as spec_lib
 
-# path -> [*leaf.shape, c]: c features per weight.
-Features = Mapping[str, jax.Array]
+# Path -> c features per weight.
+Features = Mapping[str, Float[Array, '*shape c']]
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-  """How one leaf is read as a slot.
+  """One parameter as a slot.
 
   Attributes:
-    path: of the leaf.
+    path: of the parameter.
     factors: lengths that its axes split into, in order.
-    kept: places in `factors` that become axes of the slot.
-    labels: what lies along each kept axis: a group id, or a name that begins with '=' for a long
-      pinned factor.
+    kept: positions in `factors` that become axes of the slot.
+    labels: id of the group along each kept axis, or a name that begins with '=' for a long pinned
+      factor.
   """
 
   path: str
@@ -52,7 +52,7 @@ class View:
 
 @functools.lru_cache(maxsize=256)
 def views(spec: spec_lib.Spec, max_folded: int) -> tuple[View, ...]:
-  """One view per leaf.
+  """One view per parameter, in the order of the spec.
 
   Args:
     spec: the architecture.
@@ -60,22 +60,23 @@ def views(spec: spec_lib.Spec, max_folded: int) -> tuple[View, ...]:
       longest first.
 
   Returns:
-    The views, in the order of the leaves. A kernel and a bias that end in the same pinned outputs
-    name that axis alike.
+    The views. A kernel and a bias that end in the same pinned outputs share the label of that axis.
   """
   return tuple(_view(leaf, spec, max_folded) for leaf in spec.leaves)
 
 
-def split(features: jax.Array, view: View) -> jax.Array:
-  """[*leaf.shape, c] -> [*view.sizes, folded * c]."""
+def split(features: Float[Array, '*shape c'], view: View) -> Float[Array, '*sizes folded*c']:
+  """The slot of c features per weight of a parameter."""
   channels = features.shape[-1]
   x = features.reshape(*view.factors, channels)
   order = (*view.kept, *_dropped(view), len(view.factors))
   return x.transpose(order).reshape(*view.sizes, view.folded * channels)
 
 
-def join(slot: jax.Array, view: View, shape: tuple[int, ...]) -> jax.Array:
-  """Undoes `split`: [*view.sizes, folded * c] -> [*shape, c]."""
+def join(
+  slot: Float[Array, '*sizes folded*c'], view: View, shape: tuple[int, ...]
+) -> Float[Array, '*shape c']:
+  """Inverse of `split` for a parameter of that shape."""
   dropped = _dropped(view)
   order = (*view.kept, *dropped)
   x = slot.reshape(*view.sizes, *(view.factors[place] for place in dropped), -1)
@@ -84,14 +85,14 @@ def join(slot: jax.Array, view: View, shape: tuple[int, ...]) -> jax.Array:
 
 
 def positions(view: View, num: int) -> jax.Array:
-  """Sines and cosines of the place along every long pinned axis.
+  """Sines and cosines of the position along every long pinned axis.
 
   Args:
-    view: of a leaf.
+    view: of a parameter.
     num: frequencies per axis.
 
   Returns:
-    [*sizes of 1 or an axis, 2 * num * number of such axes]; the last is 0 where there is none.
+    [*view.sizes, 2 * num * number of such axes].
   """
   parts = [jnp.zeros((*view.sizes, 0))]
   for axis, (label, size) in enumerate(zip(view.labels, view.sizes, strict=True)):
@@ -116,7 +117,7 @@ def _view(leaf: spec_lib.Leaf, spec: spec_lib.Spec, max_folded: int) -> View:
   names: list[str] = []
   groups: list[bool] = []
   for place, (length, axis) in enumerate(zip(leaf.shape, leaf.axes, strict=True)):
-    # The last axis of every leaf of a layer is its output.
+    # The last axis of every parameter of a layer is its output.
     end = place == len(leaf.shape) - 1
     pinned = f'={layer} out' if end else f'={leaf.path} axis {place}'
     if axis.group is None:

@@ -6,7 +6,7 @@ channels, and write the result along the indices that are left, on entries that 
 pattern. The simple maps are one for each way to tie the indices of the input to those of the
 output.
 
-The averages are taken once and shared by every output, and all averages over the same units go
+The averages are taken once and shared by every output, and all averages over one set of neurons go
 through one matrix product. So the cost is linear in the number of weights, and the largest slot
 takes one product, not one per simple map.
 
@@ -40,17 +40,18 @@ class SlotLinear(nn.Module):
   """Linear and equivariant between slots.
 
   Attributes:
-    inputs: name -> labels of the slots that are read.
-    outputs: name -> (labels, channels) of the slots that are written. Every label of an output must
-      be one of an input.
+    inputs: (name, labels) of every input slot.
+    outputs: (name, labels, channels) of every output slot; each label is one of an input.
   """
 
   inputs: tuple[tuple[str, Labels], ...]
   outputs: tuple[tuple[str, Labels, int], ...]
 
   @nn.compact
-  def __call__(self, slots: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """{name: [*axes, c]} -> {name: [*axes, channels]}."""
+  def __call__(
+    self, slots: Mapping[str, Float[Array, '*axes c']]
+  ) -> dict[str, Float[Array, '*axes channels']]:
+    """Maps slots by name."""
     sizes = _sizes(self.inputs, slots)
     pooled: dict[Labels, list[jax.Array]] = {}
     for name, labels in self.inputs:
@@ -63,7 +64,7 @@ class SlotLinear(nn.Module):
       )
       for name, labels, width in self.outputs
     }
-    # Few units first: the small sums are added up before the large one.
+    # Few axes first: the small sums are added up before the large one.
     for units in sorted(writes, key=lambda units: (len(units), units)):
       widths = [write.width for write in writes[units]]
       x = jnp.concatenate(pooled[units], -1)
@@ -98,8 +99,8 @@ class SpecLinear(nn.Module):
   max_folded: int = 64
 
   @nn.compact
-  def __call__(self, features: slots_lib.Features) -> dict[str, jax.Array]:
-    """{path: [*leaf.shape, c]} -> {path: [*leaf.shape, features]}."""
+  def __call__(self, features: slots_lib.Features) -> dict[str, Float[Array, '*shape features']]:
+    """Maps features of weights by path."""
     views = slots_lib.views(self.spec, self.max_folded)
     inputs = {v.path: slots_lib.split(features[v.path], v) for v in views}
     outputs = SlotLinear(
@@ -194,7 +195,7 @@ class _Write:
 def _writes(
   outputs: tuple[tuple[str, Labels, int], ...], pooled: Mapping[Labels, list[jax.Array]]
 ) -> dict[Labels, list[_Write]]:
-  """Every way to write averages to outputs, by what is along their axes."""
+  """Every way to write averages to outputs, by their labels."""
   writes: dict[Labels, list[_Write]] = {}
   for name, labels, width in outputs:
     for pattern in index_patterns.patterns(labels):
@@ -223,7 +224,7 @@ def _sizes(
   """Length of the axes of every label.
 
   Raises:
-    ValueError: if a slot does not have the axes that its labels say, or two slots disagree.
+    ValueError: if a slot does not have one axis per label, or two slots disagree.
   """
   sizes: dict[str, int] = {}
   for name, labels in inputs:

@@ -15,7 +15,7 @@ TOLERANCE = 1e-4
 
 
 def random_features(key: jax.Array, spec: spec_lib.Spec, channels: int) -> dict[str, jax.Array]:
-  """{path: [*leaf.shape, channels]} standard normal, one draw per leaf."""
+  """Standard normal features, {path: [*shape, channels]}."""
   return {
     leaf.path: jax.random.normal(jax.random.fold_in(key, place), (*leaf.shape, channels))
     for place, leaf in enumerate(spec.leaves)
@@ -25,7 +25,7 @@ def random_features(key: jax.Array, spec: spec_lib.Spec, channels: int) -> dict[
 def move(
   g: group_lib.GroupElement, features: Mapping[str, jax.Array], spec: spec_lib.Spec
 ) -> dict[str, jax.Array]:
-  """Lets g act on every channel of {path: [*leaf.shape, c]}."""
+  """Acts on every channel of features {path: [*shape, c]}."""
   act = jax.vmap(lambda params: spec.act(g, params), -1, -1)
   return act(dict(features))
 

@@ -13,7 +13,7 @@ from wsjax.testing import laws
 def check_model(
   model: Any, *, num_inputs: int = 4, seed: int = 0, tolerance: float = laws.TOLERANCE
 ) -> float:
-  """Checks what a model says about itself: parameters, outputs and every symmetry of its spec.
+  """Checks parameters, outputs and every symmetry of the spec of a model.
 
   Args:
     model: `wsjax.Model`; its weights are drawn by `init` and then changed, so that no bias is 0.

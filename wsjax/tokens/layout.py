@@ -1,8 +1,7 @@
-"""A tokenizer as data: which weight stands at which place of which token.
+"""Tokenizers of arrays as tables: the index of the weight at every place of every token.
 
-Every array tokenizer is a table of indices into the weights of a network, in the order of the spec.
-Reading the table gathers, so tokenizing moves weights and never computes with them: the round trip
-is exact.
+Indices are those of the weights of a network in the order of the spec. Tokenizing gathers weights
+and never computes with them, so the round trip is exact.
 """
 
 import abc
@@ -15,6 +14,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from wsjax import typing
 from wsjax.symmetry import spec as spec_lib
@@ -25,21 +25,21 @@ class Tokens:
   """One network as tokens.
 
   Attributes:
-    values: [T, D] weights; 0 where padded.
-    mask: [T, D] bool, True = a real weight.
+    values: weights; 0 where padded.
+    mask: True = a real weight.
   """
 
-  values: jax.Array
-  mask: jax.Array
+  values: Float[Array, 't d']
+  mask: Bool[Array, 't d']
 
 
 @dataclasses.dataclass(frozen=True)
 class Tokenizer(abc.ABC):
-  """Tokenizes by a table; a subclass says which."""
+  """Tokenizer by a table, which a subclass defines."""
 
   @abc.abstractmethod
-  def table(self, spec: spec_lib.Spec) -> np.ndarray:
-    """[T, D] int: index of the weight in `flatten` order, -1 = padding."""
+  def table(self, spec: spec_lib.Spec) -> Int[np.ndarray, 't d']:
+    """Indices of weights in the order of `flatten`; -1 = padding."""
 
   def shape(self, spec: spec_lib.Spec) -> tuple[int, int]:
     """(T, D) of the tokens of one network."""
@@ -49,11 +49,8 @@ class Tokenizer(abc.ABC):
     """Weights of one network as tokens; vmap for many.
 
     Args:
-      params: path -> array, of one dtype.
+      params: path -> array, of one dtype, which is that of the tokens.
       spec: its architecture.
-
-    Returns:
-      The tokens, in the dtype of the weights.
 
     Raises:
       ValueError: if `params` do not fit `spec`, or have several dtypes.
@@ -61,12 +58,8 @@ class Tokenizer(abc.ABC):
     table = _table(self, spec)
     return Tokens(gather(flatten(params, spec), table), jnp.asarray(table >= 0))
 
-  def detokenize(self, values: typing.Array, spec: spec_lib.Spec) -> typing.Params:
-    """Weights of the network whose tokens have these values.
-
-    Args:
-      values: [T, D]; what stands in the padding is ignored.
-      spec: its architecture.
+  def detokenize(self, values: Float[Array, 't d'], spec: spec_lib.Spec) -> typing.Params:
+    """Weights of the network whose tokens have these values; padding is ignored.
 
     Raises:
       ValueError: if `values` has another shape than the tokens of `spec`.
@@ -86,8 +79,8 @@ def _table(tokenizer: Tokenizer, spec: spec_lib.Spec) -> np.ndarray:
   return tokenizer.table(spec)
 
 
-def flatten(params: typing.Params, spec: spec_lib.Spec) -> jax.Array:
-  """[P] weights of one network, leaf after leaf in the order of the spec.
+def flatten(params: typing.Params, spec: spec_lib.Spec) -> Float[Array, ' p']:
+  """Weights of one network, parameter after parameter in the order of the spec.
 
   Raises:
     ValueError: if `params` do not fit `spec`, or have several dtypes.
@@ -104,8 +97,8 @@ def check(params: typing.Params, spec: spec_lib.Spec) -> None:
     raise ValueError(f'Weights have dtypes {sorted(map(str, dtypes))}; tokens need one.')
 
 
-def unflatten(vector: typing.Array, spec: spec_lib.Spec) -> typing.Params:
-  """Inverse of `flatten`: path -> array from [P] weights."""
+def unflatten(vector: Float[Array, ' p'], spec: spec_lib.Spec) -> typing.Params:
+  """Inverse of `flatten`."""
   params, start = {}, 0
   for leaf in spec.leaves:
     stop = start + math.prod(leaf.shape)
@@ -114,8 +107,8 @@ def unflatten(vector: typing.Array, spec: spec_lib.Spec) -> typing.Params:
   return params
 
 
-def gather(vector: typing.Array, table: np.ndarray) -> jax.Array:
-  """Weights at the places of a table, 0 where the table is -1."""
+def gather(vector: Float[Array, ' p'], table: Int[np.ndarray, 't d']) -> Float[Array, 't d']:
+  """Weights at the indices of a table, 0 where the table is -1."""
   flat = table.reshape(-1)
   if np.array_equal(flat, np.arange(len(flat))):
     # A gather would copy for nothing.
@@ -130,9 +123,6 @@ def scatter(pieces: list[tuple[typing.Array, np.ndarray]], spec: spec_lib.Spec) 
   Args:
     pieces: (values, table) pairs of equal shapes.
     spec: the architecture.
-
-  Returns:
-    [P] weights.
   """
   flat = np.concatenate([table.reshape(-1) for _, table in pieces])
   vector = jnp.concatenate([jnp.reshape(values, (-1,)) for values, _ in pieces])
@@ -144,7 +134,7 @@ def scatter(pieces: list[tuple[typing.Array, np.ndarray]], spec: spec_lib.Spec) 
 
 
 def leaf_indices(spec: spec_lib.Spec) -> dict[str, np.ndarray]:
-  """Path -> array of the leaf's shape that holds indices into `flatten`."""
+  """Path -> array of the parameter's shape that holds indices into `flatten`."""
   starts = np.cumsum([0] + [math.prod(leaf.shape) for leaf in spec.leaves])
   return {
     leaf.path: start + np.arange(math.prod(leaf.shape)).reshape(leaf.shape)
@@ -153,15 +143,15 @@ def leaf_indices(spec: spec_lib.Spec) -> dict[str, np.ndarray]:
 
 
 def layers(spec: spec_lib.Spec) -> dict[str, tuple[spec_lib.Leaf, ...]]:
-  """Layer name, the path up to the last slash -> its leaves, forward order."""
+  """Layer name, the path up to the last slash -> its parameters in forward order."""
   return {
     name: tuple(group)
     for name, group in itertools.groupby(spec.leaves, lambda leaf: leaf.path.rpartition('/')[0])
   }
 
 
-def stack_rows(rows: list[np.ndarray]) -> np.ndarray:
-  """[T, D] table of index rows padded by -1 to the longest of them."""
+def stack_rows(rows: list[np.ndarray]) -> Int[np.ndarray, 't d']:
+  """Table of index rows, padded by -1 to the longest of them."""
   table = np.full((len(rows), max(map(len, rows))), -1)
   for place, row in zip(table, rows, strict=True):
     place[: len(row)] = row

@@ -1,4 +1,4 @@
-"""Statistics of the training split: applied before a model, undone after."""
+"""Normalization of weights by statistics of the training split."""
 
 from collections.abc import Sequence
 
@@ -18,25 +18,25 @@ _SMALLEST = 1e-8
 
 @struct.dataclass
 class Normalizer:
-  """Mean and standard deviation of every leaf.
+  """Mean and standard deviation of every parameter.
 
   Attributes:
-    mean: path -> array that broadcasts against the leaf.
-    std: the same, all > 0.
+    mean: path -> array that broadcasts against the parameter.
+    std: path -> array that broadcasts against the parameter, all > 0.
   """
 
   mean: typing.Params
   std: typing.Params
 
   def apply(self, params: typing.Params) -> typing.Params:
-    """Weights of one network, or of many, in units of the training split."""
+    """Normalizes the weights of one network, or of many."""
     return {
       path: (value - _like(self.mean[path], value)) / _like(self.std[path], value)
       for path, value in params.items()
     }
 
   def invert(self, params: typing.Params) -> typing.Params:
-    """The inverse of `apply`."""
+    """Inverse of `apply`."""
     return {
       path: value * _like(self.std[path], value) + _like(self.mean[path], value)
       for path, value in params.items()
@@ -55,17 +55,15 @@ def fit(
   Args:
     params: path -> [N, ...] weights of the training split, and of no other.
     spec: of the architecture.
-    how: 'layer': one mean and deviation per leaf; 'coordinate': one per weight; 'none': 0 and 1.
-    weights: (layer or path of a leaf, w) pairs: squared deviations there count w times where a
-      squared error on tokens is minimised, since units there are sqrt(w) times as small. The last
-      that names a leaf counts.
-
-  Returns:
-    The normalizer.
+    how: 'layer': one mean and deviation per parameter; 'coordinate': one per weight; 'none': 0 and
+      1.
+    weights: (layer or path of a parameter, w) pairs: squared deviations there count w times where a
+      squared error on tokens is minimized, since units there are sqrt(w) times as small. The last
+      that names a parameter counts.
 
   Raises:
-    ValueError: if `how` is unknown, the networks are not of the spec, or a weight names no leaf or
-      is not > 0.
+    ValueError: if `how` is unknown, the networks are not of the spec, or a weight names no
+      parameter or is not > 0.
   """
   if how not in HOW:
     raise ValueError(f'Unknown normalization {how!r}; allowed: {HOW}.')
@@ -87,14 +85,14 @@ def fit(
 
 
 def _scales(spec: spec_lib.Spec, weights: Sequence[tuple[str, float]]) -> dict[str, float]:
-  """Path of a leaf -> factor of its unit."""
+  """Path -> factor of the deviation."""
   scale = {leaf.path: 1.0 for leaf in spec.leaves}
   for name, weight in weights:
     paths = [path for path in scale if name in (path, path.split('/')[0])]
     if not paths or weight <= 0:
       raise ValueError(
         f'normalize.weights has {name!r}: {weight}; allowed are layers and '
-        f'leaves of {sorted(scale)}, and weights > 0.'
+        f'parameters of {sorted(scale)}, and weights > 0.'
       )
     scale |= dict.fromkeys(paths, 1 / weight**0.5)
   return scale

@@ -1,4 +1,4 @@
-"""Where a token comes from, as numbers a model can read."""
+"""Positions of tokens in a network, as numbers and as features."""
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,8 @@ def positions(tokenizer: layout.Tokenizer, spec: spec_lib.Spec) -> np.ndarray:
     spec: the architecture.
 
   Returns:
-    [T, 3] int. The column counts along the last axis of the weight's leaf (its neuron), the row
-    along all axes before it (what feeds the neuron; a bias is one row more), the layer from 0 in
+    [T, 3] int. The column counts along the last axis of the parameter (the neuron), the row along
+    all axes before it (the inputs of the neuron; a bias is one row more), the layer from 0 in
     forward order.
   """
   table = tokenizer.table(spec)
