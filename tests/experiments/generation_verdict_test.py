@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.reference import fake_report
+from wsjax.evaluation.metrics import copying, diversity
 from wsjax.evaluation.report import html, terminal
 from wsjax.experiments.generation import verdict
 
@@ -117,11 +118,25 @@ def test_flags_are_among_the_findings_and_beside_the_name():
   row = evaluation.rows['diffusion']
   row.flags = []
   table = verdict.report(evaluation).tables['methods']
-  assert 'without held-out runs' in verdict.findings(evaluation, table)['Flags']
+  assert 'without enough held-out' in verdict.findings(evaluation, table)['Flags']
   row.flags = [{'name': 'one mode', 'evidence': '0.1 τ'}]
   report = verdict.report(evaluation)
   assert report.findings['Flags'] == 'one mode: 0.1 τ.'
   assert '>diffusion<small>one mode</small>' in html.page(report)
+
+
+def test_no_sentence_says_less_than_the_worst_number():
+  """Samples without exact copies that tests tell from fresh runs: each topic says so."""
+  evaluation, table = table_with(METHODS[:1], diffusion__copy_rate=0.0, diffusion__rms_ratio=1.0)
+  evidence = 'replicas 99 % (fresh runs: 5 %); p < 0.001 after correction for 10 tests'
+  table.rows['diffusion'].flags = [
+    {'name': metric.flag, 'evidence': evidence}
+    for metric in (copying.replica_rate, copying.iou_excess, diversity.centre_distance)
+  ]
+  found = verdict.findings(evaluation, table)
+  for topic in ('Copies', 'Errors', 'Spread', 'Flags'):
+    assert 'replicas 99 %' in found[topic], topic
+  assert 'does not copy' not in found['Copies']
 
 
 def test_controls_that_do_not_read_as_copies_are_reported():

@@ -1,7 +1,7 @@
 """Fidelity: are weights and functions distributed as those of further runs?
 
 Sets are compared in principal components of the training networks: balls and kernels mean little in
-thousands of dimensions, where all distances are alike. 'weights' are canonical forms, 'behaviour'
+thousands of dimensions, where all distances are alike. 'weights' are canonical forms, 'functional'
 is logits on test items.
 """
 
@@ -17,7 +17,7 @@ from wsjax.evaluation.metrics import copying
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 
-SPACES = ('weights', 'behaviour')
+SPACES = ('weights', 'functional')
 # Flag that a small p-value raises.
 _UNLIKE = 'not distributed as fresh runs'
 _WEIGHTS, _FUNCTION = 'Fidelity, weights', 'Fidelity, function'
@@ -73,9 +73,9 @@ def comparison(method: Sample) -> dict[str, Stat]:
   mine = rng.permutation(mine)
   score, number = two_sample.vendi_ratio(
     rng,
-    features(method, 'behaviour')[mine],
-    features(heldout, 'behaviour')[theirs],
-    width(reference, 'behaviour'),
+    features(method, 'functional')[mine],
+    features(heldout, 'functional')[theirs],
+    width(reference, 'functional'),
   )
   found: dict[Any, Stat] = {'vendi_ratio': _exact(score, number)}
   mine, theirs = mine[:count], rng.permutation(theirs)[:count]
@@ -172,7 +172,7 @@ def density_functional(method: Sample, reference: Reference) -> Stat:
   """Balls of held-out networks around a sample, over 5, in the principal components of logits on
   test items. Over 1: crowded where they are dense.
   """
-  return comparison(method.finite)['density', 'behaviour']
+  return comparison(method.finite)['density', 'functional']
 
 
 @metric('coverage, function', '.0%', better='higher', heading='coverage', group=_FUNCTION)
@@ -180,13 +180,13 @@ def coverage_functional(method: Sample, reference: Reference) -> Stat:
   """Held-out networks with a sample among their 5 nearest neighbours, in the principal components
   of logits on test items.
   """
-  return comparison(method.finite)['coverage', 'behaviour']
+  return comparison(method.finite)['coverage', 'functional']
 
 
 @metric('precision, function', '.0%', better='higher', heading='precision', group=_FUNCTION)
 def precision_functional(method: Sample, reference: Reference) -> Stat:
   """Samples in the ball of 5 neighbours of a held-out network."""
-  return comparison(method.finite)['precision', 'behaviour']
+  return comparison(method.finite)['precision', 'functional']
 
 
 @metric('recall, function', '.0%', better='higher', heading='recall', group=_FUNCTION)
@@ -194,7 +194,7 @@ def recall_functional(method: Sample, reference: Reference) -> Stat:
   """Held-out networks in the ball of 5 neighbours of a sample. Stray samples have large balls: read
   it beside coverage.
   """
-  return comparison(method.finite)['recall', 'behaviour']
+  return comparison(method.finite)['recall', 'functional']
 
 
 @metric(
@@ -205,7 +205,7 @@ def mmd_functional(method: Sample, reference: Reference) -> Stat:
   probability p of one so large by chance. In components of few training networks these spread more
   than others: compare with fresh runs, not with the zoo.
   """
-  return comparison(method.finite)['mmd', 'behaviour']
+  return comparison(method.finite)['mmd', 'functional']
 
 
 @metric('discrepancy over that of the zoo, function', '.2f', heading='MMD / zoo', group=_FUNCTION)
@@ -213,7 +213,7 @@ def mmd_ratio_functional(method: Sample, reference: Reference) -> Stat:
   """Discrepancy to held-out networks over that of equally many training networks. Copies of those
   have 1.
   """
-  return comparison(method.finite)['mmd_ratio', 'behaviour']
+  return comparison(method.finite)['mmd_ratio', 'functional']
 
 
 @metric('energy distance, function', '.3f', better='lower', heading='energy', group=_FUNCTION)
@@ -221,7 +221,7 @@ def energy_functional(method: Sample, reference: Reference) -> Stat:
   """Energy distance to held-out networks over the median distance of two training networks: 0 in
   the mean for further runs, without the scale of a kernel.
   """
-  return comparison(method.finite)['energy', 'behaviour']
+  return comparison(method.finite)['energy', 'functional']
 
 
 @metric(
@@ -236,7 +236,7 @@ def sliced_functional(method: Sample, reference: Reference) -> Stat:
   median distance of two training networks. Further runs are not at 0 either: compare with fresh
   runs.
   """
-  return comparison(method.finite)['sliced', 'behaviour']
+  return comparison(method.finite)['sliced', 'functional']
 
 
 def bin_edges(zoo: typing.StackedParams) -> dict[str, np.ndarray]:

@@ -233,8 +233,8 @@ def _flags(evaluation: evaluator.Evaluation, row: model.Row) -> str:
   tests = flags.tests(row.stats, evaluation.metrics)
   if not tests:
     return (
-      'None, but without held-out runs only exact copies, collapse to the mean and failure were '
-      'looked for.'
+      'None, but without enough held-out runs only exact copies, collapse to the mean and failure '
+      'were looked for.'
     )
   return (
     f'None of {len(tests)} tests tells the samples from fresh runs; the nearest to it is '
