@@ -173,15 +173,10 @@ def read(kind: Callable[..., _Section], where: str, section: Mapping[str, Any]) 
     ValueError: for an unknown field, a missing one, or a value that is not allowed; it names the
       field, the value and what is allowed.
   """
-  fields = _fields(kind)
-  values = {}
-  for key, value in section.items():
-    if key not in fields:
-      raise FieldError(f'{where} has no field {key!r}; {_allowed(key, fields)}.')
-    values[key] = _convert(value, fields[key][0], f'{where}.{key}')
-  for key, (hint, default) in fields.items():
-    if default is _REQUIRED and key not in values:
-      raise FieldError(f'{where}.{key} is missing; it is {_describe(hint)}.')
+  values, missing = _values(kind, where, section)
+  if missing:
+    hint = _fields(kind)[missing[0]][0]
+    raise FieldError(f'{where}.{missing[0]} is missing; it is {_describe(hint)}.')
   try:
     return kind(**values)
   except FieldError:
@@ -202,6 +197,21 @@ def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:
   if not seeds or len(set(seeds)) < len(seeds):
     raise FieldError(f'{where} is {seeds}; allowed: one or more seeds, all different.')
   return seeds
+
+
+def _values(
+  kind: Callable[..., Any], where: str, section: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+  """Converts the fields of a section, and lists those that are missing."""
+  fields = _fields(kind)
+  values = {}
+  for key, value in section.items():
+    if key not in fields:
+      raise FieldError(f'{where} has no field {key!r}; {_allowed(key, fields)}.')
+    values[key] = _convert(value, fields[key][0], f'{where}.{key}')
+  return values, [
+    key for key, (_, default) in fields.items() if default is _REQUIRED and key not in values
+  ]
 
 
 def plugins(room: str) -> list[str]:
@@ -267,15 +277,36 @@ def build(room: str, section: Mapping[str, Any], where: str = '', *, foreign: bo
   return read(find(room, rest.pop('name', None), where, foreign=foreign), where, rest)
 
 
-def provenance(config: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
-  """Sources of the plug-ins in a config that do not ship with the package.
+def check(
+  room: str, section: Mapping[str, Any], where: str = '', *, given: Collection[str] = ()
+) -> None:
+  """Checks the section of a plug-in before all of its fields are known.
+
+  Args:
+    room: dotted path below wsjax.
+    section: see `build`.
+    where: see `build`.
+    given: fields that the experiment fills in later, such as the architecture of a zoo.
+
+  Raises:
+    ValueError: see `build`.
+  """
+  where = where or room.rpartition('.')[2].removesuffix('s')
+  rest = dict(section)
+  kind = find(room, rest.pop('name', None), where)
+  _, missing = _values(kind, where, rest)
+  if not set(missing) & set(given):
+    read(kind, where, rest)
+
+
+def provenance(config: Mapping[str, Any]) -> dict[str, str]:
+  """Describes the sources of the plug-ins in a config that do not ship with the package.
 
   Args:
     config: a config or a section of one.
 
   Returns:
-    Name -> version of the distribution that it is from, None for a file of its own, and the SHA-256
-    of its source file.
+    Name -> the SHA-256 of its source file, and the version of its distribution if it has one.
 
   Raises:
     ValueError: if one cannot be imported.
@@ -286,12 +317,10 @@ def provenance(config: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
       found |= provenance(value)
     elif key in ('name', 'experiment') and isinstance(value, str) and ':' in value:
       module = sys.modules[_foreign(value, key).__module__]
-      top = module.__name__.partition('.')[0]
-      names = metadata.packages_distributions().get(top, ())
-      found[value] = {
-        'version': metadata.version(names[0]) if names else None,
-        'sha256': hashlib.sha256(pathlib.Path(str(module.__file__)).read_bytes()).hexdigest(),
-      }
+      digest = hashlib.sha256(pathlib.Path(str(module.__file__)).read_bytes()).hexdigest()
+      names = metadata.packages_distributions().get(module.__name__.partition('.')[0], ())
+      version = f', version {metadata.version(names[0])}' if names else ''
+      found[value] = f'sha256 {digest}{version}'
   return found
 
 

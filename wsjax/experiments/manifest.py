@@ -45,6 +45,14 @@ _RUN = {
     'evaluates': {'type': ['string', 'null']},
   },
 }
+# Section of a config -> room of the plug-in that it describes.
+ROOMS = {
+  'tokens': 'tokens',
+  'codec': 'codecs',
+  'encoder': 'encoders',
+  'generator': 'generators',
+  'condition': 'generators.conditions',
+}
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy')
 
 
@@ -107,11 +115,19 @@ def open_run(
     'overrides': {key: str(value) for key, value in overrides.items()},
     'evaluates': evaluates,
   }
+  sections = {key: value for key, value in run['config'].items() if key != 'name'}
+  plugins = config_lib.provenance(sections)
   if path.exists():
     before = read_run(workdir)
     if before['evaluates'] != evaluates:
       of = 'the evaluation of a zoo' if before['evaluates'] else 'a run'
       raise ValueError(f'{workdir} belongs to {of}; use another --workdir.')
+    for name, source in plugins.items():
+      if before['versions'].get(name) not in (None, source):
+        raise ValueError(
+          f'{workdir} was started with {name} of {before["versions"][name]}, which now is of '
+          f'{source}; use another --workdir, or the earlier source.'
+        )
     if keys := sorted(_difference(_identity(before['config']), _identity(run['config']))):
       raise ValueError(
         f'{workdir} belongs to a run with another config: {", ".join(keys)} '
@@ -122,7 +138,7 @@ def open_run(
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
     devices = distributed.devices()
     made = run | {
-      'versions': {name: importlib.metadata.version(name) for name in PACKAGES},
+      'versions': {name: importlib.metadata.version(name) for name in PACKAGES} | plugins,
       'device': f'{len(devices)} x {devices[0].device_kind}',
       'processes': jax.process_count(),
       'created_at': now,
@@ -158,6 +174,9 @@ def check(config: ml_collections.ConfigDict) -> None:
   zoo.pop('path', None)
   if 'family' not in zoo:
     build.check(zoo, config.seed)
+  for section, room in ROOMS.items():
+    if section in config:
+      config_lib.check(room, config[section], section, given=('architecture', 'capacity'))
 
 
 def train_seconds(workdir: pathlib.Path, seconds: Mapping[str, float]) -> float:
