@@ -157,7 +157,7 @@ class Section:
 
 
 def defaults(kind: type) -> dict[str, Any]:
-  """Option -> value where a section, read as a dataclass, does not say it."""
+  """Defaults of the fields of a dataclass that have one."""
   return {name: default for name, (_, default) in _fields(kind).items() if default is not _REQUIRED}
 
 
@@ -188,7 +188,7 @@ def read(kind: Callable[..., _Section], where: str, section: Mapping[str, Any]) 
 
 
 def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:
-  """Seeds as integers.
+  """Converts seeds to integers.
 
   Raises:
     ValueError: if there is none, one is no whole number from 0 to 2^32 - 1, or two are equal.
@@ -232,9 +232,7 @@ def plugins(room: str) -> list[str]:
   if not folder.is_dir():
     raise ValueError(f'There is no room {room!r} in wsjax.')
   sources = [*folder.glob('*.py'), *folder.glob('*/__init__.py')]
-  files = {_stem(file): name for file in sources if (name := _class_name(file))}
-  makers = {stem for stem, name in files.items() if name == 'make'}
-  return sorted(makers or files)
+  return sorted(_stem(file) for file in sources if _class_name(file))
 
 
 def find(room: str, name: str, where: str, *, foreign: bool = True) -> Callable[..., Any]:
@@ -367,8 +365,6 @@ def _class_name(file: pathlib.Path) -> str:
   wanted = _stem(file).replace('_', '')
   found = ''
   for node in ast.parse(file.read_text()).body:
-    if isinstance(node, ast.FunctionDef) and node.name == 'make':
-      return 'make'
     if isinstance(node, ast.ClassDef) and node.name.lower() == wanted:
       bases = {ast.unparse(base).rpartition('.')[2] for base in node.bases}
       found = node.name if not bases & {'Protocol', 'ABC'} else ''
@@ -501,7 +497,7 @@ def _require(value: Any, allowed: bool) -> Any:
 
 
 def _describe(hint: Any) -> str:
-  """What a type allows, in words."""
+  """Describes in words what a type allows."""
   origin, args = typing.get_origin(hint), typing.get_args(hint)
   if origin is Annotated:
     for note in args[1:]:

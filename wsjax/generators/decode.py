@@ -1,4 +1,4 @@
-"""Between networks and latents: normalize, tokenize, encode, and back."""
+"""Maps between networks and latents: normalizer, tokenizer and codec."""
 
 import dataclasses
 import functools
@@ -7,10 +7,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float
 
+from wsjax import codecs, typing
 from wsjax import config as config_lib
 from wsjax import networks as networks_lib
-from wsjax import typing
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import layout
 from wsjax.tokens import normalize as normalize_lib
@@ -18,13 +19,13 @@ from wsjax.tokens import normalize as normalize_lib
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decoder:
-  """Fitted on the training split; turns latents into networks.
+  """Map between networks and latents, fitted on the training split.
 
   Attributes:
     spec: of the architecture.
-    tokenizer: plug-in of `tokens`.
+    tokenizer: of weights.
     normalizer: statistics of the training split.
-    codec: plug-in of `codecs`.
+    codec: of tokens.
     state: of the codec.
     chunk_size: networks decoded at a time, so that memory stays bounded.
   """
@@ -32,27 +33,26 @@ class Decoder:
   spec: spec_lib.Spec
   tokenizer: layout.Tokenizer
   normalizer: normalize_lib.Normalizer
-  codec: Any
+  codec: codecs.Codec
   state: typing.PyTree
   chunk_size: int = 256
 
   def encode(self, params: typing.StackedParams) -> np.ndarray:
-    """[n, T, D] latents of canonical networks, on the host."""
-    latents = _encode(self.codec, self.state, self._tokens(params))
-    return np.asarray(latents)
+    """Computes the latents [n, T, D] of canonical networks, on the host."""
+    return np.asarray(jax.jit(self.codec.encode)(self.state, self._tokens(params)))
 
-  def latents(self, params: typing.StackedParams) -> jax.Array:
-    """As `encode`, inside a program that is being traced."""
+  def latents(self, params: typing.StackedParams) -> Float[Array, 'n t d']:
+    """Computes the latents of canonical networks inside a traced program."""
     return self.codec.encode(self.state, self._tokens(params))
 
-  def networks(self, latents: jax.Array) -> typing.StackedParams:
-    """As `decode`, inside a program that is being traced; differentiable."""
+  def networks(self, latents: Float[Array, 'n t d']) -> typing.StackedParams:
+    """Computes the networks of latents inside a traced program; differentiable."""
     detokenize = functools.partial(self.tokenizer.detokenize, spec=self.spec)
     values = self.codec.decode(self.state, latents)
     return self.normalizer.invert(jax.vmap(detokenize)(values))
 
   def decode(self, latents: typing.Array) -> typing.StackedParams:
-    """path -> [n, ...] networks of latents [n, T, D], on the host."""
+    """Computes the networks of latents [n, T, D], on the host."""
     run = functools.partial(self._decode, self.normalizer, self.state)
     chunk = min(self.chunk_size, len(latents))
     return networks_lib.in_chunks(run, np.asarray(latents), chunk)
@@ -70,10 +70,6 @@ class Decoder:
     return jax.jit(decode)
 
 
-def _encode(codec: Any, state: typing.PyTree, tokens: jax.Array) -> jax.Array:
-  return jax.jit(codec.encode)(state, tokens)
-
-
 def fit(
   params: typing.StackedParams,
   spec: spec_lib.Spec,
@@ -82,7 +78,7 @@ def fit(
   normalize: Mapping[str, Any],
   codec: Mapping[str, Any],
 ) -> tuple[Decoder, np.ndarray]:
-  """Fits everything between networks and latents on the training split.
+  """Fits normalizer and codec on the training split.
 
   Args:
     params: path -> [N, ...] canonical networks of the training split.

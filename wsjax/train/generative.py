@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from wsjax import config, typing
+from wsjax.generators import generator as generator_lib
 from wsjax.models import model as model_lib
 from wsjax.train import objective
 
@@ -113,12 +114,12 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GeneratorObjective(objective.Objective):
-  """What `loop.fit` trains: a generator, by a strategy.
+  """Objective of a generator: weighted distribution and functional loss.
 
   Examples are {'latents': [T, D]}, with 'condition' [C] where there is one.
 
   Attributes:
-    generator: plug-in of `generators`.
+    generator: trained in steps.
     strategy: what counts how much.
     task: of generated networks; None without a functional loss.
     move: (key, latents [T, D]) -> latents of a random element of the orbit; None where nothing is
@@ -128,7 +129,7 @@ class GeneratorObjective(objective.Objective):
 
   val_draws: ClassVar[int] = 8
 
-  generator: Any
+  generator: generator_lib.Generator
   strategy: Strategy
   task: Task | None
   move: Callable[[jax.Array, jax.Array], jax.Array] | None

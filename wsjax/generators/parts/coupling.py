@@ -1,4 +1,4 @@
-"""Invertible layers on vectors: forward and inverse, each with its log-det."""
+"""Invertible layers on vectors, with log-determinants."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,12 +12,11 @@ from wsjax import typing
 
 
 def bit_mask(size: int, layer: int) -> np.ndarray:
-  """Which coordinates a coupling layer keeps.
+  """Mask of the coordinates that a coupling layer keeps.
 
   Two layers in a row keep opposite halves, and every two layers the halves are those of the next
   binary digit of the index. Any two coordinates differ in some digit, so each is transformed given
-  each other one, without any permutation that would have to be drawn, stored and kept from
-  training.
+  every other one, without a permutation that would have to be drawn and stored.
 
   Args:
     size: number of coordinates D.
@@ -60,11 +59,10 @@ class Scaling(nn.Module):
 
 
 class Coupling(nn.Module):
-  """Half of the coordinates decide how the other half is transformed.
+  """Base of couplings: half of the coordinates determine how the other half is transformed.
 
-  What the couplings share: the halves, and the network from one half and the condition to the
-  features by which each coordinate is transformed. They are all 0 at initialisation, which must
-  stand for the identity.
+  A network computes the features by which each coordinate is transformed, from the kept half and
+  the condition. They are 0 at initialisation, which must stand for the identity.
 
   Attributes:
     layer: number of the layer, which decides the halves.
@@ -80,7 +78,7 @@ class Coupling(nn.Module):
 
   @property
   def num_features(self) -> int:
-    """How many features transform one coordinate."""
+    """Number of features that transform one coordinate."""
     raise NotImplementedError
 
   def setup(self):
@@ -91,7 +89,7 @@ class Coupling(nn.Module):
     self.out = nn.Dense(size, kernel_init=nn.initializers.zeros)
 
   def features(self, x: jax.Array, condition: jax.Array | None) -> jax.Array:
-    """[num_features, D] from the kept ones of x [D] and a condition [C]."""
+    """Computes features [num_features, D] from the kept coordinates of x [D] and a condition."""
     kept = x * self.mask
     h = kept if condition is None else jnp.concatenate([kept, condition])
     for dense in self.hidden:

@@ -1,4 +1,4 @@
-"""From noise to samples: steps of a denoiser from noise level to noise level.
+"""Steps of a denoiser from noise level to noise level.
 
 Source: Song et al. 2021, arXiv:2010.02502 (DDIM), equations 12 and 16.
 """
@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Share of the noise that is drawn anew in each step: none, or as much as the process that adds
-# noise has between two levels, when it is reversed.
+# Share of new noise in each step: none, or that of the reversed noising process.
 ETAS = {'ddim': 0.0, 'ancestral': 1.0}
 
 

@@ -1,10 +1,10 @@
-"""A transformer block whose tokens are neurons and whose pairs are weights.
+"""Transformer block over neurons as nodes and weights as edges.
 
-Every neuron attends to all neurons. Where a weight joins two of them, what the network knows of
-that weight is added to the score, and travels with the value.
+Every neuron attends to all neurons. Where a weight joins two of them, features of the weight are
+added to the score and to the value.
 
 Source: Diao & Loynd 2023, arXiv:2210.05062 (edges in attention); Peebles & Xie 2023,
-arXiv:2212.09748 (what is given, by adaptive norms).
+arXiv:2212.09748 (adaptive norms).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 
 class Joint(NamedTuple):
-  """Where a grid of edges lies.
+  """Position of a grid of edges among the nodes.
 
   Attributes:
     name: of its own parameters.
@@ -33,11 +33,11 @@ class GraphBlock(nn.Module):
   """Attention, an MLP per node and one per edge, residual.
 
   Attributes:
-    joints: where the edges lie.
+    joints: positions of the edges.
     width: of a node.
     edge_width: of an edge.
     num_heads: of the attention; divides `width`.
-    dropout: share of activations dropped while training.
+    dropout: rate in training.
   """
 
   joints: Sequence[Joint]
@@ -71,7 +71,7 @@ class GraphBlock(nn.Module):
     return nodes + (1 + gate) * drop(back(nn.gelu(h))), edges
 
   def _attend(self, nodes: jax.Array, edges: Mapping[str, jax.Array]) -> jax.Array:
-    """[N, width]: what every node collects."""
+    """Computes the values [N, width] that every node attends to."""
     size = self.width // self.num_heads
     heads = (self.num_heads, size)
     query, key, value = (
@@ -96,7 +96,7 @@ class GraphBlock(nn.Module):
     return nn.DenseGeneral(self.width, (-2, -1), name='heads')(found)
 
   def _update(self, nodes: jax.Array, edges: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Edges that have read both their nodes."""
+    """Updates edges from both their nodes."""
     new = {}
     for joint in self.joints:
       edge, name = edges[joint.name], joint.name

@@ -14,8 +14,7 @@ from wsjax import typing
 from wsjax.generators.parts import ode
 
 TRACES = ('exact', 'hutchinson')
-# Whatever samples are drawn by: the density is that of the equation, not of the steps of a cheap
-# solver.
+# The density is that of the equation, not of the steps of a cheap solver of samples.
 SOLVER = 'rk4'
 
 
@@ -30,7 +29,7 @@ def log_prob(
   num_probes: int = 1,
   key: jax.Array | None = None,
 ) -> jax.Array:
-  """Log-density of what dx/dt = field(x, t) makes of Gaussian noise.
+  """Computes the log-density of Gaussian noise transported by dx/dt = field(x, t).
 
   Args:
     field: ([T, D], t, [C] or None) -> [T, D].
@@ -41,7 +40,7 @@ def log_prob(
     trace: of the Jacobian, one of `TRACES`: 'exact' pushes each of the T x D directions through the
       field, 'hutchinson' `num_probes` random ones.
     num_probes: of 'hutchinson'; the estimate has no bias for any number.
-    key: of the probes; each network has its own, the same at all times.
+    key: of the probes, which each network keeps at all times.
 
   Returns:
     [b] nats per network.
@@ -73,7 +72,7 @@ def log_prob(
 def _directions(
   trace: str, num_probes: int, key: jax.Array | None, batch: int, shape: tuple[int, ...]
 ) -> jax.Array:
-  """Vectors v with sum of v v^T = the identity, on average.
+  """Draws vectors v whose sum of v v^T is the identity on average.
 
   Returns:
     [T x D, T, D] for all networks, or [b, num_probes, T, D].

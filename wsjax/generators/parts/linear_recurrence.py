@@ -1,8 +1,7 @@
-"""A linear recurrence over a sequence, all steps at once or one by one.
+"""Linear recurrence over a sequence, all steps at once or one by one.
 
 Sources: Blelloch 1990, CMU-CS-90-190, section 1.4 (a first-order recurrence as a scan); De et al.
-2024, arXiv:2402.19427, equations 3 and 4 (decays that
-depend on the input, and the scale of it).
+2024, arXiv:2402.19427, equations 3 and 4 (decays that depend on the input, and its scale).
 """
 
 import flax.linen as nn
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 
 
 def scan(decay: jax.Array, inputs: jax.Array) -> jax.Array:
-  """h[t] = decay[t] h[t - 1] + inputs[t], from h[-1] = 0.
+  """Computes h[t] = decay[t] h[t - 1] + inputs[t] from h[-1] = 0.
 
   Composing two steps gives a step, so that all are computed by a tree of logarithmic depth and
   linear work.
@@ -33,10 +32,9 @@ def scan(decay: jax.Array, inputs: jax.Array) -> jax.Array:
 
 
 class Layer(nn.Module):
-  """A residual block whose only link between steps is a linear recurrence.
+  """Residual block whose only link between steps is a linear recurrence.
 
-  The state is diagonal, one real decay for each of its numbers, which the input chooses: this is
-  what lets it forget.
+  The recurrence is diagonal; its real decays depend on the input, so that the state can forget.
 
   Attributes:
     width: of the input and output.
@@ -47,7 +45,7 @@ class Layer(nn.Module):
   state_size: int
 
   def setup(self):
-    """All but the recurrence acts on one step."""
+    """Creates the layers, which act on one step each."""
     self.norm = nn.LayerNorm()
     self.drive = nn.Dense(self.state_size)
     self.speed = nn.Dense(self.state_size)

@@ -1,10 +1,9 @@
-"""One update by a prompt: weights, their loss and a wanted loss -> new weights.
+"""Loss-conditioned update: weights, their loss and a requested loss to new weights.
 
-A token is a hidden unit with its weights in, its bias and its weights out, so that the new network
-of reordered weights is the new network reordered: the order of units need not be learned. Units
-that start alike still have to become different: each has a role, by its place in an order that
-moves with the units. What is made is a change of the weights it starts from, which is zero before
-training.
+A token is a hidden unit with its incoming weights, bias and outgoing weights, so that the update is
+equivariant to the order of units. Units that start alike still have to become different: each has a
+role, its rank in an order that moves with the units. The output is a change of the input weights,
+which is zero at initialisation.
 
 Source: Peebles et al. 2022, arXiv:2209.12892, sections 2 and 3 (start, loss and prompt; there
   tokens are pieces of layers, the order of units is learned by augmentation, and the new weights
@@ -22,14 +21,13 @@ from wsjax.generators.parts import unit_slots
 from wsjax.layers import slots, transformer
 from wsjax.symmetry import spec as spec_lib
 
-# Of the vectors of roles before training. Units share most of their token, the prompt and the
-# pinned weights; where roles are small beside it, all units learn one thing first, and most of the
-# training goes into telling them apart.
+# Standard deviation of the vectors of roles at initialisation. Units share most of their token, the
+# prompt and the pinned weights; with small roles, most of the training goes into separating them.
 _ROLE_STD = 3.0
 
 
 class Prompted(nn.Module):
-  """Weights of one network, its loss and the wanted one -> new weights.
+  """Update of one network by its loss and the requested loss.
 
   Attributes:
     spec: of the networks; their hidden units are one group.
@@ -48,18 +46,15 @@ class Prompted(nn.Module):
 
   @nn.compact
   def __call__(self, params: typing.Params, loss: jax.Array, wanted: jax.Array) -> typing.Params:
-    """New weights.
+    """Computes new weights.
 
     Args:
       params: path -> weights of one network.
-      loss: scalar, what its loss is; nats, above 0.
-      wanted: scalar, what the loss of the new network should be.
-
-    Returns:
-      As `params`.
+      loss: its loss, scalar in nats above 0.
+      wanted: requested loss of the new network.
 
     Raises:
-      ValueError: as `views`.
+      ValueError: see `views`.
     """
     per_unit, pinned = views(self.spec)
     scales = dict(self.scales)
@@ -82,13 +77,12 @@ class Prompted(nn.Module):
     }
 
   def _roles(self, units: jax.Array) -> jax.Array:
-    """[n, width] a vector for the first unit, another for the second, ...
+    """Learned embedding [n, width] of the rank of each hidden unit.
 
-    First is the one that lies lowest along a direction of its weights. Whoever asks for
-    'intermediates' is told 'ranks', [n] int.
+    Units are ordered along a learned direction of their weights. Sows 'ranks', [n] int.
     """
     place = nn.Dense(1, use_bias=False, name='order')(units)[:, 0]
-    # Ranks have no gradient, so the direction stays what it was at first.
+    # Ranks have no gradient, so the direction keeps its initial value.
     ranks = jnp.argsort(jnp.argsort(jax.lax.stop_gradient(place)))
     self.sow('intermediates', 'ranks', ranks)
     role = nn.Embed(
@@ -99,10 +93,10 @@ class Prompted(nn.Module):
   def _changed(
     self, params: typing.Params, chosen: tuple[slots.View, ...], h: jax.Array, name: str
   ) -> typing.Params:
-    """Leaves of some views, shrunk or grown, and added to.
+    """Scales the parameters of some views and adds a change.
 
-    Weight decay shrinks every weight of a unit alike, and a narrow token has no room to say so
-    weight by weight: hence a factor beside the sum.
+    Weight decay shrinks every weight of a unit by one factor, which a narrow token cannot express
+    weight by weight.
     """
     scales, zeros = dict(self.scales), nn.initializers.zeros
     changed = {}
@@ -116,10 +110,10 @@ class Prompted(nn.Module):
 
 
 def views(spec: spec_lib.Spec) -> tuple[tuple[slots.View, ...], tuple[slots.View, ...]]:
-  """Leaves that units have a part in, and leaves that they have not.
+  """Views of the parameters with an axis of hidden units, and of those without.
 
   Raises:
-    ValueError: if hidden units are not one group, or a leaf joins units with each other.
+    ValueError: if hidden units are not one group, or a parameter joins units with each other.
   """
   if len(spec.groups) != 1:
     raise ValueError(
@@ -135,5 +129,5 @@ def views(spec: spec_lib.Spec) -> tuple[tuple[slots.View, ...], tuple[slots.View
 
 
 def _read(params: Mapping[str, jax.Array], view: slots.View) -> jax.Array:
-  """[n, folded] weights of every unit, or [folded] of a pinned leaf."""
+  """Weights [n, folded] of every unit, or [folded] of a pinned parameter."""
   return slots.split(params[view.path][..., None], view)

@@ -1,9 +1,9 @@
-"""Invertible layers on the weights of a network that move with its units.
+"""Invertible layers on the weights of a network that are equivariant to its hidden units.
 
-The layers of `coupling` again, on slots: what is kept and what is changed is told apart by
-pinned places alone, pixels and classes, which every hidden unit has alike. So one layer may change
-half of the weights that a unit reads, given the other half of all units, and no reordering of units
-matters. A kernel between hidden layers has no pinned place and is kept or changed whole.
+These are the layers of `coupling` on slots. Masks depend only on pinned positions, pixels and
+classes, which are common to all hidden units. So one layer changes half of the incoming weights of
+every unit given the other half, and is equivariant to reordering. A kernel between hidden layers
+has no pinned position and is kept or changed whole.
 
 Source: Köhler et al. 2020, arXiv:2006.02425, theorem 1 (equivariant maps give invariant densities);
 Kingma & Dhariwal 2018, arXiv:1807.03039, section 3.2 (invertible linear maps of channels by
@@ -25,7 +25,7 @@ Moved = tuple[dict[unit_slots.Labels, jax.Array], jax.Array]
 
 
 def masks(channels: unit_slots.Channels, layer: int) -> dict[unit_slots.Labels, np.ndarray]:
-  """Which channels a coupling keeps: {labels: [c]}, 1 = kept.
+  """Masks of the channels that a coupling keeps: {labels: [c]}, 1 = kept.
 
   The channels of all slots are numbered through, and halved by binary digits of the number: see
   `coupling.bit_mask`.

@@ -66,17 +66,17 @@ class SlotNet(nn.Module):
 
 
 class Gains(nn.Module):
-  """Slots times numbers that depend on what is given; zero at the start.
+  """Slots scaled by numbers that depend on time and condition; zero at initialisation.
 
-  A field over noisy weights is mostly such a multiple of them: all of them where there is nothing
-  but noise. Behind normed layers that is hard to learn.
+  A field over noisy weights is mostly such a multiple of them, which is hard to learn behind
+  normalized layers.
   """
 
   @nn.compact
   def __call__(
     self, slots: unit_slots.Slots, given: jax.Array
   ) -> dict[unit_slots.Labels, jax.Array]:
-    """{labels: [*axes, c]}, features [g] -> the same, every channel scaled."""
+    """{labels: [*axes, c]}, features [g] -> slots with every channel scaled."""
     scaled = {}
     for labels, value in slots.items():
       dense = nn.Dense(

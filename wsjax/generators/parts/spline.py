@@ -1,4 +1,4 @@
-"""A monotone spline on an interval, and the coupling that is made of it.
+"""Monotone splines on an interval, and couplings by them.
 
 Source: Durkan et al. 2019, arXiv:1906.04032 (rational-quadratic splines of Gregory & Delbourgo
 1982); equation numbers below.
@@ -18,7 +18,7 @@ MIN_SLOPE = 1e-3
 
 
 class Knots(NamedTuple):
-  """Where a spline of K bins runs, both axes from -bound to bound.
+  """Knots of a spline with K bins, both axes from -bound to bound.
 
   Attributes:
     x: [K + 1] increasing.
@@ -32,7 +32,7 @@ class Knots(NamedTuple):
 
 
 def knots(features: jax.Array, bound: float) -> Knots:
-  """The spline of any real features; zeros give the identity.
+  """Computes the spline of any real features; zeros give the identity.
 
   Args:
     features: [3 K - 1]: of the K widths, the K heights and the inner slopes.
@@ -80,7 +80,7 @@ def inverse(y: jax.Array, spline: Knots) -> tuple[jax.Array, jax.Array]:
 
 
 class SplineCoupling(coupling.Coupling):
-  """Half of the coordinates bend the other half, each by its own spline.
+  """Half of the coordinates transform the other half by splines.
 
   Attributes:
     num_bins: K of each spline.
@@ -133,9 +133,9 @@ def _places(features: jax.Array, bound: float) -> jax.Array:
 
 
 def _clipped(value: jax.Array, places: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Whether in the interval, and the nearest value that is.
+  """Whether a value is in the interval, and the nearest value that is.
 
-  What is computed outside is not used, but must have finite gradients.
+  Results outside are not used, but must have finite gradients.
   """
   low, high = places[0], places[-1]
   return (value > low) & (value < high), jnp.clip(value, low, high)

@@ -1,4 +1,4 @@
-"""Time and condition as features, by which backbones modulate their blocks."""
+"""Features of time and condition that modulate the blocks of backbones."""
 
 import flax.linen as nn
 import jax
@@ -10,9 +10,9 @@ _SIZE = 64  # Of the encoding of the time.
 
 
 def features(t: jax.Array, condition: jax.Array | None, width: int) -> jax.Array:
-  """[width] features of a time in [0, 1] and a condition [C], or None.
+  """Computes features [width] of a time in [0, 1] and a condition [C], or None.
 
-  To be called inside a compact module, whose layer 'given' this becomes.
+  Called inside a compact module, which gets a layer 'given'.
   """
   given = positions.sinusoidal(1000 * t, _SIZE)
   if condition is not None:

@@ -1,8 +1,7 @@
-"""Optimal transport within a batch: which noise goes to which network.
+"""Optimal transport between the noise and the networks of a batch.
 
 Straight paths between pairs of least total squared length cross less, so that the velocity field is
-simpler. On canonical networks that is a transport
-between representatives of orbits: the quotient is taken before it, not here.
+simpler. On canonical networks it is a transport between representatives of orbits.
 
 Source: Tong et al. 2023, arXiv:2302.00482, section 3.2 (minibatches).
 """
@@ -15,20 +14,19 @@ from wsjax import typing
 
 
 def pair(source: typing.Array, batch: typing.Array) -> jax.Array:
-  """Noise in the order of the networks that it goes to.
+  """Reorders noise to pair it with networks.
 
   Args:
     source: [b, T, D] noise.
     batch: [b, T, D] networks.
 
   Returns:
-    [b, T, D] the same noise: of all orders that of the least sum of squared distances, place by
-    place.
+    [b, T, D] the noise in the order with the least sum of squared distances.
   """
   source, batch = jnp.asarray(source), jnp.asarray(batch)
   x = source.reshape(len(source), -1)
   y = batch.reshape(len(batch), -1)
-  # The squared norms are the same in every order.
+  # The squared norms do not depend on the order.
   rows, columns = optax.assignment.hungarian_algorithm(-(y @ x.T))
   order = jnp.zeros(len(source), jnp.int32).at[rows].set(columns)
   return source[order]

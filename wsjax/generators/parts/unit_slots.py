@@ -1,9 +1,8 @@
-"""All weights of one network, side by side where they join the same units.
+"""Weights of one network, grouped by the hidden units that they join.
 
-What is pinned, pixels and classes, is channels. So an MLP with one hidden layer has one row of
-channels per hidden unit, all that the unit reads and feeds, and one row for the output biases; a
-kernel between two hidden layers
-has one entry per pair of units. Nothing is averaged and nothing is lost.
+Pinned axes, pixels and classes, are channels. So an MLP with one hidden layer has one row of
+channels per hidden unit, its incoming and outgoing weights, and one row for the output biases; a
+kernel between two hidden layers has one entry per pair of units. The map is lossless.
 """
 
 import functools
@@ -28,7 +27,7 @@ MAX_FOLDED = 1 << 30
 
 
 def read(params: typing.Params, spec: spec_lib.Spec) -> Slots:
-  """Weights of one network -> {labels: [*axes, c]}, as `channels` says."""
+  """Groups the weights of one network: {labels: [*axes, c]}; see `channels`."""
   parts: dict[Labels, list[jax.Array]] = {}
   for view, (labels, order) in _sorted(spec).items():
     value = slots_lib.split(params[view.path][..., None], view)
@@ -61,12 +60,12 @@ def channels(spec: spec_lib.Spec) -> Channels:
 
 
 def name(labels: Labels) -> str:
-  """A slot's name among parameters."""
+  """Name of the parameters of a slot."""
   return ' '.join(labels) or 'rest'
 
 
 def along(vector: typing.Array, value: jax.Array) -> typing.Array:
-  """[c] per channel, with as many axes as [*units, c] that it goes along."""
+  """Adds leading axes to a vector [c], so that it broadcasts to a slot [*units, c]."""
   return vector.reshape(*(1,) * (value.ndim - vector.ndim), *vector.shape)
 
 
