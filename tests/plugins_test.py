@@ -5,7 +5,7 @@ import json
 import pytest
 
 from wsjax import run
-from wsjax.cli import configs
+from wsjax.experiments import configs
 
 OWN = """
 import dataclasses
