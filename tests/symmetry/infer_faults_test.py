@@ -98,6 +98,16 @@ def test_zeros_among_units_are_scaled_but_not_shifted():
   assert _kinds(infinite) in ((), ('sign',))
 
 
+def test_signs_that_cancel_leave_the_sign_of_zero():
+  def fn(params, x):
+    h = (x @ params['w']).at[1].set(0.0)
+    even = h * h.sum(0)
+    return jnp.arctan2(even, even) @ params['v']
+
+  params = {'w': _shape(3, HIDDEN), 'v': _shape(HIDDEN, 2)}
+  assert not [g for g in _inferred(fn, params, _shape(4, 3)).report.rescalings if g.kind == 'sign']
+
+
 def test_phases_are_proved_and_not_tried_out():
   far = jax.jit(lambda z: jnp.where(jnp.abs(z) < 50, jnp.sin(z), z))
   assert _kinds(lambda h, t: far(30 * h)) == ('sign',)

@@ -49,6 +49,8 @@ EXTREMES = frozenset(
 COMPARISONS = frozenset('eq ne lt le gt ge'.split())
 ODD = frozenset('sin tan sinh tanh asin atan asinh atanh erf erf_inv cbrt round sign'.split())
 EVEN = frozenset('abs cos cosh is_finite square'.split())
+# Functions that tell -0 from 0.
+_SIGNED_ZERO = frozenset('atan2 bitcast_convert_type nextafter'.split())
 _POWERS = {'square': 2, 'sqrt': 0.5, 'rsqrt': -0.5, 'cbrt': 1 / 3, 'abs': 1}
 _MIN_MANTISSA = 7  # Bits of bfloat16; coarser rounding is not a function of the scale alone.
 
@@ -274,6 +276,8 @@ class SignLaw(ScaleLaw):
 
   def function(self, op: Op, atom: int, states: Sequence[Any], linked: Sequence[bool]) -> Any:
     """Odd and even functions."""
+    if op.name in _SIGNED_ZERO and any(linked):
+      self.broken(atom, op.name)  # Though signs cancel, a zero may have become -0.
     if op.name in ODD or op.name in EVEN:
       self.nonlinear(atom, states[0])
       return states[0] if op.name in ODD else FREE
