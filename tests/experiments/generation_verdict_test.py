@@ -144,6 +144,15 @@ def test_controls_that_do_not_read_as_copies_are_reported():
   assert 'fresh runs, the ceiling' in findings()['Controls']
 
 
+def test_the_first_sentences_say_who_passed_copied_and_failed():
+  found = findings(diffusion__gate_strict=0.25)
+  assert list(found)[:3] == ['Passed', 'Copied', 'Failed']
+  assert found['Passed'] == 'The gate G: diffusion (25 % of its samples).'
+  assert found['Copied'].endswith(': noise(0.01), retrieval.')
+  assert 'diffusion raw, ' in found['Failed'] and 'gaussian' in found['Failed']
+  assert 'fresh runs' not in ' '.join(list(found.values())[:3])
+
+
 def test_other_models_have_a_sentence_each():
   assert findings()['Beside it, diffusion raw'].startswith('71.3 % accuracy; passes G 0 %')
 

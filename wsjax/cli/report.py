@@ -32,11 +32,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show(report: Any) -> None:
-  """Prints the tables of a report, its findings and its notes."""
+  """Prints the first table of a report, its findings and its notes."""
   from wsjax.evaluation.report import terminal as tables_lib
 
   out = terminal.console()
-  for table in tables_lib.tables(report, out.width):
-    out.print(table)
+  first, *others = tables_lib.tables(report, out.width)
+  out.print(first)
+  if others:
+    terminal.show_line(f'{len(others)} more in the page.')
   for line in tables_lib.lines(report):
     terminal.show_line(line)

@@ -130,7 +130,7 @@ def findings(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, 
   name = lead(table)
   if name is not None:
     row = table.rows[name]
-    found = {
+    found = _outcomes(table) | {
       'Function': _function(evaluation, row),
       'Copies': _copies(row),
       'Errors': _errors(evaluation, row),
@@ -143,6 +143,28 @@ def findings(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, 
         found[f'Beside it, {other}'] = _rival(rival)
   found['Controls'] = _controls(table)
   return {topic: sentence for topic, sentence in found.items() if sentence}
+
+
+def _outcomes(table: model.Table) -> dict[str, str]:
+  """Who passed the strict gate, who copied and who did neither, a sentence each."""
+  passed, copied, failed = [], [], []
+  for name, row in table.rows.items():
+    share = row.value('gate_strict')
+    if row.kind not in ('model', 'baseline') or share is None:
+      continue
+    if share > 0:
+      passed.append(f'{name} ({percent(share)} of its samples)')
+    elif (row.value('copy_rate') or 0) >= 0.5:
+      copied.append(name)
+    else:
+      failed.append(name)
+  if not passed + copied + failed:
+    return {}
+  return {
+    'Passed': f'The gate G: {", ".join(passed) or "no model and no baseline"}.',
+    'Copied': f'Half of the samples or more are copies: {", ".join(copied) or "of no method"}.',
+    'Failed': f'No sample passes G, and most are no copies: {", ".join(failed) or "no method"}.',
+  }
 
 
 def _rival(row: model.Row) -> str:
