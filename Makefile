@@ -8,7 +8,7 @@ export JAX_PLATFORMS ?= cpu
 .PHONY: demo test test-slow test-latest lint docs results bench lock clean
 
 demo: $(VENV)/ready
-	$(BIN)/wsjax run --config configs/digits_flow.py --workdir runs/demo
+	$(BIN)/wsjax run --config configs/demo.py --workdir runs/demo
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -201,8 +201,26 @@ def readme(found: dict[str, dict]) -> str:
   return f'{text[:start]}\n{headline}\n{text[stop:]}'
 
 
+def demo_picture(workdir: str) -> str:
+  """The first picture of the README, from the page of `make demo`, in the page's light colours."""
+  page = (pathlib.Path(workdir) / 'report.html').read_text()
+  svg = re.search(r'<svg [^>]*aria-label="Accuracy against novelty".*?</svg>', page, re.S)[0]
+  colours = {}
+  for name, colour in re.findall(r'--([a-z]+): *(#[0-9a-f]+)', page):
+    colours.setdefault(name, colour)
+  for name, colour in colours.items():
+    svg = svg.replace(f'var(--{name})', colour)
+  style = f'style="background: {colours["paper"]}"'
+  return svg.replace('<svg ', f'<svg xmlns="http://www.w3.org/2000/svg" {style} ', 1) + '\n'
+
+
 def main() -> int:
-  """Writes the pages, or compares them with `--check`."""
+  """Writes the pages, or compares them with `--check`; `--demo DIR` draws the README's picture."""
+  if '--demo' in sys.argv:
+    path = ROOT / 'docs/images/accuracy_novelty.svg'
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(demo_picture(sys.argv[sys.argv.index('--demo') + 1]))
+    return 0
   found = results()
   pages = {
     'README.md': readme(found),
