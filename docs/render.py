@@ -162,7 +162,7 @@ def gallery_page(found: dict[str, dict]) -> str:
       continue
     text = ast.get_docstring(ast.parse(path.read_text()))
     title, _, rest = text.partition('\n')
-    paragraphs = rest.strip().split('\n\n')
+    paragraphs = rest.strip('\n').split('\n\n')
     summary = next(p for p in paragraphs if not p.startswith('  '))
     parts += [f'## {title.rstrip(".")}', summary]
     parts.append(f'```\nwsjax run --config configs/{path.name} --workdir runs/{path.stem}\n```')
