@@ -41,13 +41,13 @@ def test_a_run_takes_a_plugin_from_a_file_and_names_its_source(tmp_path):
   source = tmp_path / 'own.py'
   source.write_text(OWN)
   config, workdir = load(tmp_path), tmp_path / 'run'
-  run.run(config, workdir, progress=False)
+  run(config, workdir, progress=False)
   versions = json.loads((workdir / 'run.json').read_text())['versions']
   assert versions[config.codec.name].startswith('sha256 ')
-  run.run(config, workdir, progress=False)
+  run(config, workdir, progress=False)
   source.write_text(OWN + '# Changed.\n')
   with pytest.raises(ValueError, match='own.py:Halved'):
-    run.run(config, workdir, progress=False)
+    run(config, workdir, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -68,5 +68,5 @@ def test_a_wrong_field_is_named_before_anything_is_written(tmp_path, section, fi
   with config.unlocked(), config.ignore_type():
     config[section][field] = value
   with pytest.raises(ValueError, match=f'{section}.*{field}'):
-    run.run(config, tmp_path / 'run', progress=False)
+    run(config, tmp_path / 'run', progress=False)
   assert not (tmp_path / 'run').exists()
