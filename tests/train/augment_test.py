@@ -69,7 +69,9 @@ def test_nothing_asked_for_changes_nothing():
 
 
 def test_wrong_sections_are_refused():
-  with pytest.raises(ValueError, match="no 'noize'; allowed: symmetry"):
-    augment.make({'noize': 1.0}, SIREN)
-  with pytest.raises(ValueError, match='are not coordinates'):
+  wrong = {'noize': 1.0, 'noise': -1.0, 'dropout': 1.0, 'symmetry': 'yes', 'shift': '1', 'flip': 1}
+  for name, value in wrong.items():
+    with pytest.raises(ValueError, match=rf'augment.*\b{name}\b'):
+      augment.make({name: value}, SIREN)
+  with pytest.raises(ValueError, match='augment.shift moves coordinates'):
     augment.make({'shift': 0.1}, mlp.MLP((4, 3, 2)))

@@ -1,9 +1,10 @@
-"""Augmentation: other weights with the same property.
+"""Augmentation of training networks: other weights with equal labels.
 
-Every augmentation is a function (key, params of one network) -> params, drawn anew for each network
-and step.
+Every augmentation is a function (key, params of one network) -> params, drawn for each network and
+step.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,52 +12,64 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from wsjax import typing
+from wsjax import config, typing
 from wsjax.models import model as model_lib
 
 Augmentation = Callable[[jax.Array, typing.Params], typing.Params]
+_MOVES = ('shift', 'rotate', 'zoom', 'flip')
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment(config.Section):
+  """The section `augment` of a config.
+
+  Attributes:
+    symmetry: whether each network is replaced by a random element of its orbit.
+    noise: standard deviation of normal noise, relative to the root mean square of each parameter.
+    dropout: share of weights set to 0.
+    shift: largest shift of the image of an INR along each axis; the image is [-1, 1]^2.
+    rotate: largest rotation of the image, radians.
+    zoom: largest logarithm of a scaling of the image.
+    flip: whether half of the images are mirrored left to right.
+  """
+
+  symmetry: bool = False
+  noise: config.NonNegativeFloat = 0.0
+  dropout: config.Rate = 0.0
+  shift: config.NonNegativeFloat = 0.0
+  rotate: config.NonNegativeFloat = 0.0
+  zoom: config.NonNegativeFloat = 0.0
+  flip: bool = False
 
 
 def make(section: Mapping[str, Any], architecture: model_lib.Model) -> Augmentation:
-  """The augmentation that a config section describes.
+  """The augmentations of a section, one after the other; the identity if there is none.
 
   Args:
-    section: 'symmetry', whether each network is replaced by a random element of its orbit; 'noise',
-      relative standard deviation of noise on weights; 'dropout', share of weights set to 0; and for
-      networks of coordinates 'shift', 'rotate' (radians), 'zoom', each the largest of a uniform
-      draw, and 'flip', whether half are mirrored left to right.
-    architecture: of the networks.
-
-  Returns:
-    All of them in turn; the identity if none is wanted.
+    section: fields of `Augment`.
+    architecture: model of the networks.
 
   Raises:
-    ValueError: for an unknown key, or a movement of coordinates where the inputs are not
-      coordinates.
+    ValueError: for a wrong field, or a movement of coordinates if the inputs of the networks are
+      none.
   """
-  allowed = ('symmetry', 'noise', 'dropout', *_MOVES)
-  if unknown := sorted(set(section) - set(allowed)):
-    raise ValueError(f'An augmentation has no {unknown[0]!r}; allowed: {", ".join(allowed)}.')
+  augment = config.read(Augment, 'augment', section)
   chain: list[Augmentation] = []
-  moves = {name: section[name] for name in _MOVES if section.get(name)}
-  if moves:
+  if moves := {name: getattr(augment, name) for name in _MOVES if getattr(augment, name)}:
     if architecture.task != 'image_fitting':
       raise ValueError(
-        f'{sorted(moves)} move coordinates; the inputs of a {architecture.name}'
-        f' for {architecture.task} are not coordinates.'
+        f'augment.{sorted(moves)[0]} moves coordinates, which the inputs of a {architecture.name} '
+        f'for {architecture.task} are not; allowed: 0.'
       )
     chain.append(functools.partial(move_coordinates, **moves))
-  if section.get('symmetry'):
+  if augment.symmetry:
     spec = architecture.spec
     chain.append(lambda key, params: spec.act(spec.random(key), params))
-  if section.get('noise'):
-    chain.append(functools.partial(add_noise, std=section['noise']))
-  if section.get('dropout'):
-    chain.append(functools.partial(drop, rate=section['dropout']))
+  if augment.noise:
+    chain.append(functools.partial(add_noise, std=augment.noise))
+  if augment.dropout:
+    chain.append(functools.partial(drop, rate=augment.dropout))
   return functools.partial(_in_turn, chain)
-
-
-_MOVES = ('shift', 'rotate', 'zoom', 'flip')
 
 
 def move_coordinates(
@@ -68,21 +81,21 @@ def move_coordinates(
   zoom: float = 0.0,
   flip: bool = False,
 ) -> typing.Params:
-  """Moves the picture that a network of two coordinates draws.
+  """Moves the image of an INR; further arguments are fields of `Augment`.
 
-  f(A x + t) is the network whose first layer has the kernel A^T W and the bias b + t W, so that the
-  picture moves exactly, between pixels too.
+  f(A x + t) is the network whose first layer has the kernel A^T W and the bias b + t W, so the
+  image moves exactly, also between pixels.
 
   Args:
-    key: of the draw.
-    params: leaves 'layer0/kernel' [2, n] and 'layer0/bias' [n].
-    shift: largest movement along each axis; the picture is [-1, 1]^2.
-    rotate: largest angle, radians.
-    zoom: largest logarithm of a change of size.
-    flip: whether half of the pictures are mirrored left to right.
+    key: randomness of the movement.
+    params: parameters with 'layer0/kernel' [2, n] and 'layer0/bias' [n].
+    shift: largest shift.
+    rotate: largest rotation.
+    zoom: largest scaling.
+    flip: whether half are mirrored.
 
   Returns:
-    Weights of the moved picture.
+    Weights of the moved image.
   """
   keys = jax.random.split(key, 4)
   t = jax.random.uniform(keys[0], (2,), minval=-shift, maxval=shift)
@@ -98,7 +111,7 @@ def move_coordinates(
 
 
 def add_noise(key: jax.Array, params: typing.Params, *, std: float) -> typing.Params:
-  """Adds normal noise of `std` times the root mean square of each leaf."""
+  """Adds normal noise of `std` times the root mean square of each parameter."""
   return {
     path: value
     + std

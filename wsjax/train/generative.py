@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 from wsjax import config, typing
 from wsjax.generators import generator as generator_lib
@@ -18,7 +19,7 @@ from wsjax.models import model as model_lib
 from wsjax.train import objective
 
 # Streams of randomness of one step; the family splits the key of the step.
-_MOVE, _BEHAVE = 1, 2
+_MOVE, _FUNCTIONAL = 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,40 +71,39 @@ def read(section: Mapping[str, Any]) -> Strategy:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-  """What generated classifiers are tried on while training.
+  """Classification task of generated networks, for the functional loss.
 
   Attributes:
-    architecture: of the networks.
-    decode: latents [n, T, D] -> stacked networks; differentiable.
-    inputs: [m, ...] training examples of the zoo, never of its test split.
-    labels: [m] int classes.
-    val_inputs: as inputs, for the validation loss; None if there are none.
-    val_labels: as labels.
+    architecture: model of the networks.
+    decode: differentiable function from latents [n, T, D] to stacked networks.
+    inputs: training examples of the zoo, never of its test split.
+    labels: classes of the examples.
+    val_inputs: examples for the validation loss, or None.
+    val_labels: classes of those.
   """
 
   architecture: model_lib.Model
   decode: Callable[[jax.Array], typing.StackedParams]
-  inputs: typing.Array
-  labels: typing.Array
-  val_inputs: typing.Array | None = None
-  val_labels: typing.Array | None = None
+  inputs: Float[typing.Array, 'm ...']
+  labels: Int[typing.Array, ' m']
+  val_inputs: Float[typing.Array, 'v ...'] | None = None
+  val_labels: Int[typing.Array, ' v'] | None = None
 
-  def loss(self, latents: jax.Array, key: jax.Array, items: int, *, train: bool) -> jax.Array:
-    """Mean cross-entropy of networks, each on `items` examples of its own.
+  def loss(
+    self, latents: Float[Array, 'n t d'], key: jax.Array, num_examples: int, *, train: bool
+  ) -> Float[Array, '']:
+    """Mean cross-entropy of networks in nats, each on examples of its own.
 
     Args:
-      latents: [n, T, D].
-      key: of the examples.
-      items: examples per network, drawn with replacement.
-      train: whether they come from the training split.
-
-    Returns:
-      Nats, a scalar.
+      latents: latents of the networks.
+      key: randomness of the examples.
+      num_examples: examples per network, drawn with replacement.
+      train: whether they are of the training split.
     """
     inputs, labels = self.inputs, self.labels
     if not train and self.val_inputs is not None:
       inputs, labels = self.val_inputs, self.val_labels
-    chosen = jax.random.randint(key, (len(latents), items), 0, len(labels))
+    chosen = jax.random.randint(key, (len(latents), num_examples), 0, len(labels))
     outputs = jax.vmap(self.architecture.apply)(self.decode(latents), jnp.asarray(inputs)[chosen])
     return jnp.mean(
       optax.softmax_cross_entropy_with_integer_labels(
@@ -114,16 +114,16 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GeneratorObjective(objective.Objective):
-  """Objective of a generator: weighted distribution and functional loss.
+  """Objective of a generator, by a strategy.
 
-  Examples are {'latents': [T, D]}, with 'condition' [C] where there is one.
+  Examples are {'latents': [T, D]}, with 'condition' [C] if there is one.
 
   Attributes:
-    generator: trained in steps.
-    strategy: what counts how much.
-    task: of generated networks; None without a functional loss.
-    move: (key, latents [T, D]) -> latents of a random element of the orbit; None where nothing is
-      augmented.
+    generator: plug-in of `generators`.
+    strategy: weights of the losses.
+    task: task of generated networks; None without a functional loss.
+    move: (key, latents [T, D]) -> latents of a random element of the orbit; None without
+      augmentation.
     spread: root mean square deviation of the training latents from their mean.
   """
 
@@ -147,14 +147,7 @@ class GeneratorObjective(objective.Objective):
   def loss(
     self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array, *, train: bool = True
   ) -> tuple[jax.Array, objective.Metrics]:
-    """Weighted sum of the distribution and the functional loss, each a metric as well.
-
-    Args:
-      params: from `init`.
-      batch: examples with leading axis [b].
-      key: of noise, orbits and examples of the task.
-      train: whether examples of the task come from its training split, and the generator drops out.
-    """
+    """Weighted sum of the distribution and the functional loss, each also a metric."""
     strategy, latents = self.strategy, batch['latents']
     condition = batch.get('condition')
     if self.move is not None:
@@ -167,7 +160,7 @@ class GeneratorObjective(objective.Objective):
       metrics |= {**parts, 'distribution': value}
     if self.task is not None:
       value = self._functional(
-        params, latents.shape[1:], jax.random.fold_in(key, _BEHAVE), condition, train=train
+        params, latents.shape[1:], jax.random.fold_in(key, _FUNCTIONAL), condition, train=train
       )
       total += strategy.functional * value
       metrics['functional'] = value
@@ -185,19 +178,18 @@ class GeneratorObjective(objective.Objective):
     """Loss of generated networks on their task, nats."""
     strategy = self.strategy
     num = strategy.functional_networks
-    sample_key, items_key = jax.random.split(key)
+    sample_key, examples_key = jax.random.split(key)
     if condition is not None:
       condition = condition[jnp.arange(num) % len(condition)]
     # Solvers put constants on the device while they are traced.
     with jax.transfer_guard('allow'):
       made = self.generator.sample(params, sample_key, num, shape=tuple(shape), condition=condition)
-    return self.task.loss(made, items_key, strategy.functional_examples, train=train)
+    return self.task.loss(made, examples_key, strategy.functional_examples, train=train)
 
   def diversity(self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array) -> jax.Array:
-    """Spread of samples over that of the training latents, a scalar.
+    """Spread of samples relative to that of the training latents.
 
-    0 is a collapse to one network. The loss does not show it: a generator of one mean network may
-    have a low one.
+    0 is a collapse to one network, which a low loss does not rule out.
     """
     latents = batch['latents']
     made = self.generator.sample(

@@ -1,4 +1,4 @@
-"""Supervised objective: a property of networks, read from their weights."""
+"""Supervised objective: predict a property of networks from their weights."""
 
 import dataclasses
 from typing import ClassVar
@@ -13,14 +13,14 @@ from wsjax.train import objective, pretrain
 
 @dataclasses.dataclass(frozen=True)
 class Supervised(objective.Objective):
-  """What `loop.fit` trains: the loss of a predictor's head.
+  """Objective of a predictor: the loss of its head.
 
   Attributes:
-    predictor: the module.
-    augment: what is done to the weights of a training batch, or None.
-    pretrained: variables that the encoder starts from, of `pretrain`, or None.
-    microbatch: networks whose gradients are taken at once on CPU, so that what encoders compute of
-      them stays in the cache: 2 to 3 times faster.
+    predictor: module to train.
+    augment: augmentation of training batches, or None.
+    pretrained: variables of `pretrain` that the encoder starts from, or None.
+    microbatch: networks whose gradients are computed together on CPU, so that activations stay in
+      its cache: 2 to 3 times faster.
   """
 
   val_draws: ClassVar[int] = 1
