@@ -55,17 +55,17 @@ def test_fsdp_takes_the_longest_axis_that_is_free_and_divides():
 
 @pytest.mark.parametrize('size', [0, -2])
 def test_a_mesh_has_sizes_that_can_be(size):
-  with pytest.raises(ValueError, match=f'size {size}; allowed: 1 and more'):
+  with pytest.raises(ValueError, match='train.mesh'):
     sharding.make_mesh((('data', size),))
 
 
 @pytest.mark.parametrize(
   ('rule', 'message'),
   [
-    (('kernels', ('model',)), 'is for no leaf; there are'),
+    (('kernels', ('model',)), 'applies to no parameter'),
     (('kernel', ('models',)), "'models'; the mesh has data, model"),
     (('block0/bias', (None, 'model')), r'2 axes .* shape \(128,\)'),
-    (('out/bias', ('data',)), 'cuts 6 values over the 4 devices'),
+    (('out/bias', ('data',)), 'splits 6 values over the 4 devices'),
   ],
 )
 def test_rules_that_do_not_fit_are_refused(rule, message):

@@ -149,7 +149,7 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean(net):
 
 def test_pixels_get_noise_of_the_given_deviation(digits):
   changed = dataclasses.replace(PLAIN, input_noise=0.2)
-  read = losses._reader(jax.numpy.asarray(digits.train_x), changed, {'input_noise': 0.2})
+  read = losses._image_reader(jax.numpy.asarray(digits.train_x), changed, {'input_noise': 0.2})
   rows = np.arange(100)
   noise = read(rows, jax.random.key(0)) - digits.train_x[rows]
   assert np.std(noise) == pytest.approx(0.2, rel=0.05)
@@ -158,7 +158,7 @@ def test_pixels_get_noise_of_the_given_deviation(digits):
 
 def test_images_are_moved_by_whole_pixels_and_filled_with_zeros(digits):
   changed = dataclasses.replace(PLAIN, shift=(0, 3))
-  read = losses._reader(jax.numpy.asarray(digits.train_x), changed, {'shift': np.int32(2)})
+  read = losses._image_reader(jax.numpy.asarray(digits.train_x), changed, {'shift': np.int32(2)})
   rows = np.arange(60)
   moved = np.asarray(read(rows, jax.random.key(0)))
   padded = np.pad(digits.train_x, ((0, 0), (2, 2), (2, 2), (0, 0)))

@@ -1,1 +1,1 @@
-"""Training: what fits a generator, exactly resumable."""
+"""Training: minimizes the objective of an experiment, with exact resumption."""

@@ -1,5 +1,6 @@
-"""How the training state lies on a mesh: rules by name, and FSDP."""
+"""Sharding of the training state over a mesh: rules by parameter name, and FSDP."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -9,10 +10,10 @@ from jax.sharding import PartitionSpec as P
 
 from wsjax import typing
 
-# Pattern of a leaf's path, such as 'block\\d+/wide/kernel' -> mesh axis or None per axis of the
-# leaf.
+# Pattern of the path of a parameter, such as 'block\\d+/wide/kernel' -> mesh axis or None for each
+# of its axes.
 Rules = Sequence[tuple[str, Sequence[str | None]]]
-# Smaller leaves stay whole: gathering them costs more than they take.
+# Smaller parameters are replicated: gathering them costs more than it saves.
 _MIN_FSDP_SIZE = 1024
 
 
@@ -20,50 +21,41 @@ def make_mesh(axes: Sequence[tuple[str, int]]) -> Mesh:
   """A mesh of all devices.
 
   Args:
-    axes: (name, size) pairs; one size may be -1: the devices that remain.
+    axes: (name, size) pairs; one size may be -1, the remaining devices.
 
   Raises:
-    ValueError: if a size is not allowed, or they do not multiply to the number of devices.
+    ValueError: if the sizes do not multiply to the number of devices.
   """
   names = [name for name, _ in axes]
   sizes = [size for _, size in axes]
-  if wrong := [size for size in sizes if size < 1 and size != -1]:
-    raise ValueError(
-      f'A mesh {dict(axes)} has the size {wrong[0]}; allowed: 1 and more, or -1 once.'
-    )
-  count = jax.device_count()
-  known = 1
-  for size in sizes:
-    known *= abs(size)
-  if sizes.count(-1) == 1 and count % known == 0:
+  count, known = jax.device_count(), math.prod(abs(size) for size in sizes)
+  is_wrong = min(sizes, default=0) < -1 or not known
+  if not is_wrong and sizes.count(-1) == 1 and count % known == 0:
     sizes[sizes.index(-1)] = count // known
-  elif known != count or -1 in sizes:
-    raise ValueError(f'A mesh {dict(axes)} does not fit {count} devices.')
+  elif is_wrong or known != count or -1 in sizes:
+    raise ValueError(f'train.mesh is {dict(axes)}, which does not fit {count} devices.')
   return jax.make_mesh(sizes, names, axis_types=(AxisType.Auto,) * len(names))
 
 
 def of_state(
   state: typing.PyTree, mesh: Mesh, *, rules: Rules = (), fsdp: bool = False
 ) -> typing.PyTree:
-  """A sharding for every leaf of a training state.
+  """Shardings of a training state.
 
   Moments of the optimizer and averages have the path of their parameter at the end of their own, so
-  a rule for a parameter is one for them too.
+  a rule for a parameter applies to them too.
 
   Args:
-    state: of arrays, or of their shapes.
-    mesh: of the devices.
-    rules: the first whose pattern is found in a path says how the leaf lies; a leaf of no rule is
-      whole on every device.
-    fsdp: whether leaves of 1024 values and more also lie over 'data', by their longest axis that is
-      free and divides (Rajbhandari et al. 2020, arXiv:1910.02054, stage 3).
-
-  Returns:
-    The tree of shardings.
+    state: arrays, or their shapes.
+    mesh: mesh of the devices.
+    rules: a parameter has the first rule whose pattern is found in its path; one without a rule is
+      replicated.
+    fsdp: whether parameters of 1024 values and more are also split over 'data', along their longest
+      free axis that divides (Rajbhandari et al. 2020, arXiv:1910.02054, stage 3).
 
   Raises:
-    ValueError: if a rule names an axis that the mesh lacks, has more axes than a leaf that it is
-      for, does not divide it, or is for no leaf.
+    ValueError: if a rule names an axis that the mesh lacks, has more axes than its parameter, does
+      not divide it, or applies to no parameter.
   """
   used = set()
 
@@ -93,18 +85,18 @@ def of_state(
       for path, _ in jax.tree.leaves_with_path(state)
     ]
     raise ValueError(
-      f'The rule {unused[0]!r} of train.sharding is for no leaf; there are '
+      f'The rule {unused[0]!r} of train.sharding applies to no parameter; there are '
       f'{", ".join(names[:8])} and {max(len(names) - 8, 0)} more.'
     )
   return shardings
 
 
 def _check(name: str, shape: Sequence[int], wanted: Sequence[str | None], mesh: Mesh) -> None:
-  """Raises ValueError unless a rule fits a leaf."""
+  """Raises ValueError unless a rule fits a parameter."""
   if len(wanted) > len(shape):
     raise ValueError(
       f'The rule of train.sharding for {name} has {len(wanted)} axes '
-      f'{tuple(wanted)}; the leaf has shape {tuple(shape)}.'
+      f'{tuple(wanted)}; the parameter has shape {tuple(shape)}.'
     )
   for axis, size in zip(wanted, shape, strict=False):
     if axis is None:
@@ -116,6 +108,6 @@ def _check(name: str, shape: Sequence[int], wanted: Sequence[str | None], mesh: 
       )
     if size % mesh.shape[axis]:
       raise ValueError(
-        f'The rule of train.sharding for {name} cuts {size} values over the '
+        f'The rule of train.sharding for {name} splits {size} values over the '
         f'{mesh.shape[axis]} devices of {axis!r}, which does not divide.'
       )

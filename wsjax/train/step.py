@@ -9,6 +9,7 @@ import optax
 from flax import struct
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Int
 
 from wsjax import typing
 from wsjax.train import gradients
@@ -47,17 +48,19 @@ def create(params: typing.PyTree, optimizer: optax.GradientTransformation) -> Tr
   )
 
 
-def batch_indices(key: jax.Array, step: jax.Array, size: int, batch_size: int) -> jax.Array:
-  """Examples of a step: every epoch a new order, without replacement.
+def batch_indices(
+  key: jax.Array, step: jax.Array, size: int, batch_size: int
+) -> Int[Array, ' batch']:
+  """Examples of a step: every epoch has a new order, without replacement.
 
   Args:
-    key: of the data order.
-    step: int scalar.
-    size: number of examples; those that fill no batch wait for another epoch.
+    key: key of the data order.
+    step: number of the step.
+    size: number of examples; an epoch leaves out those that fill no batch.
     batch_size: at most `size`.
 
   Returns:
-    [batch_size] int32, a function of (key, step) alone.
+    Indices, a function of (key, step) alone.
   """
   steps_per_epoch = size // batch_size
   epoch, place = jnp.divmod(step, steps_per_epoch)
@@ -66,7 +69,7 @@ def batch_indices(key: jax.Array, step: jax.Array, size: int, batch_size: int) -
 
 
 def keys_of_run(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Keys of the order of examples, and of noise, from that of a run."""
+  """Splits the key of a run into one for the order of examples and one for noise."""
   order_key, noise_key = jax.random.split(key)
   return order_key, noise_key
 
@@ -88,19 +91,19 @@ def make_train_block(
   """Compiles many steps into one call.
 
   Args:
-    loss: what is minimised.
-    optimizer: its state is part of the train state.
-    mesh: has an axis 'data', whose size divides the batch.
-    key: of the run; step s uses fold_in(key, s).
+    loss: loss to minimize.
+    optimizer: optimizer, whose state is part of the training state.
+    mesh: mesh with an axis 'data', whose size divides the batch.
+    key: key of the run; step s uses fold_in(key, s).
     batch_size: examples per step, over all devices.
-    ema_decay: of the average; it starts as a plain mean, so that the initial parameters are
+    ema_decay: decay of the average; it starts as a plain mean, so that the initial parameters are
       forgotten. 0 is no average.
-    state_sharding: of the leaves of the state; None is whole everywhere.
-    skip_nonfinite: whether a step whose loss or gradient is not finite leaves parameters, average
-      and optimizer as they are; metrics then have 'skipped', 1 where that was so.
-    streamed: whether the examples of every step are given, [steps, b, ...] with b over 'data',
-      instead of all the data.
-    parallel: as in `gradients.make`; 'pmap' is for one process.
+    state_sharding: shardings of the training state; None replicates it.
+    skip_nonfinite: whether a step with a loss or gradient that is not finite changes nothing;
+      metrics then have 'skipped', 1 for such a step.
+    streamed: whether data are the examples of every step, [steps, b, ...] with b over 'data',
+      instead of all examples.
+    parallel: mode of `gradients.make`; 'pmap' needs a single process.
     **precision: microbatch and compute_dtype of `gradients.make`.
 
   Returns:
@@ -108,8 +111,8 @@ def make_train_block(
     [N]. The state is donated; the number is static.
 
   Raises:
-    ValueError: if there is no such axis, the mode cannot do what is asked for, or as
-      `gradients.make`.
+    ValueError: if the mesh has no axis 'data', the mode does not allow the sharding or streaming,
+      or as `gradients.make`.
   """
   if 'data' not in mesh.shape:
     raise ValueError(f'The mesh has no axis data; got {dict(mesh.shape)}.')
@@ -124,8 +127,8 @@ def make_train_block(
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     step = state.step + 1
-    # A small model waits for memory more than for arithmetic, so nothing goes over all parameters
-    # again that nobody asked for.
+    # A small model waits for memory more than for arithmetic: without an average there is no
+    # second pass over the parameters.
     ema = params
     if ema_decay:
       decay = jnp.minimum(ema_decay, 1 - 1 / step)
@@ -142,7 +145,7 @@ def make_train_block(
   def take_many(
     cut: Callable[[jax.Array], jax.Array], state: TrainState, data: typing.PyTree, num_steps: int
   ) -> tuple[TrainState, Metrics]:
-    """Scans over the steps; `cut` gives a device its part of the indices."""
+    """Scans over the steps; `cut` selects the indices of a device."""
     if streamed:
       return jax.lax.scan(take, state, data, length=num_steps)
     size = len(jax.tree.leaves(data)[0])

@@ -1,9 +1,8 @@
-"""A random permutation read at any place, without sorting.
+"""Random permutations that are evaluated at single places, without sorting.
 
-Every network of a zoo sees its own order of the data in every epoch. Sorting random keys for that
-costs more than the training steps of a small network; a card shuffle whose cards can be followed
-one by one is a few integer
-operations per place, which vectorise.
+Every network of a zoo has its own order of the data in every epoch. Sorting random keys for that
+costs more than the training steps of a small network; a card shuffle that can be followed card by
+card takes a few integer operations per place, which vectorise.
 """
 
 import jax
@@ -14,22 +13,21 @@ NUM_ROUNDS = 32
 
 
 def permutation(key: jax.Array, places: jax.Array, size: int) -> jax.Array:
-  """What a random permutation of `size` cards has at some places.
+  """Values of a random permutation of [0, size) at some places.
 
-  In each round the places x and (turn - x) mod size are partners, and change cards if a hash of the
-  larger one says so. Any round is a bijection, whatever the hash, so every card is dealt exactly
-  once.
+  In each round the places x and (turn - x) mod size are partners, and are swapped if a bit of a
+  hash of the larger one is set. Every round is a bijection for any hash.
 
   Args:
-    key: one key; it selects the permutation.
-    places: [*b] int32 in [0, size).
-    size: number of cards.
+    key: key that selects the permutation.
+    places: integers in [0, size).
+    size: number of values.
 
   Returns:
-    [*b] int32 in [0, size), distinct for distinct places.
+    int32 in [0, size), distinct for distinct places.
 
   Source: Hoang, Morris, Rogaway 2012, arXiv:1208.1176, figure 1 ("swap-or-not"); the round function
-    here is a multiplicative hash, which mixes but is not secret.
+    here is a multiplicative hash, which mixes, but is not secret.
   """
   bits = jax.random.bits(key, (2, NUM_ROUNDS), jnp.uint32)
 

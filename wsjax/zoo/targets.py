@@ -1,4 +1,4 @@
-"""What may be predicted from the weights of a network: read off its record."""
+"""Prediction targets of networks, read from their records."""
 
 import dataclasses
 import os
@@ -11,7 +11,7 @@ from wsjax.zoo import recipe
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import store
 
-# Targets that are no hyper-parameter of the recipe.
+# Targets that are not hyper-parameters of the recipe.
 NAMES = (
   'label',
   'val_accuracy',
@@ -32,8 +32,8 @@ class Targets:
   Attributes:
     values: [n] int32 class numbers, or float32.
     kind: 'class' or 'number'.
-    names: of the classes, by number; the same for any networks of a zoo. () for numbers.
-    scale: 'log10' where `values` are logarithms, else 'linear'.
+    names: names of the classes, by number, equal for all networks of a zoo; () for numbers.
+    scale: 'log10' if `values` are logarithms, else 'linear'.
   """
 
   values: np.ndarray
@@ -52,14 +52,14 @@ def load(
   """Reads a target of some networks.
 
   Args:
-    zoo: where they are.
-    indices: [n] which.
+    zoo: zoo of the networks.
+    indices: [n] numbers of the networks.
     target: 'label', the class of the image that a network was fitted to; 'val_accuracy';
       'train_accuracy', a mean over the last epoch, with the noise of training; 'gap', the
       difference of the two; 'optimizer'; 'activation'; of imported networks 'algorithm', 'task' and
       'score', which compares within a task; or a hyper-parameter of the record by its name, as a
       logarithm where a recipe draws it log-uniformly.
-    root: of data sets, as in `datasets.load`; for 'label' only.
+    root: directory of data sets, see `datasets.load`; for 'label' only.
 
   Returns:
     The target, in the order of `indices`.
@@ -89,15 +89,15 @@ def load(
 
 
 def known(zoo: store.Zoo, indices: Sequence[int] | np.ndarray, target: str) -> np.ndarray:
-  """Those of some networks that have a target.
+  """The networks, among some, that have a target.
 
   Args:
-    zoo: where they are.
-    indices: [n] which.
-    target: as in `load`, but for 'label', which all have or none.
+    zoo: zoo of the networks.
+    indices: [n] numbers of the networks.
+    target: target of `load`, except 'label', which all have or none.
 
   Returns:
-    [m] indices, in the same order.
+    [m] numbers of networks, in their order.
 
   Raises:
     ValueError: if the zoo has no such target.
@@ -131,7 +131,7 @@ def _column(zoo: store.Zoo, target: str) -> np.ndarray:
 
 
 def _detail(record: Mapping[str, Any]) -> Mapping[str, Any]:
-  """What the publisher of an imported network said about it."""
+  """Facts about an imported network, by its publisher."""
   for parent in record['parents']:
     if parent.get('external_ref'):
       return parent.get('detail') or {}

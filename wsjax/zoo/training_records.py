@@ -1,4 +1,4 @@
-"""From a trained to the log: keys, records and weights of its checkpoints."""
+"""Log entries of trained networks: keys, records and weights of their checkpoints."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import environment, log
 from wsjax.zoo.store import record as record_lib
 
-# Licence of the weights that wsjax trains; that of the data comes on top.
+# Licence of the weights that wsjax trains, to which that of the data is added.
 LICENSE = 'Apache-2.0'
 OBJECTIVES = {'classification': 'cross_entropy', 'image_fitting': 'mean_squared_error'}
 # Metric of a trace -> (split, name) in a record.
@@ -28,7 +28,7 @@ _METRICS = {
 
 
 def key(index: int, step: int) -> str:
-  """Key in the log of net `index` after `step` steps; sorts by run."""
+  """Key in the log of network `index` after `step` steps; sorts by run."""
   return f'{index:08d}/{step:08d}'
 
 
@@ -42,20 +42,20 @@ def entries(
   config_sha256: str,
   splits: Sequence[str],
 ) -> list[log.Entry]:
-  """Log entries of every checkpoint of a trained.
+  """Log entries of every checkpoint of trained networks.
 
   Args:
-    trained: the nets.
-    architecture: what they are.
-    dataset: what they learned.
-    recipe: how.
-    seed: of the zoo.
-    config_sha256: digest of the config section that trained them.
-    splits: split of every net of the zoo, by its index.
+    trained: networks.
+    architecture: model of the networks.
+    dataset: data that they learned.
+    recipe: hyper-parameters of the zoo.
+    seed: seed of the zoo.
+    config_sha256: digest of the config section of the zoo.
+    splits: split of every network of the zoo, by its index.
 
   Returns:
-    The entries, run by run, in the order of steps. Each names the one before it in its run as its
-    parent.
+    Entries run by run, in the order of steps. The parent of a checkpoint is the one before it in
+    its run.
   """
   common = _common(architecture, dataset, recipe, seed, config_sha256)
   steps = (*trained.snapshots, recipe.steps)
@@ -68,7 +68,7 @@ def entries(
     trace = []
     for place, (step, stacked) in enumerate(zip(steps, stages, strict=True)):
       params = {path: array[row] for path, array in stacked.items()}
-      final = _quality(trained, architecture, dataset, row, place)
+      final = _metrics(trained, architecture, dataset, row, place)
       trace = trace + [
         {'step': step, **{name: m[name] for name in ('split', 'metric')},
          'value': m['value']}
@@ -109,7 +109,7 @@ def _common(
   seed: int,
   config_sha256: str,
 ) -> dict[str, Any]:
-  """Fields that all records of a trained share."""
+  """Fields that the records of all these networks share."""
   fits_images = architecture.task == 'image_fitting'
   return {
     **_environment(),
@@ -119,7 +119,7 @@ def _common(
     'schedule': {'name': 'constant'},
     'batch_size': (_examples(architecture, dataset) if fits_images else recipe.batch_size),
     'steps': recipe.steps,
-    # With the index in run_id these give every random draw of the net.
+    # With the index in run_id these give every random draw of the network.
     'seed': {'init': seed, 'data': seed},
     'augmentation': [name for name in ('input_noise', 'shift') if recipe.uses(name)],
     'precision': 'float32',
@@ -138,7 +138,7 @@ def _environment() -> dict[str, Any]:
 
 
 def _examples(architecture: model_lib.Model, dataset: datasets.Dataset) -> int:
-  """Examples of an epoch: images, or the pixels of one image."""
+  """Number of examples of an epoch: images, or pixels of one image."""
   if architecture.task == 'image_fitting':
     return int(np.prod(dataset.train_x.shape[1:3]))
   return len(dataset.train_y)
@@ -150,7 +150,7 @@ def _lineage(
   dataset: datasets.Dataset,
   row: int,
 ) -> dict[str, Any]:
-  """The data that a net has seen."""
+  """Data lineage of one network."""
   subset = dataset.subset_sha256
   if architecture.task == 'image_fitting':
     index = trained.indices[row]
@@ -172,20 +172,20 @@ def _lineage(
 
 
 def _split_group(lineage: Mapping[str, Any], run_id: str) -> str:
-  """The run; of binary tasks the pair of a subset and its complement."""
+  """Split group: the run, or for binary tasks the pair of a subset and its complement."""
   if 'labels' not in lineage:
     return run_id
   return f'{run_id.partition("/")[0]}/{subsets.pair(lineage["labels"])}'
 
 
-def _quality(
+def _metrics(
   trained: train_lib.TrainedNetworks,
   architecture: model_lib.Model,
   dataset: datasets.Dataset,
   row: int,
   place: int,
 ) -> list[dict[str, Any]]:
-  """Metrics of one checkpoint; those of an absent val split are left out."""
+  """Metrics of one checkpoint, without those of an absent val split."""
   result = []
   for name, (split, metric) in _METRICS.items():
     if name not in trained.trace:
@@ -194,8 +194,8 @@ def _quality(
     if n == 0:
       continue
     value = float(trained.trace[name][row, place])
-    # A mean over the batches of an epoch, between which weights change, is no share of independent
-    # examples.
+    # The training accuracy is a mean over an epoch, in which weights change: its examples are not
+    # independent.
     low, high = _binomial_interval(value, n) if name == 'val_accuracy' else (None, None)
     result.append(
       {
