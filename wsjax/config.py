@@ -94,7 +94,11 @@ class Range:
   def __str__(self) -> str:
     words = {'min': '>=', 'above': '>', 'max': '<=', 'below': '<'}
     bounds = ((sign, getattr(self, name)) for name, sign in words.items())
-    return ' and '.join(f'{sign} {bound:g}' for sign, bound in bounds if math.isfinite(bound))
+    return ' and '.join(
+      f'{sign} {bound if isinstance(bound, int) else f"{bound:g}"}'
+      for sign, bound in bounds
+      if math.isfinite(bound)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +189,15 @@ def read(kind: Callable[..., _Section], where: str, section: Mapping[str, Any]) 
     if str(error).startswith(where):
       raise
     raise ValueError(f'{where}: {error}') from error
+
+
+def check_seed(seed: Any, where: str) -> int:
+  """A seed as an integer.
+
+  Raises:
+    ValueError: if it is no whole number from 0 to 2^32 - 1.
+  """
+  return _convert(seed, Seed, where)
 
 
 def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:

@@ -89,7 +89,7 @@ def sample(
       taken or belongs to other samples.
   """
   workdir, out = files.folder(workdir, 'workdir'), files.folder(out, 'out')
-  config_lib.check_seeds((seed,), 'seed')
+  config_lib.check_seed(seed, 'seed')
   if num < 1:
     raise ValueError(f'num is {num}; at least 1 is allowed.')
   config = manifest.load_config(workdir)

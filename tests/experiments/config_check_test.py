@@ -53,3 +53,10 @@ def test_a_zoo_of_which_all_networks_diverged_is_refused(tmp_path):
   config.zoo.splits = dict(train=2, val=0, test=0, holdout_audit=0)
   with pytest.raises(ValueError, match='All networks .*diverged.*zoo.recipe.learning_rate'):
     base.open_zoo(config, tmp_path, progress=False)
+
+
+def test_a_whole_number_may_be_written_with_an_exponent():
+  config, overrides = configs.load(CONFIG, ['--config.train.steps=1e3', '--config.seed=7'])
+  assert config.train.steps == overrides['train.steps'] == 1000 and config.seed == 7
+  with pytest.raises(ValueError, match='train.steps'):
+    configs.load(CONFIG, ['--config.train.steps=2.5'])

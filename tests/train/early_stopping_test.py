@@ -62,9 +62,9 @@ def test_without_patience_training_goes_to_the_end(tmp_path):
 def test_patience_needs_something_to_lose_it_with(tmp_path):
   with pytest.raises(ValueError, match='no validation split'):
     loop_test.fit(tmp_path, patience=2, keep_best=1, checkpoint_every_steps=30)
-  with pytest.raises(ValueError, match='keep_best 0'):
+  with pytest.raises(ValueError, match='train.keep_best is 0'):
     loop_test.fit(tmp_path, patience=2)
-  with pytest.raises(ValueError, match='multiple of train.inner_steps'):
+  with pytest.raises(ValueError, match='train.checkpoint_every_steps'):
     loop_test.fit(tmp_path, patience=2, keep_best=1)
 
 

@@ -1,5 +1,6 @@
 """Reads a config file with its overrides; wrong ones are clear errors."""
 
+import contextlib
 import difflib
 import pathlib
 import re
@@ -37,9 +38,9 @@ def load(
   for override in overrides:
     _check(config, override)
   # The last one of a field counts; ml_collections would join two tuples.
-  overrides = list({override.partition('=')[0]: override for override in overrides}.values())
+  overrides = {override.partition('=')[0]: _whole(config, override) for override in overrides}
   values = flags.FlagValues()
-  argv = ['wsjax', *overrides]
+  argv = ['wsjax', *overrides.values()]
   config_flags.DEFINE_config_dict('config', config, flag_values=values, sys_argv=argv)
   try:
     values(argv)
@@ -47,6 +48,18 @@ def load(
     message = str(error).removeprefix('flag ').rstrip('.')
     raise ValueError(f'{message}.') from error
   return values.config, dict(config_flags.get_override_values(values['config']))
+
+
+def _whole(config: 'config_dict.ConfigDict', override: str) -> str:
+  """An override in which 1e3, for a field that holds an integer, is 1000."""
+  name, _, text = override.partition('=')
+  value: Any = config
+  for key in name.removeprefix(_PREFIX).split('.'):
+    value = value[key]
+  with contextlib.suppress(ValueError):
+    if type(value) is int and not text.isdigit() and float(text).is_integer():
+      return f'{name}={int(float(text))}'
+  return override
 
 
 def split(config_arg: str) -> tuple[str, str]:

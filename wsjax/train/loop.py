@@ -81,7 +81,7 @@ def fit(
       raise ValueError(f'{name} to train on is not finite everywhere.')
   if settings.patience and val is None:
     raise ValueError(f'train.patience is {settings.patience}, but there is no validation split.')
-  (seed,) = config.check_seeds((seed,), 'seed')
+  seed = config.check_seed(seed, 'seed')
   program = _compile(objective, data, val, settings, seed)
   with contextlib.ExitStack() as stack:
     checkpoints = checkpoint.Checkpoints(

@@ -93,7 +93,7 @@ def check(section: Mapping[str, Any], seed: int) -> tuple[Build, list[model_lib.
   Raises:
     ValueError: if a field or the seed is not allowed.
   """
-  config_lib.check_seeds((seed,), 'seed')
+  config_lib.check_seed(seed, 'seed')
   settings = config_lib.read(Build, 'zoo', section)
   return settings, settings.models(), settings.assign_splits(seed)
 
