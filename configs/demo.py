@@ -7,7 +7,7 @@ flow matching only from their weights; samples of both are evaluated beside ever
 Options: `smoke`, which runs every stage in seconds.
 
 Hardware: 2 CPU cores.
-Time: TIME.
+Time: 84 s with the installation, packages cached: training of the hypernetwork 14 s.
 Measured: results/hypernetwork.json and results/digits_flow.json, with more seeds.
 """
 

@@ -87,13 +87,12 @@ def test_path_losses_are_those_of_points_on_the_line(zoo_reference):
 
 
 def test_alignment_brings_networks_nearer_and_lowers_the_barrier(report):
-  distances = report['alignment']
+  distances = report.alignment
   assert np.median(distances['after']) < 0.9 * np.median(distances['before'])
   barrier = {
-    key: barriers.loss_barrier(np.array(report['barrier'][key])).mean()
-    for key in ('raw', 'aligned')
+    key: barriers.loss_barrier(np.array(report.barrier[key])).mean() for key in ('raw', 'aligned')
   }
   assert barrier['aligned'] < 0.5 * barrier['raw']
   # Matching does not change what the ends compute.
-  raw, aligned = (np.array(report['barrier'][key])[:, [0, -1]] for key in ('raw', 'aligned'))
+  raw, aligned = (np.array(report.barrier[key])[:, [0, -1]] for key in ('raw', 'aligned'))
   np.testing.assert_allclose(raw, aligned, rtol=1e-3)
