@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from wsjax import config as config_lib
 from wsjax import run
 from wsjax.experiments import configs
 
@@ -68,5 +69,22 @@ def test_a_wrong_field_is_named_before_anything_is_written(tmp_path, section, fi
   with config.unlocked(), config.ignore_type():
     config[section][field] = value
   with pytest.raises(ValueError, match=f'{section}.*{field}'):
+    run(config, tmp_path / 'run', progress=False)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_metric_from_a_file_leaves_the_digest_of_its_source(tmp_path):
+  source = tmp_path / 'churn.py'
+  source.write_text('def churn(sample, reference):\n  return 0.0\n')
+  name = f'{source}:churn'
+  found = config_lib.provenance({'evaluate': {'metrics': ('ensembles', name)}})
+  assert list(found) == [name] and found[name].startswith('sha256 ')
+
+
+def test_an_editor_is_checked_before_anything_is_written(tmp_path):
+  config, _ = configs.load('configs/inr_editing.py:smoke')
+  with config.unlocked():
+    config.editor.widht = 3
+  with pytest.raises(ValueError, match='editor has no field .widht'):
     run(config, tmp_path / 'run', progress=False)
   assert not (tmp_path / 'run').exists()

@@ -262,7 +262,7 @@ def find(room: str, name: str, where: str, *, foreign: bool = True) -> Callable[
     ValueError: if there is no such file, module or class.
   """
   if isinstance(name, str) and ':' in name and foreign:
-    return _foreign(name, where)
+    return _foreign(name, where)[1]
   allowed = plugins(room)
   if name not in allowed:
     own = ", or a class of your own as 'my_package.my_module:MyClass'" if foreign else ''
@@ -322,21 +322,29 @@ def provenance(config: Mapping[str, Any]) -> dict[str, str]:
   Raises:
     ValueError: if one cannot be imported.
   """
-  found: dict[str, dict[str, str | None]] = {}
+  found: dict[str, str] = {}
   for key, value in config.items():
     if _is_section(value):
       found |= provenance(value)
-    elif key in ('name', 'experiment') and isinstance(value, str) and ':' in value:
-      module = sys.modules[_foreign(value, key).__module__]
-      digest = hashlib.sha256(pathlib.Path(str(module.__file__)).read_bytes()).hexdigest()
-      names = metadata.packages_distributions().get(module.__name__.partition('.')[0], ())
-      version = f', version {metadata.version(names[0])}' if names else ''
-      found[value] = f'sha256 {digest}{version}'
+    elif key in ('name', 'experiment', 'metrics'):
+      for name in (value,) if isinstance(value, str) else value:
+        if ':' in str(name):
+          found[name] = _source(name, key)
   return found
 
 
-def _foreign(name: str, where: str) -> Callable[..., Any]:
-  """The class 'package.module:Class' or 'path/to/file.py:Class'."""
+def _source(name: str, where: str) -> str:
+  """Digest of the file that defines a foreign plug-in, and version of its distribution."""
+  module, found = _foreign(name, where)
+  if isinstance(found, type):  # A package may only pass it on.
+    module = sys.modules[found.__module__]
+  digest = hashlib.sha256(pathlib.Path(str(module.__file__)).read_bytes()).hexdigest()
+  names = metadata.packages_distributions().get(module.__name__.partition('.')[0], ())
+  return f'sha256 {digest}' + (f', version {metadata.version(names[0])}' if names else '')
+
+
+def _foreign(name: str, where: str) -> tuple[types.ModuleType, Callable[..., Any]]:
+  """Module and class of 'package.module:Class' or 'path/to/file.py:Class'."""
   source, _, attribute = name.rpartition(':')
   try:
     module = _file(source) if source.endswith('.py') else importlib.import_module(source)
@@ -348,7 +356,7 @@ def _foreign(name: str, where: str) -> Callable[..., Any]:
   found = getattr(module, attribute, None)
   if not callable(found):
     raise FieldError(f'{where}.name is {name!r}: {source} defines no class {attribute!r}.')
-  return found
+  return module, found
 
 
 def _file(path: str) -> types.ModuleType:

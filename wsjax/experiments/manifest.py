@@ -50,9 +50,14 @@ ROOMS = {
   'tokens': 'tokens',
   'codec': 'codecs',
   'encoder': 'encoders',
+  'editor': 'editors',
+  'property.head': 'heads',
+  'tasks.condition': 'generators.conditions',
   'generator': 'generators',
   'condition': 'generators.conditions',
 }
+# Fields of plug-ins that an experiment fills in once it knows the zoo.
+_GIVEN = ('architecture', 'capacity', 'num_outputs')
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy')
 
 
@@ -174,9 +179,12 @@ def check(config: ml_collections.ConfigDict) -> None:
   zoo.pop('path', None)
   if 'family' not in zoo:
     build.check(zoo, config.seed)
-  for section, room in ROOMS.items():
-    if section in config:
-      config_lib.check(room, config[section], section, given=('architecture', 'capacity'))
+  for where, room in ROOMS.items():
+    section = config
+    for key in where.split('.'):
+      section = section.get(key) or {}
+    if 'name' in section:  # A head without a name is chosen by what is read.
+      config_lib.check(room, section, where, given=_GIVEN)
 
 
 def train_seconds(workdir: pathlib.Path, seconds: Mapping[str, float]) -> float:
