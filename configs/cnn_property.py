@@ -83,7 +83,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       activation='relu',
       initializer='lecun_normal',
     ),
-    # Half of the images judge, so that accuracies are fine-grained.
+    # Half of the images are for testing, so that accuracies are fine-grained.
     dataset=dict(name='digits', val_fraction=0.5),
     recipe=common.recipe(
       optimizer=('sgd', 'adam', 'adamw'),

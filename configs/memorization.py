@@ -43,7 +43,7 @@ ZOOS = {
 
 
 def get_config(arg: str = '') -> config_dict.ConfigDict:
-  """One recipe, judged by the whole panel."""
+  """One recipe, with all metrics."""
   arg = config_lib.parse_arg(arg, smoke=False, method=METHODS)
   method = arg['method']
   steps, snapshots, num_train = ZOOS[method]

@@ -1,4 +1,4 @@
-"""Judge the networks of any zoo as samples, against a config's own zoo.
+"""Evaluate the networks of any zoo as samples, against a config's own zoo.
 
 wsjax evaluate --config configs/digits_flow.py --workdir runs/x --zoo samples
 """
@@ -14,7 +14,7 @@ from wsjax.experiments import configs
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
   parsing.add_config_arguments(parser)
-  parser.add_argument('--zoo', required=True, metavar='ZOO', help='networks to be judged')
+  parser.add_argument('--zoo', required=True, metavar='ZOO', help='networks to evaluate')
 
 
 def run(args: argparse.Namespace) -> int:

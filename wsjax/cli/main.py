@@ -1,4 +1,4 @@
-"""wsjax: generate neural networks from a zoo of networks, judged honestly."""
+"""wsjax: datasets, encoders and generative models of neural-network weights."""
 
 import argparse
 import importlib

@@ -1,4 +1,4 @@
-"""Train or open a zoo, fit generators, sample, judge, write the report.
+"""Train or open a zoo, fit generators, sample, evaluate, write the report.
 
   wsjax run --config configs/digits_flow.py --workdir runs/demo
 

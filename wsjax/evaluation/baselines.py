@@ -163,7 +163,7 @@ def permuted_copy(
 ) -> typing.StackedParams:
   """Random training networks, each moved by a random element of the group.
 
-  Exact copies in disguise, whose novelty must be 0.
+  Exact copies moved by symmetry, whose novelty must be 0.
 
   Args:
     rng: source of randomness.

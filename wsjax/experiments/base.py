@@ -60,7 +60,7 @@ class Experiment(abc.ABC):
 
   @abc.abstractmethod
   def predict(self, params: typing.PyTree, seed: int) -> Any:
-    """Applies the trained model of one seed to the networks that it is judged by."""
+    """Applies the trained model of one seed to the networks that it is evaluated on."""
 
   @abc.abstractmethod
   def report(self, predictions: list[Any]) -> model.Report:

@@ -192,8 +192,8 @@ def train_seconds(workdir: pathlib.Path, seconds: Mapping[str, float]) -> float:
   logged = 0.0
   for file in sorted(workdir.glob('train/**/goodput.jsonl')):
     with contextlib.suppress(ValueError, OSError):  # It is only a log.
-      told = goodput.summary(file)
-      logged += told['wall_seconds'] - told['down_seconds']
+      summary = goodput.summary(file)
+      logged += summary['wall_seconds'] - summary['down_seconds']
   return max(logged, seconds['train'])
 
 
@@ -214,12 +214,12 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
 
 def of_run(workdir: pathlib.Path, stages: Stages) -> tuple[model.Run, list[str]]:
   """Describes the run in a workdir for its report; and notes about its training."""
-  told = describe(workdir)
+  found = describe(workdir)
   run = model.Run(wall_seconds=stages.seconds)
   for field in ('name', 'config', 'overrides', 'versions', 'device', 'processes', 'created_at'):
-    setattr(run, field, told[field])
-  run.goodput = told['goodput']
-  return run, told['notes']
+    setattr(run, field, found[field])
+  run.goodput = found['goodput']
+  return run, found['notes']
 
 
 def describe(workdir: pathlib.Path) -> dict[str, Any]:

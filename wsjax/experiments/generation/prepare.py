@@ -120,7 +120,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   )
   val, heldout = _final(zoo, 'val'), _final(zoo, 'test')
   likely = heldout if config.evaluate.get('membership') else heldout[:0]
-  told = functools.partial(_condition, config, zoo)
+  condition = functools.partial(_condition, config, zoo)
 
   def encoded(rows: np.ndarray) -> np.ndarray | None:
     if not len(rows):
@@ -137,10 +137,10 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     heldout=zoo.params(heldout) if len(heldout) else None,
     latents=latents,
     val_latents=encoded(val),
-    condition=told(rows),
-    val_condition=told(val) if len(val) else None,
+    condition=condition(rows),
+    val_condition=condition(val) if len(val) else None,
     heldout_latents=encoded(likely),
-    heldout_condition=told(likely) if len(likely) else None,
+    heldout_condition=condition(likely) if len(likely) else None,
     decoder=decoder,
     source=dict(config.zoo.get('dataset', {})),
   )

@@ -1,4 +1,4 @@
-"""Condition by the quality of a network: a metric in its record."""
+"""Condition by a measured property of a network: a metric in its record."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
