@@ -203,40 +203,6 @@ def test_a_stopped_run_ends_where_it_would_have_ended(finished, tmp_path, monkey
   assert whole.content_digest == stopped.content_digest
 
 
-@pytest.mark.parametrize(
-  'name',
-  [
-    pytest.param('digits_diffusion', marks=pytest.mark.slow),
-    'digits_equivariant',
-    # Another test runs it, and stops it early.
-    pytest.param('digits_normalizing_flow', marks=pytest.mark.slow),
-    pytest.param('mnist_dwf', marks=pytest.mark.slow),
-  ],
-)
-def test_every_config_runs_to_its_report(name, tmp_path):
-  config = smoke(name)
-  report = pipeline.run(config, tmp_path, progress=False)
-  row = next(row for row in report.tables['methods'].rows.values() if row.kind == 'model')
-  assert row.n == 8 * len(config.train.seeds) and np.isfinite(row.value('accuracy'))
-
-
-@pytest.mark.parametrize(
-  'name',
-  [
-    pytest.param('cnn_property', marks=pytest.mark.slow),
-    pytest.param('foreign_agents', marks=pytest.mark.slow),
-    'inr_classification',
-  ],
-)
-def test_every_config_that_reads_a_property_runs_to_its_report(name, tmp_path):
-  config = smoke(name)
-  report = pipeline.run(config, tmp_path, progress=False)
-  row = report.tables['methods'].rows[config.encoder.name]
-  assert all(np.isfinite(stat['value']) for stat in row.stats.values())
-  assert row.seeds == list(config.train.seeds)
-  assert (tmp_path / 'report.html').stat().st_size > 10_000
-
-
 def test_networks_of_many_tasks_are_not_judged_as_of_one(tmp_path):
   config = smoke()
   with config.unlocked():
