@@ -153,13 +153,15 @@ class Module(config.Section, nn.Module):
 
 def test_a_plugin_is_checked_before_all_of_its_fields_are_known():
   section = {'name': 'graph_transformer', 'width': 8, 'num_heads': 3}
-  config.check('generators.backbones', section, given=('architecture',))
+  config.check('generators.backbones', section, 'backbone', given=('architecture',))
   with pytest.raises(ValueError, match='backbone.architecture is missing'):
-    config.check('generators.backbones', section)
+    config.check('generators.backbones', section, 'backbone')
   with pytest.raises(ValueError, match='backbone.depth is -1'):
-    config.check('generators.backbones', {**section, 'depth': -1}, given=('architecture',))
+    config.check(
+      'generators.backbones', {**section, 'depth': -1}, 'backbone', given=('architecture',)
+    )
   with pytest.raises(ValueError, match='into 3 heads'):
-    config.check('generators.backbones', {**section, 'name': 'transformer'})
+    config.check('generators.backbones', {**section, 'name': 'transformer'}, 'backbone')
 
 
 def test_flax_modules_are_sections():

@@ -5,19 +5,6 @@
   report = wsjax.run(config, workdir)             an experiment from its config
 
 Names are imported when they are first used.
-
-The rooms, in the order of the pipeline:
-
-  symmetry     what may be done to weights without changing the function they compute
-  models       architectures whose weights are read, or your own from flax, nnx, Equinox or haiku
-  networks     many networks of one architecture, trained and evaluated in one batch
-  zoo          checkpoints as data: train, describe, store, split
-  tokens       weights as arrays that a model can read, and back
-  encoders     weights as vectors; with codecs, also back
-  generators   noise and a condition to weights
-  train        the training loop and its objectives
-  evaluation   metrics, baselines, differences, flags and the gate; the report
-  experiments  one file per kind of experiment, from a config to a report
 """
 
 import importlib
@@ -70,30 +57,10 @@ _WHERE = {
   'verify': 'symmetry.inference.infer:verify',
 }
 __all__ = [
-  'Experiment',
-  'Generator',
-  'Metric',
-  'Model',
-  'Networks',
-  'Objective',
-  'Report',
-  'Spec',
-  'Zoo',
-  'build_zoo',
-  'cnn',
-  'config',
-  'evaluate_zoo',
-  'infer',
-  'load_config',
-  'metric',
-  'mlp',
-  'run',
-  'sample',
-  'siren',
-  'testing',
-  'verify',
-  '__version__',
-]
+  'Experiment', 'Generator', 'Metric', 'Model', 'Networks', 'Objective', 'Report', 'Spec', 'Zoo',
+  'build_zoo', 'cnn', 'config', 'evaluate_zoo', 'infer', 'load_config', 'metric', 'mlp', 'run',
+  'sample', 'siren', 'testing', 'verify', '__version__',
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

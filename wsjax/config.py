@@ -37,9 +37,9 @@ def parse_arg(arg: str | None, **defaults: Any) -> dict[str, Any]:
   """Reads 'smoke,width=512' against the options that a config offers.
 
   Args:
-    arg: comma-separated `key=value`; a bare key means True. None is ''. **defaults: option ->
-    default. A tuple lists the allowed values, the first
-      of which is the default. The type of the default is the type required.
+    arg: comma-separated `key=value`; a bare key means True. None is ''.
+    **defaults: option -> default, whose type is required. A tuple lists the allowed values, the
+      default first.
 
   Returns:
     Option -> value, every option present.
@@ -57,7 +57,10 @@ def parse_arg(arg: str | None, **defaults: Any) -> dict[str, Any]:
         f'Unknown config option {key!r} in {arg!r}; '
         f'allowed: {", ".join(sorted(defaults)) or "none"}.'
       )
-    value = _literal(text) if given else True
+    try:
+      value = ast.literal_eval(text) if given else True
+    except (ValueError, SyntaxError):
+      value = text
     default = values[key]
     if isinstance(default, float) and isinstance(value, int):
       value = float(value)
@@ -71,17 +74,9 @@ def parse_arg(arg: str | None, **defaults: Any) -> dict[str, Any]:
   return values
 
 
-def _literal(text: str) -> Any:
-  """The Python literal that `text` spells, or `text` itself."""
-  try:
-    return ast.literal_eval(text)
-  except (ValueError, SyntaxError):
-    return text
-
-
 @dataclasses.dataclass(frozen=True)
 class Range:
-  """Bounds of a number in a config, as metadata of its type: `Annotated[float, Range(above=0)]`."""
+  """Bounds of a number in a config, part of its type: `Annotated[float, Range(above=0)]`."""
 
   min: float = -math.inf
   max: float = math.inf
@@ -92,28 +87,24 @@ class Range:
     return self.min <= value <= self.max and self.above < value < self.below
 
   def __str__(self) -> str:
-    words = {'min': '>=', 'above': '>', 'max': '<=', 'below': '<'}
-    bounds = ((sign, getattr(self, name)) for name, sign in words.items())
+    bounds = {'>=': self.min, '>': self.above, '<=': self.max, '<': self.below}
     return ' and '.join(
       f'{sign} {bound if isinstance(bound, int) else f"{bound:g}"}'
-      for sign, bound in bounds
+      for sign, bound in bounds.items()
       if math.isfinite(bound)
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class OneOf:
-  """Allowed values of a config field, as metadata of its type: `Annotated[str, OneOf(SOLVERS)]`."""
+  """Allowed values of a config field, part of its type: `Annotated[str, OneOf(SOLVERS)]`."""
 
   choices: Collection[Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Plugin:
-  """Room of a field that holds a plug-in: a config gives a section, Python a section or the object.
-
-  `Annotated[Backbone, Plugin('generators.backbones')]`.
-  """
+  """Room of a plug-in in a field: a config gives a section, Python a section or the object."""
 
   room: str
 
@@ -141,11 +132,9 @@ class Section:
   """Base of dataclasses and Flax modules that are config sections.
 
   The fields are checked against their types when an object is made, in Python as from a config;
-  integers become floats, lists tuples and sections plug-ins where the type says so. Rules for
-  several fields go into `__post_init__` of the subclass, after `super().__post_init__()`.
-
-  Raises:
-    ValueError: for a value that its field does not allow; it names both.
+  integers become floats, lists tuples and sections plug-ins where the type says so. A value that
+  its field does not allow is a ValueError. Rules for several fields go into `__post_init__` of the
+  subclass, after `super().__post_init__()`.
   """
 
   def __post_init__(self) -> None:
@@ -174,8 +163,7 @@ def read(kind: Callable[..., _Section], where: str, section: Mapping[str, Any]) 
     section: field -> value.
 
   Raises:
-    ValueError: for an unknown field, a missing one, or a value that is not allowed; it names the
-      field, the value and what is allowed.
+    ValueError: for a field that is unknown, missing or has a value that is not allowed.
   """
   values, missing = _values(kind, where, section)
   if missing:
@@ -192,20 +180,12 @@ def read(kind: Callable[..., _Section], where: str, section: Mapping[str, Any]) 
 
 
 def check_seed(seed: Any, where: str) -> int:
-  """A seed as an integer.
-
-  Raises:
-    ValueError: if it is no whole number from 0 to 2^32 - 1.
-  """
+  """A seed as an integer; raises ValueError if it is no whole number from 0 to 2^32 - 1."""
   return _convert(seed, Seed, where)
 
 
 def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:
-  """Converts seeds to integers.
-
-  Raises:
-    ValueError: if there is none, one is no whole number from 0 to 2^32 - 1, or two are equal.
-  """
+  """Seeds as integers; raises ValueError as `check_seed`, or if there is none or two are equal."""
   seeds = _convert(seeds, tuple[Seed, ...], where)
   if not seeds or len(set(seeds)) < len(seeds):
     raise FieldError(f'{where} is {seeds}; allowed: one or more seeds, all different.')
@@ -228,15 +208,13 @@ def _values(
 
 
 def plugins(room: str) -> list[str]:
-  """Names of the plug-ins of a room: its files and folders that define a class of their name.
+  """Sorted names of the plug-ins of a room: its modules that define a class of their name.
 
-  `flow_matching.py` defines `FlowMatching`; upper and lower case are free.
+  `flow_matching.py` defines `FlowMatching`; upper and lower case are free. The files are read, not
+  imported.
 
   Args:
     room: dotted path below wsjax, such as 'tokens' or 'generators.backbones'.
-
-  Returns:
-    Sorted module names. The files are read, not imported.
 
   Raises:
     ValueError: if there is no such room.
@@ -249,7 +227,7 @@ def plugins(room: str) -> list[str]:
 
 
 def find(room: str, name: str, where: str, *, foreign: bool = True) -> Callable[..., Any]:
-  """The class that a config names.
+  """The class that a config names; raises ValueError if there is none.
 
   Args:
     room: dotted path below wsjax.
@@ -257,9 +235,6 @@ def find(room: str, name: str, where: str, *, foreign: bool = True) -> Callable[
       'path/to/file.py:Class'.
     where: path of the section in the config, for errors.
     foreign: whether a class from outside the room may be named.
-
-  Raises:
-    ValueError: if there is no such file, module or class.
   """
   if isinstance(name, str) and ':' in name and foreign:
     return _foreign(name, where)[1]
@@ -275,13 +250,13 @@ def build(room: str, section: Mapping[str, Any], where: str = '', *, foreign: bo
   """Makes the plug-in that a config section describes.
 
   Args:
-    room: dotted path below wsjax.
+    room: see `find`.
     section: `name` as in `find`; the rest are fields of the class.
-    where: path of the section in the config, for errors; by default the singular of the room.
-    foreign: whether a class from outside the room may be named.
+    where: see `find`; by default the singular of the room.
+    foreign: see `find`.
 
   Raises:
-    ValueError: if there is no such class, or as `read` says.
+    ValueError: as `find` and `read`.
   """
   where = where or room.rpartition('.')[2].removesuffix('s')
   rest = dict(section)
@@ -289,20 +264,16 @@ def build(room: str, section: Mapping[str, Any], where: str = '', *, foreign: bo
 
 
 def check(
-  room: str, section: Mapping[str, Any], where: str = '', *, given: Collection[str] = ()
+  room: str, section: Mapping[str, Any], where: str, *, given: Collection[str] = ()
 ) -> None:
-  """Checks the section of a plug-in before all of its fields are known.
+  """Raises ValueError as `build` would, before all fields of a section are known.
 
   Args:
-    room: dotted path below wsjax.
+    room: see `build`.
     section: see `build`.
     where: see `build`.
     given: fields that the experiment fills in later, such as the architecture of a zoo.
-
-  Raises:
-    ValueError: see `build`.
   """
-  where = where or room.rpartition('.')[2].removesuffix('s')
   rest = dict(section)
   kind = find(room, rest.pop('name', None), where)
   _, missing = _values(kind, where, rest)
@@ -311,10 +282,7 @@ def check(
 
 
 def provenance(config: Mapping[str, Any]) -> dict[str, str]:
-  """Describes the sources of the plug-ins in a config that do not ship with the package.
-
-  Args:
-    config: a config or a section of one.
+  """The sources of the plug-ins in a config, or a section of one, that are the user's own.
 
   Returns:
     Name -> the SHA-256 of its source file, and the version of its distribution if it has one.
@@ -407,22 +375,17 @@ def _fields(kind: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
         found[field.name] = field.type, _REQUIRED if default is dataclasses.MISSING else default
   else:
     for name, parameter in inspect.signature(kind).parameters.items():
-      default = _REQUIRED if parameter.default is parameter.empty else parameter.default
-      found[name] = (
-        Any if parameter.annotation is parameter.empty else parameter.annotation,
-        default,
-      )
-  return {name: (_evaluated(hint, kind), default) for name, (hint, default) in found.items()}
-
-
-def _evaluated(hint: Any, kind: Callable[..., Any]) -> Any:
-  """A type that may be written as a string; Any where its names are not at hand."""
-  if not isinstance(hint, str):
-    return hint
-  try:
-    return eval(hint, vars(sys.modules[kind.__module__]))  # noqa: S307  Code of the plug-in.
-  except NameError:
-    return Any
+      hint, default = parameter.annotation, parameter.default
+      default = _REQUIRED if default is parameter.empty else default
+      found[name] = Any if hint is parameter.empty else hint, default
+  for name, (hint, default) in found.items():
+    if isinstance(hint, str):
+      try:
+        hint = eval(hint, vars(sys.modules[kind.__module__]))  # noqa: S307  Code of the plug-in.
+      except NameError:  # Its names are not at hand.
+        hint = Any
+      found[name] = hint, default
+  return found
 
 
 def _is_section(value: Any) -> bool:
@@ -430,11 +393,7 @@ def _is_section(value: Any) -> bool:
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-  """Gives a value the form of its type, such as that of a float to an int.
-
-  Raises:
-    FieldError: if the type does not allow it.
-  """
+  """A value in the form of its type, such as a float for an int; raises FieldError if it cannot."""
   try:
     return _cast(value, hint, where)
   except _NotAllowedError:
@@ -445,7 +404,18 @@ def _cast(value: Any, hint: Any, where: str) -> Any:
   """Converts like `_convert`, but raises _NotAllowedError."""
   origin, args = typing.get_origin(hint), typing.get_args(hint)
   if origin is Annotated:
-    return _cast_annotated(value, args[0], args[1:], where)
+    for note in args[1:]:
+      if isinstance(note, Plugin):
+        if _is_section(value):
+          return build(note.room, value, where)
+        return _require(value, not isinstance(value, str | numbers.Number | list | tuple))
+    value = _cast(value, args[0], where)
+    for note in args[1:]:
+      if isinstance(note, Range):
+        _require(value, value in note)
+      elif isinstance(note, OneOf):
+        _require(value, value in tuple(note.choices))
+    return value
   if origin in (Union, types.UnionType):
     for arg in args:
       try:
@@ -461,21 +431,6 @@ def _cast(value: Any, hint: Any, where: str) -> Any:
     _require(value, _is_section(value))
     return value if isinstance(value, Mapping) else value.to_dict()
   return _cast_plain(value, hint, where)
-
-
-def _cast_annotated(value: Any, hint: Any, notes: Iterable[Any], where: str) -> Any:
-  for note in notes:
-    if isinstance(note, Plugin):
-      if _is_section(value):
-        return build(note.room, value, where)
-      return _require(value, not isinstance(value, str | numbers.Number | list | tuple))
-  value = _cast(value, hint, where)
-  for note in notes:
-    if isinstance(note, Range):
-      _require(value, value in note)
-    elif isinstance(note, OneOf):
-      _require(value, value in tuple(note.choices))
-  return value
 
 
 def _cast_tuple(value: Any, args: tuple[Any, ...], where: str) -> Any:

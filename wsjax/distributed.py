@@ -19,10 +19,7 @@ EXPLICIT = ('WSJAX_COORDINATOR', 'WSJAX_NUM_PROCESSES', 'WSJAX_PROCESS_ID')
 
 
 def source(environment: Mapping[str, str]) -> str:
-  """What says which processes a run has.
-
-  Args:
-    environment: variables.
+  """Which variables of an environment name the processes of a run.
 
   Returns:
     The first that applies: 'explicit', all of `EXPLICIT`; 'slurm', a step of several tasks; 'tpu',
@@ -35,8 +32,8 @@ def source(environment: Mapping[str, str]) -> str:
   if given:
     if missing := sorted(set(EXPLICIT) - set(given)):
       raise ValueError(
-        f'{", ".join(given)} is set but not {", ".join(missing)}; a run of '
-        'several processes needs all three.'
+        f'{", ".join(given)} is set but not {", ".join(missing)}; a run of several processes '
+        'needs all three.'
       )
     count, number = environment[EXPLICIT[1]], environment[EXPLICIT[2]]
     if not (count.isdigit() and number.isdigit() and int(number) < int(count)):
@@ -54,11 +51,7 @@ def source(environment: Mapping[str, str]) -> str:
 
 
 def initialize() -> None:
-  """Joins the processes of this run; must come before any computation.
-
-  Raises:
-    ValueError: as `source`.
-  """
+  """Joins the processes of this run, before any computation; raises ValueError as `source`."""
   found = source(os.environ)
   if found == 'none' or jax.distributed.is_initialized():
     return
@@ -72,11 +65,7 @@ def initialize() -> None:
 
 
 def devices() -> list[jax.Device]:
-  """Devices of all processes.
-
-  Raises:
-    ValueError: if JAX_PLATFORMS names one that is not here.
-  """
+  """Devices of all processes; raises ValueError if JAX_PLATFORMS names one that is not here."""
   try:
     return jax.devices()
   except (RuntimeError, AssertionError) as error:
@@ -85,13 +74,9 @@ def devices() -> list[jax.Device]:
 
 
 def leave(status: int, error: BaseException | None = None) -> None:
-  """Ends this process at once if it is one of several; else does nothing.
+  """Ends this process at once, with the traceback of an error, if it is one of several.
 
   At a regular exit it would wait for the others, which wait for it in the middle of a computation.
-
-  Args:
-    status: of the process.
-    error: whose traceback is shown.
   """
   if jax.distributed.is_initialized() and jax.process_count() > 1:
     if error is not None:

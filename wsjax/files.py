@@ -7,6 +7,7 @@ and JSON only where two readers cannot understand it differently.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 import json
@@ -47,8 +48,8 @@ def folder(path: pathlib.Path | str, name: str) -> pathlib.Path:
     name: of the option, for errors.
 
   Raises:
-    ValueError: for an empty path, an address such as gs://bucket, a backslash or a NUL, each of
-      which some library below takes for something else.
+    ValueError: for a path that some library takes for something else: an empty one, an address
+      such as gs://bucket, one with a backslash or a NUL.
   """
   text = os.fspath(path)
   if not text:
@@ -66,14 +67,9 @@ def folder(path: pathlib.Path | str, name: str) -> pathlib.Path:
 
 
 def replace(path: pathlib.Path, content: str | bytes) -> None:
-  """Puts a file in place; for one writer at a time.
+  """Puts a file in place of an older one or a symbolic link; for one writer at a time.
 
-  Args:
-    path: of the file; an older one is replaced, and so is a symbolic link.
-    content: of it; text is UTF-8.
-
-  Raises:
-    OSError: if it cannot be written; an older one is as it was.
+  Text is spelled in UTF-8. Raises OSError if it cannot be written; an older file is as it was.
   """
   with replacing(path) as file:
     file.write(content.encode() if isinstance(content, str) else content)
@@ -81,16 +77,9 @@ def replace(path: pathlib.Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
-  """Opens a fresh file that takes the place of another when the context ends without an error.
+  """Opens a fresh file in the same folder, put at `path`, as by `replace`, when the context ends.
 
-  Args:
-    path: of the file that is replaced.
-
-  Yields:
-    The fresh file; its name is a path in the same folder.
-
-  Raises:
-    OSError: as `replace`.
+  After an error it is removed.
   """
   # Always the same name: what a killed process leaves is removed here.
   draft = path.with_name(f'.{path.name}.tmp')
@@ -121,11 +110,7 @@ def update(path: pathlib.Path) -> BinaryIO:
 
 
 def set_aside(path: pathlib.Path, why: object) -> None:
-  """Renames a damaged file that only informs, with a warning, so that a new one can begin.
-
-  Raises:
-    OSError: if it cannot be renamed.
-  """
+  """Renames a damaged file that only informs, with a warning, so that a new one can begin."""
   from absl import logging  # Slow to import.
 
   aside, count = path.with_name(f'{path.name}.corrupt'), 1
@@ -136,14 +121,10 @@ def set_aside(path: pathlib.Path, why: object) -> None:
 
 
 def read_bytes(path: pathlib.Path | str, *, max_bytes: int = MAX_BYTES) -> bytes:
-  """Reads a regular file.
-
-  Args:
-    path: of the file, or of a symbolic link to it.
-    max_bytes: a longer file is not read.
+  """Reads a regular file, or one that a symbolic link leads to.
 
   Raises:
-    ValueError: if the file is longer, or is a device, a pipe or a folder.
+    ValueError: if the file is longer than `max_bytes`, or is a device, a pipe or a folder.
     OSError: if it cannot be read.
   """
   with _regular(path, 'rb', os.O_RDONLY | os.O_NONBLOCK) as file:
@@ -184,9 +165,8 @@ def parse_json(
     if _SURROGATE.search(text):
       json.dumps(value, ensure_ascii=False).encode()
   except (ValueError, RecursionError) as error:
-    raise ValueError(
-      f'{where} is not JSON that can be read: {error or "nested too deeply"}.'
-    ) from (error)
+    problem = error or 'nested too deeply'
+    raise ValueError(f'{where} is not JSON that can be read: {problem}.') from error
   level, depth = [value], 0
   while level := [item for item in level if isinstance(item, dict | list)]:
     depth += 1
@@ -205,20 +185,12 @@ def parse_json(
   return value
 
 
-def read_json(
-  path: pathlib.Path | str,
-  *,
-  max_bytes: int = MAX_BYTES,
-  max_depth: int = MAX_DEPTH,
-  schema: Mapping[str, Any] | None = None,
-  parse_int: Callable[[str], Any] | None = None,
-) -> Any:
+def read_json(path: pathlib.Path | str, *, max_bytes: int = MAX_BYTES, **options: Any) -> Any:
   """Reads a file of JSON that anybody may have written.
 
-  Args and errors are those of `read_bytes` and `parse_json`; every error names the file.
+  Options and errors are those of `parse_json` and `read_bytes`; every error names the file.
   """
-  content = read_bytes(path, max_bytes=max_bytes)
-  return parse_json(content, path, max_depth=max_depth, schema=schema, parse_int=parse_int)
+  return parse_json(read_bytes(path, max_bytes=max_bytes), path, **options)
 
 
 def read_json_lines(
@@ -227,24 +199,20 @@ def read_json_lines(
   max_bytes: int = MAX_BYTES,
   is_valid: Callable[[Any], bool] = lambda value: True,
 ) -> tuple[list[Line], list[int]]:
-  """Reads a log: one JSON value in each line.
+  """Reads a log, also one that is being written: one JSON value in each line.
 
   Args:
-    path: of the log, also of one that is being written.
+    path: of the log; errors are those of `read_bytes`.
     max_bytes: as in `read_bytes`.
     is_valid: whether a value is an entry of this log.
 
   Returns:
     The entries, and the numbers of the lines that are none. Empty lines and the beginning of a line
     at the end, where a process was killed, are neither.
-
-  Raises:
-    ValueError: as `read_bytes`.
-    OSError: as `read_bytes`.
   """
   entries, broken = [], []
-  *lines, rest = read_bytes(path, max_bytes=max_bytes).split(b'\n')
-  for number, line in enumerate([*lines, rest], 1):
+  lines = read_bytes(path, max_bytes=max_bytes).split(b'\n')
+  for number, line in enumerate(lines, 1):
     if not line.strip():
       continue
     try:
@@ -253,23 +221,17 @@ def read_json_lines(
         raise ValueError
       entries.append(Line(number, line, value))
     except ValueError:
-      if number <= len(lines):
+      if number < len(lines):
         broken.append(number)
   return entries, broken
 
 
 def read_npz(path: pathlib.Path | str, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
-  """Reads the arrays of an .npz archive that anybody may have written.
-
-  Args:
-    path: of the archive, or of a symbolic link to it.
-    max_bytes: an archive that is longer, packed or unpacked, is not read.
-
-  Returns:
-    Name -> array, in the order of the archive.
+  """Reads the arrays, name -> array, of an .npz archive that anybody may have written.
 
   Raises:
-    ValueError: if the file is longer or not regular, or not an archive of arrays of numbers.
+    ValueError: if the file is longer than `max_bytes`, packed or unpacked, not regular, or not an
+      archive of arrays of numbers.
     OSError: as `read_bytes`.
   """
   content = read_bytes(path, max_bytes=max_bytes)
@@ -318,35 +280,22 @@ def _array(file: IO[bytes]) -> Any:
 def seal(value: Mapping[str, Any], *, sort_keys: bool = True) -> str:
   """The text of a JSON object with a digest of itself under `SEAL`; keys sorted or as they are."""
   value = {name: value[name] for name in value if name != SEAL}
-  sealed = value | {SEAL: _seal(json.loads(_spelled(value, sort_keys)))}
-  return _spelled(sealed, sort_keys) + '\n'
+  spell = functools.partial(json.dumps, sort_keys=sort_keys, indent=1, allow_nan=False)
+  return spell(value | {SEAL: _seal(json.loads(spell(value)))}) + '\n'
 
 
-def read_sealed(path: pathlib.Path | str, **limits: Any) -> dict[str, Any]:
-  """Reads what `seal` gave.
+def read_sealed(path: pathlib.Path | str, **options: Any) -> dict[str, Any]:
+  """Reads what `seal` gave, without the digest.
 
-  Args:
-    path: of the file.
-    **limits: of `read_json`.
-
-  Returns:
-    The object without its digest.
-
-  Raises:
-    ValueError: as `read_json`, or if the object is not what was sealed.
-    OSError: as `read_bytes`.
+  Options and errors are those of `read_json`, and ValueError if the object is not what was sealed.
   """
-  value = read_json(path, **limits)
+  value = read_json(path, **options)
   if not isinstance(value, dict) or SEAL not in value:
     raise ValueError(f'{path} is not a JSON object with its {SEAL}.')
   digest = value.pop(SEAL)
   if digest != _seal(value):
     raise ValueError(f'{path} was changed: it does not have the {SEAL} that it states.')
   return value
-
-
-def _spelled(value: Any, sort_keys: bool) -> str:
-  return json.dumps(value, sort_keys=sort_keys, indent=1, allow_nan=False)
 
 
 def _seal(value: Any) -> str:

@@ -1,9 +1,7 @@
-"""One writer per folder: a lock that ends with its process.
+"""One writer per folder: a lock that the kernel releases when its process ends, however it ends.
 
-The kernel releases the lock of a process that ends, however it ends, so that no stale lock has to
-be removed by hand. The file names the process that holds it, for people to read; only the lock
-itself counts. (The package filelock empties the file before it asks for the lock, and so loses the
-name of the holder.)
+The file names the process that holds it, for people to read; only the lock itself counts. (The
+package filelock empties the file before it asks for the lock, and so loses that name.)
 """
 
 import contextlib
@@ -30,17 +28,15 @@ def hold(workdir: pathlib.Path | str, *, wait: bool = False) -> Iterator[None]:
   """Holds a folder against other runs while the context lasts.
 
   The file '.lock' stays: to remove it could let two runs in, each with the lock of a file of that
-  name. Processes that are forked meanwhile hold it too, those that are started anew do not. In a
-  run of several processes only one calls this. A file system without locks gives a warning, and no
-  protection.
+  name. In a run of several processes only one calls this. A file system without locks gives a
+  warning, and no protection.
 
   Args:
     workdir: created if it does not exist.
     wait: for another run to end, instead of an error.
 
   Raises:
-    ValueError: if another run holds it, in this process or another, or a symbolic link has the name
-      of the lock.
+    ValueError: if another run holds it, or a symbolic link has the name of the lock.
     OSError: if the file cannot be written.
   """
   path = pathlib.Path(workdir).absolute() / _NAME
@@ -51,20 +47,15 @@ def hold(workdir: pathlib.Path | str, *, wait: bool = False) -> Iterator[None]:
     except BlockingIOError:
       holder = f'Another run is writing to {path.parent}: {_holder(path)}.'
       if not wait:
-        raise ValueError(
-          f'{holder} Wait for it to end, stop it, or choose another folder.'
-        ) from None
+        advice = 'Wait for it to end, stop it, or choose another folder.'
+        raise ValueError(f'{holder} {advice}') from None
       logging.warning('%s Waiting for it to end.', holder)
       fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
       if error.errno not in _UNSUPPORTED:
         raise
-      logging.warning(
-        'The file system of %s has no locks (%s): nothing keeps another run '
-        'from writing there at the same time.',
-        path.parent,
-        error.strerror,
-      )
+      text = 'The file system of %s has no locks (%s): another run may write there, too.'
+      logging.warning(text, path.parent, error.strerror)
     # Only now: until the lock is ours, the text is that of its holder.
     file.truncate(0)
     now = datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds')

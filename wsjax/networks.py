@@ -1,5 +1,6 @@
 """Networks: N networks of one model, as one pytree, and the batched runner over them."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias, overload
 
@@ -63,11 +64,7 @@ class Networks:
 
   @staticmethod
   def concat(parts: 'Sequence[Networks]') -> 'Networks':
-    """Joins networks of one model, part after part, on the host.
-
-    Raises:
-      ValueError: if there are no parts or their specs differ.
-    """
+    """Joins networks on the host; raises ValueError if there are no parts or their specs differ."""
     if len({part.spec for part in parts}) != 1:
       raise ValueError(f'concat needs parts of one spec; got {len(parts)} parts.')
     params: typing.StackedParams = {
@@ -79,21 +76,12 @@ class Networks:
   def flat(self) -> Float[typing.Array, 'n p']:
     """Every network as one float32 vector, parameters in sorted order of their paths."""
     numpy = np if all(isinstance(x, np.ndarray) for x in self.params.values()) else jnp
-    return numpy.concatenate(
-      [
-        numpy.asarray(self.params[path], numpy.float32).reshape(len(self), -1)
-        for path in sorted(self.params)
-      ],
-      axis=1,
-    )
+    parts = (numpy.asarray(self.params[path], numpy.float32) for path in sorted(self.params))
+    return numpy.concatenate([part.reshape(len(self), -1) for part in parts], axis=1)
 
   @classmethod
   def from_flat(cls, vectors: Float[typing.Array, 'n p'], spec: spec_lib.Spec) -> 'Networks':
-    """Inverts `flat`.
-
-    Raises:
-      ValueError: if the vectors have another length than the spec has weights.
-    """
+    """Inverts `flat`; raises ValueError for vectors of another length than the spec has weights."""
     if vectors.ndim != 2 or vectors.shape[1] != spec.num_params:
       raise ValueError(f'Vectors have shape {vectors.shape}; needed is [n, {spec.num_params}].')
     params, start = {}, 0
@@ -115,16 +103,14 @@ class Networks:
     """Runs a function of one network on all of them.
 
     Args:
-      fn: params of one network -> pytree of arrays; traceable. It is compiled once per function
-        object, so give the same object to many calls.
+      fn: params of one network -> pytree of arrays; compiled once per function object.
       chunk: networks per compiled call; None is all of them, at most 128.
 
     Returns:
       The pytree with NumPy arrays [n, ...].
     """
-    return in_chunks(
-      lambda params: _vmapped(fn, params), self.params, chunk or min(len(self), CHUNK)
-    )
+    vmapped = functools.partial(_vmapped, fn)
+    return in_chunks(vmapped, self.params, chunk or min(len(self), CHUNK))
 
 
 def in_chunks(fn: Callable[[Any], Any], stacked: typing.PyTree, chunk: int = CHUNK) -> Any:

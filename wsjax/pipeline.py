@@ -1,7 +1,6 @@
 """Runs: from one config to a zoo, trained models, predictions and a report.
 
-Each stage leaves its result in the work directory, so that a run that was interrupted continues
-where it stopped:
+Each stage leaves its result in the work directory, where an interrupted run goes on:
 
   run.json             config, overrides and versions, written before the first step
   stages.json          wall seconds per stage, summed over restarts
@@ -37,8 +36,7 @@ def run(
   """Runs an experiment to its report, from wherever it stopped last time.
 
   Args:
-    config: sections named after the rooms, see configs/digits_flow.py; fields that are not given
-      have their defaults.
+    config: sections named after the rooms; fields that are not given have their defaults.
     workdir: directory of this run.
     overrides: fields that the command line changed in the config, for the report.
     progress: whether to show progress bars.
@@ -55,7 +53,13 @@ def run(
     stages = manifest.open_run(workdir, config, overrides or {})
     if (workdir / 'report.json').exists():
       return _read(workdir)
-    experiment = _experiment(config, workdir, stages, progress=progress)
+    kind = base.find(config.get('experiment', ''))
+    with stages.stage('zoo'):
+      zoo = base.open_zoo(config, workdir, progress=progress)
+    with stages.stage('prepare'):
+      experiment = kind(config, zoo)
+    experiment.workdir, experiment.progress = workdir, progress
+    experiment.seconds = stages.seconds
     predictions, history = [], {}
     for seed in config.train.seeds:
       with stages.stage('train'):
@@ -71,18 +75,13 @@ def run(
 def sample(
   workdir: str | pathlib.Path, *, num: int, seed: int, out: str | pathlib.Path
 ) -> pathlib.Path:
-  """Samples new networks from the generator of a finished run.
-
-  Only `out` is written to: no zoo and no generator is trained, and the run may be read-only.
+  """Samples new networks from the generator of a finished run, which is only read.
 
   Args:
     workdir: of `run`.
     num: number of networks.
     seed: of the samples; equal seeds give equal networks.
-    out: directory of the new zoo.
-
-  Returns:
-    `out`.
+    out: directory of the new zoo, which is returned.
 
   Raises:
     ValueError: if the work directory has no trained generator, its zoo is not there, or `out` is
@@ -139,24 +138,6 @@ def evaluate_zoo(
     with stages.stage('evaluate'):
       report = experiment.compare([method])
     return _write(report, config, workdir, stages)
-
-
-def _experiment(
-  config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
-  stages: manifest.Stages,
-  *,
-  progress: bool,
-) -> base.Experiment:
-  """Opens or trains the zoo, and constructs the experiment of a config on it."""
-  kind = base.find(config.get('experiment', ''))
-  with stages.stage('zoo'):
-    zoo = base.open_zoo(config, workdir, progress=progress)
-  with stages.stage('prepare'):
-    experiment = kind(config, zoo)
-  experiment.workdir, experiment.progress = workdir, progress
-  experiment.seconds = stages.seconds
-  return experiment
 
 
 def _generation(

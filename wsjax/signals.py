@@ -2,10 +2,9 @@
 
 An exception that a signal handler raises is lost where the interrupted frame swallows it: in a
 callback of garbage collection, a `__del__`, the import of an extension. So the handler remembers
-the signal and raises again until the program has seen it, never while a module is imported or the
-program is on its way out already. Python runs no handler while native code computes, so a thread
-ends the process when all that takes too long. Nothing is lost by it: the files of a run are at
-every instant such that the same command goes on.
+the signal and raises again until the program has seen it. Python runs no handler while native code
+computes, so a thread ends the process when that takes too long. The files of a run are at every
+instant such that the same command goes on.
 """
 
 import contextlib

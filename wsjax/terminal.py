@@ -26,11 +26,7 @@ def plain(text: object) -> str:
 def console(*, stderr: bool = False) -> 'rich_console.Console':
   """A console that shows words of others as they are spelled, by `plain` and without markup.
 
-  Args:
-    stderr: whether it writes to standard error.
-
-  Returns:
-    The console; into a pipe or a file it writes lines of up to 100 columns.
+  Into a pipe or a file it writes lines of up to 100 columns.
   """
   from rich import console as rich_console
 
