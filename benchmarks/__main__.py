@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wsjax import files, terminal
-from wsjax.cli import parsing
+from wsjax.cli import main as cli
 
 
 def benches() -> dict[str, str]:
@@ -32,12 +32,12 @@ def benches() -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs a benchmark, prints rows and notes, writes its result to --out."""
   words = list(sys.argv[1:] if argv is None else argv)
-  parser = parsing.Parser(prog='python -m benchmarks', description=__doc__)
+  parser = cli.Parser(prog='python -m benchmarks', description=__doc__)
   names = parser.add_subparsers(dest='name', required=True, metavar='name')
   for name, summary in benches().items():
     names.add_parser(name, help=summary, add_help=False)
   module = importlib.import_module(f'benchmarks.{parser.parse_args(words[:1]).name}')
-  parser = parsing.Parser(prog=f'python -m benchmarks {words[0]}', description=module.__doc__)
+  parser = cli.Parser(prog=f'python -m benchmarks {words[0]}', description=module.__doc__)
   parser.add_argument('--out', metavar='FILE', help='write the result as JSON')
   module.add_arguments(parser)
   options = parser.parse_args(words[1:])

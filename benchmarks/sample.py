@@ -8,6 +8,7 @@ of up to 1e8 weights, streamed to disk in parts.
 """
 
 import argparse
+import copy
 import dataclasses
 import functools
 import pathlib
@@ -22,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import timing
+from wsjax import manifest
 from wsjax.evaluation import predictions
-from wsjax.experiments import base, generation, manifest
-from wsjax.experiments.generation import sampling
+from wsjax.experiments import base, generation
 from wsjax.generators import flow_matching, hypernetwork
 
 # Cheaper ways along the same field: solver and steps.
@@ -94,9 +95,9 @@ def _samplers(args: argparse.Namespace) -> list[dict[str, Any]]:
     data = prepared.dataset
     for name, count, variant in _variants(experiment.generator):
       name = f'{workdir.name}: {name}'
-      draws[name] = functools.partial(
-        sampling.draw, config, prepared, variant, params, args.nets, 0
-      )
+      other = copy.copy(experiment)
+      other.generator = variant
+      draws[name] = functools.partial(other.draw, params, args.nets, 0)
       counts[name] = count
       measured[name] = predictions.accuracy(
         prepared.architecture, draws[name](), data.test_x, data.test_y

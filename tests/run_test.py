@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.faults import runs
-from wsjax import files, pipeline
+from wsjax import files, manifest, pipeline
 from wsjax.evaluation import methods
 from wsjax.evaluation.report import model
-from wsjax.experiments import base, configs, generation, manifest
+from wsjax.experiments import base, configs, generation
 from wsjax.train import loop
 from wsjax.train.checkpoint import checkpoint
 from wsjax.zoo import build

@@ -19,10 +19,10 @@ import ml_collections
 import numpy as np
 
 from wsjax import config as config_lib
-from wsjax import distributed, files, lock
+from wsjax import distributed, files, lock, manifest
 from wsjax.evaluation import methods
 from wsjax.evaluation.report import html, model
-from wsjax.experiments import base, configs, generation, manifest
+from wsjax.experiments import base, configs, generation
 from wsjax.zoo.store import store
 
 
@@ -48,7 +48,7 @@ def run(
   """
   workdir = files.folder(workdir, 'workdir')
   config = configs.with_defaults(config)
-  manifest.check(config)
+  configs.check(config)
   with _held(workdir):
     stages = manifest.open_run(workdir, config, overrides or {})
     if (workdir / 'report.json').exists():
@@ -121,7 +121,7 @@ def evaluate_zoo(
   """
   workdir, zoo_path = files.folder(workdir, 'workdir'), files.folder(zoo_path, 'zoo')
   config = configs.with_defaults(config)
-  manifest.check(config)
+  configs.check(config)
   given = store.Zoo.open(zoo_path)
   with _held(workdir):
     stages = manifest.open_run(workdir, config, {'zoo': str(zoo_path)}, evaluates=given.digest)

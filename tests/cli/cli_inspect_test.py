@@ -86,12 +86,12 @@ def test_equal_blocks_are_told_once_and_extra_outputs_are_named(model, capsys):
   assert main.main(['inspect', f'{model}:blocks']) == 0
   shown = capsys.readouterr().out
   assert 'hint: all 10 outputs are kept as they are' in shown
-  from wsjax.cli import inspect_model
+  from wsjax.cli import inspect
   from wsjax.symmetry.inference import infer
 
-  fn, shapes, inputs = inspect_model._call(f'{model}:blocks')
+  fn, shapes, inputs = inspect._call(f'{model}:blocks')
   inferred = infer.infer(lambda *args: fn(*args)[0], shapes, inputs)
-  lines = list(inspect_model.describe(inferred))
+  lines = list(inspect.describe(inferred))
   assert '  block{0..7} (×8): 3 units, permutation, positive_scale' in lines
   assert '    block{i}/{w:1, b:0}, block{i+1}/w:0' in lines
 

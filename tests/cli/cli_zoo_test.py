@@ -1,7 +1,7 @@
 import pytest
 from rich import console
 
-from wsjax.cli import inspect
+from wsjax.cli import inspect_zoo
 
 
 def _record(index, **changes):
@@ -35,7 +35,7 @@ class _Zoo:
 def _shown(zoo):
   terminal = console.Console(width=100, color_system=None)
   with terminal.capture() as capture:
-    for part in inspect.describe(zoo):
+    for part in inspect_zoo.describe(zoo):
       terminal.print(part)
   return capture.get()
 

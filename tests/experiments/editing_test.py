@@ -105,7 +105,7 @@ def test_networks_that_do_not_draw_are_refused(finished):
 
   class Classifiers:
     path = 'there'
-    records = [{'arch_id': 'mlp', 'arch_config': mlp.MLP((2, 3, 2)).config}]
+    model = mlp.MLP((2, 3, 2))
 
   with pytest.raises(ValueError, match='there are for classification'):
     editing.Editing(config, Classifiers())

@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 
 from configs import digits_flow, inr_generation
-from wsjax import config as config_lib
 from wsjax import pipeline
 from wsjax.experiments import base, generation
-from wsjax.experiments.generation import prepare, sampling
 from wsjax.zoo import train
 from wsjax.zoo.store import store
 
@@ -25,17 +23,16 @@ def zoo(tmp_path_factory):
   return base.open_zoo(configured(), tmp_path_factory.mktemp('run'), progress=False)
 
 
+def drawn(zoo, **section):
+  """Six networks of a flow that has learned nothing yet."""
+  experiment = generation.Generation(configured(**section), zoo)
+  params = experiment.generator.init(jax.random.key(0), experiment.data.latents[0])
+  return experiment.draw(params, 6, 1)
+
+
 @pytest.fixture(scope='module')
 def prepared(zoo):
-  return prepare.prepare(configured(), zoo)
-
-
-def drawn(prepared, **section):
-  """Six networks of a flow that has learned nothing yet."""
-  config = configured(**section)
-  generator = config_lib.build('generators', config.generator)
-  params = generator.init(jax.random.key(0), prepared.latents[0])
-  return sampling.draw(config, prepared, generator, params, 6, 1)
+  return generation.Generation(configured(), zoo).data
 
 
 def loss(prepared, networks):
@@ -47,8 +44,8 @@ def loss(prepared, networks):
   return -outputs[:, np.arange(len(y)), y].mean()
 
 
-def test_refined_networks_are_the_drawn_ones_trained_on(prepared):
-  plain, refined = drawn(prepared), drawn(prepared, refine_steps=20)
+def test_refined_networks_are_the_drawn_ones_trained_on(zoo, prepared):
+  plain, refined = drawn(zoo), drawn(zoo, refine_steps=20)
   recipe = train.Recipe(**configured().zoo.recipe.to_dict())
   expected = train.finetune(
     prepared.architecture, prepared.dataset, plain, recipe, steps=20, seed=1
@@ -57,11 +54,11 @@ def test_refined_networks_are_the_drawn_ones_trained_on(prepared):
   assert loss(prepared, refined) < loss(prepared, plain) - 0.1
 
 
-def test_led_networks_have_a_lower_loss_the_more_so_the_more_they_are_led(prepared):
-  losses = [loss(prepared, drawn(prepared, task_scale=scale)) for scale in (0, 0.5, 5.0)]
+def test_led_networks_have_a_lower_loss_the_more_so_the_more_they_are_led(zoo, prepared):
+  losses = [loss(prepared, drawn(zoo, task_scale=scale)) for scale in (0, 0.5, 5.0)]
   assert losses[0] > losses[1] > losses[2]
-  unled = drawn(prepared)
-  jax.tree.map(np.testing.assert_array_equal, unled, drawn(prepared, task_scale=0.0))
+  unled = drawn(zoo)
+  jax.tree.map(np.testing.assert_array_equal, unled, drawn(zoo, task_scale=0.0))
 
 
 def test_what_was_done_is_in_the_report_and_in_the_records(tmp_path):

@@ -13,10 +13,9 @@ import pytest
 
 from tests.reference import fake_report
 from tests.zoo import zoo_samples
-from wsjax import files, lock
+from wsjax import files, lock, manifest
 from wsjax.cli import report as report_command
 from wsjax.evaluation.report import html, model
-from wsjax.experiments import manifest
 from wsjax.symmetry import spec
 from wsjax.train.monitor import goodput, metrics_writer
 from wsjax.zoo import build
@@ -128,7 +127,7 @@ def targets(tmp_path_factory):
 
   def describe(_):
     manifest.load_config(run)
-    manifest.describe(run)
+    manifest.of_run(run, manifest.Stages(run / 'stages.json'))
 
   made['run.json'] = Target(run / 'run.json', describe, sealed)
   log = run / 'train/seed0/goodput.jsonl'

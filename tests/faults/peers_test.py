@@ -57,7 +57,7 @@ def test_f3_13_all_start_again_when_one_was_killed_and_end_alike(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
   'call, number',
-  [('loop.py:_any_signal', 1), ('train.py:train_networks', 3), ('sampling.py:draw', 1)],
+  [('loop.py:_any_signal', 1), ('train.py:train_networks', 3), ('__init__.py:draw', 1)],
   ids=['training', 'zoo', 'sampling'],
 )
 @pytest.mark.parametrize('rank', [0, 1])

@@ -7,13 +7,14 @@ import argparse
 import pathlib
 
 from wsjax import terminal
-from wsjax.cli import parsing, report
+from wsjax.cli import report
+from wsjax.cli import run as run_command
 from wsjax.experiments import configs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  parsing.add_config_arguments(parser)
+  run_command.add_config_arguments(parser)
   parser.add_argument('--zoo', required=True, metavar='ZOO', help='networks to evaluate')
 
 

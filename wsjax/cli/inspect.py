@@ -1,113 +1,235 @@
-"""What `wsjax zoo inspect` shows: counts, accuracy, lineage, digests."""
+"""Find the symmetry of a network: which units may be moved, and why not more.
 
-import collections
-import json
-from collections.abc import Iterator, Mapping, Sequence
+  wsjax inspect model.py:fn
+  wsjax inspect model.py:fn --out graph.png
+
+fn is a function without arguments in model.py, which is executed. It returns either (apply_fn,
+params, inputs), where apply_fn(params, *inputs) is a JAX function and params and inputs hold arrays
+or jax.ShapeDtypeStructs, or a Flax module with an example input, or a tuple of inputs. Nothing is
+trained; the network is run, on random weights if need be, only to check the groups found.
+"""
+
+import argparse
+import math
+import pathlib
+import runpy
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from rich import box
-from rich import table as rich_table
-from rich import text as rich_text
+from wsjax import terminal
+from wsjax.symmetry import fold
 
 if TYPE_CHECKING:
-  from wsjax.zoo.store import store
+  from wsjax.symmetry.inference import infer
 
-_BARS = ' ▁▂▃▄▅▆▇█'
-
-
-def describe(zoo: 'store.Zoo') -> Iterator[Any]:
-  """Renderables that tell what is in a zoo, in reading order.
-
-  Every tensor is read once, which checks its digest.
-
-  Args:
-    zoo: opened.
-
-  Yields:
-    What a rich console prints.
-
-  Raises:
-    ValueError: if a digest does not match.
-  """
-  records = zoo.records
-  yield rich_text.Text(f'{zoo.path}: {len(records)} networks\ndigest {zoo.digest}')
-  groups = collections.defaultdict(list)
-  for index, record in enumerate(records):
-    config = json.dumps(record['arch_config'], sort_keys=True)
-    groups[f'{record["arch_id"]} {config}'].append(index)
-  for name, indices in groups.items():
-    yield _accuracy_table(name, [records[index] for index in indices])
-  yield _lineage(records)
-  zoo.check()
-  yield rich_text.Text(f'digests of {len(records)} networks checked: all match')
+_MAX_PARAMS = 20_000_000  # Larger networks are not run, only traced.
+_TOLERANCE = 1e-3
 
 
-def accuracy(record: Mapping[str, Any]) -> float | None:
-  """Final validation accuracy of a record, None where there is none."""
-  for entry in record.get('final') or []:
-    if entry['split'] == 'val' and entry['metric'] == 'accuracy':
-      return entry['value']
-  return None
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments of this sub-command."""
+  parser.add_argument('model', metavar='FILE.py:FN', help='function that returns the network')
+  parser.add_argument('--out', metavar='GRAPH.png', help='draw the groups and what joins them')
+  parser.add_argument(
+    '--check',
+    type=int,
+    default=3,
+    metavar='N',
+    help='try N random elements of the group; 0 never runs the network',
+  )
 
 
-def _accuracy_table(name: str, records: Sequence[Mapping[str, Any]]) -> rich_table.Table:
-  """Counts and validation accuracy per split, of one architecture."""
-  made = rich_table.Table(title=rich_text.Text(name), box=box.SIMPLE_HEAD)
-  headings = ('split', 'final', 'earlier', 'diverged')
-  every = [v for v in map(accuracy, records) if v is not None] or [0, 1]
-  span = min(every), max(every)
-  bars = f'{100 * span[0]:.0f} to {100 * span[1]:.0f} %'
-  headings += ('accuracy %: p5', 'p50', 'p95', bars)
-  for heading in headings:
-    side = 'left' if heading in ('split', bars) else 'right'
-    made.add_column(heading, justify=side, no_wrap=True)
-  by_split = collections.defaultdict(list)
-  for record in records:
-    by_split[record['split']].append(record)
-  order = ('train', 'val', 'test', 'holdout_audit')
-  for split in (split for split in order if split in by_split):
-    finals = [r for r in by_split[split] if r.get('step') == r.get('steps')]
-    values = [v for v in map(accuracy, finals) if v is not None]
-    quantiles = ('-', '-', '-')
-    if values:
-      quantiles = (f'{100 * q:.1f}' for q in np.quantile(values, (0.05, 0.5, 0.95)))
-    made.add_row(
-      split,
-      str(len(finals)),
-      str(len(by_split[split]) - len(finals)),
-      str(sum(bool(r['diverged']) for r in by_split[split])),
-      *quantiles,
-      _histogram(values, span),
+def run(args: argparse.Namespace) -> int:
+  """Infers, checks, prints and draws."""
+  if args.check < 0:
+    raise ValueError(f'--check is {args.check}; it must be 0 or more.')
+  from wsjax.symmetry import plot
+  from wsjax.symmetry.inference import infer
+
+  if args.out:
+    plot.check_suffix(pathlib.Path(args.out))
+  made = _call(args.model)
+  apply_fn, params, inputs = _network(args.model, made)
+  inferred = infer.infer(apply_fn, params, *inputs)
+  lines = [*describe(inferred), *_hint(inferred, apply_fn, params, inputs)]
+  status = 0
+  if args.check:
+    text, status = _check(inferred, apply_fn, params, inputs, args.check)
+    lines.append(text)
+  console = terminal.console()
+  for line in lines:
+    indent = ' ' * (len(line) - len(line.lstrip()))
+    for part in textwrap.wrap(line, console.width, subsequent_indent=indent + '  '):
+      terminal.show_line(part)
+  if args.out:
+    plot.save(inferred.spec, pathlib.Path(args.out))
+    terminal.show_line(args.out)
+  return status
+
+
+def describe(inferred: 'infer.Inferred') -> Iterator[str]:
+  """Lines that tell what was found, in reading order; equal blocks are told once."""
+  spec, report = inferred.spec, inferred.report
+  stats = report.stats
+  yield (
+    f'{stats["parameters"]:,} parameters in {stats["leaves"]} arrays, {stats["operations"]} '
+    f'operations: {len(spec.groups)} groups of interchangeable units'
+  )
+  axes: dict[str, list[str]] = {group.id: [] for group in spec.groups}
+  for leaf in spec.leaves:
+    for dim, axis in enumerate(leaf.axes):
+      if axis.group is not None:
+        axes[axis.group].append(f'{leaf.path}:{dim}{_blocks(axis)}')
+  rows = [
+    (group.id, f'{group.size} units, {", ".join(group.kinds)}', _joined(axes[group.id]))
+    for group in spec.groups
+  ]
+  yield from _section('groups: units that may be permuted, and the axes they lie along', rows)
+  yield from _section('gauges: matrices A (^-T: its inverse transpose), scales and signs', [
+    (_short(gauge.axes[0].path), text, _joined(gauge.names)) for gauge, text in _gauges(report)
+  ])  # fmt: skip
+  rows = [
+    (_joined(d.axes[:1]), f'{d.size} units: {d.reason}', _joined(d.axes)) for d in report.dropped
+  ]
+  yield from _section('interchangeable too, but not in the spec', rows)
+  if report.pins:
+    yield 'pinned by'
+  for pin in report.pins:
+    name = pin.primitive + ('' if pin.supported else ' (no rule for it)')
+    yield f'  {name}, {len(pin.axes)} axes: {fold.fold(map(_short, pin.axes))}'
+  rows = [
+    (r.group, f'no {r.kind.replace("_", " ")}, because of {", ".join(r.primitives)}', '')
+    for r in report.refused
+  ]
+  yield from _section('kinds that were refused', rows)
+
+
+def _gauges(report: Any) -> Iterator[tuple[Any, str]]:
+  """Gauges with what they are; scales and signs of the same axes are one."""
+  signs = {frozenset(g.names): g for g in report.rescalings if g.kind == 'sign'}
+  for gauge in (*report.gauges, *report.rescalings):
+    odd = frozenset(f'{a.path}:{a.dim}' for a in gauge.axes if a.power % 2)
+    if gauge.kind == 'positive_scale' and signs.pop(odd, None):
+      yield gauge, f'scales and signs of {gauge.size} units'
+    elif gauge.kind != 'sign' or frozenset(gauge.names) in signs:
+      yield gauge, str(gauge)
+
+
+def _section(title: str, rows: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+  """A title and one entry per kind of block."""
+  if rows:
+    yield title
+  for (name, text, axes), members in fold.merge(rows):
+    times = f' (×{len(members)})' if len(members) > 1 else ''
+    yield f'  {name}{times}: {text}'
+    if axes:
+      yield f'    {fold.fold(axes.split(", "))}'
+
+
+def _joined(names: Sequence[str]) -> str:
+  return ', '.join(map(_short, names))
+
+
+def _short(name: str) -> str:
+  return name.removeprefix('params/')
+
+
+def _call(model: str) -> Any:
+  """Executes the user's file and calls the function that it names."""
+  path, colon, name = model.rpartition(':')
+  if not colon or not name.isidentifier():
+    raise ValueError(
+      f'{model!r} does not name a function; write FILE.py:FN, for example model.py:make.'
     )
-  return made
+  if not pathlib.Path(path).is_file():
+    raise ValueError(f'There is no file {path}.')
+  sys.path.insert(0, str(pathlib.Path(path).resolve().parent))  # As `python FILE.py` does.
+  module = runpy.run_path(path)
+  if not callable(module.get(name)):
+    names = [
+      key
+      for key, value in module.items()
+      if callable(value) and getattr(value, '__module__', '') == '<run_path>'
+    ]
+    raise ValueError(f'{path} has no function {name!r}; it has {", ".join(names) or "none"}.')
+  return module[name]()
 
 
-def _histogram(values: Sequence[float], span: tuple[float, float]) -> str:
-  """Twenty bars over a span; a bar that is not empty is seen."""
-  counts = np.histogram(values, bins=20, range=span)[0]
-  top = max(counts.max(), 1)
-  return ''.join(_BARS[-(-8 * count // top)] for count in counts)
+def _network(model: str, made: Any) -> tuple[Any, Any, tuple[Any, ...]]:
+  """(apply_fn, params, inputs) from what the user's function returned."""
+  import jax
+  from flax import linen as nn
+  from flax import nnx
+
+  if isinstance(made, tuple) and len(made) == 3 and callable(made[0]):
+    inputs = made[2] if isinstance(made[2], (tuple, list)) else (made[2],)
+    return made[0], made[1], tuple(inputs)
+  if isinstance(made, tuple) and len(made) == 2 and not callable(made[1]):
+    module, inputs = made
+    inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+    if isinstance(module, nn.Module):
+      return module.apply, jax.eval_shape(module.init, jax.random.key(0), *inputs), inputs
+    if isinstance(module, nnx.Module):
+      graph, state = nnx.split(module)
+      return lambda state, *inputs: nnx.merge(graph, state)(*inputs), state, inputs
+    if hasattr(module, 'init') and hasattr(module, 'apply'):  # Haiku.
+      params = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+      return lambda params, *inputs: module.apply(params, None, *inputs), params, inputs
+  raise ValueError(
+    f'{model} returned {type(made).__name__}; needed: (apply_fn, params, inputs), or (a Flax or '
+    'Haiku module, its example input). Of an Equinox module, params, static = '
+    'equinox.partition(module, equinox.is_array).'
+  )
 
 
-def _lineage(records: Sequence[Mapping[str, Any]]) -> rich_table.Table:
-  """Where the networks come from: data, parents, generators, licences."""
-  made = rich_table.Table(title='lineage', box=box.SIMPLE_HEAD)
-  made.add_column('from')
-  made.add_column('what')
-  made.add_column('networks', justify='right')
-  counts = collections.Counter()
-  for record in records:
-    for dataset in record.get('datasets') or []:
-      licence = dataset.get('license') or 'licence unknown'
-      counts['data', f'{dataset["name"]} ({licence})'] += 1
-    for relation in {p['relation'] for p in record.get('parents') or []}:
-      counts['parents', relation] += 1
-    if record.get('generated'):
-      counts['generated', record['generated']['sampler']] += 1
-    counts['licence', record.get('license') or 'unknown'] += 1
-  runs = len({record['run_id'] for record in records})
-  made.add_row('runs', 'distinct training runs', str(runs))
-  for (source, what), count in sorted(counts.items()):
-    made.add_row(source, rich_text.Text(what), str(count))
-  return made
+def _hint(inferred: 'infer.Inferred', apply_fn: Any, params: Any, inputs: Any) -> Iterator[str]:
+  """Says so if the first of several outputs alone has more symmetry."""
+  import jax
+
+  from wsjax.symmetry.inference import infer
+
+  outputs = len(jax.tree.leaves(jax.eval_shape(apply_fn, params, *inputs)))
+  if outputs < 2:
+    return
+  first = infer.infer(lambda *args: jax.tree.leaves(apply_fn(*args))[0], params, *inputs)
+  sizes = [sum(g.size for g in found.spec.groups) for found in (inferred, first)]
+  if sizes[1] > sizes[0]:
+    yield (
+      f'hint: all {outputs} outputs are kept as they are; with the first alone, as in '
+      f'lambda params, x: jax.tree.leaves(apply(params, x))[0], {sizes[1]} units may be moved '
+      f'instead of {sizes[0]}'
+    )
+
+
+def _check(
+  inferred: 'infer.Inferred', apply_fn: Any, params: Any, inputs: Any, num: int
+) -> tuple[str, int]:
+  """Runs the network on moved weights; a sentence and an exit status."""
+  import jax
+  import numpy as np
+
+  from wsjax.symmetry.inference import infer
+
+  leaves = jax.tree.leaves((params, inputs))
+  if sum(math.prod(np.shape(leaf)) for leaf in leaves) > _MAX_PARAMS:
+    return f'not checked: it has more than {_MAX_PARAMS:,} numbers', 0
+  keys = jax.random.split(jax.random.key(0))
+  params, inputs = infer.draw(params, keys[0]), infer.draw(inputs, keys[1])
+  change = infer.verify(inferred, apply_fn, params, inputs, jax.random.key(1), num=num)
+  if math.isnan(change):
+    return 'not checked: the outputs are not finite on random weights', 0
+  count = len(inferred.report.gauges) + len(inferred.report.rescalings)
+  gauges = f' and of each of {count} gauges' if count else ''
+  text = f'{num} random elements{gauges} change the outputs by {change:.1e} at most'
+  if change < _TOLERANCE:
+    return f'checked: {text}', 0
+  return f'check failed: {text}; please report this network', 1
+
+
+def _blocks(axis: Any) -> str:
+  """(outer x n x inner) where an axis has blocks."""
+  if axis.outer == axis.inner == 1:
+    return ''
+  return f'({axis.outer}×n×{axis.inner})'

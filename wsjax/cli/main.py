@@ -12,14 +12,19 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from wsjax import signals, terminal
-from wsjax.cli import parsing
-from wsjax.cli import status as status_lib
 
 COMMANDS = ('run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'inspect')
-# Where the file of a sub-command has another name.
-MODULES = {'inspect': 'inspect_model'}
 # Those that every process of a run of several starts with the same words.
 DISTRIBUTED = ('run', 'zoo', 'sample')
+FAILED, USER_ERROR = 1, 2  # Exit statuses; those of signals are in `signals.Guard.status`.
+
+
+class Parser(argparse.ArgumentParser):
+  """An argument parser that raises instead of printing its usage."""
+
+  def error(self, message: str) -> None:
+    """Raises ValueError with what is wrong and where to read more."""
+    raise ValueError(f'{message}; see {self.prog} --help.')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,10 +67,10 @@ def _run_guarded(words: Sequence[str], debug: bool, guard: signals.Guard) -> int
       return guard.status
     if isinstance(error, ValueError | OSError) and not debug:
       _say(_sentence(error))
-      _leave(status_lib.USER_ERROR)
-      return status_lib.USER_ERROR
+      _leave(USER_ERROR)
+      return USER_ERROR
     if not isinstance(error, ValueError | OSError | SystemExit):
-      _leave(status_lib.FAILED, error)
+      _leave(FAILED, error)
     raise
 
 
@@ -82,8 +87,8 @@ def _run(words: Sequence[str]) -> int:
   overrides = [word for word in words if word.startswith('--config.')]
   if sys.flags.optimize > 1:
     raise ValueError('PYTHONOPTIMIZE=2 removes the texts of help and reports; unset it or use 1.')
-  parser = _parser()
-  args, rest = parser.parse_known_args([word for word in words if word not in overrides])
+  words = [word for word in words if word not in overrides]
+  args, rest = _parser(words[0] if words else '').parse_known_args(words)
   if rest:
     raise ValueError(f'unrecognized arguments: {" ".join(rest)}; see wsjax {args.command} --help.')
   if overrides and not hasattr(args, 'config'):
@@ -99,9 +104,9 @@ def _run(words: Sequence[str]) -> int:
   return _module(args.command).run(args)
 
 
-def _parser() -> parsing.Parser:
-  """The parser of all sub-commands."""
-  parser = parsing.Parser(
+def _parser(command: str = '') -> Parser:
+  """The parser of one sub-command; of all, unless it is one of them."""
+  parser = Parser(
     prog='wsjax',
     description=__doc__,
     allow_abbrev=False,
@@ -109,9 +114,9 @@ def _parser() -> parsing.Parser:
     'WSJAX_DEBUG=1) shows the traceback instead.',
   )
   subparsers = parser.add_subparsers(
-    dest='command', required=True, metavar='command', parser_class=parsing.Parser
+    dest='command', required=True, metavar='command', parser_class=Parser
   )
-  for name in COMMANDS:
+  for name in [command] if command in COMMANDS else COMMANDS:
     module = _module(name)
     summary = module.__doc__.splitlines()[0]
     subparser = subparsers.add_parser(
@@ -126,7 +131,7 @@ def _parser() -> parsing.Parser:
 
 
 def _module(name: str) -> ModuleType:
-  return importlib.import_module(f'wsjax.cli.{MODULES.get(name, name)}')
+  return importlib.import_module(f'wsjax.cli.{name}')
 
 
 def _open_streams() -> None:
@@ -182,7 +187,3 @@ def _sentence(error: BaseException) -> str:
 
 def _say(sentence: str) -> None:
   sys.stderr.write(f'wsjax: {terminal.plain(sentence)}\n')
-
-
-if __name__ == '__main__':
-  sys.exit(main())

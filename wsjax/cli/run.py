@@ -11,13 +11,24 @@ import os
 import pathlib
 
 from wsjax import terminal
-from wsjax.cli import parsing, report
+from wsjax.cli import report
 from wsjax.experiments import configs
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds --config and --workdir; overrides `--config.a.b=value` arrive as `args.overrides`."""
+  parser.add_argument(
+    '--config',
+    required=True,
+    metavar='FILE[:ARG]',
+    help='config file; --config.a.b=VALUE changes one of its fields',
+  )
+  parser.add_argument('--workdir', required=True, metavar='DIR', help='where results go')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  parsing.add_config_arguments(parser)
+  add_config_arguments(parser)
   parser.add_argument(
     '--profile',
     metavar='START:STOP',

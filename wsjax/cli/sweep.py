@@ -25,18 +25,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsjax import files, signals, terminal
-from wsjax.cli import parsing, report, status
+from wsjax.cli import main, report
+from wsjax.cli import run as run_command
 from wsjax.experiments import configs
 
 if TYPE_CHECKING:
   from ml_collections import config_dict
 
 Run = tuple[str, str, list[str]]
+_PENDING = 75  # Exit status, also of a run that was stopped: the same command goes on.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  parsing.add_config_arguments(parser)
+  run_command.add_config_arguments(parser)
   parser.add_argument(
     '--arm',
     action='append',
@@ -189,7 +191,7 @@ def _start(
 def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
   """Names the arms that are not finished, and gives the exit status."""
   # An arm that saved and stopped goes on, like one that is queued elsewhere.
-  going = (0, status.TERMINATED)
+  going = (0, _PENDING)
   failed = {name: code for name, code in statuses.items() if code not in going}
   pending = [name for name in statuses if name not in {*failed, *finished}]
   if pending:
@@ -198,9 +200,8 @@ def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
     # By name: which of several jobs ends first is chance.
     codes = [f'{name} (exit status {failed[name]})' for name in sorted(failed)]
     terminal.show_line(f'failed: {", ".join(codes)}')
-    user_error = status.USER_ERROR in failed.values()
-    return status.USER_ERROR if user_error else status.FAILED
-  return status.TERMINATED if pending else 0
+    return main.USER_ERROR if main.USER_ERROR in failed.values() else main.FAILED
+  return _PENDING if pending else 0
 
 
 def plan(path: str, overrides: Sequence[str]) -> list[Run]:

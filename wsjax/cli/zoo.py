@@ -12,7 +12,7 @@ import argparse
 import importlib
 
 from wsjax import terminal
-from wsjax.cli import parsing
+from wsjax.cli import run as run_command
 from wsjax.experiments import configs
 
 # Modules of wsjax.zoo.importers.
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
   actions = parser.add_subparsers(dest='action', required=True, metavar='build | inspect | import')
   build = actions.add_parser('build', help='train, describe, split, publish', allow_abbrev=False)
-  parsing.add_config_arguments(build)
+  run_command.add_config_arguments(build)
   inspect = actions.add_parser(
     'inspect', help='counts, accuracy, lineage, digests', allow_abbrev=False
   )
@@ -41,13 +41,13 @@ def run(args: argparse.Namespace) -> int:
     return _build(args)
   if args.action == 'import':
     return _import(args)
-  from wsjax.cli import inspect
+  from wsjax.cli import inspect_zoo
   from wsjax.zoo.store import store
 
   zoo = store.Zoo.open(args.path)
   console = terminal.console()
   if args.record is None:
-    for part in inspect.describe(zoo):
+    for part in inspect_zoo.describe(zoo):
       console.print(part)
   elif 0 <= args.record < len(zoo):
     console.print_json(data=zoo.record(args.record))
@@ -60,9 +60,9 @@ def _build(args: argparse.Namespace) -> int:
   config, _ = configs.load(args.config, args.overrides)
 
   from wsjax import files
-  from wsjax.experiments import base, manifest
+  from wsjax.experiments import base
 
-  manifest.check(config)
+  configs.check(config)
 
   workdir = files.folder(args.workdir, '--workdir')
   zoo = base.open_zoo(config, workdir, progress=True)

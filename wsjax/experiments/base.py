@@ -14,7 +14,6 @@ from wsjax import files, typing
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import statistics
 from wsjax.evaluation.report import model
-from wsjax.models import model as model_lib
 from wsjax.train import loop
 from wsjax.train import objective as objective_lib
 from wsjax.zoo import build
@@ -92,10 +91,8 @@ class Experiment(abc.ABC):
   def model_facts(self, section: ml_collections.ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
     """Describes the trained model for the report: its section, size and training."""
     seeds = list(self.config.train.seeds)
-    if isinstance(section, ml_collections.ConfigDict):
-      section = section.to_dict()
     return {
-      **section,
+      **(section.to_dict() if isinstance(section, ml_collections.ConfigDict) else section),
       'num_params': self.num_params,
       'steps': self.config.train.steps,
       'train_seconds': self.seconds.get('train', 0.0) / len(seeds),
@@ -110,7 +107,7 @@ class Experiment(abc.ABC):
         index, rows of networks) -> number together with the shape (S, n).
       kind: of the row.
     """
-    stats = {}
+    stats, seeds = {}, list(self.config.train.seeds)
     for name, table in tables.items():
       if isinstance(table, tuple):
         statistic, shape = table
@@ -118,8 +115,7 @@ class Experiment(abc.ABC):
         statistic, shape = (lambda s, rows, table=table: table[s, rows].mean()), table.shape
       num_bootstrap, seed = self.config.evaluate.num_bootstrap, self.config.seed
       stats[name] = statistics.over_seeds(statistic, shape[0], shape[1], num_bootstrap, seed)
-    seeds = list(self.config.train.seeds) if kind == 'model' else []
-    return model.Row(shape[1], stats, kind, seeds)
+    return model.Row(shape[1], stats, kind, seeds if kind == 'model' else [])
 
 
 def find(name: str) -> type[Experiment]:
@@ -156,17 +152,18 @@ def open_zoo(
   """
   section = config.zoo.to_dict()
   path = files.folder(section.pop('path') or workdir / 'zoo', 'zoo.path')
+  family, is_there = section.get('family'), (path / publish.MANIFEST).exists()
   if not trains:
-    if not (path / publish.MANIFEST).exists():
+    if not is_there:
       raise ValueError(
         f'The zoo that the run in {workdir} was trained on is not at {path}. It is needed, and '
         'would be trained by `wsjax run`.'
       )
-    if not section.get('family'):
+    if not family:
       build.check_plan(section, path, seed=config.seed)
     return store.Zoo.open(path)
-  if family := section.get('family'):
-    if not (path / publish.MANIFEST).exists():
+  if family:
+    if not is_there:
       raise ValueError(
         f'{path} holds no zoo of {family}; make it with: wsjax zoo import {family} --from DIR '
         f'--out {path}'
@@ -187,12 +184,6 @@ def rows_of_runs(zoo: store.Zoo, ends: np.ndarray) -> np.ndarray:
   runs = {zoo.records[row]['run_id'] for row in ends}
   every = zoo.select(final=None, diverged=None)
   return np.array([i for i in every if zoo.records[i]['run_id'] in runs], int)
-
-
-def architecture(zoo: store.Zoo) -> model_lib.Model:
-  """Rebuilds the architecture of the first network of a zoo from its record."""
-  record = zoo.records[0]
-  return model_lib.from_record(record['arch_id'], record['arch_config'])
 
 
 def final_params(zoo: store.Zoo, splits: Sequence[str] = SPLITS) -> dict[str, typing.StackedParams]:
@@ -237,19 +228,3 @@ def training_figures(history: loop.History) -> dict[str, model.Figure]:
     title = key.replace('_', ' ').capitalize()
     made[key] = model.Figure('lines', {'panels': [panel], 'ylabel': key}, title)
   return made
-
-
-def describe_model(
-  section: ml_collections.ConfigDict,
-  train: ml_collections.ConfigDict,
-  variables: typing.PyTree,
-  seconds: float,
-) -> dict[str, Any]:
-  """Describes a trained model for the report: its section, size and training."""
-  return {
-    **section.to_dict(),
-    'num_params': sum(x.size for x in jax.tree.leaves(variables)),
-    'steps': train.steps,
-    'train_seconds': seconds,
-    'seeds': list(train.seeds),
-  }

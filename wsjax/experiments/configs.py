@@ -9,10 +9,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from wsjax import config as config_lib
+
 if TYPE_CHECKING:
   from ml_collections import config_dict
 
 _PREFIX = '--config.'
+# Section of a config -> room of the plug-in that it describes.
+_ROOMS = {
+  'tokens': 'tokens',
+  'codec': 'codecs',
+  'encoder': 'encoders',
+  'editor': 'editors',
+  'property.head': 'heads',
+  'tasks.condition': 'generators.conditions',
+  'generator': 'generators',
+  'condition': 'generators.conditions',
+}
+# Fields of plug-ins that an experiment fills in once it knows the zoo.
+_GIVEN = ('architecture', 'capacity', 'num_outputs')
 
 
 def load(
@@ -158,6 +173,33 @@ def with_defaults(config: Mapping[str, Any]) -> 'config_dict.ConfigDict':
           given[name] = value
       config[section] = given
   return config
+
+
+def check(config: 'config_dict.ConfigDict') -> None:
+  """Checks the sections that all experiments share, before anything is trained or written.
+
+  Raises:
+    ValueError: if a field is not allowed, or JAX computes in float64.
+  """
+  from wsjax import typing
+  from wsjax.train import generative, settings
+  from wsjax.zoo import build
+
+  typing.require_float32()
+  config_lib.check_seeds((config.get('seed', 0),), 'seed')
+  if 'train' in config:
+    settings.read(config.train)
+  generative.read(config.get('strategy', {}))
+  zoo = config.zoo.to_dict()
+  zoo.pop('path', None)
+  if 'family' not in zoo:
+    build.check(zoo, config.seed)
+  for where, room in _ROOMS.items():
+    section = config
+    for key in where.split('.'):
+      section = section.get(key) or {}
+    if 'name' in section:  # A head without a name is chosen by what is read.
+      config_lib.check(room, section, where, given=_GIVEN)
 
 
 def _check(config: 'config_dict.ConfigDict', override: str) -> None:

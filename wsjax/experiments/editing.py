@@ -97,7 +97,7 @@ class Editing(base.Experiment):
 
   def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
     super().__init__(config, zoo)
-    self.architecture = base.architecture(zoo)
+    self.architecture = zoo.model
     if self.architecture.task != 'image_fitting':
       raise ValueError(
         'experiment is editing, which needs networks for image_fitting; those at '

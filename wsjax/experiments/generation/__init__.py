@@ -1,7 +1,10 @@
 """Trains a generator of networks; its samples are compared with every baseline."""
 
+import contextlib
 import copy
 import dataclasses
+import functools
+import inspect
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -11,19 +14,27 @@ import jax
 import ml_collections
 import numpy as np
 from absl import logging
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from wsjax import config as config_lib
 from wsjax import distributed, typing
 from wsjax.evaluation import baselines, evaluator, methods, predictions
 from wsjax.evaluation import reference as reference_lib
+from wsjax.evaluation.metrics import membership
 from wsjax.evaluation.report import model
-from wsjax.experiments import base, manifest
-from wsjax.experiments.generation import membership, prepare, sampling, verdict
+from wsjax.experiments import base
+from wsjax.experiments.generation import prepare, verdict
 from wsjax.generators import publish as publish_lib
 from wsjax.generators.parts import sampling as sampling_lib
-from wsjax.train import generative, loop
+from wsjax.train import data as data_lib
+from wsjax.train import generative, loop, sharding
+from wsjax.train.monitor import goodput
 from wsjax.zoo import build
+from wsjax.zoo import train as train_lib
 from wsjax.zoo.store import digest, store
+
+_PROBES = 4  # Random directions of an estimated divergence.
 
 
 class Generation(base.Experiment):
@@ -35,16 +46,15 @@ class Generation(base.Experiment):
   Attributes:
     data: the zoo in the form that the generator is trained on.
     generator: the plug-in that `config.generator` names.
+    sampling: the section `sample` of the config.
   """
 
   def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
     super().__init__(config, zoo)
     self.data = prepare.prepare(config, zoo)
     self.generator = config_lib.build('generators', config.generator)
-    sampling.check(config, self.data, self.generator)
-    self.check_metrics()
-    if config.evaluate.get('membership'):
-      membership.check(self.data, self.generator)
+    self.sampling = sampling_lib.read(config.get('sample', {}))
+    self._check()
     self.rivals = {name: self._rival(name) for name in config.get('rivals', {})}
     self.train = _examples(self.data.latents, self.data.condition)
     self.val = _examples(self.data.val_latents, self.data.val_condition)
@@ -64,15 +74,31 @@ class Generation(base.Experiment):
           config[section].update(values)
     return type(self)(config.lock(), self.zoo)
 
-  def check_metrics(self) -> None:
-    """Raises ValueError for metrics that are unknown, or not for networks of this task."""
-    section = self.config.evaluate
+  def _check(self) -> None:
+    """Raises ValueError for options of sampling and evaluation that do not fit the zoo."""
+    task, section = self.data.architecture.task, self.config.evaluate
+    if str(self.sampling) and task != 'classification':
+      raise ValueError(
+        f'sample.task_scale and sample.refine_steps are for classifiers, not for {task}. Allowed '
+        'are 0 and 0.'
+      )
+    takes = inspect.signature(self.generator.sample).parameters
+    if self.sampling.task_scale and 'task_loss' not in takes:
+      raise ValueError(
+        'sample.task_scale is for generators that sample step by step; '
+        f'{self.config.generator.name} does not. Allowed is 0.'
+      )
     names = tuple(section.get('metrics', ()))
     evaluator.check(names, section.get('metric_limits'))
-    task = self.data.architecture.task
     if names and task != 'classification':
       raise ValueError(
         f'evaluate.metrics are for classifiers, not for {task}; got {names}. Allowed is ().'
+      )
+    heldout = self.data.heldout_latents
+    if section.get('membership') and (heldout is None or not hasattr(self.generator, 'log_prob')):
+      raise ValueError(
+        'evaluate.membership needs a generator with log_prob and a zoo with a split test; got '
+        f'{self.config.generator.name}, and a zoo {"without" if heldout is None else "with"} it.'
       )
 
   def objective(self, seed: int) -> generative.GeneratorObjective:
@@ -84,7 +110,7 @@ class Generation(base.Experiment):
     """
     strategy = generative.read(self.config.get('strategy', {}))
     decoder = self.data.decoder
-    task = sampling.task(self.data) if strategy.functional else None
+    task = self._task() if strategy.functional else None
     move = None
     if strategy.augment:
       spec = self.data.architecture.spec
@@ -132,17 +158,96 @@ class Generation(base.Experiment):
       self.publish(params, networks, path, seed)
     logging.info('%d networks in %.2f s: %s', num, seconds, path)
     if self.config.evaluate.get('membership'):
-      found = membership.compare(
-        self.data, self.generator, params, seed=seed,
-        num_bootstrap=self.config.evaluate.num_bootstrap,
-      )  # fmt: skip
-      self._memberships.append(found)
+      self._memberships.append(self._membership(params, seed))
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     return methods.Method(self.config.generator.name, 'model', networks, seconds, size, (seed,))
 
   def draw(self, params: typing.PyTree, num: int, seed: int) -> typing.StackedParams:
-    """Samples `num` networks, path -> [num, ...] on the host."""
-    return sampling.draw(self.config, self.data, self.generator, params, num, seed)
+    """Samples networks as the section `sample` says, path -> [num, ...] on the host.
+
+    Each device samples its share. Conditions are drawn from those of the training networks.
+    """
+    data, sampling = self.data, self.sampling
+    condition = guided = None
+    if data.condition is not None:
+      rows = np.random.default_rng(seed).integers(data.num_train, size=num)
+      condition = data.condition[rows]
+    if sampling.task_scale:
+      task, key = self._task(), jax.random.key(seed)
+      guided = {
+        'task_loss': lambda x: task.loss(x[None], key, sampling.task_items, train=True),
+        'task_scale': sampling.task_scale,
+      }
+
+    def sample(params: typing.PyTree, seed: int) -> jax.Array:
+      key, shape = jax.random.key(seed), data.latents.shape[1:]
+      return self.generator.sample(
+        params, key, num, shape=shape, condition=condition, **(guided or {})
+      )
+
+    if jax.device_count() > 1:
+      mesh = sharding.make_mesh((('nets', -1),))
+      cut = P('nets') if num % mesh.size == 0 else P()
+      placed = data_lib.place(params, NamedSharding(mesh, P()))
+      sharded = jax.jit(sample, out_shardings=NamedSharding(mesh, cut))
+      latents = distributed.everywhere(sharded(placed, np.uint32(seed)))
+    else:
+      latents = sample(params, seed)
+    networks = data.decoder.decode(latents)
+    if not sampling.refine_steps:
+      return networks
+    return self._finetune()(networks, steps=sampling.refine_steps, seed=seed)
+
+  def _finetune(self) -> reference_lib.Finetune:
+    """What continues the training of networks by the recipe of the zoo."""
+    recipe = train_lib.Recipe(**self.config.zoo.recipe.to_dict())
+    return functools.partial(
+      train_lib.finetune, self.data.architecture, self.data.dataset, recipe=recipe
+    )
+
+  def _task(self) -> generative.Task:
+    """The examples that the networks of the zoo were trained on.
+
+    Raises:
+      ValueError: if they are no classifiers.
+    """
+    architecture, dataset = self.data.architecture, self.data.dataset
+    if architecture.task != 'classification':
+      raise ValueError(
+        f'strategy.functional needs classifiers; {architecture.name} is for {architecture.task}.'
+      )
+    val = (dataset.val_x, dataset.val_y) if len(dataset.val_y) else (None, None)
+    return generative.Task(
+      architecture, self.data.decoder.networks, dataset.train_x, dataset.train_y, *val
+    )
+
+  def _membership(self, params: typing.PyTree, seed: int) -> dict[str, Any]:
+    """Compares log-densities of training and of held-out networks.
+
+    Returns:
+      'auc', the chance that a training network has the higher density, with its interval; 'seed';
+      median log-densities 'train' and 'heldout', nats per latent or None.
+    """
+    data, log_prob, options = self.data, self.generator.log_prob, {}
+    if 'trace' in inspect.signature(log_prob).parameters:
+      options = dict(trace='hutchinson', num_probes=_PROBES, key=jax.random.key(seed))
+    num = data.num_train  # Snapshots are of another population.
+    condition = None if data.condition is None else data.condition[:num]
+    sets = {
+      'train': (data.latents[:num], condition),
+      'heldout': (data.heldout_latents, data.heldout_condition),
+    }
+    densities = {
+      name: np.asarray(log_prob(params, *given, **options)) / given[0][0].size
+      for name, given in sets.items()
+    }
+    num_bootstrap = self.config.evaluate.num_bootstrap
+    auc = membership.auc(*densities.values(), num_bootstrap=num_bootstrap, seed=seed)
+    medians = {name: float(np.median(found)) for name, found in densities.items()}
+    # Infinite where most networks have density 0, which JSON lacks.
+    return {'auc': auc, 'seed': seed} | {
+      name: round(value, 3) if np.isfinite(value) else None for name, value in medians.items()
+    }
 
   def publish(
     self, params: typing.PyTree, networks: typing.StackedParams, path: Any, seed: int
@@ -150,14 +255,13 @@ class Generation(base.Experiment):
     """Writes generated networks as a zoo, with records of how they were made."""
     flat = {jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)}
     name = f'{self.config.generator.name}:{digest.of_tensors(flat)}'
-    how = str(sampling_lib.read(self.config.get('sample', {})))
     publish_lib.publish(
       path,
       networks,
       self.data.architecture,
       generated={
         'generator_record_id': name,
-        'sampler': ', '.join(filter(None, (self.config.generator.name, how))),
+        'sampler': ', '.join(filter(None, (self.config.generator.name, str(self.sampling)))),
         'seed': seed,
       },
       parents=[
@@ -174,20 +278,29 @@ class Generation(base.Experiment):
   def report(self, predictions: list[methods.Method]) -> model.Report:
     """Evaluates the samples of all seeds, and of the rivals, beside the baselines."""
     merged = methods.merge(predictions, self.config.generator.name)
-    fitted = manifest.train_seconds(self.workdir, self.seconds)
-    merged = dataclasses.replace(merged, fit_seconds=fitted)
+    merged = dataclasses.replace(merged, fit_seconds=self._train_seconds())
     rivals = [self._sample_of(name, rival) for name, rival in self.rivals.items()]
     report = self.compare([merged, *rivals])
-    report.notes += [
-      *self._sentences,
-      *sampling.notes(self.config),
-      *map(membership.sentence, self._memberships),
-    ]
+    report.notes += [*self._sentences, *map(_sentence, self._memberships)]
+    if how := str(self.sampling):
+      report.notes.append(
+        f'Samples were {how}; their seconds per network, and the number of networks from which the '
+        'generator pays, include it.'
+      )
     if self._memberships:
       report.facts['Membership'] = {
         f'seed {found["seed"]}': found['auc']['value'] for found in self._memberships
       }
     return report
+
+  def _train_seconds(self) -> float:
+    """Wall seconds of training, also of processes that were killed."""
+    logged = 0.0
+    for file in self.workdir.glob('train/**/goodput.jsonl'):
+      with contextlib.suppress(ValueError, OSError):  # It is only a log.
+        summary = goodput.summary(file)
+        logged += summary['wall_seconds'] - summary['down_seconds']
+    return max(logged, self.seconds['train'])
 
   def _sample_of(self, name: str, rival: 'Generation') -> methods.Method:
     """Trains a rival with the first seed and samples as many networks."""
@@ -212,7 +325,7 @@ class Generation(base.Experiment):
       heldout=data.heldout,
       reference=data.reference,
       restarts=self.config.symmetry.restarts,
-      finetune=sampling.finetune(self.config, data),
+      finetune=self._finetune(),
       finetune_steps=(section.finetune_steps,),
       fresh_seconds=build.seconds_per_network(self.zoo.path),
       num_bootstrap=section.num_bootstrap,
@@ -241,3 +354,13 @@ def _examples(
     return None
   examples = {'latents': latents, 'condition': condition}
   return {name: value for name, value in examples.items() if value is not None}
+
+
+def _sentence(found: dict[str, Any]) -> str:
+  """Describes what `_membership` returns."""
+  auc = found['auc']
+  return (
+    f'train/seed{found["seed"]}: the median log-density per latent is {found["train"]} for '
+    f'training and {found["heldout"]} for held-out networks; that of a training network is higher '
+    f'with probability {auc["value"]:.2f} [{auc["low"]:.2f}, {auc["high"]:.2f}], chance 0.5.'
+  )

@@ -101,7 +101,7 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
   rows, num = np.concatenate([rows, before]), len(rows)
   shown = zoo.params(rows)
   train = {path: value[:num] for path, value in shown.items()}
-  architecture = model_lib.from_record(zoo.records[0]['arch_id'], zoo.records[0]['arch_config'])
+  architecture = zoo.model
   reference = {path: value[0] for path, value in train.items()}
   canonical = functools.partial(
     canonicalize.canonicalize,

@@ -1,4 +1,4 @@
-"""What a run is: its config and versions, written before step 0."""
+"""The manifest of a run, its config and versions, and the seconds of its stages."""
 
 import contextlib
 import datetime
@@ -15,12 +15,11 @@ import ml_collections
 from absl import logging
 
 from wsjax import config as config_lib
-from wsjax import distributed, files, typing
+from wsjax import distributed, files
 from wsjax.evaluation.report import model
 from wsjax.generators.parts import sampling
 from wsjax.train import generative, settings
 from wsjax.train.monitor import goodput
-from wsjax.zoo import build
 
 _TEXTS = {'type': 'object', 'additionalProperties': {'type': 'string'}}
 _SECTIONS = (
@@ -45,19 +44,6 @@ _RUN = {
     'evaluates': {'type': ['string', 'null']},
   },
 }
-# Section of a config -> room of the plug-in that it describes.
-ROOMS = {
-  'tokens': 'tokens',
-  'codec': 'codecs',
-  'encoder': 'encoders',
-  'editor': 'editors',
-  'property.head': 'heads',
-  'tasks.condition': 'generators.conditions',
-  'generator': 'generators',
-  'condition': 'generators.conditions',
-}
-# Fields of plug-ins that an experiment fills in once it knows the zoo.
-_GIVEN = ('architecture', 'capacity', 'num_outputs')
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy')
 
 
@@ -70,8 +56,10 @@ class Stages:
     self.seconds: dict[str, float] = {}
     if not path.exists() and not path.is_symlink():
       return
+    number = {'type': 'number', 'minimum': 0, 'maximum': 1e12}
+    schema = {'type': 'object', 'additionalProperties': number}
     try:
-      self.seconds = _seconds(path)
+      self.seconds = files.read_json(path, max_bytes=1 << 20, schema=schema)
     except (ValueError, OSError) as error:  # It only informs.
       if distributed.is_writer():
         with contextlib.suppress(OSError):  # A finished run may be read-only.
@@ -164,39 +152,6 @@ def _check_finite(name: str, value: Any) -> None:
     raise ValueError(f'{name} is {value}; only finite numbers are allowed.')
 
 
-def check(config: ml_collections.ConfigDict) -> None:
-  """Checks the sections that all experiments share, before anything is trained or written.
-
-  Raises:
-    ValueError: if a field is not allowed, or JAX computes in float64.
-  """
-  typing.require_float32()
-  config_lib.check_seeds((config.get('seed', 0),), 'seed')
-  if 'train' in config:
-    settings.read(config.train)
-  generative.read(config.get('strategy', {}))
-  zoo = config.zoo.to_dict()
-  zoo.pop('path', None)
-  if 'family' not in zoo:
-    build.check(zoo, config.seed)
-  for where, room in ROOMS.items():
-    section = config
-    for key in where.split('.'):
-      section = section.get(key) or {}
-    if 'name' in section:  # A head without a name is chosen by what is read.
-      config_lib.check(room, section, where, given=_GIVEN)
-
-
-def train_seconds(workdir: pathlib.Path, seconds: Mapping[str, float]) -> float:
-  """Wall seconds of training, also of processes that were killed."""
-  logged = 0.0
-  for file in sorted(workdir.glob('train/**/goodput.jsonl')):
-    with contextlib.suppress(ValueError, OSError):  # It is only a log.
-      summary = goodput.summary(file)
-      logged += summary['wall_seconds'] - summary['down_seconds']
-  return max(logged, seconds['train'])
-
-
 def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
   """The config of the run in a workdir, for the devices of this process.
 
@@ -205,25 +160,14 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
   """
   config = _tuples(read_run(workdir)['config'])
   # Whatever it was trained on; what is kept of it stays.
-  here = {key: settings.DEFAULTS[key] for key in settings.EXECUTION if key in settings.DEFAULTS}
-  here = {key: value for key, value in here.items() if key not in ('keep', 'keep_best')}
+  fields = [key for key in settings.DEFAULTS if key in settings.EXECUTION]
+  here = {key: settings.DEFAULTS[key] for key in fields if key not in ('keep', 'keep_best')}
   config['train'] |= here | {'mesh': (('data', -1),)}
-  config = ml_collections.ConfigDict(config, convert_dict=True)
-  return config.lock()
+  return ml_collections.ConfigDict(config, convert_dict=True).lock()
 
 
 def of_run(workdir: pathlib.Path, stages: Stages) -> tuple[model.Run, list[str]]:
   """Describes the run in a workdir for its report; and notes about its training."""
-  found = describe(workdir)
-  run = model.Run(wall_seconds=stages.seconds)
-  for field in ('name', 'config', 'overrides', 'versions', 'device', 'processes', 'created_at'):
-    setattr(run, field, found[field])
-  run.goodput = found['goodput']
-  return run, found['notes']
-
-
-def describe(workdir: pathlib.Path) -> dict[str, Any]:
-  """The parts of the report that say what the run in a workdir was."""
   run = read_run(workdir)
   logs, notes = {}, []
   for file in sorted(workdir.glob('*train/**/goodput.jsonl')):
@@ -233,13 +177,10 @@ def describe(workdir: pathlib.Path) -> dict[str, Any]:
       notes.append(f'{name}: {goodput.describe(logs[name])}')
     except (ValueError, OSError) as error:  # It is only a log.
       notes.append(f'{name}: no goodput, since {error}')
-  return run | {
-    'schema_version': '1.0.0',
-    'name': run['config']['name'],
-    'config_text': json.dumps(run['config'], indent=2),
-    'goodput': logs,
-    'notes': notes,
-  }
+  del run['evaluates']
+  return model.Run(
+    name=run['config']['name'], **run, wall_seconds=stages.seconds, goodput=logs
+  ), notes
 
 
 def read_run(workdir: pathlib.Path) -> dict[str, Any]:
@@ -253,13 +194,6 @@ def read_run(workdir: pathlib.Path) -> dict[str, Any]:
   if not path.exists():
     raise ValueError(f'{workdir} holds no run: it has no run.json.')
   return files.read_sealed(path, max_bytes=1 << 24, schema=_RUN)
-
-
-def _seconds(path: pathlib.Path) -> dict[str, float]:
-  """Reads a file of `Stages`."""
-  number = {'type': 'number', 'minimum': 0, 'maximum': 1e12}
-  schema = {'type': 'object', 'additionalProperties': number}
-  return files.read_json(path, max_bytes=1 << 20, schema=schema)
 
 
 def _tuples(value: Any) -> Any:
