@@ -1,6 +1,9 @@
 """wsjax: neural-network weights as a data modality, in JAX.
 
   zoo = wsjax.Zoo.of(model, params, records)      networks of your own, with their records
+  vectors = wsjax.encode(zoo, 'neural_functional')  one per network
+  generator = wsjax.fit(zoo, 'hypernetwork', task=(x, y))
+  report = wsjax.evaluate(generator.sample(64), zoo, data=(test_x, test_y))
   spec = wsjax.infer(apply, params, x).spec       the symmetry of any JAX function
   report = wsjax.run(config, workdir)             an experiment from its config
 
@@ -22,18 +25,22 @@ if TYPE_CHECKING:
   from wsjax.models.model import Model
   from wsjax.models.siren import SIREN as siren
   from wsjax.networks import Networks
+  from wsjax.own_networks import FittedGenerator, encode, evaluate, fit
   from wsjax.pipeline import evaluate_zoo, run, sample
   from wsjax.symmetry.inference.infer import infer, verify
   from wsjax.symmetry.spec import Spec
   from wsjax.train.objective import Objective
   from wsjax.zoo.build import build as build_zoo
+  from wsjax.zoo.data.datasets import Dataset
   from wsjax.zoo.store.store import Zoo
 
 __version__ = '0.1.0'
 
 # Name -> where it is defined: 'module:name', or a module.
 _WHERE = {
+  'Dataset': 'zoo.data.datasets:Dataset',
   'Experiment': 'experiments.base:Experiment',
+  'FittedGenerator': 'own_networks:FittedGenerator',
   'Generator': 'generators.generator:Generator',
   'Metric': 'evaluation.metric:Metric',
   'Model': 'models.model:Model',
@@ -45,7 +52,10 @@ _WHERE = {
   'build_zoo': 'zoo.build:build',
   'cnn': 'models.cnn:CNN',
   'config': 'config',
+  'encode': 'own_networks:encode',
+  'evaluate': 'own_networks:evaluate',
   'evaluate_zoo': 'pipeline:evaluate_zoo',
+  'fit': 'own_networks:fit',
   'infer': 'symmetry.inference.infer:infer',
   'load_config': 'experiments.configs:load_config',
   'metric': 'evaluation.metric:metric',
@@ -57,9 +67,10 @@ _WHERE = {
   'verify': 'symmetry.inference.infer:verify',
 }
 __all__ = [
-  'Experiment', 'Generator', 'Metric', 'Model', 'Networks', 'Objective', 'Report', 'Spec', 'Zoo',
-  'build_zoo', 'cnn', 'config', 'evaluate_zoo', 'infer', 'load_config', 'metric', 'mlp', 'run',
-  'sample', 'siren', 'testing', 'verify', '__version__',
+  'Dataset', 'Experiment', 'FittedGenerator', 'Generator', 'Metric', 'Model', 'Networks',
+  'Objective', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'encode', 'evaluate',
+  'evaluate_zoo', 'fit', 'infer', 'load_config', 'metric', 'mlp', 'run', 'sample', 'siren',
+  'testing', 'verify', '__version__',
 ]  # fmt: skip
 
 

@@ -49,6 +49,8 @@ def kinds(config: ml_collections.ConfigDict, zoo: store.Zoo, rows: Sequence[int]
     ValueError: if there are several, and the config has an encoder, a canonical form or an
       augmentation that is for one.
   """
+  if len(zoo.architectures) == 1:
+    return Kinds((zoo.model,), {int(row): 0 for row in rows}, None)
   found: dict[str, int] = {}
   architectures, which = [], {}
   for row in np.asarray(rows).tolist():

@@ -42,8 +42,9 @@ def panel(
     noise: standard deviations of the noise on copies, in units of the weights.
 
   Returns:
-    One method each, seconds measured. Soups of more networks than there are, fresh runs without
-    held-out networks and fine-tuning without a `finetune` are left out.
+    One method each, seconds measured. Soups of more networks than there are, random networks of a
+    model that draws none, fresh runs without held-out networks and fine-tuning without a `finetune`
+    are left out.
 
   Raises:
     ValueError: if `num_samples` < 1.
@@ -127,8 +128,9 @@ def _makers(
       lambda rng: methods.take(train, rng.integers(count, size=n)),
     ),
     ('permuted copy', 'control', zoo_bytes, lambda rng: permuted_copy(rng, population, n)),
-    ('random init', 'control', 0, lambda rng: random_init(rng, population, n)),
   ]
+  if population.architecture.can_init:
+    makers.append(('random init', 'control', 0, lambda rng: random_init(rng, population, n)))
   if population.heldout is not None:
     heldout = population.heldout
     fresh = len(next(iter(heldout.values())))

@@ -14,6 +14,7 @@ from wsjax import files, typing
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import statistics
 from wsjax.evaluation.report import model
+from wsjax.models import model as model_lib
 from wsjax.train import loop
 from wsjax.train import objective as objective_lib
 from wsjax.zoo import build
@@ -138,7 +139,9 @@ def open_zoo(
 ) -> store.Zoo:
   """Opens the zoo of a config; trains it, or continues that, where it is not finished.
 
-  A section with `family` names an importer and is never trained.
+  A section without `architecture` is of networks that were trained elsewhere; its `model` is
+  a section that names theirs, where it is not one of `wsjax.models`: a `Model`, or a function that
+  makes one of the other fields, as 'my_lab.models:net' or 'path/to/net.py:net'.
 
   Args:
     config: of the run.
@@ -152,23 +155,24 @@ def open_zoo(
   """
   section = config.zoo.to_dict()
   path = files.folder(section.pop('path') or workdir / 'zoo', 'zoo.path')
-  family, is_there = section.get('family'), (path / publish.MANIFEST).exists()
+  is_there = (path / publish.MANIFEST).exists()
   if not trains:
     if not is_there:
       raise ValueError(
         f'The zoo that the run in {workdir} was trained on is not at {path}. It is needed, and '
         'would be trained by `wsjax run`.'
       )
-    if not family:
+    if 'architecture' in section:
       build.check_plan(section, path, seed=config.seed)
-    return store.Zoo.open(path)
-  if family:
+    return store.Zoo.open(path, model=_model(section.get('model')))
+  if 'architecture' not in section:
     if not is_there:
       raise ValueError(
-        f'{path} holds no zoo of {family}; make it with: wsjax zoo import {family} --from DIR '
-        f'--out {path}'
+        f'{path} holds no zoo, and without zoo.architecture none is trained; make it with: '
+        f'wsjax zoo import {section.get("family", "NAME")} --from DIR --out {path}; or in Python '
+        'with wsjax.Zoo.of(model, params).save(path).'
       )
-    zoo = store.Zoo.open(path)
+    zoo = store.Zoo.open(path, model=_model(section.get('model')))
   else:
     zoo = build.build(section, path, seed=config.seed, progress=progress)
   if len(zoo) and len(zoo.select(diverged=True)) == len(zoo):
@@ -177,6 +181,26 @@ def open_zoo(
       'zoo.recipe.learning_rate, and another zoo.path.'
     )
   return zoo
+
+
+def _model(section: Mapping[str, Any] | None) -> model_lib.Model | None:
+  """The model of the user's own that `zoo.model` names; None for None.
+
+  Raises:
+    ValueError: if there is no such model.
+  """
+  if section is None:
+    return None
+  arguments = dict(section)
+  name = arguments.pop('name', None)
+  found = config_lib.find('models', name, 'zoo.model')
+  try:
+    model = found if isinstance(found, model_lib.Model) else found(**arguments)
+  except TypeError as error:
+    raise ValueError(f'zoo.model: {name} does not take {arguments}: {error}.') from error
+  if not isinstance(model, model_lib.Model):
+    raise ValueError(f'zoo.model: {name} gives a {type(model).__name__}, not a Model.')
+  return model
 
 
 def rows_of_runs(zoo: store.Zoo, ends: np.ndarray) -> np.ndarray:

@@ -26,6 +26,8 @@ _ROOMS = {
   'generator': 'generators',
   'condition': 'generators.conditions',
 }
+# Fields of a section zoo whose networks were trained elsewhere.
+_IMPORTED = ('path', 'family', 'model', 'dataset', 'recipe')
 # Fields of plug-ins that an experiment fills in once it knows the zoo.
 _GIVEN = ('architecture', 'capacity', 'num_outputs')
 
@@ -192,8 +194,13 @@ def check(config: 'config_dict.ConfigDict') -> None:
   generative.read(config.get('strategy', {}))
   zoo = config.zoo.to_dict()
   zoo.pop('path', None)
-  if 'family' not in zoo:
+  if {'architecture', 'splits'} & set(zoo):
     build.check(zoo, config.seed)
+  elif unknown := sorted(set(zoo) - set(_IMPORTED)):
+    raise ValueError(
+      f'zoo has a field {unknown[0]!r}; without zoo.architecture the zoo is imported, and allowed '
+      f'are {", ".join(_IMPORTED)}.'
+    )
   for where, room in _ROOMS.items():
     section = config
     for key in where.split('.'):

@@ -81,6 +81,11 @@ class Converted(model_lib.Model):
     return self.source
 
   @property
+  def can_init(self) -> bool:
+    """Whether the library says how networks are drawn."""
+    return self.draw is not None
+
+  @property
   def config(self) -> dict[str, Any]:
     """Empty: the original is not rebuilt from a record."""
     return {}

@@ -47,6 +47,11 @@ class Model(abc.ABC):
   def input_shape(self) -> tuple[int, ...]:
     """Shape of one input, without the batch axis."""
 
+  @property
+  def can_init(self) -> bool:
+    """Whether `init` draws networks."""
+    return True
+
   @abc.abstractmethod
   def init(self, key: jax.Array) -> typing.Params:
     """Draws the parameters of one network."""

@@ -5,18 +5,20 @@ generated networks on examples of their task, with gradients through the sampler
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Shaped
 
 from wsjax import config, typing
 from wsjax.generators import generator as generator_lib
 from wsjax.models import model as model_lib
 from wsjax.train import objective
+from wsjax.zoo import losses
 
 # Streams of randomness of one step; the family splits the key of the step.
 _MOVE, _FUNCTIONAL = 1, 2
@@ -71,28 +73,30 @@ def read(section: Mapping[str, Any]) -> Strategy:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-  """Classification task of generated networks, for the functional loss.
+  """Task of generated networks, for the functional loss.
 
   Attributes:
     architecture: model of the networks.
     decode: differentiable function from latents [n, T, D] to stacked networks.
     inputs: training examples of the zoo, never of its test split.
-    labels: classes of the examples.
+    labels: classes of the examples, or other targets.
     val_inputs: examples for the validation loss, or None.
     val_labels: classes of those.
+    task_loss: of one network, see `datasets.Dataset`; None is cross-entropy.
   """
 
   architecture: model_lib.Model
   decode: Callable[[jax.Array], typing.StackedParams]
-  inputs: Float[typing.Array, 'm ...']
-  labels: Int[typing.Array, ' m']
-  val_inputs: Float[typing.Array, 'v ...'] | None = None
-  val_labels: Int[typing.Array, ' v'] | None = None
+  inputs: Shaped[typing.Array, 'm ...']
+  labels: Shaped[typing.Array, 'm ...']
+  val_inputs: Shaped[typing.Array, 'v ...'] | None = None
+  val_labels: Shaped[typing.Array, 'v ...'] | None = None
+  task_loss: Callable[..., Any] | None = None
 
   def loss(
     self, latents: Float[Array, 'n t d'], key: jax.Array, num_examples: int, *, train: bool
   ) -> Float[Array, '']:
-    """Mean cross-entropy of networks in nats, each on examples of its own.
+    """Mean loss of networks, cross-entropy in nats by default, each on examples of its own.
 
     Args:
       latents: latents of the networks.
@@ -104,7 +108,11 @@ class Task:
     if not train and self.val_inputs is not None:
       inputs, labels = self.val_inputs, self.val_labels
     chosen = jax.random.randint(key, (len(latents), num_examples), 0, len(labels))
-    outputs = jax.vmap(self.architecture.apply)(self.decode(latents), jnp.asarray(inputs)[chosen])
+    networks, batches = self.decode(latents), jnp.asarray(inputs)[chosen]
+    if self.task_loss is not None:
+      one = functools.partial(losses.value, self.task_loss, self.architecture)
+      return jnp.mean(jax.vmap(one)(networks, (batches, jnp.asarray(labels)[chosen])))
+    outputs = jax.vmap(self.architecture.apply)(networks, batches)
     return jnp.mean(
       optax.softmax_cross_entropy_with_integer_labels(
         outputs, jnp.asarray(labels, jnp.int32)[chosen]

@@ -177,8 +177,10 @@ def check_plan(section: Mapping[str, Any], path: pathlib.Path, *, seed: int) -> 
   plan_lib.check(path, _plan(section, seed), parts=(publish.MANIFEST, _LOG))
 
 
-def seconds_per_network(path: pathlib.Path) -> float | None:
+def seconds_per_network(path: pathlib.Path | None) -> float | None:
   """Wall seconds in which a network of a zoo was trained; None if nobody measured it."""
+  if path is None:
+    return None
   file = path / _SECONDS
   number = {'type': 'number', 'exclusiveMinimum': 0, 'maximum': 1e12}
   schema = {'properties': {'seconds': number, 'networks': number}, 'required': list(_MEASURED)}

@@ -40,6 +40,33 @@ class Task:
   seen: Bool[Array, ' examples'] | None = None
 
 
+def squared_error(
+  model: model_lib.Model, params: typing.Params, batch: tuple[jax.Array, jax.Array]
+) -> Float[Array, '']:
+  """Mean squared error of one network on a batch (inputs, targets), the loss of regression."""
+  x, y = batch
+  outputs = model.apply(params, x)
+  return jnp.mean((outputs - jnp.reshape(y, outputs.shape)) ** 2)
+
+
+def value(
+  loss: Callable[..., Any] | None, model: model_lib.Model, params: typing.Params, batch: Any
+) -> Float[Array, '']:
+  """Loss of one network on a batch (inputs, targets).
+
+  Args:
+    loss: see `datasets.Dataset`; None is cross-entropy, nats.
+    model: of the network.
+    params: path -> array.
+    batch: arrays with leading axis [b].
+  """
+  if loss is None:
+    x, y = batch
+    return optax.softmax_cross_entropy_with_integer_labels(model.apply(params, x), y).mean()
+  found = loss(model, params, batch)
+  return found[0] if isinstance(found, tuple) else found
+
+
 def classify(
   architecture: model_lib.Model,
   data: Mapping[str, jax.Array],

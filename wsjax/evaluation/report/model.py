@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import io
 import math
 import os
 import pathlib
 import types
 import typing
 from collections.abc import Callable, Mapping
+from html import escape
 from typing import Any, cast
 
 from wsjax import files
@@ -167,6 +169,31 @@ class Report:
       ValueError: naming the field, for a value that JSON lacks and a number that is not finite.
     """
     return {'schema_version': SCHEMA_VERSION} | _plain(self, 'report')
+
+  def __str__(self) -> str:
+    """Headline, findings and tables as text."""
+    from rich import console
+
+    from wsjax.evaluation.report import terminal
+
+    text = console.Console(width=120, color_system=None, file=io.StringIO())
+    with text.capture() as captured:
+      for line in [*terminal.lines(self), *terminal.tables(self, 120)]:
+        text.print(line, markup=False, highlight=False)
+    return captured.get()
+
+  def _repr_html_(self) -> str:
+    """The page in a frame; a notebook shows it."""
+    from wsjax.evaluation.report import html
+
+    page = escape(html.page(self))
+    return f'<iframe srcdoc="{page}" style="width: 100%; height: 45em; border: 0"></iframe>'
+
+  def save(self, folder: str | os.PathLike) -> pathlib.Path:
+    """Writes report.html and report.json; returns the path of the page, see `write`."""
+    from wsjax.evaluation.report import html
+
+    return self.write(folder, html.page)
 
   @classmethod
   def from_plain(cls, value: Any) -> 'Report':

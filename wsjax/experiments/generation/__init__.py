@@ -7,7 +7,7 @@ import functools
 import inspect
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ from wsjax.evaluation import reference as reference_lib
 from wsjax.evaluation.metrics import membership
 from wsjax.evaluation.report import model
 from wsjax.experiments import base
-from wsjax.experiments.generation import prepare, verdict
+from wsjax.experiments.generation import any_task, prepare, verdict
 from wsjax.generators import publish as publish_lib
 from wsjax.generators.parts import sampling as sampling_lib
 from wsjax.train import data as data_lib
@@ -32,6 +32,7 @@ from wsjax.train import generative, loop, sharding
 from wsjax.train.monitor import goodput
 from wsjax.zoo import build
 from wsjax.zoo import train as train_lib
+from wsjax.zoo.data import datasets
 from wsjax.zoo.store import digest, store
 
 _PROBES = 4  # Random directions of an estimated divergence.
@@ -49,9 +50,15 @@ class Generation(base.Experiment):
     sampling: the section `sample` of the config.
   """
 
-  def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    zoo: store.Zoo,
+    load: Callable[[], datasets.Dataset] | None = None,
+  ):
+    """Args: load: gives the data of the networks, if it is not what the config names."""
     super().__init__(config, zoo)
-    self.data = prepare.prepare(config, zoo)
+    self.data = prepare.prepare(config, zoo, load)
     self.generator = config_lib.build('generators', config.generator)
     self.sampling = sampling_lib.read(config.get('sample', {}))
     self._check()
@@ -209,16 +216,22 @@ class Generation(base.Experiment):
     """The examples that the networks of the zoo were trained on.
 
     Raises:
-      ValueError: if they are no classifiers.
+      ValueError: if they are no classifiers, and the data have no loss of their own.
     """
     architecture, dataset = self.data.architecture, self.data.dataset
-    if architecture.task != 'classification':
+    if architecture.task != 'classification' and dataset.loss is None:
       raise ValueError(
-        f'strategy.functional needs classifiers; {architecture.name} is for {architecture.task}.'
+        'strategy.functional needs classifiers, or a data set with a loss of its own; '
+        f'{architecture.name} is for {architecture.task}.'
       )
     val = (dataset.val_x, dataset.val_y) if len(dataset.val_y) else (None, None)
     return generative.Task(
-      architecture, self.data.decoder.networks, dataset.train_x, dataset.train_y, *val
+      architecture,
+      self.data.decoder.networks,
+      dataset.train_x,
+      dataset.train_y,
+      *val,
+      task_loss=dataset.loss,
     )
 
   def _membership(self, params: typing.PyTree, seed: int) -> dict[str, Any]:
@@ -315,7 +328,7 @@ class Generation(base.Experiment):
     """Evaluates networks of any origin beside all baselines."""
     data, section = self.data, self.config.evaluate
     limits = section.get('metric_limits')
-    reference = reference_lib.Reference(
+    zoo = dict(
       architecture=data.architecture,
       test_x=data.dataset.test_x,
       test_y=data.dataset.test_y,
@@ -325,12 +338,21 @@ class Generation(base.Experiment):
       heldout=data.heldout,
       reference=data.reference,
       restarts=self.config.symmetry.restarts,
-      finetune=self._finetune(),
-      finetune_steps=(section.finetune_steps,),
+      finetune=self._finetune() if 'recipe' in self.config.zoo else None,
+      finetune_steps=(section.get('finetune_steps', 50),),
       fresh_seconds=build.seconds_per_network(self.zoo.path),
       num_bootstrap=section.num_bootstrap,
       seed=self.config.seed,
     )
+    if data.dataset.loss is not None:
+      report = any_task.evaluate(
+        given,
+        any_task.Reference(loss=data.dataset.loss, **zoo),
+        num_samples=section.num_samples,
+        progress=self.progress,
+      )
+      return self._with_facts(report)
+    reference = reference_lib.Reference(**zoo)
     panel = baselines.panel(reference, num_samples=section.num_samples, seed=self.config.seed)
     evaluation = evaluator.evaluate(
       [*given, *panel],
@@ -339,9 +361,12 @@ class Generation(base.Experiment):
       metrics=tuple(section.get('metrics', ())),
       limits=limits.to_dict() if limits else None,
     )
-    report = verdict.report(evaluation)
+    return self._with_facts(verdict.report(evaluation))
+
+  def _with_facts(self, report: model.Report) -> model.Report:
+    """The report of a comparison, with the names of the zoo and of its data."""
     report.facts['Zoo'] |= {
-      'dataset': data.dataset.name, 'digest': self.zoo.digest, 'path': str(self.zoo.path)
+      'dataset': self.data.dataset.name, 'digest': self.zoo.digest, 'path': str(self.zoo.path)
     }  # fmt: skip
     return report
 

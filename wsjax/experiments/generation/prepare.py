@@ -2,8 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 import ml_collections
 import numpy as np
@@ -41,7 +40,7 @@ class Prepared:
       likelihood of them; else None.
     heldout_condition: [M, C] the same of `heldout_latents`, or None.
     decoder: latents -> networks.
-    source: arguments of `datasets.load`, for the data set of the zoo.
+    load: reads the data that the networks of the zoo learned from.
   """
 
   zoo: store.Zoo
@@ -58,12 +57,12 @@ class Prepared:
   heldout_latents: np.ndarray | None
   heldout_condition: np.ndarray | None
   decoder: decode.Decoder
-  source: Mapping[str, Any]
+  load: Callable[[], datasets.Dataset]
 
   @functools.cached_property
   def dataset(self) -> datasets.Dataset:
     """What the networks of the zoo learned from; read when it is needed."""
-    return datasets.load_for(self.zoo.records, **self.source)
+    return self.load()
 
   @property
   def num_train(self) -> int:
@@ -71,10 +70,19 @@ class Prepared:
     return len(next(iter(self.train.values())))
 
 
-def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
+def prepare(
+  config: ml_collections.ConfigDict,
+  zoo: store.Zoo,
+  load: Callable[[], datasets.Dataset] | None = None,
+) -> Prepared:
   """Brings a zoo into the form that a generator learns from.
 
   All statistics are those of the training split.
+
+  Args:
+    config: of the experiment.
+    zoo: networks of one model.
+    load: gives the data that they learned from; None reads what `config.zoo.dataset` names.
 
   Raises:
     ValueError: if the zoo has no training network, its networks differ in architecture or in task,
@@ -142,8 +150,22 @@ def prepare(config: ml_collections.ConfigDict, zoo: store.Zoo) -> Prepared:
     heldout_latents=encoded(likely),
     heldout_condition=condition(likely) if len(likely) else None,
     decoder=decoder,
-    source=dict(config.zoo.get('dataset', {})),
+    load=load or functools.partial(_load, config, zoo),
   )
+
+
+def _load(config: ml_collections.ConfigDict, zoo: store.Zoo) -> datasets.Dataset:
+  """Reads the data set that a config names.
+
+  Raises:
+    ValueError: if it names none, or as `datasets.load_for`.
+  """
+  if 'dataset' not in config.zoo:
+    raise ValueError(
+      'zoo.dataset is missing: the data that the networks of the zoo learned from, '
+      "such as dict(name='path/to/data.py:load')."
+    )
+  return datasets.load_for(zoo.records, **config.zoo.dataset)
 
 
 def _final(zoo: store.Zoo, split: str) -> np.ndarray:

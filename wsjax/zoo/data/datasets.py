@@ -4,17 +4,20 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from wsjax import files
+from wsjax import config, files
+from wsjax.zoo import losses
+
+Pair: TypeAlias = tuple[Any, Any]  # Inputs and targets.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-  """Labelled images, split three ways.
+  """Inputs and targets, split three ways: labelled images, or those of the user's own task.
 
   Attributes:
     name: what `load` was asked for.
@@ -30,6 +33,9 @@ class Dataset:
     train_index: [n] places of the training examples in the source's training part, increasing.
     codes: [num_nets, num_classes] int32, the label that net i learns for every class; None where
       labels are the classes themselves.
+    loss: (model, params, (x, y)) -> loss of one network on a batch, or a pair of it and metrics;
+      None is the cross-entropy of classes, with all inputs and labels as above. With a loss they
+      have the shapes and types that it takes.
   """
 
   name: str
@@ -44,6 +50,56 @@ class Dataset:
   test_y: np.ndarray
   train_index: np.ndarray
   codes: np.ndarray | None = None
+  loss: Callable[..., Any] | None = None
+
+  @classmethod
+  def of(
+    cls,
+    train: Pair | None = None,
+    val: Pair | None = None,
+    test: Pair | None = None,
+    *,
+    name: str = 'own',
+    license: str = 'NOASSERTION',
+    loss: Callable[..., Any] | None = None,
+  ) -> 'Dataset':
+    """Makes a data set of arrays.
+
+    Args:
+      train: inputs [n, ...] and targets [n, ...] that networks learn, or None.
+      val: those of the validation split, or None.
+      test: those of the test split, or None.
+      name: of the data.
+      license: SPDX expression.
+      loss: see `Dataset`; by default cross-entropy for integer targets [n], and the mean squared
+        error for others.
+
+    Raises:
+      ValueError: if there is no split, or inputs and targets of a split differ in number.
+    """
+    given = {'train': train, 'val': val, 'test': test}
+    pairs = {
+      split: (_inputs(pair[0], loss is None), np.asarray(pair[1]))
+      for split, pair in given.items()
+      if pair is not None
+    }
+    if not pairs:
+      raise ValueError('A data set needs at least one of train, val and test.')
+    digest = hashlib.sha256()
+    for split, (x, y) in pairs.items():
+      if len(x) != len(y) or not len(x):
+        raise ValueError(f'{name}: {split} has {len(x)} inputs and {len(y)} targets.')
+      digest.update(x.tobytes() + np.ascontiguousarray(y).tobytes())
+    x, y = next(iter(pairs.values()))
+    arrays = {}
+    for split in given:
+      arrays[f'{split}_x'], arrays[f'{split}_y'] = pairs.get(split, (x[:0], y[:0]))
+    if loss is None and (y.dtype.kind not in 'iu' or y.ndim > 1):
+      loss = losses.squared_error
+    return cls(
+      name=name, version='', sha256=digest.hexdigest(), license=license, loss=loss,
+      train_index=np.arange(len(arrays['train_y'])), **arrays,
+    )  # fmt: skip
 
   @property
   def subset_sha256(self) -> str:
@@ -67,7 +123,9 @@ def load(
   """Loads a data set.
 
   Args:
-    name: 'digits' (inside scikit-learn), 'mnist' or 'fashion_mnist'.
+    name: 'digits' (inside scikit-learn), 'mnist' or 'fashion_mnist'; or a function of the user's
+      own as 'my_lab.data:load' or 'path/to/data.py:load', which gives a `Dataset` or the arguments
+      of `Dataset.of`.
     root: folder of prepared data sets; None is $WSJAX_DATASETS or ~/.cache/wsjax.
     val_fraction: share of the source's training part that becomes the val split, drawn once with a
       fixed seed. 0 trains on all of it. None is `NAMES[name]`.
@@ -78,8 +136,16 @@ def load(
   Raises:
     ValueError: if the name or fraction is not allowed, or the data set has not been prepared.
   """
+  if ':' in name:
+    if val_fraction is not None:
+      raise ValueError(f'zoo.dataset.val_fraction is {val_fraction}; {name} makes its own splits.')
+    found = config.find('zoo.data', name, 'zoo.dataset')()
+    return found if isinstance(found, Dataset) else Dataset.of(**{'name': name, **found})
   if name not in NAMES:
-    raise ValueError(f'Unknown data set {name!r}; allowed: {", ".join(NAMES)}.')
+    raise ValueError(
+      f'Unknown data set {name!r}; allowed: {", ".join(NAMES)}, or a function of your own as '
+      "'path/to/data.py:load'."
+    )
   fraction = NAMES[name] if val_fraction is None else val_fraction
   if not 0 <= fraction < 1:
     raise ValueError(f'val_fraction must be in [0, 1); got {fraction}.')
@@ -89,6 +155,12 @@ def load(
 
   x, y, test_x, test_y, facts = builders.read(name, default_root(root))
   return _split(name, x, y, test_x, test_y, fraction, **facts)
+
+
+def _inputs(x: Any, floats: bool) -> np.ndarray:
+  """Inputs as float32; integers, such as tokens, stay if not `floats`."""
+  x = np.asarray(x)
+  return x.astype(np.float32) if floats or x.dtype.kind == 'f' else x
 
 
 def default_root(root: str | os.PathLike[str] | None = None) -> pathlib.Path:

@@ -1,0 +1,281 @@
+"""Encodes, generates and evaluates any networks in a few lines, without a config."""
+
+import contextlib
+import dataclasses
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import jax
+import ml_collections
+import numpy as np
+from jaxtyping import Float
+
+from wsjax import config as config_lib
+from wsjax import files, typing
+from wsjax import networks as networks_lib
+from wsjax.encoders import examples
+from wsjax.evaluation import baselines, evaluator, methods
+from wsjax.evaluation import reference as reference_lib
+from wsjax.evaluation.report import model as report_lib
+from wsjax.experiments import generation
+from wsjax.experiments.generation import any_task, verdict
+from wsjax.heads import prediction
+from wsjax.train import loop, pretrain
+from wsjax.zoo.data import datasets
+from wsjax.zoo.store import store
+
+Data: TypeAlias = datasets.Dataset | tuple[Any, Any]  # Or inputs and targets.
+
+_STEPS = 2_000
+# Fields of generators that have no default.
+_DEFAULTS = {'hypernetwork': dict(network='mlp', width=256, depth=2, noise_size=32, draws=2)}
+# Training of generators and encoders, where the caller gives nothing else.
+_TRAIN = dict(
+  learning_rate=1e-3,
+  schedule='cosine',
+  clip_norm=1.0,
+  ema_decay=0.99,
+  checkpoint_every_steps=1_000,
+  mesh=(('data', -1),),
+)
+
+
+def encode(
+  zoo: store.Zoo,
+  encoder: str = 'statistics',
+  *,
+  steps: int = 0,
+  objective: str = 'contrastive',
+  seed: int = 0,
+  progress: bool = True,
+  **fields: Any,
+) -> Float[np.ndarray, 'networks embedding']:
+  """Embeds every network of a zoo as a vector.
+
+  Args:
+    zoo: networks of one model, or of several for an encoder of graphs.
+    encoder: plug-in of `wsjax.encoders`, or a class of the user's own.
+    steps: of self-supervised training on the networks; 0 leaves the encoder as it is initialized,
+      which keeps its symmetries and much of what weights tell.
+    objective: of that training, 'contrastive' or 'masked'.
+    seed: of the encoder and its training.
+    progress: whether to show a progress bar.
+    **fields: of the encoder.
+
+  Raises:
+    ValueError: for an unknown encoder or field, or networks that the encoder cannot read.
+  """
+  config = ml_collections.ConfigDict(
+    {
+      'seed': seed,
+      'encoder': {'name': encoder},
+      'symmetry': {'canonicalize': 'none', 'restarts': 1},
+      'augment': {},
+    }
+  )
+  rows = np.arange(len(zoo))
+  kinds = examples.kinds(config, zoo, rows)
+  given = examples.read(config, zoo, rows, kinds, examples.weights(zoo, 0))
+  section = {'name': encoder, **fields, 'architecture': kinds.architectures[0]}
+  if kinds.capacity is not None:
+    section['capacity'] = kinds.capacity
+    del section['architecture']
+  module = config_lib.build('encoders', section, 'encoder')
+  predictor = prediction.Predictor(module, _Identity(), prediction.parameter_scales(given))
+  first = jax.tree.map(lambda x: x[0], given)
+  variables = predictor.init(jax.random.key(seed), first)
+  if steps:
+    settings = {'objective': objective, 'steps': steps}
+    with tempfile.TemporaryDirectory() as workdir:
+      trained, _ = loop.fit(
+        pretrain.make(settings, module, kinds.architectures[0].spec, predictor.scales),
+        {'example': given},
+        _train(steps, min(64, len(zoo))),
+        seed=seed,
+        workdir=pathlib.Path(workdir),
+        progress=progress,
+      )
+    variables = pretrain.transfer(trained, variables)
+  return prediction.predict(predictor, variables, given)
+
+
+class _Identity(nn.Module):
+  """Head that returns the embedding."""
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    return x
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FittedGenerator:
+  """A generator of networks, from `fit`.
+
+  Attributes:
+    experiment: its zoo in the form that it learned from, and the generator.
+    params: of the generator.
+    history: losses of its training.
+  """
+
+  experiment: generation.Generation
+  params: typing.PyTree
+  history: loop.History
+
+  def sample(self, num: int, *, seed: int = 0) -> networks_lib.Networks:
+    """Draws networks; equal seeds give equal networks."""
+    config_lib.check_seed(seed, 'seed')
+    if num < 1:
+      raise ValueError(f'num is {num}; at least 1 is allowed.')
+    drawn = self.experiment.draw(self.params, num, seed)
+    return networks_lib.Networks(drawn, self.experiment.zoo.spec)
+
+  def save(self, num: int, path: str | pathlib.Path, *, seed: int = 0) -> store.Zoo:
+    """Draws networks into a new zoo, whose records name the generator and its training zoo."""
+    drawn = self.sample(num, seed=seed)
+    self.experiment.publish(self.params, drawn.params, pathlib.Path(path), seed)
+    return store.Zoo.open(path, model=self.experiment.zoo.model)
+
+
+def fit(
+  zoo: store.Zoo,
+  generator: str = 'hypernetwork',
+  *,
+  task: Data | None = None,
+  steps: int = _STEPS,
+  seed: int = 0,
+  workdir: str | pathlib.Path | None = None,
+  progress: bool = True,
+  sections: Mapping[str, Any] | None = None,
+  **fields: Any,
+) -> FittedGenerator:
+  """Fits a generator to the training networks of a zoo.
+
+  Scales are balanced and permutations aligned first. A hypernetwork learns whole weights, other
+  families up to 64 whitened principal components.
+
+  Args:
+    zoo: networks of one model.
+    generator: plug-in of `wsjax.generators`, or a class of the user's own.
+    task: what the networks learned: inputs [n, ...] and targets [n, ...], or a `Dataset`. The loss
+      of generated networks on it is then part of the objective of the generator.
+    steps: of the training.
+    seed: of the generator and its training.
+    workdir: directory of checkpoints, from which an interrupted training continues; None keeps
+      nothing.
+    progress: whether to show a progress bar.
+    sections: changes of sections of the config, such as `{'train': {'batch_size': 8}}`.
+    **fields: of the generator.
+
+  Raises:
+    ValueError: for an unknown generator, field or section, or a zoo with fewer than two training
+      networks.
+  """
+  num = len(zoo.select(split='train'))
+  if num < 2:
+    raise ValueError(f'{zoo!r} has {num} training networks; at least 2 are needed.')
+  is_hypernetwork = generator == 'hypernetwork'
+  codec = {'name': 'pca', 'rank': min(64, num - 1), 'whiten': True}
+  config = {
+    'name': generator,
+    'seed': seed,
+    'zoo': {},
+    'symmetry': {'canonicalize': 'permutation+scale', 'restarts': 3},
+    'tokens': {'name': 'flat'},
+    'normalize': {'how': 'layer'},
+    'codec': {'name': 'identity'} if is_hypernetwork else codec,
+    'generator': {'name': generator, **_DEFAULTS.get(generator, {}), **fields},
+    'strategy': {'distribution': 4.0, 'functional': 1.0} if task is not None else {},
+    'sample': {},
+    'train': _train(steps, min(16 if is_hypernetwork else 64, num)),
+    'evaluate': {},
+  }
+  for name, values in (sections or {}).items():
+    if name not in config:
+      raise ValueError(f'sections has {name!r}; allowed: {", ".join(config)}.')
+    config[name] = {**config[name], **values}
+  dataset = None if task is None else _dataset(task, 'train')
+  experiment = generation.Generation(
+    ml_collections.ConfigDict(config), zoo, dataset and (lambda: dataset)
+  )
+  experiment.progress = progress
+  with contextlib.ExitStack() as stack:
+    if workdir is None:
+      workdir = stack.enter_context(tempfile.TemporaryDirectory())
+    experiment.workdir = files.folder(workdir, 'workdir')
+    params, history = experiment.fit(seed)
+  return FittedGenerator(experiment, params, history)
+
+
+def evaluate(
+  networks: networks_lib.Networks | store.Zoo,
+  zoo: store.Zoo,
+  *,
+  data: Data,
+  name: str = 'networks',
+  metrics: Sequence[str] = (),
+  num_bootstrap: int = 1_000,
+  seed: int = 0,
+  progress: bool = True,
+) -> report_lib.Report:
+  """Compares networks with the training networks of a zoo, beside every baseline.
+
+  Networks of the test split of the zoo are the ceiling, 'fresh runs'.
+
+  Args:
+    networks: of the model of the zoo: generated, merged or from elsewhere.
+    zoo: networks of one model.
+    data: test inputs [n, ...] and targets [n, ...], or a `Dataset`. Networks are compared by
+      accuracy if targets are classes, else by their loss.
+    name: of the networks in the report.
+    metrics: groups of metrics beside the standard ones, for classifiers.
+    num_bootstrap: resamples behind every interval.
+    seed: of baselines and resamples.
+    progress: whether to show a progress bar.
+
+  Returns:
+    The report; a notebook shows it as tables, and `report.save(directory)` writes it as a page.
+
+  Raises:
+    ValueError: if the networks do not fit the model, or the zoo consists of copies of one network.
+  """
+  if isinstance(networks, store.Zoo):
+    networks = networks.networks()
+  dataset = _dataset(data, 'test')
+  train = zoo.networks('train').params
+  heldout = zoo.select(split='test')
+  given = dict(
+    architecture=zoo.model,
+    test_x=dataset.test_x,
+    test_y=dataset.test_y,
+    train=train,
+    heldout=zoo.params(heldout) if len(heldout) else None,
+    reference={path: value[0] for path, value in train.items()},
+    num_bootstrap=num_bootstrap,
+    seed=seed,
+  )
+  method = methods.Method(name, 'model', networks.host().params)
+  if dataset.loss is not None:
+    if metrics:
+      raise ValueError(f'metrics are for classifiers; got {metrics}, allowed is ().')
+    reference = any_task.Reference(loss=dataset.loss, **given)
+    return any_task.evaluate([method], reference, num_samples=len(networks), progress=progress)
+  classifiers = reference_lib.Reference(**given)
+  panel = baselines.panel(classifiers, num_samples=len(networks), seed=seed)
+  found = evaluator.evaluate([method, *panel], classifiers, metrics=metrics, progress=progress)
+  return verdict.report(found)
+
+
+def _train(steps: int, batch_size: int) -> dict[str, Any]:
+  """The section train."""
+  return _TRAIN | {
+    'steps': steps, 'batch_size': batch_size, 'inner_steps': min(250, steps), 'seeds': (0,)
+  }  # fmt: skip
+
+
+def _dataset(data: Data, split: str) -> datasets.Dataset:
+  """Data as a data set with one split, if it is none yet."""
+  if isinstance(data, datasets.Dataset):
+    return data
+  return datasets.Dataset.of(**{split: data})
