@@ -72,9 +72,8 @@ def run(args: argparse.Namespace) -> int:
 def describe(inferred: 'infer.Inferred') -> Iterator[str]:
   """Lines that tell what was found, in reading order; equal blocks are told once."""
   spec, report = inferred.spec, inferred.report
-  stats = report.stats
   yield (
-    f'{stats["parameters"]:,} parameters in {stats["leaves"]} arrays, {stats["operations"]} '
+    f'{spec.num_params:,} parameters in {len(spec.leaves)} arrays, {report.operations} '
     f'operations: {len(spec.groups)} groups of interchangeable units'
   )
   axes: dict[str, list[str]] = {group.id: [] for group in spec.groups}

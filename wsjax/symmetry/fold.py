@@ -8,14 +8,11 @@ _START = r'(?<![^ ,])'  # Of a path in a text.
 
 
 def merge(rows: Sequence[Sequence[str]]) -> list[tuple[tuple[str, ...], list[int]]]:
-  """Merges rows that differ only in the number of a block.
-
-  Args:
-    rows: texts; the first of each is a path, the others name parameters by path.
+  """Merges rows of texts, the first of each a path, that differ only in the number of a block.
 
   Returns:
-    (texts, numbers of the rows) in order of first appearance. Of merged rows the path has the
-    range, 'block_{0..11}/mlp', and the other texts a letter, 'block_{i}/mlp, block_{i+1}/norm'.
+    (texts, numbers of the rows) in order of first appearance. Of merged rows the path has a range,
+    'block_{0..11}/mlp', and the other texts a letter, 'block_{i}/mlp, block_{i+1}/norm'.
   """
   merged = [(tuple(row), [place]) for place, row in enumerate(rows)]
   depth = max((row[0].count('/') for row, _ in merged), default=-1) + 1

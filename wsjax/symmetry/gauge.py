@@ -5,7 +5,6 @@ as for each head of an attention; or a vector of scales or signs.
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -84,14 +83,8 @@ class Gauge:
     return turn * scale @ jax.random.orthogonal(three, self.size, shape)
 
   def act(self, element: jax.Array, params: typing.Params) -> dict[str, jax.Array]:
-    """Weights of the same function.
-
-    Args:
-      element: matrices [*per, n, n], or [n] scales or signs.
-      params: path -> weights of one network.
-
-    Returns:
-      All weights; those that the gauge does not touch as they are.
+    """Weights of the same function: `params`, path -> weights of one network, moved by an element,
+    matrices [*per, n, n], or [n] scales or signs.
     """
     moved = dict(params)
     for axis in self.axes:
@@ -103,11 +96,8 @@ class Gauge:
         split = split * (element**axis.power).reshape(shape)
       else:
         a = jnp.linalg.inv(element) if axis.power < 0 else jnp.swapaxes(element, -1, -2)
-        source = (*axis.per, axis.at)
-        target = (*range(len(axis.per)), split.ndim - 1)
-        rows = jnp.moveaxis(split, source, target)
-        per = rows.shape[: len(axis.per)]
-        mixed = rows.reshape(*per, math.prod(rows.shape[len(per) : -1]), self.size) @ a
-        split = jnp.moveaxis(mixed.reshape(rows.shape), target, source)
+        dims, new = list(range(split.ndim)), split.ndim
+        mixed = [new if dim == axis.at else dim for dim in dims]
+        split = jnp.einsum(split, dims, a, [*axis.per, axis.at, new], mixed)
       moved[axis.path] = split.reshape(value.shape).astype(value.dtype)
     return moved

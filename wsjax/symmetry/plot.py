@@ -41,14 +41,9 @@ def blocks(spec: spec_lib.Spec) -> dict[str, list[str]]:
 
 
 def edges(spec: spec_lib.Spec) -> dict[tuple[str, str], list[str]]:
-  """Which parameters join which groups.
+  """(from, to) -> paths of the parameters that join two boxes, in forward order.
 
-  Args:
-    spec: the symmetry.
-
-  Returns:
-    (from, to) -> paths of the parameters that read from the one and feed the other, in forward
-    order; where an end is pinned it is 'input' or 'output'.
+  A pinned end is 'input' or 'output'.
   """
   joined = collections.defaultdict(list)
   names = {id: name for name, ids in blocks(spec).items() for id in ids}
@@ -64,11 +59,7 @@ def edges(spec: spec_lib.Spec) -> dict[tuple[str, str], list[str]]:
 
 
 def save(spec: spec_lib.Spec, path: pathlib.Path) -> None:
-  """Draws the graph of a spec into a file.
-
-  Args:
-    spec: the symmetry.
-    path: where to; its suffix says which format.
+  """Draws the graph of a spec into a file, whose suffix says which format.
 
   Raises:
     ValueError: if the suffix is not that of an image.
@@ -105,21 +96,10 @@ def check_suffix(path: pathlib.Path) -> None:
 
 
 def layout(spec: spec_lib.Spec) -> dict[str, tuple[int, float]]:
-  """Columns and rows of the boxes.
-
-  Args:
-    spec: the symmetry.
-
-  Returns:
-    name of a box, 'input' or 'output' -> (column, row around 0).
-  """
-  sources = collections.defaultdict(list)
-  for source, target in edges(spec):
-    if source != target:
-      sources[target].append(source)
-  depth = {INPUT: 0}
+  """Name of a box, 'input' or 'output' -> (column, row around 0)."""
+  pairs, depth = edges(spec), {INPUT: 0}
   for name in blocks(spec):  # In forward order, so a source comes first.
-    known = [depth[s] for s in sources[name] if s in depth]
+    known = [depth[source] for source, target in pairs if target == name and source in depth]
     depth[name] = 1 + min(known, default=0)
   depth[OUTPUT] = 1 + max(depth.values())
   columns = collections.defaultdict(list)
@@ -171,7 +151,7 @@ def _box(
       edgecolor='#333333',
       linewidth=0.8,
       zorder=3,
-    )
+    )  # fmt: skip
   )
   axes.text(x, y, text, ha='center', va='center', fontsize=7.5, zorder=4)
 
@@ -198,30 +178,26 @@ def _arrow(
     if x0 == x1:
       start, end = (x0 - _WIDTH / 2, y0), (x1 - _WIDTH / 2, y1)
       bend, middle = 0.5, (x0 - _WIDTH / 2 - 0.5, (y0 + y1) / 2)
+  colour = _BACK if back else _EDGE
   axes.add_patch(
     patches.FancyArrowPatch(
       start,
       end,
       arrowstyle='-|>',
+      connectionstyle=f'arc3,rad={bend}',
       mutation_scale=9,
       shrinkA=0,
       shrinkB=2,
-      connectionstyle=f'arc3,rad={bend}',
-      color=_BACK if back else _EDGE,
+      color=colour,
       linewidth=0.9,
       zorder=1,
-    )
+    )  # fmt: skip
   )
   axes.text(
-    *middle,
-    _names(paths),
-    ha='center',
-    va='top' if back and source != target else 'bottom',
-    fontsize=6.5,
-    color=_BACK if back else _EDGE,
-    zorder=2,
+    *middle, _names(paths), ha='center', va='top' if back and source != target else 'bottom',
+    fontsize=6.5, color=colour, zorder=2,
     bbox=dict(facecolor='white', edgecolor='none', pad=0.4, alpha=0.75),
-  )
+  )  # fmt: skip
 
 
 def _names(paths: list[str]) -> str:

@@ -6,7 +6,6 @@ split or get pinned. Each of the three makes the group that acts on them smaller
 equivariant before still is, and no order of the calls can make a wrong group.
 """
 
-import math
 from collections.abc import Iterable
 
 Label = tuple[int, ...]
@@ -46,10 +45,6 @@ class Atoms:
     """Length of an atom that `expand` returned."""
     return self._size[atom]
 
-  def length(self, label: Label) -> int:
-    """Length of an axis with that label."""
-    return math.prod(self._size[atom] for atom in self.expand(label))
-
   def reasons(self, atom: int) -> tuple[str, ...]:
     """Why an atom that `expand` returned is pinned; empty if it is not."""
     return tuple(self._why.get(atom, ()))
@@ -72,12 +67,8 @@ class Atoms:
         right += [] if b is None else [b]
       elif self._size[a] == self._size[b]:
         self._join(a, b)
-      elif self._size[a] % self._size[b] == 0:
-        self._split(a, self._size[b])
-        left.append(a)
-        right.append(b)
-      elif self._size[b] % self._size[a] == 0:
-        self._split(b, self._size[a])
+      elif max(sizes := (self._size[a], self._size[b])) % min(sizes) == 0:
+        self._split(a if sizes[0] > sizes[1] else b, min(sizes))
         left.append(a)
         right.append(b)
       else:
@@ -86,15 +77,10 @@ class Atoms:
       raise ValueError(f'{why} was to unify axes of different lengths.')
 
   def take(self, label: Label, size: int) -> tuple[Label, Label] | None:
-    """Cuts a label after its first factors.
+    """Cuts the label of an axis, or of several in a row, into (before, behind).
 
-    Args:
-      label: of an axis, or of several in a row.
-      size: product of the factors before the cut; an atom across the cut is split if its length
-        divides.
-
-    Returns:
-      (before, behind), or None if there is no such cut.
+    `size` is the length before the cut; an atom across it is split if its length divides. None if
+    there is no such cut.
     """
     head, rest = [], list(reversed(label))
     length = 1

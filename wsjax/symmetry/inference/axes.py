@@ -69,11 +69,12 @@ class Axes:
     self.traces[id(op)] = Trace([], [], [])
     for out in op.outs:
       self.labels[id(out)] = [None] * len(out.shape)
-    empty = any(0 in value.shape for value in (*op.ins, *op.outs))
-    empty &= op.name not in ('reduce_sum', 'dot_general')  # Those are zero.
-    if rule is None or empty:
-      if rule is None and any(value.shape for value in (*op.ins, *op.outs)):
-        self.unsupported.add(op.name)
+    values = (*op.ins, *op.outs)
+    if rule is None and any(value.shape for value in values):
+      self.unsupported.add(op.name)
+    empty = any(0 in value.shape for value in values)
+    # An empty sum is zero.
+    if rule is None or (empty and op.name not in ('reduce_sum', 'dot_general')):
       self.pin_all(op)
     else:
       rule(self, op)
@@ -87,17 +88,17 @@ class Axes:
     """Labels of a value; free ones, each time anew, if it is one number."""
     if value.number is not None:
       return [self.atoms.new(n) for n in value.shape]
-    if id(value) not in self.labels:
-      self.labels[id(value)] = self._of_constant(value)
+    if id(value) not in self.labels:  # A constant: free where it does not vary along an axis.
+      array = value.constant
+      uniform = [
+        array is not None and bool(n and np.all(array == np.take(array, [0], axis)))
+        for axis, n in enumerate(value.shape)
+      ]
+      self.labels[id(value)] = [
+        self.atoms.new(n, '' if same else 'constant')
+        for n, same in zip(value.shape, uniform, strict=True)
+      ]
     return self.labels[id(value)]
-
-  def _of_constant(self, value: program_lib.Value) -> list[atoms_lib.Label]:
-    """Free where a constant does not vary along the axis."""
-    labels, array = [], value.constant
-    for axis, n in enumerate(value.shape):
-      uniform = array is not None and bool(n and np.all(array == np.take(array, [0], axis)))
-      labels.append(self.atoms.new(n, '' if uniform else 'constant'))
-    return labels
 
   def pin(self, op: program_lib.Op, label: atoms_lib.Label) -> None:
     """Pins an axis for the sake of an operation."""
@@ -115,10 +116,26 @@ class Axes:
     """Pins one axis of one operand."""
     self.pin(op, self.of(op.ins[operand])[axis])
 
-  def link(self, op: program_lib.Op, i: int, axis: int, o: int, out_axis: int) -> None:
-    """Passes an axis of operand i on to an axis of result o."""
-    self.give(op, self.of(op.ins[i])[axis], o, out_axis)
+  def link(
+    self,
+    op: program_lib.Op,
+    i: int,
+    axis: int,
+    o: int,
+    out_axis: int,
+    label: atoms_lib.Label | None = None,
+  ) -> None:
+    """Passes an axis of operand i, or a label made of its own, on to an axis of result o."""
+    self.give(op, self.of(op.ins[i])[axis] if label is None else label, o, out_axis)
     self.traces[id(op)].links.append((i, axis, o, out_axis))
+
+  def link_if(self, op: program_lib.Op, whole: bool, *links: tuple[int, int, int, int]) -> None:
+    """Passes axes on, each as in `link`, if they are taken whole; otherwise pins them."""
+    for i, axis, o, out_axis in links:
+      if whole:
+        self.link(op, i, axis, o, out_axis)
+      else:
+        self.pin_axis(op, i, axis)
 
   def give(self, op: program_lib.Op, label: atoms_lib.Label, o: int, out_axis: int) -> None:
     """Labels an axis of a result, or ties it if it has a label already."""
@@ -146,16 +163,10 @@ class Axes:
   def window(
     self, op: program_lib.Op, label: atoms_lib.Label, n: int, cuts: tuple[int, ...]
   ) -> tuple[atoms_lib.Label, int]:
-    """Splits an axis into blocks that cuts do not go through.
+    """Splits an axis of length n into blocks that cuts do not go through, and pins their order.
 
-    Args:
-      op: pins the outer factor, the order of the blocks.
-      label: of the axis.
-      n: its length.
-      cuts: places where it is cut, or lengths that are added.
-
-    Returns:
-      Label of one block and its length; () and 1 if all had to be pinned.
+    `cuts` are places where it is cut, or lengths that are added. Returns the label of one block and
+    its length; () and 1 if all had to be pinned.
     """
     block = int(np.gcd.reduce([n, *map(abs, cuts)]))
     taken = self.atoms.take(label, n // block)
@@ -165,9 +176,16 @@ class Axes:
     self.pin(op, taken[0])
     return taken[1], block
 
-  def give_blocks(
-    self, op: program_lib.Op, block: atoms_lib.Label, size: int, o: int, out_axis: int
+  def link_blocks(
+    self,
+    op: program_lib.Op,
+    i: int,
+    axis: int,
+    o: int,
+    out_axis: int,
+    block: tuple[atoms_lib.Label, int],
   ) -> None:
-    """Labels a result's axis as blocks one after the other, in fixed order."""
-    n = op.outs[o].shape[out_axis]
-    self.give(op, self.atoms.new(n // size, op.name) + block, o, out_axis)
+    """Labels a result's axis as blocks (label, length) one after the other, in fixed order."""
+    label, size = block
+    blocks = self.atoms.new(op.outs[o].shape[out_axis] // size, op.name)
+    self.link(op, i, axis, o, out_axis, blocks + label)

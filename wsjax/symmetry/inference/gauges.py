@@ -64,8 +64,7 @@ def rescalings(
 def _axis(
   found: 'groups.Found', place: tuple[int, int], atom: int, power: int, per: Iterable[int] = ()
 ) -> gauge.GaugeAxis:
-  leaf = found.program.leaves[place[0]]
-  rows = [found.atoms((place[0], axis)) for axis in range(len(leaf.shape))]
+  rows = [found.atoms(axis) for axis in found.axes_of(place[0])]
   flat = [a for row in rows for a in row]
   before = sum(map(len, rows[: place[1]]))
   return gauge.GaugeAxis(
@@ -82,11 +81,7 @@ def _name(found: 'groups.Found', ids: Mapping[int, str], atom: int) -> str:
   """Id of the group of an atom, or the first parameter axis that it lies along."""
   if atom in ids:
     return ids[atom]
-  for index in found.order:
-    for axis in range(len(found.program.leaves[index].shape)):
-      if atom in found.atoms((index, axis)):
-        return found.name((index, axis))
-  raise AssertionError('A selector lies along a parameter.')
+  return next(found.name(place) for place in found.every_place() if atom in found.atoms(place))
 
 
 def selectors(found: 'groups.Found', atoms: Collection[int]) -> dict[int, list[int]]:
@@ -117,42 +112,36 @@ def selectors(found: 'groups.Found', atoms: Collection[int]) -> dict[int, list[i
     for atom in wanted.intersection(a for value in values for a in flat(value)):
       if selectors[atom]:
         selectors[atom] = {b for b in selectors[atom] if _selects(found, labels, op, atom, b)}
-  every = found.every_atom()
+  every = dict.fromkeys(a for place in found.every_place() for a in found.atoms(place))
   return {atom: [a for a in every if a in selectors[atom]] for atom in atoms}
 
 
 def _selects(found: 'groups.Found', labels, op: Op, atom: int, beta: int) -> bool:
   """Whether an operation keeps the vectors over one set apart by the units of another."""
   trace = found.axes.traces[id(op)]
-  ins, outs = (
-    [
-      i
-      for i, value in enumerate(values)
-      if value.number is None and found.walk.vectors(value, atom)
-    ]
-    for values in (op.ins, op.outs)
-  )
-  at: dict[tuple[str, int], int] = {}
-  for side, values, chosen in (('in', op.ins, ins), ('out', op.outs, outs)):
-    for i in chosen:
-      rows = labels(values[i])
-      axes = [axis for axis, row in enumerate(rows) if beta in row]
-      if len(axes) != 1 or rows[axes[0]].count(beta) != 1:
-        return False
-      at[side, i] = axes[0]
+  at: tuple[dict[int, int], ...] = ({}, {})  # The axis of beta in operands and in results.
+  for values, found_at in zip((op.ins, op.outs), at, strict=True):
+    for i, value in enumerate(values):
+      if value.number is None and found.walk.vectors(value, atom):
+        rows = labels(value)
+        axes = [axis for axis, row in enumerate(rows) if beta in row]
+        if len(axes) != 1 or rows[axes[0]].count(beta) != 1:
+          return False
+        found_at[i] = axes[0]
+  ins, outs = at
   if trace.flat:
     return True
-  links = {(i, axis, o, out_axis) for i, axis, o, out_axis in trace.links}
+  links = set(trace.links)
   for o in outs:
     for i in ins:
-      if _reaches(found, op, atom, i, o) and (i, at['in', i], o, at['out', o]) not in links:
+      if _reaches(found, op, atom, i, o) and (i, ins[i], o, outs[o]) not in links:
         return False
   if op.name == 'close':
-    return len({at['in', i] for i in ins}) <= 1
+    return len(set(ins.values())) <= 1
   for i, axis, j, _ in trace.contracts:
     if i not in ins or j not in ins or atom not in labels(op.ins[i])[axis]:
       continue
-    pair = (i, at['in', i], j, at['in', j])
+    pair = (i, ins[i], j, ins[j])
     both = {(o, a) for k, b, o, a in links if (k, b) == pair[:2]} & {
       (o, a) for k, b, o, a in links if (k, b) == pair[2:]
     }

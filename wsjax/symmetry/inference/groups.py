@@ -1,21 +1,86 @@
-"""Builds the groups, axes and kinds of a Spec from labels and laws."""
+"""Groups, axes and kinds of a Spec from labels and laws, and the report of an inference."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
+from wsjax.symmetry import gauge
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import axes as axes_lib
 from wsjax.symmetry.inference import gauges as gauges_lib
 from wsjax.symmetry.inference import laws as laws_lib
-from wsjax.symmetry.inference import origins as origins_lib
 from wsjax.symmetry.inference import phase as phase_lib
 from wsjax.symmetry.inference import program as program_lib
-from wsjax.symmetry.inference import report as report_lib
 from wsjax.symmetry.inference import states
 
 _SHARED = 'shares an axis with another group; a spec has one per axis'
 _TWICE = 'lies twice along one axis'
 Place = tuple[int, int]  # (leaf, axis)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pin:
+  """Axes that no symmetry acts on, and the primitive that fixed them.
+
+  Attributes:
+    primitive: 'input', 'output', 'constant', 'unused', or the JAX primitive.
+    count: operations (or arrays) of that name that fixed an axis.
+    supported: False for a primitive that the inference has no rule for.
+    axes: parameter axes concerned, as 'path:dim'.
+  """
+
+  primitive: str
+  count: int
+  supported: bool
+  axes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropped:
+  """Interchangeable units along `axes`, as 'path:dim', that a spec cannot hold, and the reason."""
+
+  size: int
+  axes: tuple[str, ...]
+  reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+  """A kind that an activation suggests for a group, but that some primitives break."""
+
+  group: str
+  kind: str
+  primitives: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """Pinned axes with their reasons, and symmetries that the spec does not hold.
+
+  Attributes:
+    pins: by number of parameter axes, most first.
+    gauges: units that any matrix, or any orthogonal one, may mix.
+    rescalings: scales and signs that are not a kind of a group, with their powers.
+    dropped: units that share an axis with others, as a spec has one group per axis.
+    refused: why groups have no further kinds.
+    operations: their number in the program.
+  """
+
+  pins: tuple[Pin, ...]
+  gauges: tuple[gauge.Gauge, ...]
+  rescalings: tuple[gauge.Gauge, ...]
+  dropped: tuple[Dropped, ...]
+  refused: tuple[Refused, ...]
+  operations: int
+
+  def pin(self, primitive: str) -> Pin | None:
+    """The entry of a primitive, None if it pinned nothing."""
+    return next((p for p in self.pins if p.primitive == primitive), None)
+
+  @property
+  def unsupported(self) -> tuple[str, ...]:
+    """Names of the primitives that there is no rule for."""
+    return tuple(pin.primitive for pin in self.pins if not pin.supported)
 
 
 @dataclasses.dataclass(eq=False)
@@ -53,10 +118,13 @@ class Found:
     leaf = self.program.leaves[place[0]]
     return self.axes.atoms.expand(self.axes.of(leaf)[place[1]])
 
-  def every_atom(self) -> list[int]:
-    """All atoms of parameters, in forward order."""
-    axes = [(i, axis) for i in self.order for axis in range(len(self.program.leaves[i].shape))]
-    return list(dict.fromkeys(atom for place in axes for atom in self.atoms(place)))
+  def axes_of(self, index: int) -> list[Place]:
+    """The axes of a leaf."""
+    return [(index, axis) for axis in range(len(self.program.leaves[index].shape))]
+
+  def every_place(self) -> list[Place]:
+    """The axes of all parameters, in forward order."""
+    return [place for index in self.order for place in self.axes_of(index)]
 
   def size(self, atom: int) -> int:
     """Number of units."""
@@ -78,12 +146,10 @@ def find(paths: Sequence[str], program: program_lib.Program, axes: axes_lib.Axes
         axes.atoms.pin(label, 'unused')
   found = Found(paths, program, axes, order, laws_lib.MatrixLaw(), None, {}, [], {})
   rows = []
-  for index in order:
-    for axis in range(len(program.leaves[index].shape)):
-      atoms = found.atoms((index, axis))
-      rows.append([a for a in atoms if not axes.atoms.reasons(a)])
-      for atom in dict.fromkeys(rows[-1]):
-        found.places.setdefault(atom, []).append((index, axis))
+  for place in found.every_place():
+    rows.append([atom for atom in found.atoms(place) if not axes.atoms.reasons(atom)])
+    for atom in dict.fromkeys(rows[-1]):
+      found.places.setdefault(atom, []).append(place)
   found.walk = states.Walk(program, axes, found.places)
   found.walk.follow(found.linear)
   ranked = sorted(
@@ -107,7 +173,7 @@ def find(paths: Sequence[str], program: program_lib.Program, axes: axes_lib.Axes
 class Laws:
   """Results of all laws, for all free atoms."""
 
-  origins: origins_lib.OriginLaw
+  origins: phase_lib.OriginLaw
   scale: laws_lib.ScaleLaw
   sign: laws_lib.SignLaw
   phase: phase_lib.PhaseLaw
@@ -125,15 +191,11 @@ class Laws:
 
 def follow(found: Found) -> Laws:
   """Walks the program with every law."""
-  origins = origins_lib.OriginLaw(found.program)
+  origins = phase_lib.OriginLaw(found.program)
   walk = states.Walk(found.program, found.axes, found.places)
   walk.follow(origins)
-  laws = Laws(
-    origins,
-    laws_lib.ScaleLaw(),
-    laws_lib.SignLaw(),
-    phase_lib.PhaseLaw(origins.reads, origins.biases),
-  )
+  phase = phase_lib.PhaseLaw(origins.reads, origins.biases)
+  laws = Laws(origins, laws_lib.ScaleLaw(), laws_lib.SignLaw(), phase)
   for law in (laws.scale, laws.sign, laws.phase):
     walk.follow(law)
   return laws
@@ -142,35 +204,28 @@ def follow(found: Found) -> Laws:
 def spec(found: Found, laws: Laws) -> spec_lib.Spec:
   """The Spec; half turns only where one bias takes them."""
   ids = _ids(found, laws.origins.reads)
-  groups = []
-  for atom in found.kept:
-    kinds, half_turn = _kinds(found, laws, atom)
-    groups.append(spec_lib.Group(ids[atom], found.size(atom), kinds, half_turn))
+  groups = tuple(
+    spec_lib.Group(ids[atom], found.size(atom), *_kinds(found, laws, atom)) for atom in found.kept
+  )
   leaves = []
   for index in found.order:
     shape = found.program.leaves[index].shape
-    row = tuple(_axis(found, laws.origins, ids, (index, axis)) for axis in range(len(shape)))
+    row = tuple(_axis(found, laws.origins, ids, place) for place in found.axes_of(index))
     leaves.append(spec_lib.Leaf(found.paths[index], shape, row))
-  return spec_lib.Spec(tuple(groups), tuple(leaves))
+  return spec_lib.Spec(groups, tuple(leaves))
 
 
-def report(found: Found, laws: Laws, spec: spec_lib.Spec) -> report_lib.Report:
+def report(found: Found, laws: Laws, spec: spec_lib.Spec) -> Report:
   """Reasons why there are no further groups and kinds, and symmetries that no spec holds."""
   ids = {atom: group.id for atom, group in zip(found.kept, spec.groups, strict=True)}
   names = {atom: tuple(map(found.name, places)) for atom, places in found.places.items()}
   dropped = tuple(
-    report_lib.Dropped(found.size(atom), names[atom], why) for atom, why in found.dropped.items()
+    Dropped(found.size(atom), names[atom], why) for atom, why in found.dropped.items()
   )
   gauges = gauges_lib.matrices(found, ids)
   rescalings = gauges_lib.rescalings(found, laws, ids)
-  stats = {
-    'parameters': spec.num_params,
-    'leaves': len(spec.leaves),
-    'operations': len(found.program.ops),
-    'groups': len(spec.groups),
-  }
   refused = _refused(found, laws, ids)
-  return report_lib.Report(_pins(found), gauges, rescalings, dropped, refused, stats)
+  return Report(_pins(found), gauges, rescalings, dropped, refused, len(found.program.ops))
 
 
 def _kinds(found: Found, laws: Laws, atom: int) -> tuple[tuple[str, ...], float]:
@@ -186,21 +241,17 @@ def _kinds(found: Found, laws: Laws, atom: int) -> tuple[tuple[str, ...], float]
 
 
 def _axis(
-  found: Found, origins: origins_lib.OriginLaw, ids: Mapping[int, str], place: Place
+  found: Found, origins: phase_lib.OriginLaw, ids: Mapping[int, str], place: Place
 ) -> spec_lib.Axis:
   """One axis of a leaf as (outer x group x inner)."""
   atoms = found.atoms(place)
   at = next((i for i, atom in enumerate(atoms) if atom in ids), None)
   if at is None:
     return spec_lib.PINNED
-  outer = inner = 1
-  for i, atom in enumerate(atoms):
-    outer *= found.size(atom) if i < at else 1
-    inner *= found.size(atom) if i > at else 1
   return spec_lib.Axis(
     ids[atoms[at]],
-    outer=outer,
-    inner=inner,
+    outer=math.prod(map(found.size, atoms[:at])),
+    inner=math.prod(map(found.size, atoms[at + 1 :])),
     power=-1 if place in origins.reads else 1,
     shift=place in origins.biases,
   )
@@ -220,33 +271,29 @@ def _ids(found: Found, reads: set[Place]) -> dict[int, str]:
   return ids
 
 
-def _pins(found: Found) -> tuple[report_lib.Pin, ...]:
+def _pins(found: Found) -> tuple[Pin, ...]:
   axes = found.axes
   names: dict[str, list[str]] = {}
-  for index in found.order:
-    for axis in range(len(found.program.leaves[index].shape)):
-      reasons = dict.fromkeys(
-        why for atom in found.atoms((index, axis)) for why in axes.atoms.reasons(atom)
-      )
-      for why in reasons:
-        names.setdefault(why, []).append(found.name((index, axis)))
+  for place in found.every_place():
+    reasons = (why for atom in found.atoms(place) for why in axes.atoms.reasons(atom))
+    for why in dict.fromkeys(reasons):
+      names.setdefault(why, []).append(found.name(place))
   counts = {
     'input': len(found.program.inputs),
     'output': len(found.program.outputs),
     **{name: len(ops) for name, ops in axes.pins.items()},
   }
   pins = [
-    report_lib.Pin(why, counts.get(why, 1), why not in axes.unsupported, tuple(names.get(why, ())))
+    Pin(why, counts.get(why, 1), why not in axes.unsupported, tuple(names.get(why, ())))
     for why in dict.fromkeys([*names, *axes.unsupported])
   ]
   return tuple(sorted(pins, key=lambda pin: -len(pin.axes)))
 
 
-def _refused(found: Found, laws: Laws, ids: Mapping[int, str]) -> tuple[report_lib.Refused, ...]:
-  refused = []
-  for law in (laws.scale, laws.sign):
-    for atom, id in ids.items():
-      names = law.violated(atom, laws.powers(found, atom))
-      if names and atom in law.met:
-        refused.append(report_lib.Refused(id, law.KIND, tuple(sorted(names))))
-  return tuple(refused)
+def _refused(found: Found, laws: Laws, ids: Mapping[int, str]) -> tuple[Refused, ...]:
+  return tuple(
+    Refused(id, law.KIND, tuple(sorted(names)))
+    for law in (laws.scale, laws.sign)
+    for atom, id in ids.items()
+    if (names := law.violated(atom, laws.powers(found, atom))) and atom in law.met
+  )

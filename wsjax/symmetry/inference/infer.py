@@ -3,10 +3,8 @@
 The function is traced, never run, and inlined into one flat program (`lower`). Array axes are
 products of atoms (`atoms`); every primitive unifies, propagates or pins the atoms of its operands
 (`rules`). Atoms that nothing pinned and that lie along parameters are groups of interchangeable
-hidden units. Laws (`laws`, `phase`) then propagate scales, signs, matrices and phase shifts.
-
-Sound by construction: a primitive without a rule pins all axes that it touches, and is named in the
-report.
+hidden units. Laws (`laws`, `phase`) then propagate scales, signs, matrices and phase shifts. A
+primitive without a rule pins all axes that it touches, and is named in the report.
 """
 
 import dataclasses
@@ -23,22 +21,16 @@ from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import axes as axes_lib
 from wsjax.symmetry.inference import groups as groups_lib
 from wsjax.symmetry.inference import lower, rules
-from wsjax.symmetry.inference import report as report_lib
 
 Apply = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Inferred:
-  """The symmetry of a function.
-
-  Attributes:
-    spec: groups of interchangeable units, and the axes they lie along.
-    report: what was pinned and why, and freedom that a spec cannot say.
-  """
+  """The symmetry of a function, and what was pinned and why or cannot be held by a spec."""
 
   spec: spec_lib.Spec
-  report: report_lib.Report
+  report: groups_lib.Report
 
 
 def infer(apply_fn: Apply, params: typing.PyTree, *inputs: Any) -> Inferred:
@@ -100,8 +92,8 @@ def verify(
     num: random elements that are tried.
 
   Returns:
-    Largest change of an output, relative to the largest absolute value of that output; sums in
-    another order give about 1e-6 in float32. NaN if the outputs are not finite.
+    Largest change of an output, relative to the largest absolute value of that output; about 1e-6
+    in float32, where sums have another order. NaN if the outputs are not finite.
   """
   fn = jax.jit(apply_fn)
   noise, key = jax.random.split(key)
@@ -115,12 +107,12 @@ def verify(
     before = jax.tree.leaves(fn(start, *args))
     flat = dict(zip(paths, jax.tree.leaves(start), strict=True))
     for index in range(num):
-      keys = iter(jax.random.split(jax.random.fold_in(key, index), 1 + len(gauges)))
-      tried = [act(inferred.spec.random(next(keys)), start, inferred.spec)]
-      if gauges:  # All of them, one after the other.
-        moved = flat
-        for gauge in gauges:
-          moved = gauge.act(gauge.random(next(keys)), moved)
+      keys = jax.random.split(jax.random.fold_in(key, index), 1 + len(gauges))
+      moved = flat
+      for gauge, gauge_key in zip(gauges, keys[1:], strict=True):
+        moved = gauge.act(gauge.random(gauge_key), moved)
+      tried = [act(inferred.spec.random(keys[0]), start, inferred.spec)]
+      if gauges:
         tried.append(jax.tree.unflatten(tree, [moved[path] for path in paths]))
       for moved in tried:
         for one, two in zip(before, jax.tree.leaves(fn(moved, *args)), strict=True):
@@ -139,16 +131,7 @@ def _change(one: typing.Array, two: typing.Array) -> float:
 
 
 def act(g: group_lib.GroupElement, params: typing.PyTree, spec: spec_lib.Spec) -> typing.PyTree:
-  """`Spec.act` on a nested tree of parameters.
-
-  Args:
-    g: what to do.
-    params: tree with the paths of `spec`.
-    spec: the symmetry.
-
-  Returns:
-    A tree of the same form: weights of the same function.
-  """
+  """`Spec.act` on a nested tree of parameters with the paths of `spec`; returns such a tree."""
   paths, leaves, tree = _flatten(params)
   moved = spec.act(g, dict(zip(paths, leaves, strict=True)))
   leaves = [moved[path] for path in paths]
@@ -158,15 +141,10 @@ def act(g: group_lib.GroupElement, params: typing.PyTree, spec: spec_lib.Spec) -
 def draw(params: typing.PyTree, key: jax.Array) -> typing.PyTree:
   """Random parameters for every ShapeDtypeStruct; arrays of floats with noise.
 
-  Args:
-    params: tree of arrays or ShapeDtypeStructs.
-    key: one typed key.
-
-  Returns:
-    For ShapeDtypeStructs: kernels with fan-in scaling, vectors in [0.5, 1.5], which suits biases,
-    scales and variances alike, whole numbers from 0 to 2, and mostly True. Given floats are times
-    numbers in [0.5, 1.5], plus noise, which is positive where no number is negative. Given whole
-    numbers, booleans and keys stay.
+  For ShapeDtypeStructs: kernels with fan-in scaling, vectors in [0.5, 1.5], which suits biases,
+  scales and variances alike, whole numbers from 0 to 2, and mostly True. Given floats are times
+  numbers in [0.5, 1.5], plus noise, which is positive where no number is negative. Given whole
+  numbers, booleans and keys stay.
   """
   leaves, tree = jax.tree.flatten(params)
   keys = jax.random.split(key, len(leaves))
@@ -215,9 +193,8 @@ def _trace(fn: Apply, *args: Any) -> Any:
 def _arrays(what: str, paths: Sequence[str], leaves: Sequence[Any]) -> None:
   """Raises ValueError unless all leaves are arrays, shapes or numbers."""
   for path, leaf in zip(paths, leaves, strict=True):
-    if hasattr(leaf, 'shape') and hasattr(leaf, 'dtype'):
-      continue
-    if not isinstance(leaf, bool | int | float | complex):
+    is_array = hasattr(leaf, 'shape') and hasattr(leaf, 'dtype')
+    if not is_array and not isinstance(leaf, bool | int | float | complex):
       raise ValueError(
         f'{what} {path!r} is {str(leaf)[:60]!r} of type {type(leaf).__name__}, not an array. Give '
         'a tree of arrays; of an Equinox module, params, static = equinox.partition(module, '

@@ -51,7 +51,9 @@ ODD = frozenset('sin tan sinh tanh asin atan asinh atanh erf erf_inv cbrt round 
 EVEN = frozenset('abs cos cosh is_finite square'.split())
 # Functions that tell -0 from 0.
 _SIGNED_ZERO = frozenset('atan2 bitcast_convert_type nextafter'.split())
-_POWERS = {'square': 2, 'sqrt': 0.5, 'rsqrt': -0.5, 'cbrt': 1 / 3, 'abs': 1}
+_POWERS = {
+  'square': 2, 'sqrt': 0.5, 'rsqrt': -0.5, 'cbrt': 1 / 3, 'abs': 1, 'sign': 0, 'is_finite': 0,
+}  # fmt: skip
 _MIN_MANTISSA = 7  # Bits of bfloat16; coarser rounding is not a function of the scale alone.
 
 
@@ -78,11 +80,8 @@ class AlgebraLaw(states_lib.Law):
     """Called where a choice between values of that state differs from unit to unit."""
 
   def function(self, op: Op, atom: int, states: Sequence[Any], linked: Sequence[bool]) -> Any:
-    """State of any other primitive, which needs invariant operands if nothing else is known."""
-    return self.opaque(op, atom, states)
-
-  def opaque(self, op: Op, atom: int, states: Sequence[Any]) -> Any:
-    """State behind a function that needs invariant operands."""
+    """State of any other primitive; where nothing else is known, it needs invariant operands."""
+    del linked
     for state in states:
       self.vanish(op, atom, state)
     return FREE
@@ -203,10 +202,8 @@ class ScaleLaw(AlgebraLaw):
       self.nonlinear(atom, self.agree(op, atom, states), rises=False)
       return FREE
     power = op.params['y'] if op.name == 'integer_pow' else _POWERS.get(op.name)
-    if op.name in ('sign', 'is_finite'):
-      power = 0
     if power is None or states[0] == ZERO:
-      return self.opaque(op, atom, states)
+      return AlgebraLaw.function(self, op, atom, states, linked)
     self.nonlinear(atom, states[0], rises=False)
     return self.sum((states[0], fractions.Fraction(power).limit_denominator(1000)))
 
@@ -223,11 +220,9 @@ class ScaleLaw(AlgebraLaw):
 
   def violated(self, atom: int, powers: Mapping[Place, int]) -> set[str]:
     """Names of the primitives that break the law for given powers of the parameter axes."""
-    names = set(self.breaks.get(atom, ()))
-    for name, form in self.equations.get(atom, ()):
-      if self._total(form, powers):
-        names.add(name)
-    return names
+    equations = self.equations.get(atom, ())
+    names = {name for name, form in equations if self._total(form, powers)}
+    return names | self.breaks.get(atom, set())
 
   def _total(self, form: Form, powers: Mapping[Place, int]) -> Any:
     total = sum(powers[place] * c for place, c in form)
@@ -292,7 +287,7 @@ class SignLaw(ScaleLaw):
     if op.name in ('eq', 'ne'):
       self.nonlinear(atom, self.agree(op, atom, states), rises=False)
       return FREE
-    return self.opaque(op, atom, states)
+    return AlgebraLaw.function(self, op, atom, states, linked)
 
 
 class MatrixLaw(AlgebraLaw):
@@ -359,7 +354,7 @@ class MatrixLaw(AlgebraLaw):
     square = op.name == 'square' or (op.name == 'integer_pow' and op.params['y'] == 2)
     if square and states[0] != ZERO:
       return self.times(states[0], states[0])
-    return self.opaque(op, atom, states)
+    return AlgebraLaw.function(self, op, atom, states, linked)
 
   def contract(self, op: Op, atom: int, pair: tuple[int, int], states: Sequence[Any]) -> None:
     """An inner product pairs A with its inverse transpose; uniform values sum to their number."""
@@ -415,9 +410,7 @@ def fills(op: Op) -> bool:
 
 def mantissa(dtype: Any) -> int:
   """Bits of the mantissa of a real or complex float; 0 for other types."""
-  if not (jnp.issubdtype(dtype, np.inexact)):
-    return 0
-  return jnp.finfo(dtype).nmant
+  return jnp.finfo(dtype).nmant if jnp.issubdtype(dtype, np.inexact) else 0
 
 
 def is_fine(op: Op) -> bool:

@@ -18,18 +18,11 @@ Op = program_lib.Op
 Program = program_lib.Program
 Value = program_lib.Value
 
+# Name of the parameter with the jaxpr that a primitive calls.
 CALLS = {
-  'jit': 'jaxpr',
-  'pjit': 'jaxpr',
-  'closed_call': 'call_jaxpr',
-  'core_call': 'call_jaxpr',
-  'remat': 'jaxpr',
-  'remat2': 'jaxpr',
-  'checkpoint': 'jaxpr',
-  'custom_jvp_call': 'call_jaxpr',
-  'custom_vjp_call': 'call_jaxpr',
+  **dict.fromkeys(('jit', 'pjit', 'remat', 'remat2', 'checkpoint', 'composite'), 'jaxpr'),
+  **dict.fromkeys(('closed_call', 'core_call', 'custom_jvp_call', 'custom_vjp_call'), 'call_jaxpr'),
   'custom_vjp_call_jaxpr': 'fun_jaxpr',
-  'composite': 'jaxpr',
 }
 # A known number stays known through these.
 _KEEPS_NUMBER = {
@@ -39,15 +32,7 @@ _KEEPS_NUMBER = {
 
 
 def lower(closed: core.ClosedJaxpr, num_leaves: int) -> Program:
-  """Writes out a jaxpr.
-
-  Args:
-    closed: its first `num_leaves` arguments are the parameters.
-    num_leaves: how many.
-
-  Returns:
-    The program, without dead code.
-  """
+  """The program of a jaxpr, whose first `num_leaves` arguments are the parameters."""
   variables = closed.jaxpr.invars
   ins = [
     Value(
@@ -112,8 +97,7 @@ class _Writer:
       return self._shard_map(eqn, ins)
     if params.get('feature_group_count', 1) != 1:
       return [self._grouped(eqn, ins)]
-    avals = [v.aval for v in eqn.outvars]
-    outs = [Value(tuple(a.shape), a.dtype) for a in avals]
+    outs = [Value(tuple(v.aval.shape), v.aval.dtype) for v in eqn.outvars]
     if all(0 in out.shape for out in outs):  # As good as any constant.
       return [Value(out.shape, out.dtype, number=0.0, source='constant') for out in outs]
     if name == 'concatenate':
@@ -128,33 +112,31 @@ class _Writer:
     self._add(name, params, ins, outs)
     return outs
 
-  def _add(self, name: str, params: Any, ins: list[Value], outs: list[Value]):
+  def _add(self, name: str, params: Any, ins: list[Value], outs: list[Value]) -> None:
     self.ops.append(Op(name, dict(params), list(ins), list(outs)))
-    return self.ops[-1]
+
+  def _made(self, name: str, ins: list[Value], shape: Sequence[int]) -> Value:
+    """The one result of an operation, of the type of its first operand."""
+    out = Value(tuple(shape), ins[0].dtype)
+    self._add(name, {}, ins, [out])
+    return out
 
   def _grouped(self, eqn: core.JaxprEqn, ins: list[Value]) -> Value:
     """A grouped convolution, its groups as an axis of their own."""
     lhs, rhs, out = eqn.params['dimension_numbers']
-    groups = eqn.params['feature_group_count']
-    aval = eqn.outvars[0].aval
-    result = Value(tuple(aval.shape), aval.dtype)
-    apart = Value(_apart(result.shape, out[1], groups), aval.dtype)
-    operands = []
-    for value, axis in zip(ins, (lhs[1], rhs[0]), strict=True):
-      shape = _apart(value.shape, axis, groups)
-      operands.append(Value(shape, value.dtype, number=value.number))
-      if value.number is None:
-        self._add('reshape', {}, [value], operands[-1:])
+    groups, aval = eqn.params['feature_group_count'], eqn.outvars[0].aval
+    apart = Value(_apart(aval.shape, out[1], groups), aval.dtype)
+    operands = [
+      self._resized('reshape', value, _apart(value.shape, axis, groups))
+      for value, axis in zip(ins, (lhs[1], rhs[0]), strict=True)
+    ]
     self._add('convolution_in_groups', eqn.params, operands, [apart])
-    self._add('reshape', {}, [apart], [result])
-    return result
+    return self._made('reshape', [apart], aval.shape)
 
   def _call(self, jaxpr: Any, ins: list[Value]) -> list[Value]:
     """Writes out a called function; the sine of this package is the primitive itself."""
     if len(ins) == 1 and _is_sine(jaxpr):
-      outs = [Value(ins[0].shape, ins[0].dtype)]
-      self._add('sin', {}, ins, outs)
-      return outs
+      return [self._made('sin', ins, ins[0].shape)]
     return self.call(jaxpr, ins)
 
   def _scan(self, params: Any, ins: list[Value]) -> list[Value]:
@@ -162,35 +144,29 @@ class _Writer:
       consts, carried, _ = (len(list(x)) for x in params['ft_in'].unpack())
     else:
       consts, carried = params['num_consts'], params['num_carry']
-    rounds = [self._loop(v) for v in ins[consts : consts + carried]]
-    slices = []
-    for value in ins[consts + carried :]:
-      slices.append(Value(value.shape[1:], value.dtype))
-      self._add('scan_in', {}, [value], slices[-1:])
-    results = self.call(params['jaxpr'], [*ins[:consts], *(op.outs[0] for op in rounds), *slices])
-    for op, result in zip(rounds, results, strict=False):
+    loops = [self._loop(value) for value in ins[consts : consts + carried]]
+    carry = [op.outs[0] for op in loops]
+    slices = [self._made('scan_in', [v], v.shape[1:]) for v in ins[consts + carried :]]
+    results = self.call(params['jaxpr'], [*ins[:consts], *carry, *slices])
+    for op, result in zip(loops, results, strict=False):
       self._close(op, result)
-    stacked = []
-    for value in results[carried:]:
-      shape = (params['length'], *value.shape)
-      stacked.append(Value(shape, value.dtype))
-      self._add('scan_out', {}, [value], stacked[-1:])
-    return [op.outs[0] for op in rounds] + stacked
+    length = params['length']
+    return carry + [self._made('scan_out', [v], (length, *v.shape)) for v in results[carried:]]
 
   def _while(self, params: Any, ins: list[Value]) -> list[Value]:
     split = params['cond_nconsts']
     start = split + params['body_nconsts']
-    rounds = [self._loop(v) for v in ins[start:]]
-    carry = [op.outs[0] for op in rounds]
+    loops = [self._loop(value) for value in ins[start:]]
+    carry = [op.outs[0] for op in loops]
     goes_on = self.call(params['cond_jaxpr'], [*ins[:split], *carry])
     results = self.call(params['body_jaxpr'], [*ins[split:start], *carry])
-    for op, result in zip(rounds, results, strict=True):
+    for op, result in zip(loops, results, strict=True):
       self._close(op, result, *goes_on)
     return carry
 
   def _loop(self, value: Value) -> Op:
-    out = Value(value.shape, value.dtype)
-    return self._add('loop', {}, [value], [out])
+    self._made('loop', [value], value.shape)
+    return self.ops[-1]
 
   def _close(self, loop: Op, result: Value, *needs: Value) -> None:
     loop.needs += [result, *needs]
@@ -198,30 +174,27 @@ class _Writer:
 
   def _shard_map(self, eqn: core.JaxprEqn, ins: list[Value]) -> list[Value]:
     """The function on one shard; a sharded axis is that of the shards times the rest."""
-    body = eqn.params['jaxpr']
-    results = self.call(body, [
-      self._resized('shard_in', value, v.aval) for value, v in zip(ins, body.invars, strict=True)
-    ])  # fmt: skip
-    return [
-      self._resized('shard_out', value, v.aval)
-      for value, v in zip(results, eqn.outvars, strict=True)
-    ]
 
-  def _resized(self, name: str, value: Value, aval: Any) -> Value:
-    if value.shape == tuple(aval.shape):
+    def resized(name: str, values: list[Value], variables: Sequence[Any]) -> list[Value]:
+      pairs = zip(values, variables, strict=True)
+      return [self._resized(name, value, tuple(v.aval.shape)) for value, v in pairs]
+
+    body = eqn.params['jaxpr']
+    return resized('shard_out', self.call(body, resized('shard_in', ins, body.invars)), eqn.outvars)
+
+  def _resized(self, name: str, value: Value, shape: tuple[int, ...]) -> Value:
+    if value.shape == shape:
       return value
-    out = Value(tuple(aval.shape), value.dtype, number=value.number, source='constant')
     if value.number is None:
-      out.source = 'made'
-      self._add(name, {}, [value], [out])
-    return out
+      return self._made(name, [value], shape)
+    return Value(shape, value.dtype, number=value.number, source='constant')
 
   def _cond(self, params: Any, ins: list[Value]) -> list[Value]:
     results = [self.call(branch, ins[1:]) for branch in params['branches']]
     joined = []
     for values in zip(*results, strict=True):
-      joined.append(Value(values[0].shape, values[0].dtype))
-      self._add('join', {}, list(values), joined[-1:]).needs.append(ins[0])
+      joined.append(self._made('join', list(values), values[0].shape))
+      self.ops[-1].needs.append(ins[0])
     return joined
 
 

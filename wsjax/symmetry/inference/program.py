@@ -24,8 +24,7 @@ class Value:
     dtype: of its elements.
     number: what every element is equal to, where that is known.
     constant: the array itself, for a constant that is not one number.
-    source: 'leaf', 'input', 'constant' or 'made' by an operation.
-    index: which leaf or input.
+    source: 'leaf', 'input', 'constant' or 'made' by an operation; `index` says which leaf or input.
   """
 
   shape: tuple[int, ...]
@@ -38,11 +37,7 @@ class Value:
 
 @dataclasses.dataclass(eq=False, slots=True)
 class Op:
-  """One operation: primitive name, parameters, operands, results.
-
-  Attributes:
-    needs: values that it depends on besides its operands.
-  """
+  """One operation; `needs` are values that it depends on besides its operands."""
 
   name: str
   params: dict[str, Any]
@@ -64,9 +59,7 @@ class Program:
     """Where each leaf is first computed with; unused ones come last."""
     first: dict[int, int] = {}
     for place, op in reversed(list(enumerate(self.ops))):  # Users come before what they use.
+      use = first.get(id(op.outs[0]), len(self.ops)) if op.name in _MOVES else place
       for value in op.ins:
-        use = place
-        if op.name in _MOVES:
-          use = first.get(id(op.outs[0]), len(self.ops))
         first[id(value)] = min(use, first.get(id(value), len(self.ops)))
     return [first.get(id(leaf), len(self.ops)) for leaf in self.leaves]

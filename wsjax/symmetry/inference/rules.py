@@ -1,11 +1,11 @@
 """How each JAX primitive acts on axes: a table from its name to a rule.
 
 A rule `(axes, op)` ties, links, frees or pins; axes of results that it does not mention are pinned.
-To support another primitive, add a line here, and a line in `laws` if units may be rescaled
-through it.
+Another primitive needs a line here, and one in `laws` if units may be rescaled through it.
 """
 
 import math
+from collections.abc import Callable, Collection, Iterable
 
 from wsjax.symmetry.inference import axes as axes_lib
 from wsjax.symmetry.inference import program
@@ -13,6 +13,7 @@ from wsjax.symmetry.inference import rules_linear as linear
 
 Axes = axes_lib.Axes
 Op = program.Op
+Rule = Callable[[Axes, Op], None]
 
 # One result; operands are scalars, or of its rank with lengths equal or 1.
 ELEMENTWISE = (
@@ -49,17 +50,15 @@ def _elementwise(axes: Axes, op: Op) -> None:
       axes.free(op, 0, axis)
 
 
-def _each_alone(axes: Axes, op: Op) -> None:
-  for i, value in enumerate(op.ins):
-    for axis in range(len(value.shape)):
-      axes.link(op, i, axis, i, axis)
+def _alike(each: bool) -> Rule:
+  """Every operand is a result of its own (`each`), or is, or may be, the one result."""
 
+  def rule(axes: Axes, op: Op) -> None:
+    for i, value in enumerate(op.ins):
+      for axis in range(len(value.shape)):
+        axes.link(op, i, axis, i if each else 0, axis)
 
-def _all_alike(axes: Axes, op: Op) -> None:
-  """`join`, `loop`: every operand is, or may be, the result."""
-  for i, value in enumerate(op.ins):
-    for axis in range(len(value.shape)):
-      axes.link(op, i, axis, 0, axis)
+  return rule
 
 
 def _close(axes: Axes, op: Op) -> None:
@@ -67,13 +66,22 @@ def _close(axes: Axes, op: Op) -> None:
     axes.atoms.unify(one, two, op.name)
 
 
-def _reduction(axes: Axes, op: Op) -> None:
-  gone = set(op.params['axes'])
-  kept = [a for a in range(len(op.ins[0].shape)) if a not in gone]
-  for axis in gone:
-    axes.reduce(op, 0, axis)
-  for out_axis, axis in enumerate(kept):
+def _order(axes: Axes, op: Op, order: Iterable[int]) -> None:
+  """The axes of the result are those of the operand, in some order."""
+  for out_axis, axis in enumerate(order):
     axes.link(op, 0, axis, 0, out_axis)
+
+
+def _without(axes: Axes, op: Op, gone: Collection[int]) -> None:
+  rank = len(op.ins[0].shape)
+  gone = {axis % rank for axis in gone}
+  _order(axes, op, (axis for axis in range(rank) if axis not in gone))
+
+
+def _reduction(axes: Axes, op: Op) -> None:
+  for axis in set(op.params['axes']):
+    axes.reduce(op, 0, axis)
+  _without(axes, op, op.params['axes'])
 
 
 def _arg_reduction(axes: Axes, op: Op) -> None:
@@ -82,40 +90,22 @@ def _arg_reduction(axes: Axes, op: Op) -> None:
   _reduction(axes, op)
 
 
-def _along_axis(name: str):
+def _along_axis(name: str) -> Rule:
   """Rule of an operation that reads the order along one axis."""
 
   def rule(axes: Axes, op: Op) -> None:
     ordered = op.params[name] % len(op.ins[0].shape)
-    for i in range(len(op.ins)):
-      axes.pin_axis(op, i, ordered)
-      for axis in range(len(op.ins[i].shape)):
-        for o in range(len(op.outs)):
-          if axis != ordered:
-            axes.link(op, i, axis, o, axis)
+    for i, value in enumerate(op.ins):
+      for axis in range(len(value.shape)):
+        links = ((i, axis, o, axis) for o in range(len(op.outs)))
+        axes.link_if(op, axis != ordered, *links)
 
   return rule
 
 
 def _reverse(axes: Axes, op: Op) -> None:
   for axis in range(len(op.ins[0].shape)):
-    if axis in op.params['dimensions']:
-      axes.pin_axis(op, 0, axis)
-    else:
-      axes.link(op, 0, axis, 0, axis)
-
-
-def _transpose(axes: Axes, op: Op) -> None:
-  for out_axis, axis in enumerate(op.params['permutation']):
-    axes.link(op, 0, axis, 0, out_axis)
-
-
-def _squeeze(axes: Axes, op: Op) -> None:
-  rank = len(op.ins[0].shape)
-  gone = {axis % rank for axis in op.params['dimensions']}
-  kept = [axis for axis in range(rank) if axis not in gone]
-  for out_axis, axis in enumerate(kept):
-    axes.link(op, 0, axis, 0, out_axis)
+    axes.link_if(op, axis not in op.params['dimensions'], (0, axis, 0, axis))
 
 
 def _broadcast(axes: Axes, op: Op) -> None:
@@ -151,42 +141,24 @@ def _iota(axes: Axes, op: Op) -> None:
       axes.free(op, 0, axis)
 
 
-def _constant_output(axes: Axes, op: Op) -> None:
-  """`platform_index` and the like: scalars that no weight changes."""
-
-
-def _scan_in(axes: Axes, op: Op) -> None:
-  axes.pin_axis(op, 0, 0)
-  for axis in range(1, len(op.ins[0].shape)):
-    axes.link(op, 0, axis, 0, axis - 1)
-
-
-def _scan_out(axes: Axes, op: Op) -> None:
-  for axis in range(len(op.ins[0].shape)):
-    axes.link(op, 0, axis, 0, axis + 1)
-
-
 def _tile(axes: Axes, op: Op) -> None:
   for axis, repeats in enumerate(op.params['reps']):
     label = axes.of(op.ins[0])[axis]
-    axes.give(op, axes.atoms.new(repeats) + label, 0, axis)
-    axes.traces[id(op)].links.append((0, axis, 0, axis))
+    axes.link(op, 0, axis, 0, axis, axes.atoms.new(repeats) + label)
 
 
 def _stack(axes: Axes, op: Op) -> None:
-  place = op.params['axis']
+  place = 0 if op.name == 'scan_out' else op.params['axis']
   for i, value in enumerate(op.ins):
     for axis in range(len(value.shape)):
       axes.link(op, i, axis, 0, axis + (axis >= place))
 
 
 def _unstack(axes: Axes, op: Op) -> None:
-  place = op.params['axis']
-  axes.pin_axis(op, 0, place)
+  place = 0 if op.name == 'scan_in' else op.params['axis']
   for axis in range(len(op.ins[0].shape)):
-    for o in range(len(op.outs)):
-      if axis != place:
-        axes.link(op, 0, axis, o, axis - (axis > place))
+    links = ((0, axis, o, axis - (axis > place)) for o in range(len(op.outs)))
+    axes.link_if(op, axis != place, *links)
 
 
 def _shard_in(axes: Axes, op: Op) -> None:
@@ -198,8 +170,7 @@ def _shard_in(axes: Axes, op: Op) -> None:
       continue
     block, size = axes.window(op, axes.of(op.ins[0])[axis], whole, (n,))
     if size == n:
-      axes.give(op, block, 0, axis)
-      axes.traces[id(op)].links.append((0, axis, 0, axis))
+      axes.link(op, 0, axis, 0, axis, block)
 
 
 def _shard_out(axes: Axes, op: Op) -> None:
@@ -207,16 +178,14 @@ def _shard_out(axes: Axes, op: Op) -> None:
     if n == op.outs[0].shape[axis]:
       axes.link(op, 0, axis, 0, axis)
     else:
-      axes.give_blocks(op, axes.of(op.ins[0])[axis], n, 0, axis)
-      axes.traces[id(op)].links.append((0, axis, 0, axis))
+      axes.link_blocks(op, 0, axis, 0, axis, (axes.of(op.ins[0])[axis], n))
 
 
 def _all_gather(axes: Axes, op: Op) -> None:
   place, tiled = op.params['all_gather_dimension'], op.params['tiled']
   for axis, n in enumerate(op.ins[0].shape):
     if tiled and axis == place:
-      axes.give_blocks(op, axes.of(op.ins[0])[axis], n, 0, axis)
-      axes.traces[id(op)].links.append((0, axis, 0, axis))
+      axes.link_blocks(op, 0, axis, 0, axis, (axes.of(op.ins[0])[axis], n))
     else:
       axes.link(op, 0, axis, 0, axis + (not tiled and axis >= place))
 
@@ -224,10 +193,7 @@ def _all_gather(axes: Axes, op: Op) -> None:
 def _fft(axes: Axes, op: Op) -> None:
   rank = len(op.ins[0].shape)
   for axis in range(rank):
-    if axis < rank - len(op.params['fft_lengths']):
-      axes.link(op, 0, axis, 0, axis)
-    else:
-      axes.pin_axis(op, 0, axis)
+    axes.link_if(op, axis < rank - len(op.params['fft_lengths']), (0, axis, 0, axis))
 
 
 RULES = {
@@ -235,8 +201,8 @@ RULES = {
   **dict.fromkeys(REDUCTIONS, _reduction),
   **dict.fromkeys(('argmax', 'argmin'), _arg_reduction),
   **dict.fromkeys(CUMULATIVE, _along_axis('axis')),
-  **dict.fromkeys(('join', 'loop'), _all_alike),
-  **dict.fromkeys(('optimization_barrier', 'device_put', *COLLECTIVES), _each_alone),
+  **dict.fromkeys(('join', 'loop'), _alike(each=False)),
+  **dict.fromkeys(('optimization_barrier', 'device_put', *COLLECTIVES), _alike(each=True)),
   **dict.fromkeys(('all_gather', 'all_gather_invariant'), _all_gather),
   **dict.fromkeys(WINDOWS, linear.window_reduction),
   **dict.fromkeys(linear.SCATTERS, linear.scatter),
@@ -247,14 +213,14 @@ RULES = {
   'sort': _along_axis('dimension'),
   'close': _close,
   'rev': _reverse,
-  'transpose': _transpose,
-  'squeeze': _squeeze,
+  'transpose': lambda axes, op: _order(axes, op, op.params['permutation']),
+  'squeeze': lambda axes, op: _without(axes, op, op.params['dimensions']),
   'broadcast_in_dim': _broadcast,
   'reshape': _reshape,
   'iota': _iota,
-  'platform_index': _constant_output,
-  'scan_in': _scan_in,
-  'scan_out': _scan_out,
+  'platform_index': lambda axes, op: None,  # A scalar that no weight changes.
+  'scan_in': _unstack,
+  'scan_out': _stack,
   'tile': _tile,
   'stack': _stack,
   'unstack': _unstack,

@@ -1,8 +1,7 @@
 """How products, convolutions, windows, slices and gathers act on axes.
 
 Where an axis is cut or glued, units may still be permuted inside blocks that no cut goes through,
-the same way in every block: all gates of a recurrent cell together, or the two halves of a
-concatenation.
+alike in every block: all gates of a recurrent cell, or the two halves of a concatenation.
 """
 
 import math
@@ -96,38 +95,30 @@ def _positions(axes: Axes, op: Op, images: Axis, kernels: Axis, results: Axis) -
 def window_reduction(axes: Axes, op: Op) -> None:
   """Axes with windows of one element pass on, others are pinned."""
   for axis, window in enumerate(op.params['window_dimensions']):
-    if (
+    single = (
       window == op.params['window_strides'][axis] == 1
       and op.params['base_dilation'][axis] == 1
       and tuple(op.params['padding'][axis]) == (0, 0)
-    ):
-      axes.link(op, 0, axis, 0, axis)
-    else:
-      axes.pin_axis(op, 0, axis)
+    )
+    axes.link_if(op, single, (0, axis, 0, axis))
 
 
 def static_slice(axes: Axes, op: Op) -> None:
   """A slice of whole blocks keeps what acts inside a block."""
-  n_axes = len(op.ins[0].shape)
-  strides = op.params['strides'] or (1,) * n_axes
+  strides = op.params['strides'] or (1,) * len(op.ins[0].shape)
   for axis, n in enumerate(op.ins[0].shape):
-    start = op.params['start_indices'][axis]
-    stop = op.params['limit_indices'][axis]
-    if (start, stop, strides[axis]) == (0, n, 1):
-      axes.link(op, 0, axis, 0, axis)
-    elif strides[axis] == 1:
-      _cut(axes, op, axis, (start, stop), axis)
+    cuts = op.params['start_indices'][axis], op.params['limit_indices'][axis]
+    if strides[axis] == 1 and cuts != (0, n):
+      _cut(axes, op, axis, cuts)
     else:
-      axes.pin_axis(op, 0, axis)
+      axes.link_if(op, strides[axis] == 1, (0, axis, 0, axis))
 
 
-def _cut(axes: Axes, op: Op, axis: int, cuts: tuple[int, ...], out_axis: int) -> None:
+def _cut(axes: Axes, op: Op, axis: int, cuts: tuple[int, ...]) -> None:
   """Labels an axis of every result as blocks of the first operand's."""
-  label = axes.of(op.ins[0])[axis]
-  block, size = axes.window(op, label, op.ins[0].shape[axis], cuts)
+  block = axes.window(op, axes.of(op.ins[0])[axis], op.ins[0].shape[axis], cuts)
   for o in range(len(op.outs)):
-    axes.give_blocks(op, block, size, o, out_axis)
-    axes.traces[id(op)].links.append((0, axis, o, out_axis))
+    axes.link_blocks(op, 0, axis, o, axis, block)
 
 
 def split(axes: Axes, op: Op) -> None:
@@ -135,7 +126,7 @@ def split(axes: Axes, op: Op) -> None:
   sizes, place = op.params['sizes'], op.params['axis']
   for axis in range(len(op.ins[0].shape)):
     if axis == place and len(sizes) > 1:
-      _cut(axes, op, axis, tuple(int(n) for n in sizes), axis)
+      _cut(axes, op, axis, tuple(int(n) for n in sizes))
     else:
       for o in range(len(op.outs)):
         axes.link(op, 0, axis, o, axis)
@@ -144,12 +135,10 @@ def split(axes: Axes, op: Op) -> None:
 def pad(axes: Axes, op: Op) -> None:
   """Padding by whole blocks keeps what acts inside a block."""
   for axis, (low, high, inside) in enumerate(op.params['padding_config']):
-    if (low, high, inside) == (0, 0, 0):
-      axes.link(op, 0, axis, 0, axis)
-    elif inside:
-      axes.pin_axis(op, 0, axis)
+    if (low or high) and not inside:
+      _cut(axes, op, axis, (low, high))
     else:
-      _cut(axes, op, axis, (low, high), axis)
+      axes.link_if(op, not inside, (0, axis, 0, axis))
 
 
 def concatenate(axes: Axes, op: Op) -> None:
@@ -169,29 +158,20 @@ def concatenate(axes: Axes, op: Op) -> None:
     for block, _ in blocks:
       axes.pin(op, block)
     return
-  for i, (block, size) in enumerate(blocks):
-    axes.give_blocks(op, block, size, 0, place)
-    axes.traces[id(op)].links.append((i, place, 0, place))
+  for i, block in enumerate(blocks):
+    axes.link_blocks(op, i, place, 0, place, block)
 
 
 def dynamic_slice(axes: Axes, op: Op) -> None:
   """Axes that are taken whole pass on, others are pinned."""
   for axis, size in enumerate(op.params['slice_sizes']):
-    if size == op.ins[0].shape[axis]:
-      axes.link(op, 0, axis, 0, axis)
-    else:
-      axes.pin_axis(op, 0, axis)
+    axes.link_if(op, size == op.ins[0].shape[axis], (0, axis, 0, axis))
 
 
 def dynamic_update_slice(axes: Axes, op: Op) -> None:
   """Axes that are replaced whole pass on, others are pinned."""
   for axis, size in enumerate(op.ins[1].shape):
-    if size == op.ins[0].shape[axis]:
-      axes.link(op, 0, axis, 0, axis)
-      axes.link(op, 1, axis, 0, axis)
-    else:
-      axes.pin_axis(op, 0, axis)
-      axes.pin_axis(op, 1, axis)
+    axes.link_if(op, size == op.ins[0].shape[axis], (0, axis, 0, axis), (1, axis, 0, axis))
 
 
 def gather(axes: Axes, op: Op) -> None:
@@ -212,10 +192,8 @@ def gather(axes: Axes, op: Op) -> None:
   for axis in numbers.collapsed_slice_dims:
     axes.pin_axis(op, 0, axis)
   for axis, out_axis in zip(kept, numbers.offset_dims, strict=True):
-    if sizes[axis] == operand[axis]:  # Any index is clamped to 0, or all is filled.
-      axes.link(op, 0, axis, 0, out_axis)
-    else:
-      axes.pin_axis(op, 0, axis)
+    # Any index into a whole axis is clamped to 0, or all is filled.
+    axes.link_if(op, sizes[axis] == operand[axis], (0, axis, 0, out_axis))
 
 
 def scatter(axes: Axes, op: Op) -> None:
@@ -226,7 +204,7 @@ def scatter(axes: Axes, op: Op) -> None:
   window = set(numbers.update_window_dims)
   batch = [axis for axis in range(len(updates)) if axis not in window]
   for axis, update_axis in enumerate(batch):
-    _tie(axes, op, (1, axis), (2, update_axis))
+    axes.atoms.unify(axes.of(op.ins[1])[axis], axes.of(op.ins[2])[update_axis], op.name)
     if SCATTERS[op.name]:  # The last of two writes wins.
       axes.pin_axis(op, 2, update_axis)
     axes.reduce(op, 1, axis)
@@ -238,15 +216,5 @@ def scatter(axes: Axes, op: Op) -> None:
   for pair in numbers.scatter_indices_batching_dims:
     axes.pin_axis(op, 1, pair)
   for axis, update_axis in zip(kept, numbers.update_window_dims, strict=True):
-    if operand[axis] == updates[update_axis]:  # Any index is clamped to 0, or all is dropped.
-      axes.link(op, 0, axis, 0, axis)
-      axes.link(op, 2, update_axis, 0, axis)
-    else:
-      axes.pin_axis(op, 0, axis)
-      axes.pin_axis(op, 2, update_axis)
-
-
-def _tie(axes: Axes, op: Op, one: tuple[int, int], two: tuple[int, int]) -> None:
-  """Lets the same act on two axes of operands."""
-  labels = [axes.of(op.ins[i])[axis] for i, axis in (one, two)]
-  axes.atoms.unify(*labels, op.name)
+    whole = operand[axis] == updates[update_axis]  # Any index is clamped to 0, or all is dropped.
+    axes.link_if(op, whole, (0, axis, 0, axis), (2, update_axis, 0, axis))

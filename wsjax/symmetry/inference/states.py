@@ -2,10 +2,11 @@
 
 A law (`laws`, `phase`) says how an action changes a parameter along an axis, for instance that it
 is multiplied by a power of the unit's scale, and how the primitives carry that on. This file walks
-the program with it, one state per value, axis and atom. States of loops are found by going round
-until they stay.
+the program with it, one state per value, axis and atom, again and again until the states of loops
+stay as they are.
 """
 
+import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -25,13 +26,11 @@ class Law:
   """How an action on units carries over from operands to results.
 
   Attributes:
-    FREE: state of a value that the action leaves as it is.
-    ZERO: state of a value that is zero.
     breaks: atom -> names of the primitives that do not carry the action on.
   """
 
-  FREE: Any = ()
-  ZERO: Any = 'zero'
+  FREE: Any = ()  # State of a value that the action leaves as it is.
+  ZERO: Any = 'zero'  # State of a value that is zero.
 
   def __init__(self):
     self.breaks: dict[int, set[str]] = {}
@@ -59,13 +58,7 @@ class Law:
 
 
 class Walk:
-  """Propagation of a law through a program.
-
-  Args:
-    program: to be walked through.
-    axes: its labels.
-    kept: the atoms that are followed.
-  """
+  """Propagation of a law through a labelled program, for the atoms that are kept."""
 
   def __init__(self, program: program_lib.Program, axes: axes_lib.Axes, kept: Collection[int]):
     self._program, self._axes = program, axes
@@ -82,15 +75,17 @@ class Walk:
       ]
       for leaf in self._program.leaves
     }
+    loops = [op for op in self._program.ops if op.name == 'loop']
     for _ in range(_MAX_ROUNDS):
-      before = self._loops()
-      self._round(law)
-      if self._loops() == before:
+      before = [self._states.get(id(op.outs[0])) for op in loops]
+      law.start()
+      for op in self._program.ops:
+        self._step(law, op)
+      if before == [self._states.get(id(op.outs[0])) for op in loops]:
         return
-    for op in self._program.ops:
-      if op.name == 'loop':
-        for atom in {a for atoms in self.atoms(op.outs[0]) for a in atoms}:
-          law.broken(atom, op.name)
+    for op in loops:
+      for atom in {a for atoms in self.atoms(op.outs[0]) for a in atoms}:
+        law.broken(atom, op.name)
 
   def atoms(self, value: program_lib.Value) -> list[tuple[int, ...]]:
     """The atoms of each axis of a value that are followed."""
@@ -102,21 +97,11 @@ class Walk:
       ]
     return self._atoms[id(value)]
 
-  def _loops(self) -> list[States | None]:
-    return [self._states.get(id(op.outs[0])) for op in self._program.ops if op.name == 'loop']
-
-  def _round(self, law: Law) -> None:
-    """One walk from the first operation to the last."""
-    law.start()
-    for op in self._program.ops:
-      self._step(law, op)
-
   def _step(self, law: Law, op: Op) -> None:
     trace = self._axes.traces[id(op)]
     for i, axis, j, other in trace.contracts:
-      atoms = self.atoms(op.ins[i if op.ins[i].number is None else j])[
-        axis if op.ins[i].number is None else other
-      ]
+      value, along = (op.ins[i], axis) if op.ins[i].number is None else (op.ins[j], other)
+      atoms = self.atoms(value)[along]
       one = self._along(law, op.ins[i], axis, len(atoms))
       two = self._along(law, op.ins[j], other, len(atoms))
       for atom, *states in zip(atoms, one, two, strict=True):
@@ -140,6 +125,7 @@ class Walk:
     atoms = self.atoms(op.outs[o])[axis]
     if not atoms:
       return ()
+    # States along this axis, of each operand that is linked with it.
     froms: list[tuple[Any, ...] | None] = [None] * len(op.ins)
     for i, from_axis, to, to_axis in self._axes.traces[id(op)].links:
       if (to, to_axis) == (o, axis):
@@ -148,16 +134,15 @@ class Walk:
       back = op.needs[0]
       if back.source != 'made' or id(back) in self._states:
         froms.append(self._along(law, back, axis, len(atoms)))
-    operands = [*op.ins, *op.needs[:1]]
+    if any(f is not None and len(f) != len(atoms) for f in froms):
+      for atom in atoms:
+        law.broken(atom, op.name)
+      return (law.ZERO,) * len(atoms)
+    rest = [self._unlinked(law, value) for value in (*op.ins, *op.needs[:1])]
+    linked = [f is not None for f in froms]
     states = []
     for place, atom in enumerate(atoms):
-      if any(f is not None and len(f) != len(atoms) for f in froms):
-        law.broken(atom, op.name)
-        states.append(law.ZERO)
-        continue
-      rest = [self._unlinked(law, value) for value in operands]
       given = [rest[i] if f is None else f[place] for i, f in enumerate(froms)]
-      linked = [f is not None for f in froms]
       states.append(self._try(law, op, atom, law.combine, given, linked))
     return tuple(states)
 
@@ -181,20 +166,13 @@ class Walk:
       if known == atom and state not in (Law.FREE, Law.ZERO)
     ]
 
-  def _of(self, law: Law, value: program_lib.Value) -> States:
-    """States of a value; free where no operation made them."""
-    if value.number is not None:
-      return [()] * len(value.shape)
-    states = self._states.get(id(value))
-    if states is None:
-      states = [(law.FREE,) * len(atoms) for atoms in self.atoms(value)]
-    return states
-
   def _along(self, law: Law, value: program_lib.Value, axis: int, length: int) -> tuple[Any, ...]:
     """States of a value along an axis with that many followed atoms."""
     if value.number is not None:
       return (self._unlinked(law, value),) * length
-    return self._of(law, value)[axis]
+    if (states := self._states.get(id(value))) is None:  # No operation made it.
+      return (law.FREE,) * len(self.atoms(value)[axis])
+    return states[axis]
 
   def _close(self, law: Law, op: Op) -> None:
     """The result of the body of a loop transforms as its carry."""
@@ -207,15 +185,17 @@ class Walk:
   def _flat(self, law: Law, op: Op) -> None:
     """A reshape: the same atoms in the same order."""
     out = op.outs[0]
-    states = [s for along in self._of(law, op.ins[0]) for s in along]
-    before = [a for along in self.atoms(op.ins[0]) for a in along]
+    rows = self.atoms(op.ins[0])
+    before = [atom for row in rows for atom in row]
+    states = [
+      state
+      for axis, row in enumerate(rows)
+      for state in self._along(law, op.ins[0], axis, len(row))
+    ]
     after = [a for along in self.atoms(out) for a in along]
     if before != after:
       for atom in {*before, *after}:
         law.broken(atom, op.name)
       states = [law.ZERO] * len(after)
-    self._states[id(out)], start = [], 0
-    for atoms in self.atoms(out):
-      stop = start + len(atoms)
-      self._states[id(out)].append(tuple(states[start:stop]))
-      start = stop
+    rest = iter(states)
+    self._states[id(out)] = [tuple(itertools.islice(rest, len(atoms))) for atoms in self.atoms(out)]
