@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from wsjax import config, testing
-from wsjax.generators.conditions import scaling, task_code, text
+from wsjax.generators import conditions
+from wsjax.generators.conditions import task_code, text
 from wsjax.zoo import build
 from wsjax.zoo.data import subsets
 
@@ -178,8 +179,8 @@ def test_wrong_conditions_end_in_one_sentence(name, options, words, records):
 @pytest.mark.parametrize('bounds', [(1, 1, False), (0, 1, True), (2, 1, True)])
 def test_bounds_that_do_not_increase_are_refused(bounds):
   with pytest.raises(ValueError, match='low < high'):
-    scaling.Scale(*bounds)
-  scale = functools.partial(scaling.Scale(1e-3, 1e-1, True), name='rate')
+    conditions.Scale(*bounds)
+  scale = functools.partial(conditions.Scale(1e-3, 1e-1, True), name='rate')
   np.testing.assert_allclose(scale(np.array([1e-3, 1e-2, 1e-1])), [-1, 0, 1])
   with pytest.raises(ValueError, match='logarithm; got -1'):
     scale(np.array([-1.0]))

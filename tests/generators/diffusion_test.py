@@ -37,7 +37,7 @@ def test_inputs_and_targets_of_the_backbone_have_unit_variance():
 def exact(mean, data_std, **keys):
   """A model that denoises N(mean, data_std^2) exactly, and parameters."""
   generator = diffusion.Diffusion(BACKBONE, data_std=data_std, sigma_max=20.0, **keys)
-  backbone = fields.Residual(mean, data_std, generator.schedule.sigma)
+  backbone = fields.Residual(mean, data_std, generator.sigma)
   generator = dataclasses.replace(generator, backbone=backbone)
   return generator, generator.init(jax.random.key(0), np.zeros((1, 2)))
 

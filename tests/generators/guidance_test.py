@@ -40,15 +40,15 @@ def toy(family, backbone=None, **keys):
 @pytest.mark.parametrize('scale', [0.0, 0.5, 1.0, 3.0])
 def test_the_part_of_the_condition_is_scaled(scale):
   # Its features add up to 1 + 0.5, and the flag adds 1.
-  got = linear(scale=scale).sample(PARAMS, X, 0.3, CONDITION)
+  got = linear(scale=scale).sample_field(PARAMS, X, 0.3, CONDITION)
   np.testing.assert_allclose(got, 0.5 * X + 0.25 + scale * 2 * 2.5, rtol=1e-6)
 
 
 def test_no_condition_is_not_a_condition_of_zeros():
   field = linear()
-  null = field.sample(PARAMS, X, 0.3, None)
+  null = field.sample_field(PARAMS, X, 0.3, None)
   np.testing.assert_allclose(null, 0.5 * X + 0.25, rtol=1e-6)
-  zeros = field.sample(PARAMS, X, 0.3, np.zeros(2, np.float32))
+  zeros = field.sample_field(PARAMS, X, 0.3, np.zeros(2, np.float32))
   np.testing.assert_allclose(zeros, null + 2.0, rtol=1e-6)
 
 
@@ -72,11 +72,11 @@ def test_samples_with_guidance_1_are_conditional_and_with_0_are_not(family):
 def test_that_share_of_the_conditions_is_dropped_in_training(share):
   field = linear(share)
   keys = jax.random.split(jax.random.key(0), 2000)
-  train = jax.jit(jax.vmap(lambda key: field.train(PARAMS, X, 0.3, CONDITION, key)))
+  train = jax.jit(jax.vmap(lambda key: field.train_field(PARAMS, X, 0.3, CONDITION, key)))
   dropped = np.all(np.asarray(train(keys)) == 0.5 * X[None] + 0.25, (1, 2))
   error = np.sqrt(share * (1 - share) / 2000)
   assert abs(dropped.mean() - share) <= 4 * error
-  kept = field.train(PARAMS, X, 0.3, CONDITION, None)  # Not training.
+  kept = field.train_field(PARAMS, X, 0.3, CONDITION, None)  # Not training.
   assert np.all(np.asarray(kept) != 0.5 * X + 0.25)
 
 
@@ -113,12 +113,12 @@ def test_bad_settings_are_refused(family, keys, message):
 
 def test_conditions_of_the_wrong_size_are_refused():
   with pytest.raises(ValueError, match=r'shape \(3,\); allowed: \(2,\)'):
-    linear().sample(PARAMS, X, 0.3, np.ones(3, np.float32))
+    linear().sample_field(PARAMS, X, 0.3, np.ones(3, np.float32))
   with pytest.raises(ValueError, match='no null condition'):
-    linear(drop_condition=0.0).sample(PARAMS, X, 0.3, None)
+    linear(drop_condition=0.0).sample_field(PARAMS, X, 0.3, None)
   plain = guidance.ConditionalField(fields.Linear())
   with pytest.raises(ValueError, match='allowed: None'):
-    plain.sample(PARAMS, X, 0.3, CONDITION)
+    plain.sample_field(PARAMS, X, 0.3, CONDITION)
 
 
 def test_a_guided_field_has_the_gradient_through_the_estimate():
@@ -144,7 +144,7 @@ def gaussian(family):
     generator = toy(family, backbone)
   else:
     plain = FAMILIES[family](data_std=0.5)
-    backbone = fields.Residual(0.0, 0.5, plain.schedule.sigma)
+    backbone = fields.Residual(0.0, 0.5, plain.sigma)
     generator = toy(family, backbone, data_std=0.5)
   return generator, generator.init(jax.random.key(0), np.zeros((1, 2)))
 

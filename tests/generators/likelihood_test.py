@@ -9,7 +9,7 @@ import pytest
 import scipy.linalg
 import scipy.stats
 
-from wsjax.generators.parts import likelihood, ode
+from wsjax.generators.parts import ode
 
 MATRIX = np.asarray([[0.5, -1.0, 0.2], [0.8, -0.3, 0.0], [0.4, 0.1, 0.7]])
 TIMES = np.linspace(1, 0, 21, dtype=np.float32)
@@ -28,7 +28,7 @@ def bent(x, t, condition):
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=('trace', 'num_probes'))
 def log_prob(field, x, condition=None, **options):
-  return likelihood.log_prob(field, x, condition, times=TIMES, noise_std=0.7, **options)
+  return ode.log_prob(field, x, condition, times=TIMES, noise_std=0.7, **options)
 
 
 def test_a_linear_field_gives_the_gaussian_that_algebra_gives():
@@ -78,4 +78,4 @@ def test_random_probes_are_right_on_average():
 )
 def test_bad_settings_are_refused(options, message):
   with pytest.raises(ValueError, match=message):
-    likelihood.log_prob(linear, X, None, times=TIMES, noise_std=1.0, **options)
+    ode.log_prob(linear, X, None, times=TIMES, noise_std=1.0, **options)

@@ -1,14 +1,18 @@
 """A schedule has an inverse."""
 
+import functools
+
 import numpy as np
 import pytest
 
-from wsjax.generators.parts import schedules
+from wsjax.generators import diffusion
+
+make = functools.partial(diffusion.Diffusion, {'name': 'mlp'})
 
 
 @pytest.mark.parametrize('rho', [1.0, 3.0, 7.0])
 def test_time_inverts_sigma(rho):
-  schedule = schedules.Karras(0.01, 10.0, rho)
+  schedule = make(sigma_min=0.01, sigma_max=10.0, rho=rho)
   t = np.linspace(0, 1, 50)
   np.testing.assert_allclose(schedule.time(schedule.sigma(t)), t, atol=1e-9)
   sigma = np.geomspace(0.01, 10, 50)
@@ -16,7 +20,7 @@ def test_time_inverts_sigma(rho):
 
 
 def test_levels_are_those_of_the_paper():
-  levels = schedules.Karras(0.002, 80.0, 7.0).levels(18)
+  levels = make(num_steps=17).levels()
   i = np.arange(18)
   low, high = 0.002 ** (1 / 7), 80 ** (1 / 7)
   want = (high + i / 17 * (low - high)) ** 7
@@ -26,4 +30,4 @@ def test_levels_are_those_of_the_paper():
 
 def test_levels_out_of_order_are_refused():
   with pytest.raises(ValueError, match='sigma_min'):
-    schedules.Karras(1.0, 0.5)
+    make(sigma_min=1.0, sigma_max=0.5)

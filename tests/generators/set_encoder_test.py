@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsjax.generators.parts import set_encoder
+from wsjax.generators.parts import task_network
 
-POOLS = set_encoder.POOLS
+POOLS = task_network.POOLS
 EXAMPLES = np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32)
 
 
 @functools.cache
 def encode(pool):
-  module = set_encoder.SetEncoder(3, width=16, depth=1, pool=pool)
+  module = task_network.SetEncoder(3, width=16, depth=1, pool=pool)
   variables = module.init(jax.random.key(0), EXAMPLES)
   return functools.partial(module.apply, variables)
 
@@ -51,7 +51,7 @@ def test_attention_weighs_examples_and_the_mean_does_not():
   """What one example adds depends on the others only with attention."""
 
   def added(pool, others):
-    module = set_encoder.SetEncoder(3, width=16, depth=0, pool=pool)
+    module = task_network.SetEncoder(3, width=16, depth=0, pool=pool)
     variables = module.init(jax.random.key(0), EXAMPLES)
     pooled = module.apply(variables, others, capture_intermediates=True)[1]['intermediates'][
       'wide'
@@ -71,4 +71,4 @@ def test_attention_weighs_examples_and_the_mean_does_not():
 
 def test_an_unknown_pool_is_refused():
   with pytest.raises(ValueError, match='pool'):
-    set_encoder.SetEncoder(3, pool='max')
+    task_network.SetEncoder(3, pool='max')

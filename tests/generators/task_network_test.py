@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from wsjax.generators.parts import set_encoder, task_network
+from wsjax.generators.parts import task_network
 from wsjax.models import mlp
 
 NET = mlp.MLP((4, 3, 2))
@@ -80,7 +80,7 @@ def test_a_backbone_for_all_conditions_is_the_same_for_each():
 
 
 def test_a_set_of_examples_may_stand_for_the_condition():
-  encoder = set_encoder.SetEncoder(3, width=8, depth=1)
+  encoder = task_network.SetEncoder(3, width=8, depth=1)
   module, variables = made(16, encoder)
   variables = moved(variables)
   examples = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)

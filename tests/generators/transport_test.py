@@ -8,7 +8,6 @@ import pytest
 from scipy import optimize
 
 from wsjax.generators import flow_matching
-from wsjax.generators.parts import transport
 
 
 def draws(seed, num=6):
@@ -22,12 +21,12 @@ def test_the_pairs_are_those_of_scipy(seed):
   source, batch = draws(seed)
   cost = np.sum((batch[:, None] - source[None]) ** 2, (2, 3))
   _, order = optimize.linear_sum_assignment(cost)
-  np.testing.assert_array_equal(transport.pair(source, batch), source[order])
+  np.testing.assert_array_equal(flow_matching.pair(source, batch), source[order])
 
 
 def test_noise_is_neither_lost_nor_drawn_twice():
   source, batch = draws(0)
-  paired = np.asarray(transport.pair(source, batch)).reshape(6, -1)
+  paired = np.asarray(flow_matching.pair(source, batch)).reshape(6, -1)
   want = np.sort(source.reshape(6, -1), axis=0)
   np.testing.assert_array_equal(np.sort(paired, axis=0), want)
 

@@ -72,9 +72,9 @@ def test_a_process_that_goes_on_after_the_steps_says_it_has_no_trace(
 def test_without_a_length_a_block_counts_by_its_first_step(profiler, tmp_path, monkeypatch):
   monkeypatch.setenv('WSJAX_PROFILE', '5:20')
   capture = profile.Capture(tmp_path)
-  capture.before(0)
+  capture.before(0, 1)
   assert profiler.calls == []
-  capture.before(10)
+  capture.before(10, 1)
   assert profiler.calls == ['start']
 
 

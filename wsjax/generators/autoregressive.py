@@ -1,7 +1,6 @@
 """Autoregressive generator: a recurrence encodes the tokens so far, a flow draws the next one.
 
-Cost is linear in the number of tokens. Training sees all tokens at once, since the tokens before
-each are known (teacher forcing); sampling goes one by one.
+Cost is linear in the number of tokens. Training sees all tokens at once (teacher forcing).
 
 Source: Wang et al. 2025, arXiv:2501.11587, section 2 (a recurrent model whose output conditions the
 diffusion of each token); here with flow matching.
@@ -23,14 +22,7 @@ from wsjax.generators.parts import guidance, linear_recurrence, ode
 
 
 class Contexts(nn.Module):
-  """Recurrence whose output for a token depends on the tokens before it.
-
-  Attributes:
-    length: number of tokens T.
-    width: of a context.
-    state_size: S of every layer.
-    depth: number of layers.
-  """
+  """Recurrence over `length` tokens whose output for a token depends on the tokens before it."""
 
   length: int
   width: int
@@ -38,7 +30,7 @@ class Contexts(nn.Module):
   depth: int
 
   def setup(self):
-    """Creates the layers, and those that read the token before, its place and the condition."""
+    """Creates the recurrence and the layers that read its inputs."""
     self.embed = nn.Dense(self.width)
     self.given = nn.Dense(self.width)
     self.places = self.param('places', nn.initializers.normal(0.5), (self.length, self.width))
@@ -64,21 +56,17 @@ class Contexts(nn.Module):
     index: jax.Array,
     condition: Float[Array, ' c'] | None = None,
   ) -> tuple[Float[Array, 'depth s'], Float[Array, ' width']]:
-    """Computes the next states and the context of one token.
+    """Computes the next states and the context of the token at an index.
 
-    Args:
-      states: of the layers; 0 at the start.
-      before: the token before; 0 at the start.
-      index: of the token to come.
-      condition: of the network, or None.
+    The states of the layers and the token before are 0 at the start.
     """
     h = self.embed(before) + self.places[index]
     if condition is not None:
       h += self.given(condition)
     following = []
     for layer, state in zip(self.layers, states, strict=True):
-      state, h = layer.step(state, h)
-      following.append(state)
+      new, h = layer.step(state, h)
+      following.append(new)
     return jnp.stack(following), self.norm(h)
 
 
@@ -112,9 +100,8 @@ class Autoregressive(config.Section):
     context_key, head_key = jax.random.split(key)
     given = jnp.zeros(self.condition_size) if self.condition_size else None
     x = jnp.asarray(example)
-    contexts = self._contexts(len(x)).init(context_key, x, given)
-    head = self._field.init(head_key, x[:1])
-    return {'contexts': contexts['params'], 'head': head}
+    contexts = self._contexts(len(x)).init(context_key, x, given)['params']
+    return {'contexts': contexts, 'head': self._field.init(head_key, x[:1])}
 
   def loss(
     self, params: Params, batch: Latents, key: jax.Array, condition: Condition = None, *, train=True
@@ -124,19 +111,14 @@ class Autoregressive(config.Section):
     num, length, size = batch.shape
     seen = batch
     if train and self.context_noise:
-      noise = jax.random.normal(noise_key, batch.shape)
-      seen = batch + self.context_noise * noise
+      seen = batch + self.context_noise * jax.random.normal(noise_key, batch.shape)
     contexts = self.contexts(params, seen, condition)
     source = jax.random.normal(source_key, batch.shape)
     t = jax.random.uniform(time_key, (num, length, 1))
     x = (1 - t) * source + t * batch
-    velocity = self._velocity(
-      params,
-      x.reshape(-1, size),
-      t.ravel(),
-      contexts.reshape(-1, self.width),
-      jax.random.split(drop_key, num * length) if train else None,
-    )
+    keys = jax.random.split(drop_key, num * length) if train else None
+    contexts = contexts.reshape(-1, self.width)
+    velocity = self._velocity(params, x.reshape(-1, size), t.ravel(), contexts, keys)
     error = velocity.reshape(batch.shape) - (batch - source)
     return jnp.mean(error**2), {}
 
@@ -144,8 +126,7 @@ class Autoregressive(config.Section):
     self, params: Params, tokens: Latents, condition: Condition = None
   ) -> Float[Array, 'n t width']:
     """Computes the contexts of tokens, each from the tokens before it."""
-    module = self._contexts(tokens.shape[1])
-    variables = {'params': params['contexts']}
+    module, variables = self._contexts(tokens.shape[1]), {'params': params['contexts']}
     return jax.vmap(functools.partial(module.apply, variables))(tokens, condition)
 
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
@@ -154,11 +135,8 @@ class Autoregressive(config.Section):
   ) -> Latents:
     """Carries noise to one token after the other."""
     length, size = shape
-    module = self._contexts(length)
-
-    def step(states, before, index, condition):
-      variables = {'params': params['contexts']}
-      return module.apply(variables, states, before, index, condition, method='step')
+    variables = {'params': params['contexts']}
+    step = functools.partial(self._contexts(length).apply, variables, method='step')
 
     def draw(carry, inputs):
       states, before = carry
@@ -180,16 +158,9 @@ class Autoregressive(config.Section):
   def _contexts(self, length: int) -> Contexts:
     return Contexts(length, self.width, self.state_size, self.depth)
 
-  def _velocity(
-    self,
-    params: Params,
-    x: Float[Array, 'n d'],
-    t: Float[Array, ' n'],
-    contexts: Float[Array, 'n width'],
-    keys: jax.Array | None,
-  ) -> Float[Array, 'n d']:
-    """Predicts velocities of single tokens; dropout by keys, or none."""
-    one = functools.partial(self._field.train, params['head'])
+  def _velocity(self, params, x, t, contexts, keys) -> Float[Array, 'n d']:
+    """Predicts velocities of single tokens x [n, D] at times t [n]; dropout by keys, or none."""
+    one = functools.partial(self._field.train_field, params['head'])
     return jax.vmap(one)(x[:, None], t, contexts, keys)[:, 0]
 
   @property

@@ -20,12 +20,7 @@ from wsjax.generators.generator import Condition, Latents, Shape
 
 @flax.struct.dataclass
 class State:
-  """The kept candidates.
-
-  Attributes:
-    pool: latents, the best first.
-    scores: of the pool.
-  """
+  """The kept candidates, the best first, and their scores."""
 
   pool: Float[Array, 'keep t d']
   scores: Float[Array, ' keep']
@@ -72,12 +67,7 @@ class BestOfN(config.Section):
     return self.candidates * self.rounds
 
   def fit(
-    self,
-    latents: np.ndarray,
-    key: jax.Array,
-    condition: np.ndarray | None = None,
-    *,
-    score: generator.Score,
+    self, latents: np.ndarray, key: jax.Array, condition: None = None, *, score: generator.Score
   ) -> State:
     """Draws, scores and keeps candidates, round by round.
 
@@ -95,14 +85,13 @@ class BestOfN(config.Section):
     for number in range(self.rounds):
       round_key = jax.random.fold_in(key, number)
       fitted = self.density.fit(latents, round_key, condition)
-      drawn = self.density.sample(fitted, round_key, self.candidates, shape=latents.shape[1:])
-      drawn = np.asarray(drawn)
+      shape = latents.shape[1:]
+      drawn = np.asarray(self.density.sample(fitted, round_key, self.candidates, shape=shape))
       scores = np.asarray(score(drawn))
       if scores.shape != (self.candidates,) or np.any(np.isnan(scores)):
         raise ValueError(
-          f'score must give one number for each of {self.candidates} '
-          f'candidates; got shape {scores.shape}, '
-          f'{np.sum(np.isnan(scores))} of them NaN.'
+          f'score must give one number for each of {self.candidates} candidates; got shape '
+          f'{scores.shape}, {np.sum(np.isnan(scores))} of them NaN.'
         )
       best = np.argsort(-scores, kind='stable')[: self.keep]
       latents, scores = drawn[best], scores[best]
@@ -118,9 +107,7 @@ class BestOfN(config.Section):
       ValueError: if the pool has fewer than `num` members.
     """
     generator.check('best_of_n', params.pool.shape[1:], shape, condition)
-    if num > len(params.pool):
-      raise ValueError(
-        f'A fit keeps {len(params.pool)} networks; {num} were asked for. Raise `keep`.'
-      )
-    order = jax.random.permutation(key, len(params.pool))
-    return jnp.asarray(params.pool)[order[:num]]
+    kept = len(params.pool)
+    if num > kept:
+      raise ValueError(f'A fit keeps {kept} networks; {num} were asked for. Raise `keep`.')
+    return jnp.asarray(params.pool)[jax.random.permutation(key, kept)[:num]]

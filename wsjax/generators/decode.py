@@ -27,7 +27,7 @@ class Decoder:
     normalizer: statistics of the training split.
     codec: of tokens.
     state: of the codec.
-    chunk_size: networks decoded at a time, so that memory stays bounded.
+    chunk_size: networks decoded at a time, which bounds memory.
   """
 
   spec: spec_lib.Spec
@@ -64,8 +64,7 @@ class Decoder:
   @functools.cached_property
   def _decode(self) -> Any:
     def decode(normalizer, state, latents):
-      given = dataclasses.replace(self, normalizer=normalizer, state=state)
-      return given.networks(latents)
+      return dataclasses.replace(self, normalizer=normalizer, state=state).networks(latents)
 
     return jax.jit(decode)
 
@@ -89,17 +88,10 @@ def fit(
 
   Returns:
     The decoder, and the latents [N, T, D] of `params`.
-
-  Raises:
-    ValueError: as the plug-ins say.
   """
-  decoder = Decoder(
-    spec=spec,
-    tokenizer=config_lib.build('tokens', tokens),
-    normalizer=normalize_lib.fit(params, spec, **normalize),
-    codec=config_lib.build('codecs', codec),
-    state=(),
-  )
+  tokenizer, codec = config_lib.build('tokens', tokens), config_lib.build('codecs', codec)
+  normalizer = normalize_lib.fit(params, spec, **normalize)
+  decoder = Decoder(spec, tokenizer, normalizer, codec, state=())
   values = decoder._tokens(params)
-  decoder = dataclasses.replace(decoder, state=decoder.codec.fit(np.asarray(values)))
+  decoder = dataclasses.replace(decoder, state=codec.fit(np.asarray(values)))
   return decoder, decoder.encode(params)

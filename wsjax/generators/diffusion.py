@@ -4,40 +4,43 @@ Source: Karras et al. 2022, arXiv:2206.00364 (EDM); equation numbers below.
 """
 
 import dataclasses
-import functools
+from collections.abc import Callable
 from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from wsjax import config
-from wsjax.generators import backbones
-from wsjax.generators.generator import Condition, Latents, LogDensity, Metrics, Params, Shape
-from wsjax.generators.parts import denoising, likelihood, ode, schedules
-from wsjax.generators.parts import guidance as guidance_lib
+from wsjax import config, typing
+from wsjax.generators.generator import Condition, Latents, Metrics, Params
+from wsjax.generators.parts import denoising, guidance, ode
 
 
 @dataclasses.dataclass(frozen=True)
-class Diffusion(config.Section):
+class Diffusion(guidance.FieldGenerator):
   """Generator by denoising, with the settings of EDM.
+
+  Samples follow the probability-flow equation (eq. 1, algorithm 1), whose density `log_prob` gives
+  at the smallest noise level, or the steps of `denoising`. Both end with one more denoising.
+  'ancestral' follows another process, of equal density where the denoiser is exact. To first order
+  a task loss weights samples by exp(-task_scale x task_loss).
 
   Attributes:
     backbone: predicts the scaled residual of the denoiser.
+    condition_size: features of the condition; 0 is unconditional.
+    drop_condition: share of the training examples without their condition.
+    guidance: weight of the condition in sampling; 1 is that of training.
     data_std: standard deviation of the latents.
     sigma_min: smallest noise level of the sampler, in units of the latents.
     sigma_max: largest noise level of the sampler.
-    rho: how strongly the levels crowd at the low end.
+    rho: how strongly the levels crowd at the low end; 1 spaces them evenly.
     log_sigma_mean: mean of the logarithm of the noise level in training.
     log_sigma_std: its standard deviation.
     solver: key of `ode.SOLVERS` or of `denoising.ETAS`.
     num_steps: of the solver, plus one last step to no noise.
-    condition_size: features of the condition; 0 is unconditional.
-    drop_condition: share of the training examples without their condition.
-    guidance: weight of the condition in sampling; 1 is that of training.
   """
 
-  backbone: backbones.Backbone
   data_std: config.PositiveFloat = 1.0
   sigma_min: config.PositiveFloat = 0.002
   sigma_max: config.PositiveFloat = 80.0
@@ -46,29 +49,25 @@ class Diffusion(config.Section):
   log_sigma_std: config.NonNegativeFloat = 1.2
   solver: Annotated[str, config.OneOf((*ode.SOLVERS, *denoising.ETAS))] = 'heun'
   num_steps: config.PositiveInt = 32
-  condition_size: config.NonNegativeInt = 0
-  drop_condition: config.Share = 0.0
-  guidance: float = 1.0
 
   def __post_init__(self):
     super().__post_init__()
-    _ = self.field, self.schedule  # Checks the condition and the order of the levels.
+    if self.sigma_min >= self.sigma_max:
+      raise ValueError(f'sigma_min is {self.sigma_min}, not below sigma_max, {self.sigma_max}.')
 
-  @property
-  def field(self) -> guidance_lib.ConditionalField:
-    """The scaled residual at (x, t)."""
-    return guidance_lib.ConditionalField(
-      self.backbone, self.condition_size, self.drop_condition, self.guidance
-    )
+  def sigma(self, t: typing.Array) -> typing.Array:
+    """Noise level (standard deviation) at t in [0, 1] (eq. 5)."""
+    low, high = self._ends()
+    return (low + t * (high - low)) ** self.rho
 
-  @property
-  def schedule(self) -> schedules.Karras:
-    """Noise levels of the sampler."""
-    return schedules.Karras(self.sigma_min, self.sigma_max, self.rho)
+  def time(self, sigma: typing.Array) -> typing.Array:
+    """Inverse of `sigma`: t in [0, 1] of a noise level."""
+    low, high = self._ends()
+    return (sigma ** (1 / self.rho) - low) / (high - low)
 
-  def init(self, key: jax.Array, example: Float[Array, 't d']) -> Params:
-    """Draws parameters of the backbone."""
-    return self.field.init(key, example)
+  def levels(self) -> np.ndarray:
+    """[num_steps + 1] noise levels of the sampler, from the largest to the smallest."""
+    return self.sigma(np.linspace(1.0, 0.0, self.num_steps + 1)).astype(np.float32)
 
   def loss(
     self, params: Params, batch: Latents, key: jax.Array, condition: Condition = None, *, train=True
@@ -81,40 +80,19 @@ class Diffusion(config.Section):
     noisy = batch + sigma * jax.random.normal(noise_key, batch.shape)
     keys = jax.random.split(drop_key, num) if train else None
     c_skip, c_out, c_in = self._scales(sigma)
-    one = functools.partial(self.field.train, params)
-    times = self._time(sigma[:, 0, 0])
-    residual = jax.vmap(one)(c_in * noisy, times, condition, keys)
+    predict = jax.vmap(self.train_field, (None, 0, 0, 0, 0))
+    residual = predict(params, c_in * noisy, self._time(sigma[:, 0, 0]), condition, keys)
     # The weight of eq. 8 cancels c_out: see its appendix B.6.
     return jnp.mean((residual - (batch - c_skip * noisy) / c_out) ** 2), {}
 
-  @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape', 'task_loss', 'task_scale'))
-  def sample(
-    self,
-    params: Params,
-    key: jax.Array,
-    num: int,
-    *,
-    shape: Shape,
-    condition: Condition = None,
-    task_loss: guidance_lib.TaskLoss | None = None,
-    task_scale: float = 0.0,
+  def _draw(
+    self, field: guidance.Field, guide: Callable | None, key: jax.Array, shape: tuple[int, ...]
   ) -> Latents:
-    """Denoises by the probability-flow equation (eq. 1, algorithm 1) or the steps of `denoising`.
-
-    With a task loss of clean latents [T, D], its gradient times `task_scale` is subtracted from the
-    score: to first order samples are weighted by exp(-task_scale x task_loss). Every loss function
-    is compiled for.
-    """
-
-    def denoise(x: jax.Array, sigma: jax.Array) -> jax.Array:
-      one = functools.partial(self._denoise, params)
-      return jax.vmap(one, (0, None, 0))(x, sigma, condition)
-
-    denoise = _steered(denoise, task_loss, task_scale)
-    levels = self.schedule.levels(self.num_steps + 1)
+    denoise = _guided(field, guide) if guide else field
+    levels = self.levels()
     if self.solver in denoising.ETAS:
       key, steps_key = jax.random.split(key)
-    x = levels[0] * jax.random.normal(key, (num, *shape))
+    x = levels[0] * jax.random.normal(key, shape)
     if self.solver in denoising.ETAS:
       eta = denoising.ETAS[self.solver]
       x = denoising.along(denoise, x, levels, eta=eta, key=steps_key)
@@ -123,36 +101,24 @@ class Diffusion(config.Section):
     # An Euler step from the last level to no noise ends at the denoised.
     return denoise(x, levels[-1])
 
-  @functools.partial(jax.jit, static_argnames=('self', 'trace', 'num_probes'))
-  def log_prob(
-    self,
-    params: Params,
-    x: Latents,
-    condition: Condition = None,
-    *,
-    trace: str = 'exact',
-    num_probes: int = 1,
-    key: jax.Array | None = None,
-  ) -> LogDensity:
-    """Computes the density of the probability-flow equation at the smallest noise level.
+  def _equation(self, field: Callable) -> tuple[Callable, np.ndarray, float]:
+    def velocity(x: jax.Array, sigma: jax.Array, condition: guidance.Given) -> jax.Array:
+      return (x - field(x, sigma, condition)) / sigma
 
-    It is exact up to the error of `num_steps` steps of a solver. `sample` denoises once more, and
-    'ancestral' follows another process, of equal density where the denoiser is exact.
+    return velocity, self.levels()[::-1], self.sigma_max
+
+  def _field(
+    self, params: Params, x: guidance.Tokens, t: jax.Array, condition: guidance.Given
+  ) -> guidance.Tokens:
+    """Denoises x at the noise level t (eq. 7).
+
+    Guidance on the residual is guidance on the denoised: no scale depends on the condition.
     """
+    c_skip, c_out, c_in = self._scales(t)
+    return c_skip * x + c_out * self.sample_field(params, c_in * x, self._time(t), condition)
 
-    def field(x: jax.Array, sigma: jax.Array, condition: jax.Array | None) -> jax.Array:
-      return (x - self._denoise(params, x, sigma, condition)) / sigma
-
-    return likelihood.log_prob(
-      field,
-      x,
-      condition,
-      times=self.schedule.levels(self.num_steps + 1)[::-1],
-      noise_std=self.schedule.sigma_max,
-      trace=trace,
-      num_probes=num_probes,
-      key=key,
-    )
+  def _ends(self) -> tuple[float, float]:
+    return self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
 
   def _scales(self, sigma: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """c_skip, c_out and c_in (table 1)."""
@@ -161,31 +127,10 @@ class Diffusion(config.Section):
 
   def _time(self, sigma: jax.Array) -> jax.Array:
     """Converts noise levels to the time t in [0, 1] of backbones."""
-    return jnp.clip(self.schedule.time(sigma), 0, 1)
-
-  def _denoise(
-    self,
-    params: Params,
-    x: Float[Array, 't d'],
-    sigma: jax.Array,
-    condition: Float[Array, ' c'] | None,
-  ) -> Float[Array, 't d']:
-    """Denoises x (eq. 7).
-
-    Guidance on the residual is guidance on the denoised: no scale depends on the condition.
-    """
-    c_skip, c_out, c_in = self._scales(sigma)
-    t = self._time(sigma)
-    return c_skip * x + c_out * self.field.sample(params, c_in * x, t, condition)
+    return jnp.clip(self.time(sigma), 0, 1)
 
 
-def _steered(
-  denoise: guidance_lib.Field, task_loss: guidance_lib.TaskLoss | None, scale: float
-) -> guidance_lib.Field:
-  """The denoiser whose score has the guidance of a task loss (eq. 3)."""
-  if task_loss is None or scale == 0:
-    return denoise
-  score = guidance_lib.guided_field(
-    lambda x, sigma: (denoise(x, sigma) - x) / sigma**2, denoise, task_loss, scale
-  )
+def _guided(denoise: guidance.Field, guide: Callable) -> guidance.Field:
+  """The denoiser whose score is guided (eq. 3)."""
+  score = guide(lambda x, sigma: (denoise(x, sigma) - x) / sigma**2, denoise)
   return lambda x, sigma: x + sigma**2 * score(x, sigma)

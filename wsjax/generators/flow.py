@@ -51,16 +51,14 @@ class Flow(config.Section):
     """Draws parameters of the couplings."""
     given = jnp.zeros(self.condition_size) if self.condition_size else None
     stack = self._stack(example.shape)
-    x = jnp.ravel(example)
-    return stack.init(key, x, given, method='forward')['params']
+    return stack.init(key, jnp.ravel(example), given, method='forward')['params']
 
   def loss(
     self, params: Params, batch: Latents, key: jax.Array, condition: Condition = None, *, train=True
   ) -> tuple[Float[Array, ''], Metrics]:
     """Computes the mean negative log-likelihood in nats per weight, and 'bits_per_weight'."""
     if train and self.noise_std:
-      noise = jax.random.normal(key, batch.shape, jnp.float32)
-      batch = batch + self.noise_std * noise
+      batch = batch + self.noise_std * jax.random.normal(key, batch.shape, jnp.float32)
     nats = -jnp.mean(self.log_prob(params, batch, condition))
     loss = nats / math.prod(batch.shape[1:])
     return loss, {'bits_per_weight': loss / math.log(2)}
@@ -83,12 +81,9 @@ class Flow(config.Section):
     """Carries noise through the inverse of the couplings."""
     stack = self._stack(shape)
 
-    def one(noise: jax.Array, given: jax.Array | None) -> jax.Array:
-      data, _ = stack.apply({'params': params}, noise, given, method='inverse')
-      return data
-
-    noise = jax.random.normal(key, (num, math.prod(shape)))
-    return jax.vmap(one)(noise, condition).reshape(num, *shape)
+    inverse = functools.partial(stack.apply, {'params': params}, method='inverse')
+    data, _ = jax.vmap(inverse)(jax.random.normal(key, (num, math.prod(shape))), condition)
+    return data.reshape(num, *shape)
 
   def _stack(self, shape: tuple[int, ...]) -> coupling_lib.Stack:
     size = math.prod(shape)

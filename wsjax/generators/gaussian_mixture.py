@@ -26,11 +26,8 @@ COVARIANCES = ('full', 'diag')
 class State:
   """The fitted mixture of K Gaussians in F = T D dimensions.
 
-  Attributes:
-    log_weights: logarithms of the shares, nats.
-    means: of the Gaussians.
-    scale: lower Cholesky factor [K, F, F] of the covariance if it is full, standard deviations [K,
-      F] if it is diagonal.
+  `scale` is the lower Cholesky factor [K, F, F] of the covariance if it is full, the standard
+  deviations [K, F] if it is diagonal.
   """
 
   log_weights: Float[Array, ' k']
@@ -70,15 +67,9 @@ class GaussianMixture(config.Section):
       max_iter=self.max_iterations,
       random_state=int(jax.random.bits(key)),
     ).fit(np.asarray(latents, np.float64).reshape(num, -1))
-    if self.covariance == 'full':
-      scale = np.linalg.cholesky(model.covariances_)
-    else:
-      scale = np.sqrt(model.covariances_)
-    return State(
-      np.log(model.weights_).astype(np.float32),
-      model.means_.reshape(-1, *shape).astype(np.float32),
-      scale.astype(np.float32),
-    )
+    root = np.linalg.cholesky if self.covariance == 'full' else np.sqrt
+    parts = np.log(model.weights_), model.means_.reshape(-1, *shape), root(model.covariances_)
+    return State(*(part.astype(np.float32) for part in parts))
 
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
@@ -112,8 +103,7 @@ class GaussianMixture(config.Section):
       else:
         noise = centred / scale[:, None]
         log_det = jnp.sum(jnp.log(scale))
-      density = jnp.sum(jax.scipy.stats.norm.logpdf(noise), 0)
-      return log_weight + density - log_det
+      return log_weight + jnp.sum(jax.scipy.stats.norm.logpdf(noise), 0) - log_det
 
     parts = jax.vmap(one)(params.log_weights, params.means, params.scale)
     return jax.nn.logsumexp(parts, axis=0)

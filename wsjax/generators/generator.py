@@ -23,9 +23,9 @@ class Sampler(Protocol):
 
   A family with a density also has `log_prob(params, x, condition=None)`, which gives nats per
   network in the units of the latents. Where that is the density of a differential equation, it
-  takes `trace`, `num_probes` and `key`: see `likelihood`. A family that is sampled step by step
-  takes `task_loss` and `task_scale` in `sample`: see `guidance`. A family that can have a condition
-  has a field `condition_size`.
+  takes `trace`, `num_probes` and `key`: see `parts.ode`. A family that is sampled step by step
+  takes `task_loss` and `task_scale` in `sample`: see `parts.guidance`. A family that can have a
+  condition has a field `condition_size`.
   """
 
   def sample(

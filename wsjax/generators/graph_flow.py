@@ -1,8 +1,5 @@
 """Normalizing flow whose density does not depend on the order of hidden units.
 
-Every layer is equivariant, so all orders of a network have equal exact likelihood and are drawn
-equally often.
-
 Source: Köhler et al. 2020, arXiv:2006.02425, theorem 1.
 """
 
@@ -19,7 +16,8 @@ from wsjax.models import model as model_lib
 class GraphFlow(config.Section):
   """Generator by equivariant couplings between weights and Gaussian noise.
 
-  For flat tokens [1, D] that no codec has changed.
+  All orders of a network have equal exact likelihood and are drawn equally often. For flat tokens
+  [1, D] that no codec has changed.
 
   Attributes:
     architecture: of the generated networks.

@@ -5,10 +5,10 @@ noise it is a sampler, and learns by the energy score, which is lowest for the t
 needs no density and no adversary: for a network y and samples g, g' of its condition, E|g - y| -
 E|g - g'| / 2 (Gneiting & Raftery 2007, JASA 102(477), equation 22).
 
-Some dozens of coordinates of noise cannot make what varies freely in a zoo: the weights of a pixel
-that is always black stay where they started, each for itself. So every latent may have noise of its
-own as well. In many dimensions the energy score sees the size of all of it and hardly where it is;
-the same score of every latent by itself (equation 21) does.
+Some dozens of coordinates of noise cannot make what varies freely in a zoo, such as the weights of
+a pixel that is always black. So every latent may have noise of its own as well. In many dimensions
+the energy score hardly sees where that noise is; the score of every latent by itself (equation 21)
+does.
 """
 
 import dataclasses
@@ -25,18 +25,79 @@ from jaxtyping import Array, Float
 
 from wsjax import config
 from wsjax.generators.generator import Condition, Latents, Metrics, Params, Shape
-from wsjax.generators.parts import single_pass
-from wsjax.layers import transformer
+from wsjax.layers import mlp, transformer
+from wsjax.tokens import positions
 
-NETWORKS = {
-  'mlp': single_pass.MLP,
-  'transformer': single_pass.Transformer,
-  'chunks': single_pass.Chunks,
-}
+# Features of the place of a token.
+_PLACES = 64
 # Below this a distance per coordinate has no direction worth following.
 _NEAREST = 1e-6
 # Parameter of the logarithms of the scales of latent noise, and their initial scale.
 _SCALES, _SCALE = 'latent_noise', 0.3
+
+
+class MLP(nn.Module):
+  """Residual blocks and one layer for all latents.
+
+  Latents of all networks here have about unit variance at initialisation, so that samples differ.
+  """
+
+  width: int
+  depth: int
+
+  @nn.compact
+  def __call__(self, given: Float[Array, ' c'], shape: Shape) -> Float[Array, 't d']:
+    """Computes latents of a shape (T, D)."""
+    h = nn.Dense(self.width, name='in')(given)
+    h = mlp.residual(h, self.width, self.depth)
+    out = nn.Dense(shape[0] * shape[1], name='out')(h)
+    return out.reshape(shape)
+
+
+class Transformer(nn.Module):
+  """A learned query per token; noise and condition modulate every block."""
+
+  width: int
+  depth: int
+  num_heads: int
+
+  @nn.compact
+  def __call__(self, given: Float[Array, ' c'], shape: Shape) -> Float[Array, 't d']:
+    """Computes latents of a shape (T, D)."""
+    given = nn.Dense(self.width, name='in')(given)
+    queries = self.param('queries', nn.initializers.normal(1.0), (shape[0], self.width))
+    h = queries + given[None]
+    for number in range(self.depth):
+      block = transformer.Block(self.width, self.num_heads, 0.0, name=f'block{number}')
+      h = block(h, nn.silu(given))
+    return nn.Dense(shape[1], name='out')(nn.LayerNorm(name='norm')(h))
+
+
+class Chunks(nn.Module):
+  """Every token by itself, from its place in the sequence.
+
+  Neither its parameters nor the memory for a part of the tokens grow with the number of tokens.
+
+  Source: von Oswald et al. 2020, arXiv:1906.00695, section 2 (chunks).
+  """
+
+  width: int
+  depth: int
+
+  @nn.compact
+  def __call__(
+    self, given: Float[Array, ' c'], shape: tuple[int, int], first: jax.Array | int = 0
+  ) -> Float[Array, 't d']:
+    """Computes `shape[0]` tokens from number `first` on."""
+    places = first + jnp.arange(shape[0])
+    features = positions.sinusoidal(places, _PLACES)
+    h = nn.Dense(self.width, name='places')(features)
+    h += nn.Dense(self.width, name='in')(given)[None]
+    h = mlp.residual(h, self.width, self.depth)
+    return nn.Dense(shape[1], name='out')(nn.LayerNorm(name='norm')(h))
+
+
+NETWORKS = {'mlp': MLP, 'transformer': Transformer, 'chunks': Chunks}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,14 +163,11 @@ class Hypernetwork(config.Section):
     `single` also 'single', the mean score of single latents. Validation draws noise, too.
     """
     del train
-    num = len(batch)
+    options = {'num': len(batch), 'shape': batch.shape[1:], 'condition': condition}
+    sample = functools.partial(self.sample, params, **options)
     if not self.noise_size:
-      made = self.sample(params, key, num, shape=batch.shape[1:], condition=condition)
-      return jnp.mean((made - batch) ** 2), {}
-    keys = jax.random.split(key, self.draws)
-    made = jax.vmap(
-      lambda key: self.sample(params, key, num, shape=batch.shape[1:], condition=condition)
-    )(keys)
+      return jnp.mean((sample(key) - batch) ** 2), {}
+    made = jax.vmap(sample)(jax.random.split(key, self.draws))
     batch = jnp.asarray(batch)[None]
     to_data = jnp.mean(_distance(made, batch))
     shifted = jnp.roll(made, 1, axis=0)  # Every draw beside another one.
@@ -126,34 +184,20 @@ class Hypernetwork(config.Section):
     self, params: Params, key: jax.Array, num: int, *, shape: Shape, condition: Condition = None
   ) -> Latents:
     """Computes latents from noise in one pass."""
-    made = jax.vmap(lambda given: self.module.apply({'params': params}, given, shape))(
-      self._given(key, num, condition)
-    )
+    apply = functools.partial(self.module.apply, {'params': params}, shape=shape)
+    made = jax.vmap(apply)(self._given(key, num, condition))
     if self.latent_noise:
       noise = jax.random.normal(jax.random.fold_in(key, 1), made.shape)
       made += jnp.exp(params[_SCALES])[None] * noise
     return made
 
   def stream(
-    self,
-    params: Params,
-    key: jax.Array,
-    *,
-    shape: Shape,
-    rows: int,
-    condition: Float[Array, ' c'] | None = None,
+    self, params: Params, key: jax.Array, *, shape: Shape, rows: int, condition=None
   ) -> Iterator[np.ndarray]:
-    """Generates one network in parts, so that it never has to fit into memory.
+    """Generates the network of `sample` for a key in parts, so that it need not fit into memory.
 
-    Args:
-      params: from training.
-      key: of the noise; a key gives the network that `sample` gives for it.
-      shape: (T, D).
-      rows: tokens of a part.
-      condition: of the network, or None.
-
-    Yields:
-      [rows, D] of tokens in order, on the host; the last part may be shorter.
+    The condition is [C], or None. The parts are tokens [rows, D] in order, on the host; the last
+    one may be shorter.
 
     Raises:
       ValueError: unless the network is 'chunks', which computes every token by itself.

@@ -26,12 +26,7 @@ PER = ('dimension', 'joint')
 
 @flax.struct.dataclass
 class State:
-  """The fitted density.
-
-  Attributes:
-    points: latents of the training networks.
-    bandwidth: standard deviation of the kernel; 0 where the training latents do not vary.
-  """
+  """Training latents, and the standard deviation of the kernel; 0 where they do not vary."""
 
   points: Float[Array, 'N t d']
   bandwidth: Float[Array, 't d']
@@ -97,11 +92,9 @@ class KDE(config.Section):
     def one(x: jax.Array) -> jax.Array:
       offset = x[None] - params.points
       kernel = jax.scipy.stats.norm.logpdf(offset / safe) - jnp.log(safe)
-      point = jnp.where(offset == 0, 0.0, -jnp.inf)
-      kernel = jnp.where(varies, kernel, point)
+      kernel = jnp.where(varies, kernel, jnp.where(offset == 0, 0.0, -jnp.inf))
       if self.per == 'joint':
         kernel = jnp.sum(kernel, (1, 2))
-      mixed = jax.nn.logsumexp(kernel, axis=0) - math.log(count)
-      return jnp.sum(mixed)
+      return jnp.sum(jax.nn.logsumexp(kernel, axis=0) - math.log(count))
 
     return jax.lax.map(one, jnp.asarray(x))

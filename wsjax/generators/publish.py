@@ -24,6 +24,9 @@ def publish(
 ) -> store.Zoo:
   """Writes networks as a zoo.
 
+  A network that is not finite is marked diverged. All are in the split 'test': nothing generated
+  may slip into a training split unnoticed.
+
   Args:
     path: folder of the new zoo.
     params: path -> [N, ...] weights, unselected.
@@ -32,10 +35,6 @@ def publish(
     parents: record field of that name: generator and training zoo.
     source: record of a training network; data, licence and task carry over.
 
-  Returns:
-    The zoo. A network that is not finite is marked diverged. All are in the split 'test': nothing
-    generated may slip into a training split unnoticed.
-
   Raises:
     ValueError: if there is a zoo at `path` already, or the networks of another draw are published
       there.
@@ -43,46 +42,34 @@ def publish(
   shared = {
     **record.describe_model(architecture),
     **environment.environment(),
-    'task': source['task'],
-    'datasets': source['datasets'],
-    'license': source['license'],
-    'redistributable': source['redistributable'],
+    **{key: source[key] for key in ('task', 'datasets', 'license', 'redistributable')},
+    **{'trace': [], 'final': [], 'screens': []},
     'parents': parents,
-    'trace': [],
-    'final': [],
-    'screens': [],
     'split': 'test',
   }
   # Nobody trained these networks: the recipe is known not to exist.
-  for field in ('objective', 'optimizer', 'batch_size', 'steps', 'step',
-                'seed', 'precision', 'config_sha256'):  # fmt: skip
-    shared[field] = None
+  unknown = ('objective', 'optimizer', 'batch_size', 'steps', 'step')
+  shared |= dict.fromkeys((*unknown, 'seed', 'precision', 'config_sha256'))
   run = hashlib.sha256(repr(sorted(generated.items())).encode()).hexdigest()
   count = len(next(iter(params.values())))
   entries = []
   for i in range(count):
     net = {key: np.asarray(value[i]) for key, value in params.items()}
     name = f'generated-{run[:8]}-{i:08d}'
-    entries.append(
-      store.Entry(
-        key=f'{i:08d}',
-        params=net,
-        record=record.make(
-          **shared,
-          **record.describe_params(net),
-          run_id=name,
-          split_group=name,
-          generated={**generated, 'condition': None},
-          diverged=not all(record.is_finite(value) for value in net.values()),
-        ),
-      )
+    made = record.make(
+      **shared,
+      **record.describe_params(net),
+      run_id=name,
+      split_group=name,
+      generated={**generated, 'condition': None},
+      diverged=not all(record.is_finite(value) for value in net.values()),
     )
+    entries.append(store.Entry(key=f'{i:08d}', params=net, record=made))
   draw = {'generated': dict(generated), 'parents': parents, 'networks': count}
   plan.check(path, draw, parts=(publish_lib.MANIFEST, 'log.lmdb'))
   if (path / publish_lib.MANIFEST).exists():
     raise ValueError(f'{path} holds a zoo already; give another folder.')
   plan.write(path, draw)
   with store.Log(path / 'log.lmdb') as log:
-    missing = [entry for entry in entries if entry.key not in set(log.keys())]
-    log.append(missing)
+    log.append([entry for entry in entries if entry.key not in set(log.keys())])
     return store.publish(log, path)

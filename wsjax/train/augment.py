@@ -1,8 +1,4 @@
-"""Augmentation of training networks: other weights with equal labels.
-
-Every augmentation is a function (key, params of one network) -> params, drawn for each network and
-step.
-"""
+"""Augmentation of training networks: other weights with equal labels."""
 
 import dataclasses
 import functools
@@ -15,6 +11,7 @@ import jax.numpy as jnp
 from wsjax import config, typing
 from wsjax.models import model as model_lib
 
+# (key, params of one network) -> params, drawn for each network and step.
 Augmentation = Callable[[jax.Array, typing.Params], typing.Params]
 _MOVES = ('shift', 'rotate', 'zoom', 'flip')
 
@@ -43,11 +40,7 @@ class Augment(config.Section):
 
 
 def make(section: Mapping[str, Any], architecture: model_lib.Model) -> Augmentation:
-  """The augmentations of a section, one after the other; the identity if there is none.
-
-  Args:
-    section: fields of `Augment`.
-    architecture: model of the networks.
+  """The augmentations of a section `Augment`, one after the other; the identity if there is none.
 
   Raises:
     ValueError: for a wrong field, or a movement of coordinates if the inputs of the networks are
@@ -73,29 +66,13 @@ def make(section: Mapping[str, Any], architecture: model_lib.Model) -> Augmentat
 
 
 def move_coordinates(
-  key: jax.Array,
-  params: typing.Params,
-  *,
-  shift: float = 0.0,
-  rotate: float = 0.0,
-  zoom: float = 0.0,
-  flip: bool = False,
+  key: jax.Array, params: typing.Params, *, shift=0.0, rotate=0.0, zoom=0.0, flip=False
 ) -> typing.Params:
   """Moves the image of an INR; further arguments are fields of `Augment`.
 
   f(A x + t) is the network whose first layer has the kernel A^T W and the bias b + t W, so the
-  image moves exactly, also between pixels.
-
-  Args:
-    key: randomness of the movement.
-    params: parameters with 'layer0/kernel' [2, n] and 'layer0/bias' [n].
-    shift: largest shift.
-    rotate: largest rotation.
-    zoom: largest scaling.
-    flip: whether half are mirrored.
-
-  Returns:
-    Weights of the moved image.
+  image moves exactly, also between pixels. Parameters have 'layer0/kernel' [2, n] and 'layer0/bias'
+  [n].
   """
   keys = jax.random.split(key, 4)
   t = jax.random.uniform(keys[0], (2,), minval=-shift, maxval=shift)
@@ -112,13 +89,11 @@ def move_coordinates(
 
 def add_noise(key: jax.Array, params: typing.Params, *, std: float) -> typing.Params:
   """Adds normal noise of `std` times the root mean square of each parameter."""
-  return {
-    path: value
-    + std
-    * jnp.sqrt(jnp.mean(value**2))
-    * jax.random.normal(jax.random.fold_in(key, place), value.shape)
-    for place, (path, value) in enumerate(sorted(params.items()))
-  }
+  noisy = {}
+  for place, (path, value) in enumerate(sorted(params.items())):
+    noise = jax.random.normal(jax.random.fold_in(key, place), value.shape)
+    noisy[path] = value + std * jnp.sqrt(jnp.mean(value**2)) * noise
+  return noisy
 
 
 def drop(key: jax.Array, params: typing.Params, *, rate: float) -> typing.Params:

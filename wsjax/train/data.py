@@ -16,12 +16,7 @@ BlockData = Callable[[int, int], typing.PyTree]
 
 
 def on_device(data: typing.PyTree, mesh: Mesh) -> BlockData:
-  """Puts all data on every device, once.
-
-  Args:
-    data: arrays with leading axis [N], equal in all processes.
-    mesh: mesh of the devices.
-  """
+  """Puts all data, arrays [N, ...] equal in all processes, on every device, once."""
   placed = place(data, NamedSharding(mesh, P()))
   return lambda done, count: placed
 
@@ -29,14 +24,9 @@ def on_device(data: typing.PyTree, mesh: Mesh) -> BlockData:
 def from_host(data: typing.PyTree, mesh: Mesh, *, key: jax.Array, batch_size: int) -> BlockData:
   """Puts on each device its examples of the batches of a block.
 
-  Only these rows of the data are read, so arrays may be memory-mapped, and a process reads no rows
-  for the devices of another.
-
-  Args:
-    data: arrays with leading axis [N].
-    mesh: mesh whose axis 'data' splits the batches.
-    key: key of the run.
-    batch_size: examples per step, over all devices.
+  Only these rows of the data [N, ...] are read, so arrays may be memory-mapped, and a process reads
+  no rows for the devices of another. The axis 'data' of the mesh splits the batches of `batch_size`
+  examples; the key is that of the run.
   """
   order_key, _ = step.keys_of_run(key)
   size = len(jax.tree.leaves(data)[0])
@@ -47,10 +37,9 @@ def from_host(data: typing.PyTree, mesh: Mesh, *, key: jax.Array, batch_size: in
     indices = np.asarray(all_indices(jnp.arange(done, done + count)))
 
     def of_array(array: np.ndarray) -> jax.Array:
+      shape = (count, batch_size, *array.shape[1:])
       return jax.make_array_from_callback(
-        (count, batch_size, *array.shape[1:]),
-        sharding,
-        lambda part: np.asarray(array[indices[part[:2]]]),
+        shape, sharding, lambda part: np.asarray(array[indices[part[:2]]])
       )
 
     return jax.tree.map(of_array, data)

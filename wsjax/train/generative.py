@@ -1,4 +1,4 @@
-"""Training objective of generators: a distribution loss and a functional loss.
+"""Training objective of generators.
 
 The distribution loss is that of the family, on latents. The functional loss is the mean loss of
 generated networks on examples of their task, with gradients through the sampler and the decoder.
@@ -6,7 +6,7 @@ generated networks on examples of their task, with gradients through the sampler
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -60,15 +60,8 @@ class Strategy(config.Section):
 
 # Field -> value, of those that a section may leave out.
 DEFAULTS = config.defaults(Strategy)
-
-
-def read(section: Mapping[str, Any]) -> Strategy:
-  """The strategy that a section describes.
-
-  Raises:
-    ValueError: for an unknown field or a value that is not allowed.
-  """
-  return config.read(Strategy, 'strategy', section)
+# The strategy that a section describes.
+read = functools.partial(config.read, Strategy, 'strategy')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,11 +91,7 @@ class Task:
   ) -> Float[Array, '']:
     """Mean loss of networks, cross-entropy in nats by default, each on examples of its own.
 
-    Args:
-      latents: latents of the networks.
-      key: randomness of the examples.
-      num_examples: examples per network, drawn with replacement.
-      train: whether they are of the training split.
+    They are drawn with replacement, from the training split if `train`.
     """
     inputs, labels = self.inputs, self.labels
     if not train and self.val_inputs is not None:
@@ -113,11 +102,8 @@ class Task:
       one = functools.partial(losses.value, self.task_loss, self.architecture)
       return jnp.mean(jax.vmap(one)(networks, (batches, jnp.asarray(labels)[chosen])))
     outputs = jax.vmap(self.architecture.apply)(networks, batches)
-    return jnp.mean(
-      optax.softmax_cross_entropy_with_integer_labels(
-        outputs, jnp.asarray(labels, jnp.int32)[chosen]
-      )
-    )
+    labels = jnp.asarray(labels, jnp.int32)[chosen]
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,38 +153,20 @@ class GeneratorObjective(objective.Objective):
       total += strategy.distribution * value
       metrics |= {**parts, 'distribution': value}
     if self.task is not None:
-      value = self._functional(
-        params, latents.shape[1:], jax.random.fold_in(key, _FUNCTIONAL), condition, train=train
-      )
+      sample_key, examples_key = jax.random.split(jax.random.fold_in(key, _FUNCTIONAL))
+      num, shape = strategy.functional_networks, latents.shape[1:]
+      if condition is not None:
+        condition = condition[jnp.arange(num) % len(condition)]
+      # Solvers put constants on the device while they are traced.
+      with jax.transfer_guard('allow'):
+        made = self.generator.sample(params, sample_key, num, shape=shape, condition=condition)
+      value = self.task.loss(made, examples_key, strategy.functional_examples, train=train)
       total += strategy.functional * value
       metrics['functional'] = value
     return total, metrics
 
-  def _functional(
-    self,
-    params: typing.PyTree,
-    shape: tuple[int, ...],
-    key: jax.Array,
-    condition: jax.Array | None,
-    *,
-    train: bool,
-  ) -> jax.Array:
-    """Loss of generated networks on their task, nats."""
-    strategy = self.strategy
-    num = strategy.functional_networks
-    sample_key, examples_key = jax.random.split(key)
-    if condition is not None:
-      condition = condition[jnp.arange(num) % len(condition)]
-    # Solvers put constants on the device while they are traced.
-    with jax.transfer_guard('allow'):
-      made = self.generator.sample(params, sample_key, num, shape=tuple(shape), condition=condition)
-    return self.task.loss(made, examples_key, strategy.functional_examples, train=train)
-
   def diversity(self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array) -> jax.Array:
-    """Spread of samples relative to that of the training latents.
-
-    0 is a collapse to one network, which a low loss does not rule out.
-    """
+    """Spread of samples over that of the training latents; 0 is a collapse to one network."""
     latents = batch['latents']
     made = self.generator.sample(
       params, key, len(latents), shape=latents.shape[1:], condition=batch.get('condition')

@@ -2,8 +2,7 @@
 
 A step does not depend on the devices or the mode: a batch of B examples is split into B / m
 microbatches of m examples, microbatch p has the key fold_in(key, p), and the gradient is the mean
-over microbatches. Where m does not suit the devices or the mode this is an error, because another m
-would be another step.
+over microbatches. An m that does not suit the devices or the mode is an error.
 """
 
 import functools
@@ -58,12 +57,10 @@ def make(
   Raises:
     ValueError: for an unknown mode or type, or sizes that do not divide.
   """
-  if parallel not in PARALLEL:
-    raise ValueError(f'train.parallel is {parallel!r}; allowed: {", ".join(PARALLEL)}.')
-  if compute_dtype not in COMPUTE_DTYPES:
-    raise ValueError(
-      f'train.compute_dtype is {compute_dtype!r}; allowed: {", ".join(COMPUTE_DTYPES)}.'
-    )
+  choices = {'parallel': (parallel, PARALLEL), 'compute_dtype': (compute_dtype, COMPUTE_DTYPES)}
+  for name, (value, allowed) in choices.items():
+    if value not in allowed:
+      raise ValueError(f'train.{name} is {value!r}; allowed: {", ".join(allowed)}.')
   parts = _num_parts(batch_size, microbatch, parallel, mesh.shape[AXIS])
   if compute_dtype != 'float32':
     loss = _cast(loss, jnp.dtype(compute_dtype))
@@ -109,11 +106,8 @@ def _num_parts(batch_size: int, microbatch: int, parallel: str, devices: int) ->
     )
   # 'jit' splits the examples of a microbatch over devices, the others whole microbatches.
   if (size if parallel == 'jit' else parts) % devices:
-    allowed = [
-      m
-      for m in range(1, batch_size + 1)
-      if batch_size % m == 0 and (m if parallel == 'jit' else batch_size // m) % devices == 0
-    ]
+    sizes = [m for m in range(1, batch_size + 1) if batch_size % m == 0]
+    allowed = [m for m in sizes if (m if parallel == 'jit' else batch_size // m) % devices == 0]
     raise ValueError(
       f'train.microbatch: {parts} microbatches of {size} examples do not divide over {devices} '
       f'devices with train.parallel {parallel!r}; allowed: {", ".join(map(str, allowed))}.'
@@ -138,13 +132,10 @@ def _cast(loss: Loss, dtype: jnp.dtype) -> Loss:
 def _mean_over_parts(
   gradient: Gradient, parts: int, local: int, over_data: NamedSharding | None = None
 ) -> Gradient:
-  """Mean gradient over the microbatches that a batch here has.
+  """Mean gradient over the `local` microbatches here, of `parts` in the whole batch.
 
-  Args:
-    gradient: gradient function of one microbatch.
-    parts: number of microbatches of the whole batch; a single one has the key of the step itself.
-    local: number of microbatches here: all of them, or those of one device of the axis 'data'.
-    over_data: sharding of the examples of a microbatch, if the compiler splits them.
+  A single one has the key of the step itself. `over_data` is the sharding of the examples of a
+  microbatch, if the compiler splits them.
   """
 
   def mean(params: typing.PyTree, batch: typing.PyTree, key: jax.Array):

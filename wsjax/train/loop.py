@@ -12,7 +12,7 @@ import numpy as np
 
 from wsjax import config, distributed, signals, terminal, typing
 from wsjax.train import data as data_lib
-from wsjax.train import early_stopping, gradients, nan_policy, optimizer, sharding, step
+from wsjax.train import early_stopping, gradients, sharding, step
 from wsjax.train import objective as objective_lib
 from wsjax.train import settings as settings_lib
 from wsjax.train.checkpoint import checkpoint
@@ -22,17 +22,11 @@ History = dict[str, list[float | None]]
 
 
 class Interrupted(Exception):
-  """Training stopped on a signal, with a checkpoint at `step`.
-
-  Attributes:
-    step: updates so far.
-    signal: number of the signal.
-  """
+  """Training stopped on the signal of number `signal`, with a checkpoint after `step` updates."""
 
   def __init__(self, step: int, signal: int):
     super().__init__(f'stopped by signal {signal}; saved at step {step}')
-    self.step = step
-    self.signal = signal
+    self.step, self.signal = step, signal
 
 
 def fit(
@@ -48,8 +42,8 @@ def fit(
 ) -> tuple[typing.PyTree, History]:
   """Minimizes an objective, or resumes an interrupted run.
 
-  A run that is interrupted and resumed ends bitwise where it would have ended without the
-  interruption, on the same devices; on others, up to rounding.
+  A resumed run ends bitwise where it would have ended without the interruption, on the same
+  devices; on others, up to rounding.
 
   Args:
     objective: loss to minimize.
@@ -81,8 +75,7 @@ def fit(
       raise ValueError(f'{name} to train on is not finite everywhere.')
   if settings.patience and val is None:
     raise ValueError(f'train.patience is {settings.patience}, but there is no validation split.')
-  seed = config.check_seed(seed, 'seed')
-  program = _compile(objective, data, val, settings, seed)
+  program = _compile(objective, data, val, settings, config.check_seed(seed, 'seed'))
   with contextlib.ExitStack() as stack:
     checkpoints = checkpoint.Checkpoints(
       workdir, keep=settings.keep, keep_best=settings.keep_best, read_only=not trains
@@ -109,13 +102,9 @@ def fit(
     recorder.start(done)
     if restored:
       recorder.restore(time.perf_counter() - start)
+    tensorboard = metrics_writer.tensorboard_wanted()
     metrics = stack.enter_context(
-      metrics_writer.Metrics(
-        workdir,
-        resume_step=done,
-        tensorboard=metrics_writer.tensorboard_wanted(),
-        enabled=is_writer,
-      )
+      metrics_writer.Metrics(workdir, resume_step=done, tensorboard=tensorboard, enabled=is_writer)
     )
     capture = stack.enter_context(profile.Capture(workdir, enabled=is_writer))
     bar = stack.enter_context(
@@ -146,10 +135,13 @@ def fit(
       recorder.block(done - count, done, seconds=seconds, compiled=count not in compiled)
       compiled.add(count)
 
-      skipped = nan_policy.count_skipped(values, skipped, settings.skip_nonfinite, done, saved)
-      entry = nan_policy.means(values)
+      skipped = early_stopping.count_skipped(values, skipped, settings.skip_nonfinite, done, saved)
+      entry = early_stopping.means(values)
       entry |= {name: measure(state.ema, done) for name, measure in program.measures.items()}
-      _append(history, done, entry, ('loss', *program.measures))
+      history['step'].append(done)
+      for name in ('loss', *program.measures):
+        value = entry[name] if math.isfinite(entry[name]) else None
+        history.setdefault(name, []).append(value)
       if settings.skip_nonfinite:
         history.setdefault('skipped_in_a_row', []).append(skipped)
       metrics.write(done, entry, seconds=seconds)
@@ -159,7 +151,7 @@ def fit(
       over = early_stopping.is_over(history, settings.patience)
       if stopped or over or _is_save_due(settings, done, saved_at, history):
         start = time.perf_counter()
-        nan_policy.check_params(state.params, done, saved)
+        early_stopping.check_params(state.params, done, saved)
         checkpoints.save(done, state, history, metric=entry.get('val_loss', entry['loss']))
         recorder.save(time.perf_counter() - start)
         saved, saved_at = done, time.monotonic()
@@ -175,10 +167,7 @@ def fit(
 
 
 def _any_signal(number: int) -> int:
-  """Number of the signal that any process of the run got; 0 is none.
-
-  All processes call this at the same step, so that they save and stop there together.
-  """
+  """Number of the signal that any process got, so that all stop at the same step; 0 is none."""
   return distributed.largest(number)
 
 
@@ -199,7 +188,7 @@ def _compile(
   seed: int,
 ) -> _Program:
   """Builds the functions of a run over the mesh of its settings."""
-  tx = optimizer.make(settings)
+  tx = settings.optimizer()
   mesh = sharding.make_mesh(settings.mesh)
   init_key, run_key, val_key = jax.random.split(jax.random.key(seed), 3)
   batch_size = min(settings.batch_size, len(jax.tree.leaves(data)[0]))
@@ -244,24 +233,12 @@ def _compile(
 
 
 def _no_transfers() -> contextlib.AbstractContextManager[None]:
-  """Refuses implicit transfers: all that a compiled block needs is on the devices.
-
-  Without compilation every operation transfers its constants, and JAX repeats a step so when it
-  looks for a NaN.
-  """
+  """Refuses implicit transfers: all that a compiled block needs is on the devices."""
+  # Without compilation every operation transfers its constants, and JAX repeats a step so when it
+  # looks for a NaN.
   if jax.config.jax_disable_jit or jax.config.jax_debug_nans or jax.config.jax_debug_infs:
     return contextlib.nullcontext()
   return jax.transfer_guard('disallow')
-
-
-def _append(
-  history: History, done: int, entry: Mapping[str, float], names: tuple[str, ...]
-) -> None:
-  """Adds the measurements of a block to the history."""
-  history['step'].append(done)
-  for name in names:
-    value = entry[name] if math.isfinite(entry[name]) else None
-    history.setdefault(name, []).append(value)
 
 
 def _block_length(settings: settings_lib.Settings, done: int) -> int:

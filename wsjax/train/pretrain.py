@@ -109,15 +109,7 @@ def make(
 
 
 def transfer(trained: typing.PyTree, fresh: typing.PyTree) -> typing.PyTree:
-  """Replaces the encoder of a predictor by a pretrained one.
-
-  Args:
-    trained: variables of the pretrained module.
-    fresh: variables of the predictor.
-
-  Returns:
-    Variables of the predictor with every part of the encoder that was trained.
-  """
+  """Variables of a predictor with every part of the encoder that a pretrained module trained."""
   params = trained['params']
   encoder = {**fresh['params']['encoder'], **params.get('encoder', {})}
   if 'stack' in params:

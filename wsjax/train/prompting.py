@@ -3,8 +3,7 @@
 Reconstruction: the new weights should be those that the training run had where its loss was the
 requested one. Functional: the loss of the new network on training images should be the requested
 one, whatever its weights; this needs no run, so that fresh starts can be drawn without end.
-Dispersion: different starts should give different networks; the functional loss alone is content
-with one for all.
+Dispersion: different starts should give different networks.
 """
 
 import dataclasses
@@ -28,13 +27,13 @@ _PAIRS, _ITEMS, _FRESH, _WANTED = range(4)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prompting(objective.Objective):
-  """What `loop.fit` trains.
+  """Objective of a `prompted.Prompted`.
 
   Examples are training runs: {'params': path -> [K, ...], 'loss': [K]}, the start and the
   checkpoints of one run, and the loss of each in nats.
 
   Attributes:
-    module: of `generate.prompted`.
+    module: the update.
     architecture: of the networks.
     inputs: [m, ...] training images, never of the test split.
     labels: [m] int classes.
@@ -66,9 +65,10 @@ class Prompting(objective.Objective):
   apart: float = 1.0
 
   def __post_init__(self):
-    for name in ('reconstruction', 'functional', 'fresh', 'dispersion'):
-      if getattr(self, name) < 0:
-        raise ValueError(f'prompt.{name} is {getattr(self, name)}, not >= 0.')
+    least = dict.fromkeys(('reconstruction', 'functional', 'fresh', 'dispersion'), 0) | {'items': 1}
+    for name, low in least.items():
+      if getattr(self, name) < low:
+        raise ValueError(f'prompt.{name} is {getattr(self, name)}, not >= {low}.')
     if not self.reconstruction and not self.functional:
       raise ValueError(
         'prompt.reconstruction and prompt.functional are both 0: nothing is left to learn.'
@@ -82,8 +82,6 @@ class Prompting(objective.Objective):
       )
     if self.apart <= 0:
       raise ValueError(f'prompt.apart is {self.apart}, not above 0.')
-    if self.items < 1:
-      raise ValueError(f'prompt.items is {self.items}, not >= 1.')
     if not 0 < self.lowest <= self.highest:
       raise ValueError(
         'prompt.lowest and prompt.highest must be 0 < lowest <= highest; got '
@@ -100,12 +98,8 @@ class Prompting(objective.Objective):
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Weighted sum of its parts, each a metric as well.
 
-    Args:
-      params: variables of the module.
-      batch: runs with leading axis [b]; of each two checkpoints are drawn, one to start from and
-        one to reach, in either order.
-      key: of the pairs, the images and the fresh starts.
-      train: whether there are fresh starts.
+    Of each run of the batch two checkpoints are drawn, one to start from and one to reach, in
+    either order. There are fresh starts in training.
     """
     start, loss, target, wanted = _pairs(jax.random.fold_in(key, _PAIRS), batch)
     made, _ = self._make(params, start, loss, wanted)
@@ -157,16 +151,16 @@ class Prompting(objective.Objective):
   ) -> jax.Array:
     """How short of `apart` pairs of fresh starts fall, a mean of squares.
 
-    Units are compared by their roles. A pair counts as far as both networks know something and do
-    what they were asked: to be far from each other and bad is easy, and was all that was learned
-    where every pair counted from the first step on.
+    Units are compared by their roles. A pair counts as far as both networks know something and
+    reach the requested loss: to be far from each other and bad is easy.
     """
     chance = np.log(1 + np.max(self.labels))
     able = jnp.exp(-(jnp.log(found / wanted) ** 2)) * jnp.clip(1 - found / chance, 0, 1)
     one, other = jnp.split(jax.lax.stop_gradient(able), 2)
     (group,) = (group.id for group in self.module.spec.groups)
+    spec = self.module.spec
     ordered = jax.vmap(
-      lambda params, ranks: group_lib.permute({group: jnp.argsort(ranks)}, params, self.module.spec)
+      lambda params, ranks: group_lib.permute({group: jnp.argsort(ranks)}, params, spec)
     )(made, ranks)
     squares = jnp.zeros(self.fresh // 2)
     for x in ordered.values():

@@ -1,26 +1,17 @@
 """The section `train` of a config: length, optimizer, checkpoints and parallelism."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Annotated, Any
+import functools
+from typing import Annotated, Literal
+
+import optax
 
 from wsjax import config
 from wsjax.train import gradients
 
-SCHEDULES = ('constant', 'cosine')
-DATA = ('device', 'host')
 # Fields that change no number of the result; a run may be resumed with others.
-EXECUTION = (
-  'checkpoint_every_steps',
-  'checkpoint_every_seconds',
-  'keep',
-  'keep_best',
-  'mesh',
-  'parallel',
-  'data',
-  'sharding',
-  'fsdp',
-)
+_CHECKPOINTS = ('checkpoint_every_steps', 'checkpoint_every_seconds', 'keep', 'keep_best')
+EXECUTION = (*_CHECKPOINTS, 'mesh', 'parallel', 'data', 'sharding', 'fsdp')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +59,7 @@ class Settings(config.Section):
   ema_decay: config.Rate
   mesh: tuple[tuple[str, Annotated[int, config.Range(min=-1)]], ...]
   seeds: tuple[config.Seed, ...] = (0,)
-  schedule: Annotated[str, config.OneOf(SCHEDULES)] = 'constant'
+  schedule: Literal['constant', 'cosine'] = 'constant'
   warmup_steps: config.NonNegativeInt = 0
   final_learning_rate: config.NonNegativeFloat = 0.0
   weight_decay: config.NonNegativeFloat = 0.0
@@ -77,7 +68,7 @@ class Settings(config.Section):
   keep: config.PositiveInt = 2
   keep_best: config.NonNegativeInt = 0
   parallel: Annotated[str, config.OneOf(gradients.PARALLEL)] = 'jit'
-  data: Annotated[str, config.OneOf(DATA)] = 'device'
+  data: Literal['device', 'host'] = 'device'
   microbatch: config.NonNegativeInt = 0
   sharding: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
   fsdp: bool = False
@@ -110,15 +101,24 @@ class Settings(config.Section):
         f'{self.checkpoint_every_steps} and {self.inner_steps}.'
       )
 
+  def optimizer(self) -> optax.GradientTransformation:
+    """AdamW with warm-up, schedule and gradient clipping.
+
+    Source: Loshchilov & Hutter 2019, arXiv:1711.05101.
+    """
+    rate = optax.constant_schedule(self.learning_rate)
+    if self.schedule == 'cosine':
+      alpha = self.final_learning_rate / self.learning_rate
+      steps = max(self.steps - self.warmup_steps, 1)
+      rate = optax.cosine_decay_schedule(self.learning_rate, steps, alpha)
+    if self.warmup_steps:
+      rise = optax.linear_schedule(0.0, self.learning_rate, self.warmup_steps)
+      rate = optax.join_schedules([rise, rate], [self.warmup_steps])
+    clip = [optax.clip_by_global_norm(self.clip_norm)] if self.clip_norm else []
+    return optax.chain(*clip, optax.adamw(rate, weight_decay=self.weight_decay))
+
 
 # Field -> value, of those that a section may leave out.
 DEFAULTS = config.defaults(Settings)
-
-
-def read(section: Mapping[str, Any]) -> Settings:
-  """The settings that a section `train` describes.
-
-  Raises:
-    ValueError: for an unknown or missing field, or a value that is not allowed.
-  """
-  return config.read(Settings, 'train', section)
+# The settings that a section describes.
+read = functools.partial(config.read, Settings, 'train')

@@ -18,16 +18,12 @@ _MIN_FSDP_SIZE = 1024
 
 
 def make_mesh(axes: Sequence[tuple[str, int]]) -> Mesh:
-  """A mesh of all devices.
-
-  Args:
-    axes: (name, size) pairs; one size may be -1, the remaining devices.
+  """A mesh of all devices, by (name, size) pairs; one size may be -1, the remaining devices.
 
   Raises:
     ValueError: if the sizes do not multiply to the number of devices.
   """
-  names = [name for name, _ in axes]
-  sizes = [size for _, size in axes]
+  names, sizes = [name for name, _ in axes], [size for _, size in axes]
   count, known = jax.device_count(), math.prod(abs(size) for size in sizes)
   is_wrong = min(sizes, default=0) < -1 or not known
   if not is_wrong and sizes.count(-1) == 1 and count % known == 0:
@@ -57,10 +53,11 @@ def of_state(
     ValueError: if a rule names an axis that the mesh lacks, has more axes than its parameter, does
       not divide it, or applies to no parameter.
   """
-  used = set()
+  used, names = set(), []
 
   def of_leaf(path: tuple, leaf: jax.Array) -> NamedSharding:
     name = jax.tree_util.keystr(path, simple=True, separator='/')
+    names.append(name)
     axes: list[str | None] = [None] * leaf.ndim
     for pattern, wanted in rules:
       if re.search(pattern, name):
@@ -69,21 +66,14 @@ def of_state(
         axes[: len(wanted)] = wanted
         break
     if fsdp and leaf.size >= _MIN_FSDP_SIZE and 'data' not in axes:
-      free = [
-        (size, -place)
-        for place, size in enumerate(leaf.shape)
-        if axes[place] is None and size % mesh.shape['data'] == 0
-      ]
+      devices = mesh.shape['data']
+      free = [i for i, n in enumerate(leaf.shape) if axes[i] is None and n % devices == 0]
       if free:
-        axes[-max(free)[1]] = 'data'
+        axes[max(free, key=lambda i: leaf.shape[i])] = 'data'
     return NamedSharding(mesh, P(*axes))
 
   shardings = jax.tree.map_with_path(of_leaf, state)
   if unused := [pattern for pattern, _ in rules if pattern not in used]:
-    names = [
-      jax.tree_util.keystr(path, simple=True, separator='/')
-      for path, _ in jax.tree.leaves_with_path(state)
-    ]
     raise ValueError(
       f'The rule {unused[0]!r} of train.sharding applies to no parameter; there are '
       f'{", ".join(names[:8])} and {max(len(names) - 8, 0)} more.'
@@ -93,21 +83,18 @@ def of_state(
 
 def _check(name: str, shape: Sequence[int], wanted: Sequence[str | None], mesh: Mesh) -> None:
   """Raises ValueError unless a rule fits a parameter."""
+  rule = f'The rule of train.sharding for {name}'
   if len(wanted) > len(shape):
     raise ValueError(
-      f'The rule of train.sharding for {name} has {len(wanted)} axes '
-      f'{tuple(wanted)}; the parameter has shape {tuple(shape)}.'
+      f'{rule} has {len(wanted)} axes {tuple(wanted)}; the parameter has shape {tuple(shape)}.'
     )
   for axis, size in zip(wanted, shape, strict=False):
     if axis is None:
       continue
     if axis not in mesh.shape:
-      raise ValueError(
-        f'The rule of train.sharding for {name} names the axis {axis!r}; the '
-        f'mesh has {", ".join(mesh.shape)}.'
-      )
+      raise ValueError(f'{rule} names the axis {axis!r}; the mesh has {", ".join(mesh.shape)}.')
     if size % mesh.shape[axis]:
       raise ValueError(
-        f'The rule of train.sharding for {name} splits {size} values over the '
-        f'{mesh.shape[axis]} devices of {axis!r}, which does not divide.'
+        f'{rule} splits {size} values over the {mesh.shape[axis]} devices of {axis!r}, which does '
+        'not divide.'
       )

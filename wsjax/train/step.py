@@ -20,15 +20,10 @@ Metrics = dict[str, jax.Array]
 
 @struct.dataclass
 class TrainState:
-  """Training state after `step` updates.
+  """Training state after `step` updates, an int32 scalar.
 
-  Keys and batches are functions of (seed, step), so they are not part of it.
-
-  Attributes:
-    step: int32 scalar, number of updates.
-    params: parameters.
-    ema: exponential moving average of `params`, which is evaluated and sampled from.
-    opt_state: state of the optimizer.
+  Keys and batches are functions of (seed, step), so they are not part of it. `ema` is the
+  exponential moving average of `params`, which is evaluated and sampled from.
   """
 
   step: jax.Array
@@ -37,30 +32,22 @@ class TrainState:
   opt_state: typing.PyTree
 
 
+Block = Callable[..., tuple[TrainState, Metrics]]
+
+
 def create(params: typing.PyTree, optimizer: optax.GradientTransformation) -> TrainState:
   """The training state before the first update."""
-  return TrainState(
-    step=jnp.int32(0),
-    params=params,
-    # A copy: the state is donated, and no buffer may be donated twice.
-    ema=jax.tree.map(jnp.copy, params),
-    opt_state=optimizer.init(params),
-  )
+  # A copy: the state is donated, and no buffer may be donated twice.
+  ema = jax.tree.map(jnp.copy, params)
+  return TrainState(jnp.int32(0), params, ema, optimizer.init(params))
 
 
 def batch_indices(
   key: jax.Array, step: jax.Array, size: int, batch_size: int
 ) -> Int[Array, ' batch']:
-  """Examples of a step: every epoch has a new order, without replacement.
+  """Indices of the examples of a step, a function of (key, step) alone.
 
-  Args:
-    key: key of the data order.
-    step: number of the step.
-    size: number of examples; an epoch leaves out those that fill no batch.
-    batch_size: at most `size`.
-
-  Returns:
-    Indices, a function of (key, step) alone.
+  Every epoch has a new order, without replacement, and leaves out the examples that fill no batch.
   """
   steps_per_epoch = size // batch_size
   epoch, place = jnp.divmod(step, steps_per_epoch)
@@ -70,8 +57,7 @@ def batch_indices(
 
 def keys_of_run(key: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Splits the key of a run into one for the order of examples and one for noise."""
-  order_key, noise_key = jax.random.split(key)
-  return order_key, noise_key
+  return tuple(jax.random.split(key))
 
 
 def make_train_block(
@@ -87,20 +73,20 @@ def make_train_block(
   streamed: bool = False,
   parallel: str = 'jit',
   **precision,
-) -> Callable[..., tuple[TrainState, Metrics]]:
+) -> Block:
   """Compiles many steps into one call.
 
   Args:
-    loss: loss to minimize.
-    optimizer: optimizer, whose state is part of the training state.
-    mesh: mesh with an axis 'data', whose size divides the batch.
-    key: key of the run; step s uses fold_in(key, s).
+    loss: to minimize.
+    optimizer: its state is part of the training state.
+    mesh: with an axis 'data', whose size divides the batch.
+    key: of the run; step s uses fold_in(key, s).
     batch_size: examples per step, over all devices.
     ema_decay: decay of the average; it starts as a plain mean, so that the initial parameters are
       forgotten. 0 is no average.
     state_sharding: shardings of the training state; None replicates it.
-    skip_nonfinite: whether a step with a loss or gradient that is not finite changes nothing;
-      metrics then have 'skipped', 1 for such a step.
+    skip_nonfinite: whether a step with a loss or gradient that is not finite changes nothing, and
+      has the metric 'skipped'.
     streamed: whether data are the examples of every step, [steps, b, ...] with b over 'data',
       instead of all examples.
     parallel: mode of `gradients.make`; 'pmap' needs a single process.
@@ -161,9 +147,7 @@ def make_train_block(
 
   if parallel == 'pmap':
     return _pmapped(take_many, mesh, batch_size, state_sharding, streamed)
-  data_sharding = replicated
-  if streamed:
-    data_sharding = NamedSharding(mesh, P(None, 'data'))
+  data_sharding = NamedSharding(mesh, P(None, 'data')) if streamed else replicated
   state_sharding = replicated if state_sharding is None else state_sharding
   return jax.jit(
     functools.partial(take_many, lambda indices: indices),
@@ -175,19 +159,15 @@ def make_train_block(
 
 
 def _pmapped(
-  take_many: Callable[..., tuple[TrainState, Metrics]],
-  mesh: Mesh,
-  batch_size: int,
-  state_sharding: typing.PyTree,
-  streamed: bool,
-) -> Callable[..., tuple[TrainState, Metrics]]:
+  take_many: Block, mesh: Mesh, batch_size: int, state_sharding: typing.PyTree, streamed: bool
+) -> Block:
   """The block under `jax.pmap`, with the state of one device in and out."""
   devices = mesh.shape['data']
   whole = jax.tree.leaves(state_sharding)
   if not all(sharding.is_fully_replicated for sharding in whole) or streamed:
     raise ValueError(
-      "train.parallel = 'pmap' keeps state and data whole on every device: no "
-      "train.sharding, train.fsdp or train.data = 'host'."
+      "train.parallel = 'pmap' keeps state and data whole on every device: no train.sharding, "
+      "train.fsdp or train.data = 'host'."
     )
   if jax.process_count() > 1 or mesh.size > devices:
     raise ValueError(
@@ -196,20 +176,12 @@ def _pmapped(
     )
   own = batch_size // devices
 
-  @functools.partial(
-    jax.pmap,
-    axis_name=gradients.AXIS,
-    in_axes=(0, None, None),
-    out_axes=None,
-    static_broadcasted_argnums=3,
-  )
-  def block(
-    rank: jax.Array, state: TrainState, data: typing.PyTree, n: int
-  ) -> tuple[TrainState, Metrics]:
+  def block(rank: jax.Array, state: TrainState, data: typing.PyTree, n: int):
     def cut(indices: jax.Array) -> jax.Array:
       return jax.lax.dynamic_slice_in_dim(indices, rank * own, own)
 
     return take_many(cut, state, data, n)
 
+  axes = {'axis_name': gradients.AXIS, 'in_axes': (0, None, None), 'out_axes': None}
   ranks = jax.device_put(jnp.arange(devices), NamedSharding(mesh, P('data')))
-  return functools.partial(block, ranks)
+  return functools.partial(jax.pmap(block, static_broadcasted_argnums=3, **axes), ranks)

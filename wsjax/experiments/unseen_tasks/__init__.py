@@ -24,7 +24,7 @@ from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
 from wsjax.experiments import base
 from wsjax.experiments.unseen_tasks import baselines, tasks
-from wsjax.generators.parts import set_encoder, task_network
+from wsjax.generators.parts import task_network
 from wsjax.models import model as model_lib
 from wsjax.train import objective as objective_lib
 from wsjax.zoo.data import datasets, subsets
@@ -163,7 +163,7 @@ class UnseenTasks(base.Experiment):
     self.val = {'x': dataset.val_x, 'y': dataset.val_y}
     encoder = None
     if config.tasks.set_size:
-      encoder = set_encoder.SetEncoder(**config.tasks.encoder.to_dict())
+      encoder = task_network.SetEncoder(**config.tasks.encoder.to_dict())
     self.module = task_network.TaskNetwork(
       architecture=self.tasks.architecture, encoder=encoder, **config.tasks.network.to_dict()
     )

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from wsjax import config
+from wsjax.generators.backbones import Condition, Time, Tokens
 
 
 class DeepWeightFlow(config.Section, nn.Module):
@@ -26,14 +26,7 @@ class DeepWeightFlow(config.Section, nn.Module):
   dropout: config.Rate = 0.1
 
   @nn.compact
-  def __call__(
-    self,
-    x: Float[Array, 't d'],
-    t: Float[Array, ''],
-    condition: Float[Array, ' c'] | None = None,
-    *,
-    train: bool = False,
-  ) -> Float[Array, 't d']:
+  def __call__(self, x: Tokens, t: Time, condition: Condition = None, *, train=False) -> Tokens:
     """Predicts the field at tokens x, time t in [0, 1] and a condition."""
     time = nn.Dense(self.time_features, name='time0')(jnp.reshape(t, (1,)))
     time = nn.Dense(self.time_features, name='time1')(nn.gelu(time, approximate=False))
@@ -44,6 +37,5 @@ class DeepWeightFlow(config.Section, nn.Module):
       h = nn.gelu(h, approximate=False)
       if number < 2:
         h = nn.Dropout(self.dropout, deterministic=not train)(h)
-    zeros = nn.initializers.zeros
-    out = nn.Dense(x.size, kernel_init=zeros, name='out')(h)
+    out = nn.Dense(x.size, kernel_init=nn.initializers.zeros, name='out')(h)
     return out.reshape(x.shape)

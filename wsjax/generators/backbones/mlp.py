@@ -1,10 +1,10 @@
 """Residual MLP over all tokens at once."""
 
 import flax.linen as nn
-from jaxtyping import Array, Float
 
 from wsjax import config
-from wsjax.generators.parts import time_condition
+from wsjax.generators import backbones
+from wsjax.generators.backbones import Condition, Time, Tokens
 from wsjax.layers import mlp
 
 
@@ -22,16 +22,9 @@ class MLP(config.Section, nn.Module):
   dropout: config.Rate = 0.0
 
   @nn.compact
-  def __call__(
-    self,
-    x: Float[Array, 't d'],
-    t: Float[Array, ''],
-    condition: Float[Array, ' c'] | None = None,
-    *,
-    train: bool = False,
-  ) -> Float[Array, 't d']:
+  def __call__(self, x: Tokens, t: Time, condition: Condition = None, *, train=False) -> Tokens:
     """Predicts the field at tokens x, time t in [0, 1] and a condition."""
-    given = time_condition.features(t, condition, self.width)
+    given = backbones.features(t, condition, self.width)
     h = nn.Dense(self.width, name='in')(x.ravel())
     h = mlp.residual(h, self.width, self.depth, given, dropout=self.dropout, train=train)
     h = nn.LayerNorm(name='norm')(h)

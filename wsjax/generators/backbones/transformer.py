@@ -4,10 +4,10 @@ Source: Peebles & Xie 2023, arXiv:2212.09748, section 3.2 (adaLN-Zero).
 """
 
 import flax.linen as nn
-from jaxtyping import Array, Float
 
 from wsjax import config
-from wsjax.generators.parts import time_condition
+from wsjax.generators import backbones
+from wsjax.generators.backbones import Condition, Time, Tokens
 from wsjax.layers import transformer
 
 
@@ -34,16 +34,9 @@ class Transformer(config.Section, nn.Module):
     transformer.check_heads(self.width, self.num_heads)
 
   @nn.compact
-  def __call__(
-    self,
-    x: Float[Array, 't d'],
-    t: Float[Array, ''],
-    condition: Float[Array, ' c'] | None = None,
-    *,
-    train: bool = False,
-  ) -> Float[Array, 't d']:
+  def __call__(self, x: Tokens, t: Time, condition: Condition = None, *, train=False) -> Tokens:
     """Predicts the field at tokens x, time t in [0, 1] and a condition."""
-    given = time_condition.features(t, condition, self.width)
+    given = backbones.features(t, condition, self.width)
     place = self.param('positions', nn.initializers.normal(0.02), (len(x), self.width))
     h = nn.Dense(self.width, name='in')(x) + place
     run = transformer.Block.__call__

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from wsjax import config
-from wsjax.generators.conditions import scaling
+from wsjax.generators import conditions
 from wsjax.models import parts
 
 # Sine is for implicit representations only.
@@ -42,23 +42,21 @@ class Architecture(config.Section):
     return np.stack([self._of_record(record) for record in records])
 
   def _of_record(self, record: Mapping[str, Any]) -> np.ndarray:
+    name = f'Network {record["run_id"]}'
     sizes = [group['size'] for group in record['symmetry']]
     if len(sizes) > self.max_depth:
       raise ValueError(
-        f'Network {record["run_id"]} has {len(sizes)} hidden layers; the '
-        f'condition has places for {self.max_depth}.'
+        f'{name} has {len(sizes)} hidden layers; the condition has places for {self.max_depth}.'
       )
-    if record['activation'] not in ACTIVATIONS:
-      raise ValueError(
-        f'Network {record["run_id"]} has activation {record["activation"]!r}; '
-        f'allowed: {", ".join(ACTIVATIONS)}.'
-      )
+    activation = record['activation']
+    if activation not in ACTIVATIONS:
+      raise ValueError(f'{name} has activation {activation!r}; allowed: {", ".join(ACTIVATIONS)}.')
     there, width = np.zeros((2, self.max_depth))
     there[: len(sizes)] = 1
     if sizes:
-      width[: len(sizes)] = scaling.Scale(1, self.max_width, True)(np.array(sizes), 'width')
+      width[: len(sizes)] = conditions.Scale(1, self.max_width, True)(np.array(sizes), 'width')
     depth = 2 * len(sizes) / self.max_depth - 1
-    params = scaling.Scale(1, self.max_params, True)
+    params = conditions.Scale(1, self.max_params, True)
     num_params = params(np.array([record['n_params']]), 'n_params')
-    activation = [record['activation'] == name for name in ACTIVATIONS]
-    return np.concatenate([[depth], there, width, num_params, activation]).astype(np.float32)
+    one_hot = [activation == other for other in ACTIVATIONS]
+    return np.concatenate([[depth], there, width, num_params, one_hot]).astype(np.float32)

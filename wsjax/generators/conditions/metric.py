@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from wsjax import config
-from wsjax.generators.conditions import scaling
+from wsjax.generators import conditions
 from wsjax.zoo.store import columns
 
 
@@ -36,8 +36,8 @@ class Metric(config.Section):
     _ = self._scale  # Checks the bounds.
 
   @property
-  def _scale(self) -> scaling.Scale:
-    return scaling.Scale(self.low, self.high, self.log)
+  def _scale(self) -> conditions.Scale:
+    return conditions.Scale(self.low, self.high, self.log)
 
   def of_records(self, records: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Computes the vectors of records."""

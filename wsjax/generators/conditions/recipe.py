@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from wsjax import config
-from wsjax.generators.conditions import scaling
+from wsjax.generators import conditions
 from wsjax.zoo import recipe as recipe_lib
 from wsjax.zoo.store import columns as columns_lib
 
@@ -46,9 +46,9 @@ class Recipe(config.Section):
     return len(self.names) + len(self.optimizers)
 
   @property
-  def _scales(self) -> dict[str, scaling.Scale]:
+  def _scales(self) -> dict[str, conditions.Scale]:
     return {
-      name: scaling.Scale(low, high, recipe_lib.FACTORS[name].scale == 'log')
+      name: conditions.Scale(low, high, recipe_lib.FACTORS[name].scale == 'log')
       for name, low, high in zip(self.names, self.low, self.high, strict=True)
     }
 

@@ -50,10 +50,8 @@ def bits(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
   for record in records:
     lineage = (record['datasets'] or [{}])[0]
     if not lineage.get('labels'):
-      raise ValueError(
-        f'Network {record["run_id"]} was not trained on a subset of classes: '
-        'its record has no labels.'
-      )
+      name = record['run_id']
+      raise ValueError(f'Network {name} was not trained on a subset of classes: it has no labels.')
     texts.append(lineage['labels'])
   if len({len(text) for text in texts}) != 1:
     raise ValueError('Binary tasks of one condition have one set of classes.')

@@ -59,19 +59,14 @@ class Text(config.Section):
       return np.stack([bag_of_words(text, self.size) for text in texts])
     if unknown := sorted(set(texts) - set(self._vectors)):
       raise ValueError(
-        f'There is no vector for {unknown[0]!r}, the first of {len(unknown)} '
-        f'descriptions; there are {len(self._vectors)}, such as '
-        f'{next(iter(self._vectors))!r}.'
+        f'There is no vector for {unknown[0]!r}, the first of {len(unknown)} descriptions; there '
+        f'are {len(self._vectors)}, such as {next(iter(self._vectors))!r}.'
       )
     return np.stack([self._vectors[text] for text in texts]).astype(np.float32)
 
 
 def describe(record: Mapping[str, Any]) -> str:
-  """Describes a network: 'classification of mnist: class 1, class 2 or the rest'.
-
-  Args:
-    record: of a checkpoint.
-  """
+  """Describes the network of a record: 'classification of mnist: class 1, class 2 or the rest'."""
   names = [lineage['name'] for lineage in record['datasets']]
   text = (record['task'] or 'unknown task').replace('_', ' ')
   if names:
@@ -86,9 +81,7 @@ def describe(record: Mapping[str, Any]) -> str:
 def bag_of_words(text: str, size: int) -> np.ndarray:
   """Hashes words and pairs of words with signs to a unit vector [size] float32.
 
-  Args:
-    text: of at least one word; case and punctuation do not matter.
-    size: number of entries.
+  Case and punctuation do not matter.
 
   Source: Weinberger et al. 2009, arXiv:0902.2206, section 2 (signed hashing).
   """

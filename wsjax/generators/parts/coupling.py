@@ -1,7 +1,7 @@
 """Invertible layers on vectors, with log-determinants."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -10,20 +10,16 @@ import numpy as np
 
 from wsjax import typing
 
+Given: TypeAlias = jax.Array | None
+Moved: TypeAlias = tuple[jax.Array, jax.Array]  # [D], and the log-determinant in nats.
+
 
 def bit_mask(size: int, layer: int) -> np.ndarray:
-  """Mask of the coordinates that a coupling layer keeps.
+  """Mask [size] float32 of the coordinates that a coupling layer keeps; 1 = kept.
 
   Two layers in a row keep opposite halves, and every two layers the halves are those of the next
   binary digit of the index. Any two coordinates differ in some digit, so each is transformed given
   every other one, without a permutation that would have to be drawn and stored.
-
-  Args:
-    size: number of coordinates D.
-    layer: number of the layer, from 0.
-
-  Returns:
-    [D] float32; 1 = kept.
   """
   digits = max(int(size - 1).bit_length(), 1)
   digit = (np.arange(size) >> (layer // 2 % digits)) & 1
@@ -37,25 +33,18 @@ class Scaling(nn.Module):
 
   def setup(self):
     """Starts as the identity."""
-    zeros = nn.initializers.zeros
-    self.shift = self.param('shift', zeros, (self.size,))
-    self.log_scale = self.param('log_scale', zeros, (self.size,))
+    self.shift = self.param('shift', nn.initializers.zeros, (self.size,))
+    self.log_scale = self.param('log_scale', nn.initializers.zeros, (self.size,))
 
-  def forward(
-    self, x: jax.Array, condition: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array]:
-    """([D] y, log |det dy/dx| in nats) of [D] x."""
+  def forward(self, x: jax.Array, condition: Given = None) -> Moved:
+    """Data to noise."""
     del condition
-    y = (x - self.shift) * jnp.exp(self.log_scale)
-    return y, jnp.sum(self.log_scale)
+    return (x - self.shift) * jnp.exp(self.log_scale), jnp.sum(self.log_scale)
 
-  def inverse(
-    self, y: jax.Array, condition: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array]:
-    """([D] x, log |det dx/dy| in nats) of [D] y."""
+  def inverse(self, y: jax.Array, condition: Given = None) -> Moved:
+    """Noise to data."""
     del condition
-    x = y * jnp.exp(-self.log_scale) + self.shift
-    return x, -jnp.sum(self.log_scale)
+    return y * jnp.exp(-self.log_scale) + self.shift, -jnp.sum(self.log_scale)
 
 
 class Coupling(nn.Module):
@@ -85,10 +74,9 @@ class Coupling(nn.Module):
     """Starts as the identity."""
     self.mask = bit_mask(self.size, self.layer)
     self.hidden = [nn.Dense(self.width) for _ in range(self.depth)]
-    size = self.num_features * self.size
-    self.out = nn.Dense(size, kernel_init=nn.initializers.zeros)
+    self.out = nn.Dense(self.num_features * self.size, kernel_init=nn.initializers.zeros)
 
-  def features(self, x: jax.Array, condition: jax.Array | None) -> jax.Array:
+  def features(self, x: jax.Array, condition: Given) -> jax.Array:
     """Computes features [num_features, D] from the kept coordinates of x [D] and a condition."""
     kept = x * self.mask
     h = kept if condition is None else jnp.concatenate([kept, condition])
@@ -114,54 +102,36 @@ class AffineCoupling(Coupling):
     """Logarithm of the scale, and shift."""
     return 2
 
-  def _affine(self, x: jax.Array, condition: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-    """Logarithm of the scale and shift, 0 where coordinates are kept."""
-    log_scale, shift = self.features(x, condition)
-    bound = self.max_log_scale
-    log_scale = bound * jnp.tanh(log_scale / bound)
-    return log_scale * (1 - self.mask), shift * (1 - self.mask)
-
-  def forward(
-    self, x: jax.Array, condition: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array]:
-    """([D] y, log |det dy/dx| in nats) of [D] x and a condition [C]."""
+  def forward(self, x: jax.Array, condition: Given = None) -> Moved:
+    """Data to noise, given a condition [C]."""
     log_scale, shift = self._affine(x, condition)
     return x * jnp.exp(log_scale) + shift, jnp.sum(log_scale)
 
-  def inverse(
-    self, y: jax.Array, condition: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array]:
-    """([D] x, log |det dx/dy| in nats) of [D] y and a condition [C]."""
+  def inverse(self, y: jax.Array, condition: Given = None) -> Moved:
+    """Noise to data, given a condition [C]."""
     log_scale, shift = self._affine(y, condition)
     return (y - shift) * jnp.exp(-log_scale), -jnp.sum(log_scale)
 
+  def _affine(self, x: jax.Array, condition: Given) -> tuple[jax.Array, jax.Array]:
+    """Logarithm of the scale and shift, 0 where coordinates are kept."""
+    log_scale, shift = self.features(x, condition)
+    log_scale = self.max_log_scale * jnp.tanh(log_scale / self.max_log_scale)
+    return log_scale * (1 - self.mask), shift * (1 - self.mask)
 
-def forward(
-  layers: Sequence[Any], x: typing.PyTree, condition: jax.Array | None
+
+def through(
+  layers: Sequence[Any], x: typing.PyTree, condition: Given, *, inverse: bool = False
 ) -> tuple[typing.PyTree, jax.Array]:
-  """(noise, log |det| in nats) of data, through invertible layers in turn."""
+  """(noise, log |det| in nats) of data, through invertible layers in turn; or their inverse."""
   total = jnp.zeros(())
-  for layer in layers:
-    x, log_det = layer.forward(x, condition)
+  for layer in reversed(layers) if inverse else layers:
+    x, log_det = (layer.inverse if inverse else layer.forward)(x, condition)
     total += log_det
   return x, total
 
 
-def inverse(
-  layers: Sequence[Any], y: typing.PyTree, condition: jax.Array | None
-) -> tuple[typing.PyTree, jax.Array]:
-  """(data, log |det| in nats) of noise: `forward` undone."""
-  total = jnp.zeros(())
-  for layer in reversed(layers):
-    y, log_det = layer.inverse(y, condition)
-    total += log_det
-  return y, total
-
-
 class Stack(nn.Module):
-  """Couplings with a learned scaling before each and after the last.
-
-  `forward` goes from data to noise, `inverse` from noise to data.
+  """Couplings with a learned scaling before each and after the last, from data to noise.
 
   Attributes:
     size: number of coordinates D.
@@ -177,18 +147,13 @@ class Stack(nn.Module):
     """Lists the layers from data to noise."""
     layers = []
     for number in range(self.num_layers):
-      layers.append(Scaling(self.size))
-      layers.append(self.make_coupling(number))
+      layers += [Scaling(self.size), self.make_coupling(number)]
     self.layers = [*layers, Scaling(self.size)]
 
-  def forward(
-    self, x: jax.Array, condition: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array]:
-    """([D] noise, log |det| in nats) of [D] data and a condition [C]."""
-    return forward(self.layers, x, condition)
+  def forward(self, x: jax.Array, condition: Given = None) -> Moved:
+    """Data to noise, given a condition [C]."""
+    return through(self.layers, x, condition)
 
-  def inverse(
-    self, y: jax.Array, condition: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array]:
-    """([D] data, log |det| in nats) of [D] noise and a condition [C]."""
-    return inverse(self.layers, y, condition)
+  def inverse(self, y: jax.Array, condition: Given = None) -> Moved:
+    """Noise to data, given a condition [C]."""
+    return through(self.layers, y, condition, inverse=True)

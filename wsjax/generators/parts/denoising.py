@@ -1,4 +1,4 @@
-"""Steps of a denoiser from noise level to noise level.
+"""Steps of a denoiser from one noise level to the next.
 
 Source: Song et al. 2021, arXiv:2010.02502 (DDIM), equations 12 and 16.
 """
@@ -24,18 +24,14 @@ def along(
   """Steps down the noise levels.
 
   The paper scales x to unit variance: its x is ours times sqrt(alpha), and the noise level is
-  sqrt((1 - alpha) / alpha). Then its step without new noise is the Euler step of dx/dsigma = (x -
-  denoise(x, sigma)) / sigma.
+  sqrt((1 - alpha) / alpha).
 
   Args:
     denoise: ([*b], scalar noise level) -> [*b], the expected clean value.
     x: [*b] at the first level.
-    levels: [s] decreasing and positive, in units of x.
+    levels: [s] decreasing and positive, in units of x; the result is at the last.
     eta: in [0, 1]; 0 = without new noise (DDIM), 1 = ancestral (DDPM).
     key: of new noise.
-
-  Returns:
-    [*b] at the last level.
   """
 
   def step(x: jax.Array, inputs: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, None]:

@@ -4,28 +4,22 @@ Sources: Blelloch 1990, CMU-CS-90-190, section 1.4 (a first-order recurrence as 
 2024, arXiv:2402.19427, equations 3 and 4 (decays that depend on the input, and its scale).
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+Pair = tuple[jax.Array, jax.Array]
+
 
 def scan(decay: jax.Array, inputs: jax.Array) -> jax.Array:
-  """Computes h[t] = decay[t] h[t - 1] + inputs[t] from h[-1] = 0.
+  """Computes states h[t] = decay[t] h[t - 1] + inputs[t], all [T, S], from h[-1] = 0.
 
-  Composing two steps gives a step, so that all are computed by a tree of logarithmic depth and
-  linear work.
-
-  Args:
-    decay: [T, S].
-    inputs: [T, S].
-
-  Returns:
-    [T, S] states.
+  Composing two steps gives a step, so a tree of logarithmic depth and linear work computes all.
   """
 
-  def compose(
-    first: tuple[jax.Array, jax.Array], second: tuple[jax.Array, jax.Array]
-  ) -> tuple[jax.Array, jax.Array]:
+  def compose(first: Pair, second: Pair) -> Pair:
     return first[0] * second[0], second[0] * first[1] + second[1]
 
   return jax.lax.associative_scan(compose, (decay, inputs))[1]
@@ -35,10 +29,6 @@ class Layer(nn.Module):
   """Residual block whose only link between steps is a linear recurrence.
 
   The recurrence is diagonal; its real decays depend on the input, so that the state can forget.
-
-  Attributes:
-    width: of the input and output.
-    state_size: S.
   """
 
   width: int
@@ -52,11 +42,8 @@ class Layer(nn.Module):
     self.gate = nn.Dense(self.state_size)
     self.out = nn.Dense(self.width)
     # Memories of about 1 to 1000 steps, evenly on a logarithmic axis.
-    self.log_rate = self.param(
-      'log_rate',
-      lambda key, shape: jax.random.uniform(key, shape, minval=-7, maxval=0),
-      (self.state_size,),
-    )
+    draw = functools.partial(jax.random.uniform, minval=-7, maxval=0)
+    self.log_rate = self.param('log_rate', draw, (self.state_size,))
 
   def __call__(self, x: jax.Array) -> jax.Array:
     """[T, width] from [T, width]; output t reads inputs up to t."""

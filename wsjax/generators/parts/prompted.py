@@ -5,9 +5,8 @@ equivariant to the order of units. Units that start alike still have to become d
 role, its rank in an order that moves with the units. The output is a change of the input weights,
 which is zero at initialisation.
 
-Source: Peebles et al. 2022, arXiv:2209.12892, sections 2 and 3 (start, loss and prompt; there
-  tokens are pieces of layers, the order of units is learned by augmentation, and the new weights
-  are found by diffusion).
+Source: Peebles et al. 2022, arXiv:2209.12892, sections 2 and 3; there tokens are pieces of layers,
+the order of units is learned by augmentation, and the new weights are found by diffusion.
 """
 
 from collections.abc import Mapping
@@ -46,12 +45,7 @@ class Prompted(nn.Module):
 
   @nn.compact
   def __call__(self, params: typing.Params, loss: jax.Array, wanted: jax.Array) -> typing.Params:
-    """Computes new weights.
-
-    Args:
-      params: path -> weights of one network.
-      loss: its loss, scalar in nats above 0.
-      wanted: requested loss of the new network.
+    """Computes new weights of one network from its loss and the requested loss, nats above 0.
 
     Raises:
       ValueError: see `views`.
@@ -85,10 +79,8 @@ class Prompted(nn.Module):
     # Ranks have no gradient, so the direction keeps its initial value.
     ranks = jnp.argsort(jnp.argsort(jax.lax.stop_gradient(place)))
     self.sow('intermediates', 'ranks', ranks)
-    role = nn.Embed(
-      len(units), self.width, embedding_init=nn.initializers.normal(_ROLE_STD), name='role'
-    )
-    return role(ranks)
+    normal = nn.initializers.normal(_ROLE_STD)
+    return nn.Embed(len(units), self.width, embedding_init=normal, name='role')(ranks)
 
   def _changed(
     self, params: typing.Params, chosen: tuple[slots.View, ...], h: jax.Array, name: str
@@ -122,10 +114,8 @@ def views(spec: spec_lib.Spec) -> tuple[tuple[slots.View, ...], tuple[slots.View
   found = slots.views(spec, unit_slots.MAX_FOLDED)
   if joined := [view.path for view in found if len(view.kept) > 1]:
     raise ValueError(f'A prompted update reads no leaf that joins units; got {joined[0]!r}.')
-  return (
-    tuple(view for view in found if view.kept),
-    tuple(view for view in found if not view.kept),
-  )
+  per_unit = tuple(view for view in found if view.kept)
+  return per_unit, tuple(view for view in found if not view.kept)
 
 
 def _read(params: Mapping[str, jax.Array], view: slots.View) -> jax.Array:

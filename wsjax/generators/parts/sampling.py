@@ -1,18 +1,14 @@
-"""How networks are drawn: the section `sample` of a config.
-
-Without it they are what the generator draws.
-"""
+"""How networks are drawn: the section `sample` of a config."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+import functools
 
 from wsjax import config
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampling:
-  """The sample section of a config.
+class Sampling(config.Section):
+  """The sample section of a config; without it networks are what the generator draws.
 
   Attributes:
     task_scale: of the gradient of the loss on training images, taken off the field at every step of
@@ -21,14 +17,9 @@ class Sampling:
     refine_steps: updates by the recipe of the zoo after drawing.
   """
 
-  task_scale: float = 0.0
-  task_items: int = 256
-  refine_steps: int = 0
-
-  def __post_init__(self):
-    for name, least in (('task_scale', 0), ('task_items', 1), ('refine_steps', 0)):
-      if getattr(self, name) < least:
-        raise ValueError(f'sample.{name} is {getattr(self, name)}, not >= {least}.')
+  task_scale: config.NonNegativeFloat = 0.0
+  task_items: config.PositiveInt = 256
+  refine_steps: config.NonNegativeInt = 0
 
   def __str__(self):
     parts = []
@@ -43,12 +34,5 @@ class Sampling:
 
 # Option -> value where a section does not say it.
 DEFAULTS = config.defaults(Sampling)
-
-
-def read(section: Mapping[str, Any]) -> Sampling:
-  """The sampling of a config section; what it does not say is as by default.
-
-  Raises:
-    ValueError: for an unknown key or a value that is not allowed.
-  """
-  return config.read(Sampling, 'sample', section)
+# The sampling of a config section.
+read = functools.partial(config.read, Sampling, 'sample')

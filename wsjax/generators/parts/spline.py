@@ -18,12 +18,9 @@ MIN_SLOPE = 1e-3
 
 
 class Knots(NamedTuple):
-  """Knots of a spline with K bins, both axes from -bound to bound.
+  """Knots of a spline with K bins, both axes from -bound to bound, increasing: each [K + 1].
 
-  Attributes:
-    x: [K + 1] increasing.
-    y: [K + 1] increasing; the values at `x`.
-    slope: [K + 1] positive; the derivatives at `x`, 1 at both ends.
+  The slopes are the positive derivatives at `x`, 1 at both ends.
   """
 
   x: jax.Array
@@ -32,11 +29,9 @@ class Knots(NamedTuple):
 
 
 def knots(features: jax.Array, bound: float) -> Knots:
-  """Computes the spline of any real features; zeros give the identity.
+  """Computes the spline of any real features [3 K - 1]; zeros give the identity.
 
-  Args:
-    features: [3 K - 1]: of the K widths, the K heights and the inner slopes.
-    bound: half of the interval's length.
+  Features are of the K widths, the K heights and the inner slopes; `bound` is half of the interval.
 
   Source: section 3.1, "implementation", steps 1 to 4.
   """
@@ -44,11 +39,8 @@ def knots(features: jax.Array, bound: float) -> Knots:
   widths, heights, slopes = jnp.split(features, [num, 2 * num])
   zero = math.log(math.expm1(1 - MIN_SLOPE))  # Where the slope is 1.
   slopes = MIN_SLOPE + jax.nn.softplus(slopes + zero)
-  return Knots(
-    x=_places(widths, bound),
-    y=_places(heights, bound),
-    slope=jnp.pad(slopes, 1, constant_values=1.0),
-  )
+  slopes = jnp.pad(slopes, 1, constant_values=1.0)
+  return Knots(_places(widths, bound), _places(heights, bound), slopes)
 
 
 def forward(x: jax.Array, spline: Knots) -> tuple[jax.Array, jax.Array]:
@@ -97,30 +89,23 @@ class SplineCoupling(coupling.Coupling):
     """Widths, heights and inner slopes."""
     return 3 * self.num_bins - 1
 
-  def forward(
-    self, x: jax.Array, condition: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array]:
-    """([D] y, log |det dy/dx| in nats) of [D] x and a condition [C]."""
+  def forward(self, x: jax.Array, condition: coupling.Given = None) -> coupling.Moved:
+    """Data to noise, given a condition [C]."""
     y, log_slope = jax.vmap(forward)(x, self._knots(x, condition))
     return self._unless_kept(x, y, log_slope)
 
-  def inverse(
-    self, y: jax.Array, condition: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array]:
-    """([D] x, log |det dx/dy| in nats) of [D] y and a condition [C]."""
+  def inverse(self, y: jax.Array, condition: coupling.Given = None) -> coupling.Moved:
+    """Noise to data, given a condition [C]."""
     x, log_slope = jax.vmap(inverse)(y, self._knots(y, condition))
     return self._unless_kept(y, x, log_slope)
 
-  def _knots(self, x: jax.Array, condition: jax.Array | None) -> Knots:
+  def _knots(self, x: jax.Array, condition: coupling.Given) -> Knots:
     """One spline per coordinate, from the kept ones."""
-    features = self.features(x, condition)
-    return jax.vmap(lambda raw: knots(raw, self.tail_bound))(features.T)
+    return jax.vmap(knots, (1, None))(self.features(x, condition), self.tail_bound)
 
-  def _unless_kept(
-    self, old: jax.Array, new: jax.Array, log_slope: jax.Array
-  ) -> tuple[jax.Array, jax.Array]:
+  def _unless_kept(self, old: jax.Array, new: jax.Array, log_slope: jax.Array) -> coupling.Moved:
     kept = self.mask == 1
-    return (jnp.where(kept, old, new), jnp.sum(jnp.where(kept, 0.0, log_slope)))
+    return jnp.where(kept, old, new), jnp.sum(jnp.where(kept, 0.0, log_slope))
 
 
 def _places(features: jax.Array, bound: float) -> jax.Array:
@@ -145,22 +130,15 @@ def _bin(value: jax.Array, places: jax.Array, spline: Knots) -> tuple[jax.Array,
   """Lower corner, width, height and both slopes of the bin of a value."""
   i = jnp.sum(value >= places[1:-1])
   x, y, slope = spline
-  return (
-    x[i], y[i], x[i + 1] - x[i], y[i + 1] - y[i], slope[i], slope[i + 1],
-  )  # fmt: skip
+  return x[i], y[i], x[i + 1] - x[i], y[i + 1] - y[i], slope[i], slope[i + 1]
 
 
 def _curve(
   share: jax.Array, height: jax.Array, mean: jax.Array, slope0: jax.Array, slope1: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """(rise, log-slope) in a bin, at a share of its width (eq. 4 and 5).
+  """(rise, log-slope) in a bin, at a share in [0, 1] of its width (eq. 4 and 5).
 
-  Args:
-    share: in [0, 1].
-    height: of the bin.
-    mean: slope over the whole bin.
-    slope0: at its lower end.
-    slope1: at its upper end.
+  `mean` is the slope over the whole bin, `slope0` and `slope1` are those at its ends.
   """
   rest = 1 - share
   below = mean + (slope0 + slope1 - 2 * mean) * share * rest

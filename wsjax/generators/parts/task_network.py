@@ -1,4 +1,4 @@
-"""Deterministic map from the condition of a task to the weights of a network."""
+"""Deterministic map from a task, a condition or a set of examples, to the weights of a network."""
 
 import math
 from typing import Annotated
@@ -6,12 +6,57 @@ from typing import Annotated
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from wsjax import config, typing
 from wsjax.layers import mlp
 from wsjax.models import model as model_lib
 
+POOLS = ('mean', 'attention')
 REACHES = ('all', 'last')
+
+
+class SetEncoder(config.Section, nn.Module):
+  """Encoder of a set of examples, invariant to their order: features, pooled and projected.
+
+  Attributes:
+    size: C of the vector.
+    width: of the hidden layers.
+    depth: hidden layers before the pool.
+    pool: 'mean' over examples; or 'attention', means with learned weights, as many of them as there
+      are heads.
+    num_heads: of the attention.
+
+  Source: Zaheer et al. 2017, arXiv:1703.06114, theorem 2 (mean of features); Lee et al. 2019,
+    arXiv:1810.00825, section 3.2 (pooling by attention).
+  """
+
+  size: config.PositiveInt
+  width: config.PositiveInt = 128
+  depth: config.NonNegativeInt = 2
+  pool: Annotated[str, config.OneOf(POOLS)] = 'mean'
+  num_heads: config.PositiveInt = 4
+
+  @nn.compact
+  def __call__(
+    self, examples: Float[Array, 's d'], mask: Bool[Array, ' s'] | None = None
+  ) -> Float[Array, ' size']:
+    """Encodes a set; the mask is True for real examples, of which there is one at least."""
+    h = examples
+    for number in range(self.depth):
+      h = nn.gelu(nn.Dense(self.width, name=f'example{number}')(h))
+    if mask is None:
+      mask = jnp.ones(len(examples), bool)
+    if self.pool == 'mean':
+      weights = (mask / mask.sum())[:, None]
+    else:
+      scores = nn.Dense(self.num_heads, name='scores')(h)
+      scores = jnp.where(mask[:, None], scores, -jnp.inf)
+      weights = jax.nn.softmax(scores, axis=0)
+    # Padding must not come through, not even as 0 times infinity.
+    pooled = weights.T @ jnp.where(mask[:, None], h, 0)
+    pooled = nn.gelu(nn.Dense(self.width, name='wide')(pooled.ravel()))
+    return nn.Dense(self.size, name='out')(pooled)
 
 
 class TaskNetwork(config.Section, nn.Module):
@@ -23,7 +68,7 @@ class TaskNetwork(config.Section, nn.Module):
 
   Attributes:
     architecture: of the networks.
-    encoder: module from the input to the condition [C], such as `set_encoder.SetEncoder`; None
+    encoder: module from the input to the condition [C], such as `SetEncoder`; None
       where the input is the condition.
     width: of the hidden layers.
     depth: number of blocks.
@@ -58,15 +103,12 @@ class TaskNetwork(config.Section, nn.Module):
     if self.reach == 'last':
       layer = leaves[-1].path.rpartition('/')[0]
       leaves = [x for x in leaves if x.path.rpartition('/')[0] == layer]
-    change = nn.Dense(
-      sum(math.prod(leaf.shape) for leaf in leaves),
-      kernel_init=nn.initializers.zeros,
-      use_bias=False,  # The base is one.
-      name='out',
-    )(h)
+    size = sum(math.prod(leaf.shape) for leaf in leaves)
+    # Without a bias, which the base is.
+    change = nn.Dense(size, kernel_init=nn.initializers.zeros, use_bias=False, name='out')(h)
     params, start = dict(base), 0
     for leaf in leaves:
       stop = start + math.prod(leaf.shape)
-      params[leaf.path] = base[leaf.path] + (change[start:stop].reshape(leaf.shape) / self.width)
+      params[leaf.path] = base[leaf.path] + change[start:stop].reshape(leaf.shape) / self.width
       start = stop
     return params

@@ -1,17 +1,17 @@
 """Training checkpoints; the only file that imports orbax.
 
-Orbax notices a truncated or missing file, but not a flipped bit, so every checkpoint carries a
-checksum of each leaf, which restoring verifies. A damaged checkpoint is set aside, and the newest
-good one before it is used.
+Orbax does not notice a flipped bit, so every checkpoint carries a checksum of each leaf, which
+restoring verifies. A damaged checkpoint is set aside, and the newest good one before it is used.
 
-In a run of several processes all of them make the same calls; process 0 alone renames and deletes,
-and what one of them finds wrong is wrong for all.
+All processes of a run make the same calls; process 0 alone renames and deletes, and what one of
+them finds wrong is wrong for all.
 """
 
 import contextlib
+import dataclasses
 import math
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import distributed, typing
-from wsjax.train.checkpoint import directory, manifest, retention
+from wsjax.train.checkpoint import directory, manifest
 
 History = dict[str, list[float]]
 Restored = tuple[int, typing.PyTree, History]
@@ -34,20 +34,17 @@ _PATIENCE = 300
 class Checkpoints:
   """Checkpoints of one training run.
 
-  Only one process, or one group of processes, may have a folder open: opening removes what was not
-  finished. See `wsjax.lock`.
+  Only one process, or one group, may have a folder open, which removes what was not finished: see
+  `wsjax.lock`.
   """
 
   def __init__(
     self, path: pathlib.Path, *, keep: int = 2, keep_best: int = 0, read_only: bool = False
   ):
-    """Opens a folder of checkpoints.
+    """Opens or creates a folder of checkpoints.
 
-    Args:
-      path: created if it does not exist.
-      keep: how many of the newest are kept.
-      keep_best: how many of those with the lowest metric are kept as well.
-      read_only: whether nothing is written, not even to set damage aside.
+    The `keep` newest are kept, and the `keep_best` with the lowest metric. With `read_only` nothing
+    is written, not even to set damage aside.
 
     Raises:
       OSError: if nothing can be written there.
@@ -59,7 +56,7 @@ class Checkpoints:
       )
     self._path = path.absolute()
     self._read_only = read_only
-    self._policy = retention.NewestAndBest(keep, keep_best, self._metric)
+    self._policy = _NewestAndBest(keep, keep_best, self._metric)
     self._metrics: dict[int, float | None] = {}
     self._writing: int | None = None
     self._manager: ocp.CheckpointManager | None = self._open()
@@ -67,14 +64,11 @@ class Checkpoints:
   def save(
     self, step: int, tree: typing.PyTree, history: History, *, metric: float | None = None
   ) -> None:
-    """Writes a checkpoint in the background.
-
-    Returns when the state is copied: the caller may donate or change the tree and the history at
-    once. Waits for the save before it.
+    """Copies a state and writes it in the background, after the save before it.
 
     Args:
       step: its number; one that exists is left as it is.
-      tree: of arrays.
+      tree: of arrays; the caller may donate or change it at once.
       history: of the training up to this step.
       metric: how good the state is, lower is better; one that is not finite is as good as none.
 
@@ -86,36 +80,23 @@ class Checkpoints:
     tree = jax.tree.map(_copy, tree)
     described = manifest.make(step, tree, history, metric)
     self._metrics[step], self._writing = described['metric'], step
-    self._finish(
-      lambda: self._manager.save(
-        step,
-        args=ocp.args.Composite(
-          state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(described)
-        ),
-        force=True,  # Also of a step before the newest.
-      )
-    )
+    state, meta = ocp.args.StandardSave(tree), ocp.args.JsonSave(described)
+    args = ocp.args.Composite(state=state, meta=meta)
+    # Forced, so that a step before the newest is saved, too.
+    self._finish(lambda: self._manager.save(step, args=args, force=True))
 
   def wait(self) -> None:
-    """Returns when the last save is on disk.
-
-    Raises:
-      OSError: if it failed; the checkpoints before it are as they were.
-    """
+    """Returns when the last save is on disk; raises OSError if it failed."""
     if self._writing is not None:
       self._finish(self._manager.wait_until_finished)
       self._writing = None
 
   def restore(self, like: typing.PyTree) -> Restored | None:
-    """The newest checkpoint that is not damaged.
+    """The newest checkpoint that is not damaged, as (step, tree, history), or None.
 
     Args:
-      like: tree of arrays or `jax.ShapeDtypeStruct`, of the shapes and the shardings to restore to;
-        a leaf without one goes to all devices. They need not be those that the checkpoint was saved
-        from.
-
-    Returns:
-      (step, tree, history), or None if there is none.
+      like: tree of arrays or `jax.ShapeDtypeStruct`, of the shapes and the shardings to restore to,
+        which need not be those of the save; a leaf without a sharding goes to all devices.
 
     Raises:
       OSError: if a save failed, or what is damaged cannot be set aside.
@@ -124,16 +105,11 @@ class Checkpoints:
     return self._first_sound(reversed(self.steps()), like)
 
   def best(self, like: typing.PyTree) -> Restored | None:
-    """The checkpoint of the lowest metric, as `restore`.
-
-    Returns:
-      (step, tree, history), of equal ones the first; None if no checkpoint has a metric.
-    """
+    """The first checkpoint of the lowest metric, as `restore`; None if none has a metric."""
     steps = self.steps()
     found = [self._metric(step) for step in steps]
-    found = [math.nan if value is None else value for value in found]
     # One process may fail to read what the others can.
-    found = distributed.of_writer(np.array(found))
+    found = distributed.of_writer(np.array(found, float))  # NaN for None.
     order = np.argsort(found, kind='stable')[: np.isfinite(found).sum()]
     return self._first_sound([steps[i] for i in order], like)
 
@@ -147,11 +123,7 @@ class Checkpoints:
     return sorted(int(step) for step in self._manager.all_steps())
 
   def close(self) -> None:
-    """Waits for the last save and releases what the manager holds.
-
-    Raises:
-      OSError: as `wait`.
-    """
+    """Waits for the last save, see `wait`, and releases what the manager holds."""
     self.wait()
     if self._manager is not None:
       self._manager.close()
@@ -161,19 +133,11 @@ class Checkpoints:
     if self._read_only:
       return None
     directory.prepare(self._path)
-    return ocp.CheckpointManager(
-      self._path,
-      options=ocp.CheckpointManagerOptions(
-        preservation_policy=self._policy,
-        async_options=ocp.AsyncOptions(
-          # In the background, one that cannot be created leaves threads that wait for it for
-          # minutes, and the process with them.
-          create_directories_asynchronously=False,
-          # Where one process fails the others wait that long for it.
-          timeout_secs=_PATIENCE,
-        ),
-      ),
-    )
+    # A directory that cannot be created in the background leaves threads that wait for it for
+    # minutes, and the process with them. Where one process fails the others wait `_PATIENCE`.
+    wait = ocp.AsyncOptions(create_directories_asynchronously=False, timeout_secs=_PATIENCE)
+    options = ocp.CheckpointManagerOptions(preservation_policy=self._policy, async_options=wait)
+    return ocp.CheckpointManager(self._path, options=options)
 
   def _finish(self, action: Callable[[], Any]) -> None:
     """Does a part of a save; if it fails anywhere, everywhere raises."""
@@ -215,13 +179,9 @@ class Checkpoints:
       raise ValueError(
         f'Checkpoint {step} in {self._path} is of another model: {other}. Train in another folder.'
       )
-    # Not by the manager, which waits for the other processes: one that cannot read would keep them
-    # waiting.
-    state = _agreed(
-      lambda: ocp.StandardCheckpointHandler().restore(
-        self._path / str(step) / 'state', args=ocp.args.StandardRestore(abstract)
-      )
-    )
+    # Not by the manager, which waits for the other processes, also for one that cannot read.
+    path, args = self._path / str(step) / 'state', ocp.args.StandardRestore(abstract)
+    state = _agreed(lambda: ocp.StandardCheckpointHandler().restore(path, args=args))
     manifest.check_values(described, state)
     return state, described['history']
 
@@ -236,14 +196,36 @@ class Checkpoints:
       try:
         self._metrics[step] = self._described(step).get('metric')
       except Exception as error:
-        logging.warning(
-          'The metric of checkpoint %d in %s cannot be read (%s).',
-          step,
-          self._path,
-          directory.first_line(error),
-        )
+        message = 'The metric of checkpoint %d in %s cannot be read (%s).'
+        logging.warning(message, step, self._path, directory.first_line(error))
         return math.nan
     return self._metrics[step]
+
+
+@dataclasses.dataclass(frozen=True)
+class _NewestAndBest:
+  """Preservation policy of orbax: the `newest` steps, and the `best` with the lowest metric.
+
+  The policies of orbax read metrics from files of their own, without which a folder cannot be
+  opened. `metric` gives that of a step: None if it has none, NaN if that cannot be known.
+  """
+
+  newest: int
+  best: int
+  metric: Callable[[int], float | None]
+
+  def should_preserve(self, checkpoints: Sequence[Any], *, context: Any = None) -> list[bool]:
+    """For each checkpoint, which has a `step`, whether it is kept."""
+    del context
+    steps = sorted(checkpoint.step for checkpoint in checkpoints)
+    kept = set(steps[-self.newest :])
+    if self.best:
+      metrics = {step: value for step in steps if (value := self.metric(step)) is not None}
+      # What cannot be read today may turn out to be the best.
+      unknown = {step for step, value in metrics.items() if math.isnan(value)}
+      known = sorted(metrics.keys() - unknown)
+      kept |= unknown | set(sorted(known, key=metrics.get)[: self.best])
+    return [checkpoint.step in kept for checkpoint in checkpoints]
 
 
 def _agreed(read: Callable[[], Any]) -> Any:
@@ -265,10 +247,9 @@ def _agreed(read: Callable[[], Any]) -> Any:
 
 
 def _copy(leaf: typing.Array) -> jax.Array:
-  """A leaf that nobody donates or overwrites while it is written.
+  """A leaf that nobody donates or overwrites while orbax writes it.
 
-  Orbax reads the memory of arrays on the CPU in the background; those on other devices it copies
-  itself.
+  Orbax reads arrays on the CPU in the background, and copies those on other devices itself.
   """
   if isinstance(leaf, jax.Array) and jax.default_backend() != 'cpu':
     return leaf

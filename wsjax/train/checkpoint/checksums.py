@@ -2,12 +2,10 @@
 
 Every element is a word, or several; each is mixed with its place in the array, and the mixed words
 are added modulo 2^32, in two lanes. A sum does not depend on the order of its terms, so it is the
-same on any devices and in any number
-of processes, and no array leaves its device.
+same on any devices and in any number of processes, and no array leaves its device.
 
-A changed word always changes both lanes, since mixing is one to one. Anything else, such as two
-elements that changed places, is missed once in 2^64. This finds accidents, not forgeries: for those
-see `wsjax.zoo.store.digest`.
+A changed word always changes both lanes, since mixing is one to one. Anything else is missed once
+in 2^64. This finds accidents, not forgeries: for those see `wsjax.zoo.store.digest`.
 """
 
 import hashlib
@@ -30,15 +28,10 @@ _WORD = 1 << 32
 
 
 def checksums(tree: typing.PyTree) -> dict[str, str]:
-  """A checksum of every leaf, by its path.
+  """A checksum of every leaf, by its path: 16 hex digits.
 
-  Args:
-    tree: of arrays of any numeric type, typed keys, or numbers. In a run of several processes all
-      of them call this, with the same global arrays.
-
-  Returns:
-    path -> 16 hex digits. They depend on every bit of the leaf, on the order of its elements, its
-    dtype and its shape, and on nothing else.
+  They depend on every bit of the leaf, on the order of its elements, its dtype and its shape, and
+  on nothing else. In a run of several processes all of them call this, with the same global arrays.
 
   Raises:
     ValueError: for a leaf that is no array of whole bytes, or whose index does not fit in 64 bits.
@@ -49,8 +42,8 @@ def checksums(tree: typing.PyTree) -> dict[str, str]:
     leaf = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
     if not _is_supported(leaf.dtype):
       raise ValueError(
-        f'{paths[-1]} has dtype {leaf.dtype}; only numbers of whole bytes, '
-        'booleans and typed keys have a checksum.'
+        f'{paths[-1]} has dtype {leaf.dtype}; only numbers of whole bytes, booleans and typed '
+        'keys have a checksum.'
       )
     headers.append(f'{leaf.dtype}{list(leaf.shape)}')
     inputs.append(_input(leaf))
@@ -64,23 +57,13 @@ def checksums(tree: typing.PyTree) -> dict[str, str]:
 
 
 def damaged(expected: Mapping[str, str], tree: typing.PyTree) -> list[str]:
-  """Paths of leaves that are not what they were.
-
-  Args:
-    expected: `checksums` of what the tree was.
-    tree: as in `checksums`.
-
-  Returns:
-    Sorted paths whose checksum differs, or that only one of the two has.
-  """
+  """Sorted paths of a tree whose checksum is not the expected one, or that only one of both has."""
   found = checksums(tree)
   return sorted(path for path in {*expected, *found} if expected.get(path) != found.get(path))
 
 
 def _is_supported(dtype: np.dtype) -> bool:
-  if jnp.issubdtype(dtype, jax.dtypes.prng_key):
-    return True
-  if dtype.kind == 'b':
+  if jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype.kind == 'b':
     return True
   if not jnp.issubdtype(dtype, np.number):
     return False
@@ -89,10 +72,7 @@ def _is_supported(dtype: np.dtype) -> bool:
 
 
 def _input(leaf: typing.Array) -> typing.Array:
-  """The leaf as an argument that jit does not round.
-
-  Without 64-bit types in jax an array of NumPy would lose half of its bits.
-  """
+  """The leaf as an argument of jit, which would take half of the bits of 64-bit NumPy arrays."""
   if isinstance(leaf, jax.Array) or leaf.dtype.itemsize < 8:
     return leaf
   return np.ascontiguousarray(leaf)[..., None].view(np.uint32)
@@ -125,16 +105,12 @@ def _sum(words: jax.Array) -> tuple[jax.Array, ...]:
     if high is not None:
       key = key + _finalise(high + np.uint32(1), constants)
     mixed.append(_finalise(words ^ key, constants))
-  # Both at once: as two sums the compiler does not vectorise them on CPU, which takes 10 times as
-  # long.
-  return tuple(
-    jax.lax.reduce(
-      mixed,
-      [np.uint32(0)] * len(mixed),
-      lambda x, y: [a + b for a, b in zip(x, y, strict=True)],
-      range(words.ndim),
-    )
-  )
+
+  def add(x: list[jax.Array], y: list[jax.Array]) -> list[jax.Array]:
+    return [a + b for a, b in zip(x, y, strict=True)]
+
+  # Both at once: the compiler does not vectorise two sums on CPU, which takes 10 times as long.
+  return tuple(jax.lax.reduce(mixed, [np.uint32(0)] * len(mixed), add, range(words.ndim)))
 
 
 def _finalise(x: jax.Array, constants: tuple[int, ...]) -> jax.Array:
@@ -146,15 +122,10 @@ def _finalise(x: jax.Array, constants: tuple[int, ...]) -> jax.Array:
 
 
 def _index(shape: tuple[int, ...], *, limit: int = _WORD) -> tuple[jax.Array | None, jax.Array]:
-  """Place of every element, as two words (high, low).
+  """Place of every element, as two words (high, low) of `limit` values.
 
-  Args:
-    shape: of the array.
-    limit: how many values a word has.
-
-  Returns:
-    Arrays of `shape`. `low` counts along as many of the last axes as a word has room for, `high`
-    along the others; it is None if there are none, so that `low` is the linear index.
+  `low` counts along as many of the last axes as a word has room for, `high` along the others; it is
+  None if there are none, so that `low` is the linear index.
 
   Raises:
     ValueError: if a word has too little room.

@@ -14,26 +14,36 @@ from wsjax import distributed
 # What orbax calls a checkpoint that is not finished.
 _UNFINISHED = '*.orbax-checkpoint-tmp*'
 # Errors of memory, a disk, a network or a limit, which say nothing of the file.
-_PASSING = (
-  errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EMFILE,
-  errno.ENFILE, errno.EACCES, errno.EPERM,
-)  # fmt: skip
-_PASSING_WORDS = (
-  'RESOURCE_EXHAUSTED', 'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'PERMISSION_DENIED',
-  'Permission denied', 'PermissionError',
-)  # fmt: skip
+_DISK, _LIMIT = (errno.EIO, errno.ESTALE), (errno.EMFILE, errno.ENFILE)
+_PASSING = (*_DISK, *_LIMIT, errno.ETIMEDOUT, errno.ENOTCONN, errno.EACCES, errno.EPERM)
+_PASSING_WORDS = re.compile(
+  'RESOURCE_EXHAUSTED|UNAVAILABLE|DEADLINE_EXCEEDED|PERMISSION_DENIED|Permission denied'
+  '|PermissionError'
+)
 
 
 def prepare(path: pathlib.Path) -> None:
-  """Makes a folder ready for checkpoints, and rid of unfinished ones.
-
-  Args:
-    path: created if it does not exist.
+  """Creates a folder of checkpoints, or removes unfinished ones from it.
 
   Raises:
     OSError: on every process, if nothing can be written there.
   """
-  _on_writer(lambda: _prepare(path), f'Checkpoints cannot be written to {path}')
+
+  def action() -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    # Permission bits do not tell: of root, of network disks and of full ones.
+    with tempfile.TemporaryFile(dir=path) as file:
+      file.write(b'written')
+      file.flush()
+    unfinished = sorted(path.glob(_UNFINISHED))
+    for folder in unfinished:
+      shutil.rmtree(folder)
+    if unfinished:
+      names = ', '.join(folder.name for folder in unfinished)
+      message = 'Removed %d unfinished checkpoints from %s, whose saves were cut off: %s.'
+      logging.warning(message, len(unfinished), path, names)
+
+  _on_writer(action, f'Checkpoints cannot be written to {path}')
 
 
 def steps(path: pathlib.Path) -> list[int]:
@@ -42,44 +52,35 @@ def steps(path: pathlib.Path) -> list[int]:
 
 
 def set_aside(path: pathlib.Path, step: int, why: str) -> None:
-  """Renames a damaged checkpoint; it is never deleted.
-
-  Args:
-    path: the folder of checkpoints.
-    step: of the damaged one.
-    why: what is wrong with it.
+  """Renames a checkpoint in a folder that is damaged, and says why; it is never deleted.
 
   Raises:
     OSError: on every process, if it cannot be renamed.
   """
-  _on_writer(
-    lambda: _set_aside(path, step, why),
-    f'Checkpoint {step} in {path} is damaged ({why}) and cannot be set aside',
-  )
+
+  def action() -> None:
+    aside, count = path / f'{step}.corrupt', 1
+    while aside.exists():
+      aside, count = path / f'{step}.corrupt{count}', count + 1
+    message = 'Checkpoint %d in %s is damaged (%s); it is kept as %s and another one is used.'
+    logging.warning(message, step, path, why, aside.name)
+    (path / str(step)).rename(aside)
+
+  _on_writer(action, f'Checkpoint {step} in {path} is damaged ({why}) and cannot be set aside')
 
 
 def failed_save(path: pathlib.Path, step: int, error: Exception | None) -> OSError:
-  """Says what failed, what is left, and what to do.
+  """The error to raise for a step that could not be written to a folder: what is left, what to do.
 
-  Args:
-    path: the folder of checkpoints.
-    step: that could not be written.
-    error: what was raised here; None if it was in another process.
-
-  Returns:
-    What to raise.
+  The cause is None if it was in another process.
   """
-  kept = steps(path)
-  if kept:
-    numbers = ', '.join(map(str, kept))
-    left = f'Older checkpoints ({numbers}) are intact'
+  left, onwards = 'There is no older checkpoint', 'begins anew'
+  if kept := steps(path):
+    left = f'Older checkpoints ({", ".join(map(str, kept))}) are intact'
     onwards = f'goes on from step {kept[-1]}'
-  else:
-    left, onwards = 'There is no older checkpoint', 'begins anew'
   return OSError(
-    f'Checkpoint {step} could not be written to {path}: {first_line(error)}. '
-    f'{left}. Free space there or make it writable, then start the run again: '
-    f'it {onwards}.'
+    f'Checkpoint {step} could not be written to {path}: {first_line(error)}. {left}. Free space '
+    f'there or make it writable, then start the run again: it {onwards}.'
   )
 
 
@@ -88,7 +89,7 @@ def is_passing(error: Exception | None) -> bool:
   return (
     isinstance(error, MemoryError | PermissionError)
     or getattr(error, 'errno', None) in _PASSING
-    or any(word in str(error) for word in _PASSING_WORDS)
+    or _PASSING_WORDS.search(str(error)) is not None
   )
 
 
@@ -115,35 +116,3 @@ def _on_writer(action: Callable[[], None], problem: str) -> None:
       error = caught
   if distributed.largest(int(error is not None)):
     raise OSError(f'{problem}: {first_line(error)}.') from error
-
-
-def _prepare(path: pathlib.Path) -> None:
-  path.mkdir(parents=True, exist_ok=True)
-  # Permission bits do not tell: of root, of network disks and of full ones.
-  with tempfile.TemporaryFile(dir=path) as file:
-    file.write(b'written')
-    file.flush()
-  unfinished = sorted(path.glob(_UNFINISHED))
-  for folder in unfinished:
-    shutil.rmtree(folder)
-  if unfinished:
-    logging.warning(
-      'Removed %d unfinished checkpoints from %s, whose saves were cut off: %s.',
-      len(unfinished),
-      path,
-      ', '.join(folder.name for folder in unfinished),
-    )
-
-
-def _set_aside(path: pathlib.Path, step: int, why: str) -> None:
-  aside, count = path / f'{step}.corrupt', 1
-  while aside.exists():
-    aside, count = path / f'{step}.corrupt{count}', count + 1
-  logging.warning(
-    'Checkpoint %d in %s is damaged (%s); it is kept as %s and another one is used.',
-    step,
-    path,
-    why,
-    aside.name,
-  )
-  (path / str(step)).rename(aside)

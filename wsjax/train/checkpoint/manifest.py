@@ -1,8 +1,4 @@
-"""What a checkpoint says of itself, and whether it is true.
-
-A JSON value that is saved with the state: its leaves and their checksums, the history, the metric,
-and a digest of all that.
-"""
+"""Description of a checkpoint, a JSON value that is saved with the state, and its verification."""
 
 import hashlib
 import json
@@ -25,39 +21,26 @@ class Damaged(Exception):
 def make(
   step: int, tree: typing.PyTree, history: dict[str, list[float]], metric: float | None
 ) -> Description:
-  """Describes a state.
+  """Describes a tree of arrays: leaves, checksums, history, metric, and a digest of all that.
 
-  Args:
-    step: of the checkpoint.
-    tree: of arrays.
-    history: of the training; copied.
-    metric: of the state; one that is not finite is as good as none.
-
-  Returns:
-    A JSON value.
+  The history is copied; a metric that is not finite becomes None.
   """
   if metric is not None:
     metric = float(metric) if math.isfinite(metric) else None
-  described = {
-    'step': step,
-    'leaves': leaves(tree),
-    'checksums': checksums_lib.checksums(tree),
-    'history': history,
-    'metric': metric,
-  }
+  described = {'step': step, 'leaves': leaves(tree), 'history': history, 'metric': metric}
+  described |= {'checksums': checksums_lib.checksums(tree)}
   described = json.loads(json.dumps(described))
   return {**described, 'digest': _digest(described)}
 
 
 def check(described: Description, step: int) -> None:
   """Raises `Damaged` unless this is the description of a step, unchanged."""
-  if 'digests' in described:  # Of a version before checksums.
-    if 'leaves' not in described or 'history' not in described:
-      raise Damaged('its description was changed')
-    return
-  if described.get('digest') != _digest(described):
+  is_old = 'digests' in described  # Of a version before checksums.
+  if not {'leaves', 'history'} <= set(described) or (
+    not is_old and described.get('digest') != _digest(described)
+  ):
     raise Damaged('its description was changed')
-  if described['step'] != step:
+  if not is_old and described['step'] != step:
     raise Damaged(f'it was saved as step {described["step"]}')
 
 
@@ -75,8 +58,11 @@ def check_values(described: Description, tree: typing.PyTree) -> None:
   if 'checksums' in described:
     changed = checksums_lib.damaged(described['checksums'], tree)
   else:
-    found, expected = digests(tree), described['digests']
-    changed = sorted(path for path in found if found[path] != expected.get(path))
+    found = {
+      jax.tree_util.keystr(path): digest.of_tensors({'leaf': distributed.everywhere(leaf)})
+      for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+    changed = sorted(path for path in found if found[path] != described['digests'].get(path))
   if changed:
     more = f' and {len(changed) - 3} more' if changed[3:] else ''
     raise Damaged(f'the values of {", ".join(changed[:3])}{more} were changed')
@@ -90,15 +76,6 @@ def leaves(tree: typing.PyTree) -> dict[str, str]:
   }
 
 
-def digests(tree: typing.PyTree) -> dict[str, str]:
-  """SHA-256 of every leaf, by its path, which were before checksums."""
-  return {
-    jax.tree_util.keystr(path): digest.of_tensors({'leaf': distributed.everywhere(leaf)})
-    for path, leaf in jax.tree.leaves_with_path(tree)
-  }
-
-
 def _digest(described: Description) -> str:
   rest = {key: value for key, value in described.items() if key != 'digest'}
-  text = json.dumps(rest, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()
+  return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

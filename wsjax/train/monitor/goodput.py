@@ -1,11 +1,10 @@
 """Goodput: the share of wall time that went into steps that count.
 
-A training writes what it does to a log of events, one line of JSON each, that outlives restarts and
-is only ever appended to. `summary` says from the log where the time went: into useful steps, or
-into compiling, saving, restoring, steps that were lost and done again, and waiting for the next
-process.
+A training appends its events to a log that outlives restarts, one line of JSON each. `summary` says
+from the log where the time went.
 """
 
+import contextlib
 import itertools
 import json
 import math
@@ -23,17 +22,11 @@ from wsjax import files
 # The reason of a stop after which nobody waits for another process.
 DONE = 'done'
 # What each kind of event says, besides its process and its time.
-_FIELDS = {
-  'start': ('step',),
-  'block': ('first', 'last', 'seconds', 'compiled'),
-  'save': ('seconds',),
-  'restore': ('seconds',),
-  'stop': ('step', 'reason'),
-}
+_FIELDS = {'start': ('step',), 'save': ('seconds',), 'restore': ('seconds',)}
+_FIELDS |= {'block': ('first', 'last', 'seconds', 'compiled'), 'stop': ('step', 'reason')}
 # What each field may be.
 _KINDS = {
-  'process': lambda value: isinstance(value, str),
-  'reason': lambda value: isinstance(value, str),
+  **dict.fromkeys(('process', 'reason'), lambda value: isinstance(value, str)),
   'compiled': lambda value: isinstance(value, bool),
   **dict.fromkeys(('step', 'first', 'last'), lambda v: type(v) is int and 0 <= v < 1 << 53),
   **dict.fromkeys(('time', 'seconds'), lambda v: type(v) in (int, float) and 0 <= v < 1e12),
@@ -43,24 +36,18 @@ _TIMED = ('block', 'save', 'restore')
 Event = Mapping[str, Any]
 
 
-class Recorder:
+class Recorder(contextlib.AbstractContextManager):
   """Appends the events of one process to a log; use it as a context.
 
   Every event is written when it is over, so what a killed process was doing is not in the log.
   """
 
   def __init__(self, path: pathlib.Path | str, *, enabled: bool = True):
-    """Opens the log.
-
-    Args:
-      path: of the log; made with its folder if it is not there.
-      enabled: if not, nothing is written, as is right for all processes of a run but one.
-    """
+    """Opens or makes the log; if not enabled, as for all processes but one, nothing is written."""
     self._file = None
     if not enabled:
       return
-    # Unix time between processes, but a clock that nobody sets within one: the seconds of its
-    # events have to fit between its first and its last.
+    # Unix time between processes, but a clock that nobody sets within one.
     self._opened, self._clock = time.time(), time.monotonic()
     self._process = f'{time.time_ns():x}-{os.getpid()}'
     path = pathlib.Path(path)
@@ -72,9 +59,6 @@ class Recorder:
       if self._file.read() != b'\n':
         self._file.write(b'\n')
 
-  def __enter__(self) -> 'Recorder':
-    return self
-
   def __exit__(self, *_) -> None:
     self.close()
 
@@ -83,13 +67,7 @@ class Recorder:
     self._write('start', step=int(step))
 
   def block(self, first: int, last: int, *, seconds: float, compiled: bool) -> None:
-    """A block of steps is done.
-
-    Args:
-      first: updates done before it.
-      last: updates done after it.
-      seconds: wall time.
-      compiled: whether compilation was part of it.
+    """A block is done: updates before and after it, wall time, whether it compiled.
 
     Raises:
       ValueError: if there is no step in the block, or the time is negative.
@@ -132,13 +110,10 @@ class Recorder:
 
 
 def read(path: pathlib.Path | str) -> list[dict[str, Any]]:
-  """The events of a log, in order.
+  """The events of a log, in order, also of a run that is going on.
 
   Lines that are no events are left out. Where a process can have been killed, at the end or before
   a line of another process, half a line is normal; elsewhere there is a warning.
-
-  Args:
-    path: of the log, also of a run that is going on.
 
   Raises:
     ValueError: if it is no regular file.
@@ -170,17 +145,15 @@ def summarize(events: Sequence[Event]) -> dict[str, float]:
     events: in order, as `read` gives them.
 
   Returns:
-    wall_seconds: from the first event to the last. Time after a stop that was `DONE` is nobody's
-      loss and not part of it.
+    wall_seconds: from the first event to the last, without time after a stop that was `DONE`.
     useful_seconds, useful_steps: of the steps that count. A step that was lost and done again
       counts where it was done last.
     compile_seconds: what blocks that compiled, and the first of every process, took longer than as
       many steps take in the median of the others.
     save_seconds, restore_seconds: as they are in the events.
-    repeated_seconds, repeated_steps: of the steps after the one at which a later block began, which
-      were lost.
-    down_seconds: from the last event of a process to the first of the next. After a process that
-      was killed this is an estimate, too high by what it did since its last event.
+    repeated_seconds, repeated_steps: of the steps that were lost, since a later block began before.
+    down_seconds: from the last event of a process to the first of the next; too high by what a
+      process that was killed did since its last event.
     other_seconds: the rest of the wall time, such as validation.
     restarts: processes that followed one whose training was not `DONE`.
     kills: how many of them followed a process that did not log its stop.
@@ -211,15 +184,13 @@ def describe(summary: Mapping[str, float]) -> str:
   shown = {name: f'{value:.{1 if value < 9.95 else 0}f} s' for name, value in summary.items()}
   restarts, repeated = summary['restarts'], summary['repeated_steps']
   cost = (
-    f'{restarts} restart{"s" * (restarts != 1)} cost '
-    f'{"about " * (summary["kills"] > 0)}{shown["down_seconds"]} down and '
-    f'{repeated} repeated step{"s" * (repeated != 1)} '
+    f'{restarts} restart{"s" * (restarts != 1)} cost {"about " * (summary["kills"] > 0)}'
+    f'{shown["down_seconds"]} down and {repeated} repeated step{"s" * (repeated != 1)} '
     f'({shown["repeated_seconds"]})'
   )
   return (
     f'goodput {100 * summary["goodput"]:.0f} %: {shown["useful_seconds"]} of '
-    f'{shown["wall_seconds"]} in useful steps; '
-    f'{cost if restarts else "no restarts"}'
+    f'{shown["wall_seconds"]} in useful steps; {cost if restarts else "no restarts"}'
   )
 
 

@@ -1,10 +1,10 @@
 """Metrics of training, one line of JSON per block of steps.
 
-A run that is killed goes on from its newest checkpoint and does some steps again. Their lines are
-dropped when it opens the file, so the file has every step once, in order, however often the run was
-stopped.
+A run that is killed does the steps after its newest checkpoint again. Their lines are dropped when
+it opens the file, so the file has every step once, in order.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -22,31 +22,24 @@ TENSORBOARD = 'WSJAX_TENSORBOARD'
 _OWN = ('step', 'time', 'seconds')
 
 
-class Metrics:
+class Metrics(contextlib.AbstractContextManager):
   """Writes the metrics of one training run; use it as a context.
 
-  Write a step before its checkpoint is saved: what is written stays when the process is killed, so
-  that no checkpoint is ahead of the metrics.
+  Write a step before its checkpoint is saved, so that no checkpoint is ahead of the metrics.
   """
 
   def __init__(
-    self,
-    folder: pathlib.Path | str,
-    *,
-    resume_step: int,
-    tensorboard: bool = False,
-    enabled: bool = True,
+    self, folder: pathlib.Path | str, *, resume_step: int, tensorboard=False, enabled=True
   ):
     """Opens `folder/metrics.jsonl`, and drops what will be done again.
 
+    A file with lines that are no metrics is set aside, and what can be read of it is kept.
+
     Args:
       folder: made if it is not there.
-      resume_step: updates done so far, 0 for a new run. Lines of later steps are dropped, and half
-        a line at the end.
+      resume_step: updates done so far; lines of later steps and half lines are dropped.
       tensorboard: whether to write events to `folder/tensorboard` as well.
-      enabled: if not, nothing is read or written, as is right for all processes of a run but one.
-
-    A file with lines that are no metrics is set aside, and what can be read of it is kept.
+      enabled: if not, as for all processes of a run but one, nothing is read or written.
 
     Raises:
       ValueError: if the file is a symbolic link.
@@ -62,9 +55,6 @@ class Metrics:
       self._board = _board(folder / 'tensorboard', resume_step)
     self._file = files.update(path)
 
-  def __enter__(self) -> 'Metrics':
-    return self
-
   def __exit__(self, *_) -> None:
     self.close()
 
@@ -73,27 +63,24 @@ class Metrics:
 
     Args:
       step: updates done at its end.
-      values: numbers by name. One that is not finite becomes the string 'nan', 'inf' or '-inf',
-        because JSON has no such number.
+      values: numbers by name; one that is not finite becomes the string 'nan', 'inf' or '-inf'.
       seconds: wall time of the block.
 
     Raises:
-      ValueError: if the step is not after the one before, or a value has one of the names step,
-        time and seconds.
+      ValueError: if the step is not after the one before, or a value is named as one in `_OWN`.
     """
     if self._file is None:
       return
     if step <= self._last:
       raise ValueError(
-        f'Metrics of step {step} come after those of step {self._last}; every '
-        'step has to be later than the one before.'
+        f'Metrics of step {step} come after those of step {self._last}; every step has to be later '
+        'than the one before.'
       )
     if taken := sorted(set(_OWN) & set(values)):
       raise ValueError(f'A metric is named {taken[0]!r}; {", ".join(_OWN)} are taken.')
-    numbers = {'seconds': float(seconds)}
-    numbers |= {name: float(value) for name, value in values.items()}
+    numbers = {name: float(value) for name, value in {'seconds': seconds, **values}.items()}
     line = {'step': int(step), 'time': time.time()}
-    line |= {name: _to_json(value) for name, value in numbers.items()}
+    line |= {name: x if math.isfinite(x) else str(x) for name, x in numbers.items()}
     # One call: a process that is killed leaves at most one half line.
     self._file.write(json.dumps(line, allow_nan=False).encode() + b'\n')
     self._file.flush()
@@ -112,10 +99,7 @@ class Metrics:
 
 
 def read(path: pathlib.Path | str) -> dict[str, list]:
-  """Reads a file of metrics.
-
-  Args:
-    path: of a metrics.jsonl, also of a run that is going on.
+  """Reads a metrics.jsonl, also of a run that is going on.
 
   Returns:
     One column per name, one entry per line: None where a line lacks the name. Lines that are no
@@ -133,11 +117,7 @@ def read(path: pathlib.Path | str) -> dict[str, list]:
 
 
 def tensorboard_wanted() -> bool:
-  """Whether the environment variable WSJAX_TENSORBOARD asks for events.
-
-  Raises:
-    ValueError: if it is anything but empty, 0 or 1.
-  """
+  """Whether WSJAX_TENSORBOARD asks for events; raises ValueError unless it is empty, 0 or 1."""
   value = os.environ.get(TENSORBOARD, '')
   if value not in ('', '0', '1'):
     raise ValueError(f'{TENSORBOARD} is {value!r}; allowed: empty, 0 or 1.')
@@ -169,10 +149,6 @@ def _is_row(value: Any) -> bool:
   return isinstance(value, dict) and type(value.get('step')) is int and value['step'] >= 0
 
 
-def _to_json(value: float) -> float | str:
-  return value if math.isfinite(value) else str(value)
-
-
 def _of_json(value: Any) -> Any:
   return float(value) if value in ('nan', 'inf', '-inf') else value
 
@@ -181,10 +157,7 @@ def _board(folder: pathlib.Path, resume_step: int) -> Any:
   """A writer of event files that hides the events of steps done again."""
   import tensorboardX  # Only who asks for it waits for it.
 
-  return tensorboardX.SummaryWriter(
-    str(folder),
-    purge_step=resume_step + 1,
-    # The name is otherwise of the second alone, and a quick restart would write over the file of
-    # the process before it.
-    filename_suffix=f'.{time.time_ns():x}',
-  )
+  # The name is otherwise of the second alone, and a quick restart would write over the file of the
+  # process before it.
+  suffix = f'.{time.time_ns():x}'
+  return tensorboardX.SummaryWriter(str(folder), purge_step=resume_step + 1, filename_suffix=suffix)

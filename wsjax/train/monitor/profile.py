@@ -1,9 +1,10 @@
 """Captures some steps of training with the profiler of JAX.
 
-WSJAX_PROFILE='100:110' asks for the steps from 100 to 109, counted from 0; the blocks of steps that
-have a part in them are captured as a whole.
+WSJAX_PROFILE='100:110' asks for the steps from 100 to 109, counted from 0; the blocks that have a
+part in them are captured as a whole.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -14,14 +15,7 @@ VARIABLE = 'WSJAX_PROFILE'
 
 
 def parse(text: str, *, name: str = VARIABLE) -> range:
-  """Reads START:STOP.
-
-  Args:
-    text: such as '100:110'.
-    name: of the setting, for the message.
-
-  Returns:
-    The steps, counted from 0, without STOP.
+  """Reads the steps START:STOP, such as '100:110'; `name` is that of the setting, for errors.
 
   Raises:
     ValueError: if the text is anything else, or no step is between them.
@@ -29,57 +23,36 @@ def parse(text: str, *, name: str = VARIABLE) -> range:
   match = re.fullmatch('([0-9]+):([0-9]+)', text)
   if match is None or int(match[1]) >= int(match[2]):
     raise ValueError(
-      f'{name} is {text!r}, not START:STOP; allowed are two steps with '
-      'START < STOP, such as 100:110.'
+      f'{name} is {text!r}, not START:STOP; allowed are two steps with START < STOP, such as '
+      '100:110.'
     )
   return range(int(match[1]), int(match[2]))
 
 
 def wanted() -> range | None:
-  """The steps that the environment asks for; None if the variable is empty.
-
-  Raises:
-    ValueError: as `parse`.
-  """
+  """The steps that the environment asks for, see `parse`; None if the variable is empty."""
   text = os.environ.get(VARIABLE, '')
   return parse(text) if text else None
 
 
-class Capture:
+class Capture(contextlib.AbstractContextManager):
   """Starts and stops the profiler around blocks of steps; use as a context.
 
-  There is one trace per process at most, from the first block that has a part in the wanted steps
-  to the last. Leaving the context ends a trace that is still going on, also where an exception is
-  the reason.
+  There is one trace per process at most, in `folder/profile`, from the first block that has a part
+  in the wanted steps to the last, or to the end of the context.
   """
 
   def __init__(self, folder: pathlib.Path | str, *, enabled: bool = True):
-    """Reads WSJAX_PROFILE.
-
-    Args:
-      folder: the trace goes to `folder/profile`.
-      enabled: if not, nothing is captured.
-
-    Raises:
-      ValueError: as `parse`.
-    """
+    """Reads WSJAX_PROFILE, see `parse`; if not enabled, nothing is captured."""
     self._folder = pathlib.Path(folder).absolute() / 'profile'
     self._steps = wanted() if enabled else None
     self._running = False
 
-  def __enter__(self) -> 'Capture':
-    return self
-
   def __exit__(self, *_) -> None:
     self.close()
 
-  def before(self, step: int, count: int = 1) -> None:
-    """Starts the trace if the block that follows has wanted steps.
-
-    Args:
-      step: updates done so far.
-      count: steps of the block. Without it, a block is captured only if its first step is wanted.
-    """
+  def before(self, step: int, count: int) -> None:
+    """Starts the trace if the block of `count` steps after `step` updates has wanted steps."""
     if self._steps is None or self._running:
       return
     if step < self._steps.stop and step + count > self._steps.start:
@@ -90,11 +63,9 @@ class Capture:
       self._running = True
 
   def after(self, step: int) -> None:
-    """Stops the trace if the wanted steps are done.
+    """Stops the trace if the wanted steps are done after `step` updates.
 
-    Args:
-      step: updates done so far. The results of the block have to be there: what is still being
-        computed is not in the trace.
+    The results of the block have to be there: what is still being computed is not in the trace.
     """
     if self._running and step >= self._steps.stop:
       self._stop()
@@ -104,11 +75,8 @@ class Capture:
     if self._running:
       self._stop()
     elif self._steps is not None:
-      logging.warning(
-        'Nothing was profiled: this process trained no block with a step in %d:%d.',
-        self._steps.start,
-        self._steps.stop,
-      )
+      message = 'Nothing was profiled: this process trained no block with a step in %d:%d.'
+      logging.warning(message, self._steps.start, self._steps.stop)
       self._steps = None
 
   def _stop(self) -> None:
@@ -117,12 +85,9 @@ class Capture:
     # First, so that an error in stopping is not met by a second try.
     self._running, self._steps = False, None
     jax.profiler.stop_trace()
-    # A warning because it is the answer to a question, and information is not shown unless one asks
-    # for it.
+    # A warning, since information is not shown unless one asks for it.
     logging.warning(
-      'The trace is in %s. Open the newest *.trace.json.gz in it at '
-      'https://ui.perfetto.dev, or run `tensorboard --logdir %s` with the '
-      'package xprof installed.',
-      self._folder,
+      'The trace is in %s. Open the newest *.trace.json.gz in it at https://ui.perfetto.dev, or '
+      f'run `tensorboard --logdir {self._folder}` with the package xprof installed.',
       self._folder,
     )
