@@ -22,7 +22,7 @@ TASK = 'train/seed0'
 # The metrics that are of the machine.
 SPEED = ('seconds_per_net', 'break_even', 'break_even_with_zoo')
 # Before there is anything but the claim of the workdir.
-OPENING = {'call': 'prepare.py:open_zoo', 'number': 1}
+OPENING = {'call': 'base.py:open_zoo', 'number': 1}
 # While a zoo is trained: the second network of the second chunk goes to the log.
 ZOO_TRAINING = {'call': 'Transaction.put', 'number': 6}
 # While a generator is trained: the metrics of its first block are written.
@@ -140,7 +140,8 @@ def test_f3_11_a_second_launch_ends_and_touches_nothing_of_the_first(finished, t
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
   first = start(tmp_path, at=OPENING | {'sends': signal.SIGSTOP})
   try:
-    os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    found = os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    assert found.si_code == os.CLD_STOPPED  # Else the place to stop at is called something else.
     before = runs.listing(tmp_path)
     status, err = end(start(tmp_path))
     assert status == 2
@@ -153,6 +154,7 @@ def test_f3_11_a_second_launch_ends_and_touches_nothing_of_the_first(finished, t
       pass
   finally:
     first.kill()
+    first.communicate()
 
 
 @pytest.mark.slow
@@ -177,12 +179,14 @@ def test_f3_11_the_first_goes_on_as_if_there_was_no_second(finished, tmp_path):
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
   first = start(tmp_path, at=TRAINING | {'sends': signal.SIGSTOP})
   try:
-    os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    found = os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    assert found.si_code == os.CLD_STOPPED  # Else the place to stop at is called something else.
     assert end(start(tmp_path))[0] == 2
     first.send_signal(signal.SIGCONT)
     status, err = end(first)
   finally:
     first.kill()
+    first.communicate()
   assert status == 0, err[-3000:]
   assert result(tmp_path) == result(finished)
 
