@@ -87,10 +87,10 @@ def open_run(
   *,
   evaluates: str | None = None,
 ) -> Stages:
-  """Claims a workdir for a config, or checks that it is this config's.
+  """Claims a workdir, which is made, for a config; or checks that it is this config's.
 
   Args:
-    workdir: created if it does not exist.
+    workdir: of the run.
     config: of the run.
     overrides: what the command line changed in it.
     evaluates: digest of the zoo that is evaluated; None is a run of the experiment.
@@ -177,10 +177,9 @@ def of_run(workdir: pathlib.Path, stages: Stages) -> tuple[model.Run, list[str]]
       notes.append(f'{name}: {goodput.describe(logs[name])}')
     except (ValueError, OSError) as error:  # It is only a log.
       notes.append(f'{name}: no goodput, since {error}')
-  del run['evaluates']
-  return model.Run(
-    name=run['config']['name'], **run, wall_seconds=stages.seconds, goodput=logs
-  ), notes
+  fields = {key: run[key] for key in _RUN['required'] if key != 'evaluates'}
+  name = run['config']['name']
+  return model.Run(name, **fields, wall_seconds=stages.seconds, goodput=logs), notes
 
 
 def read_run(workdir: pathlib.Path) -> dict[str, Any]:

@@ -47,9 +47,9 @@ class Unconditioned(nn.Module):
 
 
 def make(module, codes=CODES, set_size=0, num_tasks=4):
-  return unseen_tasks.Objective(
-    module, NET, codes, 2.0 * codes - 1, VAL, 2.0 * VAL - 1, num_tasks, set_size
-  )
+  codes = {'train': codes, 'val': VAL}
+  conditions = {split: 2.0 * each - 1 for split, each in codes.items()}
+  return unseen_tasks.Objective(module, NET, codes, conditions, num_tasks, set_size)
 
 
 def reference(params, code, x, y):

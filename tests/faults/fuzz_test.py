@@ -14,8 +14,7 @@ import pytest
 from tests.reference import fake_report
 from tests.zoo import zoo_samples
 from wsjax import files, lock, manifest
-from wsjax.cli import report as report_command
-from wsjax.evaluation.report import html, model
+from wsjax.evaluation.report import html, model, terminal
 from wsjax.symmetry import spec
 from wsjax.train.monitor import goodput, metrics_writer
 from wsjax.zoo import build
@@ -172,7 +171,7 @@ def targets(tmp_path_factory):
   fake_report.make(fake_report.METHODS[:3]).write(folder / 'r', lambda report: 'page')
   made['report.json'] = Target(
     folder / 'r/report.json',
-    lambda p: report_command.show(model.load(p.parent)),
+    lambda p: terminal.show(model.load(p.parent)),
     lambda v: files.seal(v, sort_keys=False) if isinstance(v, dict) else json.dumps(v),
   )
   # A zoo, and the spec of its networks.

@@ -7,7 +7,6 @@ import argparse
 import pathlib
 
 from wsjax import terminal
-from wsjax.cli import report
 from wsjax.cli import run as run_command
 from wsjax.experiments import configs
 
@@ -23,8 +22,9 @@ def run(args: argparse.Namespace) -> int:
   config, _ = configs.load(args.config, args.overrides)
 
   from wsjax import pipeline
+  from wsjax.evaluation.report import terminal as report_terminal
 
   result = pipeline.evaluate_zoo(config, args.workdir, args.zoo)
-  report.show(result)
+  report_terminal.show(result)
   terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0

@@ -4,7 +4,6 @@ wsjax report --workdir runs/demo
 """
 
 import argparse
-from typing import Any
 
 from wsjax import terminal
 
@@ -20,25 +19,13 @@ def run(args: argparse.Namespace) -> int:
 
   from wsjax import files
   from wsjax.evaluation.report import html, model
+  from wsjax.evaluation.report import terminal as report_terminal
 
   workdir = files.folder(args.workdir, '--workdir')
   report = model.load(workdir)
-  show(report)
+  report_terminal.show(report)
   try:
     terminal.show_line(report.write(workdir, html.page))
   except PermissionError as error:  # Results that are shared may be read-only.
     logging.warning('The page was not rendered again: %s.', error)
   return 0
-
-
-def show(report: Any) -> None:
-  """Prints the first table of a report, its findings and its notes."""
-  from wsjax.evaluation.report import terminal as tables_lib
-
-  out = terminal.console()
-  first, *others = tables_lib.tables(report, out.width)
-  out.print(first)
-  if others:
-    terminal.show_line(f'{len(others)} more in the page.')
-  for line in tables_lib.lines(report):
-    terminal.show_line(line)

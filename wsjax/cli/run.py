@@ -11,7 +11,6 @@ import os
 import pathlib
 
 from wsjax import terminal
-from wsjax.cli import report
 from wsjax.experiments import configs
 
 
@@ -50,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
   config, overrides = configs.load(args.config, args.overrides)
 
   from wsjax import distributed, pipeline
+  from wsjax.evaluation.report import terminal as report_terminal
 
   result = pipeline.run(config, args.workdir, overrides=overrides)
-  if not distributed.is_writer():
-    return 0
-  report.show(result)
-  terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
+  if distributed.is_writer():
+    report_terminal.show(result)
+    terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0
 
 

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsjax import files, signals, terminal
-from wsjax.cli import main, report
+from wsjax.cli import main
 from wsjax.cli import run as run_command
 from wsjax.experiments import configs
 
@@ -108,6 +108,7 @@ def _gather(
   from wsjax import pipeline
   from wsjax.evaluation.report import html
   from wsjax.evaluation.report import sweep as side_by_side
+  from wsjax.evaluation.report import terminal as report_terminal
 
   reports = {}
   for name, (config, overrides) in loaded.items():
@@ -116,7 +117,7 @@ def _gather(
     reports[name] = pipeline.run(config, folder / name, overrides=overrides)
   made = side_by_side.side_by_side(pathlib.Path(path).stem, reports)
   page = made.write(folder, html.page, stem='sweep')
-  report.show(made)
+  report_terminal.show(made)
   terminal.show_line(page)
 
 

@@ -69,9 +69,7 @@ class Experiment(abc.ABC):
   def fit(self, seed: int, *, trains: bool = True) -> tuple[typing.PyTree, loop.History]:
     """Trains the model of one seed, or continues a training that was interrupted.
 
-    Args:
-      seed: of the training.
-      trains: whether it may be trained; else it is only restored, and nothing is written.
+    Without `trains` it is only restored, and nothing is written.
 
     Returns:
       Its averaged parameters, and the history of the losses.
@@ -120,10 +118,7 @@ class Experiment(abc.ABC):
 
 
 def find(name: str) -> type[Experiment]:
-  """Imports the class of a kind of experiment.
-
-  Args:
-    name: a file of wsjax/experiments, 'package.module:Class' or 'path/file.py:Class'.
+  """Imports a class: of a file of wsjax/experiments, 'package.module:Class' or 'file.py:Class'.
 
   Raises:
     ValueError: if there is no such module, or it has no such `Experiment`.
@@ -139,15 +134,11 @@ def open_zoo(
 ) -> store.Zoo:
   """Opens the zoo of a config; trains it, or continues that, where it is not finished.
 
-  A section without `architecture` is of networks that were trained elsewhere; its `model` is
-  a section that names theirs, where it is not one of `wsjax.models`: a `Model`, or a function that
-  makes one of the other fields, as 'my_lab.models:net' or 'path/to/net.py:net'.
-
-  Args:
-    config: of the run.
-    workdir: of the run; the zoo is in it unless `config.zoo.path` names another directory.
-    progress: whether to show a progress bar.
-    trains: whether to train a zoo that is not there, and to write where it is.
+  The zoo is in the work directory unless `config.zoo.path` names another one; without `trains`
+  nothing is trained or written. A section without `architecture` is of networks that were trained
+  elsewhere; its `model` is a section that names theirs, where it is not one of `wsjax.models`: a
+  `Model`, or a function that makes one of the other fields, as 'my_lab.models:net' or
+  'path/to/net.py:net'.
 
   Raises:
     ValueError: as `build.build`; or if an imported zoo, or one that may not be trained, is not
@@ -210,22 +201,22 @@ def rows_of_runs(zoo: store.Zoo, ends: np.ndarray) -> np.ndarray:
   return np.array([i for i in every if zoo.records[i]['run_id'] in runs], int)
 
 
-def final_params(zoo: store.Zoo, splits: Sequence[str] = SPLITS) -> dict[str, typing.StackedParams]:
-  """Reads the weights at the end of the runs that did not diverge.
+def final_rows(zoo: store.Zoo, splits: Sequence[str] = SPLITS) -> dict[str, np.ndarray]:
+  """Rows of the ends of the runs that did not diverge; raises ValueError for a split without any.
 
   Returns:
-    split -> path -> [N, ...].
-
-  Raises:
-    ValueError: if a split has no network.
+    split -> [N], increasing.
   """
-  found = {}
-  for split in splits:
-    rows = zoo.select(split=split, final=True, diverged=False)
+  found = {split: zoo.select(split=split, final=True, diverged=False) for split in splits}
+  for split, rows in found.items():
     if not len(rows):
       raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
-    found[split] = zoo.params(rows)
   return found
+
+
+def final_params(zoo: store.Zoo, splits: Sequence[str] = SPLITS) -> dict[str, typing.StackedParams]:
+  """Reads the weights of `final_rows`, split -> path -> [N, ...]."""
+  return {split: zoo.params(rows) for split, rows in final_rows(zoo, splits).items()}
 
 
 def training_figures(history: loop.History) -> dict[str, model.Figure]:
@@ -233,10 +224,9 @@ def training_figures(history: loop.History) -> dict[str, model.Figure]:
   if not history.get('loss'):
     return {}
   steps = history['step']
-  losses = {'training': ('loss', 'reference'), 'validation': ('val_loss', 'model')}
   curves = [
     {'label': label, 'kind': kind, 'x': steps, 'y': history[key]}
-    for label, (key, kind) in losses.items()
+    for label, key, kind in (('training', 'loss', 'reference'), ('validation', 'val_loss', 'model'))
     if key in history
   ]
   made = {

@@ -39,7 +39,7 @@ def load(
 
   Args:
     config_arg: 'path/to/file.py' or 'path/to/file.py:argument'.
-    overrides: '--config.a.b=value' each; a value has the type of the field.
+    overrides: '--config.a.b=value' each.
 
   Returns:
     The locked config, and dotted field -> value of what was overridden.
@@ -52,10 +52,8 @@ def load(
   from ml_collections import config_flags
 
   config = with_defaults(_config(config_arg))
-  for override in overrides:
-    _check(config, override)
   # The last one of a field counts; ml_collections would join two tuples.
-  overrides = {override.partition('=')[0]: _whole(config, override) for override in overrides}
+  overrides = {override.partition('=')[0]: _checked(config, override) for override in overrides}
   values = flags.FlagValues()
   argv = ['wsjax', *overrides.values()]
   config_flags.DEFINE_config_dict('config', config, flag_values=values, sys_argv=argv)
@@ -65,18 +63,6 @@ def load(
     message = str(error).removeprefix('flag ').rstrip('.')
     raise ValueError(f'{message}.') from error
   return values.config, dict(config_flags.get_override_values(values['config']))
-
-
-def _whole(config: 'config_dict.ConfigDict', override: str) -> str:
-  """An override in which 1e3, for a field that holds an integer, is 1000."""
-  name, _, text = override.partition('=')
-  value: Any = config
-  for key in name.removeprefix(_PREFIX).split('.'):
-    value = value[key]
-  with contextlib.suppress(ValueError):
-    if type(value) is int and not text.isdigit() and float(text).is_integer():
-      return f'{name}={int(float(text))}'
-  return override
 
 
 def split(config_arg: str) -> tuple[str, str]:
@@ -110,14 +96,7 @@ def load_config(
 
 
 def load_module(path: str, function: str) -> Any:
-  """Runs a Python file and gives one of its functions.
-
-  Args:
-    path: of the file.
-    function: name.
-
-  Returns:
-    The function.
+  """Runs the Python file at a path and gives the function of a name.
 
   Raises:
     ValueError: if the file is missing, does not run, or lacks the function.
@@ -159,7 +138,7 @@ def with_defaults(config: Mapping[str, Any]) -> 'config_dict.ConfigDict':
   from wsjax.generators.parts import sampling
   from wsjax.train import generative, settings
 
-  defaults = {}
+  defaults: dict[str, Any] = {}
   if 'train' in config:
     defaults['train'] = settings.DEFAULTS
   if 'generator' in config:
@@ -170,9 +149,7 @@ def with_defaults(config: Mapping[str, Any]) -> 'config_dict.ConfigDict':
   with config.unlocked():
     for section, values in defaults.items():
       given = config.get(section, config_dict.ConfigDict())
-      for name, value in values.items():
-        if name not in given:
-          given[name] = value
+      given.update({name: value for name, value in values.items() if name not in given})
       config[section] = given
   return config
 
@@ -191,7 +168,8 @@ def check(config: 'config_dict.ConfigDict') -> None:
   config_lib.check_seeds((config.get('seed', 0),), 'seed')
   if 'train' in config:
     settings.read(config.train)
-  generative.read(config.get('strategy', {}))
+  if 'strategy' in config:
+    generative.read(config.strategy)
   zoo = config.zoo.to_dict()
   zoo.pop('path', None)
   if {'architecture', 'splits'} & set(zoo):
@@ -209,11 +187,15 @@ def check(config: 'config_dict.ConfigDict') -> None:
       config_lib.check(room, section, where, given=_GIVEN)
 
 
-def _check(config: 'config_dict.ConfigDict', override: str) -> None:
-  """Raises ValueError unless the override names a field and has a value."""
+def _checked(config: 'config_dict.ConfigDict', override: str) -> str:
+  """An override in which 1e3, for a field that holds an integer, is 1000.
+
+  Raises:
+    ValueError: unless it names a field and has a value.
+  """
   from ml_collections import config_dict
 
-  field, equals, _ = override.removeprefix(_PREFIX).partition('=')
+  field, equals, text = override.removeprefix(_PREFIX).partition('=')
   if not override.startswith(_PREFIX) or not equals:
     raise ValueError(f'Override {override!r} is not --config.FIELD=VALUE.')
   section: Any = config
@@ -233,3 +215,7 @@ def _check(config: 'config_dict.ConfigDict', override: str) -> None:
       f'{override}: {field} is None in the config, so that its type is not '
       'known; give it a value there.'
     )
+  with contextlib.suppress(ValueError):
+    if type(section) is int and not text.isdigit() and float(text).is_integer():
+      return f'{_PREFIX}{field}={int(float(text))}'
+  return override

@@ -76,12 +76,11 @@ class CrossValidation(property.Property):
       ]
     self.kinds = examples_lib.kinds(config, zoo, rows)
     self.kind, self.names = found.kind, tuple(names)
-    mean, std = np.zeros(section.folds), np.ones(section.folds)
+    self.mean, self.std = np.zeros(section.folds, np.float32), np.ones(section.folds, np.float32)
     if self.kind == 'number':
       trained = [target[folds != fold] for fold in range(section.folds)]
-      mean = np.array([values.mean() for values in trained])
-      std = np.array([values.std() or 1.0 for values in trained])
-    self.mean, self.std = mean.astype(np.float32), std.astype(np.float32)
+      self.mean = np.array([values.mean() for values in trained], np.float32)
+      self.std = np.array([values.std() or 1.0 for values in trained], np.float32)
     self.train = {
       'example': examples_lib.stack(raw, rows, self.kinds),
       'target': target,
@@ -117,9 +116,8 @@ class CrossValidation(property.Property):
     truth, folds = self.train['target'], self.train['fold']
     if self.kind == 'class':
       return self.report_classes(outputs, truth, self.majority())
-    mean, std = self.mean[folds], self.std[folds]
-    m, log_std = np.moveaxis(outputs.astype(np.float64), -1, 0)
-    read = np.stack([mean + std * m, std * np.exp(log_std)], -1)
+    mean = self.mean[folds]
+    read = property.in_units(outputs, mean, self.std[folds])
     # The means of the other folds, which fall where those of a fold rise.
     constant = {
       'tau': float(np.nan_to_num(scipy.stats.kendalltau(mean, truth).statistic)),
@@ -146,13 +144,10 @@ class CrossValidation(property.Property):
     return made
 
   def majority(self, *, by_architecture: bool = False) -> np.ndarray:
-    """Finds the most frequent class where a network's fold trains.
+    """[n] most frequent class where a network's fold trains.
 
     Args:
       by_architecture: whether among networks with the same hidden layers, if there are any.
-
-    Returns:
-      [n] classes.
     """
     target, folds = self.train['target'], self.train['fold']
     guesses = []
@@ -167,15 +162,12 @@ class CrossValidation(property.Property):
 
 
 def scales(examples: typing.PyTree, folds: np.ndarray, num_folds: int) -> dict[str, np.ndarray]:
-  """Root mean squares of the parameters that every fold trains on.
+  """`prediction.parameter_scales` of the networks that every fold trains on, [num_folds, ...].
 
   Args:
     examples: arrays with leading axis [n].
     folds: [n] the fold that a network is held out of.
     num_folds: number of folds.
-
-  Returns:
-    The pairs of `prediction.parameter_scales`, as arrays [num_folds, ...].
   """
   found = [
     dict(prediction.parameter_scales(jax.tree.map(lambda x, fold=fold: x[folds != fold], examples)))
@@ -209,22 +201,16 @@ class Objective(objective_lib.Objective):
 
   def init(self, key: jax.Array, example: typing.PyTree) -> typing.PyTree:
     """Variables [folds, ...] of the predictors."""
-    keys = jax.random.split(key, len(self.mean))
-    return jax.vmap(
-      lambda key, scales: self.predictor.init(key, example['example'], scales=scales)
-    )(keys, self.scales)
+
+    def of_fold(key, scales):
+      return self.predictor.init(key, example['example'], scales=scales)
+
+    return jax.vmap(of_fold)(jax.random.split(key, len(self.mean)), self.scales)
 
   def loss(
     self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array, *, train: bool = True
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Mean loss of the folds over what each may train on.
-
-    Args:
-      params: variables of the predictors, [folds, ...].
-      batch: some of the data; shared by the folds.
-      key: of dropout.
-      train: False gives the loss over networks that are held out instead.
-    """
+    """Mean loss of the folds over what each may train on or, without `train`, is held out."""
     examples, target = batch['example'], batch['target']
     head = self.predictor.head
 
@@ -236,45 +222,31 @@ class Objective(objective_lib.Objective):
 
       # A class has mean 0 and deviation 1, and stays a whole number.
       scaled = ((target - mean) / std).astype(target.dtype)
-      keys = jax.random.split(key, len(target))
-      losses = jax.vmap(of_network)(examples, scaled, keys)
-      mine = batch['fold'] == fold
-      chosen = ~mine if train else mine
+      losses = jax.vmap(of_network)(examples, scaled, jax.random.split(key, len(target)))
+      chosen = (batch['fold'] != fold) if train else (batch['fold'] == fold)
       return jnp.sum(jnp.where(chosen, losses, 0)), jnp.sum(chosen)
 
     folds = jnp.arange(len(self.mean))
-    sums, counts = jax.vmap(of_fold)(
-      params,
-      self.scales,
-      jnp.asarray(self.mean),
-      jnp.asarray(self.std),
-      folds,
-      jax.random.split(key, len(folds)),
-    )
+    keys = jax.random.split(key, len(folds))
+    mean, std = jnp.asarray(self.mean), jnp.asarray(self.std)
+    sums, counts = jax.vmap(of_fold)(params, self.scales, mean, std, folds, keys)
     if train:  # Each fold by itself, however many networks it has here.
       return jnp.mean(sums / jnp.maximum(counts, 1)), {}
     return jnp.sum(sums) / jnp.maximum(jnp.sum(counts), 1), {}
 
   def held_out(self, params: typing.PyTree, data: typing.PyTree) -> np.ndarray:
-    """Outputs of every network, by the fold that did not train on it.
-
-    Args:
-      params: variables of the predictors, [folds, ...].
-      data: as the loss reads them.
-
-    Returns:
-      [n, ...] outputs of the head.
-    """
+    """Outputs [n, ...] of the head for every network, by the fold that did not train on it."""
 
     @jax.jit
     def run(params, examples, folds):
-      def one(x, fold):
+      def one(pair):
+        x, fold = pair
         variables, scales = jax.tree.map(
           lambda value: jnp.asarray(value)[fold], (params, self.scales)
         )
         return self.predictor.apply(variables, x, scales=scales)
 
-      return jax.lax.map(lambda pair: one(*pair), (examples, folds))
+      return jax.lax.map(one, (examples, folds))
 
     examples = jax.tree.map(jnp.asarray, data['example'])
     return np.asarray(run(params, examples, jnp.asarray(data['fold'])))

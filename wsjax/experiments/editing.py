@@ -75,15 +75,15 @@ class Objective(objective_lib.Objective):
     if train and self.augment is not None:
       keys = jax.random.split(key, len(next(iter(batch.values()))))
       batch = jax.vmap(self.augment)(keys, batch)
-    errors = jax.vmap(lambda example: self._error(params, example))(batch)
-    return errors.mean(), {'psnr': jnp.mean(-10 * jnp.log10(errors))}
 
-  def _error(self, params: typing.PyTree, example: typing.Params) -> jax.Array:
-    """Mean squared error over the pixels of one network."""
-    before = images.draw(self.architecture, example, self.pixels)
-    edited = self.module.apply(params, example)
-    after = images.draw(self.architecture, edited, self.pixels)
-    return jnp.mean((after - images.target(before, self.edit)) ** 2)
+    def error(example: typing.Params) -> jax.Array:
+      before = images.draw(self.architecture, example, self.pixels)
+      edited = self.module.apply(params, example)
+      after = images.draw(self.architecture, edited, self.pixels)
+      return jnp.mean((after - images.target(before, self.edit)) ** 2)
+
+    errors = jax.vmap(error)(batch)
+    return errors.mean(), {'psnr': jnp.mean(-10 * jnp.log10(errors))}
 
 
 class Editing(base.Experiment):
@@ -166,6 +166,7 @@ class Editing(base.Experiment):
     edited, *others = mse
     change = predictions[-1][1]
     shown = {'drawn': before, 'target': target, 'edited': after[0], 'trained': anew}
+    shown = {title: x[: min(_SHOWN, num_direct)].round(3) for title, x in shown.items()}
     return model.Report(
       f'{name} edits weights to {config.edit.name} images with an MSE of {mse[edited]} '
       f'[{MSE.interval(rows[edited].stats["mse"])}]; '
@@ -186,12 +187,7 @@ class Editing(base.Experiment):
       {
         'images': model.Figure(
           'images',
-          {
-            'rows': [
-              {'title': title, 'images': x[: min(_SHOWN, num_direct)].round(3)}
-              for title, x in shown.items()
-            ]
-          },
+          {'rows': [{'title': title, 'images': x} for title, x in shown.items()]},
           'Images before and after the edit',
           'The first test networks; first training seed.',
         )

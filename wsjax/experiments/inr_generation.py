@@ -117,10 +117,10 @@ class INRGeneration(generation.Generation):
     )
     images = data.dataset.test_x
     draw = self._draw(images.shape[1])
-    shown = draw(data.train)
-    if data.snapshots is not None:
-      shown = np.concatenate([shown, draw(data.snapshots)])
-    gallery = Gallery(zoo, *(_flat(x) for x in (shown, draw(real), images)))
+    shown = np.concatenate([draw(x) for x in (data.train, data.snapshots) if x is not None])
+    gallery = Gallery(
+      zoo, *(np.asarray(x, np.float64).reshape(len(x), -1) for x in (shown, draw(real), images))
+    )
     panel = baselines.panel(
       zoo, num_samples=section.num_samples, seed=self.config.seed, noise=section.noise
     )
@@ -195,17 +195,12 @@ class INRGeneration(generation.Generation):
       'nearest training network': nearest,
       'nearest training image': gallery.shown[table.argmin(axis=1)],
       'held out': gallery.real,
-    }
-    rows |= {key: drawn[key].images for key in _SHOWN_METHODS if key in drawn}
-    num = min(_SHOWN, *(len(x) for x in rows.values()))
+    } | {key: drawn[key].images for key in _SHOWN_METHODS if key in drawn}
+    num = min(_SHOWN, *map(len, rows.values()))
+    images = {title: x[:num].reshape(-1, *shape).round(3) for title, x in rows.items()}
     return model.Figure(
       'images',
-      {
-        'rows': [
-          {'title': title, 'images': x[:num].reshape(-1, *shape).round(3)}
-          for title, x in rows.items()
-        ]
-      },
+      {'rows': [{'title': title, 'images': x} for title, x in images.items()]},
       'Images of samples, of training and of held-out networks',
       'The first networks of each method, first training seed. Below the samples: the training '
       'network with the nearest weights, up to symmetry, and the training image that is nearest.',
@@ -231,19 +226,13 @@ def _headline(name: str, rows: dict[str, model.Row]) -> str:
   )
 
 
-def _flat(images: np.ndarray) -> np.ndarray:
-  """[N, f] float64."""
-  return np.asarray(images, np.float64).reshape(len(images), -1)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Drawn:
   """Images and distances of the networks of one method.
 
   Attributes:
     images: [N, f] as drawn.
-    distance: [N] quotient distance to the nearest training network, over tau; NaN for one whose
-      weights are not finite.
+    distance: [N] to the nearest training network, over tau; NaN for weights that are not finite.
     nearest: [N] which training network that is, -1 for none.
   """
 
@@ -315,19 +304,10 @@ class Gallery:
 def measure(
   method: methods.Method, drawn: Drawn, gallery: Gallery, *, num_bootstrap: int, seed: int
 ) -> Stats:
-  """Computes all metrics of one method.
+  """Computes all metrics of one method, metric -> number with its interval.
 
-  Args:
-    method: where it has more or fewer networks per seed than the gallery has real images, sets of
-      the smaller size are compared.
-    drawn: images and distances of the method.
-    gallery: images that it is compared with.
-    num_bootstrap: resamples behind intervals over networks.
-    seed: of resamples and permutations.
-
-  Returns:
-    metric -> number with its interval. 'mmd' has 'p', the smallest p-value of all training seeds
-    times their number.
+  Where it has more or fewer networks per seed than the gallery has real images, sets of the smaller
+  size are compared. 'mmd' has 'p', the smallest p-value of all training seeds times their number.
   """
   return _sets(method, drawn, gallery, seed) | _nets(
     method.groups, drawn, gallery, statistics.Resampler(0, num_bootstrap, seed)
@@ -340,15 +320,16 @@ def _sets(method: methods.Method, drawn: Drawn, gallery: Gallery, seed: int) -> 
   by_seed = np.stack([drawn.images[groups == g] for g in np.unique(groups)])
   count = min(by_seed.shape[1], len(gallery.real))
   by_seed, real = by_seed[:, :count], gallery.real[:count]
+  statistic = {
+    'nna': (lambda a, b: two_sample.one_nearest(a, b).mean(), (0, 1)),
+    'nna_worse': (_worse_half, (0.5, 1)),
+    'mmd': (lambda a, b: _mmd2(a, b, gallery.width), (-np.inf, np.inf)),
+    'coverage': (lambda a, b: two_sample.compare(b, a)['coverage'].mean(), (0, 1)),
+    'density': (lambda a, b: two_sample.compare(b, a)['density'].mean(), (0, np.inf)),
+  }
   found = {
-    name: statistics.jackknife(statistic, by_seed, real, bounds=bounds)
-    for name, statistic, bounds in (
-      ('nna', lambda a, b: two_sample.one_nearest(a, b).mean(), (0, 1)),
-      ('nna_worse', _worse_half, (0.5, 1)),
-      ('mmd', lambda a, b: _mmd2(a, b, gallery.width), (-np.inf, np.inf)),
-      ('coverage', lambda a, b: _share(a, b, 'coverage'), (0, 1)),
-      ('density', lambda a, b: _share(a, b, 'density'), (0, np.inf)),
-    )
+    name: statistics.jackknife(function, by_seed, real, bounds=bounds)
+    for name, (function, bounds) in statistic.items()
   }
   rng = np.random.default_rng([seed, 4])
   p = [two_sample.test(rng, a, real, gallery.width)[1] for a in by_seed]
@@ -360,8 +341,10 @@ def _nets(
   groups: np.ndarray, drawn: Drawn, gallery: Gallery, resampler: statistics.Resampler
 ) -> Stats:
   """Metrics that are medians and shares of single networks."""
-  to_image = _nearest(drawn.images, gallery.dataset)
-  to_shown = _nearest(drawn.images, gallery.shown)
+  to_image, to_shown = (
+    scipy.spatial.distance.cdist(drawn.images, images).min(axis=1)
+    for images in (gallery.dataset, gallery.shown)
+  )
   medians = {
     'novelty': drawn.distance,
     'image_novelty': to_shown / gallery.image_tau,
@@ -372,22 +355,15 @@ def _nets(
     'half_rate': drawn.distance >= 0.5,
     'legible': to_image <= gallery.legible,
   }
-  found = {
+  seeds = [groups == g for g in np.unique(groups)]
+  return {
     name: statistics.over_networks(values, groups, resampler, window=None)
+    | {'per_seed': [_median(values[rows]) for rows in seeds]}
     for name, values in medians.items()
-  } | {name: statistics.rate(hits) for name, hits in shares.items()}
-  for name, values in medians.items():
-    found[name]['per_seed'] = _per_seed(_median, values, groups)
-  for name, hits in shares.items():
-    found[name]['per_seed'] = _per_seed(_mean, hits, groups)
-  return found
-
-
-def _per_seed(
-  summary: Callable[[np.ndarray], float | None], values: np.ndarray, groups: np.ndarray
-) -> list[float | None]:
-  """A summary of the networks of each seed."""
-  return [summary(values[groups == g]) for g in np.unique(groups)]
+  } | {
+    name: statistics.rate(hits) | {'per_seed': [float(hits[rows].mean()) for rows in seeds]}
+    for name, hits in shares.items()
+  }
 
 
 def _median(values: np.ndarray) -> float | None:
@@ -396,29 +372,11 @@ def _median(values: np.ndarray) -> float | None:
   return float(np.median(known)) if len(known) else None
 
 
-def _mean(values: np.ndarray) -> float:
-  return float(np.mean(values))
-
-
-def _nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """[A] distance to the nearest of B."""
-  return scipy.spatial.distance.cdist(a, b).min(axis=1)
-
-
 def _worse_half(samples: np.ndarray, real: np.ndarray) -> float:
-  """Leave-one-out accuracy of `one_nearest` in the half that is further from 1/2, at least 1/2.
-
-  Noise around the real images has these as its neighbours, and these have each other: one half is
-  near 0, the other near 1, and the mean near 1/2.
-  """
+  """Leave-one-out accuracy of `one_nearest` in the half that is further from 1/2, at least 1/2."""
   hits = two_sample.one_nearest(samples, real)
   halves = hits[: len(samples)].mean(), hits[len(samples) :].mean()
   return 0.5 + max(abs(half - 0.5) for half in halves)
-
-
-def _share(samples: np.ndarray, real: np.ndarray, name: str) -> float:
-  """A mean of `two_sample.compare`."""
-  return float(two_sample.compare(real, samples)[name].mean())
 
 
 def _mmd2(a: np.ndarray, b: np.ndarray, width: float) -> float:

@@ -124,22 +124,18 @@ class Prompting(base.Experiment):
 
   def _read(self, split: str, losses: np.ndarray) -> dict[str, Any]:
     """Weights and losses of every run of a split, their starts drawn again."""
-    zoo = self.zoo
-    ends = zoo.select(split=split, final=True, diverged=False)
-    if not len(ends):
-      raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
+    zoo, ends = self.zoo, base.final_rows(self.zoo, (split,))[split]
     # Keys sort by run and step, and so do rows.
     rows = base.rows_of_runs(zoo, ends).reshape(len(ends), -1)
     indices = np.array([int(zoo.keys[i].split('/')[0]) for i in ends], np.int32)
     starts = jax.device_get(
       train_lib.initial_params(self.architecture, self.recipe, indices, self.config.seed)
     )
-    params = {
-      path: np.concatenate(
-        [starts[path][:, None], value.reshape(*rows.shape, *value.shape[1:])], axis=1
-      )
+    later = {
+      path: value.reshape(*rows.shape, *value.shape[1:])
       for path, value in zoo.params(rows.ravel()).items()
     }
+    params = {path: np.concatenate([starts[path][:, None], x], 1) for path, x in later.items()}
     first = self.val_loss(starts)[:, None]
     return {'params': params, 'loss': np.concatenate([first, losses[rows]], 1).astype(np.float32)}
 
@@ -147,15 +143,18 @@ class Prompting(base.Experiment):
     """Selects checkpoint number `place` of every run, path -> [N, ...]."""
     return {path: value[:, place] for path, value in self.runs[split]['params'].items()}
 
+  def measure(self, params: typing.StackedParams, images: str = 'test') -> dict[str, np.ndarray]:
+    """Computes the mean cross-entropy, 'loss' in nats, and the 'accuracy' on images, [n] each."""
+    x = jnp.asarray(getattr(self.dataset, f'{images}_x'))
+    y = jnp.asarray(getattr(self.dataset, f'{images}_y'), jnp.int32)
+    loss, accuracy = networks_lib.in_chunks(
+      lambda chunk: _measure(self.architecture, chunk, x, y), params, _NETS
+    )
+    return {'loss': loss, 'accuracy': accuracy}
+
   def val_loss(self, params: typing.StackedParams) -> np.ndarray:
     """Computes the loss on validation images, [n]."""
-    data = self.dataset
-    return work(self.architecture, params, data.val_x, data.val_y)['loss']
-
-  def measure(self, params: typing.StackedParams) -> dict[str, np.ndarray]:
-    """Computes the loss and the accuracy on test images, [n] each."""
-    data = self.dataset
-    return work(self.architecture, params, data.test_x, data.test_y)
+    return self.measure(params, 'val')['loss']
 
   @functools.cached_property
   def ends(self) -> nearest_lib.Search:
@@ -183,16 +182,15 @@ class Prompting(base.Experiment):
 
     def update(start: typing.StackedParams, wanted: Any) -> typing.StackedParams:
       loss = self.val_loss(start)
-      return jax.device_get(
-        run(params, start, loss, np.broadcast_to(np.float32(wanted), loss.shape))
-      )
+      wanted = np.broadcast_to(np.float32(wanted), loss.shape)
+      return jax.device_get(run(params, start, loss, wanted))
 
     start, section = self.at('test', 0), self.config.evaluate
     inside, beyond = float(self.train['loss'].min()), self.config.prompt.lowest
-    made = {f'one prompt, {inside:.3f} nats': update(start, inside)}
     once = update(start, beyond)
     twice = update(once, beyond)
-    made |= {
+    made = {
+      f'one prompt, {inside:.3f} nats': update(start, inside),
       self.main: once,
       f'two prompts, {beyond:.3f} nats': twice,
       f'three prompts, {beyond:.3f} nats': update(twice, beyond),
@@ -245,14 +243,9 @@ class Prompting(base.Experiment):
     accuracy = {name: METRICS[0].text(row.value('accuracy')) for name, row in rows.items()}
     controls, figure = self._control(predictions)
     pass_seconds = seconds / len(self.runs['test']['loss'])
-    reached = [
-      step
-      for step, value in zip(self.steps, curve['accuracy'], strict=True)
-      if value >= rows[self.main].value('accuracy')
-    ]
+    accurate = np.array(curve['accuracy']) >= rows[self.main].value('accuracy')
+    when = f'after {self.steps[accurate.argmax()]} steps' if accurate.any() else 'at no checkpoint'
     distances = self._distances(predictions[0])
-    facts = self.model_facts(self.config.prompt)
-    when = f'after {reached[0]} steps' if reached else 'at no checkpoint'
     findings = {
       'Cost': f'One pass takes {1000 * pass_seconds:.2f} ms, as long as {steps} SGD steps; '
       f'training runs are as accurate {when}.',
@@ -312,7 +305,7 @@ class Prompting(base.Experiment):
       },
       findings,
       facts={
-        'Model': facts,
+        'Model': self.model_facts(self.config.prompt),
         'Training runs': {
           'num_train': len(self.train['loss']),
           'num_test': len(self.runs['test']['loss']),
@@ -359,8 +352,9 @@ class Prompting(base.Experiment):
 
   def _control(self, predictions: list[Updates]) -> tuple[dict[str, model.Row], model.Figure]:
     """Rows of requested against achieved loss, in nats and in their logarithm; and the curve."""
+    first = predictions[0]
     requested = np.concatenate([one.requested for one in predictions])
-    groups = np.repeat(np.arange(len(predictions)), len(predictions[0].requested))
+    groups = np.repeat(np.arange(len(predictions)), len(first.requested))
     resampler = statistics.Resampler(
       num_bootstrap=self.config.evaluate.num_bootstrap, seed=self.config.seed
     )
@@ -384,7 +378,6 @@ class Prompting(base.Experiment):
           name = 'all' if part == 'generator' else part
           count = max(stat.get('n', 0) for stat in found[part].values())
           rows[f'{images} {unit}: {name}'] = model.Row(count, found[part], kind)
-    first = predictions[0]
     grid = np.unique(first.requested)
 
     def curve(one: Updates, images: str, **style: Any) -> dict[str, Any]:
@@ -410,10 +403,9 @@ class Prompting(base.Experiment):
   def _distances(self, first: Updates) -> dict[str, float]:
     """Median distances to the nearest network, of the first training seed.
 
-    Returns:
-      'raw' and 'matched', to training runs, with neurons as they stand and matched; 'raw_zoo' and
-      'matched_zoo', of training networks to the nearest other; 'matched_self', from the result of
-      one start to those of the others: near 0 where all starts give one network.
+    'raw' and 'matched' are to training runs, with neurons as they stand and matched; 'raw_zoo' and
+    'matched_zoo' of training networks to the nearest other; 'matched_self' from the result of one
+    start to those of the others: near 0 where all starts give one network.
     """
     train = self.at('train', -1)
     made, own = first.methods[self.main], self.at('test', -1)
@@ -454,32 +446,8 @@ def _mean(params: typing.StackedParams, count: int = 1) -> typing.StackedParams:
   return {path: np.repeat(value.mean(0, keepdims=True), count, 0) for path, value in params.items()}
 
 
-def work(
-  architecture: model_lib.Model,
-  params: typing.StackedParams,
-  inputs: typing.Array,
-  labels: typing.Array,
-) -> dict[str, np.ndarray]:
-  """Measures networks on images.
-
-  Args:
-    architecture: of the networks.
-    params: path -> [n, ...].
-    inputs: [m, ...] images.
-    labels: [m] int classes.
-
-  Returns:
-    'loss' [n], mean cross-entropy in nats, and 'accuracy' [n].
-  """
-  x, y = jnp.asarray(inputs), jnp.asarray(labels, jnp.int32)
-  loss, accuracy = networks_lib.in_chunks(
-    lambda chunk: _work(architecture, chunk, x, y), params, _NETS
-  )
-  return {'loss': loss, 'accuracy': accuracy}
-
-
 @functools.partial(jax.jit, static_argnums=0)
-def _work(
+def _measure(
   architecture: model_lib.Model, params: typing.StackedParams, x: jax.Array, y: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   def one(params: typing.Params) -> tuple[jax.Array, jax.Array]:
@@ -493,7 +461,7 @@ def _work(
 def places(
   params: typing.StackedParams, own: typing.StackedParams, train: typing.StackedParams
 ) -> dict[str, np.ndarray]:
-  """Measures where networks lie: Euclidean distances, with neurons as they stand.
+  """Measures where networks lie, by Euclidean distances with neurons as they stand.
 
   Args:
     params: path -> [n, ...], from n starts.
@@ -501,9 +469,7 @@ def places(
     train: [T, ...] where the training runs ended.
 
   Returns:
-    'own' [n], distance to the end of the own run; 'own_ratio' [n], that over the mean distance to
-    the ends of the others; 'own_nearest' [n], whether none of those is nearer; 'nearest' [n],
-    distance to the nearest of `train`.
+    name of a metric -> [n]: 'own', 'own_ratio', 'own_nearest' (0 or 1) and 'nearest'.
   """
   made, ends = methods.flatten(params), methods.flatten(own)
   table = distance_lib.cdist(made, ends)

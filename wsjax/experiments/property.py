@@ -94,13 +94,12 @@ class Property(base.Experiment):
       for split, chosen in rows.items()
     }
     self.kind, self.names = found['train'].kind, tuple(found['train'].names)
-    self.unlabelled = None
-    if config.pretrain.objective != 'none':
-      self.unlabelled = {'example': read(unlabelled)}
+    pretrains = config.pretrain.objective != 'none'
+    self.unlabelled = {'example': read(unlabelled)} if pretrains else None
     self.mean, self.std = 0.0, 1.0
     if self.kind == 'number':
-      self.mean = float(found['train'].values.mean())
-      self.std = float(found['train'].values.std()) or 1.0
+      values = found['train'].values
+      self.mean, self.std = float(values.mean()), float(values.std()) or 1.0
       for split in splits.values():
         split['target'] = ((split['target'] - self.mean) / self.std).astype(np.float32)
     self.train, self.val, self.test = (splits[split] for split in base.SPLITS)
@@ -110,31 +109,22 @@ class Property(base.Experiment):
 
   def objective(self, seed: int) -> supervised.Supervised:
     """Makes the loss of the head; pretrains the encoder without labels if the config says so."""
-    change = None  # Refused for several models, which no augmentation is made for.
-    if self.kinds.capacity is None:
-      change = augment.make(self.config.augment, self.kinds.architectures[0])
-    return supervised.Supervised(self.predictor, change, self._pretrain(seed))
-
-  def _pretrain(self, seed: int) -> typing.PyTree | None:
-    """Variables from training without labels, or None if there is no such training."""
-    config = self.config
-    if self.unlabelled is None:
-      return None
-    objective = pretrain.make(
-      config.pretrain,
-      self.predictor.encoder,
-      self.kinds.architectures[0].spec,
-      self.predictor.scales,
-    )
-    variables, _ = loop.fit(
-      objective,
-      self.unlabelled,
-      config.train.to_dict() | {'steps': config.pretrain.steps},
-      seed=seed,
-      workdir=self.workdir / f'pretrain/seed{seed}',
-      progress=self.progress,
-    )
-    return variables
+    config, architecture = self.config, self.kinds.architectures[0]
+    change = variables = None
+    if self.kinds.capacity is None:  # No augmentation is made for several models.
+      change = augment.make(config.augment, architecture)
+    if self.unlabelled is not None:
+      variables, _ = loop.fit(
+        pretrain.make(
+          config.pretrain, self.predictor.encoder, architecture.spec, self.predictor.scales
+        ),
+        self.unlabelled,
+        config.train.to_dict() | {'steps': config.pretrain.steps},
+        seed=seed,
+        workdir=self.workdir / f'pretrain/seed{seed}',
+        progress=self.progress,
+      )
+    return supervised.Supervised(self.predictor, change, variables)
 
   def predict(self, params: typing.PyTree, seed: int) -> dict[str, np.ndarray]:
     """Computes the outputs of the head, 'val' and 'test' -> [n, ...]."""
@@ -149,12 +139,11 @@ class Property(base.Experiment):
     if self.kind == 'class':
       guess = np.bincount(self.train['target']).argmax()
       return self.report_classes(outputs['test'], self.test['target'], guess)
-    truth, read = {}, {}
-    for name, data in (('val', self.val), ('test', self.test)):
-      truth[name] = self.mean + self.std * data['target']
-      m, log_std = np.moveaxis(outputs[name].astype(np.float64), -1, 0)
-      read[name] = np.stack([self.mean + self.std * m, self.std * np.exp(log_std)], -1)
-    return self.report_numbers(read['test'], truth['test'], (read['val'], truth['val']), self.mean)
+    calibration, test = (
+      (in_units(outputs[name], self.mean, self.std), self.mean + self.std * data['target'])
+      for name, data in (('val', self.val), ('test', self.test))
+    )
+    return self.report_numbers(*test, calibration, self.mean)
 
   def save(self, predictions: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Stacks the outputs of the seeds, split -> [S, n, ...], and keeps them as outputs.npz."""
@@ -187,13 +176,13 @@ class Property(base.Experiment):
     guess: np.ndarray | float,
     constant: dict[str, float] | None = None,
   ) -> model.Report:
-    """Scores means and deviations [S, n, 2] against numbers [n].
+    """Scores means and deviations `read` [S, n, 2] against numbers `truth` [n].
 
     Args:
       read: outputs, in units of the target.
       truth: numbers.
-      calibration: outputs and numbers that set the width of intervals. Those of the test networks
-        themselves make coverage and width no scores, and both are left out.
+      calibration: outputs and numbers that set the width of intervals; with those of the test
+        networks themselves, coverage and width are no scores, and left out.
       guess: mean in training, one or [n].
       constant: scores of the guess, if they are not 0.
     """
@@ -257,20 +246,25 @@ class Property(base.Experiment):
     )  # fmt: skip
 
 
+def in_units(outputs: np.ndarray, mean: np.ndarray | float, std: np.ndarray | float) -> np.ndarray:
+  """Means and deviations [S, n, 2] in units of the target, from outputs [S, n, 2] of a regressor.
+
+  Args:
+    outputs: mean and logarithm of the deviation of the target in units of `std` around `mean`.
+    mean: of the target where the model was trained, one or [n].
+    std: of the target there, one or [n].
+  """
+  m, log_std = np.moveaxis(outputs.astype(np.float64), -1, 0)
+  return np.stack([mean + std * m, std * np.exp(log_std)], -1)
+
+
 def make_predictor(
   config: ml_collections.ConfigDict,
   kinds: examples_lib.Kinds,
   names: Sequence[str],
   scales: tuple[tuple[str, Any], ...] = (),
 ) -> prediction.Predictor:
-  """Builds the module that a config describes.
-
-  Args:
-    config: of the run.
-    kinds: the models of its networks.
-    names: of the classes; none for a number.
-    scales: of the weights.
-  """
+  """Builds the module that a config describes; `names` are those of classes, none for a number."""
   head = {
     'name': 'classifier' if names else 'regressor',
     'num_outputs': len(names) or 1,
@@ -289,16 +283,11 @@ def make_predictor(
 
 
 def classification(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-  """Computes the metrics of a classifier of networks.
+  """Computes 'accuracy', 'nll', 'brier' and 'ece' of a classifier, for `Experiment.row`.
 
   Args:
     logits: [S, n, k] of S training seeds.
     labels: [n] int.
-
-  Returns:
-    'accuracy', 'nll' (nats), 'brier' and 'ece', for `Experiment.row`.
-
-  Source: Guo et al. 2017, arXiv:1706.04599 (ECE, 15 bins).
   """
   log_p = scipy.special.log_softmax(logits.astype(np.float64), -1)
   p = np.exp(log_p)
@@ -315,7 +304,7 @@ def classification(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 def regression(
   outputs: np.ndarray, truth: np.ndarray, calibration: tuple[np.ndarray, np.ndarray]
 ) -> tuple[dict[str, Any], np.ndarray]:
-  """Computes the metrics of a regressor of networks.
+  """Computes the metrics of a regressor, for `Experiment.row`, and half the width of intervals.
 
   Args:
     outputs: [S, n, 2] mean and standard deviation, of S training seeds.
@@ -324,16 +313,16 @@ def regression(
       intervals is taken.
 
   Returns:
-    'tau' (Kendall's tau-b), 'r2', 'mae', 'coverage' of intervals that should hold `COVERAGE` and
-    their mean 'width', for `Experiment.row`; and half the width of every interval, [S, n].
+    'tau', 'r2', 'mae', 'coverage' and 'width'; and [S, n].
 
   Source: Kendall 1945, Biometrika 33:239 (tau-b); Lei et al. 2018, arXiv:1604.04173, section 5.2
     (split conformal, locally weighted).
   """
   mean, std = outputs[..., 0], outputs[..., 1]
-  factors = [_conformal(*pair, calibration[1]) for pair in calibration[0]
-             .transpose(0, 2, 1)]  # fmt: skip
-  half = std * np.asarray(factors)[:, None]
+  # Errors of the validation split in deviations, by which intervals of one deviation are scaled.
+  errors = np.sort(np.abs(calibration[1] - calibration[0][..., 0]) / calibration[0][..., 1])
+  rank = min(int(np.ceil(COVERAGE * (errors.shape[1] + 1))), errors.shape[1])
+  half = std * errors[:, rank - 1, None]
   inside = np.abs(truth - mean) <= half
 
   def r2(s: int, rows: np.ndarray) -> float:
@@ -353,10 +342,3 @@ def regression(
     'width': lambda s, rows: 2 * half[s, rows].mean(),
   }
   return {name: (function, mean.shape) for name, function in statistic.items()}, half
-
-
-def _conformal(mean: np.ndarray, std: np.ndarray, truth: np.ndarray) -> float:
-  """Half width of an interval, in standard deviations, by held-out errors."""
-  errors = np.sort(np.abs(truth - mean) / std)
-  rank = min(int(np.ceil(COVERAGE * (len(errors) + 1))), len(errors))
-  return float(errors[rank - 1])

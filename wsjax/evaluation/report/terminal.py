@@ -10,6 +10,17 @@ from wsjax.evaluation.report import model
 _NAME = 30  # Columns of the longest name that is shown in full.
 
 
+def show(report: model.Report) -> None:
+  """Prints the first table of a report, its findings and its notes."""
+  out = terminal.console()
+  first, *others = tables(report, out.width)
+  out.print(first)
+  if others:
+    terminal.show_line(f'{len(others)} more in the page.')
+  for line in lines(report):
+    terminal.show_line(line)
+
+
 def lines(report: model.Report) -> list[str]:
   """Headline, findings and notes, without characters that control a terminal."""
   said = [report.headline, *(f'{key}: {value}' for key, value in report.findings.items())]

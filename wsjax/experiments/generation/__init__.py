@@ -7,7 +7,7 @@ import functools
 import inspect
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -63,8 +63,7 @@ class Generation(base.Experiment):
     self.sampling = sampling_lib.read(config.get('sample', {}))
     self._check()
     self.rivals = {name: self._rival(name) for name in config.get('rivals', {})}
-    self.train = _examples(self.data.latents, self.data.condition)
-    self.val = _examples(self.data.val_latents, self.data.val_condition)
+    self.train, self.val = self.data.examples['train'], self.data.examples['val']
     self._sentences: list[str] = []
     self._memberships: list[dict[str, Any]] = []
 
@@ -101,7 +100,7 @@ class Generation(base.Experiment):
       raise ValueError(
         f'evaluate.metrics are for classifiers, not for {task}; got {names}. Allowed is ().'
       )
-    heldout = self.data.heldout_latents
+    heldout = self.data.examples['test']
     if section.get('membership') and (heldout is None or not hasattr(self.generator, 'log_prob')):
       raise ValueError(
         'evaluate.membership needs a generator with log_prob and a zoo with a split test; got '
@@ -147,7 +146,7 @@ class Generation(base.Experiment):
         f'{len(labels)} validation images'
       )
     key = jax.random.key(seed)
-    params = self.generator.fit(self.data.latents, key, self.data.condition, **options)
+    params = self.generator.fit(self.data.latents, key, self.train.get('condition'), **options)
     self._sentences = [f'{text}.']
     logging.info(text)
     return params, {}
@@ -176,9 +175,9 @@ class Generation(base.Experiment):
     """
     data, sampling = self.data, self.sampling
     condition = guided = None
-    if data.condition is not None:
+    if 'condition' in self.train:
       rows = np.random.default_rng(seed).integers(data.num_train, size=num)
-      condition = data.condition[rows]
+      condition = self.train['condition'][rows]
     if sampling.task_scale:
       task, key = self._task(), jax.random.key(seed)
       guided = {
@@ -244,23 +243,22 @@ class Generation(base.Experiment):
     data, log_prob, options = self.data, self.generator.log_prob, {}
     if 'trace' in inspect.signature(log_prob).parameters:
       options = dict(trace='hutchinson', num_probes=_PROBES, key=jax.random.key(seed))
-    num = data.num_train  # Snapshots are of another population.
-    condition = None if data.condition is None else data.condition[:num]
+    # Snapshots are of another population.
     sets = {
-      'train': (data.latents[:num], condition),
-      'heldout': (data.heldout_latents, data.heldout_condition),
+      'train': {name: x[: data.num_train] for name, x in self.train.items()},
+      'heldout': data.examples['test'],
     }
-    densities = {
-      name: np.asarray(log_prob(params, *given, **options)) / given[0][0].size
-      for name, given in sets.items()
-    }
+    densities, medians = [], {}
+    for name, given in sets.items():
+      latents = given['latents']
+      found = log_prob(params, latents, given.get('condition'), **options)
+      densities.append(np.asarray(found) / latents[0].size)
+      median = float(np.median(densities[-1]))
+      # Infinite where most networks have density 0, which JSON lacks.
+      medians[name] = round(median, 3) if np.isfinite(median) else None
     num_bootstrap = self.config.evaluate.num_bootstrap
-    auc = membership.auc(*densities.values(), num_bootstrap=num_bootstrap, seed=seed)
-    medians = {name: float(np.median(found)) for name, found in densities.items()}
-    # Infinite where most networks have density 0, which JSON lacks.
-    return {'auc': auc, 'seed': seed} | {
-      name: round(value, 3) if np.isfinite(value) else None for name, value in medians.items()
-    }
+    auc = membership.auc(*densities, num_bootstrap=num_bootstrap, seed=seed)
+    return {'auc': auc, 'seed': seed, **medians}
 
   def publish(
     self, params: typing.PyTree, networks: typing.StackedParams, path: Any, seed: int
@@ -369,16 +367,6 @@ class Generation(base.Experiment):
       'dataset': self.data.dataset.name, 'digest': self.zoo.digest, 'path': str(self.zoo.path)
     }  # fmt: skip
     return report
-
-
-def _examples(
-  latents: np.ndarray | None, condition: np.ndarray | None
-) -> Mapping[str, np.ndarray] | None:
-  """Examples of `generative.GeneratorObjective`; None if there are no latents."""
-  if latents is None:
-    return None
-  examples = {'latents': latents, 'condition': condition}
-  return {name: value for name, value in examples.items() if value is not None}
 
 
 def _sentence(found: dict[str, Any]) -> str:

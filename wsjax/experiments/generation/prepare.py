@@ -1,8 +1,9 @@
-"""First stage: a zoo, and the form of it that a generator learns from."""
+"""The form of a zoo that a generator learns from."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -23,7 +24,6 @@ class Prepared:
   """The zoo in the form that a generator learns from.
 
   Attributes:
-    zoo: checkpoints and records.
     architecture: of all its networks.
     reference: the network that the others are aligned to.
     train: path -> [N, ...] raw training networks: ends of runs; of a single run whose trajectory is
@@ -31,31 +31,20 @@ class Prepared:
     independent: whether `train` are of several runs.
     snapshots: path -> [S, ...] raw, what else is learned from of several runs, or None.
     heldout: path -> [M, ...] raw networks of the test split, or None.
-    latents: [N + S, T, D] `train` and, behind them, `snapshots`: canonical, tokenized, normalized,
-      encoded.
-    val_latents: [V, T, D] the same of the validation split, or None.
-    condition: [N + S, C] what each of `latents` was told to be, or None.
-    val_condition: [V, C] the same of `val_latents`, or None.
-    heldout_latents: [M, T, D] the same of `heldout`, if there are any and the config wants a
-      likelihood of them; else None.
-    heldout_condition: [M, C] the same of `heldout_latents`, or None.
+    examples: 'train' for `train` and, behind them, `snapshots`; 'val'; and 'test' for `heldout`, if
+      the config wants its likelihood -> 'latents' [n, T, D], canonical, tokenized, normalized and
+      encoded, and 'condition' [n, C], if the config has that section; None for no networks.
     decoder: latents -> networks.
     load: reads the data that the networks of the zoo learned from.
   """
 
-  zoo: store.Zoo
   architecture: model_lib.Model
   reference: typing.Params
   train: typing.StackedParams
   independent: bool
   snapshots: typing.StackedParams | None
   heldout: typing.StackedParams | None
-  latents: np.ndarray
-  val_latents: np.ndarray | None
-  condition: np.ndarray | None
-  val_condition: np.ndarray | None
-  heldout_latents: np.ndarray | None
-  heldout_condition: np.ndarray | None
+  examples: Mapping[str, Mapping[str, np.ndarray] | None]
   decoder: decode.Decoder
   load: Callable[[], datasets.Dataset]
 
@@ -63,6 +52,11 @@ class Prepared:
   def dataset(self) -> datasets.Dataset:
     """What the networks of the zoo learned from; read when it is needed."""
     return self.load()
+
+  @property
+  def latents(self) -> np.ndarray:
+    """[N + S, T, D] of the training examples."""
+    return self.examples['train']['latents']
 
   @property
   def num_train(self) -> int:
@@ -94,7 +88,7 @@ def prepare(
       f'zoo.dataset.labels is {config.zoo.dataset.labels!r}: every network has '
       'a task of its own, which is for a config with a section tasks.'
     )
-  rows = _final(zoo, 'train')
+  rows = zoo.select(split='train')
   if not len(rows):
     raise ValueError(f'The zoo at {zoo.path} has no training network.')
   if strategy.num_train > len(rows):
@@ -102,7 +96,14 @@ def prepare(
       f'strategy.num_train is {strategy.num_train}; the zoo has {len(rows)} training networks.'
     )
   rows = rows[: strategy.num_train or None]
-  before = _snapshots(zoo, rows) if strategy.trajectory else rows[:0]
+  before = rows[:0]
+  if strategy.trajectory:
+    before = np.setdiff1d(base.rows_of_runs(zoo, rows), rows)
+    if not len(before):
+      raise ValueError(
+        f'strategy.trajectory is set, and the zoo at {zoo.path} has no snapshots; '
+        'zoo.recipe.snapshots lists the steps to keep.'
+      )
   independent = len(rows) > 1
   if not independent:  # Then the checkpoints of that run are the population.
     rows, before = np.concatenate([rows, before]), rows[:0]
@@ -126,29 +127,31 @@ def prepare(
     normalize=config.normalize,
     codec=config.codec,
   )
-  val, heldout = _final(zoo, 'val'), _final(zoo, 'test')
-  likely = heldout if config.evaluate.get('membership') else heldout[:0]
-  condition = functools.partial(_condition, config, zoo)
+  val, heldout = zoo.select(split='val'), zoo.select(split='test')
+  condition = _condition(config)
 
-  def encoded(rows: np.ndarray) -> np.ndarray | None:
+  def examples(rows: np.ndarray, latents: np.ndarray | None = None) -> Any:
     if not len(rows):
       return None
-    return decoder.encode(canonical(zoo.params(rows)))
+    if latents is None:
+      latents = decoder.encode(canonical(zoo.params(rows)))
+    if condition is None:
+      return {'latents': latents}
+    records = [zoo.records[row] for row in rows]
+    return {'latents': latents, 'condition': condition.of_records(records)}
 
   return Prepared(
-    zoo=zoo,
     architecture=architecture,
     reference=reference,
     train=train,
     independent=independent,
-    snapshots=({path: value[num:] for path, value in shown.items()} if len(before) else None),
+    snapshots={path: value[num:] for path, value in shown.items()} if len(before) else None,
     heldout=zoo.params(heldout) if len(heldout) else None,
-    latents=latents,
-    val_latents=encoded(val),
-    condition=condition(rows),
-    val_condition=condition(val) if len(val) else None,
-    heldout_latents=encoded(likely),
-    heldout_condition=condition(likely) if len(likely) else None,
+    examples={
+      'train': examples(rows, latents),
+      'val': examples(val),
+      'test': examples(heldout if config.evaluate.get('membership') else heldout[:0]),
+    },
     decoder=decoder,
     load=load or functools.partial(_load, config, zoo),
   )
@@ -168,30 +171,8 @@ def _load(config: ml_collections.ConfigDict, zoo: store.Zoo) -> datasets.Dataset
   return datasets.load_for(zoo.records, **config.zoo.dataset)
 
 
-def _final(zoo: store.Zoo, split: str) -> np.ndarray:
-  """Rows of the ends of the runs of a split that did not diverge."""
-  return np.asarray(zoo.select(split=split, final=True, diverged=False), int)
-
-
-def _snapshots(zoo: store.Zoo, final: np.ndarray) -> np.ndarray:
-  """Rows of the weights of some training runs before their end.
-
-  Raises:
-    ValueError: if there are none.
-  """
-  rows = np.setdiff1d(base.rows_of_runs(zoo, final), final)
-  if not len(rows):
-    raise ValueError(
-      f'strategy.trajectory is set, and the zoo at {zoo.path} has no '
-      'snapshots; zoo.recipe.snapshots lists the steps to keep.'
-    )
-  return rows
-
-
-def _condition(
-  config: ml_collections.ConfigDict, zoo: store.Zoo, rows: np.ndarray
-) -> np.ndarray | None:
-  """[n, C] what networks are told to be, if the config has that section.
+def _condition(config: ml_collections.ConfigDict) -> Any:
+  """Builds the plug-in of the section `condition`; None without it.
 
   Raises:
     ValueError: if the generator takes conditions of another size.
@@ -205,8 +186,7 @@ def _condition(
   condition = config_lib.build('generators.conditions', section)
   if condition.size != size:
     raise ValueError(
-      f'The condition {section.name!r} has {condition.size} features; '
-      f'generator.condition_size of {config.generator.name!r} is {size}, and a '
-      'family without it takes no condition.'
+      f'The condition {section.name!r} has {condition.size} features; generator.condition_size of '
+      f'{config.generator.name!r} is {size}, and a family without it takes no condition.'
     )
-  return condition.of_records([zoo.records[row] for row in rows])
+  return condition

@@ -1,6 +1,5 @@
 """The report of generated networks: tables, figures, and findings computed from the numbers."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,14 +38,13 @@ def report(evaluation: evaluator.Evaluation) -> model.Report:
       'gates. p is corrected for the number of baselines (Holm); for gates it takes networks as '
       'independent (Fisher).',
     )
-  made = model.Report(
+  return model.Report(
     headline(table),
     tables,
     figures(evaluation, table),
     findings(evaluation, table),
     facts={'Zoo': evaluation.zoo},
   )
-  return made
 
 
 def lead(table: model.Table) -> str | None:
@@ -58,14 +56,12 @@ def lead(table: model.Table) -> str | None:
 
 def best(table: model.Table, kind: str, metric: str) -> str | None:
   """Name of the method of a kind with the highest value; ties go to the higher accuracy."""
-  rows = {
-    name: row
+  values = {
+    name: (row.value(metric), row.value('accuracy') or 0)
     for name, row in table.rows.items()
     if row.kind == kind and row.value(metric) is not None
   }
-  return max(
-    rows, key=lambda n: (rows[n].value(metric), rows[n].value('accuracy') or 0), default=None
-  )
+  return max(values, key=values.get, default=None)
 
 
 def percent(share: float) -> str:
@@ -107,18 +103,16 @@ def _against(table: model.Table, row: model.Row, other: str | None, metric: str)
   if not table.rows[other].value(metric):
     return 'no baseline does.'
   mine, theirs = row.stats[metric], table.rows[other].stats[metric]
-  if _end(mine, 'low') > _end(theirs, 'high'):
-    relation = 'the best baseline passes less often'
-  elif _end(mine, 'high') < _end(theirs, 'low'):
-    relation = 'the best baseline passes more often'
-  else:
-    relation = 'the best baseline cannot be told apart'
-  return f'{relation} ({other}, {percent(theirs["value"])}).'
 
+  def end(stat: Any, side: str) -> float:
+    return stat['value'] if stat.get(side) is None else stat[side]
 
-def _end(stat: Any, side: str) -> float:
-  """End of an interval; the value itself where there is none."""
-  return stat['value'] if stat.get(side) is None else stat[side]
+  relation = 'cannot be told apart'
+  if end(mine, 'low') > end(theirs, 'high'):
+    relation = 'passes less often'
+  elif end(mine, 'high') < end(theirs, 'low'):
+    relation = 'passes more often'
+  return f'the best baseline {relation} ({other}, {percent(theirs["value"])}).'
 
 
 def findings(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, str]:
@@ -127,8 +121,7 @@ def findings(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, 
   What was not measured is left out; the table says why.
   """
   found = {}
-  name = lead(table)
-  if name is not None:
+  if (name := lead(table)) is not None:
     row = table.rows[name]
     found = _outcomes(table) | {
       'Function': _function(evaluation, row),
@@ -183,11 +176,11 @@ def _function(evaluation: evaluator.Evaluation, row: model.Row) -> str:
   if value is None:
     return ''
   zoo, p5 = evaluation.zoo['accuracy'], evaluation.zoo['accuracy_p5']
-  text = f'Samples reach {100 * value:.1f} % test accuracy'
-  if zoo is not None:
-    text += f', the zoo {100 * zoo:.1f} %'
-  side = 'above' if value >= p5 else 'below'
-  return f'{text}; {side} its 5th percentile of {100 * p5:.1f} %.'
+  beside = '' if zoo is None else f', the zoo {100 * zoo:.1f} %'
+  return (
+    f'Samples reach {100 * value:.1f} % test accuracy{beside}; '
+    f'{"above" if value >= p5 else "below"} its 5th percentile of {100 * p5:.1f} %.'
+  )
 
 
 def _copies(row: model.Row) -> str:
@@ -195,15 +188,9 @@ def _copies(row: model.Row) -> str:
   if copies is None:
     return ''
   near = _flagged(row, copying.replica_rate.flag, 'copies', 'copies with noise')
-  verb = (
-    'It mostly copies'
-    if copies >= 0.5
-    else 'It copies in part'
-    if copies >= 0.05
-    else f'Few exact copies, but {near}'
-    if near
-    else 'It does not copy weights'
-  )
+  verb = f'Few exact copies, but {near}' if near else 'It does not copy weights'
+  if copies >= 0.05:
+    verb = 'It mostly copies' if copies >= 0.5 else 'It copies in part'
   text = f'{verb}: {percent(copies)} of samples lie within {gate.COPY:g} τ'
   if distance is None:
     return f'{text}.'
@@ -221,14 +208,11 @@ def _errors(evaluation: evaluator.Evaluation, row: model.Row) -> str:
   overlap, zoo = row.value('max_iou_at_threshold'), evaluation.zoo['loo_max_iou']
   if overlap is None or zoo is None:
     return ''
-  shared = _flagged(row, copying.iou_excess.flag)
-  text = (
-    f'The method {shared}'
-    if shared
-    else 'The mistakes of working samples are those of a training network'
-    if overlap > zoo + 0.02
-    else 'The mistakes of working samples are as much their own as those of independent runs'
-  )
+  text = 'The mistakes of working samples are as much their own as those of independent runs'
+  if overlap > zoo + 0.02:
+    text = 'The mistakes of working samples are those of a training network'
+  if shared := _flagged(row, copying.iou_excess.flag):
+    text = f'The method {shared}'
   return f'{text}: largest error-IoU {overlap:.2f}, between networks of the zoo {zoo:.2f}.'
 
 
@@ -289,14 +273,15 @@ def _controls(table: model.Table) -> str:
   text = f'{percent(copies)} of permuted exact copies are read as copies'
   text += '' if copies == 1 else ': distances are too large, and novelty is overstated'
   fresh = table.rows.get(_FRESH)
-  if fresh is not None and fresh.value('gate_strict') is not None:
-    text += f'; fresh runs, the ceiling, pass the gate G at {percent(fresh.value("gate_strict"))}'
+  if fresh is not None and (share := fresh.value('gate_strict')) is not None:
+    text += f'; fresh runs, the ceiling, pass the gate G at {percent(share)}'
   return f'{text}.'
 
 
 def figures(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, model.Figure]:
   """Every figure of the report; one that lacks its data says why."""
   zoo = evaluation.zoo
+  overlap = [] if zoo['loo_max_iou'] is None else [zoo['loo_max_iou']]
   models = [name for name, row in table.rows.items() if row.kind == 'model']
   shown = [*models, *filter(None, {best(table, 'baseline', gate) for gate in GATES}), _FRESH]
   made = {
@@ -332,10 +317,8 @@ def figures(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, m
       {
         'table': 'methods', 'x': 'max_iou', 'accuracy': zoo['accuracy_p5'], 'reverse': True,
         'xlabel': 'largest error-IoU with a training network  (reversed axis)',
-        'marks': [] if zoo['loo_max_iou'] is None
-        else [{'at': zoo['loo_max_iou'], 'label': 'zoo leave-one-out', 'left': True}],
-        'regions': [] if zoo['loo_max_iou'] is None
-        else [{'at': zoo['loo_max_iou'], 'label': 'G_b'}],
+        'marks': [{'at': at, 'label': 'zoo leave-one-out', 'left': True} for at in overlap],
+        'regions': [{'at': at, 'label': 'G_b'} for at in overlap],
       },
       'Accuracy against the overlap of errors',
       'Weights may differ while the function is a copy. A method moves right as it shares fewer of '
@@ -365,13 +348,10 @@ def _barrier(barrier: dict[str, Any]) -> model.Figure:
   """Loss on the line between two networks, raw and aligned; single pairs are faint."""
   lines = []
   for key, kind in (('raw', 'reference'), ('aligned', 'model')):
-    pairs = barrier[key]
-    lines += [
-      {'x': barrier['t'], 'y': list(pair), 'kind': kind, 'style': 'faint'}
-      for pair in pairs[:_PAIRS]
-    ]
-    mean = [sum(values) / len(values) for values in zip(*pairs, strict=True)]
-    lines.append({'x': barrier['t'], 'y': mean, 'kind': kind, 'label': key})
+    line = {'x': barrier['t'], 'kind': kind}
+    lines += [line | {'y': list(pair), 'style': 'faint'} for pair in barrier[key][:_PAIRS]]
+    mean = [sum(values) / len(values) for values in zip(*barrier[key], strict=True)]
+    lines.append(line | {'y': mean, 'label': key})
   return model.Figure(
     'lines',
     {
@@ -389,15 +369,14 @@ def _curves(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, m
   made = {}
   curves = evaluation.curves
   if found := curves.get('corruptions'):
-    families = list(next(iter(found.values())))
     panels = [
       {
         'title': family,
         'xlabel': 'severity',
-        'ticks': ['clean', *map(str, range(1, len(next(iter(found.values()))[family])))],
-        'lines': _lines(table, {n: (range(len(c[family])), c[family]) for n, c in found.items()}),
+        'ticks': ['clean', *map(str, range(1, len(errors)))],
+        'lines': _lines(table, {n: (range(len(errors)), c[family]) for n, c in found.items()}),
       }
-      for family in families
+      for family, errors in next(iter(found.values())).items()
     ]
     made['corruptions'] = model.Figure(
       'lines', {'panels': panels, 'ylabel': 'test error', 'share': True}, 'Corrupted images',
@@ -442,10 +421,9 @@ def _lines(
   """Curves of the methods, those named in the legend last and so on top."""
   faint, named = [], []
   for name, (x, y) in curves.items():
-    row = table.rows[name]
-    line = {'x': list(x), 'y': list(y), 'kind': row.kind}
-    if row.kind in ('model', 'reference'):
+    line = {'x': list(x), 'y': list(y), 'kind': table.rows[name].kind}
+    if line['kind'] in ('model', 'reference'):
       named.append(line | {'label': name})
     else:
       faint.append(line | {'style': 'faint'})
-  return list(itertools.chain(faint, named))
+  return faint + named

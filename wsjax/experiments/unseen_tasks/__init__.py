@@ -24,6 +24,7 @@ from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
 from wsjax.experiments import base
 from wsjax.experiments.unseen_tasks import baselines, tasks
+from wsjax.generators.conditions import task_code
 from wsjax.generators.parts import task_network
 from wsjax.models import model as model_lib
 from wsjax.train import objective as objective_lib
@@ -62,10 +63,8 @@ class Objective(objective_lib.Objective):
   Attributes:
     module: from a condition to the weights of one network.
     architecture: of the networks.
-    codes: [n, num_classes] label of every class, of the training tasks.
-    conditions: [n, C] of the training tasks.
-    val_codes: [m, num_classes] of the validation tasks.
-    val_conditions: [m, C].
+    codes: 'train' and 'val' -> [n, num_classes] labels of the classes, per task of the split.
+    conditions: 'train' and 'val' -> [n, C].
     num_tasks: per step; divides the batch.
     set_size: examples per task that the module is given instead of conditions; 0 is none.
   """
@@ -74,16 +73,14 @@ class Objective(objective_lib.Objective):
 
   module: nn.Module
   architecture: model_lib.Model
-  codes: np.ndarray
-  conditions: np.ndarray
-  val_codes: np.ndarray
-  val_conditions: np.ndarray
+  codes: Mapping[str, np.ndarray]
+  conditions: Mapping[str, np.ndarray]
   num_tasks: int
   set_size: int = 0
 
   def init(self, key: jax.Array, example: Mapping[str, Any]) -> typing.PyTree:
     """Initializes the module, from one example 'x' and its class 'y'."""
-    given = jnp.asarray(self.conditions[0])
+    given = jnp.asarray(self.conditions['train'][0])
     if self.set_size:
       x = jnp.repeat(jnp.asarray(example['x'])[None], self.set_size, 0)
       given = labelled(x, jnp.zeros(self.set_size))
@@ -108,13 +105,11 @@ class Objective(objective_lib.Objective):
     Raises:
       ValueError: if the batch is too small for the tasks.
     """
+    split = 'train' if train else 'val'
+    codes, conditions = jnp.asarray(self.codes[split]), jnp.asarray(self.conditions[split])
     if train:
-      rows = jax.random.randint(key, (self.num_tasks,), 0, len(self.codes))
-      codes = jnp.asarray(self.codes)[rows]
-      conditions = jnp.asarray(self.conditions)[rows]
-    else:
-      codes = jnp.asarray(self.val_codes)
-      conditions = jnp.asarray(self.val_conditions)
+      rows = jax.random.randint(key, (self.num_tasks,), 0, len(codes))
+      codes, conditions = codes[rows], conditions[rows]
     share = len(batch['y']) // len(codes)
     if share <= self.set_size:
       raise ValueError(
@@ -174,10 +169,8 @@ class UnseenTasks(base.Experiment):
     return Objective(
       self.module,
       data.architecture,
-      data.codes['train'],
-      data.conditions['train'],
-      data.codes['val'],
-      data.conditions['val'],
+      data.codes,
+      data.conditions,
       options.num_tasks,
       options.set_size,
     )
@@ -220,9 +213,7 @@ class UnseenTasks(base.Experiment):
     }
     gap = rows[generated].value('gap')
     met = gap <= THRESHOLD and len(codes) >= NUM_TASKS and not data.num_leaks
-    better = [
-      name for name, row in rows.items() if row.kind == 'baseline' and row.value('gap') <= gap
-    ]
+    better = [n for n, row in rows.items() if row.kind == 'baseline' and row.value('gap') <= gap]
     leaks = data.num_leaks
     return model.Report(
       f'Networks {generated} of {len(codes)} unseen tasks ({leaks or "no"} '
@@ -281,9 +272,8 @@ class UnseenTasks(base.Experiment):
     }
     row = self.row(tables, method.kind)
     if method.seconds is not None:
-      row.stats['seconds_per_net'] = {
-        'value': method.seconds, 'low': None, 'high': None, 'n': row.n, 'method': 'none'
-      }  # fmt: skip
+      stat = {'value': method.seconds, 'low': None, 'high': None, 'n': row.n, 'method': 'none'}
+      row.stats['seconds_per_net'] = stat
     return row
 
 
@@ -300,16 +290,13 @@ def read(config: ml_collections.ConfigDict, zoo: store.Zoo) -> tasks.Tasks:
   architecture = zoo.model
   if architecture.name != 'mlp':
     raise ValueError(f'Unseen tasks are for MLPs; those at {zoo.path} are {architecture.name}.')
-  rows = {split: zoo.select(split=split) for split in base.SPLITS}
+  rows = base.final_rows(zoo)
   if leaky:
     seen, kept = rows['test'][1::2], rows['test'][::2]
     rows |= {'train': np.sort(np.append(rows['train'], seen)), 'test': kept}
-  for split, chosen in rows.items():
-    if not len(chosen):
-      raise ValueError(f'The zoo at {zoo.path} has no networks of {split}.')
   condition = config_lib.build('generators.conditions', config.tasks.condition)
   records = {split: [zoo.records[row] for row in chosen] for split, chosen in rows.items()}
-  codes = {split: tasks.read_codes(records[split]) for split in rows}
+  codes = {split: task_code.bits(records[split]).astype(np.int32) for split in rows}
   if (leaks := subsets.num_leaks(codes['train'], codes['test'])) and not leaky:
     raise ValueError(
       f'{leaks} of {len(codes["test"])} test tasks have their complement in the training split; '
@@ -336,12 +323,13 @@ def requests(config: ml_collections.ConfigDict, data: tasks.Tasks) -> np.ndarray
   size, dataset = config.tasks.set_size, data.dataset
   if not size:
     return data.conditions['test']
-  rng, sets = np.random.default_rng(config.seed), []
-  for code in data.codes['test']:
+  rng = np.random.default_rng(config.seed)
+
+  def draw(code: np.ndarray) -> jax.Array:
     rows = rng.choice(len(dataset.train_y), size, replace=False)
-    labels = code[dataset.train_y[rows]]
-    sets.append(labelled(dataset.train_x[rows], labels))
-  return np.stack(sets).astype(np.float32)
+    return labelled(dataset.train_x[rows], code[dataset.train_y[rows]])
+
+  return np.stack([draw(code) for code in data.codes['test']]).astype(np.float32)
 
 
 def labelled(x: jax.Array, labels: jax.Array) -> jax.Array:

@@ -1,7 +1,6 @@
 """Baselines for unseen tasks that need no generator: linear models, retrieval, training.
 
-Each baseline has what the generator has: training tasks, their networks, and training images.
-Choices are made on tasks and images of validation.
+Each has what the generator has; choices are made on tasks and images of validation.
 """
 
 import dataclasses
@@ -79,16 +78,13 @@ def least_squares(
 ) -> typing.StackedParams:
   """Fits last layers to signed labels of training images, on one backbone.
 
-  Every image is of one class, so its sign is linear in the code of a task, and so is the fitted
-  layer: one fit serves all tasks.
+  The sign of an image is linear in the code of a task, and so is the fitted layer: one fit serves
+  all tasks.
 
   Args:
     tasks: source of the training images.
     params: of the backbone; its last layer is not used.
     codes: of the tasks.
-
-  Returns:
-    path -> [n, ...].
   """
   architecture, dataset = tasks.architecture, tasks.dataset
   last = architecture.spec.leaves[-2]
@@ -141,7 +137,9 @@ def retrieval(tasks: tasks_lib.Tasks) -> dict[str, Method]:
   """Networks of the training tasks whose codes are nearest."""
   codes, seen = tasks.codes['test'], tasks.codes['train']
   y = tasks.dataset.test_y
-  margin = tasks_lib.margins(tasks.architecture, tasks.params['train'], tasks.dataset.test_x)
+  margin = np.asarray(
+    tasks_lib.margins(tasks.architecture, tasks.params['train'], tasks.dataset.test_x)
+  )
   distance = (codes[:, None] != seen[None]).sum(-1)
   near = distance == distance.min(1, keepdims=True)
   alone = [
@@ -151,15 +149,14 @@ def retrieval(tasks: tasks_lib.Tasks) -> dict[str, Method]:
   # Of several neighbours that differ in one class each, most are right.
   votes = np.stack([np.sign(margin[row]).mean(0) for row in near])
   share = (distance.min(1) == 1).mean()
-  methods = {
-    f'nearest code ({share:.0%} at distance 1), mean over ties': Method(np.array(alone)[None]),
-    'vote of all nearest codes': Method(tasks_lib.correct(votes, codes, y)[None]),
+  found = {
+    f'nearest code ({share:.0%} at distance 1), mean over ties': np.array(alone),
+    'vote of all nearest codes': tasks_lib.correct(votes, codes, y),
   }
   if (is_complement := distance == codes.shape[1]).any(1).all():
     swapped = -margin[is_complement.argmax(1)]
-    accuracy = tasks_lib.correct(swapped, codes, y)[None]
-    methods['complement, outputs swapped'] = Method(accuracy)
-  return methods
+    found['complement, outputs swapped'] = tasks_lib.correct(swapped, codes, y)
+  return {name: Method(accuracy[None]) for name, accuracy in found.items()}
 
 
 def many_classes(config: ml_collections.ConfigDict, tasks: tasks_lib.Tasks) -> dict[str, Method]:
@@ -175,15 +172,11 @@ def many_classes(config: ml_collections.ConfigDict, tasks: tasks_lib.Tasks) -> d
   logits = np.asarray(run(trained.params, dataset.test_x))
   y, codes = dataset.test_y, tasks.codes['test']
   summed = [tasks_lib.correct(log_odds(each, codes), codes, y) for each in logits]
-  heads = [
-    least_squares(tasks, {path: x[seed] for path, x in trained.params.items()}, codes)
-    for seed in seeds
-  ]
+  backbones = [{path: x[seed] for path, x in trained.params.items()} for seed in seeds]
+  heads = [tasks.accuracy(least_squares(tasks, each, codes), codes) for each in backbones]
   return {
     f'one network of {num_classes} classes, probabilities summed': Method(np.stack(summed)),
-    f'least-squares head; backbone of {num_classes} classes': Method(
-      np.stack([tasks.accuracy(each, codes) for each in heads])
-    ),
+    f'least-squares head; backbone of {num_classes} classes': Method(np.stack(heads)),
   }
 
 

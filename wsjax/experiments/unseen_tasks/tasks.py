@@ -2,15 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from wsjax import typing
-from wsjax.generators.conditions import task_code
 from wsjax.models import model as model_lib
 from wsjax.zoo.data import datasets
 
@@ -40,25 +37,15 @@ class Tasks:
   ) -> Float[np.ndarray, ' n']:
     """Computes the accuracy of network i on task i, on images of a split."""
     x, y = (getattr(self.dataset, f'{split}_{part}') for part in 'xy')
-    return correct(margins(self.architecture, params, x), codes, y)
+    return correct(np.asarray(margins(self.architecture, params, x)), codes, y)
 
 
-def read_codes(records: Sequence[Mapping[str, Any]]) -> Int[np.ndarray, 'n c']:
-  """Reads the codes of networks from their records; raises as `task_code.bits`."""
-  return task_code.bits(records).astype(np.int32)
-
-
+@functools.partial(jax.jit, static_argnums=0)
 def margins(
-  architecture: model_lib.Model, params: typing.StackedParams, x: np.ndarray
-) -> Float[np.ndarray, 'n b']:
+  architecture: model_lib.Model, params: typing.StackedParams, x: typing.Array
+) -> Float[jax.Array, 'n b']:
   """Computes the logit of 'in the subset' minus that of 'not in it' for images `x` [b, ...]."""
-  return np.asarray(_margins(architecture, params, x))
 
-
-@functools.partial(jax.jit, static_argnames='architecture')
-def _margins(
-  architecture: model_lib.Model, params: typing.StackedParams, x: jax.Array
-) -> jax.Array:
   def one(params: typing.Params) -> jax.Array:
     logits = architecture.apply(params, x)
     return logits[:, 1] - logits[:, 0]
