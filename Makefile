@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := launch/requirements-cpu.txt
 export JAX_PLATFORMS ?= cpu
+# Each program that a test starts would compile the modules of jax again: 4 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-slow test-latest lint docs results bench lock clean
 
@@ -11,7 +13,7 @@ demo: $(VENV)/ready
 	$(BIN)/wsjax run --config configs/demo.py --workdir runs/demo
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow
@@ -49,7 +51,8 @@ $(VENV)/ready: $(LOCK) setup.cfg pyproject.toml
 	  { echo 'wsjax needs Python >= 3.11; set PYTHON=/path/to/python3'; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $(LOCK)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode \
+	  --require-hashes -r $(LOCK)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	touch $@
 
