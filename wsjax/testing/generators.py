@@ -41,7 +41,7 @@ def check_generator(
       of the data; a fit that is not reproducible or accepts a condition; a condition that changes
       nothing.
   """
-  keys = jax.random.split(jax.random.key(seed), 5)
+  keys = jax.random.split(jax.random.key(seed), 4)
   data = _two_modes(2000, shape, seed)
   fitted = hasattr(generator, 'fit')
   _require(fitted != hasattr(generator, 'loss'), 'A generator has `fit`, or `init` and `loss`.')
@@ -55,13 +55,13 @@ def check_generator(
     values = [generator.loss(params, data[:16], keys[1], train=False)[0] for _ in range(2)]
     _require(float(values[0]) == float(values[1]), 'The loss depends on more than its key.')
   draw = functools.partial(generator.sample, params, shape=shape)
-  samples = draw(keys[2], 1000)
+  # As many each time, so that one program draws them all.
+  samples, again, other = (np.asarray(draw(key, 1000)) for key in (keys[2], keys[2], keys[3]))
   chex.assert_shape(samples, (1000, *shape))
   chex.assert_tree_all_finite(samples)
-  one, again, other = (np.asarray(draw(key, 8)) for key in (keys[3], keys[3], keys[4]))
-  _require(np.array_equal(one, again), '`sample` depends on more than its key.')
-  _require(not np.array_equal(one, other), '`sample` does not depend on its key.')
-  _check_modes(np.asarray(samples), data, _centre(shape, seed))
+  _require(np.array_equal(samples, again), '`sample` depends on more than its key.')
+  _require(not np.array_equal(samples, other), '`sample` does not depend on its key.')
+  _check_modes(samples, data, _centre(shape, seed))
   if hasattr(generator, 'log_prob'):
     _check_density(generator, params, data[1000:1500])
   if conditional is not None:
@@ -221,7 +221,7 @@ def _check_fit(generator: Any, data: np.ndarray, key: jax.Array, params: typing.
 def _train(generator: Any, data: np.ndarray, key: jax.Array, num_steps: int) -> typing.PyTree:
   init_key, train_key = jax.random.split(key)
   data = jnp.asarray(data)
-  params = generator.init(init_key, data[0])
+  params = jax.jit(generator.init)(init_key, data[0])
   tx = optax.adam(optax.cosine_decay_schedule(3e-3, num_steps))
 
   def train_step(carry, key):
@@ -270,12 +270,13 @@ def _check_condition(
   generator: Any, batch: np.ndarray, shape: generator_lib.Shape, key: jax.Array
 ) -> None:
   # A new model may have one output for all.
-  params = _jittered(generator.init(key, batch[0]), key)
+  params = _jittered(jax.jit(generator.init)(key, batch[0]), key)
+  loss = jax.jit(functools.partial(generator.loss, train=False))
 
   def values(condition: list[float]) -> dict[str, jax.Array]:
     given = np.tile(np.asarray(condition, np.float32), (len(batch), 1))
     found = {
-      'loss': generator.loss(params, batch, key, given, train=False)[0],
+      'loss': loss(params, batch, key, given)[0],
       'sample': generator.sample(params, key, len(batch), shape=shape, condition=given),
     }
     if hasattr(generator, 'log_prob'):
