@@ -40,14 +40,24 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES)
-def case(request):
-  return CASES[request.param]
+HEADS = {'messages': 0, 'attention': 2}
 
 
-@pytest.fixture(params=['messages', 'attention'])
+@pytest.fixture(params=HEADS)
 def heads(request):
-  return {'messages': 0, 'attention': 2}[request.param]
+  return HEADS[request.param]
+
+
+# Every case with one kind of layers, and the first one with both.
+@pytest.fixture(
+  params=marks.slow(
+    [f'{case} {kind}' for case in CASES for kind in HEADS],
+    *('cnn attention', 'siren messages', 'rnn messages', 'normed attention'),
+  )
+)
+def case_and_heads(request):
+  case, kind = request.param.split()
+  return CASES[case], HEADS[kind]
 
 
 def capacity_of(case):
@@ -69,7 +79,8 @@ def encoder(case, heads, capacity=None):
   return model, variables, jax.jit(model.apply)
 
 
-def test_the_embedding_ignores_the_order_of_units(case, heads):
+def test_the_embedding_ignores_the_order_of_units(case_and_heads):
+  case, heads = case_and_heads
   _, variables, run = encoder(case, heads)
   spec = case.spec.permutations_only()
   before = run(variables, case.params(0))
@@ -108,7 +119,8 @@ def test_a_planted_reader_of_the_order_is_caught():
     testing.assert_invariant(make(CASES['mlp'], 0, Reader), spec, CASES['mlp'].params(0))
 
 
-def test_dense_and_sparse_give_the_same_numbers(case, heads):
+def test_dense_and_sparse_give_the_same_numbers(case_and_heads):
+  case, heads = case_and_heads
   own = capacity_of(case)
   larger = dataclasses.replace(own, nodes=own.nodes + 3, edges=own.edges + 7)
   for capacity in (own, larger):

@@ -243,8 +243,8 @@ def test_a_signal_saves_and_deletes(programs):
 def test_the_hours_end_with_saving_and_deleting(programs):
   healthy(programs)
   programs.answer(RUNS, waits=True)
-  # Ten seconds are left of six hours.
-  done = programs.run(FOLDER / 'run.sh', *RUN, *COMMAND, SECONDS=str(6 * 3600 - 10))
+  # Five seconds are left of six hours.
+  done = programs.run(FOLDER / 'run.sh', *RUN, *COMMAND, SECONDS=str(6 * 3600 - 5))
   assert done.returncode == 75
   assert '6 h are over' in done.stderr
   assert 'run' in steps(programs.calls)
