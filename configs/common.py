@@ -41,6 +41,39 @@ def recipe(**changes: Any) -> dict[str, Any]:
   )
 
 
+def flow_matching(**changes: Any) -> dict[str, Any]:
+  """The section generator: flow matching from a Gaussian, by an MLP for flat latents."""
+  return (
+    dict(
+      name='flow_matching',
+      backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
+      source_std=1.0,
+      source_draws=0,
+      path_std=0.0,
+      solver='heun',
+      num_steps=32,
+      coupling='independent',
+    )
+    | changes
+  )
+
+
+def diffusion(**changes: Any) -> dict[str, Any]:
+  """The section generator: diffusion of latents with a standard deviation of 1."""
+  return (
+    dict(
+      name='diffusion',
+      backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
+      data_std=1.0,
+      sigma_min=0.002,
+      sigma_max=80.0,
+      solver='heun',
+      num_steps=32,
+    )
+    | changes
+  )
+
+
 def digits_zoo(
   *, steps: int = 400, snapshots: tuple[int, ...] = (), **splits: int
 ) -> dict[str, Any]:

@@ -30,15 +30,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.tokens = dict(name='neurons')
   c.normalize = dict(how='layer')
   c.codec = dict(name='identity')
-  c.generator = dict(
-    name='diffusion',
-    backbone=dict(name='transformer', width=128, depth=4, num_heads=4),
-    data_std=1.0,
-    sigma_min=0.002,
-    sigma_max=80.0,
-    solver='heun',
-    num_steps=32,
-  )
+  c.generator = common.diffusion(backbone=dict(name='transformer', width=128, depth=4, num_heads=4))
   c.train = common.train(steps=4_000, learning_rate=5e-4, checkpoint_every_steps=2_000)
   c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50)
   if arg['smoke']:

@@ -32,16 +32,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.tokens = dict(name='flat')
   c.normalize = dict(how='layer', weights=())
   c.codec = dict(name='pca', rank=64, whiten=True)
-  c.generator = dict(
-    name='flow_matching',
-    backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
-    source_std=1.0,
-    source_draws=0,
-    path_std=0.0,
-    solver='heun',
-    num_steps=32,
-    coupling='independent',
-  )
+  c.generator = common.flow_matching()
   c.train = common.train(steps=3_000, learning_rate=5e-4)
   c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50)
   if arg['smoke']:

@@ -20,27 +20,7 @@ from configs import common
 from wsjax import config as config_lib
 
 # Generator -> its section.
-GENERATORS = {
-  'flow_matching': dict(
-    name='flow_matching',
-    backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
-    source_std=1.0,
-    source_draws=0,
-    path_std=0.0,
-    solver='heun',
-    num_steps=32,
-    coupling='independent',
-  ),
-  'diffusion': dict(
-    name='diffusion',
-    backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
-    data_std=1.0,
-    sigma_min=0.002,
-    sigma_max=80.0,
-    solver='heun',
-    num_steps=32,
-  ),
-}
+GENERATORS = {'flow_matching': common.flow_matching(), 'diffusion': common.diffusion()}
 
 # How well networks draw -> units of every layer, how they are trained.
 FITS = {

@@ -24,15 +24,7 @@ from configs import common
 from wsjax import config as config_lib
 
 METHODS = ('p_diff', 'hyper_representations', 'g_pt', 'deep_weight_flow')
-DIFFUSION = dict(
-  name='diffusion',
-  backbone=dict(name='mlp', width=256, depth=3),
-  data_std=1.0,
-  sigma_min=0.002,
-  sigma_max=80.0,
-  solver='heun',
-  num_steps=32,
-)
+DIFFUSION = common.diffusion(backbone=dict(name='mlp', width=256, depth=3))
 # Steps of a run, checkpoints kept before its end, and training runs.
 ZOOS = {
   'p_diff': (900, range(405, 900, 5), 1),

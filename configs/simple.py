@@ -53,16 +53,7 @@ GENERATORS = {
     name='best_of_n', candidates=2048, keep=256, rounds=1, rule='scott', per='dimension', factor=1.0
   ),
   # What needs training, for comparison.
-  'flow_matching': dict(
-    name='flow_matching',
-    backbone=dict(name='mlp', width=256, depth=3, dropout=0.1),
-    source_std=1.0,
-    source_draws=0,
-    path_std=0.0,
-    solver='heun',
-    num_steps=32,
-    coupling='independent',
-  ),
+  'flow_matching': common.flow_matching(),
   'autoregressive': dict(
     name='autoregressive',
     head=dict(name='mlp', width=128, depth=2, dropout=0.0),

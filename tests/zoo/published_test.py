@@ -17,14 +17,6 @@ from wsjax.zoo.store import record as record_lib
 CNN = cnn.CNN(image=(4, 4, 1), channels=(2,), dense=(3,), num_classes=2)
 
 
-@pytest.fixture(scope='module')
-def published(tmp_path_factory):
-  path = tmp_path_factory.mktemp('zoo')
-  zoo_samples.zoo(path, 5)
-  shutil.rmtree(path / 'log.lmdb')
-  return path
-
-
 @pytest.fixture
 def folder(published, tmp_path):
   """A copy of the published zoo, to be damaged."""

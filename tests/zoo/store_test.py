@@ -1,5 +1,3 @@
-import shutil
-
 import numpy as np
 import pytest
 
@@ -21,14 +19,6 @@ def assert_same(found, expected):
   for path, array in expected.items():
     assert found[path].dtype == array.dtype
     np.testing.assert_array_equal(found[path], array)
-
-
-@pytest.fixture(scope='module')
-def published(tmp_path_factory):
-  path = tmp_path_factory.mktemp('zoo')
-  zoo_samples.zoo(path, 5)
-  shutil.rmtree(path / 'log.lmdb')
-  return path
 
 
 def test_random_access_gives_the_trained_weights(published):
