@@ -66,14 +66,21 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(scope='module', autouse=True)
-def _programs_end_before_memory_does():
-  """Files share small programs, but a worker that kept all of them would take 6 GiB."""
+def _programs_end_before_memory_does(request):
+  """Files share programs, but a worker that kept all of them would take 6 GiB.
+
+  A file that replaces code shares none: they may have been compiled from what it replaces.
+  """
+  here = [item for item in request.session.items if item.path == request.path]
+  patched = any('monkeypatch' in item.fixturenames for item in here)
+  if patched:
+    jax.clear_caches()
   yield
   try:
     resident = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
   except OSError:  # Not on Linux.
     resident = _MEMORY
-  if resident * os.sysconf('SC_PAGE_SIZE') >= _MEMORY:
+  if patched or resident * os.sysconf('SC_PAGE_SIZE') >= _MEMORY:
     jax.clear_caches()
     gc.collect()
 
