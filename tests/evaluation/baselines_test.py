@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from wsjax.evaluation import baselines, methods, null_models
+from wsjax.evaluation import baselines, methods
 
 NAMES = {
   'noise(0.01)', 'noise(0.02)', 'noise(0.05)', 'noise(0.1)',
@@ -39,7 +39,7 @@ def test_panel_repeats_with_its_seed(panel, zoo_reference):
 
 def test_another_seed_draws_others(zoo_reference):
   zoo = methods.flatten(zoo_reference.train)
-  one, other = (null_models.noise(np.random.default_rng([seed, 0]), zoo, 4, 0.1) for seed in (0, 1))
+  one, other = (baselines.noisy(np.random.default_rng([seed, 0]), zoo, 4, 0.1) for seed in (0, 1))
   assert not np.array_equal(one, other)
 
 

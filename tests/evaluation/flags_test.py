@@ -87,7 +87,8 @@ def _tested(distance, heldout, seed=0, kind='model'):
     'copying_z': statistics.stat(z, None, n=len(distance), method='none') | {'p': p},
     'mmd_weights': {'value': 0.0, 'p': rng.random()},
   }
-  declared = (copying.replica_rate, copying.copying_z, fidelity.mmd_weights)
+  mmd = next(metric for metric in fidelity.METRICS if metric.name == 'mmd_weights')
+  declared = (copying.replica_rate, copying.copying_z, mmd)
   return row, {flag['name'] for flag in flags.find(row, 0.5, declared)}
 
 

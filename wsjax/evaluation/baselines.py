@@ -1,7 +1,7 @@
 """Baselines that any generator must beat, controls, and fresh runs as the ceiling.
 
-All draw from the training networks only. 'raw' works on the weights as they were trained, 'aligned'
-on their canonical forms; that alignment is done once and is not in the seconds of a method.
+All draw from the training networks only, 'raw' as they were trained or 'aligned' in canonical form;
+the alignment is not in the seconds of a method.
 """
 
 import functools
@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from wsjax import typing
-from wsjax.evaluation import methods, null_models
+from wsjax import networks, typing
+from wsjax.evaluation import methods, principal_components
 from wsjax.evaluation import reference as reference_lib
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
@@ -37,7 +37,8 @@ def panel(
 
   Args:
     population: the zoo.
-    num_samples: networks per method; fresh runs are at most as many as the held-out ones.
+    num_samples: networks per method, at least 1; fresh runs are at most as many as the held-out
+      ones.
     seed: of all draws; each method has a stream of its own.
     noise: standard deviations of the noise on copies, in units of the weights.
 
@@ -46,11 +47,7 @@ def panel(
     model that draws none, fresh runs without held-out networks and fine-tuning without a `finetune`
     are left out.
 
-  Raises:
-    ValueError: if `num_samples` < 1.
-
-  Source: arXiv:2506.07998 (noise, average, per-coordinate Gaussian). `nulls` and the functions
-    below define each method.
+  Source: arXiv:2506.07998 (noise, average, per-coordinate Gaussian).
   """
   if num_samples < 1:
     raise ValueError(f'num_samples is {num_samples}, not >= 1.')
@@ -61,7 +58,7 @@ def panel(
     params = {path: np.asarray(value) for path, value in make(rng).items()}
     seconds = time.perf_counter() - start
     if kind == 'ceiling':  # Drawing one is not what it costs to train it.
-      count = len(next(iter(params.values())))
+      count = networks.length(params)
       num_bytes = num_bytes * count
       seconds = population.fresh_seconds and population.fresh_seconds * count
     result.append(methods.Method(name, kind, params, seconds, num_bytes, (seed,)))
@@ -79,118 +76,102 @@ def _makers(
   def vectors(make: Callable[[np.random.Generator], np.ndarray]) -> _Make:
     return lambda rng: methods.unflatten(make(rng), train)
 
-  makers = [
-    (
-      f'noise({sigma})',
-      'baseline',
-      zoo_bytes,
-      vectors(lambda rng, sigma=sigma: null_models.noise(rng, raw, n, sigma)),
-    )
-    for sigma in noise
-  ]
+  makers: list[tuple[str, str, int, _Make]] = [
+    (f'noise({size})', 'baseline', zoo_bytes,
+     vectors(lambda rng, size=size: noisy(rng, raw, n, size)))
+    for size in noise
+  ]  # fmt: skip
   for name, zoo in (('raw', raw), ('aligned', aligned)):
-    makers.append(
-      (
-        f'interpolation {name}',
-        'baseline',
-        zoo_bytes,
-        vectors(lambda rng, zoo=zoo: null_models.interpolation(rng, n, count) @ zoo),
-      )
-    )
+    blends = {'interpolation': lambda rng: interpolation(rng, n, count)}
     for k in SOUPS:
       if k <= count:
-        makers.append(
-          (
-            f'soup-{k} {name}',
-            'baseline',
-            zoo_bytes,
-            vectors(lambda rng, zoo=zoo, k=k: null_models.mixture(rng, n, count, k) @ zoo),
-          )
-        )
+        blends[f'soup-{k}'] = lambda rng, k=k: mixture(rng, n, count, k)
+    makers += [
+      (f'{blend} {name}', 'baseline', zoo_bytes,
+       vectors(lambda rng, zoo=zoo, weights=weights: weights(rng) @ zoo))
+      for blend, weights in blends.items()
+    ]  # fmt: skip
   rank = min(PCA_RANK, count - 1)
   makers += [
-    (
-      'gaussian',
-      'baseline',
-      2 * net_bytes,
-      vectors(lambda rng: null_models.gaussian(rng, aligned, n)),
-    ),
-    (
-      'pca-gaussian',
-      'baseline',
-      (rank + 1) * net_bytes,
-      vectors(lambda rng: null_models.pca_gaussian(rng, aligned, n, rank)),
-    ),
-    (
-      'retrieval',
-      'baseline',
-      zoo_bytes,
-      lambda rng: methods.take(train, rng.integers(count, size=n)),
-    ),
+    ('gaussian', 'baseline', 2 * net_bytes, vectors(lambda rng: gaussian(rng, aligned, n))),
+    ('pca-gaussian', 'baseline', (rank + 1) * net_bytes,
+     vectors(lambda rng: pca_gaussian(rng, aligned, n, rank))),
+    ('retrieval', 'baseline', zoo_bytes,
+     lambda rng: methods.take(train, rng.integers(count, size=n))),
     ('permuted copy', 'control', zoo_bytes, lambda rng: permuted_copy(rng, population, n)),
-  ]
+  ]  # fmt: skip
   if population.architecture.can_init:
     makers.append(('random init', 'control', 0, lambda rng: random_init(rng, population, n)))
-  if population.heldout is not None:
-    heldout = population.heldout
-    fresh = len(next(iter(heldout.values())))
+  if (heldout := population.heldout) is not None:
+    fresh = networks.length(heldout)
     makers.append(
-      (
-        'fresh runs',
-        'ceiling',
-        net_bytes,
-        lambda rng: methods.take(heldout, rng.permutation(fresh)[:n]),
-      )
-    )
-  if population.finetune is not None:
-    finetune = population.finetune
+      ('fresh runs', 'ceiling', net_bytes,
+       lambda rng: methods.take(heldout, rng.permutation(fresh)[:n]))
+    )  # fmt: skip
+  if (finetune := population.finetune) is not None:
     for steps in population.finetune_steps:
-      makers.append(
-        (
-          f'finetune-{steps}',
-          'baseline',
-          zoo_bytes,
-          lambda rng, steps=steps: finetune(
-            methods.unflatten(null_models.noise(rng, raw, n, FINETUNE_NOISE), train),
-            steps=steps,
-            seed=_seed(rng),
-          ),
-        )
-      )
+
+      def tuned(rng: np.random.Generator, steps: int = steps) -> typing.StackedParams:
+        start = methods.unflatten(noisy(rng, raw, n, FINETUNE_NOISE), train)
+        return finetune(start, steps=steps, seed=_seed(rng))
+
+      makers.append((f'finetune-{steps}', 'baseline', zoo_bytes, tuned))
   return makers
+
+
+def noisy(rng: np.random.Generator, zoo: np.ndarray, n: int, sigma: float) -> np.ndarray:
+  """[n, d] random training networks plus white noise of standard deviation `sigma`."""
+  copies = zoo[rng.integers(len(zoo), size=n)]
+  return copies + np.float32(sigma) * rng.standard_normal(copies.shape, np.float32)
+
+
+def mixture(rng: np.random.Generator, n: int, count: int, k: int) -> np.ndarray:
+  """[n, count] float32 weights of the mean of k different networks: k entries of 1 / k in a row."""
+  order = np.argsort(rng.random((n, count)), axis=1)[:, :k]
+  weights = np.zeros((n, count), np.float32)
+  np.put_along_axis(weights, order, np.float32(1 / k), axis=1)
+  return weights
+
+
+def interpolation(rng: np.random.Generator, n: int, count: int) -> np.ndarray:
+  """[n, count] float32 weights 1 - t and t of two different networks, t uniform in [0, 1]."""
+  pair = np.argsort(rng.random((n, count)), axis=1)[:, :2]
+  t = rng.random((n, 1), np.float32)
+  weights = np.zeros((n, count), np.float32)
+  np.put_along_axis(weights, pair, np.concatenate([1 - t, t], axis=1), axis=1)
+  return weights
+
+
+def gaussian(rng: np.random.Generator, zoo: np.ndarray, n: int) -> np.ndarray:
+  """[n, d] independent normal coordinates with the mean and deviation of an aligned zoo."""
+  z = rng.standard_normal((n, zoo.shape[1]), np.float32)
+  mean, deviation = zoo.mean(axis=0), zoo.std(axis=0, ddof=1)
+  return mean[None] + z * deviation[None]
+
+
+def pca_gaussian(rng: np.random.Generator, zoo: np.ndarray, n: int, rank: int) -> np.ndarray:
+  """[n, d] samples of a normal distribution on the `rank` leading principal components of a zoo.
+
+  With the centred, aligned zoo X = U S V', they are mean + z S V' / sqrt(N - 1). The rank is below
+  N.
+  """
+  mean = zoo.mean(axis=0, keepdims=True)
+  _, scaled = principal_components.leading(zoo - mean, rank)
+  z = rng.standard_normal((n, len(scaled)), np.float32)
+  return mean + z @ scaled / np.float32(np.sqrt(len(zoo) - 1))
 
 
 def permuted_copy(
   rng: np.random.Generator, population: reference_lib.Population, n: int
 ) -> typing.StackedParams:
-  """Random training networks, each moved by a random element of the group.
-
-  Exact copies moved by symmetry, whose novelty must be 0.
-
-  Args:
-    rng: source of randomness.
-    population: the zoo.
-    n: samples.
-
-  Returns:
-    path -> [n, ...].
-  """
+  """Path -> [n, ...] random training networks moved by symmetry, whose novelty must be 0."""
   copies = methods.take(population.train, rng.integers(population.num_train, size=n))
   return move(copies, population.architecture.spec, seed=_seed(rng))
 
 
 def move(params: typing.StackedParams, spec: spec_lib.Spec, *, seed: int) -> typing.StackedParams:
-  """Moves every network by a random element of the group of its own.
-
-  Args:
-    params: path -> [n, ...].
-    spec: the symmetry.
-    seed: of the elements.
-
-  Returns:
-    path -> [n, ...] networks with the functions that they had.
-  """
-  count = len(next(iter(params.values())))
+  """Path -> [n, ...] networks, each moved by a random element of the group; functions are kept."""
+  count = networks.length(params)
   return _move(jax.random.split(jax.random.key(seed), count), params, spec)
 
 
@@ -198,25 +179,13 @@ def move(params: typing.StackedParams, spec: spec_lib.Spec, *, seed: int) -> typ
 def _move(
   keys: jax.Array, params: typing.StackedParams, spec: spec_lib.Spec
 ) -> typing.StackedParams:
-  def one(key: jax.Array, net: typing.Params) -> typing.Params:
-    return spec.act(spec.random(key), net)
-
-  return jax.vmap(one)(keys, params)
+  return jax.vmap(lambda key, net: spec.act(spec.random(key), net))(keys, params)
 
 
 def random_init(
   rng: np.random.Generator, population: reference_lib.Population, n: int
 ) -> typing.StackedParams:
-  """Untrained networks.
-
-  Args:
-    rng: source of randomness.
-    population: the zoo.
-    n: samples.
-
-  Returns:
-    path -> [n, ...].
-  """
+  """Path -> [n, ...] untrained networks."""
   keys = jax.random.split(jax.random.key(_seed(rng)), n)
   return _initialise(keys, population.architecture)
 

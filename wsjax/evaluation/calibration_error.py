@@ -8,29 +8,21 @@ NUM_BINS = 15
 
 
 def bin_weights(confidence: jax.Array, num_bins: int = NUM_BINS) -> jax.Array:
-  """One-hot membership in bins of equal width, (0, 1/k], (1/k, 2/k], ...
-
-  Args:
-    confidence: [*b] largest class probability.
-    num_bins: k.
-
-  Returns:
-    [*b, k] float32.
+  """[*b, k] one-hot membership of confidences [*b] in bins of equal width, (0, 1/k], (1/k, 2/k],
+  ...
   """
   index = jnp.ceil(confidence * num_bins).astype(jnp.int32) - 1
   return jax.nn.one_hot(jnp.clip(index, 0, num_bins - 1), num_bins)
 
 
 def expected_calibration_error(hits: jax.Array, confidence: jax.Array, num_items: int) -> jax.Array:
-  """ECE from sums over the items of each bin.
+  """ECE [*b], sum over bins of (n_b / n) |accuracy_b - confidence_b|, from sums over the items of a
+  bin.
 
   Args:
     hits: [*b, k] number of correct items per bin.
     confidence: [*b, k] sum of confidences per bin.
     num_items: n.
-
-  Returns:
-    [*b] sum over bins of (n_b / n) |accuracy_b - confidence_b|, a fraction.
 
   Source: Guo et al. 2017, arXiv:1706.04599, eq. 3; n_b cancels.
   """
@@ -38,15 +30,7 @@ def expected_calibration_error(hits: jax.Array, confidence: jax.Array, num_items
 
 
 def gaps(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
-  """Right minus confidence of every item, in the bin of its confidence.
-
-  Args:
-    confidence: [*b, n] probability of a class.
-    right: [*b, n] bool, whether it is the class of the item.
-
-  Returns:
-    [*b, n, k], 0 in the other bins.
-  """
+  """[*b, n, k] right minus confidence [*b, n] of every item, in the bin of its confidence."""
   bins = np.asarray(bin_weights(confidence))
   return (right - confidence)[..., None] * bins
 
@@ -57,14 +41,7 @@ def ece(gaps: np.ndarray) -> np.ndarray:
 
 
 def brier(probabilities: jax.Array, labels: jax.Array) -> jax.Array:
-  """Brier score of single items.
-
-  Args:
-    probabilities: [*b, c].
-    labels: [*b] int.
-
-  Returns:
-    [*b] sum over classes of (p_c - 1[y = c])^2, in [0, 2].
+  """Brier score [*b] of items, in [0, 2], from class probabilities [*b, c] and labels [*b].
 
   Source: Brier 1950, Monthly Weather Review 78:1.
   """

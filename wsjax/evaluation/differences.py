@@ -1,7 +1,5 @@
-"""Differences between methods, with intervals and p-values.
-
-Overlapping intervals of two methods say little: methods share test items, and generators share
-seeds and a zoo. Here both are resampled together.
+"""Differences between methods, with intervals and p-values; what methods share is resampled
+together.
 """
 
 import dataclasses
@@ -30,10 +28,9 @@ def against_baselines(
     resampler: of the test items.
 
   Returns:
-    'generator − baseline' -> 'accuracy' by `paired`, and every gate that was run, with 'n' of the
-    smaller method and Fisher's exact test, which takes networks to be independent. Every 'p' is
-    corrected within the baselines of one generator and one metric (Holm): a generator above all of
-    them is above the best of them.
+    'generator − baseline' -> 'accuracy' by `paired`, and every gate that was run, by Fisher's exact
+      test, which takes networks to be independent. Every 'p' is corrected within the baselines of
+      one generator and one metric (Holm): a generator above all of them is above the best of them.
   """
   made: dict[str, model.Row] = {}
   baselines = {name: row for name, row in rows.items() if row.kind == 'baseline'}
@@ -85,7 +82,8 @@ def paired(
   groups_b: np.ndarray,
   resampler: statistics.Resampler,
 ) -> dict[str, Any]:
-  """Mean of one method minus mean of another, on common items.
+  """Mean of one method minus mean of another, on common items, whose two-sided p is at least 2 / (B
+  + 1).
 
   Where both have equally many seeds, these are drawn together, too.
 
@@ -95,10 +93,6 @@ def paired(
     groups_a: [N] which seed made each network.
     groups_b: [M] seeds of the other.
     resampler: source of the resamples, with num_items n.
-
-  Returns:
-    The entry of the report, with 'p': two-sided, the share of resamples on the other side of 0, for
-    `statistics.holm`. No smaller than 2 / (B + 1).
 
   Raises:
     ValueError: if items of the two differ.
@@ -131,10 +125,8 @@ def _mean(table: np.ndarray, groups: np.ndarray, resampler: statistics.Resampler
 
 
 def _difference(a: _Mean, b: _Mean) -> dict[str, Any]:
-  """Entry of one mean minus the other.
-
-  One Resampler drew the same items for both and, of equally many seeds, the same seeds; with
-  equally many networks also the same places, which pairs methods made from common noise.
+  """One mean minus the other. One Resampler drew the same items for both and, of equally many seeds
+  or networks, the same seeds or places, which pairs methods made from common noise.
   """
   resamples = a.resamples - b.resamples
   entry = statistics.stat(
@@ -151,20 +143,17 @@ def probability_of_improvement(
   groups_b: np.ndarray,
   resampler: statistics.Resampler,
 ) -> dict[str, Any]:
-  """Chance that a network of one method is better than one of another.
+  """P(a > b) + P(a = b) / 2 of networks of two methods: 0.5 for equal methods.
 
   Args:
     a: [N] a number per network, higher is better.
-    b: [M] seeds of the other method.
+    b: [M] of the other method.
     groups_a: [N] which seed made each network.
     groups_b: [M] seeds of the other method.
     resampler: source of the resamples.
 
-  Returns:
-    The entry of the report: P(a > b) + P(a = b) / 2, 0.5 for equal methods.
-
-  Source: Agarwal et al. 2021, arXiv:2108.13264, section 4.3, with the statistic of Mann and Whitney
-    1947, doi:10.1214/aoms/1177730491.
+  Source: Agarwal et al. 2021, arXiv:2108.13264, section 4.3; Mann and Whitney 1947,
+    doi:10.1214/aoms/1177730491.
   """
   a, b = np.asarray(a), np.asarray(b)
   # Not by their difference: two that are infinite are equal.

@@ -25,12 +25,12 @@ def of_edit(
     edit: weights of one network -> edited weights.
     architecture: of networks that draw.
     params: path -> [n, ...] weights.
-    pixels: rows and columns of the pictures.
+    pixels: rows and columns of the images.
     seed: of the orders.
 
   Returns:
     'n'; the largest difference of 'weights', relative to the largest change of that parameter by
-    the edit; and the largest difference of a pixel in the 'picture' of the edited network.
+      the edit; the largest difference of a pixel in the 'picture' of the edited network.
   """
   spec = architecture.spec.permutations_only()
 

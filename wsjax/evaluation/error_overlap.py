@@ -4,19 +4,14 @@ import numpy as np
 
 
 def error_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Intersection over union of the items that two networks get wrong.
+  """[A, B] float32 |wrong_a & wrong_b| / |wrong_a | wrong_b| of errors [A, n] and [B, n] bool.
 
-  Args:
-    a: [A, n] bool, True where a network errs.
-    b: [B, n] bool.
-
-  Returns:
-    [A, B] in [0, 1], float32; 1 for two networks without any error.
+  It is 1 for two networks without any error.
 
   Raises:
     ValueError: if the two are not over the same items.
 
-  Source: arXiv:2506.07998, section 3: |wrong_a & wrong_b| / |wrong_a | wrong_b|
+  Source: arXiv:2506.07998, section 3.
   """
   if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
     raise ValueError(f'error_iou needs [A, n] and [B, n]; got {a.shape} and {b.shape}.')
@@ -27,15 +22,11 @@ def error_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def max_iou(iou: np.ndarray, *, exclude_same_index: bool = False) -> tuple[np.ndarray, np.ndarray]:
-  """Largest error-IoU of each network with a training network.
+  """[A] largest error-IoU of each network with a training network, and [A] which one it is.
 
   Args:
     iou: [A, B] from `error_iou`, training networks second.
-    exclude_same_index: whether network i is training network i, which it is then not compared with:
-      the leave-one-out level of a zoo.
-
-  Returns:
-    [A] the largest IoU and [A] the index of the training network it is with.
+    exclude_same_index: whether network i is training network i, and is not compared with it.
 
   Raises:
     ValueError: if leave-one-out is asked of two sets that differ in size or hold one network.

@@ -50,11 +50,7 @@ class Evaluation:
 
 
 def check(names: Sequence[str], limits: Mapping[str, tuple[int, int]] | None = None) -> None:
-  """Checks the optional metrics and limits of an evaluation before the work.
-
-  Args:
-    names: groups of metrics beside the standard ones, or dotted paths of metrics.
-    limits: name -> most networks and test items of each method.
+  """Checks the optional metrics and limits of `evaluate` before the work.
 
   Raises:
     ValueError: for an unknown or repeated name, or a limit below 1.
@@ -79,15 +75,12 @@ def evaluate(
   """Measures every method against one zoo.
 
   Args:
-    methods: generators, and usually `baselines.panel`; names differ. The training networks
-      themselves are added as a method of kind 'reference'.
+    methods: generators, and usually `baselines.panel`; names differ. The training networks are
+      added as a method of kind 'reference'.
     reference: the zoo and the test set.
     metrics: groups of metrics beside the standard ones, or dotted paths of metrics.
     limits: name in `metrics` -> most networks and items of each method, if not those of its file.
     progress: whether to show progress.
-
-  Returns:
-    Rows, differences and the data of figures. The caller adds path, digest and dataset of the zoo.
 
   Raises:
     ValueError: if two methods have one name or a reserved one, the weights of a method are not of

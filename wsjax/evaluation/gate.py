@@ -45,39 +45,23 @@ def above_chance(chance: float, num_items: int) -> float:
 def strict(
   accuracy: np.ndarray, distance: np.ndarray, thresholds: Thresholds, *, share: float = 1.0
 ) -> np.ndarray:
-  """Gate G: as accurate as the zoo, and as far from it as independent runs.
+  """[N] bool, gate G: as accurate as the zoo, and as far from it as `share` of tau.
 
-  Args:
-    accuracy: [N] test accuracies.
-    distance: [N] quotient distance to the nearest training network; NaN where it has none.
-    thresholds: of the zoo.
-    share: of tau that the distance must reach.
-
-  Returns:
-    [N] bool.
+  Distances are quotient distances to the nearest training network; NaN passes no gate.
   """
   return (accuracy >= thresholds.accuracy) & (distance >= share * thresholds.tau)
 
 
 def half(accuracy: np.ndarray, distance: np.ndarray, thresholds: Thresholds) -> np.ndarray:
-  """Gate G1/2: `strict` with half of tau."""
+  """[N] bool, gate G1/2: `strict` with half of tau."""
   return strict(accuracy, distance, thresholds, share=0.5)
 
 
 def functional(accuracy: np.ndarray, max_iou: np.ndarray, thresholds: Thresholds) -> np.ndarray:
-  """Gate G_b: as accurate as the zoo, with errors of its own.
-
-  Args:
-    accuracy: [N] test accuracies.
-    max_iou: [N] largest error-IoU with a training network.
-    thresholds: of the zoo.
-
-  Returns:
-    [N] bool.
-  """
+  """[N] bool, gate G_b: as accurate as the zoo, with a largest error-IoU like that of the zoo."""
   return (accuracy >= thresholds.accuracy) & (max_iou <= thresholds.max_iou)
 
 
 def copy(distance: np.ndarray, thresholds: Thresholds) -> np.ndarray:
-  """Whether a sample is a copy: nearer than 0.1 tau to a training network."""
+  """[N] bool, whether a sample is a copy: nearer than 0.1 tau to a training network."""
   return distance < COPY * thresholds.tau

@@ -1,13 +1,10 @@
-"""Corrupted images, generated: nine kinds, five severities, one seed.
+"""Corrupted images of any size, generated: nine kinds, five severities.
 
-The published sets of corrupted digits and photographs are large downloads, and of one image size.
-These are generated for any size: lengths are shares of the side, and one seed gives one set. A
-kind draws once for all severities (one noise, one direction), so that severities differ
-in strength alone.
+Lengths are shares of the side. A kind draws once for all severities, which differ in strength
+alone.
 
-Source: Hendrycks and Dietterich 2019, arXiv:1903.12261 (kinds, and the levels of noise, contrast
-and brightness); Mu and Gilmer 2019, arXiv:1906.02337
-(digits need geometry).
+Source: Hendrycks and Dietterich 2019, arXiv:1903.12261 (kinds, levels of noise, contrast and
+  brightness); Mu and Gilmer 2019, arXiv:1906.02337 (digits need geometry).
 """
 
 import functools
@@ -48,16 +45,13 @@ FAMILIES = {
 def corrupt(
   inputs: typing.Array, *, kinds: Sequence[str] = KINDS, side: int | None = None, seed: int = 0
 ) -> np.ndarray:
-  """Every kind of corruption at every severity.
+  """Every kind of corruption at every severity: [k, 5, n, ...] float32 in [0, 1].
 
   Args:
     inputs: [n, h, w], [n, h, w, c], or flat [n, d] with `side`; in [0, 1].
     kinds: keys of `LEVELS`; what is drawn for one does not depend on the others.
     side: rows and columns of flat images, d a multiple of its square.
     seed: of all draws.
-
-  Returns:
-    [k, 5, n, ...] float32 in [0, 1], in the shape of the inputs.
 
   Raises:
     ValueError: for an unknown kind, or inputs that are no images in [0, 1].
@@ -71,14 +65,7 @@ def corrupt(
 
 
 def as_images(inputs: typing.Array, *, side: int | None = None) -> np.ndarray:
-  """Inputs as [n, h, w, c] float32.
-
-  Args:
-    inputs: [n, h, w], [n, h, w, c], or flat [n, d] with `side`.
-    side: rows and columns of flat images.
-
-  Returns:
-    The images.
+  """Inputs [n, h, w], [n, h, w, c], or flat [n, d] with `side`, as [n, h, w, c] float32.
 
   Raises:
     ValueError: if they are no images, or have values outside [0, 1].
@@ -186,15 +173,10 @@ def _occlusion(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array
 
 
 def _move(images: jax.Array, angle: jax.Array, offset: jax.Array) -> jax.Array:
-  """Turns and shifts images, linear between pixels and black outside.
+  """Turns images [n, h, w, c] by angles [n], radians, and shifts them by shares [n, 2] of the
+  sides.
 
-  Args:
-    images: [n, h, w, c].
-    angle: [n] radians.
-    offset: [n, 2] shares of height and width.
-
-  Returns:
-    [n, h, w, c].
+  Pixels are interpolated linearly, and black outside.
   """
   _, height, width, _ = images.shape
   rows, columns = jnp.meshgrid(

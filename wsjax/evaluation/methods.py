@@ -71,14 +71,8 @@ class Method:
 
 
 def merge(methods: Sequence[Method], name: str) -> Method:
-  """Joins the networks of one method from several training seeds.
-
-  Args:
-    methods: of one kind, one seed each, with equally many networks.
-    name: name of the result.
-
-  Returns:
-    The networks of all, block by block; seconds and bytes added up.
+  """Joins the networks of one method from several training seeds, block by block; seconds and bytes
+  are added up.
 
   Raises:
     ValueError: if there is none, kinds or numbers of networks differ, or one has not exactly one
@@ -120,14 +114,8 @@ def flatten(params: typing.StackedParams) -> np.ndarray:
 
 
 def unflatten(vectors: np.ndarray, like: typing.StackedParams) -> typing.StackedParams:
-  """The inverse of `flatten`.
-
-  Args:
-    vectors: [N, d].
-    like: stacked parameters whose paths and shapes, but for N, to use.
-
-  Returns:
-    path -> [N, ...] float32.
+  """The inverse of `flatten`: vectors [N, d] as float32 parameters with the paths and shapes of
+  `like`.
   """
   shapes = {path: np.shape(like[path])[1:] for path in sorted(like)}
   ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])

@@ -47,7 +47,7 @@ class Metric:
   """Everything about one number: its name, its words, how it is shown and computed.
 
   Attributes:
-    name: key in reports, an identifier, written out once in the source.
+    name: key in reports, an identifier.
     label: what the number is called in text.
     unit: of the value, for example 'nats'; '' for a pure number.
     better: whether 'higher' or 'lower' is better; 'none' if neither.
@@ -143,29 +143,29 @@ def metric(
   label: str,
   format: str = '.3g',
   *,
+  name: str | None = None,
   unit: str | None = None,
   group: str | None = None,
   doc: str | None = None,
   **fields: Any,
 ) -> Callable[[Callable[[Any, Any], Stat]], Metric]:
-  """Decorator that makes a `Metric` of the function that computes it.
+  """Decorator that makes a `Metric` of the function that computes it, with the name of the
+  function.
 
   Args:
     label: what the number is called in text.
     format: of the value.
+    name: of the metric; by default that of the function.
     unit: of the value; by default 'share' for a format with '%', and none for others.
     group: heading of the block of the table; by default `GROUP` of the module of the function.
     doc: explanation; by default the docstring of the function, up to 'Source:'.
     **fields: other fields of `Metric`.
-
-  Returns:
-    function (method, reference) -> Stat -> the metric, which has the name of the function.
   """
 
   def declare(function: Callable[[Any, Any], Stat]) -> Metric:
     text = (function.__doc__ or '').split('Source:')[0] if doc is None else doc
     return Metric(
-      function.__name__,
+      name or function.__name__,
       label,
       unit=('share' if format.endswith('%') else '') if unit is None else unit,
       group=function.__globals__.get('GROUP', '') if group is None else group,

@@ -23,18 +23,15 @@ class Search(distance_lib.Neighbours):
     """Distance to the nearest training network, and which one it is.
 
     Args:
-      params: path -> [A, ...] samples.
+      params: path -> [A, ...] networks.
       similarity: [A, B] similarity in function, such as the error-IoU; None if it is not known.
-      exclude_same_index: whether sample i is training network i, which it is then not compared
-        with.
+      exclude_same_index: whether network i is training network i, and is not compared with it.
 
     Returns:
-      [A] distance, NaN for a sample whose weights are not finite; [A] index,
-      -1 for it.
+      [A] distance and [A] index; NaN and -1 for a network whose weights are not finite.
 
     Raises:
-      ValueError: if training networks have weights that are not finite, or none is left to be
-        nearest.
+      ValueError: if training networks have weights that are not finite, or none is left.
     """
     usable = methods.usable(params)
     broken = np.sum(~methods.usable(self.zoo))

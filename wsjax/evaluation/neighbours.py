@@ -1,10 +1,9 @@
 """Neighbourhoods: the training networks around each network, matched to it.
 
-Everything is computed on canonical forms, for samples, held-out and training networks, so that no
-result depends on which member of its orbit a network is, and distances of samples can be ranked
-among those of held-out networks. (The `novelty` of a report also looks at the weights as they are:
-the least distance is the safest for a single sample, but favours zoos and samples that were written
-in one order.)
+Everything is computed on canonical forms, so that no result depends on which member of its orbit a
+network is, and samples can be ranked among held-out networks. The `novelty` of a report also looks
+at the weights as they are: the least distance is the safest for one sample, but favours zoos and
+samples that were written in one order.
 """
 
 import dataclasses
@@ -69,10 +68,7 @@ class Neighbourhood:
 
   @property
   def ratio(self) -> np.ndarray:
-    """[N] distance to the nearest over that to the next; NaN if there is one.
-
-    1 for a network that is near to none in particular.
-    """
+    """[N] distance to the nearest over that to the next; NaN if there is one. 1: near to none."""
     if self._squared.shape[1] < 2:
       return np.full(len(self._squared), np.nan)
     two = np.sqrt(np.partition(self._squared, 1, axis=1)[:, :2].astype(float))
@@ -101,13 +97,10 @@ def search(
     zoo: path -> [M, ...] canonical forms to find neighbours among.
     spec: their symmetry.
     similarity: [N, M] similarity in function, such as the error-IoU.
-    excluded: [N] number of each network in the zoo, with which it is then not compared; None if
-      none is in the zoo.
-    counts: neighbours that are nearest, on the far side, and similar in function.
+    excluded: [N] number of each network in the zoo, with which it is then not compared.
+    counts: neighbours that are nearest, on the far side, and similar in function; fewer if the zoo
+      has.
     seed: of the matching.
-
-  Returns:
-    The neighbourhood, of fewer neighbours if the zoo has fewer.
 
   Raises:
     ValueError: if nothing is left to be a neighbour.
@@ -157,16 +150,10 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _beyond(distance: np.ndarray, nearest: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-  """How far along the way from the nearest network each network lies.
+  """[N, M] how far along the way from the nearest network, `nearest` [N], each network lies.
 
-  Args:
-    distance: [N, M] of networks to those of the zoo.
-    nearest: [N] which of the zoo is nearest.
-    vectors: [M, d] the zoo.
-
-  Returns:
-    [N, M] cosine at the nearest network between the two ways, times the distance to it, by the law
-    of cosines.
+  It is the cosine at the nearest network between the two ways, by the law of cosines, times its
+  distance.
   """
   length = _distances(vectors[nearest], vectors)
   rows = np.arange(len(nearest))
@@ -228,16 +215,11 @@ def simplex(values: jax.Array) -> jax.Array:
 
 
 def project(gram: typing.Array) -> jax.Array:
-  """Weights of the point of a convex hull that is nearest to the origin.
+  """Weights [k] of the point nearest to the origin of a convex hull, from products [k, k] of its
+  corners.
 
-  Args:
-    gram: [k, k] inner products of the corners.
-
-  Returns:
-    [k] weights, >= 0 of sum 1, after 300 accelerated steps.
-
-  Source: Beck and Teboulle 2009, doi:10.1137/080716542 (the iteration); O'Donoghue and Candes 2015,
-    arXiv:1204.3982 (restart where it turns back).
+  Source: Beck and Teboulle 2009, doi:10.1137/080716542; O'Donoghue and Candes 2015, arXiv:1204.3982
+    (restart where it turns back).
   """
   step = 1 / jnp.maximum(jnp.linalg.norm(gram), 1e-30)
   start = jnp.full(len(gram), 1 / len(gram))
@@ -256,16 +238,13 @@ def project(gram: typing.Array) -> jax.Array:
 
 
 def hull_residual(gram: typing.Array) -> np.ndarray:
-  """Distance to the convex hull of the neighbours over that to the nearest of them.
+  """Distance to the convex hull of the neighbours over that to the nearest of them, [N] in [0, 1].
 
-  A blend of networks is far from each of them, and near to their hull.
+  It is 0 for a blend of neighbours, which is far from each of them, and 1 for a copy with noise, to
+  which no blend is nearer than the nearest neighbour.
 
   Args:
     gram: [N, k, k] inner products of (neighbour - network), for each network.
-
-  Returns:
-    [N] in [0, 1]: 0 for a blend of the neighbours, 1 for a network that no blend is nearer to than
-    the nearest neighbour, as for copies with noise.
   """
   gram = np.asarray(gram, np.float32)
   if not len(gram):

@@ -80,17 +80,11 @@ class Threat:
 
 
 def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
-  """How much all other classes outweigh the right one.
+  """[*b, n] log-sum-exp of the other logits minus that of the label, from [*b, n, c] and labels
+  [n].
 
-  The cross-entropy is softplus of this. The two gradients have one direction, but that of the
-  cross-entropy vanishes once the network is sure.
-
-  Args:
-    logits: [*b, n, c].
-    labels: [n] int.
-
-  Returns:
-    [*b, n] log-sum-exp of the other logits minus that of the label.
+  The cross-entropy is softplus of this; its gradient has the same direction, but vanishes once the
+  network is sure.
   """
   hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
   hot = jnp.broadcast_to(hot, logits.shape)
@@ -101,16 +95,10 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def losses_of(
   architecture: model_lib.Model, net: typing.Params, shape: tuple[int, ...], labels: jax.Array
 ) -> Losses:
-  """Margin loss of a network, and whether it is right, at points.
+  """Margin loss of a network, and whether it is right, at flat points [*b, n, d] of inputs of a
+  `shape`.
 
-  Args:
-    architecture: of the network; its outputs are logits.
-    net: its weights.
-    shape: of one input; points are flat.
-    labels: [n] int.
-
-  Returns:
-    Function of points [*b, n, d]; an output that is not finite is not right.
+  An output that is not finite is not right.
   """
 
   def losses(points: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -136,8 +124,8 @@ def climb(
     threat: the ball, the box and the number of steps.
 
   Returns:
-    Last points [E, R, n, d]; whether an item was right at all points that were left behind, [E, R,
-    n] bool; mean loss at those, [steps, E].
+    Last points [E, R, n, d]; [E, R, n] bool, whether an item was right at all points before; mean
+      loss at those, [steps, E].
 
   Source: Madry et al. 2018, arXiv:1706.06083.
   """

@@ -1,7 +1,6 @@
 """Predictions of many networks on one test set, reduced while computing.
 
-One program is compiled per architecture and test set, whatever the number of networks: they are
-padded to calls of a fixed size.
+Networks are padded to calls of a fixed size: one program is compiled per architecture and test set.
 """
 
 import dataclasses
@@ -62,15 +61,7 @@ class Predictions:
 
 
 def make_items(inputs: typing.Array, labels: typing.Array, *, block: int = 2000) -> Items:
-  """Cuts a test set into blocks.
-
-  Args:
-    inputs: [n, ...].
-    labels: [n] int.
-    block: items that are held at once, times networks per call.
-
-  Returns:
-    The items.
+  """Cuts a test set, inputs [n, ...] and int labels [n], into blocks of at most `block` items.
 
   Raises:
     ValueError: if there is no item or the two differ in length.
@@ -111,16 +102,13 @@ def accuracy(
 def predict(
   architecture: model_lib.Model, params: typing.StackedParams, items: Items, *, seed: int = 0
 ) -> Predictions:
-  """Runs N networks over a test set.
+  """Runs N networks, path -> [N, ...], over a test set.
 
   Args:
     architecture: of all networks; its outputs are logits.
     params: path -> [N, ...].
     items: the test set.
-    seed: of the Monte-Carlo draws, which network i has of its own, whatever the calls.
-
-  Returns:
-    Predictions on the host.
+    seed: of the Monte-Carlo draws; network i has its own, whatever the calls.
   """
   key, n = jax.random.key(seed), items.num_items
   labels, nll, brier, hits, confidence, null_hits = networks.in_chunks(
@@ -218,19 +206,11 @@ def log_probabilities(
 def outputs_on_probes(
   architecture: model_lib.Model, params: typing.StackedParams, inputs: typing.Array
 ) -> Float[np.ndarray, 'networks features']:
-  """Function of each network as one vector: its logits on a few fixed items.
+  """Function of each network as one vector: its centred logits on a few fixed items.
 
-  Networks of one orbit have one vector, so that sets of networks are compared without alignment.
-
-  Args:
-    architecture: of all networks; its outputs are logits.
-    params: path -> [N, ...].
-    inputs: [n, ...] test inputs, of which at most 256 at even steps are taken, for they may be
-      sorted by class.
-
-  Returns:
-    The c logits of an item have mean 0, for a constant that is added to all of them changes no
-    probability.
+  Networks of one orbit have one vector, so that sets are compared without alignment. The logits of
+  an item have mean 0, for a constant that is added to all of them changes no probability. At most
+  256 of the inputs [n, ...] are taken, at even steps, for they may be sorted by class.
   """
   chosen = np.linspace(0, len(inputs) - 1, min(NUM_PROBES, len(inputs))).astype(int)
   found = logits(architecture, params, np.asarray(inputs, np.float32)[chosen])

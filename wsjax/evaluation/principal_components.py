@@ -1,8 +1,7 @@
 """Principal components of the training networks, in which sets of networks are compared.
 
-Balls and kernels mean little in thousands of dimensions, where all distances are alike. The
-components come from the training networks alone, so that the space does not differ between methods
-and favours none of them.
+All distances are alike in thousands of dimensions. Components of the training networks alone favour
+no method.
 """
 
 import dataclasses
@@ -35,14 +34,8 @@ class Projection:
 
 
 def fit(vectors: np.ndarray) -> Projection:
-  """Components of training vectors.
-
-  Args:
-    vectors: [N, d].
-
-  Returns:
-    The projection onto f <= min(64, N / 8) components (but 2 of few networks) that have any
-    variance.
+  """The projection of training vectors [N, d] onto f <= min(64, N / 8) components that have any
+  variance, or 2 of few networks.
   """
   mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
   centred = (vectors - mean[None]).astype(np.float32)
@@ -54,17 +47,11 @@ def fit(vectors: np.ndarray) -> Projection:
 
 
 def leading(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-  """The leading principal components of X = U S V', its mean taken off.
-
-  The smaller of X X' and X' X is decomposed.
-
-  Args:
-    centred: [N, d] float32.
-    count: components, f; fewer if N or d is less.
+  """The leading principal components of centred X [N, d] = U S V', float32.
 
   Returns:
-    [f] float64, the squares of S, largest first; [f, d] float32, the rows of
-    S V'.
+    [f] float64, the squares of S, largest first; [f, d] float32, the rows of S V'. f is `count`, or
+      less if N or d is.
   """
   few_nets = len(centred) <= centred.shape[1]
   products = centred @ centred.T if few_nets else centred.T @ centred

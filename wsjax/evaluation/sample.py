@@ -20,13 +20,8 @@ _T = TypeVar('_T')
 
 
 def once(function: Callable[..., _T]) -> Callable[..., _T]:
-  """Decorator: a function of a sample is computed once for each sample.
-
-  Args:
-    function: (sample, *hashable) -> anything. It may raise `metric.NotRun`.
-
-  Returns:
-    The function with a cache, kept by the sample (anything that has a dict `cache`).
+  """Decorator: a function (sample, *hashable) is computed once for each sample and kept in its dict
+  `cache`. It may raise `metric.NotRun`.
   """
 
   @functools.wraps(function)

@@ -42,13 +42,8 @@ class Resampler:
     return counts / np.float32(self.num_items)
 
   def networks(self, groups: np.ndarray) -> np.ndarray:
-    """Weights of networks, drawn within generator seeds that are drawn first.
-
-    Args:
-      groups: [N] which seed made each network; all equal: plain bootstrap.
-
-    Returns:
-      [B, N] float32, rows sum to 1.
+    """[B, N] float32 weights of networks, drawn within the seeds [N] that are drawn first; rows sum
+    to 1.
     """
     groups = np.asarray(groups)
     key = tuple(groups.tolist())
@@ -83,19 +78,15 @@ def _draws(rng: np.random.Generator, totals: np.ndarray, n: int) -> np.ndarray:
 def window_mean(
   values: np.ndarray, low: float = 0.0, high: float = 1.0, *, weights: np.ndarray | None = None
 ) -> np.ndarray:
-  """Mean of the part of a distribution between two quantiles.
+  """Mean of the part of values [N] between two quantiles; a value on the edge counts for its part.
 
-  The whole range is the mean, (1/4, 3/4) the interquartile mean, (0, 1/10) the mean of the worst
-  decile. A value on the edge counts for its part inside.
+  (1/4, 3/4) is the interquartile mean, (0, 1/10) the mean of the worst decile.
 
   Args:
     values: [N].
     low: quantile where the window starts.
     high: quantile where it ends, above `low`.
-    weights: [B, N], rows sum to 1; None weighs all alike.
-
-  Returns:
-    [B]; a scalar array without weights.
+    weights: [B, N], rows sum to 1, for a result [B]; None weighs all alike, for a scalar array.
 
   Source: Agarwal et al. 2021, arXiv:2108.13264 (interquartile mean).
   """
@@ -109,32 +100,23 @@ def window_mean(
 
 
 def median(values: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
-  """Weighted median; equal weights give that of NumPy.
-
-  Args:
-    values: [N].
-    weights: [B, N], rows sum to 1; None weighs all alike.
-
-  Returns:
-    [B]; a scalar array without weights.
+  """Median of values [N], or of weighted values by [B, N] weights as [B]; equal weights agree with
+  NumPy.
   """
   half = (1.0 if len(values) % 2 == 0 else 0.5) / len(values)
   return window_mean(values, 0.5 - half, 0.5 + half, weights=weights)
 
 
 def stat(value: float, resamples: np.ndarray | None, *, n: int, method: str) -> metric.Stat:
-  """A number of the report with its percentile interval.
+  """A number of the report with its percentile interval; no value and the reason if it is not
+  finite.
 
   Args:
     value: the estimate.
-    resamples: [B] the statistic on resamples, not finite where it is not defined, as a correlation
-      is not without variance; None for no interval.
+    resamples: [B] the statistic on resamples, not finite where it is not defined; None for no
+      interval.
     n: number of networks behind it.
     method: what was resampled.
-
-  Returns:
-    The number with the 2.5 and 97.5 percentiles of the resamples on which it is defined; no value
-    and the reason if the estimate is not finite.
   """
   if not math.isfinite(value):
     return not_run('not finite')
@@ -160,16 +142,10 @@ def over_networks(
   *,
   window: tuple[float, float] | None = (0.0, 1.0),
 ) -> metric.Stat:
-  """A statistic of one number per network, networks resampled.
+  """A statistic of finite values [N], one per network, networks resampled within seeds `groups`
+  [N].
 
-  Args:
-    values: [N]; networks where it is not finite are left out.
-    groups: [N] which seed made each network.
-    resampler: source of the resamples.
-    window: quantiles whose mean is taken, see `window_mean`; None: the median.
-
-  Returns:
-    The entry of the report.
+  The window is the quantiles whose mean is taken, see `window_mean`; None takes the median.
   """
   keep = np.isfinite(values)
   values, groups = np.asarray(values, np.float64)[keep], groups[keep]
@@ -186,16 +162,9 @@ def over_networks(
 
 
 def two_way(table: np.ndarray, groups: np.ndarray, resampler: Resampler) -> metric.Stat:
-  """Mean of a table of networks x items, both resampled independently.
+  """Mean of a table of networks x items [N, n], both resampled; `groups` [N] are seeds.
 
-  Args:
-    table: [N, n].
-    groups: [N] which seed made each network.
-    resampler: source of the resamples, with num_items n.
-
-  Returns:
-    The entry of the report. The interval is conservative: the noise of single cells enters through
-    both factors.
+  The interval is conservative: the noise of single cells enters through both factors.
 
   Source: Owen 2007, 'The pigeonhole bootstrap', arXiv:0712.1111.
   """
@@ -229,8 +198,7 @@ def over_seeds(
     seed: of the resamples.
 
   Returns:
-    The number with 'per_seed', None for a seed on whose networks it is not defined; it then has no
-    value.
+    The number with 'per_seed'; no value, and None for the seed, if a seed has none.
   """
   rows = np.random.default_rng([seed, 1]).integers(num_networks, size=(num_bootstrap, num_networks))
   drawn = np.random.default_rng([seed, 2]).integers(num_seeds, size=(num_bootstrap, num_seeds))
@@ -260,10 +228,10 @@ def jackknife(
 ) -> metric.Stat:
   """Mean over training seeds of a statistic that compares two sets as wholes.
 
-  A bootstrap draws a network twice, and a network is then its own nearest neighbour; the jackknife
-  only leaves networks out. Both sets are cut into blocks, and each block is left out of the samples
-  of all seeds and of the real set at once. The variance between training seeds is added, although
-  part of it is the choice of samples again: the interval is rather too wide.
+  A bootstrap draws a network twice, which is then its own nearest neighbour; the jackknife only
+  leaves networks out, block by block of the samples of all seeds and of the real set. The variance
+  between training seeds is added, although part of it is the choice of samples again: the interval
+  is rather too wide.
 
   Args:
     statistic: (samples [m, f], real [m, f]) -> number. Compare methods of one m only where its mean
@@ -311,13 +279,8 @@ def _finite(values: list[float]) -> list[float | None]:
 
 
 def rate(hits: np.ndarray) -> metric.Stat:
-  """Share of networks, with the exact interval of a binomial proportion.
-
-  Args:
-    hits: [N] bool.
-
-  Returns:
-    The entry of the report; the interval takes networks as independent.
+  """Share of networks where `hits` [N], with its exact binomial interval, which takes them as
+  independent.
 
   Source: Clopper and Pearson 1934, Biometrika 26:404.
   """
@@ -333,14 +296,8 @@ def rate(hits: np.ndarray) -> metric.Stat:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-  """P-values of a family of tests, so that one false alarm in all is rare.
-
-  Args:
-    p_values: [m] of single tests, in any order.
-
-  Returns:
-    [m] adjusted: rejecting where one is <= 0.05 has a chance of at most 0.05 of any false
-    rejection, whatever the dependence of the tests.
+  """P-values [m] corrected so that rejecting at 0.05 has a chance of at most 0.05 of any false
+  alarm.
 
   Raises:
     ValueError: if one is not in [0, 1].

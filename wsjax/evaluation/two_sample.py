@@ -1,9 +1,8 @@
 """Comparison of two sets of networks: could the samples be further training runs?
 
-A kernel has a width from the training networks, so that its values can be compared between methods
-and no exchange of samples and held-out networks changes it, which the permutation test rests on.
-Balls are those of held-out networks and of samples, never of training networks: a copy lies in the
-middle of theirs, and would look best.
+The width of a kernel comes from the training networks, so that values are comparable and
+permutations leave it unchanged. Balls are those of held-out networks and samples: a copy lies in
+the middle of those of training networks.
 """
 
 import numpy as np
@@ -17,13 +16,8 @@ VENDI_NETWORKS = 64
 
 
 def bandwidth(features: np.ndarray) -> float:
-  """Median distance between two networks, the usual width of a kernel.
-
-  Args:
-    features: [N, f].
-
-  Returns:
-    The width; 1 where more than half of the pairs are the same network.
+  """Median distance between two networks of [N, f], the width of a kernel; 1 where most are one
+  network.
 
   Source: Gretton et al. 2012, JMLR 13:723, section 8.
   """
@@ -37,15 +31,12 @@ def kernel(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
 
 
 def mmd2(products: np.ndarray, first: np.ndarray, *, biased: bool = False) -> np.ndarray:
-  """Squared maximum mean discrepancy of two parts of a pooled sample.
+  """Squared maximum mean discrepancy [B] of two parts of a pooled sample.
 
   Args:
     products: [N, N] kernel of all networks, 1 on the diagonal.
     first: [B, N] bool, which networks are the first part.
     biased: whether a network is also compared with itself; then the value is never negative.
-
-  Returns:
-    [B].
 
   Source: Gretton et al. 2012, JMLR 13:723, equations 3 (unbiased) and 5.
   """
@@ -69,18 +60,10 @@ def test(
   *,
   num_permutations: int = NUM_PERMUTATIONS,
 ) -> tuple[float, float]:
-  """Whether two sets of networks have one distribution.
+  """Unbiased squared discrepancy of [A, f] and [B, f], and the p-value of one as large by
+  permutation.
 
-  Args:
-    rng: source of the permutations.
-    a: [A, f].
-    b: [B, f].
-    width: of the kernel; must not depend on which network is in which set.
-    num_permutations: behind the p-value.
-
-  Returns:
-    Unbiased squared discrepancy, and the probability of one at least as large if there is no
-    difference.
+  The width of the kernel must not depend on which network is in which set.
   """
   pooled = np.concatenate([a, b])
   products = kernel(pooled, pooled, width)
@@ -92,17 +75,11 @@ def test(
 
 
 def energy(a: np.ndarray, b: np.ndarray) -> float:
-  """Energy distance of two sets, without a kernel or a width.
+  """Energy distance 2 E|x - y| - E|x - x'| - E|y - y'| of [A, f] and [B, f], at least 2 networks
+  each.
 
-  2 E|x - y| - E|x - x'| - E|y - y'|, where no network is compared with itself, so that two sets of
-  one distribution have 0 in the mean.
-
-  Args:
-    a: [A, f], at least 2.
-    b: [B, f], at least 2.
-
-  Returns:
-    In units of the features; below 0 by chance.
+  No network is compared with itself: two sets of one distribution have 0 in the mean, and may be
+  below 0.
 
   Source: Szekely and Rizzo 2013, J. Stat. Plan. Inference 143:1249.
   """
@@ -114,19 +91,9 @@ def energy(a: np.ndarray, b: np.ndarray) -> float:
 def sliced_wasserstein(
   rng: np.random.Generator, a: np.ndarray, b: np.ndarray, *, num_projections: int = NUM_PROJECTIONS
 ) -> float:
-  """Sliced Wasserstein distance of order 2 between two sets.
+  """Sliced Wasserstein distance of order 2 between two sets [n, f], along uniform random lines.
 
-  Along a line the best match of equally many points is that of their order.
-
-  Args:
-    rng: source of the lines.
-    a: [n, f].
-    b: [n, f].
-    num_projections: lines, uniform over directions.
-
-  Returns:
-    Root mean square over lines, in units of the features. Above 0 for two draws of one
-    distribution, too.
+  It is above 0 for two draws of one distribution, too.
 
   Raises:
     ValueError: if the sets differ in size.
@@ -183,21 +150,12 @@ def ratio(
   *,
   num_subsets: int = 16,
 ) -> float:
-  """Discrepancy of the samples over that of the training networks.
+  """Discrepancy of samples [n, f] over that of training networks [N, f], both to held-out ones [m,
+  f].
 
-  Both are to the held-out networks, of equally many networks, and biased, for the unbiased one of
-  two equal distributions is 0 up to its sign.
-
-  Args:
-    rng: which training networks.
-    samples: [n, f].
-    train: [N, f], at least n.
-    heldout: [m, f].
-    width: of the kernel.
-    num_subsets: of n training networks; their discrepancies are averaged.
-
-  Returns:
-    About 1 for a generator as good as the training networks are.
+  It is about 1 for a generator as good as the training networks are. Discrepancies are of n
+  networks and biased, for the unbiased one of equal distributions is 0 up to its sign; those of
+  `num_subsets` choices of n training networks are averaged.
   """
 
   def discrepancy(some: np.ndarray) -> float:
@@ -213,14 +171,7 @@ def ratio(
 
 
 def radii(features: np.ndarray, k: int = BALL) -> np.ndarray:
-  """Distance of each network to its k-th nearest other one.
-
-  Args:
-    features: [N, f].
-    k: neighbours, below N.
-
-  Returns:
-    [N].
+  """[N] distance of each network of [N, f] to its k-th nearest other one.
 
   Raises:
     ValueError: if there are not more than k networks.
@@ -234,17 +185,12 @@ def radii(features: np.ndarray, k: int = BALL) -> np.ndarray:
 
 
 def compare(real: np.ndarray, samples: np.ndarray, *, k: int = BALL) -> dict[str, np.ndarray]:
-  """Density, coverage, precision and recall, network by network.
+  """Density, coverage, precision and recall, network by network, of equally many networks [N, f].
 
   The mean of each array is the metric of that name.
 
-  Args:
-    real: [N, f] held-out networks.
-    samples: [N, f] equally many samples: with more, every ball would be hit.
-    k: neighbours that make a ball.
-
   Returns:
-    density: [N] balls of real networks around each sample, over k; mean 1 where both are alike,
+    density: [N] balls of k real networks around each sample, over k; mean 1 where both are alike,
       more where samples crowd the densest places.
     coverage: [N] bool, whether the ball of each real network holds a sample.
     precision: [N] bool, whether each sample is in a ball of a real network.
@@ -272,13 +218,7 @@ def compare(real: np.ndarray, samples: np.ndarray, *, k: int = BALL) -> dict[str
 
 
 def vendi_score(products: np.ndarray) -> float:
-  """The effective number of networks.
-
-  Args:
-    products: [N, N] kernel of the networks, 1 on the diagonal.
-
-  Returns:
-    From 1, all alike, to N, nothing in common.
+  """The effective number of networks of a kernel [N, N]: 1, all alike, to N, nothing in common.
 
   Source: Friedman and Dieng 2023, arXiv:2210.02410, definition 3.1.
   """
@@ -295,17 +235,10 @@ def vendi_ratio(
   *,
   num_subsets: int = 8,
 ) -> tuple[float, int]:
-  """Vendi score of the samples over that of equally many held-out networks.
+  """Vendi score of samples [N, f] over that of equally many held-out networks [M, f], and their
+  number.
 
-  Args:
-    rng: which networks.
-    samples: [N, f], at least 2.
-    heldout: [M, f], at least 2.
-    width: of a Gaussian kernel.
-    num_subsets: of equally many networks; their scores are averaged.
-
-  Returns:
-    The ratio, and the number of networks it was taken of: 64, or all of the smaller set.
+  It is taken of at most 64 networks of each set, and averaged over `num_subsets` choices of them.
   """
   count = min(VENDI_NETWORKS, len(samples), len(heldout))
 

@@ -41,7 +41,8 @@ def load(name: str) -> Group:
       'my_lab.metrics:churn' or 'path/to/file.py:churn'.
 
   Returns:
-    The group; `LIMIT` and `curve` of a file are its limit and its figure.
+    The group; `LIMIT` and `curve` of a file are its limit and its figure, `METRICS` those metrics
+      of a table that come after the others.
 
   Raises:
     ValueError: if there is no such file or no such metric.
@@ -57,12 +58,15 @@ def load(name: str) -> Group:
       "as 'package.module:metric'."
     )
   module = importlib.import_module(f'{__name__}.{name}')
-  declared = tuple(
+  declared = [
     value
     for value in vars(module).values()
     if isinstance(value, metric_lib.Metric) and value.compute.__module__ == module.__name__
+  ]
+  declared += getattr(module, 'METRICS', ())
+  return Group(
+    name, tuple(declared), getattr(module, 'LIMIT', None), getattr(module, 'curve', None)
   )
-  return Group(name, declared, getattr(module, 'LIMIT', None), getattr(module, 'curve', None))
 
 
 def load_all(names: Sequence[str]) -> list[Group]:

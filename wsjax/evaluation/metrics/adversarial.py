@@ -1,9 +1,9 @@
 """Adversarial robustness: FGSM and PGD on the inputs, and their transfer.
 
-Accuracy under attack is an upper bound of robust accuracy: a weak attack looks like a robust
-network. So an item counts as right only if it is right under every attack at every point visited.
-Two controls are reported beside it, noise of equal size and points made for other networks:
-gradients of a network that do worse than those hide something.
+A weak attack looks like a robust network: an item counts as right only if it is right under every
+attack at every point visited, which is an upper bound. Two controls are reported beside it, noise
+of equal size and points made for other networks: gradients of a network that do worse hide
+something.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import numpy as np
 from wsjax import networks, typing
 from wsjax.evaluation import methods
 from wsjax.evaluation import pgd as pgd_lib
-from wsjax.evaluation.metric import Stat, metric
+from wsjax.evaluation.metric import Metric, Stat, metric
 from wsjax.evaluation.metrics import corruptions
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
@@ -73,9 +73,7 @@ def attack(
   seed: int = 0,
   others: jax.Array | None = None,
 ) -> Attack:
-  """Attacks every network on every item.
-
-  All networks share the starts.
+  """Attacks every network on every item; all share the starts.
 
   Args:
     architecture: of all networks; its outputs are logits.
@@ -84,11 +82,7 @@ def attack(
     labels: [n] int.
     threat: E radii, R restarts.
     seed: of the starts and of the noise.
-    others: [E, R, n, d] from `craft` with the same threat and items; None if nothing was
-      made for other networks.
-
-  Returns:
-    Items that stayed right. An output that is not finite is wrong.
+    others: [E, R, n, d] from `craft` with the same threat and items; None for no transfer.
 
   Raises:
     ValueError: if inputs are outside the bounds.
@@ -117,7 +111,7 @@ def craft(
   *,
   seed: int = 0,
 ) -> jax.Array:
-  """Points by PGD on the mean loss of some networks, to be tried on others.
+  """[E, R, n, d] last points, flat, of PGD on the mean loss of networks, to be tried on others.
 
   Args:
     architecture: of the networks; its outputs are logits.
@@ -126,9 +120,6 @@ def craft(
     labels: [n] int.
     threat: E radii, R restarts.
     seed: of the starts.
-
-  Returns:
-    [E, R, n, d] last points, inputs flat.
 
   Raises:
     ValueError: if inputs are outside the bounds.
@@ -207,72 +198,49 @@ def attacks(method: Sample, norm: str) -> Attack:
   )
 
 
-def _at_middle(method: Sample, norm: str, table: Callable[[Attack], np.ndarray]) -> Stat:
-  """Accuracy at the middle radius."""
-  some = attacked(method)
-  return some.mean(table(attacks(method, norm))[:, len(EPSILONS[norm]) // 2])
+# Number -> label, heading, its table of an attack, explanation.
+_NUMBERS: dict[str, tuple[str, str, Callable[[Attack], np.ndarray], str]] = {
+  'robust': (
+    'accuracy under attack', 'any attack', lambda attack: attack.robust,
+    'Items right under the worst of FGSM, PGD of 20 steps from 5 starts, and attacks on networks '
+    'of the zoo, {} radius {} of pixels in [0, 1]. An upper bound.',
+  ),
+  'own': (
+    'accuracy under attack on itself', 'on itself', lambda attack: attack.own,
+    'Items right under attacks on the network itself, {} radius {}.',
+  ),
+  'transfer': (
+    'accuracy under attack on others', 'on others',
+    lambda attack: attack.clean[:, None] & attack.transfer,
+    'Items right at the points that PGD made on 4 training networks together, which are left out '
+    'of the zoo here, {} radius {}. Below the attack on itself: the gradients of the network hide '
+    'something. Copies of those four fall with them.',
+  ),
+  'noise': (
+    'accuracy under noise', 'noise', lambda attack: attack.noise,
+    'Items right under each of 5 random changes of {} size {}: an attack that is no stronger has '
+    'failed.',
+  ),
+}  # fmt: skip
 
 
-@metric('accuracy under attack, L∞', '.1%', better='higher', heading='any attack L∞')
-def robust_linf(method: Sample, reference: Reference) -> Stat:
-  """Items right under the worst of FGSM, PGD of 20 steps from 5 starts, and attacks on networks of
-  the zoo, L∞ radius 0.05 of pixels in [0, 1]. An upper bound.
-  """
-  return _at_middle(method, 'linf', lambda attack: attack.robust)
+def _metric(key: str, norm: str) -> Metric:
+  """Accuracy at the middle radius of a norm."""
+  label, heading, table, doc = _NUMBERS[key]
+  symbol, middle = {'linf': 'L∞', 'l2': 'L2'}[norm], len(EPSILONS[norm]) // 2
+  doc = doc.format(symbol, EPSILONS[norm][middle])
+
+  @metric(
+    f'{label}, {symbol}', '.1%', name=f'{key}_{norm}', better='higher',
+    heading=f'{heading} {symbol}', doc=doc,
+  )  # fmt: skip
+  def measure(method: Sample, reference: Reference) -> Stat:
+    return attacked(method).mean(table(attacks(method, norm))[:, middle])
+
+  return measure
 
 
-@metric('accuracy under attack on itself, L∞', '.1%', better='higher', heading='on itself L∞')
-def own_linf(method: Sample, reference: Reference) -> Stat:
-  """Items right under attacks on the network itself, L∞ radius 0.05."""
-  return _at_middle(method, 'linf', lambda attack: attack.own)
-
-
-@metric('accuracy under attack on others, L∞', '.1%', better='higher', heading='on others L∞')
-def transfer_linf(method: Sample, reference: Reference) -> Stat:
-  """Items right at the points that PGD made on 4 training networks together, which are left out of
-  the zoo here, L∞ radius 0.05. Below the attack on itself: the gradients of the network hide
-  something. Copies of those four fall with them.
-  """
-  return _at_middle(method, 'linf', lambda attack: attack.clean[:, None] & attack.transfer)
-
-
-@metric('accuracy under noise, L∞', '.1%', better='higher', heading='noise L∞')
-def noise_linf(method: Sample, reference: Reference) -> Stat:
-  """Items right under each of 5 random changes of L∞ size 0.05: an attack that is no stronger has
-  failed.
-  """
-  return _at_middle(method, 'linf', lambda attack: attack.noise)
-
-
-@metric('accuracy under attack, L2', '.1%', better='higher', heading='any attack L2')
-def robust_l2(method: Sample, reference: Reference) -> Stat:
-  """Items right under the worst of FGSM, PGD of 20 steps from 5 starts, and attacks on networks of
-  the zoo, L2 radius 0.3 of pixels in [0, 1]. An upper bound.
-  """
-  return _at_middle(method, 'l2', lambda attack: attack.robust)
-
-
-@metric('accuracy under attack on itself, L2', '.1%', better='higher', heading='on itself L2')
-def own_l2(method: Sample, reference: Reference) -> Stat:
-  """Items right under attacks on the network itself, L2 radius 0.3."""
-  return _at_middle(method, 'l2', lambda attack: attack.own)
-
-
-@metric('accuracy under attack on others, L2', '.1%', better='higher', heading='on others L2')
-def transfer_l2(method: Sample, reference: Reference) -> Stat:
-  """Items right at the points that PGD made on 4 training networks together, which are left out of
-  the zoo here, L2 radius 0.3. Below the attack on itself: the gradients of the network hide
-  something. Copies of those four fall with them.
-  """
-  return _at_middle(method, 'l2', lambda attack: attack.clean[:, None] & attack.transfer)
-
-
-@metric('accuracy under noise, L2', '.1%', better='higher', heading='noise L2')
-def noise_l2(method: Sample, reference: Reference) -> Stat:
-  """Items right under each of 5 random changes of L2 size 0.3: an attack that is no stronger has
-  failed.
-  """
-  return _at_middle(method, 'l2', lambda attack: attack.noise)
+METRICS = tuple(_metric(key, norm) for norm in EPSILONS for key in _NUMBERS)
 
 
 def curve(method: Sample) -> dict[str, dict[str, list[float]]]:

@@ -35,17 +35,15 @@ def path_losses(
   *,
   num_points: int = NUM_POINTS,
 ) -> np.ndarray:
-  """Mean loss at even steps from one network of each pair to the other.
+  """[P, s] mean loss, nats, at s even steps from one network of each pair to the other, ends
+  included.
 
   Args:
     architecture: of all networks.
     a: path -> [P, ...] one end of each pair.
     b: path -> [P, ...] the other.
     items: the test set.
-    num_points: points s on the line, ends included.
-
-  Returns:
-    [P, s] mean negative log likelihood, nats per item.
+    num_points: s.
   """
   count = len(next(iter(a.values())))
   t = np.linspace(0, 1, num_points, dtype=np.float32)
@@ -60,13 +58,7 @@ def path_losses(
 
 
 def loss_barrier(path_loss: np.ndarray) -> np.ndarray:
-  """Height of the worst bump on the line, measured from the chord.
-
-  Args:
-    path_loss: [*b, s] loss at even steps, ends included.
-
-  Returns:
-    [*b] barrier in the unit of the loss; never negative.
+  """[*b] height of the worst bump of losses [*b, s], measured from the chord; never negative.
 
   Raises:
     ValueError: if s < 3.
@@ -138,13 +130,8 @@ def barrier_self(method: Sample, reference: Reference) -> Stat:
 
 
 def alignment(reference: Reference) -> dict[str, Any]:
-  """Distances of pairs of training networks before and after alignment.
-
-  Args:
-    reference: the zoo; its first networks are taken.
-
-  Returns:
-    before and after: sorted L2 distances over tau, as trained and in canonical form; description.
+  """Sorted L2 distances over tau of pairs of the first training networks, 'before' and 'after'
+  alignment.
   """
   chosen = np.arange(min(reference.num_train, _ALIGNMENT_NETWORKS))
 
@@ -164,14 +151,11 @@ def alignment(reference: Reference) -> dict[str, Any]:
 
 
 def zoo_barriers(reference: Reference) -> dict[str, Any]:
-  """Losses on the line between pairs of training networks.
-
-  Args:
-    reference: the zoo; its first networks are taken, each in one pair.
+  """Losses on the line between pairs of the first training networks, each in one pair.
 
   Returns:
     t: [s]; raw: [P, s] as trained; aligned: [P, s] the second of each pair matched to the first;
-    unit.
+      unit.
   """
   count = min(reference.num_train // 2, _BARRIER_PAIRS)
   first = methods.take(reference.train, np.arange(count))
@@ -190,15 +174,8 @@ def zoo_barriers(reference: Reference) -> dict[str, Any]:
 def matched(
   first: typing.StackedParams, second: typing.StackedParams, reference: Reference
 ) -> tuple[typing.StackedParams, typing.StackedParams]:
-  """Pairs of networks with the functions that they had and their neurons matched.
-
-  Args:
-    first: path -> [P, ...].
-    second: path -> [P, ...].
-    reference: how to match.
-
-  Returns:
-    The first ones balanced; the second ones matched to them, pair by pair.
+  """Pairs of networks with their functions: the first ones balanced, the second ones matched to
+  them.
   """
   count, spec = len(next(iter(first.values()))), reference.architecture.spec
   # Balancing keeps the functions, and only neurons of balanced networks can be compared.

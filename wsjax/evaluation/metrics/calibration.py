@@ -1,8 +1,7 @@
-"""Likelihood and calibration.
+"""Likelihood and calibration: rank by the likelihood and the Brier score.
 
 The expected calibration error is biased upwards, so it is given with the value that a perfectly
-calibrated network with the same confidences would have by chance; rank by the negative log
-likelihood and the Brier score.
+calibrated network with the same confidences would have by chance.
 """
 
 from wsjax.evaluation.metric import Stat, metric

@@ -26,11 +26,9 @@ def measure(
     resampler: for the intervals, over networks.
 
   Returns:
-    metric -> entry of the report: 'spearman' rank correlation; 'mae' mean absolute difference, in
-    the unit of the property; 'slope' of the least squares line of achieved on requested, 1 if
-    control is calibrated, 0 if
-    the condition is ignored; 'r2' = 1 - mean square difference / variance of the requests, 1 if all
-    is delivered, below 0 if their mean would be nearer.
+    'spearman' rank correlation; 'mae' mean absolute difference; 'slope' of the least squares line
+      of achieved on requested, 1 if control is calibrated, 0 if the condition is ignored; 'r2' = 1
+      - mean square difference / variance of the requests, below 0 if their mean would be nearer.
 
   Raises:
     ValueError: if there are not as many requests as networks.
@@ -67,14 +65,8 @@ def measure(
 
 
 def nearest(requested: np.ndarray, available: np.ndarray) -> np.ndarray:
-  """Training network that is retrieved for each request.
-
-  Args:
-    requested: [N].
-    available: [T] the property that training networks were labelled with.
-
-  Returns:
-    [N] places of the nearest; the first of equals.
+  """[N] places in `available` [T] of the property nearest to each request [N]; the first of
+  equals.
   """
   return np.argmin(np.abs(np.asarray(requested)[:, None] - np.asarray(available)[None]), axis=1)
 
@@ -100,9 +92,8 @@ def compare(
 
   Returns:
     'generator' and 'retrieval': entries of `measure`; 'outside': share of requests beyond all
-    training networks; 'inside' and 'beyond': entries of
-    the generator for the requests on either side; 'mae_gain': how much less than retrieval the
-    generator misses by, paired over requests.
+      training networks; 'inside' and 'beyond': entries of the generator for the requests on either
+      side; 'mae_gain': how much less than retrieval the generator misses by, paired over requests.
 
   Raises:
     ValueError: if there are not as many requests as networks, or no finite label of a training

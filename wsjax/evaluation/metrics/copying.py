@@ -1,8 +1,7 @@
 """Is it a copy? Networks beside held-out runs, which have not seen the training networks either.
 
-Where a number means little alone, its entry also has `heldout`: the value of held-out networks,
-which an honest generator has, too. Where there is a test, its p-value is of a number so suspicious
-by chance, if samples are exchangeable with held-out networks.
+`heldout` of an entry is the value of held-out networks, which an honest generator has, too; its
+p-value is of a number so suspicious by chance, if samples are exchangeable with held-out networks.
 """
 
 from collections.abc import Callable
@@ -69,17 +68,11 @@ def apart(method: Sample) -> tuple[np.ndarray, np.ndarray]:
 
 
 def disjoint(mine: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Leaves every network on one side only, where two sets share some.
+  """[N] and [M] bool, the networks that stay where each is left on one side only of two sets.
 
   Fresh runs are drawn from the held-out networks that they are compared with. Each side keeps half
-  of the shared networks.
-
-  Args:
-    mine: [N, d] canonical forms; equal up to rounding means one network.
-    theirs: [M, d].
-
-  Returns:
-    [N] and [M] bool, the networks that stay.
+  of the shared networks. Canonical forms [N, d] and [M, d] that are equal up to rounding are one
+  network.
   """
   distance = sklearn.metrics.pairwise.euclidean_distances(mine, theirs)
   same = distance <= _SAME * np.linalg.norm(theirs, axis=1)[None]
@@ -125,9 +118,9 @@ def replicas(r: np.ndarray, h: np.ndarray) -> Stat:
     h: [M] distances of held-out networks.
 
   Returns:
-    The share. `heldout` is what an honest generator is expected to have: of M held-out networks the
-    quantile lies above 1 + 0.01 (M - 1) of M + 1 equal shares; `note` says so where that is far
-    from 1 %. `p` is that of `p_replicas`.
+    The share, with `p` of `p_replicas`. `heldout` is what an honest generator is expected to have:
+      of M held-out networks the quantile lies above 1 + 0.01 (M - 1) of M + 1 equal shares; `note`
+      says so where that is far from 1 %.
   """
   honest = (1 + QUANTILE * (len(h) - 1)) / (len(h) + 1)
   entry = statistics.rate(r < threshold(h)) | {'heldout': honest, 'p': p_replicas(r, h)}
@@ -142,15 +135,17 @@ def replicas(r: np.ndarray, h: np.ndarray) -> Stat:
 def copying_test(rng: np.random.Generator, r: np.ndarray, h: np.ndarray) -> tuple[float, float]:
   """Data-copying test: are samples nearer to the training networks than held-out networks are?
 
+  It has little power for few copies among many samples; `replicas` has.
+
   Args:
-    rng: source of the permutations.
+    rng: source of 1000 permutations.
     r: [N] distances of samples to the nearest training network.
     h: [M] distances of held-out networks.
 
   Returns:
     z of the Mann-Whitney statistic, ties at half: below 0 where samples are nearer (copying), above
-    0 where they are farther (underfitting); and the probability of one at most as large by chance,
-    from 1000 permutations. It has little power for few copies among many samples; `replicas` has.
+      0 where they are farther (underfitting); and the probability of one at most as large by
+      chance.
 
   Source: Meehan et al. 2020, arXiv:2004.05675, section 3.1 (Z_U), with one cell for all.
   """
@@ -167,17 +162,16 @@ def copying_test(rng: np.random.Generator, r: np.ndarray, h: np.ndarray) -> tupl
 
 
 def authentic(distance: np.ndarray, index: np.ndarray, train_distance: np.ndarray) -> np.ndarray:
-  """Whether a network is farther from its nearest training network than all others of these are.
+  """[N] bool, whether a network is farther from its nearest training network than all others of
+  these are.
 
   Args:
     distance: [N] to the nearest training network.
     index: [N] which one that is.
     train_distance: [T] of each training network to the nearest other one.
 
-  Returns:
-    [N] bool; about half of honest samples are, not all.
-
-  Source: Alaa et al. 2022, arXiv:2102.08921, section 3.3.
+  Source: Alaa et al. 2022, arXiv:2102.08921, section 3.3; about half of honest samples are, not
+    all.
   """
   return distance > train_distance[index]
 
@@ -185,20 +179,10 @@ def authentic(distance: np.ndarray, index: np.ndarray, train_distance: np.ndarra
 def overlap_excess(
   iou: np.ndarray, accuracy: np.ndarray, heldout_iou: np.ndarray, heldout_accuracy: np.ndarray
 ) -> np.ndarray:
-  """Largest error-IoU above that of held-out networks as accurate.
+  """[N] largest error-IoU above the mean of held-out networks [M] within half a point of
+  accuracy.
 
-  All networks miss hard items, and the more so the better they are, so that only networks of like
-  accuracy can be compared.
-
-  Args:
-    iou: [N] largest error-IoU of each network with a training network.
-    accuracy: [N].
-    heldout_iou: [M] largest error-IoU of held-out networks.
-    heldout_accuracy: [M].
-
-  Returns:
-    [N] difference to the mean of the held-out networks within half a point of accuracy; NaN where
-    there is none.
+  All networks miss hard items, and the more so the better they are. NaN where none is as accurate.
 
   Source: arXiv:2506.07998, section 3 (accuracy against largest IoU).
   """
@@ -212,17 +196,15 @@ def overlap_excess(
 def beside_heldout(
   stat: Stat, values_of: Callable[[Sample], np.ndarray], method: Sample, *, test: bool = True
 ) -> Stat:
-  """Adds the median of held-out networks as 'heldout', and 'p' of values so low by chance.
+  """Adds the median of held-out networks as 'heldout', and for a `test` 'p' of values so low by
+  chance.
 
   Args:
-    stat: of the method.
+    stat: of the method; unchanged without held-out networks.
     values_of: sample -> a number per finite network. For the test it may depend on the network and
       on the training networks alone.
     method: the method.
     test: whether to add 'p'.
-
-  Returns:
-    The number; without held-out networks as it was.
   """
   try:
     heldout = values_of(sample_lib.heldout(method.reference))

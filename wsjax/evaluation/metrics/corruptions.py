@@ -1,7 +1,6 @@
 """Robustness to corrupted inputs: how much worse does a network get?
 
-Errors are divided by those of the zoo, kind by kind, so that a kind that is hard for every network
-does not dominate the others.
+Errors are divided by those of the zoo, so that a kind that is hard for all does not dominate.
 """
 
 import dataclasses
@@ -9,7 +8,7 @@ import dataclasses
 import numpy as np
 
 from wsjax.evaluation import image_corruptions, predictions, statistics
-from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.metric import Metric, NotRun, Stat, metric
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 
@@ -60,19 +59,15 @@ def errors(method: Sample) -> Errors:
 
 
 def corruption_error(found: Errors, reference: Errors, *, relative: bool = False) -> np.ndarray:
-  """Mean corruption error, item by item.
+  """Mean corruption error [N, n] item by item; the mean over the reference itself is 1.
 
-  mCE = mean over kinds of [sum_s error(s) / sum_s reference error(s)]. It is linear in the errors,
-  so that it is also a mean over items.
+  mCE = mean over kinds of [sum_s error(s) / sum_s reference error(s)] is linear in the errors, so
+  that it is also a mean over items.
 
   Args:
     found: errors of N networks.
     reference: errors of the networks of the reference, whose mean is taken.
     relative: whether the clean error is first subtracted from every error.
-
-  Returns:
-    [N, n] whose mean over items is the mCE of each network; the mean over the reference itself is
-    1.
 
   Raises:
     NotRun: if the reference loses nothing by some kind, which leaves nothing to divide by.
@@ -137,44 +132,17 @@ def relative_mce(method: Sample, reference: Reference) -> Stat:
   return method.mean(corruption_error(errors(method), errors(method.zoo), relative=True))
 
 
-@metric('accuracy lost to noise', '.1%', better='lower', heading='noise −')
-def drop_noise(method: Sample, reference: Reference) -> Stat:
-  """Share of the clean accuracy that is lost, mean over five severities of gaussian noise, shot
-  noise, impulse noise. A network at chance has nothing to lose.
-  """
-  return lost(method, 'noise')
+def _drop(family: str) -> Metric:
+  kinds = ', '.join(image_corruptions.FAMILIES[family]).replace('_', ' ')
+  return metric(
+    f'accuracy lost to {family}', '.1%', name=f'drop_{family}', better='lower',
+    heading=f'{family} −',
+    doc=f'Share of the clean accuracy that is lost, mean over five severities of {kinds}. A '
+    'network at chance has nothing to lose.',
+  )(lambda method, reference: lost(method, family))  # fmt: skip
 
 
-@metric('accuracy lost to blur', '.1%', better='lower', heading='blur −')
-def drop_blur(method: Sample, reference: Reference) -> Stat:
-  """Share of the clean accuracy that is lost, mean over five severities of blur. A network at
-  chance has nothing to lose.
-  """
-  return lost(method, 'blur')
-
-
-@metric('accuracy lost to geometry', '.1%', better='lower', heading='geometry −')
-def drop_geometry(method: Sample, reference: Reference) -> Stat:
-  """Share of the clean accuracy that is lost, mean over five severities of shift, rotation. A
-  network at chance has nothing to lose.
-  """
-  return lost(method, 'geometry')
-
-
-@metric('accuracy lost to light', '.1%', better='lower', heading='light −')
-def drop_light(method: Sample, reference: Reference) -> Stat:
-  """Share of the clean accuracy that is lost, mean over five severities of contrast, brightness. A
-  network at chance has nothing to lose.
-  """
-  return lost(method, 'light')
-
-
-@metric('accuracy lost to occlusion', '.1%', better='lower', heading='occlusion −')
-def drop_occlusion(method: Sample, reference: Reference) -> Stat:
-  """Share of the clean accuracy that is lost, mean over five severities of occlusion. A network at
-  chance has nothing to lose.
-  """
-  return lost(method, 'occlusion')
+METRICS = tuple(map(_drop, image_corruptions.FAMILIES))
 
 
 def curve(method: Sample) -> dict[str, list[float]]:

@@ -1,8 +1,4 @@
-"""Cost: after how many networks has a generator paid for itself?
-
-FLOPs are counted by hand: XLA counts the body of a loop once, however often it runs, and would make
-scanned layers, training steps and diffusion steps free.
-"""
+"""Cost: after how many networks has a generator paid for itself?"""
 
 import dataclasses
 import itertools
@@ -45,17 +41,10 @@ class Costs:
 
 
 def networks_to_break_even(costs: Costs, *, with_zoo: bool) -> Stat:
-  """Break-even count: cost of the generator = cost of the training runs it replaces.
+  """Number N* of networks whose training runs cost as much as the generator that replaces them.
 
-  N* = (C_zoo + C_gen) / (C_ft - C_sample - C_select)
-
-  Args:
-    costs: all of one unit.
-    with_zoo: whether the zoo had to be trained for this.
-
-  Returns:
-    The number; the next whole network is the first that pays. No value and the reason where none
-    does.
+  N* = (C_zoo + C_gen) / (C_ft - C_sample - C_select); C_zoo counts only `with_zoo`. The next whole
+  network is the first that pays. No value and the reason where none does.
   """
   saved = costs.finetune - costs.sample - costs.select
   if saved <= 0:
@@ -133,24 +122,13 @@ def bytes_per_net(method: Sample, reference: Reference) -> Stat:
 
 
 def mlp_forward_flops(widths: Sequence[int]) -> int:
-  """FLOPs per example of a forward pass of an MLP: its matrix products.
+  """FLOPs per example of the matrix products of an MLP of these widths, input and output included.
 
-  Args:
-    widths: neurons of every layer, input and output included.
-
-  Returns:
-    Two for each weight of a kernel, a multiplication and an addition.
+  Counted by hand: XLA counts the body of a loop once, however often it runs.
   """
   return 2 * sum(a * b for a, b in itertools.pairwise(widths))
 
 
 def mlp_train_flops(widths: Sequence[int]) -> int:
-  """FLOPs per example of a training step of an MLP: its matrix products.
-
-  Args:
-    widths: neurons of every layer, input and output included.
-
-  Returns:
-    Forward, gradient by weights, and gradient by inputs but for the first layer.
-  """
+  """Forward, gradient by weights, and gradient by inputs but for the first layer, per example."""
   return 3 * mlp_forward_flops(widths) - 2 * widths[0] * widths[1]

@@ -1,8 +1,7 @@
 """Diversity: do the networks of a method differ from each other as those of the zoo do?
 
 Spread and size are those of canonical forms: otherwise the spread of the zoo is mostly the order of
-its neurons. A generator that has collapsed to the mean of the zoo can be accurate, but cannot hide
-the spread of its samples.
+its neurons.
 """
 
 import numpy as np
@@ -20,14 +19,7 @@ _OTHERS = (4, 0, 2)
 
 
 def agreement(labels: np.ndarray) -> np.ndarray:
-  """Share of items on which two networks predict one class.
-
-  Args:
-    labels: [N, n] predicted classes.
-
-  Returns:
-    [N, N] float64 in [0, 1].
-  """
+  """[N, N] share of items on which two networks predict one class, from classes [N, n]."""
   count = np.zeros((len(labels), len(labels)))
   for value in np.unique(labels):  # Classes, not networks.
     chosen = (labels == value).astype(np.float32)
@@ -36,19 +28,15 @@ def agreement(labels: np.ndarray) -> np.ndarray:
 
 
 def mean_disagreement(agree: np.ndarray, error: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
-  """Mean disagreement of pairs of different networks over the mean error rate.
+  """[B] mean disagreement of pairs of different networks over the mean error rate.
 
-  Division by the error rate makes networks of unequal accuracy comparable: copies have 0, whatever
-  they get wrong.
+  Division by the error rate makes networks of unequal accuracy comparable. It is infinite where no
+  network errs, NaN where one network was drawn N times.
 
   Args:
     agree: [N, N] from `agreement`.
     error: [N] error rates.
-    weights: [B, N], rows sum to 1; pairs of a network with itself are left out, also where it was
-      drawn more than once.
-
-  Returns:
-    [B]; infinite where no network errs, NaN where one network was drawn N times.
+    weights: [B, N], rows sum to 1; pairs of a network with itself are left out.
 
   Source: Fort et al. 2019, arXiv:1912.02757, section 4.1.
   """
@@ -67,14 +55,12 @@ def gram(vectors: np.ndarray) -> np.ndarray:
 
 
 def dispersion(products: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
-  """Root mean square over coordinates of the standard deviation over networks.
+  """[B] root mean square over coordinates of the standard deviation over networks, in units of
+  weights.
 
   Args:
     products: [N, N] from `gram`.
-    weights: [B, N], rows sum to 1; None weighs all alike.
-
-  Returns:
-    [B] in units of the weights, with the N - 1 correction; a scalar array without weights.
+    weights: [B, N], rows sum to 1; None weighs all alike, for a scalar array.
   """
   count = len(products)
   if weights is None:

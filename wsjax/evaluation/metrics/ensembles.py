@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from wsjax.evaluation import calibration_error, predictions, statistics
-from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.metric import Better, Metric, NotRun, Stat, metric
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 
@@ -39,15 +39,10 @@ class Ensembles:
 
 
 def draw(groups: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
-  """Members of ensembles: every network is in one, or left over.
+  """[e, k] places of the members of ensembles, drawn by `seed` within training seeds `groups`
+  [N].
 
-  Args:
-    groups: [N] which seed made each network; members are of one seed.
-    size: networks k of an ensemble.
-    seed: of the draw.
-
-  Returns:
-    [e, k] places of networks; e is 0 where no seed has k networks.
+  Every network is in one ensemble, or left over; e is 0 where no seed has k = `size` networks.
   """
   rng = np.random.default_rng(seed)
   members = []
@@ -88,65 +83,44 @@ def ensemble(method: Sample, size: int) -> Ensembles:
   return combine(log_probabilities(method)[members], method.y, groups)
 
 
-@metric('accuracy of 4', '.1%', better='higher', heading='4: accuracy')
-def ensemble4_accuracy(method: Sample, reference: Reference) -> Stat:
-  """Accuracy of the mean prediction of 4 networks of one seed; n counts ensembles."""
-  found = ensemble(method, 4)
-  return statistics.two_way(found.right, found.groups, method.resampler)
+# Number -> label, format, unit, direction, heading, explanation.
+_NUMBERS: dict[str, tuple[str, str, str, Better, str, str]] = {
+  'accuracy': (
+    'accuracy', '.1%', 'share', 'higher', 'accuracy',
+    'Accuracy of the mean prediction of {} networks of one seed; n counts ensembles.',
+  ),
+  'nll': (
+    'negative log likelihood', '.2f', 'nats', 'lower', 'NLL nats',
+    'Loss of the mean prediction of {} networks.',
+  ),
+  'gain': (
+    'gain', '.3f', 'nats', 'higher', 'gain nats',
+    'Mean loss of {} members minus that of their ensemble: 0 for copies of one network. It grows '
+    'with the error: compare at equal accuracy.',
+  ),
+  'ece': (
+    'calibration error', '.1%', 'share', 'lower', 'ECE',
+    'Expected calibration error of the mean prediction of {} networks; a mean is less sure than '
+    'its members.',
+  ),
+}  # fmt: skip
 
 
-@metric('negative log likelihood of 4', '.2f', better='lower', heading='4: NLL nats', unit='nats')
-def ensemble4_nll(method: Sample, reference: Reference) -> Stat:
-  """Loss of the mean prediction of 4 networks."""
-  found = ensemble(method, 4)
-  return statistics.two_way(found.nll, found.groups, method.resampler)
+def _metric(key: str, size: int) -> Metric:
+  label, format, unit, better, heading, doc = _NUMBERS[key]
+
+  @metric(
+    f'{label} of {size}', format, name=f'ensemble{size}_{key}', unit=unit, better=better,
+    heading=f'{size}: {heading}', doc=doc.format(size),
+  )  # fmt: skip
+  def measure(method: Sample, reference: Reference) -> Stat:
+    found = ensemble(method, size)
+    if key == 'ece':
+      return statistics.over_networks(found.ece, found.groups, method.resampler)
+    tables = {'accuracy': found.right, 'nll': found.nll, 'gain': found.members_nll - found.nll}
+    return statistics.two_way(tables[key], found.groups, method.resampler)
+
+  return measure
 
 
-@metric('gain of 4', '.3f', better='higher', heading='4: gain nats', unit='nats')
-def ensemble4_gain(method: Sample, reference: Reference) -> Stat:
-  """Mean loss of 4 members minus that of their ensemble: 0 for copies of one network. It grows
-  with the error: compare at equal accuracy.
-  """
-  found = ensemble(method, 4)
-  return statistics.two_way(found.members_nll - found.nll, found.groups, method.resampler)
-
-
-@metric('calibration error of 4', '.1%', better='lower', heading='4: ECE')
-def ensemble4_ece(method: Sample, reference: Reference) -> Stat:
-  """Expected calibration error of the mean prediction of 4 networks; a mean is less sure than its
-  members.
-  """
-  found = ensemble(method, 4)
-  return statistics.over_networks(found.ece, found.groups, method.resampler)
-
-
-@metric('accuracy of 16', '.1%', better='higher', heading='16: accuracy')
-def ensemble16_accuracy(method: Sample, reference: Reference) -> Stat:
-  """Accuracy of the mean prediction of 16 networks of one seed; n counts ensembles."""
-  found = ensemble(method, 16)
-  return statistics.two_way(found.right, found.groups, method.resampler)
-
-
-@metric('negative log likelihood of 16', '.2f', better='lower', heading='16: NLL nats', unit='nats')
-def ensemble16_nll(method: Sample, reference: Reference) -> Stat:
-  """Loss of the mean prediction of 16 networks."""
-  found = ensemble(method, 16)
-  return statistics.two_way(found.nll, found.groups, method.resampler)
-
-
-@metric('gain of 16', '.3f', better='higher', heading='16: gain nats', unit='nats')
-def ensemble16_gain(method: Sample, reference: Reference) -> Stat:
-  """Mean loss of 16 members minus that of their ensemble: 0 for copies of one network. It grows
-  with the error: compare at equal accuracy.
-  """
-  found = ensemble(method, 16)
-  return statistics.two_way(found.members_nll - found.nll, found.groups, method.resampler)
-
-
-@metric('calibration error of 16', '.1%', better='lower', heading='16: ECE')
-def ensemble16_ece(method: Sample, reference: Reference) -> Stat:
-  """Expected calibration error of the mean prediction of 16 networks; a mean is less sure than its
-  members.
-  """
-  found = ensemble(method, 16)
-  return statistics.over_networks(found.ece, found.groups, method.resampler)
+METRICS = tuple(_metric(key, size) for size in (4, 16) for key in _NUMBERS)

@@ -1,8 +1,7 @@
 """Fidelity: are weights and functions distributed as those of further runs?
 
-Sets are compared in principal components of the training networks: balls and kernels mean little in
-thousands of dimensions, where all distances are alike. 'weights' are canonical forms, 'functional'
-is logits on test items.
+Sets are compared in principal components of the training networks: 'weights' are canonical forms,
+'functional' is logits on test items.
 """
 
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from wsjax import typing
 from wsjax.evaluation import predictions, principal_components, statistics, two_sample
 from wsjax.evaluation import sample as sample_lib
-from wsjax.evaluation.metric import NotRun, Stat, metric
+from wsjax.evaluation.metric import Better, Metric, NotRun, Stat, metric
 from wsjax.evaluation.metrics import copying
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
@@ -20,7 +19,6 @@ from wsjax.evaluation.sample import Sample, once
 SPACES = ('weights', 'functional')
 # Flag that a small p-value raises.
 _UNLIKE = 'not distributed as fresh runs'
-_WEIGHTS, _FUNCTION = 'Fidelity, weights', 'Fidelity, function'
 # Bins of a histogram; weights outside these quantiles of the zoo are not drawn.
 _NUM_BINS = 40
 _RANGE = (0.001, 0.999)
@@ -101,152 +99,72 @@ def _exact(value: float, count: int) -> Stat:
   return statistics.stat(value, None, n=count, method='none')
 
 
-@metric('density, weights', '.2f', better='higher', heading='density', group=_WEIGHTS)
-def density_weights(method: Sample, reference: Reference) -> Stat:
-  """Balls of held-out networks around a sample, over 5, in the principal components of canonical
-  weights. Over 1: crowded where they are dense.
-  """
-  return comparison(method.finite)['density', 'weights']
+# Space -> its name in labels, and what its principal components are of.
+_WORDS = {
+  'weights': ('weights', 'canonical weights'),
+  'functional': ('function', 'logits on test items'),
+}
+# Number -> label, format, direction, heading, explanation.
+_NUMBERS: dict[str, tuple[str, str, Better, str, str]] = {
+  'density': (
+    'density', '.2f', 'higher', 'density',
+    'Balls of held-out networks around a sample, over 5, in the principal components of {}. Over '
+    '1: crowded where they are dense.',
+  ),
+  'coverage': (
+    'coverage', '.0%', 'higher', 'coverage',
+    'Held-out networks with a sample among their 5 nearest neighbours, in the principal components '
+    'of {}.',
+  ),
+  'precision': (
+    'precision', '.0%', 'higher', 'precision',
+    'Samples in the ball of 5 neighbours of a held-out network.',
+  ),
+  'recall': (
+    'recall', '.0%', 'higher', 'recall',
+    'Held-out networks in the ball of 5 neighbours of a sample. Stray samples have large balls: '
+    'read it beside coverage.',
+  ),
+  'mmd': (
+    'discrepancy', '.3f', 'lower', 'MMD²',
+    'Unbiased squared maximum mean discrepancy to held-out networks, Gaussian kernel, with the '
+    'probability p of one so large by chance. In components of few training networks these spread '
+    'more than others: compare with fresh runs, not with the zoo.',
+  ),
+  'mmd_ratio': (
+    'discrepancy over that of the zoo', '.2f', 'none', 'MMD / zoo',
+    'Discrepancy to held-out networks over that of equally many training networks. Copies of those '
+    'have 1.',
+  ),
+  'energy': (
+    'energy distance', '.3f', 'lower', 'energy',
+    'Energy distance to held-out networks over the median distance of two training networks: 0 in '
+    'the mean for further runs, without the scale of a kernel.',
+  ),
+  'sliced': (
+    'sliced Wasserstein distance', '.2f', 'lower', 'sliced W',
+    'Sliced Wasserstein distance of order 2, along 512 lines, to as many held-out networks, over '
+    'the median distance of two training networks. Further runs are not at 0 either: compare with '
+    'fresh runs.',
+  ),
+}  # fmt: skip
 
 
-@metric('coverage, weights', '.0%', better='higher', heading='coverage', group=_WEIGHTS)
-def coverage_weights(method: Sample, reference: Reference) -> Stat:
-  """Held-out networks with a sample among their 5 nearest neighbours, in the principal components
-  of canonical weights.
-  """
-  return comparison(method.finite)['coverage', 'weights']
+def _metric(key: str, space: str) -> Metric:
+  label, format, better, heading, doc = _NUMBERS[key]
+  title, components = _WORDS[space]
+  return metric(
+    f'{label}, {title}', format, name=f'{key}_{space}', better=better, heading=heading,
+    group=f'Fidelity, {title}', doc=doc.format(components), flag=_UNLIKE if key == 'mmd' else '',
+  )(lambda method, reference: comparison(method.finite)[key, space])  # fmt: skip
 
 
-@metric('precision, weights', '.0%', better='higher', heading='precision', group=_WEIGHTS)
-def precision_weights(method: Sample, reference: Reference) -> Stat:
-  """Samples in the ball of 5 neighbours of a held-out network."""
-  return comparison(method.finite)['precision', 'weights']
-
-
-@metric('recall, weights', '.0%', better='higher', heading='recall', group=_WEIGHTS)
-def recall_weights(method: Sample, reference: Reference) -> Stat:
-  """Held-out networks in the ball of 5 neighbours of a sample. Stray samples have large balls: read
-  it beside coverage.
-  """
-  return comparison(method.finite)['recall', 'weights']
-
-
-@metric('discrepancy, weights', '.3f', better='lower', heading='MMD²', group=_WEIGHTS, flag=_UNLIKE)
-def mmd_weights(method: Sample, reference: Reference) -> Stat:
-  """Unbiased squared maximum mean discrepancy to held-out networks, Gaussian kernel, with the
-  probability p of one so large by chance. In components of few training networks these spread more
-  than others: compare with fresh runs, not with the zoo.
-  """
-  return comparison(method.finite)['mmd', 'weights']
-
-
-@metric('discrepancy over that of the zoo, weights', '.2f', heading='MMD / zoo', group=_WEIGHTS)
-def mmd_ratio_weights(method: Sample, reference: Reference) -> Stat:
-  """Discrepancy to held-out networks over that of equally many training networks. Copies of those
-  have 1.
-  """
-  return comparison(method.finite)['mmd_ratio', 'weights']
-
-
-@metric('energy distance, weights', '.3f', better='lower', heading='energy', group=_WEIGHTS)
-def energy_weights(method: Sample, reference: Reference) -> Stat:
-  """Energy distance to held-out networks over the median distance of two training networks: 0 in
-  the mean for further runs, without the scale of a kernel.
-  """
-  return comparison(method.finite)['energy', 'weights']
-
-
-@metric(
-  'sliced Wasserstein distance, weights', '.2f', better='lower', heading='sliced W', group=_WEIGHTS
-)
-def sliced_weights(method: Sample, reference: Reference) -> Stat:
-  """Sliced Wasserstein distance of order 2, along 512 lines, to as many held-out networks, over the
-  median distance of two training networks. Further runs are not at 0 either: compare with fresh
-  runs.
-  """
-  return comparison(method.finite)['sliced', 'weights']
-
-
-@metric('density, function', '.2f', better='higher', heading='density', group=_FUNCTION)
-def density_functional(method: Sample, reference: Reference) -> Stat:
-  """Balls of held-out networks around a sample, over 5, in the principal components of logits on
-  test items. Over 1: crowded where they are dense.
-  """
-  return comparison(method.finite)['density', 'functional']
-
-
-@metric('coverage, function', '.0%', better='higher', heading='coverage', group=_FUNCTION)
-def coverage_functional(method: Sample, reference: Reference) -> Stat:
-  """Held-out networks with a sample among their 5 nearest neighbours, in the principal components
-  of logits on test items.
-  """
-  return comparison(method.finite)['coverage', 'functional']
-
-
-@metric('precision, function', '.0%', better='higher', heading='precision', group=_FUNCTION)
-def precision_functional(method: Sample, reference: Reference) -> Stat:
-  """Samples in the ball of 5 neighbours of a held-out network."""
-  return comparison(method.finite)['precision', 'functional']
-
-
-@metric('recall, function', '.0%', better='higher', heading='recall', group=_FUNCTION)
-def recall_functional(method: Sample, reference: Reference) -> Stat:
-  """Held-out networks in the ball of 5 neighbours of a sample. Stray samples have large balls: read
-  it beside coverage.
-  """
-  return comparison(method.finite)['recall', 'functional']
-
-
-@metric(
-  'discrepancy, function', '.3f', better='lower', heading='MMD²', group=_FUNCTION, flag=_UNLIKE
-)
-def mmd_functional(method: Sample, reference: Reference) -> Stat:
-  """Unbiased squared maximum mean discrepancy to held-out networks, Gaussian kernel, with the
-  probability p of one so large by chance. In components of few training networks these spread more
-  than others: compare with fresh runs, not with the zoo.
-  """
-  return comparison(method.finite)['mmd', 'functional']
-
-
-@metric('discrepancy over that of the zoo, function', '.2f', heading='MMD / zoo', group=_FUNCTION)
-def mmd_ratio_functional(method: Sample, reference: Reference) -> Stat:
-  """Discrepancy to held-out networks over that of equally many training networks. Copies of those
-  have 1.
-  """
-  return comparison(method.finite)['mmd_ratio', 'functional']
-
-
-@metric('energy distance, function', '.3f', better='lower', heading='energy', group=_FUNCTION)
-def energy_functional(method: Sample, reference: Reference) -> Stat:
-  """Energy distance to held-out networks over the median distance of two training networks: 0 in
-  the mean for further runs, without the scale of a kernel.
-  """
-  return comparison(method.finite)['energy', 'functional']
-
-
-@metric(
-  'sliced Wasserstein distance, function',
-  '.2f',
-  better='lower',
-  heading='sliced W',
-  group=_FUNCTION,
-)
-def sliced_functional(method: Sample, reference: Reference) -> Stat:
-  """Sliced Wasserstein distance of order 2, along 512 lines, to as many held-out networks, over the
-  median distance of two training networks. Further runs are not at 0 either: compare with fresh
-  runs.
-  """
-  return comparison(method.finite)['sliced', 'functional']
+METRICS = tuple(_metric(key, space) for space in SPACES for key in _NUMBERS)
 
 
 def bin_edges(zoo: typing.StackedParams) -> dict[str, np.ndarray]:
-  """Edges of equal bins over the central weights of each parameter of the zoo.
-
-  Args:
-    zoo: path -> [N, ...] canonical training networks.
-
-  Returns:
-    path -> [k + 1].
+  """Path -> [k + 1] edges of equal bins over the central weights of each parameter of a
+  canonical zoo.
   """
   edges = {}
   for path, value in zoo.items():
@@ -257,16 +175,7 @@ def bin_edges(zoo: typing.StackedParams) -> dict[str, np.ndarray]:
 
 
 def densities(params: typing.StackedParams, edges: dict[str, np.ndarray]) -> dict[str, list[float]]:
-  """Histogram of each parameter.
-
-  Args:
-    params: path -> [N, ...] canonical networks.
-    edges: path -> [k + 1].
-
-  Returns:
-    path -> k densities; weights outside the edges count in the total, so the area is the share
-    inside.
-  """
+  """Path -> [k] densities of each parameter between `edges`; weights outside count in the total."""
   result = {}
   for path, value in params.items():
     value = _some(value)

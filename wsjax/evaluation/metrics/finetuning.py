@@ -1,9 +1,8 @@
 """Fine-tuning: how soon does further training make a network as accurate as the zoo?
 
-A network can be bad and yet a good start, or good and far from anything that training finds. All
-are trained on by the recipe of the zoo for a ladder of numbers of steps; the batches of network i
-do not differ between methods. Canonical forms are trained, for a step of training depends on the
-scale of neurons, which the function does not determine.
+All are trained on by the recipe of the zoo for several numbers of steps, with the same batches for
+each method, from canonical forms: a training step depends on the scale of neurons, which the
+function does not determine.
 """
 
 import numpy as np
@@ -47,14 +46,8 @@ def steps(method: Sample) -> np.ndarray:
 
 
 def steps_to(right: np.ndarray, target: float) -> np.ndarray:
-  """Fewest steps after which each network has an accuracy.
-
-  Args:
-    right: [L, N, n] from `right`.
-    target: accuracy.
-
-  Returns:
-    [N] the fewest steps of `LADDER` that are enough, infinite where none are.
+  """[N] fewest steps of `LADDER` after which networks have an accuracy, of `right` [L, N, n]; or
+  infinity.
   """
   there = np.mean(right, axis=2) >= target
   first = np.asarray(LADDER, np.float64)[np.argmax(there, axis=0)]

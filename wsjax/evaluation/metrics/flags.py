@@ -1,11 +1,10 @@
 """Flags: reasons to distrust a method, from all numbers that were measured of it.
 
-Two kinds are raised. Numbers of single networks name the way in which samples were made: each
-sample gets the first name that fits it, and a name is a flag when more samples have it than honest
-generators do by chance. And every metric that has a p-value and names a flag is a test, with
-held-out runs as its null; tests are corrected for their number, so that an honest method has any
-such flag with probability 1 %. No flag does not prove novelty: flags name what was planted in tests
-and found.
+Numbers of single networks name the way in which samples were made: each sample gets the first name
+that fits, and a name is a flag when more samples have it than honest generators do by chance. Every
+metric that has a p-value and names a flag is a test with held-out runs as its null, corrected so
+that an honest method has any such flag with probability 1 %. No flag does not prove novelty: flags
+name what was planted in tests and found.
 """
 
 from collections.abc import Iterable, Mapping
@@ -56,14 +55,10 @@ class Test(NamedTuple):
 def tests(
   stats: Mapping[str, Mapping[str, Any]], metrics: Iterable[metric_lib.Metric]
 ) -> list[Test]:
-  """Every test that was run of a method, the least p-value first.
+  """Every test of `stats`, metric -> number, the least p-value first, corrected for their number
+  (Holm).
 
-  Args:
-    stats: metric -> number of the method.
-    metrics: declarations; those with a `flag` whose number has a p-value are tests.
-
-  Returns:
-    The tests with p-values corrected for their number (Holm).
+  Metrics with a `flag` whose number has a p-value are tests.
   """
   run = [
     (metric, stats[metric.name])
@@ -83,15 +78,12 @@ def working_threshold(chance: float, accuracy: float) -> float:
 def find(
   row: model.Row, threshold: float, metrics: Iterable[metric_lib.Metric] = ()
 ) -> list[dict[str, str]]:
-  """Flags of one method.
+  """Flags of one method, each with its name and, as evidence, the numbers behind it.
 
   Args:
     row: numbers of the method and of its networks.
     threshold: accuracy that a network which works at all has.
-    metrics: declarations of the metrics. Tests of the zoo itself are left out: it is no method.
-
-  Returns:
-    Flags, each with its name and, as evidence, the numbers behind it.
+    metrics: declarations of the metrics. The zoo itself is not tested: it is no method.
   """
   found = []
   working = _numbers(row, 'accuracy') >= threshold

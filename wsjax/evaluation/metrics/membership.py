@@ -1,8 +1,4 @@
-"""Membership: does a likelihood tell training networks from held-out ones?
-
-A density that has learned the distribution and not the examples gives both equal likelihoods; one
-that has memorized gives the training networks more.
-"""
+"""Membership: does a likelihood tell training networks from held-out ones?"""
 
 from typing import Any
 
@@ -14,7 +10,11 @@ from wsjax.evaluation import differences, statistics
 def auc(
   members: np.ndarray, others: np.ndarray, *, num_bootstrap: int, seed: int
 ) -> dict[str, Any]:
-  """Chance that a training network has the higher likelihood.
+  """Chance that a training network has a higher likelihood than another one: the area under the
+  ROC curve.
+
+  A density that has memorized gives training networks more; one that learned the distribution has
+  0.5.
 
   Args:
     members: [N] log-densities of training networks.
@@ -22,12 +22,8 @@ def auc(
     num_bootstrap: resamples of both sets behind the interval.
     seed: of them.
 
-  Returns:
-    Entry of the report: area under the ROC curve, 0.5 for chance.
-
   Raises:
-    ValueError: if either set is empty or has a NaN; minus infinity is a density of 0 and ranks
-      lowest.
+    ValueError: if either set is empty or has a NaN; minus infinity is a density of 0.
   """
   members, others = (np.asarray(x, np.float64) for x in (members, others))
   if not (members.size and others.size):

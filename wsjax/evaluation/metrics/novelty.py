@@ -18,7 +18,7 @@ def overlap(method: Sample) -> np.ndarray:
 
 @once
 def max_overlap(method: Sample) -> np.ndarray:
-  """[N] largest error-IoU with a training network, the network itself excluded."""
+  """[N] largest error-IoU with another training network."""
   if method.is_zoo:
     return method.reference.train_iou[method.networks]
   return error_overlap.max_iou(overlap(method))[0]

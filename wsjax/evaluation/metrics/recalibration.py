@@ -17,18 +17,15 @@ _HALVINGS = 40
 
 
 def best_temperature(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """The temperature of each network that makes its labels most likely.
+  """[N] temperature of each network that makes its labels [n] most likely, within 0.01 and 100.
 
-  The likelihood is log-concave in the inverse temperature, so that its slope has one zero, found by
+  The likelihood is log-concave in the inverse temperature: the zero of its slope is found by
   bisection of the logarithm. One more item, the mean of the others with a uniform label, keeps the
-  temperature of networks without an error above 0.
+  temperature of networks without an error above 0. Above 1 a network is too sure.
 
   Args:
     log_p: [N, n, c] natural logarithms of class probabilities.
     labels: [n] int.
-
-  Returns:
-    [N] within 0.01 and 100, above 1 for networks that are too sure.
 
   Source: Guo et al. 2017, arXiv:1706.04599, section 4.2.
   """
@@ -47,15 +44,7 @@ def best_temperature(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def scaled_losses(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Loss of every item at the best temperature of the other half of the items.
-
-  Args:
-    log_p: [N, n, c], n at least 2.
-    labels: [n].
-
-  Returns:
-    [N, n] negative log likelihood, nats.
-  """
+  """[N, n] loss of every item, nats, at the best temperature of the other half of the items."""
   table = np.empty(log_p.shape[:2])
   for part in range(2):
     mine, others = slice(part, None, 2), slice(1 - part, None, 2)
@@ -67,14 +56,8 @@ def scaled_losses(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def classwise(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Mean over classes of the calibration error of their probabilities.
-
-  Args:
-    p: [N, n, c].
-    labels: [n].
-
-  Returns:
-    [N] fractions; biased upwards, as all such sums over bins are.
+  """[N] mean over classes of the calibration error of their probabilities [N, n, c], biased
+  upwards.
 
   Source: Kull et al. 2019, arXiv:1910.12656, definition of classwise-ECE.
   """
@@ -86,15 +69,14 @@ def classwise(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def debiased(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
-  """Squared calibration error without the part that chance adds.
+  """[N] mean of (accuracy - confidence)^2 of the bin of an item, less its variance by chance.
 
   Args:
     confidence: [N, n] largest class probability.
     right: [N, n] bool.
 
   Returns:
-    [N] mean over items of (accuracy - confidence)^2 of their bin, less its variance; below 0 by
-    chance. Bins of one item are left out.
+    Below 0 by chance. Bins of one item are left out.
 
   Source: Kumar et al. 2019, arXiv:1909.10155, section 4 (debiased estimator).
   """

@@ -1,8 +1,7 @@
 """Robustness of the weights: noise, rounding and pruning.
 
-The function of a network does not determine the size of its weights, neuron by neuron: a rescaling
-that changes nothing makes the same noise harmless or fatal. So everything is done to canonical
-forms, with one noise for all networks.
+Everything is done to canonical forms, with one noise for all networks: rescaling a neuron changes
+no function, but makes the same noise harmless or fatal.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.evaluation import predictions
-from wsjax.evaluation.metric import Stat, metric
+from wsjax.evaluation.metric import Metric, Stat, metric
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
 from wsjax.models import model as model_lib
@@ -44,18 +43,10 @@ class Changes:
 
 
 def filter_noise(key: jax.Array, params: typing.Params, share: float) -> dict[str, jax.Array]:
-  """Adds noise whose norm is a share of the norm of each filter.
+  """Adds noise whose norm is a `share` of the norm of each filter, the incoming weights of one
+  neuron.
 
-  A filter is the incoming weights of one neuron: a slice of a parameter along its last axis. Of a
-  bias it is one number, which moves up or down by that share.
-
-  Args:
-    key: one key.
-    params: weights of one network.
-    share: norm of the noise over that of the filter.
-
-  Returns:
-    Weights with noise.
+  A filter is a slice of a parameter along its last axis; of a bias it is one number.
 
   Source: Li et al. 2018, arXiv:1712.09913, section 4 (filter normalisation).
   """
@@ -78,15 +69,8 @@ def filter_noise(key: jax.Array, params: typing.Params, share: float) -> dict[st
 
 
 def quantise(params: typing.Params, bits: int) -> dict[str, jax.Array]:
-  """Rounds every kernel to the even steps of signed integers.
-
-  Args:
-    params: weights of one network.
-    bits: of the integers, at least 2; the largest weight of a kernel is the largest of them,
-      2^(bits - 1) - 1. Vectors, such as biases, are kept.
-
-  Returns:
-    Rounded weights.
+  """Rounds every kernel to even steps of signed integers, its largest weight to 2^(bits - 1) -
+  1.
 
   Raises:
     ValueError: if bits < 2.
@@ -104,15 +88,7 @@ def quantise(params: typing.Params, bits: int) -> dict[str, jax.Array]:
 
 
 def prune(params: typing.Params, share: float) -> dict[str, jax.Array]:
-  """Sets the smallest weights of every kernel to 0.
-
-  Args:
-    params: weights of one network.
-    share: of the weights of each kernel; vectors are kept.
-
-  Returns:
-    Pruned weights.
-  """
+  """Sets the `share` of smallest weights of every kernel to 0."""
 
   def pruned(value: jax.Array) -> jax.Array:
     size = jnp.abs(value)
@@ -176,11 +152,6 @@ def rise(method: Sample) -> np.ndarray:
   return np.stack([nll[key] - nll['none'] for key in nll if key.startswith('noise')])
 
 
-def _lost(method: Sample, key: str) -> Stat:
-  right = changes(method).right
-  return method.finite.mean(right['none'].astype(np.float32) - right[key])
-
-
 @metric(
   'loss added by weight noise',
   '.3f',
@@ -209,28 +180,29 @@ def weight_noise_worst_nll(method: Sample, reference: Reference) -> Stat:
   return method.finite.mean(rise(method)[worst, np.arange(len(worst))])
 
 
-@metric('accuracy lost to 8 bits', '.2%', better='lower', heading='8 bits −')
-def weight_int8_drop(method: Sample, reference: Reference) -> Stat:
-  """Accuracy lost when the kernels of the canonical form are rounded to 8 bits. A network at chance
-  has nothing to lose.
-  """
-  return _lost(method, 'int8')
+def _drop(key: str, label: str, format: str, heading: str, doc: str) -> Metric:
+  """Accuracy lost by one change."""
+
+  @metric(
+    f'accuracy lost to {label}', format, name=f'weight_{key}_drop', better='lower', heading=heading,
+    doc=f'Accuracy lost when {doc}. {_DEAD}',
+  )  # fmt: skip
+  def measure(method: Sample, reference: Reference) -> Stat:
+    right = changes(method).right
+    return method.finite.mean(right['none'].astype(np.float32) - right[key])
+
+  return measure
 
 
-@metric('accuracy lost to 4 bits', '.2%', better='lower', heading='4 bits −')
-def weight_int4_drop(method: Sample, reference: Reference) -> Stat:
-  """Accuracy lost when the kernels of the canonical form are rounded to 4 bits. A network at chance
-  has nothing to lose.
-  """
-  return _lost(method, 'int4')
-
-
-@metric('accuracy lost to pruning', '.1%', better='lower', heading='half pruned −')
-def weight_prune_drop(method: Sample, reference: Reference) -> Stat:
-  """Accuracy lost when the smaller half of the weights of every kernel is set to 0. A network at
-  chance has nothing to lose.
-  """
-  return _lost(method, 'prune')
+METRICS = (
+  *(
+    _drop(f'int{bits}', f'{bits} bits', '.2%', f'{bits} bits −',
+          f'the kernels of the canonical form are rounded to {bits} bits')
+    for bits in BITS
+  ),
+  _drop('prune', 'pruning', '.1%', 'half pruned −',
+        'the smaller half of the weights of every kernel is set to 0'),
+)  # fmt: skip
 
 
 @jax.jit

@@ -33,14 +33,7 @@ Box = tuple[float, float, float, float]
 
 
 def styled(draw: Callable[..., str]) -> Callable[..., str]:
-  """Runs a drawing function under the style of the report.
-
-  Args:
-    draw: returns SVG text by `svg`.
-
-  Returns:
-    The same function. matplotlib is imported when it is first called.
-  """
+  """Runs a drawing function, which returns SVG text, under the style of the report."""
 
   @functools.wraps(draw)
   def wrapped(*args: Any, **kwargs: Any) -> str:
@@ -66,17 +59,13 @@ def figure(width: float, height: float, *, layout: str = 'constrained') -> Any:
 def svg(
   drawing: Any, name: str, description: str, *, tooltips: Mapping[str, str] | None = None
 ) -> str:
-  """Writes a figure as SVG to be put into an HTML page.
+  """Writes a figure as SVG for an HTML page, coloured by the CSS variables of the page.
 
   Args:
     drawing: a figure.
     name: prefix of all ids, unique in the page.
-    description: what a reader who cannot see it is told.
+    description: for readers who cannot see it.
     tooltips: gid of an artist -> text shown over it.
-
-  Returns:
-    '<svg ...>' with neither namespaces nor metadata nor addresses, coloured by the CSS variables of
-    the page.
   """
   buffer = io.StringIO()
   drawing.savefig(buffer, format='svg', metadata={'Date': None})
@@ -111,19 +100,16 @@ def place(
   frame: Box,
   taken: Sequence[Box],
 ) -> list[Box]:
-  """Finds places for labels next to their points without overlap.
+  """Finds boxes for labels next to their points without overlap, in pixels.
 
   Greedy over rings of candidates, then two rounds in which each label may move again, now that all
-  others stand. Deterministic.
+  others stand.
 
   Args:
-    points: place of each marker, pixels.
-    sizes: (width, height) of each label, pixels.
+    points: place of each marker.
+    sizes: (width, height) of each label.
     frame: (left, bottom, right, top) that labels should stay within.
     taken: boxes that labels must not cover.
-
-  Returns:
-    (left, bottom, right, top) of each label.
   """
   frame, fixed = np.array([frame]), np.array(taken).reshape(-1, 4)
   markers = np.array([(x - 6, y - 6, x + 6, y + 6) for x, y in points])

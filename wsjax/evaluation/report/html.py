@@ -1,5 +1,6 @@
 """A report as one HTML page that opens offline: style and figures are inside."""
 
+import itertools
 import json
 import pathlib
 import re
@@ -49,12 +50,8 @@ def page(report: model.Report) -> str:
 def _table(table: model.Table) -> dict[str, Any]:
   """Headings, cells and explanations of a table."""
   metrics = table.shown
-  groups: list[list[Any]] = []
-  for index, metric in enumerate(metrics):
-    if not groups or groups[-1][0] != metric.group:
-      groups.append([metric.group, 0, index])
-    groups[-1][1] += 1
-  edges = {start for _, _, start in groups[1:]}
+  groups = [(group, len(list(run))) for group, run in itertools.groupby(metrics, lambda m: m.group)]
+  edges = set(itertools.accumulate(count for _, count in groups))
   reasons: list[str] = []
   kinds = {}
   for kind, title in model.KINDS.items():

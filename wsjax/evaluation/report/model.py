@@ -224,7 +224,7 @@ class Report:
       Path of stem.html.
 
     Raises:
-      ValueError: if a field has the wrong type, or a number is not finite.
+      ValueError: naming the field, if one has the wrong type or a number is not finite.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

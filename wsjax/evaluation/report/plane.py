@@ -30,8 +30,6 @@ def plane(
   """Draws the accuracy of every method against a metric, with its networks as faint points.
 
   Args:
-    name: prefix of the ids, unique in the page.
-    description: for readers who cannot see the figure.
     table: of the report, with accuracies and the metric, also of single networks.
     x: name of the metric. Its axis is a square root, so that copies spread out.
     accuracy: threshold of the gates. The axis is the logarithm of the error.
@@ -70,13 +68,9 @@ def _distance_axis(axes: Any, rows: Mapping[str, model.Row], x: str) -> None:
   reach = [row.value(x) for row in rows.values()] + [1.2]
   reach += [value for row in rows.values() for value in _networks(row, x)[0]]
   right = 1.04 * max(reach)
-  axes.set_xscale(
-    'function',
-    functions=(
-      lambda x: np.sign(x) * np.sqrt(np.abs(x)),
-      lambda root: np.sign(root) * np.square(root),
-    ),
-  )
+  axes.set_xscale('function', functions=(
+    lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda root: np.sign(root) * np.square(root)
+  ))  # fmt: skip
   axes.set_xlim(-0.0005, right)
   axes.set_xticks([tick for tick in _TICKS if tick <= right])
   axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
@@ -119,28 +113,16 @@ def _markers(axes: Any, rows: Mapping[str, model.Row], x: str) -> dict[str, str]
     points = _networks(row, x)
     axes.plot(*points, '.', color=_HEX[row.kind], alpha=0.4, markersize=3.6, markeredgewidth=0)
   for index, (method, row) in enumerate(rows.items()):
-    axes.errorbar(
-      row.value(x),
-      row.value('accuracy'),
-      xerr=drawing.extent(row.stats[x]),
-      yerr=drawing.extent(row.stats['accuracy']),
-      color=_HEX[row.kind],
-      linewidth=1.2,
-    )
+    at, colour = (row.value(x), row.value('accuracy')), _HEX[row.kind]
+    across, up = (drawing.extent(row.stats[key]) for key in (x, 'accuracy'))
+    axes.errorbar(*at, xerr=across, yerr=up, color=colour, linewidth=1.2)
     (mark,) = axes.plot(
-      row.value(x),
-      row.value('accuracy'),
-      drawing.MARKERS[row.kind],
-      color=_HEX[row.kind],
-      markersize=10 if row.kind == 'model' else 7,
-      markeredgecolor=_HEX['paper'],
-      markeredgewidth=1,
-      zorder=5,
-    )
+      *at, drawing.MARKERS[row.kind], color=colour, markersize=10 if row.kind == 'model' else 7,
+      markeredgecolor=_HEX['paper'], markeredgewidth=1, zorder=5,
+    )  # fmt: skip
     mark.set_gid(f'method{index}')
     tooltips[f'method{index}'] = (
-      f'{method} ({row.kind}, n = {row.n}): accuracy {100 * row.value("accuracy"):.1f} %, {x} '
-      f'{row.value(x):.3f}'
+      f'{method} ({row.kind}, n = {row.n}): accuracy {100 * at[1]:.1f} %, {x} {at[0]:.3f}'
     )
   return tooltips
 
@@ -150,20 +132,13 @@ def _label(
 ) -> None:
   """Writes the names of the methods, with a thin line to those far away."""
   renderer = canvas.canvas.get_renderer()
-  texts = [
-    axes.text(
-      0,
-      0,
-      method,
-      transform=None,
-      color=_HEX[row.kind],
-      fontsize=10.5 if row.kind == 'model' else 9.5,
-      fontweight='bold' if row.kind == 'model' else 'normal',
-      zorder=6,
-      gid=f'label{index}',
-    )
-    for index, (method, row) in enumerate(rows.items())
-  ]
+  texts = []
+  for index, (method, row) in enumerate(rows.items()):
+    size, weight = (10.5, 'bold') if row.kind == 'model' else (9.5, 'normal')
+    texts.append(
+      axes.text(0, 0, method, transform=None, color=_HEX[row.kind], fontsize=size,
+                fontweight=weight, zorder=6, gid=f'label{index}')
+    )  # fmt: skip
   sizes = [text.get_window_extent(renderer).size for text in texts]
   points = [
     axes.transData.transform((row.value(x), row.value('accuracy'))) for row in rows.values()
@@ -177,20 +152,11 @@ def _label(
     text.set_verticalalignment('bottom')
     end = min(max(left, box[0]), box[2]), min(max(height, box[1]), box[3])
     if np.hypot(end[0] - left, end[1] - height) > 12:
+      arrow = {'arrowstyle': '-', 'linewidth': 0.6, 'shrinkA': 4, 'shrinkB': 0}
       line = axes.annotate(
-        '',
-        end,
-        (left, height),
-        xycoords='figure pixels',
-        textcoords='figure pixels',
-        arrowprops={
-          'arrowstyle': '-',
-          'color': text.get_color(),
-          'linewidth': 0.6,
-          'shrinkA': 4,
-          'shrinkB': 0,
-        },
-      )
+        '', end, (left, height), xycoords='figure pixels', textcoords='figure pixels',
+        arrowprops=arrow | {'color': text.get_color()},
+      )  # fmt: skip
       line.set_zorder(4)
 
 
@@ -210,43 +176,22 @@ def _region(axes: Any, edge: float, threshold: float, name: str) -> Any:
   right, top = axes.get_xlim()[1], axes.get_ylim()[1]
   axes.fill_between([edge, right], threshold, top, color=_HEX['pass'], alpha=0.13, linewidth=0)
   return axes.annotate(
-    name,
-    (edge, top),
-    (4, -4),
-    textcoords='offset points',
-    color=_HEX['pass'],
-    fontsize=9.5,
-    fontweight='bold',
-    va='top',
-  )
+    name, (edge, top), (4, -4), textcoords='offset points', color=_HEX['pass'], fontsize=9.5,
+    fontweight='bold', va='top',
+  )  # fmt: skip
 
 
 def _mark(axes: Any, place: tuple[float, float], name: str, *, left: bool = False) -> Any:
   """Names a line at the foot (x given) or the right end (y given)."""
   x, y = place
+  style = {'textcoords': 'offset points', 'fontsize': 9, 'color': _HEX['muted']}
   if y:
     return axes.annotate(
-      name,
-      (1, y),
-      (-4, -3),
-      xycoords=('axes fraction', 'data'),
-      textcoords='offset points',
-      ha='right',
-      va='top',
-      fontsize=9,
-      color=_HEX['muted'],
+      name, (1, y), (-4, -3), xycoords=('axes fraction', 'data'), ha='right', va='top', **style
     )
   axes.axvline(x, color=_HEX['ink'], linewidth=0.9, dashes=(5, 3))
-  return axes.annotate(
-    name,
-    (x, 0),
-    (-4 if left else 4, 5),
-    xycoords=('data', 'axes fraction'),
-    textcoords='offset points',
-    ha='right' if left else 'left',
-    fontsize=9,
-    color=_HEX['muted'],
-  )
+  offset, side = ((-4, 5), 'right') if left else ((4, 5), 'left')
+  return axes.annotate(name, (x, 0), offset, xycoords=('data', 'axes fraction'), ha=side, **style)
 
 
 def _networks(row: model.Row, x: str) -> tuple[list[float], list[float]]:

@@ -1,4 +1,8 @@
-"""Plots of reports as SVG text; a `model.Figure` names one and holds its arguments."""
+"""Plots of reports as SVG text; a `model.Figure` names one and holds its arguments.
+
+The `name` of a plot is the prefix of its ids, unique in the page; its `description` is for readers
+who cannot see it.
+"""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -31,8 +35,6 @@ def lines(
   """Draws curves, in panels with a common vertical axis.
 
   Args:
-    name: prefix of the ids, unique in the page.
-    description: for readers who cannot see the figure.
     panels: 'lines', each with 'x', 'y' (None is a gap) and optionally 'label', 'kind' (key of
       `model.KINDS`) and 'style' ('solid', 'faint' or 'dotted'); and optionally 'title', 'xlabel',
       'ticks', names of 0, 1, ..., and 'marks', vertical lines with 'x' and 'label'.
@@ -124,8 +126,7 @@ def images(name: str, description: str, rows: Sequence[Mapping[str, Any]]) -> st
         image = image[..., 0]
       # 'none' keeps every pixel as it is; the page scales it.
       axes.imshow(image, cmap='gray', vmin=0, vmax=1, interpolation='none')
-      axes.set_xticks([])
-      axes.set_yticks([])
+      axes.set(xticks=[], yticks=[])
       axes.spines[:].set_visible(False)
     line[0].set_ylabel(row['title'], rotation=0, ha='right', va='center')
   return drawing.svg(canvas, name, description)
@@ -137,12 +138,7 @@ def intervals(
 ) -> str:
   """Draws metrics as dots with intervals, one panel each, one line per row of the table.
 
-  Args:
-    name: prefix of the ids, unique in the page.
-    description: for readers who cannot see the figure.
-    table: of the report.
-    metrics: names.
-    rows: names, from the top; all rows if there is none.
+  `rows` names them from the top; all rows if there is none.
   """
   shown = {row: table.rows[row] for row in rows or table.rows}
   known = {metric.name: metric for metric in table.metrics}
@@ -155,13 +151,9 @@ def intervals(
         axes.text(0, height, 'not run', color=_HEX['muted'], va='center', fontsize=9)
         continue
       axes.errorbar(
-        stat['value'],
-        height,
-        xerr=drawing.extent(stat),
-        marker=drawing.MARKERS[row.kind],
-        color=_HEX[row.kind],
-        linewidth=1.5,
-      )
+        stat['value'], height, xerr=drawing.extent(stat), marker=drawing.MARKERS[row.kind],
+        color=_HEX[row.kind], linewidth=1.5,
+      )  # fmt: skip
     axes.set_title(known[key].heading or known[key].label, loc='left', fontsize=10)
     axes.locator_params(axis='x', nbins=4)
     low, high = axes.get_xlim()
@@ -196,14 +188,9 @@ def confusion(
     if not table[i, j]:
       continue
     # Area is the share of the class: errors stay visible beside the hits.
-    axes.scatter(
-      j,
-      i,
-      s=max(12, 420 * share) * 10 / max(len(classes), 4),
-      marker='s',
-      color=_HEX['pass' if i == j else 'baseline'],
-      linewidth=0,
-    )
+    area = max(12, 420 * share) * 10 / max(len(classes), 4)
+    colour = _HEX['pass' if i == j else 'baseline']
+    axes.scatter(j, i, s=area, marker='s', color=colour, linewidth=0)
     if i != j:
       axes.annotate(
         str(table[i, j]), (j, i), xytext=(0, -11), ha='center',
@@ -211,10 +198,8 @@ def confusion(
       )  # fmt: skip
   axes.set_xticks(range(len(classes)), classes, rotation=40 * (len(classes[0]) > 3))
   axes.set_yticks(range(len(classes)), classes)
-  axes.set_xlim(-0.6, len(classes) - 0.4)
-  axes.set_ylim(len(classes) - 0.4, -0.6)
-  axes.set_xlabel(xlabel)
-  axes.set_ylabel(ylabel)
+  ends = -0.6, len(classes) - 0.4
+  axes.set(xlim=ends, ylim=ends[::-1], xlabel=xlabel, ylabel=ylabel)
   axes.grid(color=_HEX['line'], linewidth=0.5)
   axes.set_axisbelow(True)
   return drawing.svg(canvas, name, description)
@@ -222,16 +207,9 @@ def confusion(
 
 @drawing.styled
 def scatter(
-  name: str,
-  description: str,
-  x: Sequence[float],
-  y: Sequence[float],
-  *,
-  half_width: Sequence[float] = (),
-  xlabel: str = '',
-  ylabel: str = '',
-  diagonal: bool = False,
-) -> str:
+  name: str, description: str, x: Sequence[float], y: Sequence[float], *,
+  half_width: Sequence[float] = (), xlabel: str = '', ylabel: str = '', diagonal: bool = False,
+) -> str:  # fmt: skip
   """Draws points [n], with error bars of +- `half_width` [n] and the line y = x if wanted."""
   x, y = np.asarray(x, float), np.asarray(y, float)
   canvas = drawing.figure(5.6, 5.2)
@@ -242,8 +220,7 @@ def scatter(
   if diagonal:
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     axes.plot(ends, ends, color=_HEX['muted'], linewidth=1)
-  axes.set_xlabel(xlabel)
-  axes.set_ylabel(ylabel)
+  axes.set(xlabel=xlabel, ylabel=ylabel)
   return drawing.svg(canvas, name, description)
 
 
@@ -253,11 +230,8 @@ def densities(
 ) -> str:
   """Draws the densities of weights, one panel per parameter.
 
-  Args:
-    name: prefix of the ids, unique in the page.
-    description: for readers who cannot see the figure.
-    panels: parameter -> 'bins', edges [b + 1]; 'zoo' and method -> density [b].
-    models: methods that are drawn beside the zoo.
+  `panels` is parameter -> 'bins', edges [b + 1], 'zoo' and method -> density [b]; `models` are the
+  methods that are drawn beside the zoo.
   """
   columns = min(4, len(panels))
   height = -(-len(panels) // columns)
@@ -302,8 +276,6 @@ def histogram(
                 label=f'{label}: median {np.median(x):.2f}')  # fmt: skip
     axes.stairs(share, edges, color=_HEX[colour], alpha=0.25, fill=True)
   axes.yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
-  axes.set_ylabel('share')
-  axes.set_xlabel(xlabel)
-  axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
+  axes.set(xlabel=xlabel, ylabel='share', ylim=(0, axes.get_ylim()[1] * 1.25))
   axes.legend(loc='upper left', ncols=2)
   return drawing.svg(canvas, name, description)

@@ -8,15 +8,8 @@ _PANELS = 5
 
 
 def side_by_side(name: str, reports: Mapping[str, model.Report]) -> model.Report:
-  """Collects the models of several reports of one kind of experiment.
-
-  Args:
-    name: of the sweep.
-    reports: run -> report, in the order of the sweep.
-
-  Returns:
-    A report with one table, which has a row per run and model: the rows of the first table of each
-    report that are models.
+  """A report with one table, a row per run and model of the first tables of `reports`: run ->
+  report.
 
   Raises:
     ValueError: if the reports are of several kinds, or none has a model.

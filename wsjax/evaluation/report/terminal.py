@@ -30,10 +30,8 @@ def lines(report: model.Report) -> list[str]:
 def tables(report: model.Report, width: int = 100) -> Iterator[Any]:
   """Yields a rich.table.Table per table of the report.
 
-  Args:
-    report: of any kind.
-    width: columns of the terminal. Where they suffice, a number has half the width of its interval
-      beside it; metrics that do not fit are left out, the last first.
+  Where `width` columns suffice, a number has half the width of its interval beside it; metrics that
+  do not fit are left out, the last first.
   """
   from rich import box, text
   from rich import table as rich_table
