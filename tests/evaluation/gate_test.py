@@ -16,7 +16,7 @@ def test_strict_gate_needs_both():
 
 
 def test_half_gate_needs_half_the_distance():
-  passed = gate.half(ACCURACY, DISTANCE, BAR)
+  passed = gate.strict(ACCURACY, DISTANCE, BAR, share=0.5)
   assert passed.tolist() == [True, True, False, False, True]
 
 
@@ -34,7 +34,7 @@ def test_copies_are_below_a_tenth_of_tau():
 def test_a_network_without_distance_passes_nothing():
   nothing = np.array([np.nan])
   assert not gate.strict(np.ones(1), nothing, BAR)
-  assert not gate.half(np.ones(1), nothing, BAR)
+  assert not gate.strict(np.ones(1), nothing, BAR, share=0.5)
   assert not gate.copy(nothing, BAR)
 
 

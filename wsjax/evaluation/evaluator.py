@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import rich.progress
 
-from wsjax.evaluation import differences, gate
+from wsjax import networks as networks_lib
+from wsjax.evaluation import differences, gate, statistics
 from wsjax.evaluation import methods as methods_lib
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import metrics as metrics_lib
@@ -175,7 +176,7 @@ def _row(
     stats,
     method.method.kind,
     seeds,
-    per_network={key: _listed(value) for key, value in networks.items()},
+    per_network={key: statistics.finite(value) for key, value in networks.items()},
   )
   threshold = flags.working_threshold(reference.chance, reference.thresholds.accuracy)
   row.flags = flags.find(row, threshold, metrics)
@@ -195,7 +196,7 @@ def _per_seed(method: sample_lib.Sample) -> dict[str, list[float | None]]:
     pass
   groups = method.groups
   return {
-    key: _listed([np.mean(value[groups == g]) for g in np.unique(groups)])
+    key: statistics.finite([np.mean(value[groups == g]) for g in np.unique(groups)])
     for key, value in values.items()
   }
 
@@ -207,15 +208,10 @@ def _zoo(reference: reference_lib.Reference, row: model.Row) -> dict[str, Any]:
     'architecture': f'{architecture.name} {dict(architecture.config)}',
     'num_params': architecture.spec.num_params,
     'n_train': reference.num_train,
-    'n_heldout': 0 if heldout is None else len(next(iter(heldout.values()))),
+    'n_heldout': 0 if heldout is None else networks_lib.length(heldout),
     'accuracy': row.value('accuracy'),
     'accuracy_p5': reference.thresholds.accuracy,
     'tau': reference.thresholds.tau,
     'loo_max_iou': row.value('max_iou'),
     'rms': diversity.root_mean_square(sample_lib.zoo(reference, None)),
   }
-
-
-def _listed(values: Any) -> list[float | None]:
-  """Floats for JSON, None where one is not finite."""
-  return [float(value) if np.isfinite(value) else None for value in values]

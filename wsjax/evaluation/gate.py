@@ -45,16 +45,11 @@ def above_chance(chance: float, num_items: int) -> float:
 def strict(
   accuracy: np.ndarray, distance: np.ndarray, thresholds: Thresholds, *, share: float = 1.0
 ) -> np.ndarray:
-  """[N] bool, gate G: as accurate as the zoo, and as far from it as `share` of tau.
+  """[N] bool, gate G: as accurate as the zoo, and as far from it as `share` of tau, 0.5 for G1/2.
 
   Distances are quotient distances to the nearest training network; NaN passes no gate.
   """
   return (accuracy >= thresholds.accuracy) & (distance >= share * thresholds.tau)
-
-
-def half(accuracy: np.ndarray, distance: np.ndarray, thresholds: Thresholds) -> np.ndarray:
-  """[N] bool, gate G1/2: `strict` with half of tau."""
-  return strict(accuracy, distance, thresholds, share=0.5)
 
 
 def functional(accuracy: np.ndarray, max_iou: np.ndarray, thresholds: Thresholds) -> np.ndarray:

@@ -195,14 +195,7 @@ def _move(images: jax.Array, angle: jax.Array, offset: jax.Array) -> jax.Array:
   return jax.vmap(one)(images, angle, offset)
 
 
-_FUNCTIONS = {
-  'gaussian_noise': _gaussian_noise,
-  'shot_noise': _shot_noise,
-  'impulse_noise': _impulse_noise,
-  'blur': _blur,
-  'shift': _shift,
-  'rotation': _rotation,
-  'contrast': _contrast,
-  'brightness': _brightness,
-  'occlusion': _occlusion,
-}
+_FUNCTIONS = dict(zip(KINDS, (
+  _gaussian_noise, _shot_noise, _impulse_noise, _blur, _shift, _rotation, _contrast, _brightness,
+  _occlusion,
+), strict=True))  # fmt: skip

@@ -12,7 +12,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import sklearn.metrics
+from sklearn.metrics import pairwise
 
 from wsjax import networks, typing
 from wsjax.evaluation import methods
@@ -127,7 +127,7 @@ def _choose(
   counts: tuple[int, int, int],
 ) -> np.ndarray:
   """Neighbours [n, k] of vectors [n, d] among [M, d] where `free` [n, M]."""
-  distance = _distances(mine, vectors)
+  distance = pairwise.euclidean_distances(mine, vectors)
   nearest = np.where(free, distance, np.inf).argmin(axis=1)
   chosen = []
   for count, score in zip(
@@ -144,18 +144,13 @@ def _choose(
   return np.concatenate(chosen, axis=1)
 
 
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """[A, B] Euclidean distances of vectors."""
-  return sklearn.metrics.pairwise.euclidean_distances(a, b)
-
-
 def _beyond(distance: np.ndarray, nearest: np.ndarray, vectors: np.ndarray) -> np.ndarray:
   """[N, M] how far along the way from the nearest network, `nearest` [N], each network lies.
 
   It is the cosine at the nearest network between the two ways, by the law of cosines, times its
   distance.
   """
-  length = _distances(vectors[nearest], vectors)
+  length = pairwise.euclidean_distances(vectors[nearest], vectors)
   rows = np.arange(len(nearest))
   way = distance[rows, nearest][:, None] ** 2
   inner = (way + length**2 - distance**2) / 2
@@ -175,16 +170,9 @@ def _products(
   g = spec.identity()
   if spec.groups:
     g, _ = weight_matching.best_of(
-      params,
-      zoo,
-      pairs,
-      spec,
-      restarts=_RESTARTS,
-      seed=seed,
-      solver='auto',
-      from_identity=True,
+      params, zoo, pairs, spec, restarts=_RESTARTS, seed=seed, solver='auto', from_identity=True,
       identity=False,
-    )
+    )  # fmt: skip
   size = max(1, min(_NETWORKS_PER_CALL, _MEMORY // (8 * k * spec.num_params)))
   parts = []
   for start in range(0, count, size):

@@ -119,12 +119,9 @@ def predict(
     _NETWORKS_PER_CALL,
   )
   ece = calibration_error.expected_calibration_error
+  null = np.mean(ece(null_hits, confidence[:, None], n), axis=1)
   return Predictions(
-    labels=labels[:, :n],
-    nll=nll[:, :n],
-    brier=brier / n,
-    ece=np.asarray(ece(hits, confidence, n)),
-    ece_null=np.mean(ece(null_hits, confidence[:, None], n), axis=1),
+    labels[:, :n], nll[:, :n], brier / n, np.asarray(ece(hits, confidence, n)), null
   )
 
 
@@ -157,25 +154,17 @@ def _call(
     hits = (predicted == y).astype(jnp.float32)
     null_hits = (uniform < confidence[:, None]).astype(jnp.float32)
     brier = calibration_error.brier(jnp.exp(log_p), y) @ is_real
-    sums = jax.tree.map(
-      jnp.add,
-      sums,
-      (
-        brier,
-        jnp.einsum('ci,cib->cb', hits, bins),
-        jnp.einsum('ci,cib->cb', confidence, bins),
-        jnp.einsum('cri,cib->crb', null_hits, bins),
-      ),
+    found = (
+      brier,
+      jnp.einsum('ci,cib->cb', hits, bins),
+      jnp.einsum('ci,cib->cb', confidence, bins),
+      jnp.einsum('cri,cib->crb', null_hits, bins),
     )
-    return sums, (predicted.astype(jnp.int16), nll)
+    return jax.tree.map(jnp.add, sums, found), (predicted.astype(jnp.int16), nll)
 
   count, bins = len(index), calibration_error.NUM_BINS
-  zeros = (
-    jnp.zeros(count),
-    jnp.zeros((count, bins)),
-    jnp.zeros((count, bins)),
-    jnp.zeros((count, _NULL_DRAWS, bins)),
-  )
+  shapes = ((count,), (count, bins), (count, bins), (count, _NULL_DRAWS, bins))
+  zeros = tuple(map(jnp.zeros, shapes))
   sums, (predicted, nll) = jax.lax.scan(
     block, zeros, (jnp.arange(len(inputs)), inputs, labels, real)
   )

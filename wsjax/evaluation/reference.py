@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from wsjax import typing
+from wsjax import networks, typing
 from wsjax.evaluation import error_overlap, gate, methods, nearest, predictions, statistics
 from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
@@ -79,7 +79,7 @@ class Population:
   @property
   def num_train(self) -> int:
     """Number N of training networks."""
-    return len(next(iter(self.train.values())))
+    return networks.length(self.train)
 
   @property
   def num_runs(self) -> int:
@@ -98,9 +98,9 @@ class Population:
       return self.neighbours
     return self._among(methods.join([self.train, self.snapshots]))
 
-  def _among(self, networks: typing.StackedParams) -> nearest.Search:
+  def _among(self, params: typing.StackedParams) -> nearest.Search:
     return nearest.Search(
-      networks, self.architecture.spec, self.reference, restarts=self.restarts, seed=self.seed
+      params, self.architecture.spec, self.reference, restarts=self.restarts, seed=self.seed
     )
 
   @functools.cached_property
@@ -110,14 +110,8 @@ class Population:
 
   def align(self, params: typing.StackedParams) -> typing.StackedParams:
     """Canonical forms of any networks, on the host."""
-    aligned = canonicalize.canonicalize(
-      params,
-      self.architecture.spec,
-      self.mode,
-      reference=self.reference,
-      restarts=self.restarts,
-      seed=self.seed,
-    )
+    options = {'reference': self.reference, 'restarts': self.restarts, 'seed': self.seed}
+    aligned = canonicalize.canonicalize(params, self.architecture.spec, self.mode, **options)
     return {path: np.asarray(value) for path, value in aligned.items()}
 
 
@@ -209,7 +203,7 @@ class Reference(Population):
   @property
   def _runs(self) -> 'Reference':
     """The reference with held-out networks as training networks."""
-    if self.heldout is None or len(next(iter(self.heldout.values()))) < 2:
+    if self.heldout is None or networks.length(self.heldout) < 2:
       raise ValueError(
         'Checkpoints of one run do not show how runs differ; the test split needs at least 2 '
         'networks.'

@@ -8,7 +8,7 @@ share the resampled items, so that their differences are paired.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import scipy.stats
@@ -37,9 +37,8 @@ class Resampler:
   def items(self) -> np.ndarray:
     """[B, n] how often each item was drawn, rows divided by n."""
     rng = np.random.default_rng([self.seed, 1])
-    counts = _draws(rng, np.full(self.num_bootstrap, self.num_items),
-                    self.num_items)  # fmt: skip
-    return counts / np.float32(self.num_items)
+    totals = np.full(self.num_bootstrap, self.num_items)
+    return _draws(rng, totals, self.num_items) / np.float32(self.num_items)
 
   def networks(self, groups: np.ndarray) -> np.ndarray:
     """[B, N] float32 weights of networks, drawn within the seeds [N] that are drawn first; rows sum
@@ -130,6 +129,11 @@ def stat(value: float, resamples: np.ndarray | None, *, n: int, method: str) -> 
   return {'value': float(value), 'low': low, 'high': high, 'n': n, 'method': method}
 
 
+def exact(value: float, n: int) -> metric.Stat:
+  """A number of the report of n networks, without an interval."""
+  return stat(value, None, n=n, method='none')
+
+
 def not_run(reason: str) -> metric.Stat:
   """A number of the report that was not measured."""
   return {'value': None, 'not_run': reason}
@@ -183,11 +187,8 @@ def two_way_means(table: np.ndarray, groups: np.ndarray, resampler: Resampler) -
 
 def over_seeds(
   statistic: Callable[[int, np.ndarray], float],
-  num_seeds: int,
-  num_networks: int,
-  num_bootstrap: int,
-  seed: int,
-) -> metric.Stat:
+  num_seeds: int, num_networks: int, num_bootstrap: int, seed: int,
+) -> metric.Stat:  # fmt: skip
   """Mean over training seeds of any statistic of networks; both are resampled.
 
   Args:
@@ -204,18 +205,14 @@ def over_seeds(
   drawn = np.random.default_rng([seed, 2]).integers(num_seeds, size=(num_bootstrap, num_seeds))
   with np.errstate(divide='ignore', invalid='ignore'):
     per_seed = [float(statistic(s, np.arange(num_networks))) for s in range(num_seeds)]
-    resamples = np.array(
-      [
-        np.mean([statistic(s, networks) for s in seeds])
-        for networks, seeds in zip(rows, drawn, strict=True)
-      ]
-    )
+    pairs = zip(rows, drawn, strict=True)
+    resamples = np.array([np.mean([statistic(s, nets) for s in seeds]) for nets, seeds in pairs])
   method = 'bootstrap-nets' + ('-seeds' if num_seeds > 1 else '')
   entry = stat(float(np.mean(per_seed)), resamples, n=num_networks, method=method)
   undefined = sum(not math.isfinite(each) for each in per_seed)
   if undefined:
     entry = not_run(f'not defined for {undefined} of {num_seeds} training seeds')
-  return entry | {'per_seed': _finite(per_seed)}
+  return entry | {'per_seed': finite(per_seed)}
 
 
 def jackknife(
@@ -256,7 +253,7 @@ def jackknife(
   per_seed = value(np.ones(n, bool))
   mean = float(np.mean(per_seed))
   if not math.isfinite(mean):
-    return not_run('not finite') | {'per_seed': _finite(per_seed)}
+    return not_run('not finite') | {'per_seed': finite(per_seed)}
   low = high = None
   if num_blocks > 1:
     without = [np.mean(value(block != number)) for number in range(num_blocks)]
@@ -273,9 +270,9 @@ def jackknife(
   }  # fmt: skip
 
 
-def _finite(values: list[float]) -> list[float | None]:
-  """The numbers, None for those that are not finite."""
-  return [value if math.isfinite(value) else None for value in values]
+def finite(values: Iterable[float]) -> list[float | None]:
+  """Floats for JSON, None for those that are not finite."""
+  return [float(value) if math.isfinite(value) else None for value in values]
 
 
 def rate(hits: np.ndarray) -> metric.Stat:
@@ -287,12 +284,9 @@ def rate(hits: np.ndarray) -> metric.Stat:
   test = scipy.stats.binomtest(int(np.sum(hits)), len(hits))
   interval = test.proportion_ci(LEVEL, method='exact')
   return {
-    'value': float(np.mean(hits)),
-    'low': float(interval.low),
-    'high': float(interval.high),
-    'n': len(hits),
-    'method': 'clopper-pearson',
-  }
+    'value': float(np.mean(hits)), 'low': float(interval.low), 'high': float(interval.high),
+    'n': len(hits), 'method': 'clopper-pearson',
+  }  # fmt: skip
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

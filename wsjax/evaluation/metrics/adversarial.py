@@ -126,14 +126,8 @@ def craft(
 
   Source: Liu et al. 2017, arXiv:1611.02770 (attack on several networks).
   """
-  return _craft(
-    architecture,
-    dict(surrogates),
-    threat.within(inputs),
-    np.asarray(labels, np.int32),
-    jax.random.key(seed),
-    threat,
-  )
+  labels, key = np.asarray(labels, np.int32), jax.random.key(seed)
+  return _craft(architecture, dict(surrogates), threat.within(inputs), labels, key, threat)
 
 
 @functools.partial(jax.jit, static_argnames=('architecture', 'threat'))
@@ -188,14 +182,9 @@ def attacks(method: Sample, norm: str) -> Attack:
   """Attacks of one norm on the networks of `attacked`."""
   reference = method.reference
   return attack(
-    reference.architecture,
-    attacked(method).params,
-    method.x,
-    method.y,
-    pgd_lib.Threat(norm, EPSILONS[norm]),
-    seed=reference.seed,
-    others=transferred(method.zoo, norm),
-  )
+    reference.architecture, attacked(method).params, method.x, method.y,
+    pgd_lib.Threat(norm, EPSILONS[norm]), seed=reference.seed, others=transferred(method.zoo, norm),
+  )  # fmt: skip
 
 
 # Number -> label, heading, its table of an attack, explanation.
@@ -284,13 +273,8 @@ def _call(
     last_loss = last_loss[:, :restarts].mean((1, 2))
     ends = (restarts, restarts + 1, 2 * restarts + 1)
     pgd, fgsm, noisy, elsewhere = jnp.split(right, ends, axis=1)
-    return (
-      losses(x)[1],
-      fgsm[:, 0],
-      jnp.all(kept & pgd, axis=1),
-      jnp.all(noisy, axis=1),
-      jnp.all(elsewhere, axis=1),
-      jnp.concatenate([loss, last_loss[None]]).T,
-    )
+    kept, noisy, elsewhere = (jnp.all(points, axis=1) for points in (kept & pgd, noisy, elsewhere))
+    loss = jnp.concatenate([loss, last_loss[None]]).T
+    return losses(x)[1], fgsm[:, 0], kept, noisy, elsewhere, loss
 
   return jax.vmap(one)(params)

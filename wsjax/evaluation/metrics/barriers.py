@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.spatial.distance
 
-from wsjax import typing
+from wsjax import networks, typing
 from wsjax.evaluation import methods, predictions
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.metrics import novelty
@@ -45,7 +45,7 @@ def path_losses(
     items: the test set.
     num_points: s.
   """
-  count = len(next(iter(a.values())))
+  count = networks.length(a)
   t = np.linspace(0, 1, num_points, dtype=np.float32)
   points = {}
   for path in a:
@@ -77,8 +77,7 @@ def loss_barrier(path_loss: np.ndarray) -> np.ndarray:
 
 def _heights(method: Sample, a: typing.StackedParams, b: typing.StackedParams) -> np.ndarray:
   """[P] barriers on the test items of a method, nats."""
-  path = path_losses(method.reference.architecture, a, b, method.device_items)
-  return loss_barrier(path)
+  return loss_barrier(path_losses(method.reference.architecture, a, b, method.device_items))
 
 
 @once
@@ -177,16 +176,12 @@ def matched(
   """Pairs of networks with their functions: the first ones balanced, the second ones matched to
   them.
   """
-  count, spec = len(next(iter(first.values()))), reference.architecture.spec
+  count, spec = networks.length(first), reference.architecture.spec
   # Balancing keeps the functions, and only neurons of balanced networks can be compared.
   first = canonicalize.balance_all(first, spec)
   second = canonicalize.balance_all(second, spec)
+  pairs = np.stack([np.arange(count)] * 2, axis=1)
   elements = weight_matching.match_pairs(
-    first,
-    second,
-    np.stack([np.arange(count)] * 2, axis=1),
-    spec,
-    restarts=reference.restarts,
-    seed=reference.seed,
+    first, second, pairs, spec, restarts=reference.restarts, seed=reference.seed
   )
   return first, canonicalize.apply_all(elements, second, spec)

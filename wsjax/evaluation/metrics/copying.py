@@ -282,7 +282,7 @@ def copying_z(method: Sample, reference: Reference) -> Stat:
   """
   r, h = distances(method.finite)
   z, p = copying_test(_rng(method, 0), r, h)
-  return statistics.stat(z, None, n=len(r), method='none') | {'p': p}
+  return statistics.exact(z, len(r)) | {'p': p}
 
 
 @metric('authenticity', '.0%', heading='authentic', flag=_NEAR)

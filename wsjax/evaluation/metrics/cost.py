@@ -54,7 +54,7 @@ def networks_to_break_even(costs: Costs, *, with_zoo: bool) -> Stat:
       else 'never: one generated network costs as much as it replaces'
     )
   spent = costs.generator + (costs.zoo if with_zoo else 0)
-  return statistics.stat(spent / saved, None, n=1, method='none')
+  return statistics.exact(spent / saved, 1)
 
 
 @once
@@ -107,8 +107,7 @@ def seconds_per_net(method: Sample, reference: Reference) -> Stat:
   made = method.method
   if made.seconds is None:
     raise NotRun('the time was not measured')
-  seconds = made.seconds / made.num_networks
-  return statistics.stat(seconds, None, n=made.num_networks, method='none')
+  return statistics.exact(made.seconds / made.num_networks, made.num_networks)
 
 
 @metric('bytes per network', ',.0f', better='lower', heading='bytes / network', unit='bytes')
@@ -117,8 +116,7 @@ def bytes_per_net(method: Sample, reference: Reference) -> Stat:
   number made here.
   """
   made = method.method
-  size = made.num_bytes / made.num_networks
-  return statistics.stat(size, None, n=made.num_networks, method='none')
+  return statistics.exact(made.num_bytes / made.num_networks, made.num_networks)
 
 
 def mlp_forward_flops(widths: Sequence[int]) -> int:

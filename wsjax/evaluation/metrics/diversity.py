@@ -161,9 +161,8 @@ def vendi_ratio(method: Sample, reference: Reference) -> Stat:
   return fidelity.comparison(method.finite)['vendi_ratio']
 
 
-@metric(
-  'distance to nearest other sample', '.2f', better='higher', heading='other sample τ', unit='tau'
-)
+@metric('distance to nearest other sample', '.2f', better='higher', heading='other sample τ',
+        unit='tau')  # fmt: skip
 def self_distance(method: Sample, reference: Reference) -> Stat:
   """Median quotient distance to the nearest other network of the method. Near 0: one network and
   noise, new or not.
@@ -174,12 +173,8 @@ def self_distance(method: Sample, reference: Reference) -> Stat:
   return copying.beside_heldout(stat, lambda sample: spacing(sample) / tau, method, test=False)
 
 
-@metric(
-  'distance to the mean',
-  '.2f',
-  heading='to mean / zoo',
-  flag='nearer to the mean of the zoo than fresh runs',
-)
+@metric('distance to the mean', '.2f', heading='to mean / zoo',
+        flag='nearer to the mean of the zoo than fresh runs')  # fmt: skip
 def centre_distance(method: Sample, reference: Reference) -> Stat:
   """Median distance of canonical forms to the mean of the zoo, over that of the training networks:
   0 is a collapse to the mean.

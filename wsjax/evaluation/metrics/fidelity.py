@@ -75,7 +75,7 @@ def comparison(method: Sample) -> dict[str, Stat]:
     features(heldout, 'functional')[theirs],
     width(reference, 'functional'),
   )
-  found: dict[Any, Stat] = {'vendi_ratio': _exact(score, number)}
+  found: dict[Any, Stat] = {'vendi_ratio': statistics.exact(score, number)}
   mine, theirs = mine[:count], rng.permutation(theirs)[:count]
   for space in SPACES:
     a, b = features(method, space)[mine], features(heldout, space)[theirs]
@@ -86,17 +86,15 @@ def comparison(method: Sample) -> dict[str, Stat]:
       shares.pop('density'), method.groups[mine], method.resampler
     )
     found |= {(name, space): statistics.rate(hits) for name, hits in shares.items()}
-    found['mmd', space] = _exact(value, count) | {'p': p}
-    found['mmd_ratio', space] = _exact(
+    found['mmd', space] = statistics.exact(value, count) | {'p': p}
+    found['mmd_ratio', space] = statistics.exact(
       two_sample.ratio(rng, a, features(zoo, space), b, unit), count
     )
-    found['energy', space] = _exact(two_sample.energy(a, b) / unit, count)
-    found['sliced', space] = _exact(two_sample.sliced_wasserstein(rng, a, b) / unit, count)
+    found['energy', space] = statistics.exact(two_sample.energy(a, b) / unit, count)
+    found['sliced', space] = statistics.exact(
+      two_sample.sliced_wasserstein(rng, a, b) / unit, count
+    )
   return found
-
-
-def _exact(value: float, count: int) -> Stat:
-  return statistics.stat(value, None, n=count, method='none')
 
 
 # Space -> its name in labels, and what its principal components are of.

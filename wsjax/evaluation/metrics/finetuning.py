@@ -55,37 +55,28 @@ def steps_to(right: np.ndarray, target: float) -> np.ndarray:
 
 
 @metric(
-  'steps to the accuracy of the zoo',
-  '.0f',
-  better='lower',
-  heading='steps to zoo',
+  'steps to the accuracy of the zoo', '.0f', better='lower', heading='steps to zoo',
   doc='Lower median of the further training steps after which a network has the median accuracy of '
   f'the zoo, of {", ".join(map(str, LADDER))}.',
-)
+)  # fmt: skip
 def finetune_steps(method: Sample, reference: Reference) -> Stat:
   """Lower median of the steps to the accuracy of the zoo."""
   return _median(steps(method), method.finite.groups, method.resampler)
 
 
 @metric(
-  'as accurate as the zoo after further training',
-  '.0%',
-  better='higher',
-  heading='reach zoo',
+  'as accurate as the zoo after further training', '.0%', better='higher', heading='reach zoo',
   doc=f'Networks that have the median accuracy of the zoo within {LADDER[-1]} steps.',
-)
+)  # fmt: skip
 def finetune_reached(method: Sample, reference: Reference) -> Stat:
   """Share of networks that reach the accuracy of the zoo."""
   return statistics.rate(np.isfinite(steps(method)))
 
 
 @metric(
-  f'accuracy after {SHOWN} steps',
-  '.1%',
-  better='higher',
-  heading=f'{SHOWN} steps: accuracy',
+  f'accuracy after {SHOWN} steps', '.1%', better='higher', heading=f'{SHOWN} steps: accuracy',
   doc=f'Mean test accuracy after {SHOWN} further training steps.',
-)
+)  # fmt: skip
 def finetune_accuracy(method: Sample, reference: Reference) -> Stat:
   """Mean test accuracy after `SHOWN` steps."""
   return method.finite.mean(right(method)[LADDER.index(SHOWN)])

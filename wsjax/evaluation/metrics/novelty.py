@@ -52,19 +52,13 @@ def gates(method: Sample) -> dict[str, np.ndarray]:
     )
   return {
     'gate_strict': gate.strict(method.accuracy, distance(method), thresholds),
-    'gate_half': gate.half(method.accuracy, distance(method), thresholds),
+    'gate_half': gate.strict(method.accuracy, distance(method), thresholds, share=0.5),
     'gate_functional': gate.functional(method.accuracy, max_overlap(method), thresholds),
   }
 
 
-@metric(
-  'distance to nearest training network',
-  '.3f',
-  better='higher',
-  heading='distance τ',
-  unit='tau',
-  group=_NOVELTY,
-)
+@metric('distance to nearest training network', '.3f', better='higher', heading='distance τ',
+        unit='tau', group=_NOVELTY)  # fmt: skip
 def novelty(method: Sample, reference: Reference) -> Stat:
   """Median quotient distance to the nearest training network, in units of τ, the median distance
   between independent runs.
@@ -86,22 +80,15 @@ def max_iou(method: Sample, reference: Reference) -> Stat:
   return method.over_networks(max_overlap(method))
 
 
-@metric(
-  'largest error-IoU of accurate networks',
-  '.2f',
-  better='lower',
-  heading='max IoU, ≥ p5',
-  group=_NOVELTY,
-)
+@metric('largest error-IoU of accurate networks', '.2f', better='lower', heading='max IoU, ≥ p5',
+        group=_NOVELTY)  # fmt: skip
 def max_iou_at_threshold(method: Sample, reference: Reference) -> Stat:
   """Largest error-IoU of only those networks whose accuracy is at least the 5th percentile of the
   zoo; n is their number.
   """
   good = method.accuracy >= reference.thresholds.accuracy
-  if not good.any():
-    raise NotRun('no network is as accurate as the 5th percentile of the zoo')
-  some = method.groups[good]
-  return statistics.over_networks(max_overlap(method)[good], some, method.resampler)
+  kept = method.keep(good, 'no network is as accurate as the 5th percentile of the zoo')
+  return kept.over_networks(max_overlap(method)[good])
 
 
 @metric('strict gate G', '.0%', better='higher', heading='G', group=_GATES)

@@ -153,27 +153,19 @@ def rise(method: Sample) -> np.ndarray:
 
 
 @metric(
-  'loss added by weight noise',
-  '.3f',
-  better='lower',
-  heading='noise +nats',
-  unit='nats',
+  'loss added by weight noise', '.3f', better='lower', heading='noise +nats', unit='nats',
   doc='Increase of the test loss when every filter of the canonical form gets noise of '
   f'{NOISE:.0%} of its norm, mean over draws. {_DEAD}',
-)
+)  # fmt: skip
 def weight_noise_nll(method: Sample, reference: Reference) -> Stat:
   """Increase of the loss by weight noise."""
   return method.finite.mean(rise(method).mean(axis=0))
 
 
 @metric(
-  'loss added by the worst noise',
-  '.3f',
-  better='lower',
-  heading='worst noise +nats',
-  unit='nats',
+  'loss added by the worst noise', '.3f', better='lower', heading='worst noise +nats', unit='nats',
   doc=f'Increase of the test loss by the worst of {NUM_DRAWS} draws, which all networks share.',
-)
+)  # fmt: skip
 def weight_noise_worst_nll(method: Sample, reference: Reference) -> Stat:
   """Increase of the loss by the worst draw for each network."""
   worst = np.argmax(rise(method).mean(axis=2), axis=0)

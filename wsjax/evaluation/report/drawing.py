@@ -152,19 +152,12 @@ def _style() -> dict[str, Any]:
     'text.parse_math': False,  # A name with dollar signs is no formula.
     'svg.fonttype': 'none',  # Text stays text, in the font of the page.
     'svg.hashsalt': 'wsjax',
-    'font.family': 'DejaVu Sans',
-    'font.size': 10,
     'path.simplify': False,
+    'font.family': 'DejaVu Sans', 'font.size': 10,
     'text.color': COLOURS['ink'],
-    'axes.facecolor': 'none',
-    'axes.edgecolor': COLOURS['muted'],
-    'axes.labelcolor': COLOURS['ink'],
-    'axes.titlecolor': COLOURS['ink'],
-    'axes.linewidth': 0.8,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'xtick.color': COLOURS['muted'],
-    'ytick.color': COLOURS['muted'],
-    'legend.frameon': False,
-    'lines.linewidth': 1.6,
-  }
+    'axes.facecolor': 'none', 'axes.edgecolor': COLOURS['muted'],
+    'axes.labelcolor': COLOURS['ink'], 'axes.titlecolor': COLOURS['ink'],
+    'axes.linewidth': 0.8, 'axes.spines.top': False, 'axes.spines.right': False,
+    'xtick.color': COLOURS['muted'], 'ytick.color': COLOURS['muted'],
+    'legend.frameon': False, 'lines.linewidth': 1.6,
+  }  # fmt: skip

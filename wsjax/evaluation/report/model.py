@@ -18,12 +18,9 @@ from wsjax.evaluation import metric as metric_lib
 SCHEMA_VERSION = '2.0.0'
 # Kind of a row -> its heading. The models that an experiment trained come first.
 KINDS = {
-  'model': 'Models',
-  'baseline': 'Baselines',
-  'control': 'Controls',
-  'ceiling': 'Ceilings',
+  'model': 'Models', 'baseline': 'Baselines', 'control': 'Controls', 'ceiling': 'Ceilings',
   'reference': 'References',
-}
+}  # fmt: skip
 
 
 @dataclasses.dataclass
