@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.reference import evaluation as reference
-from wsjax.evaluation import error_overlap
+from wsjax.evaluation import predictions
 
 
 @hypothesis.given(st.floats(0, 1), st.integers(0, 99))
@@ -14,25 +14,23 @@ def test_iou_is_that_of_sets(error_rate, seed):
   rng = np.random.default_rng(seed)
   a, b = rng.random((3, 17)) < error_rate, rng.random((4, 17)) < error_rate
   slow = [[reference.error_iou(x, y) for y in b] for x in a]
-  np.testing.assert_allclose(error_overlap.error_iou(a, b), slow, rtol=1e-6)
+  np.testing.assert_allclose(predictions.error_iou(a, b), slow, rtol=1e-6)
 
 
 def test_a_copy_has_iou_one_and_names_its_source():
   train = np.random.default_rng(0).random((6, 100)) < 0.2
-  iou, source = error_overlap.max_iou(error_overlap.error_iou(train[[4, 1]], train))
+  iou, source = predictions.max_iou(predictions.error_iou(train[[4, 1]], train))
   assert iou.tolist() == [1, 1] and source.tolist() == [4, 1]
 
 
 def test_leave_one_out_does_not_see_itself():
   train = np.random.default_rng(0).random((6, 100)) < 0.2
-  iou, source = error_overlap.max_iou(
-    error_overlap.error_iou(train, train), exclude_same_index=True
-  )
+  iou, source = predictions.max_iou(predictions.error_iou(train, train), exclude_same_index=True)
   assert np.all(iou < 1) and np.all(source != np.arange(6))
   with pytest.raises(ValueError, match='Leave-one-out'):
-    error_overlap.max_iou(np.ones((2, 6)), exclude_same_index=True)
+    predictions.max_iou(np.ones((2, 6)), exclude_same_index=True)
 
 
 def test_other_items_are_refused():
   with pytest.raises(ValueError, match=r'\(2, 3\)'):
-    error_overlap.error_iou(np.zeros((2, 3), bool), np.zeros((2, 4), bool))
+    predictions.error_iou(np.zeros((2, 3), bool), np.zeros((2, 4), bool))

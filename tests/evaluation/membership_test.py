@@ -43,3 +43,13 @@ def test_a_density_of_0_ranks_lowest():
   members, others = np.array([0.0, 1.0]), np.array([-np.inf, -np.inf, 2.0])
   found = membership.auc(members, others, num_bootstrap=20, seed=0)
   assert found['value'] == pytest.approx(4 / 6)
+
+
+def test_the_width_of_the_interval_is_that_of_the_jackknife():
+  rng = np.random.default_rng(0)
+  a, b = rng.integers(0, 9, 30), rng.integers(2, 11, 20)
+  found = membership.auc(a, b, num_bootstrap=2000, seed=0)
+  wins = np.sign(a[:, None] - b[None]) / 2 + 0.5
+  error = np.sqrt(wins.mean(axis=1).var(ddof=1) / 30 + wins.mean(axis=0).var(ddof=1) / 20)
+  assert found['high'] - found['low'] == pytest.approx(2 * 1.96 * error, rel=0.15)
+  assert membership.auc(a, a, num_bootstrap=50, seed=0)['value'] == 0.5

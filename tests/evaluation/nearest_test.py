@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from wsjax.evaluation import baselines, error_overlap, methods, nearest
+from wsjax.evaluation import baselines, methods, nearest, predictions
 from wsjax.models import mlp
 from wsjax.symmetry import distance
 
@@ -70,7 +70,7 @@ def test_leave_one_out_does_not_find_itself(zoo_reference):
   first = methods.take(zoo_reference.train, np.arange(10))
   search = dataclasses.replace(search, zoo=first)
   distances, index = search.nearest(
-    first, similarity=error_overlap.error_iou(errors, errors), exclude_same_index=True
+    first, similarity=predictions.error_iou(errors, errors), exclude_same_index=True
   )
   assert np.all(distances > 0.1) and np.all(index != np.arange(10))
   one = dataclasses.replace(search, zoo=methods.take(first, np.array([0])))

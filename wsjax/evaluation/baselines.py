@@ -14,7 +14,6 @@ import numpy as np
 from wsjax import networks, typing
 from wsjax.evaluation import methods, principal_components
 from wsjax.evaluation import reference as reference_lib
-from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 
 # Standard deviations in units of the weights, the same for every weight; for classifiers.
@@ -187,12 +186,7 @@ def random_init(
 ) -> typing.StackedParams:
   """Path -> [n, ...] untrained networks."""
   keys = jax.random.split(jax.random.key(_seed(rng)), n)
-  return _initialise(keys, population.architecture)
-
-
-@functools.partial(jax.jit, static_argnames='architecture')
-def _initialise(keys: jax.Array, architecture: model_lib.Model) -> typing.StackedParams:
-  return jax.vmap(architecture.init)(keys)
+  return jax.jit(jax.vmap(population.architecture.init))(keys)
 
 
 def _seed(rng: np.random.Generator) -> int:

@@ -8,9 +8,7 @@ NUM_BINS = 15
 
 
 def bin_weights(confidence: jax.Array, num_bins: int = NUM_BINS) -> jax.Array:
-  """[*b, k] one-hot membership of confidences [*b] in bins of equal width, (0, 1/k], (1/k, 2/k],
-  ...
-  """
+  """[*b, k] one-hot membership of confidences [*b] in equal bins (0, 1/k], (1/k, 2/k], ..."""
   index = jnp.ceil(confidence * num_bins).astype(jnp.int32) - 1
   return jax.nn.one_hot(jnp.clip(index, 0, num_bins - 1), num_bins)
 

@@ -114,9 +114,7 @@ def flatten(params: typing.StackedParams) -> np.ndarray:
 
 
 def unflatten(vectors: np.ndarray, like: typing.StackedParams) -> typing.StackedParams:
-  """The inverse of `flatten`: vectors [N, d] as float32 parameters with the paths and shapes of
-  `like`.
-  """
+  """The inverse of `flatten`: vectors [N, d] as float32, with paths and shapes of `like`."""
   shapes = {path: np.shape(like[path])[1:] for path in sorted(like)}
   ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
   parts = np.split(vectors, ends[:-1], axis=1)

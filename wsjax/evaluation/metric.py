@@ -120,18 +120,6 @@ class Metric:
     ends = [stat.get('low'), stat.get('high')] if stat else [None]
     return '' if None in ends else '–'.join(map(self.text, ends))
 
-  @classmethod
-  def declared(cls, name: str, fields: Any) -> 'Metric':
-    """The metric of a `declaration` that was read from a file; raises ValueError if it is none."""
-    known = {field.name for field in dataclasses.fields(cls)} - {'compute'}
-    if (
-      not isinstance(fields, dict)
-      or set(fields) - known
-      or not all(isinstance(value, str) for value in fields.values())
-    ):
-      raise ValueError(f'metrics.{name} is no declaration of a metric.')
-    return cls(**{'name': name, 'label': name, **fields})
-
   def declaration(self) -> dict[str, str]:
     """The fields but for `compute`, as JSON."""
     fields = dataclasses.asdict(self)
@@ -140,39 +128,25 @@ class Metric:
 
 
 def metric(
-  label: str,
-  format: str = '.3g',
-  *,
-  name: str | None = None,
-  unit: str | None = None,
-  group: str | None = None,
-  doc: str | None = None,
-  **fields: Any,
+  label: str, format: str = '.3g', **fields: Any
 ) -> Callable[[Callable[[Any, Any], Stat]], Metric]:
-  """Decorator that makes a `Metric` of the function that computes it, with the name of the
-  function.
+  """Decorator that makes a `Metric` of the function that computes it.
 
   Args:
     label: what the number is called in text.
     format: of the value.
-    name: of the metric; by default that of the function.
-    unit: of the value; by default 'share' for a format with '%', and none for others.
-    group: heading of the block of the table; by default `GROUP` of the module of the function.
-    doc: explanation; by default the docstring of the function, up to 'Source:'.
-    **fields: other fields of `Metric`.
+    **fields: other fields of `Metric`. By default the name is that of the function, the unit is
+      'share' for a format with '%', the group is `GROUP` of the module, and the explanation is the
+      docstring, up to 'Source:'.
   """
 
   def declare(function: Callable[[Any, Any], Stat]) -> Metric:
-    text = (function.__doc__ or '').split('Source:')[0] if doc is None else doc
-    return Metric(
-      name or function.__name__,
-      label,
-      unit=('share' if format.endswith('%') else '') if unit is None else unit,
-      group=function.__globals__.get('GROUP', '') if group is None else group,
-      format=format,
-      doc=' '.join(text.split()),
-      compute=function,
-      **fields,
-    )
+    found = {
+      'name': function.__name__,
+      'unit': 'share' if format.endswith('%') else '',
+      'group': function.__globals__.get('GROUP', ''),
+      'doc': ' '.join((function.__doc__ or '').split('Source:')[0].split()),
+    }
+    return Metric(label=label, format=format, compute=function, **found | fields)
 
   return declare

@@ -25,6 +25,7 @@ from wsjax.symmetry.matching import weight_matching
 # since the canonical form of a copy of a deep network can be far from that of the original.
 NUM_NEAREST, NUM_BEYOND, NUM_SIMILAR = 10, 3, 3
 _RESTARTS = 2
+Counts = tuple[int, int, int]
 
 # Networks whose distances to the whole zoo are held at once.
 _ROWS = 1024
@@ -87,7 +88,7 @@ def search(
   similarity: np.ndarray,
   *,
   excluded: np.ndarray | None = None,
-  counts: tuple[int, int, int] = (NUM_NEAREST, NUM_BEYOND, NUM_SIMILAR),
+  counts: Counts = (NUM_NEAREST, NUM_BEYOND, NUM_SIMILAR),
   seed: int = 0,
 ) -> Neighbourhood:
   """Finds the neighbours of each network and matches them to it.
@@ -120,21 +121,14 @@ def search(
 
 
 def _choose(
-  mine: np.ndarray,
-  vectors: np.ndarray,
-  similarity: np.ndarray,
-  free: np.ndarray,
-  counts: tuple[int, int, int],
+  mine: np.ndarray, vectors: np.ndarray, similarity: np.ndarray, free: np.ndarray, counts: Counts
 ) -> np.ndarray:
   """Neighbours [n, k] of vectors [n, d] among [M, d] where `free` [n, M]."""
   distance = pairwise.euclidean_distances(mine, vectors)
   nearest = np.where(free, distance, np.inf).argmin(axis=1)
   chosen = []
-  for count, score in zip(
-    counts,
-    (lambda: -distance, lambda: _beyond(distance, nearest, vectors), lambda: similarity),
-    strict=True,
-  ):
+  scores = (lambda: -distance, lambda: _beyond(distance, nearest, vectors), lambda: similarity)
+  for count, score in zip(counts, scores, strict=True):
     count = min(count, free[0].sum())
     if count:
       values = np.where(free, -score(), np.inf)

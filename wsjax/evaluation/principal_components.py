@@ -34,8 +34,9 @@ class Projection:
 
 
 def fit(vectors: np.ndarray) -> Projection:
-  """The projection of training vectors [N, d] onto f <= min(64, N / 8) components that have any
-  variance, or 2 of few networks.
+  """The projection of training vectors [N, d] onto their components of any variance.
+
+  There are at most min(64, N / 8) of them, or 2 of few networks.
   """
   mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
   centred = (vectors - mean[None]).astype(np.float32)

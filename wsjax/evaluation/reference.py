@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wsjax import networks, typing
-from wsjax.evaluation import error_overlap, gate, methods, nearest, predictions, statistics
+from wsjax.evaluation import gate, methods, nearest, predictions, statistics
 from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
 
@@ -172,11 +172,11 @@ class Reference(Population):
   @functools.cached_property
   def train_iou(self) -> np.ndarray:
     """[N] largest error-IoU of each training network with another one."""
-    return error_overlap.max_iou(self._train_similarity, exclude_same_index=True)[0]
+    return predictions.max_iou(self._train_similarity, exclude_same_index=True)[0]
 
   @functools.cached_property
   def _train_similarity(self) -> np.ndarray:
-    return error_overlap.error_iou(self.train_errors, self.train_errors)
+    return predictions.error_iou(self.train_errors, self.train_errors)
 
   @functools.cached_property
   def chance(self) -> float:

@@ -20,8 +20,9 @@ _T = TypeVar('_T')
 
 
 def once(function: Callable[..., _T]) -> Callable[..., _T]:
-  """Decorator: a function (sample, *hashable) is computed once for each sample and kept in its dict
-  `cache`. It may raise `metric.NotRun`.
+  """Decorator: a function (sample, *hashable) is computed once for each sample.
+
+  Its values are kept in the dict `cache` of the sample; what raises is computed again.
   """
 
   @functools.wraps(function)
@@ -165,7 +166,7 @@ class Sample:
     return statistics.two_way(table, self.groups, self.resampler)
 
   def over_networks(
-    self, values: np.ndarray, window: tuple[float, float] | None = (0.0, 1.0)
+    self, values: np.ndarray, window: statistics.Window = (0.0, 1.0)
   ) -> metric.Stat:
     """Mean of values [N] between two quantiles, or median for None, networks resampled."""
     return statistics.over_networks(values, self.groups, self.resampler, window=window)

@@ -18,6 +18,8 @@ from wsjax.evaluation import metric
 LEVEL = 0.95
 JACKKNIFE_BLOCKS = 20
 
+Window = tuple[float, float] | None
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Resampler:
@@ -41,9 +43,7 @@ class Resampler:
     return _draws(rng, totals, self.num_items) / np.float32(self.num_items)
 
   def networks(self, groups: np.ndarray) -> np.ndarray:
-    """[B, N] float32 weights of networks, drawn within the seeds [N] that are drawn first; rows sum
-    to 1.
-    """
+    """[B, N] float32 weights of networks, drawn within seeds [N] that are drawn first."""
     groups = np.asarray(groups)
     key = tuple(groups.tolist())
     if key not in self._cache:
@@ -99,9 +99,7 @@ def window_mean(
 
 
 def median(values: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
-  """Median of values [N], or of weighted values by [B, N] weights as [B]; equal weights agree with
-  NumPy.
-  """
+  """[B] median of values [N] under weights [B, N], or a scalar array as NumPy's without."""
   half = (1.0 if len(values) % 2 == 0 else 0.5) / len(values)
   return window_mean(values, 0.5 - half, 0.5 + half, weights=weights)
 
@@ -140,11 +138,7 @@ def not_run(reason: str) -> metric.Stat:
 
 
 def over_networks(
-  values: np.ndarray,
-  groups: np.ndarray,
-  resampler: Resampler,
-  *,
-  window: tuple[float, float] | None = (0.0, 1.0),
+  values: np.ndarray, groups: np.ndarray, resampler: Resampler, *, window: Window = (0.0, 1.0)
 ) -> metric.Stat:
   """A statistic of finite values [N], one per network, networks resampled within seeds `groups`
   [N].
@@ -187,8 +181,11 @@ def two_way_means(table: np.ndarray, groups: np.ndarray, resampler: Resampler) -
 
 def over_seeds(
   statistic: Callable[[int, np.ndarray], float],
-  num_seeds: int, num_networks: int, num_bootstrap: int, seed: int,
-) -> metric.Stat:  # fmt: skip
+  num_seeds: int,
+  num_networks: int,
+  num_bootstrap: int,
+  seed: int,
+) -> metric.Stat:
   """Mean over training seeds of any statistic of networks; both are resampled.
 
   Args:

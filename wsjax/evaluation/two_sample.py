@@ -13,6 +13,7 @@ NUM_PROJECTIONS = 512
 BALL = 5  # Neighbours that make a ball.
 # Networks of one Vendi score, which grows with their number.
 VENDI_NETWORKS = 64
+_SUBSETS, _VENDI_SUBSETS = 16, 8  # Choices of networks that are averaged.
 
 
 def bandwidth(features: np.ndarray) -> float:
@@ -147,15 +148,13 @@ def ratio(
   train: np.ndarray,
   heldout: np.ndarray,
   width: float,
-  *,
-  num_subsets: int = 16,
 ) -> float:
   """Discrepancy of samples [n, f] over that of training networks [N, f], both to held-out ones [m,
   f].
 
   It is about 1 for a generator as good as the training networks are. Discrepancies are of n
   networks and biased, for the unbiased one of equal distributions is 0 up to its sign; those of
-  `num_subsets` choices of n training networks are averaged.
+  16 choices of n training networks are averaged.
   """
 
   def discrepancy(some: np.ndarray) -> float:
@@ -165,7 +164,7 @@ def ratio(
     return float(np.sqrt(max(mmd2(products, first[None], biased=True)[0], 0)))
 
   subsets = [
-    discrepancy(train[rng.permutation(len(train))[: len(samples)]]) for _ in range(num_subsets)
+    discrepancy(train[rng.permutation(len(train))[: len(samples)]]) for _ in range(_SUBSETS)
   ]
   return discrepancy(samples) / float(np.mean(subsets))
 
@@ -228,24 +227,19 @@ def vendi_score(products: np.ndarray) -> float:
 
 
 def vendi_ratio(
-  rng: np.random.Generator,
-  samples: np.ndarray,
-  heldout: np.ndarray,
-  width: float,
-  *,
-  num_subsets: int = 8,
+  rng: np.random.Generator, samples: np.ndarray, heldout: np.ndarray, width: float
 ) -> tuple[float, int]:
   """Vendi score of samples [N, f] over that of equally many held-out networks [M, f], and their
   number.
 
-  It is taken of at most 64 networks of each set, and averaged over `num_subsets` choices of them.
+  It is taken of at most 64 networks of each set, and averaged over 8 choices of them.
   """
   count = min(VENDI_NETWORKS, len(samples), len(heldout))
 
   def mean_score(features: np.ndarray) -> float:
     subsets = [
       features[rng.permutation(len(features))[:count]]
-      for _ in range(num_subsets if len(features) > count else 1)
+      for _ in range(_VENDI_SUBSETS if len(features) > count else 1)
     ]
     return float(np.mean([vendi_score(kernel(x, x, width)) for x in subsets]))
 

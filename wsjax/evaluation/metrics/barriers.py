@@ -129,9 +129,7 @@ def barrier_self(method: Sample, reference: Reference) -> Stat:
 
 
 def alignment(reference: Reference) -> dict[str, Any]:
-  """Sorted L2 distances over tau of pairs of the first training networks, 'before' and 'after'
-  alignment.
-  """
+  """Sorted L2 distances over tau of pairs of training networks, 'before' and 'after' alignment."""
   chosen = np.arange(min(reference.num_train, _ALIGNMENT_NETWORKS))
 
   def distances(zoo: typing.StackedParams) -> list[float]:
@@ -173,8 +171,9 @@ def zoo_barriers(reference: Reference) -> dict[str, Any]:
 def matched(
   first: typing.StackedParams, second: typing.StackedParams, reference: Reference
 ) -> tuple[typing.StackedParams, typing.StackedParams]:
-  """Pairs of networks with their functions: the first ones balanced, the second ones matched to
-  them.
+  """Pairs of networks: the first ones balanced, the second ones matched to them.
+
+  Functions are kept.
   """
   count, spec = networks.length(first), reference.architecture.spec
   # Balancing keeps the functions, and only neurons of balanced networks can be compared.

@@ -65,9 +65,7 @@ def measure(
 
 
 def nearest(requested: np.ndarray, available: np.ndarray) -> np.ndarray:
-  """[N] places in `available` [T] of the property nearest to each request [N]; the first of
-  equals.
-  """
+  """[N] places in `available` [T] of the nearest to each request [N]; the first of equals."""
   return np.argmin(np.abs(np.asarray(requested)[:, None] - np.asarray(available)[None]), axis=1)
 
 

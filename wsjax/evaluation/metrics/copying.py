@@ -230,11 +230,6 @@ def _authentic(method: Sample) -> np.ndarray:
   return authentic(found.distance, found.index, around(method.zoo.finite).distance)
 
 
-def _rng(method: Sample, number: int) -> np.random.Generator:
-  """A random stream that does not differ between methods."""
-  return np.random.default_rng([method.reference.seed, 3, number])
-
-
 @once
 def distances(method: Sample) -> tuple[np.ndarray, np.ndarray]:
   """Distances over tau to the training networks, [n] of finite networks and [m] held out."""
@@ -281,7 +276,8 @@ def copying_z(method: Sample, reference: Reference) -> Stat:
   with the probability p of one so low by chance. Below 0: copying; above 0: underfitting.
   """
   r, h = distances(method.finite)
-  z, p = copying_test(_rng(method, 0), r, h)
+  rng = np.random.default_rng([reference.seed, 3, 0])  # It does not differ between methods.
+  z, p = copying_test(rng, r, h)
   return statistics.exact(z, len(r)) | {'p': p}
 
 

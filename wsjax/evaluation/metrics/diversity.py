@@ -6,7 +6,7 @@ its neurons.
 
 import numpy as np
 
-from wsjax.evaluation import error_overlap, neighbours, statistics
+from wsjax.evaluation import neighbours, predictions, statistics
 from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.metrics import copying, fidelity
@@ -95,7 +95,7 @@ def spacing(method: Sample) -> np.ndarray:
     method.canonical,
     method.canonical,
     method.reference.architecture.spec,
-    error_overlap.error_iou(~method.correct, ~method.correct),
+    predictions.error_iou(~method.correct, ~method.correct),
     excluded=np.arange(count),
     seed=method.reference.seed,
     counts=_OTHERS,

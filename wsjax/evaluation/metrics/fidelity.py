@@ -161,9 +161,7 @@ METRICS = tuple(_metric(key, space) for space in SPACES for key in _NUMBERS)
 
 
 def bin_edges(zoo: typing.StackedParams) -> dict[str, np.ndarray]:
-  """Path -> [k + 1] edges of equal bins over the central weights of each parameter of a
-  canonical zoo.
-  """
+  """Path -> [k + 1] edges of equal bins over the central weights of a canonical zoo."""
   edges = {}
   for path, value in zoo.items():
     low, high = np.quantile(_some(value), _RANGE)

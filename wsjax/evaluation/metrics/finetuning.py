@@ -46,9 +46,7 @@ def steps(method: Sample) -> np.ndarray:
 
 
 def steps_to(right: np.ndarray, target: float) -> np.ndarray:
-  """[N] fewest steps of `LADDER` after which networks have an accuracy, of `right` [L, N, n]; or
-  infinity.
-  """
+  """[N] fewest steps of `LADDER` that reach an accuracy, of `right` [L, N, n]; or infinity."""
   there = np.mean(right, axis=2) >= target
   first = np.asarray(LADDER, np.float64)[np.argmax(there, axis=0)]
   return np.where(there.any(axis=0), first, np.inf)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from wsjax.evaluation import differences, statistics
+from wsjax.evaluation import statistics
 
 
 def auc(
@@ -24,6 +24,8 @@ def auc(
 
   Raises:
     ValueError: if either set is empty or has a NaN; minus infinity is a density of 0.
+
+  Source: Mann and Whitney 1947, doi:10.1214/aoms/1177730491.
   """
   members, others = (np.asarray(x, np.float64) for x in (members, others))
   if not (members.size and others.size):
@@ -32,7 +34,12 @@ def auc(
     )
   if np.isnan(members).any() or np.isnan(others).any():
     raise ValueError('A log-density is not a number.')
+  # Not by their difference: two that are infinite are equal.
+  a, b = members[:, None], others[None]
+  wins = (a > b) + np.float32(0.5) * (a == b)
   resampler = statistics.Resampler(num_bootstrap=num_bootstrap, seed=seed)
-  groups = (np.zeros(x.size, int) for x in (members, others))
-  entry = differences.probability_of_improvement(members, others, *groups, resampler)
+  drawn = [resampler.networks(np.zeros(x.size, int)) for x in (members, others)]
+  resamples = np.einsum('bm,bm->b', drawn[0] @ wins, drawn[1])
+  value = float(np.mean(wins, dtype=np.float64))
+  entry = statistics.stat(value, resamples, n=min(wins.shape), method='bootstrap-nets')
   return entry | {'n': members.size + others.size}

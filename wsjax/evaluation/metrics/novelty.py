@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wsjax.evaluation import error_overlap, gate, statistics
+from wsjax.evaluation import gate, predictions, statistics
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
@@ -13,7 +13,7 @@ _NOVELTY, _GATES = 'Novelty', 'Gates'
 @once
 def overlap(method: Sample) -> np.ndarray:
   """[N, T] error-IoU of each network with each training network."""
-  return error_overlap.error_iou(~method.correct, method.reference.train_errors[:, method.items])
+  return predictions.error_iou(~method.correct, method.reference.train_errors[:, method.items])
 
 
 @once
@@ -21,7 +21,7 @@ def max_overlap(method: Sample) -> np.ndarray:
   """[N] largest error-IoU with another training network."""
   if method.is_zoo:
     return method.reference.train_iou[method.networks]
-  return error_overlap.max_iou(overlap(method))[0]
+  return predictions.max_iou(overlap(method))[0]
 
 
 @once

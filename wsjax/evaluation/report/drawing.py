@@ -15,17 +15,10 @@ import numpy as np
 
 # CSS variable of the page -> placeholder.
 COLOURS = {
-  'ink': '#010101',
-  'muted': '#020202',
-  'line': '#030303',
-  'paper': '#040404',
-  'pass': '#050505',
-  'baseline': '#070707',
-  'control': '#080808',
-  'ceiling': '#090909',
-  'reference': '#0a0a0a',
+  'ink': '#010101', 'muted': '#020202', 'line': '#030303', 'paper': '#040404', 'pass': '#050505',
+  'baseline': '#070707', 'control': '#080808', 'ceiling': '#090909', 'reference': '#0a0a0a',
   'model': '#0b0b0b',
-}
+}  # fmt: skip
 # Kinds differ in shape too: colour alone is not read by everyone.
 MARKERS = {'model': 'o', 'baseline': 's', 'control': '^', 'ceiling': 'D', 'reference': 'P'}
 

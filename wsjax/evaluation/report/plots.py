@@ -207,9 +207,16 @@ def confusion(
 
 @drawing.styled
 def scatter(
-  name: str, description: str, x: Sequence[float], y: Sequence[float], *,
-  half_width: Sequence[float] = (), xlabel: str = '', ylabel: str = '', diagonal: bool = False,
-) -> str:  # fmt: skip
+  name: str,
+  description: str,
+  x: Sequence[float],
+  y: Sequence[float],
+  *,
+  half_width: Sequence[float] = (),
+  xlabel: str = '',
+  ylabel: str = '',
+  diagonal: bool = False,
+) -> str:
   """Draws points [n], with error bars of +- `half_width` [n] and the line y = x if wanted."""
   x, y = np.asarray(x, float), np.asarray(y, float)
   canvas = drawing.figure(5.6, 5.2)
