@@ -1,6 +1,4 @@
-"""Differences between methods, with intervals and p-values; what methods share is resampled
-together.
-"""
+"""Differences between methods, resampled together, with intervals and p-values."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -29,8 +27,8 @@ def against_baselines(
 
   Returns:
     'generator − baseline' -> 'accuracy' by `paired`, and every gate that was run, by Fisher's exact
-      test, which takes networks to be independent. Every 'p' is corrected within the baselines of
-      one generator and one metric (Holm): a generator above all of them is above the best of them.
+    test, which takes networks to be independent. Every 'p' is corrected within the baselines of one
+    generator and one metric (Holm): a generator above all of them is above the best of them.
   """
   made: dict[str, model.Row] = {}
   baselines = {name: row for name, row in rows.items() if row.kind == 'baseline'}

@@ -30,7 +30,7 @@ def of_edit(
 
   Returns:
     'n'; the largest difference of 'weights', relative to the largest change of that parameter by
-      the edit; the largest difference of a pixel in the 'picture' of the edited network.
+    the edit; the largest difference of a pixel in the 'picture' of the edited network.
   """
   spec = architecture.spec.permutations_only()
 

@@ -3,6 +3,7 @@
 Metrics are not averaged with each other: an average would hide a copy behind an accuracy.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -104,22 +105,19 @@ def evaluate(
   tables, curves = {}, {group.name: {} for group in groups if group.curve}
   zoo = sample_lib.zoo(reference, None)
   for method in rich.progress.track([zoo.method, *methods], 'evaluate', disable=not progress):
-    samples = {None: zoo if method is zoo.method else sample_lib.Sample(method, reference)}
+    samples = {
+      size: sample_lib.zoo(reference, size)
+      if method is zoo.method
+      else sample_lib.Sample(method, reference, size)
+      for size in {None, *limit.values()}
+    }
     found = {}
     for group in groups:
-      size = limit[group.name]
-      if size not in samples:
-        samples[size] = (
-          sample_lib.zoo(reference, size)
-          if method is zoo.method
-          else sample_lib.Sample(method, reference, size)
-        )
-      found |= {metric.name: metric(samples[size], reference) for metric in group.metrics}
+      sample = samples[limit[group.name]]
+      found |= {metric.name: metric(sample, reference) for metric in group.metrics}
       if group.curve:
-        try:
-          curves[group.name][method.name] = group.curve(samples[size])
-        except NotRun:
-          pass
+        with contextlib.suppress(NotRun):
+          curves[group.name][method.name] = group.curve(sample)
     whole = samples[None]
     rows[method.name] = _row(whole, found, metrics_of_all)
     tables[method.name] = (whole.correct, whole.groups)
@@ -171,13 +169,8 @@ def _row(
     for key, values in _per_seed(method).items():
       if stats[key]['value'] is not None:
         stats[key]['per_seed'] = values
-  row = model.Row(
-    method.method.num_networks,
-    stats,
-    method.method.kind,
-    seeds,
-    per_network={key: statistics.finite(value) for key, value in networks.items()},
-  )
+  made, found = method.method, {key: statistics.finite(value) for key, value in networks.items()}
+  row = model.Row(made.num_networks, stats, made.kind, seeds, per_network=found)
   threshold = flags.working_threshold(reference.chance, reference.thresholds.accuracy)
   row.flags = flags.find(row, threshold, metrics)
   return row
@@ -190,10 +183,8 @@ def _per_seed(method: sample_lib.Sample) -> dict[str, list[float | None]]:
     'max_iou': novelty.max_overlap(method),
     'copy_rate': gate.copy(novelty.distance_to_shown(method), method.reference.thresholds),
   }
-  try:
+  with contextlib.suppress(NotRun):
     values |= novelty.gates(method)
-  except NotRun:
-    pass
   groups = method.groups
   return {
     key: statistics.finite([np.mean(value[groups == g]) for g in np.unique(groups)])

@@ -125,7 +125,7 @@ def climb(
 
   Returns:
     Last points [E, R, n, d]; [E, R, n] bool, whether an item was right at all points before; mean
-      loss at those, [steps, E].
+    loss at those, [steps, E].
 
   Source: Madry et al. 2018, arXiv:1706.06083.
   """

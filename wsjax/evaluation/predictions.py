@@ -102,13 +102,9 @@ def accuracy(
 def predict(
   architecture: model_lib.Model, params: typing.StackedParams, items: Items, *, seed: int = 0
 ) -> Predictions:
-  """Runs N networks, path -> [N, ...], over a test set.
+  """Runs N networks with logits as outputs, path -> [N, ...], over a test set.
 
-  Args:
-    architecture: of all networks; its outputs are logits.
-    params: path -> [N, ...].
-    items: the test set.
-    seed: of the Monte-Carlo draws; network i has its own, whatever the calls.
+  The seed is of the Monte-Carlo draws, of which network i has its own, whatever the calls.
   """
   key, n = jax.random.key(seed), items.num_items
   labels, nll, brier, hits, confidence, null_hits = networks.in_chunks(

@@ -52,7 +52,7 @@ def leading(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
   Returns:
     [f] float64, the squares of S, largest first; [f, d] float32, the rows of S V'. f is `count`, or
-      less if N or d is.
+    less if N or d is.
   """
   few_nets = len(centred) <= centred.shape[1]
   products = centred @ centred.T if few_nets else centred.T @ centred

@@ -188,12 +188,8 @@ def over_seeds(
 ) -> metric.Stat:
   """Mean over training seeds of any statistic of networks; both are resampled.
 
-  Args:
-    statistic: (training seed, rows of networks) -> number, not finite where it is not defined.
-    num_seeds: S.
-    num_networks: n.
-    num_bootstrap: resamples, with the same networks in every call with one `seed`.
-    seed: of the resamples.
+  The statistic, (training seed, rows of networks) -> number, is not finite where it is not defined.
+  Every call with one `seed` resamples the same of the n = `num_networks` networks.
 
   Returns:
     The number with 'per_seed'; no value, and None for the seed, if a seed has none.

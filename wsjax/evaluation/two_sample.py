@@ -143,11 +143,7 @@ def one_nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def ratio(
-  rng: np.random.Generator,
-  samples: np.ndarray,
-  train: np.ndarray,
-  heldout: np.ndarray,
-  width: float,
+  rng: np.random.Generator, samples: np.ndarray, train: np.ndarray, real: np.ndarray, width: float
 ) -> float:
   """Discrepancy of samples [n, f] over that of training networks [N, f], both to held-out ones [m,
   f].
@@ -158,7 +154,7 @@ def ratio(
   """
 
   def discrepancy(some: np.ndarray) -> float:
-    pooled = np.concatenate([some, heldout])
+    pooled = np.concatenate([some, real])
     first = np.arange(len(pooled)) < len(some)
     products = kernel(pooled, pooled, width)
     return float(np.sqrt(max(mmd2(products, first[None], biased=True)[0], 0)))

@@ -42,7 +42,7 @@ def load(name: str) -> Group:
 
   Returns:
     The group; `LIMIT` and `curve` of a file are its limit and its figure, `METRICS` those metrics
-      of a table that come after the others.
+    of a table that come after the others.
 
   Raises:
     ValueError: if there is no such file or no such metric.

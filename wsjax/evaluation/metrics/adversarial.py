@@ -113,16 +113,7 @@ def craft(
 ) -> jax.Array:
   """[E, R, n, d] last points, flat, of PGD on the mean loss of networks, to be tried on others.
 
-  Args:
-    architecture: of the networks; its outputs are logits.
-    surrogates: path -> [S, ...] networks with finite weights.
-    inputs: [n, ...] inside the bounds.
-    labels: [n] int.
-    threat: E radii, R restarts.
-    seed: of the starts.
-
-  Raises:
-    ValueError: if inputs are outside the bounds.
+  The surrogates, path -> [S, ...], have finite weights; the rest is as for `attack`.
 
   Source: Liu et al. 2017, arXiv:1611.02770 (attack on several networks).
   """

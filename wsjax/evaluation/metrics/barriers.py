@@ -35,16 +35,7 @@ def path_losses(
   *,
   num_points: int = NUM_POINTS,
 ) -> np.ndarray:
-  """[P, s] mean loss, nats, at s even steps from one network of each pair to the other, ends
-  included.
-
-  Args:
-    architecture: of all networks.
-    a: path -> [P, ...] one end of each pair.
-    b: path -> [P, ...] the other.
-    items: the test set.
-    num_points: s.
-  """
+  """[P, s] mean loss, nats, at s even steps, ends included, from networks `a` to `b` in P pairs."""
   count = networks.length(a)
   t = np.linspace(0, 1, num_points, dtype=np.float32)
   points = {}

@@ -27,8 +27,8 @@ def measure(
 
   Returns:
     'spearman' rank correlation; 'mae' mean absolute difference; 'slope' of the least squares line
-      of achieved on requested, 1 if control is calibrated, 0 if the condition is ignored; 'r2' = 1
-      - mean square difference / variance of the requests, below 0 if their mean would be nearer.
+    of achieved on requested, 1 if control is calibrated, 0 if the condition is ignored; 'r2' = 1 -
+    mean square difference / variance of the requests, below 0 if their mean would be nearer.
 
   Raises:
     ValueError: if there are not as many requests as networks.
@@ -49,10 +49,10 @@ def measure(
   uniform = np.full((1, len(x)), 1 / len(x))
 
   def entry(statistic: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
-    resamples = statistic(weights)
-    # A resample of one request only has no slope.
-    resamples = resamples[np.isfinite(resamples)]
-    return statistics.stat(float(statistic(uniform)[0]), resamples, n=len(x), method=method)
+    # A resample of one request only has no slope, and is left out.
+    return statistics.stat(
+      float(statistic(uniform)[0]), statistic(weights), n=len(x), method=method
+    )
 
   # Ranks are those of all networks also in a resample, where ties are many.
   ranks = scipy.stats.rankdata(x), scipy.stats.rankdata(y)
@@ -82,20 +82,19 @@ def compare(
   Args:
     requested: [N] what each network was conditioned on.
     achieved: [N] the property that it has.
-    train_labels: [T] the property of the training networks that the generator was conditioned on,
-      by which they are retrieved.
+    train_labels: [T] the property by which training networks were conditioned on and are retrieved.
     train_achieved: [T] the property that training networks have, measured as `achieved`.
     groups: [N] which seed made each network.
     resampler: for the intervals; both rows share the resampled requests.
 
   Returns:
     'generator' and 'retrieval': entries of `measure`; 'outside': share of requests beyond all
-      training networks; 'inside' and 'beyond': entries of the generator for the requests on either
-      side; 'mae_gain': how much less than retrieval the generator misses by, paired over requests.
+    training networks; 'inside' and 'beyond': entries of the generator for the requests on either
+    side; 'mae_gain': how much less than retrieval the generator misses by, paired over requests.
 
   Raises:
-    ValueError: if there are not as many requests as networks, or no finite label of a training
-      network.
+    ValueError: if there are not as many requests as networks, or no training network has a finite
+      label.
   """
   requested, achieved = np.asarray(requested), np.asarray(achieved)
   train_labels = np.asarray(train_labels)

@@ -39,13 +39,9 @@ def around(method: Sample) -> neighbours.Neighbourhood:
   """Training networks around each finite network."""
   reference = method.reference
   return neighbours.search(
-    method.canonical,
-    reference.aligned_train,
-    reference.architecture.spec,
-    novelty.overlap(method),
-    excluded=method.networks if method.is_zoo else None,
-    seed=reference.seed,
-  )
+    method.canonical, reference.aligned_train, reference.architecture.spec, novelty.overlap(method),
+    excluded=method.networks if method.is_zoo else None, seed=reference.seed,
+  )  # fmt: skip
 
 
 @once
@@ -113,14 +109,13 @@ def p_replicas(r: np.ndarray, h: np.ndarray) -> float:
 def replicas(r: np.ndarray, h: np.ndarray) -> Stat:
   """Share of samples nearer to the training networks than 99 % of held-out networks are.
 
+  `heldout` of the entry is what an honest generator is expected to have: of M held-out networks the
+  quantile lies above 1 + 0.01 (M - 1) of M + 1 equal shares; `note` says so where that is far from
+  1 %. `p` is that of `p_replicas`.
+
   Args:
     r: [N] distances of samples to the nearest training network.
     h: [M] distances of held-out networks.
-
-  Returns:
-    The share, with `p` of `p_replicas`. `heldout` is what an honest generator is expected to have:
-      of M held-out networks the quantile lies above 1 + 0.01 (M - 1) of M + 1 equal shares; `note`
-      says so where that is far from 1 %.
   """
   honest = (1 + QUANTILE * (len(h) - 1)) / (len(h) + 1)
   entry = statistics.rate(r < threshold(h)) | {'heldout': honest, 'p': p_replicas(r, h)}
@@ -144,8 +139,7 @@ def copying_test(rng: np.random.Generator, r: np.ndarray, h: np.ndarray) -> tupl
 
   Returns:
     z of the Mann-Whitney statistic, ties at half: below 0 where samples are nearer (copying), above
-      0 where they are farther (underfitting); and the probability of one at most as large by
-      chance.
+    0 where they are farther (underfitting); and the probability of one at most as large by chance.
 
   Source: Meehan et al. 2020, arXiv:2004.05675, section 3.1 (Z_U), with one cell for all.
   """

@@ -93,9 +93,8 @@ def break_even(method: Sample, reference: Reference) -> Stat:
   return networks_to_break_even(costs(method), with_zoo=False)
 
 
-@metric(
-  'break-even with the zoo', ',.0f', better='lower', heading='break-even, with zoo', unit='networks'
-)
+@metric('break-even with the zoo', ',.0f', better='lower', heading='break-even, with zoo',
+        unit='networks')  # fmt: skip
 def break_even_with_zoo(method: Sample, reference: Reference) -> Stat:
   """Break-even if the zoo had to be trained for the generator."""
   return networks_to_break_even(costs(method), with_zoo=True)

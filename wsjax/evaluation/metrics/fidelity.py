@@ -69,12 +69,8 @@ def comparison(method: Sample) -> dict[str, Stat]:
   if count < copying.MIN_NETWORKS:
     raise NotRun(f'a comparison of two sets needs {copying.MIN_NETWORKS} networks in each')
   mine = rng.permutation(mine)
-  score, number = two_sample.vendi_ratio(
-    rng,
-    features(method, 'functional')[mine],
-    features(heldout, 'functional')[theirs],
-    width(reference, 'functional'),
-  )
+  outputs = features(method, 'functional')[mine], features(heldout, 'functional')[theirs]
+  score, number = two_sample.vendi_ratio(rng, *outputs, width(reference, 'functional'))
   found: dict[Any, Stat] = {'vendi_ratio': statistics.exact(score, number)}
   mine, theirs = mine[:count], rng.permutation(theirs)[:count]
   for space in SPACES:

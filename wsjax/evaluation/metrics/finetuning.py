@@ -25,17 +25,12 @@ def right(method: Sample) -> np.ndarray:
   reference, finite = method.reference, method.finite
   if reference.finetune is None:
     raise NotRun('there is no training for these networks')
-  return np.stack(
-    [
-      predictions.predict(
-        reference.architecture,
-        reference.finetune(finite.canonical, steps=steps, seed=reference.seed),
-        finite.device_items,
-      ).labels
-      == finite.y[None]
-      for steps in LADDER
-    ]
-  )
+  labels = []
+  for steps in LADDER:
+    tuned = reference.finetune(finite.canonical, steps=steps, seed=reference.seed)
+    found = predictions.predict(reference.architecture, tuned, finite.device_items)
+    labels.append(found.labels)
+  return np.stack(labels) == finite.y
 
 
 @once

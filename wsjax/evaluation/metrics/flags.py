@@ -128,10 +128,9 @@ def _by_networks(row: model.Row) -> list[tuple[str, str]]:
       found.append((name, f'{_share(hits)} of {len(names)} samples {text}'))
   spread, centre = (row.stats[key]['value'] for key in ('rms_ratio', 'centre_distance'))
   if None not in (spread, centre) and max(spread, centre) < COLLAPSED:
-    text = f'{spread:.2f} of the spread of the zoo, at {centre:.2f} of '
-    text += 'the distance of its networks from their mean'
     found = [entry for entry in found if entry[0] != 'one mode']
-    found.append(('collapsed to the mean', text))
+    text = f'{spread:.2f} of the spread of the zoo, at {centre:.2f} of the distance of its networks'
+    found.append(('collapsed to the mean', f'{text} from their mean'))
   return found
 
 
@@ -139,11 +138,11 @@ def _names(row: model.Row) -> np.ndarray | None:
   """[N] name of each finite sample, '' for none; None if nothing is known."""
   if 'hull_residual' not in row.per_network:
     return None
-  distance = _numbers(row, 'canonical_novelty')
-  known = np.isfinite(distance)
-  distance = distance[known]
-  residual = _numbers(row, 'hull_residual')[known]
-  spacing = _numbers(row, 'self_distance')[known]
+  known = np.isfinite(_numbers(row, 'canonical_novelty'))
+  distance, residual, spacing, shown = (
+    _numbers(row, key)[known]
+    for key in ('canonical_novelty', 'hull_residual', 'self_distance', 'shown')
+  )
   metrics = row.stats
   names = np.full(len(distance), '', dtype=object)
 
@@ -151,7 +150,6 @@ def _names(row: model.Row) -> np.ndarray | None:
     names[which & (names == '')] = text
 
   # Up to symmetry, and of snapshots of the training runs, too.
-  shown = _numbers(row, 'shown')[known]
   name((distance < EXACT) | (shown < EXACT), 'copies')
   near = metrics['replica_rate'].get('threshold')
   honest = metrics['hull_residual'].get('heldout')

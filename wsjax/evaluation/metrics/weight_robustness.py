@@ -107,11 +107,11 @@ def change(
   num_draws: int = NUM_DRAWS,
   seed: int = 0,
 ) -> Changes:
-  """Changes N networks in every way and runs them.
+  """Changes the canonical forms of N networks, path -> [N, ...], in every way and runs them.
 
   Args:
     architecture: of all networks; its outputs are logits.
-    canonical: path -> [N, ...] canonical forms.
+    canonical: the networks.
     items: n test items.
     labels: [n] int classes of the items.
     noise: size of the noise, as a share of each filter.
