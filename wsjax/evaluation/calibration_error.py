@@ -14,8 +14,7 @@ def bin_weights(confidence: jax.Array, num_bins: int = NUM_BINS) -> jax.Array:
 
 
 def expected_calibration_error(hits: jax.Array, confidence: jax.Array, num_items: int) -> jax.Array:
-  """ECE [*b], sum over bins of (n_b / n) |accuracy_b - confidence_b|, from sums over the items of a
-  bin.
+  """ECE [*b], sum over bins of (n_b / n) |accuracy_b - confidence_b|, from sums per bin.
 
   Args:
     hits: [*b, k] number of correct items per bin.

@@ -173,8 +173,7 @@ def _occlusion(key: jax.Array, images: jax.Array, level: jax.Array) -> jax.Array
 
 
 def _move(images: jax.Array, angle: jax.Array, offset: jax.Array) -> jax.Array:
-  """Turns images [n, h, w, c] by angles [n], radians, and shifts them by shares [n, 2] of the
-  sides.
+  """Turns images [n, h, w, c] by angles [n], radians, and shifts by shares [n, 2] of the sides.
 
   Pixels are interpolated linearly, and black outside.
   """

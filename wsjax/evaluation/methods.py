@@ -71,8 +71,7 @@ class Method:
 
 
 def merge(methods: Sequence[Method], name: str) -> Method:
-  """Joins the networks of one method from several training seeds, block by block; seconds and bytes
-  are added up.
+  """Joins the networks of one method from several training seeds; adds up seconds and bytes.
 
   Raises:
     ValueError: if there is none, kinds or numbers of networks differ, or one has not exactly one

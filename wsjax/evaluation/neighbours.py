@@ -197,8 +197,7 @@ def simplex(values: jax.Array) -> jax.Array:
 
 
 def project(gram: typing.Array) -> jax.Array:
-  """Weights [k] of the point nearest to the origin of a convex hull, from products [k, k] of its
-  corners.
+  """Weights [k] of the point nearest to the origin of a hull, from products [k, k] of corners.
 
   Source: Beck and Teboulle 2009, doi:10.1137/080716542; O'Donoghue and Candes 2015, arXiv:1204.3982
     (restart where it turns back).

@@ -80,11 +80,10 @@ class Threat:
 
 
 def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
-  """[*b, n] log-sum-exp of the other logits minus that of the label, from [*b, n, c] and labels
-  [n].
+  """[*b, n] log-sum-exp of the other logits minus that of the label.
 
   The cross-entropy is softplus of this; its gradient has the same direction, but vanishes once the
-  network is sure.
+  network is sure. Logits are [*b, n, c], labels [n].
   """
   hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
   hot = jnp.broadcast_to(hot, logits.shape)
@@ -95,8 +94,7 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def losses_of(
   architecture: model_lib.Model, net: typing.Params, shape: tuple[int, ...], labels: jax.Array
 ) -> Losses:
-  """Margin loss of a network, and whether it is right, at flat points [*b, n, d] of inputs of a
-  `shape`.
+  """Margin loss of a network and whether it is right, at flat points [*b, n, d] of a `shape`.
 
   An output that is not finite is not right.
   """

@@ -105,8 +105,7 @@ def median(values: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarr
 
 
 def stat(value: float, resamples: np.ndarray | None, *, n: int, method: str) -> metric.Stat:
-  """A number of the report with its percentile interval; no value and the reason if it is not
-  finite.
+  """A number of the report with its percentile interval; no value if it is not finite.
 
   Args:
     value: the estimate.
@@ -140,8 +139,7 @@ def not_run(reason: str) -> metric.Stat:
 def over_networks(
   values: np.ndarray, groups: np.ndarray, resampler: Resampler, *, window: Window = (0.0, 1.0)
 ) -> metric.Stat:
-  """A statistic of finite values [N], one per network, networks resampled within seeds `groups`
-  [N].
+  """A statistic of finite values [N], networks resampled within training seeds `groups` [N].
 
   The window is the quantiles whose mean is taken, see `window_mean`; None takes the median.
   """
@@ -269,8 +267,7 @@ def finite(values: Iterable[float]) -> list[float | None]:
 
 
 def rate(hits: np.ndarray) -> metric.Stat:
-  """Share of networks where `hits` [N], with its exact binomial interval, which takes them as
-  independent.
+  """Share of `hits` [N] with its exact binomial interval, for independent networks.
 
   Source: Clopper and Pearson 1934, Biometrika 26:404.
   """
@@ -283,8 +280,7 @@ def rate(hits: np.ndarray) -> metric.Stat:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-  """P-values [m] corrected so that rejecting at 0.05 has a chance of at most 0.05 of any false
-  alarm.
+  """P-values [m] corrected: rejecting at 0.05 has any false alarm with a chance of at most 0.05.
 
   Raises:
     ValueError: if one is not in [0, 1].

@@ -17,8 +17,7 @@ _SUBSETS, _VENDI_SUBSETS = 16, 8  # Choices of networks that are averaged.
 
 
 def bandwidth(features: np.ndarray) -> float:
-  """Median distance between two networks of [N, f], the width of a kernel; 1 where most are one
-  network.
+  """Median distance of two networks of [N, f], the usual kernel width; 1 if most coincide.
 
   Source: Gretton et al. 2012, JMLR 13:723, section 8.
   """
@@ -61,8 +60,7 @@ def test(
   *,
   num_permutations: int = NUM_PERMUTATIONS,
 ) -> tuple[float, float]:
-  """Unbiased squared discrepancy of [A, f] and [B, f], and the p-value of one as large by
-  permutation.
+  """Unbiased squared discrepancy of [A, f] and [B, f], and its p-value by permutation.
 
   The width of the kernel must not depend on which network is in which set.
   """
@@ -76,8 +74,7 @@ def test(
 
 
 def energy(a: np.ndarray, b: np.ndarray) -> float:
-  """Energy distance 2 E|x - y| - E|x - x'| - E|y - y'| of [A, f] and [B, f], at least 2 networks
-  each.
+  """Energy distance 2 E|x - y| - E|x - x'| - E|y - y'| of [A, f] and [B, f], A and B >= 2.
 
   No network is compared with itself: two sets of one distribution have 0 in the mean, and may be
   below 0.
@@ -145,8 +142,7 @@ def one_nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def ratio(
   rng: np.random.Generator, samples: np.ndarray, train: np.ndarray, real: np.ndarray, width: float
 ) -> float:
-  """Discrepancy of samples [n, f] over that of training networks [N, f], both to held-out ones [m,
-  f].
+  """Discrepancy of samples [n, f] over that of training networks [N, f], both to real ones [m, f].
 
   It is about 1 for a generator as good as the training networks are. Discrepancies are of n
   networks and biased, for the unbiased one of equal distributions is 0 up to its sign; those of
@@ -225,8 +221,7 @@ def vendi_score(products: np.ndarray) -> float:
 def vendi_ratio(
   rng: np.random.Generator, samples: np.ndarray, heldout: np.ndarray, width: float
 ) -> tuple[float, int]:
-  """Vendi score of samples [N, f] over that of equally many held-out networks [M, f], and their
-  number.
+  """Vendi score of samples [N, f] over that of held-out networks [M, f], and their number.
 
   It is taken of at most 64 networks of each set, and averaged over 8 choices of them.
   """

@@ -82,7 +82,7 @@ def compare(
   Args:
     requested: [N] what each network was conditioned on.
     achieved: [N] the property that it has.
-    train_labels: [T] the property by which training networks were conditioned on and are retrieved.
+    train_labels: [T] the property that training networks were labelled with, for retrieval.
     train_achieved: [T] the property that training networks have, measured as `achieved`.
     groups: [N] which seed made each network.
     resampler: for the intervals; both rows share the resampled requests.

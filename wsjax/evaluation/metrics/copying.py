@@ -64,7 +64,7 @@ def apart(method: Sample) -> tuple[np.ndarray, np.ndarray]:
 
 
 def disjoint(mine: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """[N] and [M] bool, the networks that stay where each is left on one side only of two sets.
+  """[N] and [M] bool, the networks to compare, so that none is on both sides.
 
   Fresh runs are drawn from the held-out networks that they are compared with. Each side keeps half
   of the shared networks. Canonical forms [N, d] and [M, d] that are equal up to rounding are one
@@ -156,8 +156,7 @@ def copying_test(rng: np.random.Generator, r: np.ndarray, h: np.ndarray) -> tupl
 
 
 def authentic(distance: np.ndarray, index: np.ndarray, train_distance: np.ndarray) -> np.ndarray:
-  """[N] bool, whether a network is farther from its nearest training network than all others of
-  these are.
+  """[N] bool, whether a network is farther from its nearest training network than all others are.
 
   Args:
     distance: [N] to the nearest training network.
@@ -173,8 +172,7 @@ def authentic(distance: np.ndarray, index: np.ndarray, train_distance: np.ndarra
 def overlap_excess(
   iou: np.ndarray, accuracy: np.ndarray, heldout_iou: np.ndarray, heldout_accuracy: np.ndarray
 ) -> np.ndarray:
-  """[N] largest error-IoU above the mean of held-out networks [M] within half a point of
-  accuracy.
+  """[N] largest error-IoU above the mean of held-out networks [M] of like accuracy (0.005).
 
   All networks miss hard items, and the more so the better they are. NaN where none is as accurate.
 
@@ -190,8 +188,7 @@ def overlap_excess(
 def beside_heldout(
   stat: Stat, values_of: Callable[[Sample], np.ndarray], method: Sample, *, test: bool = True
 ) -> Stat:
-  """Adds the median of held-out networks as 'heldout', and for a `test` 'p' of values so low by
-  chance.
+  """Adds the median of held-out networks, 'heldout', and 'p' of values so low by chance.
 
   Args:
     stat: of the method; unchanged without held-out networks.

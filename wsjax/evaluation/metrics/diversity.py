@@ -55,8 +55,7 @@ def gram(vectors: np.ndarray) -> np.ndarray:
 
 
 def dispersion(products: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
-  """[B] root mean square over coordinates of the standard deviation over networks, in units of
-  weights.
+  """[B] root mean square over coordinates of the standard deviation over networks.
 
   Args:
     products: [N, N] from `gram`.

@@ -39,8 +39,7 @@ class Ensembles:
 
 
 def draw(groups: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
-  """[e, k] places of the members of ensembles, drawn by `seed` within training seeds `groups`
-  [N].
+  """[e, k] places of the members of ensembles, each of one training seed of `groups` [N].
 
   Every network is in one ensemble, or left over; e is 0 where no seed has k = `size` networks.
   """

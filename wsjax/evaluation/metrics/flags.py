@@ -55,8 +55,7 @@ class Test(NamedTuple):
 def tests(
   stats: Mapping[str, Mapping[str, Any]], metrics: Iterable[metric_lib.Metric]
 ) -> list[Test]:
-  """Every test of `stats`, metric -> number, the least p-value first, corrected for their number
-  (Holm).
+  """Every test of `stats`, metric -> number, the least p-value first, corrected (Holm).
 
   Metrics with a `flag` whose number has a p-value are tests.
   """

@@ -10,8 +10,7 @@ from wsjax.evaluation import statistics
 def auc(
   members: np.ndarray, others: np.ndarray, *, num_bootstrap: int, seed: int
 ) -> dict[str, Any]:
-  """Chance that a training network has a higher likelihood than another one: the area under the
-  ROC curve.
+  """Chance that a training network has the higher likelihood: the area under the ROC curve.
 
   A density that has memorized gives training networks more; one that learned the distribution has
   0.5.

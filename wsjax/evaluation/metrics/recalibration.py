@@ -56,8 +56,7 @@ def scaled_losses(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def classwise(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """[N] mean over classes of the calibration error of their probabilities [N, n, c], biased
-  upwards.
+  """[N] mean over classes of the calibration error of probabilities [N, n, c]; biased upwards.
 
   Source: Kull et al. 2019, arXiv:1910.12656, definition of classwise-ECE.
   """

@@ -43,8 +43,7 @@ class Changes:
 
 
 def filter_noise(key: jax.Array, params: typing.Params, share: float) -> dict[str, jax.Array]:
-  """Adds noise whose norm is a `share` of the norm of each filter, the incoming weights of one
-  neuron.
+  """Adds noise whose norm is a `share` of that of each filter, the incoming weights of a neuron.
 
   A filter is a slice of a parameter along its last axis; of a bias it is one number.
 
@@ -69,8 +68,7 @@ def filter_noise(key: jax.Array, params: typing.Params, share: float) -> dict[st
 
 
 def quantise(params: typing.Params, bits: int) -> dict[str, jax.Array]:
-  """Rounds every kernel to even steps of signed integers, its largest weight to 2^(bits - 1) -
-  1.
+  """Rounds kernels to even steps of signed integers, the largest weight to 2^(bits - 1) - 1.
 
   Raises:
     ValueError: if bits < 2.

@@ -8,8 +8,7 @@ _PANELS = 5
 
 
 def side_by_side(name: str, reports: Mapping[str, model.Report]) -> model.Report:
-  """A report with one table, a row per run and model of the first tables of `reports`: run ->
-  report.
+  """A report with a row per run and model of the first tables of `reports`: run -> report.
 
   Raises:
     ValueError: if the reports are of several kinds, or none has a model.
