@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 
-def slow(names: Iterable[str], *marked: str) -> list:
+def slow(names: Iterable[object], *marked: object) -> list:
   """Parameters: all names, of which the marked ones are slow.
 
   New cases are run by default, for a list here need not name them.

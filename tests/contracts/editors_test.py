@@ -24,7 +24,8 @@ def name(request):
   return request.param
 
 
-@pytest.fixture(params=marks.slow(ARCHITECTURES, 'siren'))
+# The convolutions have the symmetries of relu.
+@pytest.fixture(params=marks.slow(ARCHITECTURES, 'relu mlp', 'siren'))
 def architecture(request):
   return ARCHITECTURES[request.param]
 

@@ -150,7 +150,7 @@ def test_whole_transactions_survive_kill_9(tmp_path):
   paths = [str(tests), str(tests.parents[1]), os.environ.get('PYTHONPATH', '')]
   environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
   num_before = 0
-  for _ in range(3):
+  for _ in range(2):
     writer = subprocess.Popen(
       [sys.executable, '-c', WRITER, str(tmp_path / 'log')], env=environment, stdout=subprocess.PIPE
     )
