@@ -213,7 +213,7 @@ def _gates(score: np.ndarray, distance: np.ndarray, reference: Reference) -> dic
     return dict.fromkeys(('gate_strict', 'gate_half'), statistics.not_run(reason))
   return {
     'gate_strict': statistics.rate(gate.strict(score, distance, thresholds)),
-    'gate_half': statistics.rate(gate.half(score, distance, thresholds)),
+    'gate_half': statistics.rate(gate.strict(score, distance, thresholds, share=0.5)),
   }
 
 
