@@ -200,7 +200,7 @@ def _compare(
   found = {}
 
   def batched() -> None:
-    g = weight_matching.match_pairs(zoo, zoo, pairs, spec)
+    g, _ = weight_matching.match_pairs(zoo, zoo, pairs, spec)
     found['batched'] = {id: perm[: len(few)] for id, perm in g.perms.items()}
 
   def loop(name: str, xp: ModuleType) -> None:

@@ -163,10 +163,9 @@ def _products(
   pairs = np.stack([np.repeat(np.arange(count), k), chosen.ravel()], axis=1)
   g = spec.identity()
   if spec.groups:
-    g, _ = weight_matching.best_of(
-      params, zoo, pairs, spec, restarts=_RESTARTS, seed=seed, solver='auto', from_identity=True,
-      identity=False,
-    )  # fmt: skip
+    g, _ = weight_matching.match_pairs(
+      params, zoo, pairs, spec, restarts=_RESTARTS, seed=seed, from_identity=True, identity=False
+    )
   size = max(1, min(_NETWORKS_PER_CALL, _MEMORY // (8 * k * spec.num_params)))
   parts = []
   for start in range(0, count, size):

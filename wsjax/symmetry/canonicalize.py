@@ -23,21 +23,14 @@ _LARGE = 1e15
 
 
 def balance(params: typing.Params, spec: spec_lib.Spec) -> typing.Params:
-  """The member of the closed orbit with the smallest norm, phases near zero.
+  """The member of the closed orbit with the smallest norm, phases in [-half_turn, half_turn) / 2.
 
   Each unit that may be scaled gets the scale at which its incoming weights (bias included) and its
   outgoing ones have equal norm. That is the minimum of the sum of squares, which is convex in the
   log scales, so the result is the same for all members of the orbit, up to rounding. A dead unit,
   which nothing reaches or which reaches nothing, has no such scale: the norm falls as one of its
-  sides goes to zero, and in the limit, which is taken here, all its weights are zero. Phases are
-  brought into [-half_turn / 2, half_turn / 2).
-
-  Args:
-    params: weights of one network, with squares within the range of floats; vmap for many.
-    spec: its symmetry.
-
-  Returns:
-    Weights of the same function.
+  sides goes to zero, so all its weights become zero. Squares of weights must be within the range of
+  floats.
 
   Raises:
     ValueError: if the weights do not fit the spec.
@@ -49,7 +42,10 @@ def balance(params: typing.Params, spec: spec_lib.Spec) -> typing.Params:
   params = {path: jnp.asarray(value) for path, value in params.items()}
   ids = [g.id for g in spec.groups if 'positive_scale' in g.kinds]
   if ids:
-    params = _without(_alive(params, spec, ids), params, spec)
+    params = group.along_groups(
+      lambda value, leaf, dim, alive: jnp.where(group.along(alive, leaf, dim), value, 0),
+      _alive(params, spec, ids), params, spec,
+    )  # fmt: skip
     params = group.scale(_balancing_scales(params, spec, ids), params, spec)
   turns = {}
   for g in spec.groups:
@@ -80,6 +76,12 @@ def balance_all(zoo: typing.StackedParams, spec: spec_lib.Spec) -> dict[str, np.
   return balanced
 
 
+def balance_one(params: typing.Params, spec: spec_lib.Spec) -> dict[str, np.ndarray]:
+  """`balance_all` of one network."""
+  one = {path: np.asarray(value)[None] for path, value in params.items()}
+  return {path: value[0] for path, value in balance_all(one, spec).items()}
+
+
 def canonicalize(
   zoo: typing.StackedParams,
   spec: spec_lib.Spec,
@@ -89,22 +91,19 @@ def canonicalize(
   restarts: int = 3,
   seed: int = 0,
 ) -> dict[str, np.ndarray]:
-  """Replaces every network of a zoo by the representative of its orbit.
+  """Replaces every network of a zoo, weights [n, ...], by the representative of its orbit.
 
   The starts of the alignment do not depend on the order of a network's units, so all members of an
   orbit get the same representative, up to rounding and exact ties.
 
   Args:
-    zoo: weights of n networks, [n, ...] each.
+    zoo: weights of n networks.
     spec: their symmetry.
     mode: 'none' leaves them; 'permutation' only reorders; 'permutation+scale' balances networks and
       reference, then aligns order, signs and phases.
     reference: weights of the network to align to.
     restarts: starts of the alignment.
     seed: of the starts after the second.
-
-  Returns:
-    Weights of the same n functions, NumPy arrays.
 
   Raises:
     ValueError: for an unknown mode or weights that do not fit the spec.
@@ -116,22 +115,12 @@ def canonicalize(
   zoo = {path: np.asarray(value) for path, value in zoo.items()}
   if mode == 'none':
     return zoo
-  one = {path: np.asarray(value)[None] for path, value in reference.items()}
   if mode == 'permutation':
     spec = spec.permutations_only()
   else:
-    zoo, one = balance_all(zoo, spec), balance_all(one, spec)
-  num = next(iter(zoo.values())).shape[0]
-  g, _ = weight_matching.best_of(
-    one,
-    zoo,
-    np.stack([np.zeros(num, int), np.arange(num)], axis=1),
-    spec,
-    restarts=restarts,
-    seed=seed,
-    solver='auto',
-    identity=False,
-  )
+    zoo, reference = balance_all(zoo, spec), balance_one(reference, spec)
+  options = {'restarts': restarts, 'seed': seed, 'identity': False}
+  g = weight_matching.weight_matching(reference, zoo, spec, **options)
   return apply_all(g, zoo, spec)
 
 
@@ -198,36 +187,17 @@ def _alive(params: typing.Params, spec: spec_lib.Spec, ids: list[str]) -> dict[s
     return found
 
   def closure(power: int) -> dict[str, jax.Array]:
-    nobody = {id: jnp.zeros(spec.group(id).size, bool) for id in ids}
-    masks, _ = jax.lax.while_loop(
-      lambda carry: carry[1],
-      lambda carry: _with_change(carry[0], spread(carry[0], power)),
-      (nobody, True),
-    )
-    return masks
+    none = {id: jnp.zeros(spec.group(id).size, bool) for id in ids}
+
+    def step(carry: tuple) -> tuple:
+      before, _ = carry
+      after = spread(before, power)
+      return after, jnp.any(jnp.stack([jnp.any(before[id] != after[id]) for id in ids]))
+
+    return jax.lax.while_loop(lambda carry: carry[1], step, (none, True))[0]
 
   driven, used = closure(1), closure(-1)
   return {id: driven[id] & used[id] for id in ids}
-
-
-def _with_change(
-  before: dict[str, jax.Array], after: dict[str, jax.Array]
-) -> tuple[dict[str, jax.Array], jax.Array]:
-  return after, jnp.any(jnp.stack([jnp.any(before[id] != after[id]) for id in before]))
-
-
-def _without(
-  alive: dict[str, jax.Array], params: typing.Params, spec: spec_lib.Spec
-) -> typing.Params:
-  """Sets all weights of dead units to zero."""
-  kept = {}
-  for leaf in spec.leaves:
-    value = params[leaf.path]
-    for dim, axis in enumerate(leaf.axes):
-      if axis.group in alive:
-        value = jnp.where(group.along(alive[axis.group], leaf, dim), value, 0)
-    kept[leaf.path] = value
-  return kept
 
 
 def _balancing_scales(

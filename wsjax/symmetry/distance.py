@@ -11,6 +11,7 @@ Source: matching by Ainsworth et al. 2023, arXiv:2209.04836.
 import dataclasses
 import functools
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -67,17 +68,14 @@ def distance(
 class Neighbours:
   """Search for the network of a zoo that is nearest to another network, up to symmetry.
 
-  Matching every network with the whole zoo costs too much, so the distance is found for candidates:
-  the nearest ones without matching, and those that behave most alike.
+  To match every network with the whole zoo costs too much, so the distance is found for the
+  `num_nearest` candidates by distance before matching and the `num_similar` by behaviour.
 
   Attributes:
     zoo: path -> [b, ...] networks to search among.
     spec: their symmetry.
     reference: weights of the network that all are aligned to.
-    restarts: starts of every matching.
-    seed: of the starts.
-    num_nearest: candidates by distance before matching.
-    num_similar: candidates by behaviour.
+    restarts: starts of every matching; `seed` is theirs.
   """
 
   zoo: typing.StackedParams
@@ -165,19 +163,16 @@ def squared(
   best = np.minimum(best, _euclidean(a, b, pairs, paths))
   if not len(pairs) or not spec.groups:
     return best
-  one = {path: np.asarray(value)[None] for path, value in reference.items()}
-  one = {path: value[0] for path, value in canonicalize.balance_all(one, spec).items()}
-  aligned = []
-  for stack in (a, b):
-    g = weight_matching.weight_matching(one, stack, spec, restarts=restarts, seed=seed)
-    aligned.append(canonicalize.apply_all(g, stack, spec))
+  one = canonicalize.balance_one(reference, spec)
+  options = {'restarts': restarts, 'seed': seed}
+  moves = [weight_matching.weight_matching(one, stack, spec, **options) for stack in (a, b)]
+  aligned = [canonicalize.apply_all(g, stack, spec) for g, stack in zip(moves, (a, b), strict=True)]
   best = np.minimum(best, _euclidean(*aligned, pairs, paths))
   return _matched(*aligned, pairs, spec, restarts, seed, best)
 
 
 def _flat(params: typing.StackedParams) -> Float[np.ndarray, 'n p']:
-  values = [np.asarray(params[path], np.float32) for path in sorted(params)]
-  return np.concatenate([value.reshape(len(value), -1) for value in values], axis=1)
+  return np.concatenate([_rows(params, path) for path in sorted(params)], axis=1, dtype=np.float32)
 
 
 def _table(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -206,26 +201,14 @@ def _matched(
   seed: int,
   best: np.ndarray,
 ) -> np.ndarray:
-  """The smaller of `best` and the distance after matching each pair, [P].
-
-  The networks are aligned to one reference, so that for the first start the identity is that
-  alignment.
-  """
-  g, objective = weight_matching.best_of(
-    a,
-    b,
-    pairs,
-    spec,
-    restarts=restarts,
-    seed=seed,
-    solver='auto',
-    from_identity=True,
-    identity=False,
+  """[P] the smaller of `best` and the distance after matching each pair of aligned networks."""
+  g, objective = weight_matching.match_pairs(
+    a, b, pairs, spec, restarts=restarts, seed=seed, from_identity=True, identity=False
   )
   norms, pinned = _fixed_parts(a, b, pairs, spec)
   estimate = np.maximum(norms - 2 * (pinned + objective), 0)
   direct = np.flatnonzero((estimate < _DIRECT_BELOW * norms) & (estimate < best + 1e-4 * norms))
-  estimate[direct] = _direct(a, b, pairs[direct], _take(g, direct), spec)
+  estimate[direct] = _direct(a, b, pairs[direct], jax.tree.map(lambda x: x[direct], g), spec)
   return np.minimum(best, estimate)
 
 
@@ -235,11 +218,20 @@ def _euclidean(
   """[P] squared distances as they are; float64, for half the digits cancel."""
   squared = np.zeros(len(pairs))
   for path in paths:
-    one, two = (np.asarray(x[path]).reshape(len(x[path]), -1) for x in (a, b))
-    norms = [np.einsum('nd,nd->n', x, x, dtype=np.float64) for x in (one, two)]
-    squared += norms[0][pairs[:, 0]] + norms[1][pairs[:, 1]]
+    one, two = _rows(a, path), _rows(b, path)
+    squared += _norms(one)[pairs[:, 0]] + _norms(two)[pairs[:, 1]]
     squared -= 2 * _products(one, two, pairs)
   return np.maximum(squared, 0)
+
+
+def _rows(stack: typing.StackedParams, path: str) -> np.ndarray:
+  """[n, d] one parameter of n networks."""
+  return np.asarray(stack[path]).reshape(len(stack[path]), -1)
+
+
+def _norms(rows: np.ndarray) -> np.ndarray:
+  """[n] squared norms in float64."""
+  return np.einsum('nd,nd->n', rows, rows, dtype=np.float64)
 
 
 def _products(a: np.ndarray, b: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -266,13 +258,10 @@ def _fixed_parts(
   """Parts that the objective lacks: sums of squared norms, products of pinned parameters."""
   norm_a, norm_b, pinned = 0.0, 0.0, np.zeros(len(pairs))
   for leaf in spec.leaves:
-    if any(
-      axis.shift and axis.group and 'phase' in spec.group(axis.group).kinds for axis in leaf.axes
-    ):
+    if any(a.shift and a.group and 'phase' in spec.group(a.group).kinds for a in leaf.axes):
       continue  # The objective has the squared difference itself.
-    one, two = (np.asarray(x[leaf.path]).reshape(len(x[leaf.path]), -1) for x in (a, b))
-    norm_a = norm_a + np.einsum('nd,nd->n', one, one, dtype=np.float64)
-    norm_b = norm_b + np.einsum('nd,nd->n', two, two, dtype=np.float64)
+    one, two = _rows(a, leaf.path), _rows(b, leaf.path)
+    norm_a, norm_b = norm_a + _norms(one), norm_b + _norms(two)
     if all(axis.group is None for axis in leaf.axes):
       pinned += _products(one, two, pairs)
   return norm_a[pairs[:, 0]] + norm_b[pairs[:, 1]], pinned
@@ -292,19 +281,10 @@ def _direct(
     rows = np.arange(start, min(start + size, len(pairs)))
     # The last chunk is filled up, so that one size is compiled.
     filled = np.resize(rows, min(size, len(pairs)))
-    moved = canonicalize.apply_all(
-      _take(g, filled), {path: value[pairs[filled, 1]] for path, value in b.items()}, spec
-    )
+    chosen = jax.tree.map(lambda x, rows=filled: x[rows], g)
+    moving = {path: value[pairs[filled, 1]] for path, value in b.items()}
+    moved = canonicalize.apply_all(chosen, moving, spec)
     for path, value in moved.items():
       gap = value[: len(rows)].astype(np.float64) - a[path][pairs[rows, 0]]
       squared[rows] += (gap**2).reshape(len(rows), -1).sum(axis=1)
   return squared
-
-
-def _take(g: group.GroupElement, rows: np.ndarray) -> group.GroupElement:
-  """Some of many elements."""
-  return group.GroupElement(
-    *(
-      {id: np.asarray(x)[rows] for id, x in table.items()} for table in (g.perms, g.scales, g.turns)
-    )
-  )

@@ -1,14 +1,13 @@
 """Elements of the symmetry group: a permutation, scales and phase shifts of hidden units.
 
 They act in that order. On a sine unit with weights (w, b, v) the element with scale s and k half
-periods acts as (w, b, v) -> (s w, s b + k half_turn, s (-1)^k v), so scales and shifts form a
-semi-direct product: a later sign negates earlier shifts.
+periods acts as (w, b, v) -> (s w, s b + k half_turn, s (-1)^k v).
 
 Source: Ainsworth et al. 2023, arXiv:2209.04836, section 2 (permutations); Godfrey et al. 2022,
 arXiv:2205.14258, table 1 (scales, signs and shifts).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.struct
@@ -49,13 +48,8 @@ def identity(spec: spec_lib.Spec) -> GroupElement:
 def random(
   key: jax.Array, spec: spec_lib.Spec, max_log_scale: float = 1.0, max_turns: int = 2
 ) -> GroupElement:
-  """A random element: uniform in order and sign, log-uniform in scale.
-
-  Args:
-    key: one typed key.
-    spec: the symmetry.
-    max_log_scale: largest absolute logarithm of a positive scale.
-    max_turns: largest absolute number of half periods.
+  """A random element: uniform in order and sign, log-uniform in scale up to exp(+-max_log_scale),
+  and uniform in the number of half periods up to +-max_turns.
   """
   order, scale, turn = jax.random.split(key, 3)
   perms, scales, turns = {}, {}, {}
@@ -103,20 +97,15 @@ def permute(
   Raises:
     ValueError: if `perms` names an unknown group or has another length.
   """
+
+  def move(value: jax.Array, leaf: spec_lib.Leaf, dim: int, perm: jax.Array) -> jax.Array:
+    axis = leaf.axes[dim]
+    blocks = (axis.outer, perm.shape[0], axis.inner)
+    split = value.reshape(leaf.shape[:dim] + blocks + leaf.shape[dim + 1 :])
+    return jnp.take(split, perm, axis=dim + 1).reshape(leaf.shape)
+
   _check(perms, spec, ('permutation',))
-  moved = {}
-  for leaf in spec.leaves:
-    value = jnp.asarray(params[leaf.path])
-    for dim, axis in enumerate(leaf.axes):
-      if axis.group in perms:
-        blocks = (axis.outer, spec.group(axis.group).size, axis.inner)
-        value = jnp.take(
-          value.reshape(leaf.shape[:dim] + blocks + leaf.shape[dim + 1 :]),
-          jnp.asarray(perms[axis.group]),
-          axis=dim + 1,
-        ).reshape(leaf.shape)
-    moved[leaf.path] = value
-  return moved
+  return along_groups(move, perms, params, spec)
 
 
 def scale(
@@ -129,43 +118,51 @@ def scale(
   Raises:
     ValueError: if a group is unknown, has another length, or may not be scaled.
   """
+
+  def multiply(value: jax.Array, leaf: spec_lib.Leaf, dim: int, factor: jax.Array) -> jax.Array:
+    factor = factor.astype(value.dtype)
+    return value * along(factor if leaf.axes[dim].power > 0 else 1 / factor, leaf, dim)
+
   _check(scales, spec, _SCALED)
-  scaled = {}
-  for leaf in spec.leaves:
-    value = jnp.asarray(params[leaf.path])
-    for dim, axis in enumerate(leaf.axes):
-      if axis.group in scales:
-        factor = jnp.asarray(scales[axis.group], value.dtype)
-        value = value * along(factor if axis.power > 0 else 1 / factor, leaf, dim)
-    scaled[leaf.path] = value
-  return scaled
+  return along_groups(multiply, scales, params, spec)
 
 
 def shift(
   turns: Mapping[str, Int[Array, ' n']], params: typing.Params, spec: spec_lib.Spec
 ) -> typing.Params:
-  """Adds k half periods to the bias of a sine unit and (-1)^k to its outgoing weights.
-
-  sin(w0 (z + k half_turn)) = (-1)^k sin(w0 z) with half_turn = pi / w0.
+  """Adds k half periods to the bias of a sine unit and multiplies its outgoing weights by (-1)^k.
 
   Raises:
     ValueError: if a group is unknown, has another length or is not of kind phase.
   """
+
+  def turn(value: jax.Array, leaf: spec_lib.Leaf, dim: int, k: jax.Array) -> jax.Array:
+    axis = leaf.axes[dim]
+    if axis.shift:
+      return value + along(k.astype(value.dtype) * spec.group(axis.group).half_turn, leaf, dim)
+    if axis.power < 0:
+      return value * along((1 - 2 * (k % 2)).astype(value.dtype), leaf, dim)
+    return value
+
   _check(turns, spec, ('phase',))
-  turned = {}
+  return along_groups(turn, turns, params, spec)
+
+
+def along_groups(
+  change: Callable[[jax.Array, spec_lib.Leaf, int, jax.Array], jax.Array],
+  values: Mapping[str, typing.Array],
+  params: typing.Params,
+  spec: spec_lib.Spec,
+) -> typing.Params:
+  """Applies change(weights, leaf, dim, values[id]) along every axis of the groups in `values`."""
+  changed = {}
   for leaf in spec.leaves:
     value = jnp.asarray(params[leaf.path])
     for dim, axis in enumerate(leaf.axes):
-      if axis.group not in turns:
-        continue
-      k = jnp.asarray(turns[axis.group])
-      if axis.shift:
-        added = k.astype(value.dtype) * spec.group(axis.group).half_turn
-        value = value + along(added, leaf, dim)
-      elif axis.power < 0:
-        value = value * along((1 - 2 * (k % 2)).astype(value.dtype), leaf, dim)
-    turned[leaf.path] = value
-  return turned
+      if axis.group in values:
+        value = change(value, leaf, dim, jnp.asarray(values[axis.group]))
+    changed[leaf.path] = value
+  return changed
 
 
 def along(factor: jax.Array, leaf: spec_lib.Leaf, dim: int) -> jax.Array:

@@ -59,14 +59,14 @@ class Group:
       raise ValueError(f'Group {self.id!r} has kinds {sorted(unknown)}; allowed: {KINDS}.')
     if self.kinds[:1] != ('permutation',):
       raise ValueError(
-        f"Group {self.id!r} has kinds {self.kinds}; the first of them must be 'permutation'."
+        f"Group {self.id!r} has kinds {self.kinds}; the first must be 'permutation'."
       )
     if self.size < 1:
       raise ValueError(f'Group {self.id!r} has size {self.size}, not >= 1.')
     if ('phase' in self.kinds) != (self.half_turn > 0):
       raise ValueError(
-        f'Group {self.id!r}: half_turn > 0 goes with kind phase, and only '
-        f'with it; got half_turn={self.half_turn} and kinds={self.kinds}.'
+        f'Group {self.id!r}: half_turn > 0 goes with kind phase, and only with it; got '
+        f'half_turn={self.half_turn} and kinds={self.kinds}.'
       )
 
 
@@ -135,17 +135,15 @@ class Spec:
           raise ValueError(f'{leaf.path} names group {axis.group!r}; known: {sorted(sizes)}.')
         if length != axis.outer * sizes[axis.group] * axis.inner:
           raise ValueError(
-            f'{leaf.path} has an axis of length {length}, which is not '
-            f'outer {axis.outer} x group {sizes[axis.group]} x inner '
-            f'{axis.inner}.'
+            f'{leaf.path} has an axis of length {length}, which is not outer {axis.outer} x '
+            f'group {sizes[axis.group]} x inner {axis.inner}.'
           )
     for group in self.groups:
       biases = [leaf for leaf in self.leaves if _shifts(leaf, group.id)]
       if 'phase' in group.kinds and [leaf.shape for leaf in biases] != [(group.size,)]:
         raise ValueError(
-          f'Group {group.id!r} of kind phase needs one leaf of shape '
-          f'({group.size},) with shift=True; got '
-          f'{[leaf.path for leaf in biases]}.'
+          f'Group {group.id!r} of kind phase needs one leaf of shape ({group.size},) with '
+          f'shift=True; got {[leaf.path for leaf in biases]}.'
         )
 
   @property
@@ -222,11 +220,9 @@ class Spec:
     return search.nearest(networks)
 
   def check(self, params: typing.Params, *, stacked: bool = False) -> None:
-    """Raises unless `params` are weights of this architecture.
+    """Raises unless `params`, path -> array, are weights of this architecture.
 
-    Args:
-      params: path -> array.
-      stacked: whether every array has a leading axis over networks.
+    If `stacked`, every array has a leading axis over networks.
 
     Raises:
       ValueError: naming the first path that is missing, unknown, or of another shape.
@@ -252,11 +248,7 @@ class Spec:
 
   @classmethod
   def from_json(cls, value: Mapping[str, Any]) -> 'Spec':
-    """The spec that `to_json` wrote.
-
-    Raises:
-      ValueError: if `value` is not of that form.
-    """
+    """The spec that `to_json` wrote; ValueError if `value` is not of that form."""
     try:
       groups = tuple(
         Group(**{**group, 'kinds': tuple(group['kinds'])}) for group in value['groups']
@@ -283,15 +275,10 @@ def _shifts(leaf: Leaf, id: str) -> bool:
 def dense(
   path: str, fan_in: int, fan_out: int, *, reads: str | None, feeds: str | None, outer: int = 1
 ) -> tuple[Leaf, Leaf]:
-  """Leaves of a dense layer, kernel [in, out] and bias [out].
+  """Leaves `path/kernel` [fan_in, fan_out] and `path/bias` [fan_out] of a dense layer.
 
-  Args:
-    path: layer name; the leaves are `path/kernel` and `path/bias`.
-    fan_in: length of the input axis, blocks included.
-    fan_out: number of units.
-    reads: group of the inputs, None for data.
-    feeds: group of the outputs, None for the network's output.
-    outer: blocks before the group on the input axis, after a flatten.
+  The inputs are the units of group `reads`, None for data, with `outer` blocks before them after a
+  flatten; the outputs are those of group `feeds`, None for the network's output.
   """
   out = Axis(feeds)
   return (

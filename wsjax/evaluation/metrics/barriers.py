@@ -171,7 +171,7 @@ def matched(
   first = canonicalize.balance_all(first, spec)
   second = canonicalize.balance_all(second, spec)
   pairs = np.stack([np.arange(count)] * 2, axis=1)
-  elements = weight_matching.match_pairs(
+  elements, _ = weight_matching.match_pairs(
     first, second, pairs, spec, restarts=reference.restarts, seed=reference.seed
   )
   return first, canonicalize.apply_all(elements, second, spec)

@@ -2,94 +2,87 @@
 
 The units of one group are matched by a linear assignment while the others are held. The table of an
 assignment has two parts. Leaves that only this group reorders (first kernels, biases, output
-kernels) contribute the same in every sweep: one matrix product per pair of stacks. Leaves that tie
-it to other
-groups are gathered in their present order and multiplied again, for the pairs whose other groups
-have changed since.
+kernels) contribute equally in every sweep: one matrix product per pair of stacks. Leaves that tie
+it to other groups are gathered in their present order and multiplied again, for the pairs whose
+other groups have changed since.
 
-What is maximised is the inner product <a, g b> over all leaves, which is
--|a - g b|^2 / 2 up to a constant; half turns change the norm of a bias, so for those biases -(a - g
-b)^2 / 2 itself is used.
+The inner product <a, g b> over all leaves is maximised, which is -|a - g b|^2 / 2 up to a constant;
+half turns change the norm of a bias, so for those biases -(a - g b)^2 / 2 itself is used.
 
 Source: Ainsworth et al. 2023, arXiv:2209.04836, algorithm 1.
 """
 
-import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from scipy import optimize
 
 from wsjax.symmetry import spec as spec_lib
-from wsjax.symmetry.matching import assignment, tables
+from wsjax.symmetry.group import GroupElement
 from wsjax.symmetry.matching import problem as problem_lib
 
 MAX_SWEEPS = 100
 # Gains below this share of the value are rounding; to follow them is to cycle.
 _TOLERANCE = 1e-6
-_propose_compiled = functools.partial(
-  jax.jit(tables.propose, static_argnums=(0, 1, 2, 3)), jnp, assignment.hungarian
-)
-_gain_compiled = functools.partial(jax.jit(tables.gain, static_argnums=(0, 1, 2)), jnp)
+SOLVERS = ('auto', 'scipy', 'optax')
 
 
-@dataclasses.dataclass
-class State:
-  """State of the descent for P pairs.
+def resolve(solver: str) -> str:
+  """The solver that 'auto' stands for here: scipy on CPU, and optax, inside jit, on accelerators.
 
-  Attributes:
-    perms: group id -> [P, n] int32.
-    signs: group id -> [P, n] float32, +-1.
-    turns: group id -> [P, n] int32.
-    placed: groups that have been matched or given; the others contribute nothing to anybody's
-      table.
+  Raises:
+    ValueError: if `solver` is not one of `SOLVERS`.
   """
+  if solver not in SOLVERS:
+    raise ValueError(f'Unknown solver {solver!r}; allowed: {SOLVERS}.')
+  if solver != 'auto':
+    return solver
+  return 'scipy' if jax.default_backend() == 'cpu' else 'optax'
 
-  perms: dict[str, np.ndarray]
-  signs: dict[str, np.ndarray]
-  turns: dict[str, np.ndarray]
-  placed: set[str]
+
+def solve_on_host(tables: np.ndarray) -> np.ndarray:
+  """The column of each row, [P, n] int32, that makes the sum largest, on the host.
+
+  Tables [P, n, n] in which every row has its largest entry in another column, as they are for near
+  copies, need no solver: no assignment can be better.
+
+  Source: Crouse 2016, doi:10.1109/TAES.2016.140952 (the algorithm in SciPy).
+  """
+  columns = tables.argmax(axis=2).astype(np.int32)
+  hard = np.flatnonzero((np.sort(columns, axis=1) != np.arange(tables.shape[1])).any(axis=1))
+  for index, cost in zip(hard, -tables[hard].astype(np.float64), strict=True):
+    columns[index] = optimize.linear_sum_assignment(cost)[1]
+  return columns
 
 
-def identity(spec: spec_lib.Spec, num: int, *, placed: bool) -> State:
-  """Every unit where it is, for `num` pairs."""
+@jax.vmap
+def solve_on_device(table: jax.Array) -> jax.Array:
+  """The result of `solve_on_host`, traceable, for accelerators.
+
+  Source: optax.assignment.hungarian_algorithm.
+  """
+  rows, columns = optax.assignment.hungarian_algorithm(-table)
+  return jnp.zeros(table.shape[0], jnp.int32).at[rows].set(columns)
+
+
+_propose_compiled = functools.partial(
+  jax.jit(problem_lib.propose, static_argnums=(0, 1, 2, 3)), jnp, solve_on_device
+)
+_gain_compiled = functools.partial(jax.jit(problem_lib.gain, static_argnums=(0, 1, 2)), jnp)
+
+
+def identity(spec: spec_lib.Spec, num: int) -> GroupElement:
+  """Every unit where it is, for `num` pairs; scales, which are signs, and turns of all groups."""
   one = {group.id: group.size for group in spec.groups}
-  return State(
+  return GroupElement(
     {id: np.tile(np.arange(n, dtype=np.int32), (num, 1)) for id, n in one.items()},
     {id: np.ones((num, n), np.float32) for id, n in one.items()},
     {id: np.zeros((num, n), np.int32) for id, n in one.items()},
-    set(one) if placed else set(),
-  )
-
-
-def where(chosen: np.ndarray, one: State, other: State) -> State:
-  """For each pair the choice of `one` where `chosen` [P], else of `other`."""
-  return dataclasses.replace(
-    other,
-    **{
-      name: {
-        id: np.where(chosen[:, None], x, getattr(other, name)[id])
-        for id, x in getattr(one, name).items()
-      }
-      for name in ('perms', 'signs', 'turns')
-    },
-  )
-
-
-def concatenate(states: Sequence[State]) -> State:
-  """One state for the pairs of all."""
-  return dataclasses.replace(
-    states[0],
-    **{
-      name: {
-        id: np.concatenate([getattr(state, name)[id] for state in states])
-        for id in getattr(states[0], name)
-      }
-      for name in ('perms', 'signs', 'turns')
-    },
   )
 
 
@@ -97,50 +90,43 @@ class Descent:
   """Coordinate descent for a list of pairs of one problem."""
 
   def __init__(self, problem: problem_lib.Problem, ia: np.ndarray, ib: np.ndarray):
-    """Computes what all sweeps and starts share.
-
-    Args:
-      problem: the two stacks.
-      ia: [P] index of the network that stays.
-      ib: [P] index of the network that moves.
-    """
+    """For P pairs: network ia [P] stays, network ib [P] moves."""
     self.problem, self.ia, self.ib = problem, ia, ib
     self.fixed = problem.fixed(ia, ib)
     self.host = problem.solver == 'scipy'
 
   def run(
-    self, state: State, order: Sequence[str], row_weights: Mapping[str, np.ndarray] | None = None
-  ) -> State:
+    self,
+    state: GroupElement,
+    order: Sequence[str],
+    row_weights: Mapping[str, np.ndarray] | None = None,
+    *,
+    placed: bool = False,
+  ) -> GroupElement:
     """Sweeps until no group of any pair can be matched better.
 
     Args:
-      state: where to start. Groups that are not placed are placed first, in `order`, each by what
-        it shares with those already placed.
+      state: where to start, every group present; left alone.
       order: group ids, the order within a sweep.
       row_weights: group id -> [n] importance of each unit of a while groups are being placed:
         another start for each choice of weights.
+      placed: whether `state` is an alignment already. Otherwise groups are first placed in `order`,
+        each by what it shares with those before it.
 
     Returns:
-      A state that is at least as good, and from which no single group can be improved. `state`
-      itself is left alone.
+      A state that is at least as good, and from which no single group can be improved.
     """
-    state = dataclasses.replace(
-      state,
-      perms={id: x.copy() for id, x in state.perms.items()},
-      signs={id: x.copy() for id, x in state.signs.items()},
-      turns={id: x.copy() for id, x in state.turns.items()},
-      placed=set(state.placed),
-    )
+    state = jax.tree.map(np.copy, state)
     stale = {id: np.ones(len(self.ia), bool) for id in order}
-    everyone = np.arange(len(self.ia))
-    for id in order:
-      if id not in state.placed:
-        weights = None if row_weights is None else row_weights[id]
-        self._match(state, id, everyone, weights)
-        state.placed.add(id)
-        # The rest of the world may still be missing.
-        known = {other for term in self.problem.terms[id] for other, _ in term.others}
-        stale[id][:] = weights is not None or not known <= state.placed - {id}
+    all_pairs = np.arange(len(self.ia))
+    known = set(order) if placed else set()
+    for id in () if placed else order:
+      weights = None if row_weights is None else row_weights[id]
+      self._match(state, id, all_pairs, known, weights)
+      # Groups that this one shares a leaf with may still be missing.
+      others = {other for term in self.problem.terms[id] for other, _ in term.others}
+      stale[id][:] = weights is not None or not others <= known
+      known.add(id)
     for _ in range(MAX_SWEEPS):
       if not any(flags.any() for flags in stale.values()):
         break
@@ -149,39 +135,37 @@ class Descent:
         if not len(active):
           continue
         stale[id][active] = False
-        changed = active[self._match(state, id, active)]
+        changed = active[self._match(state, id, active, known)]
         for term in self.problem.terms[id]:
           for other, _ in term.others:
             stale[other][changed] = True
     return state
 
-  def objective(self, state: State) -> np.ndarray:
-    """[P] <a, g b> over leaves with units, less half of squared phase errors.
-
-    Args:
-      state: every group placed.
-    """
+  def objective(self, state: GroupElement) -> np.ndarray:
+    """[P] <a, g b> over leaves with units, less half of squared phase errors."""
     total = np.zeros(len(self.ia), np.float64)
     for group in self.problem.spec.groups:
       owned = tuple(t for t in self.problem.terms[group.id] if t.owned)
-      everyone = np.arange(len(self.ia))
-      total += self._call('gain', group, owned, state, everyone)
+      total += self._call('gain', group, owned, state, np.arange(len(self.ia)))
     return total
 
   def _match(
-    self, state: State, id: str, active: np.ndarray, row_weights: np.ndarray | None = None
+    self,
+    state: GroupElement,
+    id: str,
+    active: np.ndarray,
+    placed: Collection[str],
+    row_weights: np.ndarray | None = None,
   ) -> np.ndarray:
-    """Matches one group of the active pairs; returns which changed, [m] bool."""
+    """Matches a group of the active pairs by the placed ones; returns which changed, [m] bool."""
     group = self.problem.spec.group(id)
     terms = tuple(
-      term
-      for term in self.problem.terms[id]
-      if all(other in state.placed for other, _ in term.others)
+      term for term in self.problem.terms[id] if all(other in placed for other, _ in term.others)
     )
     choice, new, old = self._call('propose', group, terms, state, active, row_weights)
-    stored = [(table[id], table[id][active]) for table in (state.perms, state.signs, state.turns)]
+    stored = [(table[id], table[id][active]) for table in (state.perms, state.scales, state.turns)]
     better = np.ones(len(active), bool)
-    if id in state.placed:
+    if id in placed:
       paths = [term.path for term in terms]
       if len(set(paths)) < len(paths):
         # A leaf has this group on two axes. The table was linear in one of them; what counts is the
@@ -201,7 +185,7 @@ class Descent:
     what: str,
     group: spec_lib.Group,
     terms: tuple[problem_lib.Term, ...],
-    state: State,
+    state: GroupElement,
     active: np.ndarray,
     *rest: np.ndarray | None,
   ) -> Any:
@@ -209,11 +193,8 @@ class Descent:
     num = len(active)
     terms = tuple(term for term in terms if term.others)
     if self.host:
-      run = (
-        functools.partial(tables.propose, np, assignment.scipy)
-        if what == 'propose'
-        else functools.partial(tables.gain, np)
-      )
+      solve = (solve_on_host,) if what == 'propose' else ()
+      run = functools.partial(getattr(problem_lib, what), np, *solve)
     else:
       # Sizes are rounded up to a power of two, so that few are compiled.
       active = np.resize(active, 1 << (num - 1).bit_length())
@@ -233,7 +214,7 @@ class Descent:
       'ib': self.ib[active],
     }
     signed = {id for id in needed if {'sign', 'phase'} & set(self.problem.spec.group(id).kinds)}
-    for name, ids in (('perms', needed), ('signs', signed), ('turns', signed)):
-      problem[name] = {id: getattr(state, name)[id][active] for id in ids}
-    result = run(group, terms, problem, *rest)
-    return jax.tree.map(lambda x: np.asarray(x)[:num], result)
+    problem['perms'] = {id: state.perms[id][active] for id in needed}
+    problem['signs'] = {id: state.scales[id][active] for id in signed}
+    problem['turns'] = {id: state.turns[id][active] for id in signed}
+    return jax.tree.map(lambda x: np.asarray(x)[:num], run(group, terms, problem, *rest))

@@ -2,14 +2,15 @@
 
 Every leaf is seen once from each of its groups: the units of that group on one axis, everything
 else on the other. Leaves with no other group are joined, so that they cost one matrix product for
-all pairs and all sweeps.
+all pairs and all sweeps. `propose` and `gain` are written for NumPy on the host and jax.numpy on a
+device alike; `xp` is the module.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -77,8 +78,7 @@ class Problem:
     left: the networks that stay: term key -> [A, n, others * rest]; 'id:part' -> [A, rest, n], all
       terms of the group that have no other groups; and 'id:bias' -> [A, n] where the group has half
       turns.
-    right: the networks that move: the same keys, but term key ->
-      [B, others, rest * n].
+    right: the networks that move, alike, but term key -> [B, others, rest * n].
     solver: 'scipy' (NumPy on the host) or 'optax' (compiled, on the device).
   """
 
@@ -96,20 +96,17 @@ class Problem:
     terms = plan(spec)
     left, right = {}, {}
     put = jnp.asarray if solver == 'optax' else np.asarray
-    for id, group_terms in terms.items():
-      for part in ('in', 'out'):
-        fixed = [t for t in group_terms if t.part == part and not t.others]
-        for side, stack in ((left, a), (right, b)):
+    for side, stack, units_last in ((left, a, False), (right, b, True)):
+      for id, group_terms in terms.items():
+        for part in ('in', 'out'):
+          fixed = [t for t in group_terms if t.part == part and not t.others]
           if fixed:
             side[f'{id}:{part}'] = put(_join(stack, spec, fixed))
-      for term in group_terms:
-        if term.others:
-          left[term.key] = put(_units(a, spec, term, False))
-          right[term.key] = put(_units(b, spec, term, True))
-      if 'phase' in spec.group(id).kinds:
-        path = spec.bias(id).path
-        left[f'{id}:bias'] = put(np.asarray(a[path], np.float32))
-        right[f'{id}:bias'] = put(np.asarray(b[path], np.float32))
+        for term in group_terms:
+          if term.others:
+            side[term.key] = put(_units(stack, spec, term, units_last))
+        if 'phase' in spec.group(id).kinds:
+          side[f'{id}:bias'] = put(np.asarray(stack[spec.bias(id).path], np.float32))
     return cls(spec, terms, left, right, solver)
 
   def bytes_per_pair(self) -> int:
@@ -163,17 +160,13 @@ def _products(
   left: typing.Array, right: typing.Array, ia: np.ndarray, ib: np.ndarray
 ) -> typing.Array:
   """[P, n, n] products of units of a and b, one large product if it pays."""
-  xp = module(left)
+  xp = np if isinstance(left, np.ndarray) else jnp
   a, at_a = np.unique(ia, return_inverse=True)
   b, at_b = np.unique(ib, return_inverse=True)
   rest, n = left.shape[1:]
   if len(a) * len(b) > 2 * len(ia):  # Few of the combinations are asked for.
-    return xp.concatenate(
-      [
-        matmul(xp, left[ia[i : i + 64]].swapaxes(1, 2), right[ib[i : i + 64]])
-        for i in range(0, len(ia), 64)
-      ]
-    )
+    chunks = (slice(i, i + 64) for i in range(0, len(ia), 64))
+    return xp.concatenate([matmul(xp, left[ia[at]].swapaxes(1, 2), right[ib[at]]) for at in chunks])
   wide_a, wide_b = (
     x[index].swapaxes(0, 1).reshape(rest, -1) for x, index in ((left, a), (right, b))
   )
@@ -181,11 +174,172 @@ def _products(
   return table.swapaxes(1, 2)[at_a, at_b]
 
 
-def module(array: typing.Array) -> ModuleType:
-  """NumPy for host arrays, jax.numpy for others."""
-  return np if isinstance(array, np.ndarray) else jnp
-
-
 def matmul(xp: ModuleType, x: typing.Array, y: typing.Array) -> typing.Array:
   """Matrix product in full float32, also where hardware would round more."""
   return np.matmul(x, y) if xp is np else jnp.matmul(x, y, precision='highest')
+
+
+def _moved(xp: ModuleType, term: Term, problem: Mapping[str, Any]) -> typing.Array:
+  """[P, others * rest, n]: the leaf of b, its other groups in their places."""
+  right, num = problem['right'][term.key], len(problem['ib'])
+  rows = xp.zeros((num, 1), np.int32)
+  factor = None
+  for id, power in term.others:
+    perm = problem['perms'][id]
+    rows = rows[:, :, None] * perm.shape[1] + perm[:, None]
+    rows = rows.reshape(num, -1)
+    by = xp.ones(perm.shape, np.float32)
+    if id in problem['signs']:
+      by = problem['signs'][id]
+      if power < 0:
+        by = by * (1 - 2 * (problem['turns'][id] % 2)).astype(np.float32)
+    if factor is not None:
+      factor = (factor[:, :, None] * by[:, None]).reshape(num, -1)
+    elif id in problem['signs'] or len(term.others) > 1:
+      factor = by
+  moved = right.reshape(-1, right.shape[2])[problem['ib'][:, None] * right.shape[1] + rows]
+  if factor is not None:
+    moved = moved * factor[:, :, None]
+  return moved.reshape(num, -1, problem['perms'][term.group].shape[1])
+
+
+def _stay(term: Term, problem: Mapping[str, Any]) -> typing.Array:
+  """[P or 1, n, others * rest]: the leaf of a."""
+  left = problem['left'][term.key]
+  return left if left.shape[0] == 1 else left[problem['ia']]
+
+
+def _parts(
+  xp: ModuleType, group: spec_lib.Group, terms: tuple[Term, ...], problem: Mapping[str, Any]
+) -> dict[str, typing.Array]:
+  """Part -> [P, n, n] gain of putting unit j of b at place i of a, before signs and half turns.
+
+  Parts are 'in' and, for a group of kind phase, 'out'.
+  """
+  parts = _fixed(group, problem)
+  for term in terms:
+    gain = matmul(xp, _stay(term, problem), _moved(xp, term, problem))
+    parts[term.part] = parts[term.part] + gain if term.part in parts else gain
+  size = (len(problem['ia']), group.size, group.size)
+  parts.setdefault('in', xp.zeros(size, np.float32))
+  return parts
+
+
+def _fixed(group: spec_lib.Group, problem: Mapping[str, Any]) -> dict[str, typing.Array]:
+  """Part -> [P, n, n], of the terms that no other group touches."""
+  keys = {part: f'{group.id}:{part}' for part in ('in', 'out')}
+  return {part: problem['fixed'][key] for part, key in keys.items() if key in problem['fixed']}
+
+
+def _biases(group: spec_lib.Group, problem: Mapping[str, Any]) -> tuple[typing.Array, typing.Array]:
+  """[P, n] biases of a and of b."""
+  key = f'{group.id}:bias'
+  return problem['left'][key][problem['ia']], problem['right'][key][problem['ib']]
+
+
+def _pick(xp: ModuleType, table: typing.Array, perm: typing.Array) -> typing.Array:
+  """[P, n] entry of each row of a [P, n, n] table."""
+  return xp.take_along_axis(table, perm[:, :, None], 2)[:, :, 0]
+
+
+def _table(
+  xp: ModuleType,
+  group: spec_lib.Group,
+  problem: Mapping[str, Any],
+  parts: Mapping[str, typing.Array],
+) -> tuple[typing.Array, typing.Array | None, typing.Array | None]:
+  """[P, n, n] best gain over signs and half turns, and where it is reached.
+
+  A sign multiplies incoming and outgoing weights, k half turns outgoing ones by (-1)^k. Of all k of
+  one parity the best brings the biases nearest. Signs and turns are None for a group that can only
+  be reordered.
+  """
+  if not {'sign', 'phase'} & set(group.kinds):
+    return parts['in'], None, None
+  half_turn, zero = group.half_turn, xp.zeros_like(parts['in'])
+  best = None
+  for sign in (1, -1) if 'sign' in group.kinds else (1,):
+    for parity in (0, 1) if 'phase' in group.kinds else (0,):
+      gain, turns = sign * parts['in'], zero
+      if 'out' in parts:
+        gain = gain + sign * (1 - 2 * parity) * parts['out']
+      if 'phase' in group.kinds:
+        left, right = _biases(group, problem)
+        gap = left[:, :, None] - sign * right[:, None]
+        turns = parity + 2 * xp.round((gap - parity * half_turn) / (2 * half_turn))
+        gain = gain - (gap - turns * half_turn) ** 2 / 2
+      new = gain, xp.full_like(zero, sign), turns
+      if best is not None:
+        better = gain > best[0]
+        new = tuple(xp.where(better, *pair) for pair in zip(new, best, strict=True))
+      best = new
+  return best
+
+
+def _value(
+  xp: ModuleType,
+  group: spec_lib.Group,
+  problem: Mapping[str, Any],
+  picked: Mapping[str, typing.Array],
+) -> typing.Array:
+  """[P] gain of the present choice, from its [P, n] entries of the parts."""
+  gain = picked['in']
+  if group.id in problem['signs']:
+    sign, turns = problem['signs'][group.id], problem['turns'][group.id]
+    gain = sign * gain
+    if 'out' in picked:
+      gain = gain + sign * (1 - 2 * (turns % 2)) * picked['out']
+  if 'phase' in group.kinds:
+    left, right = _biases(group, problem)
+    moved = sign * xp.take_along_axis(right, problem['perms'][group.id], 1)
+    gain = gain - (left - moved - turns * group.half_turn) ** 2 / 2
+  return gain.sum(1)
+
+
+def propose(
+  xp: ModuleType,
+  solve: Callable[[typing.Array], typing.Array],
+  group: spec_lib.Group,
+  terms: tuple[Term, ...],
+  problem: Mapping[str, Any],
+  row_weights: typing.Array | None,
+) -> tuple[tuple[typing.Array, ...], typing.Array, typing.Array]:
+  """Matches one group while the others are held.
+
+  Args:
+    xp: numpy or jax.numpy.
+    solve: [P, n, n] tables -> [P, n] best columns.
+    group: whose units are matched.
+    terms: the terms to count besides the fixed ones.
+    problem: `fixed`, `left` and `right` of a `Problem`, `ia` and `ib` [P], and the present
+      `perms`, `signs` and `turns`, group id -> [P, n].
+    row_weights: [n] importance of each unit of a, or None.
+
+  Returns:
+    The best (permutation, signs, turns), each [P, n]; its gain [P], and the present gain [P].
+  """
+  parts = _parts(xp, group, terms, problem)
+  table, sign, turns = _table(xp, group, problem, parts)
+  perm = solve(table if row_weights is None else table * row_weights[None, :, None])
+  if sign is None:
+    sign, turns = xp.ones(perm.shape, np.float32), xp.zeros_like(perm)
+  else:
+    sign = _pick(xp, sign, perm)
+    turns = _pick(xp, turns, perm).astype(np.int32)
+  present = {part: _pick(xp, x, problem['perms'][group.id]) for part, x in parts.items()}
+  return ((perm, sign, turns), _pick(xp, table, perm).sum(1), _value(xp, group, problem, present))
+
+
+def gain(
+  xp: ModuleType, group: spec_lib.Group, terms: tuple[Term, ...], problem: Mapping[str, Any]
+) -> typing.Array:
+  """[P] gain of the present choice for one group; no table is made."""
+  perm = problem['perms'][group.id]
+  picked = {part: _pick(xp, x, perm) for part, x in _fixed(group, problem).items()}
+  for term in terms:
+    moved = xp.take_along_axis(_moved(xp, term, problem), perm[:, None], 2)
+    stay = xp.swapaxes(_stay(term, problem), 1, 2)
+    more = (stay * moved).sum(1)
+    picked[term.part] = picked.get(term.part, 0) + more
+  picked.setdefault('in', xp.zeros(perm.shape, np.float32))
+  return _value(xp, group, problem, picked)

@@ -4,12 +4,15 @@ One call aligns a whole zoo. Signs and half turns are matched jointly with the o
 positive scales are not matched, `canonicalize.balance` removes them before.
 """
 
+from typing import Any
+
+import jax
 import numpy as np
 
 from wsjax import typing
 from wsjax.symmetry import group as group_lib
 from wsjax.symmetry import spec as spec_lib
-from wsjax.symmetry.matching import assignment, coordinate_descent
+from wsjax.symmetry.matching import coordinate_descent
 from wsjax.symmetry.matching import problem as problem_lib
 
 # Bytes that the pairs matched together may need.
@@ -17,29 +20,14 @@ MEMORY = 256 << 20
 
 
 def weight_matching(
-  reference: typing.Params,
-  zoo: typing.StackedParams,
-  spec: spec_lib.Spec,
-  *,
-  restarts: int = 1,
-  seed: int = 0,
-  solver: str = 'auto',
+  reference: typing.Params, zoo: typing.StackedParams, spec: spec_lib.Spec, **options: Any
 ) -> group_lib.GroupElement:
-  """Moves every network of a zoo onto a reference.
-
-  Args:
-    reference: weights of one network.
-    zoo: weights of N networks, [N, ...] each.
-    spec: their symmetry.
-    restarts: starts of the descent; the best result is kept.
-    seed: of the starts after the second.
-    solver: one of `assignment.SOLVERS`.
+  """Moves every network of a zoo, weights [N, ...], onto a reference; options as in `match_pairs`.
 
   Returns:
-    The element for each network, leading axis N, as NumPy arrays; to use: jax.vmap(lambda g, p:
-    spec.act(g, p))(result, zoo). Exact for
-    one hidden layer; otherwise no single group can be matched better. Never worse than leaving the
-    network as it is.
+    The element for each network, leading axis N, as NumPy arrays, for `spec.act(result, zoo)`. The
+    best for one hidden layer; otherwise no single group can be matched better. Never worse than
+    leaving the network as it is.
 
   Raises:
     ValueError: if weights do not fit the spec or are not finite, restarts < 1, or the solver is
@@ -52,7 +40,7 @@ def weight_matching(
   one = {path: np.asarray(value)[None] for path, value in reference.items()}
   num = next(iter(zoo.values())).shape[0]
   pairs = np.stack([np.zeros(num, int), np.arange(num)], axis=1)
-  return match_pairs(one, zoo, pairs, spec, restarts=restarts, seed=seed, solver=solver)
+  return match_pairs(one, zoo, pairs, spec, **options)[0]
 
 
 def match_pairs(
@@ -64,41 +52,11 @@ def match_pairs(
   restarts: int = 1,
   seed: int = 0,
   solver: str = 'auto',
-) -> group_lib.GroupElement:
-  """Moves network b[j] onto network a[i] for every pair (i, j).
-
-  Args:
-    a: weights of the networks that stay.
-    b: weights of the networks that move.
-    pairs: [P, 2] int, (index into a, index into b).
-    spec: their symmetry.
-    restarts: starts of the descent; the best result is kept.
-    seed: of the starts after the second.
-    solver: one of `assignment.SOLVERS`.
-
-  Returns:
-    The element for each pair, leading axis P; see `weight_matching`.
-
-  Raises:
-    ValueError: as `weight_matching`, and if `pairs` is not [P, 2].
-  """
-  return best_of(a, b, pairs, spec, restarts=restarts, seed=seed, solver=solver)[0]
-
-
-def best_of(
-  a: typing.StackedParams,
-  b: typing.StackedParams,
-  pairs: typing.Array,
-  spec: spec_lib.Spec,
-  *,
-  restarts: int,
-  seed: int,
-  solver: str,
   from_identity: bool = False,
   identity: bool = True,
   memory: int = MEMORY,
 ) -> tuple[group_lib.GroupElement, np.ndarray]:
-  """Best match of each pair, with its objective.
+  """Moves network b[j] onto network a[i] for every pair (i, j), and computes how well that fits.
 
   The first start places groups in forward order, each by what it shares with those before it; the
   second in backward order; further ones in random order, and with some units of a counting more
@@ -110,20 +68,21 @@ def best_of(
     b: weights of the networks that move.
     pairs: [P, 2] int, (index into a, index into b).
     spec: their symmetry.
-    restarts: number of starts.
+    restarts: starts of the descent; the best result is kept.
     seed: of the starts after the second.
-    solver: one of `assignment.SOLVERS`.
+    solver: one of `coordinate_descent.SOLVERS`.
     from_identity: whether the first start is the identity instead, for networks that are already
       aligned to something.
     identity: whether to fall back to the identity where it is better.
     memory: bytes that the pairs matched together may need. The result does not depend on it.
 
   Returns:
-    The element for each pair, and [P] its objective: <a, g b> over all leaves with hidden units,
-    with -(a - g b)^2 / 2 for biases that take half turns.
+    The element for each pair, leading axis P, see `weight_matching`; and [P] its objective:
+    <a, g b> over all leaves with hidden units, with -(a - g b)^2 / 2 for biases that take half
+    turns.
 
   Raises:
-    ValueError: as `match_pairs`.
+    ValueError: as `weight_matching`, and if `pairs` is not [P, 2].
   """
   spec.check(a, stacked=True)
   spec.check(b, stacked=True)
@@ -135,22 +94,19 @@ def best_of(
   _check_finite(a)
   _check_finite(b)
   if not len(pairs):
-    nobody = coordinate_descent.identity(spec, 0, placed=True)
-    return _element(nobody, spec), np.zeros(0)
+    return _element(coordinate_descent.identity(spec, 0), spec), np.zeros(0)
   # Only the networks that are asked for are rearranged.
   (used_a, at_a), (used_b, at_b) = (np.unique(column, return_inverse=True) for column in pairs.T)
   pairs = np.stack([at_a, at_b], axis=1)
-  a, b = _select(a, used_a), _select(b, used_b)
-  a, b, factor = _in_range(a, b, spec)
-  problem = problem_lib.Problem.make(a, b, spec, assignment.resolve(solver))
+  a, b, factor = _in_range(_select(a, used_a), _select(b, used_b), spec)
+  problem = problem_lib.Problem.make(a, b, spec, coordinate_descent.resolve(solver))
   size = max(1, memory // max(1, problem.bytes_per_pair()))
-  found, values = [], []
-  for start in range(0, len(pairs), size):
-    chunk = pairs[start : start + size]
-    state, value = _best_start(problem, chunk, restarts, seed, from_identity, identity)
-    found.append(state)
-    values.append(value)
-  return _element(coordinate_descent.concatenate(found), spec), np.concatenate(values) / factor**2
+  found = [
+    _best_start(problem, pairs[start : start + size], restarts, seed, from_identity, identity)
+    for start in range(0, len(pairs), size)
+  ]
+  state, value = jax.tree.map(lambda *chunks: np.concatenate(chunks), *found)
+  return _element(state, spec), value / factor**2
 
 
 def _select(stack: typing.StackedParams, indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -177,10 +133,10 @@ def _check_finite(stack: typing.StackedParams) -> None:
   """Raises if a weight is not a number."""
   for path, value in stack.items():
     if not np.isfinite(value).all():
+      count = np.sum(~np.isfinite(np.reshape(value, (len(value), -1))).all(1))
       raise ValueError(
-        f'Matching needs finite weights; {path} has values that are not, in '
-        f'{np.sum(~np.isfinite(np.reshape(value, (len(value), -1))).all(1))} '
-        f'of {len(value)} networks.'
+        f'Matching needs finite weights; {path} has values that are not, in {count} of '
+        f'{len(value)} networks.'
       )
 
 
@@ -191,14 +147,13 @@ def _best_start(
   seed: int,
   from_identity: bool,
   identity: bool,
-) -> tuple[coordinate_descent.State, np.ndarray]:
+) -> tuple[group_lib.GroupElement, np.ndarray]:
   """The best of several descents for each pair of a chunk."""
-  spec, num = problem.spec, len(pairs)
+  spec = problem.spec
   descent = coordinate_descent.Descent(problem, pairs[:, 0], pairs[:, 1])
   forward = [group.id for group in spec.groups]
-  empty = coordinate_descent.identity(spec, num, placed=False)
-  still = coordinate_descent.identity(spec, num, placed=True)
-  candidates = [descent.run(still, forward)] if from_identity else []
+  still = coordinate_descent.identity(spec, len(pairs))
+  candidates = [descent.run(still, forward, placed=True)] if from_identity else []
   coupled = any(t.others for terms in problem.terms.values() for t in terms)
   # Without coupling every start ends in the same, best, place.
   for start in range((restarts if coupled else 1) - len(candidates)):
@@ -212,22 +167,23 @@ def _best_start(
       weights = {
         group.id: np.exp(rng.uniform(-1, 1, group.size)).astype(np.float32) for group in spec.groups
       }
-    candidates.append(descent.run(empty, order, weights))
+    candidates.append(descent.run(still, order, weights))
   if identity:
     candidates.append(still)
   best, value = candidates[0], descent.objective(candidates[0])
   for candidate in candidates[1:]:
     other = descent.objective(candidate)
-    best = coordinate_descent.where(other > value, candidate, best)
+    better = (other > value)[:, None]
+    best = jax.tree.map(lambda x, y, better=better: np.where(better, x, y), candidate, best)
     value = np.maximum(value, other)
   return best, value
 
 
-def _element(state: coordinate_descent.State, spec: spec_lib.Spec) -> group_lib.GroupElement:
+def _element(state: group_lib.GroupElement, spec: spec_lib.Spec) -> group_lib.GroupElement:
   """A state as group elements."""
   still = group_lib.identity(spec)
   return group_lib.GroupElement(
     state.perms,
-    {id: state.signs[id] for id in still.scales},
+    {id: state.scales[id] for id in still.scales},
     {id: state.turns[id] for id in still.turns},
   )
