@@ -1,9 +1,8 @@
 """Distance between networks up to symmetry.
 
-Greedy matching of deep networks ends in local optima, and a distance that rests on one of them
-calls near copies new. So the distance is the minimum over several ways to bring two networks
-together: as they are; balanced; both aligned to one reference; one aligned to the other, from
-several starts of which the alignment to the reference is one.
+Greedy matching of deep networks ends in local optima, so near copies would look new. The distance
+is the minimum over several ways to bring two networks together: as they are; balanced; both aligned
+to one reference; one aligned to the other, from several starts, one of them that alignment.
 
 Source: matching by Ainsworth et al. 2023, arXiv:2209.04836.
 """

@@ -1,7 +1,7 @@
 """Symmetries that a spec does not hold: matrices that mix units, and further rescalings.
 
-A gauge acts on one set of units. Its element is a matrix A, or one for each unit of other groups,
-as for each head of an attention; or a vector of scales or signs.
+A gauge acts on one set of units by a matrix A, or one for each unit of other groups, as for each
+head of an attention; or by a vector of scales or signs.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Draws a spec as a graph: groups of units as boxes, parameters as arrows, equal blocks once.
 
-An arrow goes from the group that a parameter reads from to the group that it feeds; parameters that
-lie along one group only are counted inside its box. Columns are the distance from the input.
+An arrow goes from the group of incoming units of a parameter to that of its outputs; parameters
+that lie along one group only are counted inside its box. Columns are the distance from the input.
 """
 
 import collections
@@ -209,6 +209,6 @@ def _names(paths: list[str]) -> str:
 
 
 def _short(path: str, length: int = 26) -> str:
-  """A path without what all have, cut in front where it is long."""
+  """A path without the usual prefix and suffix, cut in front where it is long."""
   path = path.removeprefix('params/').removesuffix('/kernel')
   return path if len(path) <= length else '…' + path[1 - length :]

@@ -1,8 +1,8 @@
 """Spec: the symmetry group of the parameters of a model, as data.
 
 Hidden units may be permuted and, depending on the activation, rescaled, negated or shifted by a
-half period, together with their incoming and outgoing weights. A spec says which axis of which
-parameter belongs to which group of interchangeable units.
+half period, together with their incoming and outgoing weights. A spec gives the group of
+interchangeable units, if any, that lies along each axis of each parameter.
 
 Source: Ainsworth et al. 2023, arXiv:2209.04836 (the idea of a spec);
 Godfrey et al. 2022, arXiv:2205.14258 (groups by activation).

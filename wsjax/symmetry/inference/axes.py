@@ -1,9 +1,9 @@
 """Labels of array axes: operations unify, propagate or pin them.
 
-Every value gets a label per axis, such that the operation is equivariant: if the same permutations
-act on its operands, they act on its results. Uniform values (broadcast, or one number) have free
-labels, since any permutation leaves them as they are. `rules` has a rule per primitive; a
-primitive without a rule pins all that it touches.
+Every value gets a label per axis, such that the operation is equivariant: if permutations act on
+its operands, they act on its results. Uniform values (broadcast, or one number) have free labels,
+since any permutation leaves them as they are. `rules` has a rule per primitive; a primitive without
+a rule pins all that it touches.
 """
 
 import collections

@@ -36,8 +36,8 @@ class Inferred:
 def infer(apply_fn: Apply, params: typing.PyTree, *inputs: Any) -> Inferred:
   """Derives the symmetry of `apply_fn(params, *inputs)` in its parameters.
 
-  Only shapes and dtypes are looked at, so nothing is allocated and networks of any size take the
-  time of a trace. All axes of inputs and outputs are pinned.
+  Only shapes and dtypes are read, so nothing is allocated and networks of any size take the time
+  of a trace. All axes of inputs and outputs are pinned.
 
   Args:
     apply_fn: a JAX function of a tree of arrays, and inputs.

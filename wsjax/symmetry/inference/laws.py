@@ -3,8 +3,8 @@
 A scale law gives each parameter axis an unknown power of the scale of its unit. Every operation
 adds a linear equation between powers: factors that are contracted cancel, summands agree, the
 argument of a nonlinear function is invariant. Solutions over the rationals are positive scales;
-solutions modulo 2 are signs. The matrix law says whether any invertible matrix may mix the units:
-it acts on each parameter axis as A or as its inverse transpose, and contractions pair the two.
+solutions modulo 2 are signs. The matrix law decides whether any invertible matrix may mix the
+units: it acts on each parameter axis as A or as its inverse transpose.
 
 Source: Godfrey et al. 2022, arXiv:2205.14258, table 1 (groups by activation).
 """

@@ -1,8 +1,7 @@
-"""Program: a jaxpr as one flat list of operations, with all calls inlined.
+"""Program: a jaxpr as one flat list of operations, with all calls inlined; `lower` makes programs.
 
-Loops appear once: `loop` makes the value that goes round, `close` says that what comes out of the
-body is what goes in. A condition's branches stand one after the other and `join` in one value.
-`lower` makes programs.
+Loops appear once: `loop` makes the carried value, `close` equates the result of the body with it.
+A condition's branches stand one after the other and `join` in one value.
 """
 
 import dataclasses

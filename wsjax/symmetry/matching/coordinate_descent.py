@@ -1,10 +1,9 @@
 """Coordinate descent over the groups of many pairs of networks at once.
 
-The units of one group are matched by a linear assignment while the others are held. The table of an
-assignment has two parts. Leaves that only this group reorders (first kernels, biases, output
-kernels) contribute equally in every sweep: one matrix product per pair of stacks. Leaves that tie
-it to other groups are gathered in their present order and multiplied again, for the pairs whose
-other groups have changed since.
+The units of one group are matched by a linear assignment while the others are held. Leaves that
+only this group reorders contribute equally in every sweep: one matrix product per pair of stacks.
+Leaves that tie it to other groups are gathered in their present order and multiplied again, for the
+pairs whose other groups have changed since.
 
 The inner product <a, g b> over all leaves is maximised, which is -|a - g b|^2 / 2 up to a constant;
 half turns change the norm of a bias, so for those biases -(a - g b)^2 / 2 itself is used.
@@ -108,13 +107,9 @@ class Descent:
     Args:
       state: where to start, every group present; left alone.
       order: group ids, the order within a sweep.
-      row_weights: group id -> [n] importance of each unit of a while groups are being placed:
-        another start for each choice of weights.
+      row_weights: group id -> [n] importance of each unit of a while groups are being placed.
       placed: whether `state` is an alignment already. Otherwise groups are first placed in `order`,
-        each by what it shares with those before it.
-
-    Returns:
-      A state that is at least as good, and from which no single group can be improved.
+        each by the leaves that it has in common with those before it.
     """
     state = jax.tree.map(np.copy, state)
     stale = {id: np.ones(len(self.ia), bool) for id in order}

@@ -26,10 +26,9 @@ class Term(NamedTuple):
     group: id of the group.
     path: of the leaf.
     dim: dimension of the group.
-    part: 'out' if the leaf reads from a group of kind phase, else 'in'.
-    others: (id, power) of its other grouped axes; empty if it has none.
-    owned: whether this is the first grouped axis of the leaf, the one at which the leaf is counted
-      in the objective.
+    part: 'out' if the leaf has outgoing weights of a group of kind phase, else 'in'.
+    others: (id, power) of its other grouped axes.
+    owned: whether this is the first grouped axis of the leaf, at which the objective counts it.
   """
 
   group: str

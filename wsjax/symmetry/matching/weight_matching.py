@@ -58,10 +58,10 @@ def match_pairs(
 ) -> tuple[group_lib.GroupElement, np.ndarray]:
   """Moves network b[j] onto network a[i] for every pair (i, j), and computes how well that fits.
 
-  The first start places groups in forward order, each by what it shares with those before it; the
-  second in backward order; further ones in random order, and with some units of a counting more
-  than others. None depends on how b is ordered, so the result is the same for every member of b's
-  orbit.
+  The first start places groups in forward order, each by the leaves that it has in common with
+  those before it; the second in backward order; further ones in random order, and with some units
+  of a counting more than others. None depends on the order of b's units, so the result is the same
+  for every member of b's orbit.
 
   Args:
     a: weights of the networks that stay.
@@ -71,8 +71,7 @@ def match_pairs(
     restarts: starts of the descent; the best result is kept.
     seed: of the starts after the second.
     solver: one of `coordinate_descent.SOLVERS`.
-    from_identity: whether the first start is the identity instead, for networks that are already
-      aligned to something.
+    from_identity: whether the first start is the identity, for networks that are aligned already.
     identity: whether to fall back to the identity where it is better.
     memory: bytes that the pairs matched together may need. The result does not depend on it.
 
