@@ -18,7 +18,7 @@ from wsjax.evaluation.report import html, model, terminal
 from wsjax.symmetry import spec
 from wsjax.train.monitor import goodput, metrics_writer
 from wsjax.zoo import build
-from wsjax.zoo.store import plan, publish, store
+from wsjax.zoo.store import plan, published, store
 
 WEIRD = [
   None, True, -1, 0, 3, 2**53 + 1, 10**30, 1e308, -0.5, '', 'x', '\x1b[31m\u202e', 'a/../b',
@@ -190,34 +190,34 @@ def targets(tmp_path_factory):
 
   def remade(name, text):
     """A manifest in which the digest of a file is right again."""
-    value = json.loads((zoo / publish.MANIFEST).read_text())
+    value = json.loads((zoo / published.MANIFEST).read_text())
     if name in value['files']:
       content = text.encode(errors='surrogatepass')
       value['files'][name] = {'bytes': len(content), 'sha256': hashlib.sha256(content).hexdigest()}
-    return publish.manifest_text(value)
+    return published.manifest_text(value)
 
   def spell_manifest(value):
     try:
-      return publish.manifest_text(value)
+      return published.manifest_text(value)
     except (ValueError, TypeError, AttributeError):
       return json.dumps(value)
 
-  made['manifest.json'] = Target(zoo / publish.MANIFEST, open_zoo, spell_manifest)
-  records = Target(zoo / publish.RECORDS, open_zoo, is_lines=True)
-  original = (zoo / publish.MANIFEST).read_bytes()
+  made['manifest.json'] = Target(zoo / published.MANIFEST, open_zoo, spell_manifest)
+  records = Target(zoo / published.RECORDS, open_zoo, is_lines=True)
+  original = (zoo / published.MANIFEST).read_bytes()
 
   def open_resealed(path):
     try:
-      (zoo / publish.MANIFEST).write_text(
-        remade(publish.RECORDS, path.read_bytes().decode(errors='surrogateescape'))
+      (zoo / published.MANIFEST).write_text(
+        remade(published.RECORDS, path.read_bytes().decode(errors='surrogateescape'))
       )
       open_zoo(path)
     finally:
-      (zoo / publish.MANIFEST).write_bytes(original)
+      (zoo / published.MANIFEST).write_bytes(original)
 
   records.read = open_resealed
   made['records.jsonl'] = records
-  (shard,) = (zoo / publish.SHARDS).iterdir()
+  (shard,) = (zoo / published.SHARDS).iterdir()
   made['shard'] = Target(shard, same_zoo, exact=True)
   path = folder / 'spec.json'
   path.write_text(json.dumps(zoo_samples.ARCHITECTURE.spec.to_json()))

@@ -234,7 +234,7 @@ def test_diverged_nets_are_in_the_zoo_and_marked(tmp_path):
   zoo = build.build(section, tmp_path / 'zoo', seed=0, progress=False)
   assert 0 < len(zoo.select(diverged=True)) < 16
   assert len(zoo) == 16
-  broken = zoo.record(int(zoo.select(diverged=True)[0]))
+  broken = zoo.records[int(zoo.select(diverged=True)[0])]
   assert broken['trace'][0]['value'] is None
   assert json.dumps(broken, allow_nan=False)
 
@@ -249,16 +249,16 @@ def test_sirens_are_a_zoo_like_any_other(tmp_path):
   )
   zoo = build.build(section, tmp_path / 'zoo', seed=0, progress=False)
   dataset = datasets.load('digits')
-  net = model.from_record('siren', zoo.record(2)['arch_config'])
+  net = model.from_record('siren', zoo.records[2]['arch_config'])
   params = {k: v[0] for k, v in zoo.params([2]).items()}
   fitted = net.apply(params, train_lib.coordinates(8, 8)).reshape(8, 8, 1)
   psnr = -10 * np.log10(np.mean((fitted - dataset.train_x[2]) ** 2))
-  final = {m['metric']: m['value'] for m in zoo.record(2)['final']}
+  final = {m['metric']: m['value'] for m in zoo.records[2]['final']}
   assert final['psnr'] == pytest.approx(float(psnr), abs=0.01)
   assert psnr > 15
   subsets = {r['datasets'][0]['subset_indices_sha256'] for r in zoo.records}
   assert len(subsets) == 4
-  assert zoo.record(0)['symmetry'][0]['half_turn'] == pytest.approx(np.pi / 30)
+  assert zoo.records[0]['symmetry'][0]['half_turn'] == pytest.approx(np.pi / 30)
   too_many = dict(section, splits=dict(train=1300, holdout_audit=0))
   with pytest.raises(ValueError, match='1257'):
     build.build(too_many, tmp_path / 'other', seed=0, progress=False)

@@ -31,8 +31,8 @@ def test_entries_come_back_in_key_order_after_reopening(tmp_path):
   with store.Log(tmp_path / 'log') as log:
     assert log.keys() == ['000000', '000001', '000002']
     for entry in entries:
-      assert_same_entry(log.get(entry.key), entry)
-    assert [entry.key for entry, _ in log.entries()] == log.keys()
+      assert_same_entry(log.read(entry.key)[0], entry)
+    assert [entry.key for entry, _ in map(log.read, log.keys())] == log.keys()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_refused_entry_takes_its_transaction_with_it(tmp_path, bad, message):
     with pytest.raises(ValueError, match=message):
       log.append([zoo_samples.entry(1), bad()])
     assert log.keys() == ['000000']
-    assert_same_entry(log.get('000000'), zoo_samples.entry(0))
+    assert_same_entry(log.read('000000')[0], zoo_samples.entry(0))
 
 
 def _parts(entry):
@@ -65,13 +65,13 @@ def test_nan_weights_are_refused_unless_marked_diverged(tmp_path):
     with pytest.raises(ValueError, match="'000000'.*NaN"):
       log.append([zoo_samples.entry(0, weights=weights)])
     log.append([zoo_samples.entry(0, weights=weights, diverged=True)])
-    assert np.isnan(log.get('000000').params['layer0/bias'][1])
+    assert np.isnan(log.read('000000')[0].params['layer0/bias'][1])
 
 
 def test_an_unknown_key_is_an_error(tmp_path):
   with store.Log(tmp_path / 'log') as log:
     with pytest.raises(ValueError, match="no entry 'x'"):
-      log.get('x')
+      log.read('x')
 
 
 def test_the_map_grows_as_needed(tmp_path, monkeypatch):
@@ -79,7 +79,7 @@ def test_the_map_grows_as_needed(tmp_path, monkeypatch):
   with store.Log(tmp_path / 'log') as log:
     for start in range(0, 60, 20):
       log.append([zoo_samples.entry(seed) for seed in range(start, start + 20)])
-    assert len(log) == len(list(log.entries())) == 60
+    assert len(log) == len(list(map(log.read, log.keys()))) == 60
 
 
 def test_every_flipped_byte_of_a_value_is_noticed(tmp_path):
@@ -96,7 +96,7 @@ def test_every_flipped_byte_of_a_value_is_noticed(tmp_path):
     _overwrite(tmp_path / 'log', b'000000', bytes(value))
     with store.Log(tmp_path / 'log') as log:
       with pytest.raises(ValueError, match="'000000' is corrupt") as caught:
-        log.get('000000')
+        log.read('000000')
       assert 'log' in str(caught.value)
 
 
@@ -114,7 +114,7 @@ def test_a_value_under_another_key_is_noticed(tmp_path):
   _overwrite(tmp_path / 'log', b'000001', value)
   with store.Log(tmp_path / 'log') as log:
     with pytest.raises(ValueError, match="'000001' is corrupt"):
-      log.get('000001')
+      log.read('000001')
 
 
 def test_what_is_not_a_log_is_said_so(tmp_path):
@@ -165,7 +165,7 @@ def test_whole_transactions_survive_kill_9(tmp_path):
       assert keys == [f'{i // 8:06d}/{i % 8}' for i in range(len(keys))], (
         'an earlier transaction was lost'
       )
-      for entry, _ in log.entries():
+      for entry, _ in map(log.read, log.keys()):
         assert_same_entry(
           store.Entry(f'{int(entry.key[-1]):06d}', *_parts(entry)), WRITTEN[int(entry.key[-1])]
         )
@@ -208,7 +208,7 @@ def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path):
   assert 'could not take 1 entries' in message
   with store.Log(tmp_path / 'log') as log:
     assert len(log) == int(num) > 10
-    assert len(list(log.entries())) == int(num)
+    assert len(list(map(log.read, log.keys()))) == int(num)
     log.append([zoo_samples.entry(int(num))])
 
 
@@ -232,7 +232,7 @@ def test_a_damaged_log_is_an_error_and_ends_no_process(seed, tmp_path):
   file.write_bytes(content)
   try:
     with store.Log(path) as log:
-      entries = list(log.entries())
+      entries = list(map(log.read, log.keys()))
   except (ValueError, OSError) as error:
     assert str(path) in str(error)
   else:

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from tests.zoo import zoo_samples
-from wsjax.zoo.store import publish, store
+from wsjax.zoo.store import published, store
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_an_interrupted_publish_can_be_repeated(log, tmp_path, monkeypatch):
       store.Zoo.open(path)
     assert len(store.publish(log, path, shard_size=2)) == 5
     assert snapshot(path) == expected
-  assert len(log) == len(list(log.entries())) == 5
+  assert len(log) == len(list(map(log.read, log.keys()))) == 5
 
 
 def test_an_interrupted_publish_sees_what_was_added_since(log, tmp_path, monkeypatch):
@@ -92,7 +92,7 @@ def test_a_full_disk_leaves_no_zoo_and_the_log(log, tmp_path, monkeypatch):
     raise OSError(28, 'No space left on device')
 
   with monkeypatch.context() as patch:
-    patch.setattr(publish.safetensors_io, 'save', full)
+    patch.setattr(published.safetensors_io, 'save', full)
     with pytest.raises(OSError, match='not published.*No space') as caught:
       store.publish(log, tmp_path)
   assert caught.value.errno == 28
@@ -133,6 +133,6 @@ def test_without_pyarrow_there_is_no_table(log, tmp_path, monkeypatch):
 
 
 def test_a_column_has_one_type():
-  assert publish._one_type([1, None, 2.5]) == [1.0, None, 2.5]
-  assert publish._one_type([1, 'a', None]) == ['1', 'a', None]
-  assert publish._one_type([True, False]) == [True, False]
+  assert published._one_type([1, None, 2.5]) == [1.0, None, 2.5]
+  assert published._one_type([1, 'a', None]) == ['1', 'a', None]
+  assert published._one_type([True, False]) == [True, False]

@@ -11,7 +11,8 @@ import pytest
 
 from tests.zoo import zoo_samples
 from wsjax.models import cnn
-from wsjax.zoo.store import digest, publish, safetensors_io, store
+from wsjax.zoo.store import digest, safetensors_io, store
+from wsjax.zoo.store import published as published_lib
 from wsjax.zoo.store import record as record_lib
 
 CNN = cnn.CNN(image=(4, 4, 1), channels=(2,), dense=(3,), num_classes=2)
@@ -86,7 +87,7 @@ def reseal(path):
       'bytes': (path / name).stat().st_size,
       'sha256': digest.of_file(path / name),
     }
-  (path / 'manifest.json').write_text(publish.manifest_text(manifest))
+  (path / 'manifest.json').write_text(published_lib.manifest_text(manifest))
 
 
 def edit_records(path, change):
@@ -100,7 +101,7 @@ def edit_records(path, change):
 
 def edit_shard(path, change):
   file = path / 'shards/00001.safetensors'
-  tensors, metadata = safetensors_io.load(file)
+  tensors, metadata = safetensors_io.open_mapped(file)
   change(tensors)
   safetensors_io.save(file, tensors, metadata)
   reseal(path)
@@ -113,7 +114,7 @@ def resign(line):
 def with_nan(path):
   """Weights, record and manifest agree; only the mark is missing."""
   edit_shard(path, lambda tensors: tensors['layer0/bias'][0].fill(np.nan))
-  tensors = safetensors_io.load(path / 'shards/00001.safetensors')[0]
+  tensors = safetensors_io.open_mapped(path / 'shards/00001.safetensors')[0]
 
   def change(lines):
     lines[2]['record']['tensor_digest'] = digest.of_stacked(tensors)[0]
@@ -258,7 +259,7 @@ RECORDS = {'bytes': 0, 'sha256': ''}
 )
 def test_a_wrong_manifest_is_refused(folder, change, message):
   manifest = json.loads((folder / 'manifest.json').read_text()) | change
-  (folder / 'manifest.json').write_text(publish.manifest_text(manifest))
+  (folder / 'manifest.json').write_text(published_lib.manifest_text(manifest))
   with pytest.raises(ValueError, match=message):
     store.Zoo.open(folder)
 
@@ -274,7 +275,7 @@ def test_a_key_that_is_there_twice_is_refused(folder):
 def test_control_characters_of_others_are_escaped(folder):
   manifest = json.loads((folder / 'manifest.json').read_text())
   manifest['files']['records.jsonl']['sha256'] = '\x1b]0;title\x07'
-  (folder / 'manifest.json').write_text(publish.manifest_text(manifest))
+  (folder / 'manifest.json').write_text(published_lib.manifest_text(manifest))
   with pytest.raises(ValueError) as caught:
     store.Zoo.open(folder)
   assert '\x1b' not in str(caught.value)

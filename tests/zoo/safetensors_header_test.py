@@ -78,7 +78,7 @@ BAD = {
 def test_a_bad_file_is_one_clear_sentence(tmp_path, name):
   content, message = BAD[name]
   (tmp_path / 'bad.safetensors').write_bytes(content)
-  for read in (safetensors_io.check_header, safetensors_io.load):
+  for read in (safetensors_io.check_header, safetensors_io.open_mapped):
     with pytest.raises(ValueError, match=message) as caught:
       read(tmp_path / 'bad.safetensors')
     assert 'bad.safetensors' in str(caught.value)

@@ -21,6 +21,10 @@ TENSORS = {
 }
 
 
+def to_bytes(tensors, metadata):
+  return safetensors_io.pack(tensors, digest.canonical_json(metadata).decode())
+
+
 def assert_same(tensors, expected):
   assert tensors.keys() == expected.keys()
   for name, array in expected.items():
@@ -33,7 +37,7 @@ def assert_same(tensors, expected):
 def test_round_trip_through_a_file(tmp_path):
   metadata = {'b': [1, None, 'x'], 'a': 0.5}
   sha256 = safetensors_io.save(tmp_path / 'f', TENSORS, metadata)
-  tensors, read = safetensors_io.load(tmp_path / 'f')
+  tensors, read = safetensors_io.open_mapped(tmp_path / 'f')
   assert_same(tensors, TENSORS)
   assert read == metadata
   assert sha256 == digest.of_file(tmp_path / 'f')
@@ -44,7 +48,7 @@ def test_round_trip_through_a_file(tmp_path):
 def test_every_dtype_round_trips_as_the_library_reads_it(tmp_path, dtype):
   a = np.array([[0, 1, 1], [1, 0, 1]]).astype(dtype)
   safetensors_io.save(tmp_path / 'f', {'a': a})
-  assert_same(safetensors_io.load(tmp_path / 'f')[0], {'a': a})
+  assert_same(safetensors_io.open_mapped(tmp_path / 'f')[0], {'a': a})
   if dtype.itemsize == 1 and dtype.kind not in 'iub':
     return  # The library's NumPy reader has no 8-bit floats.
   library = safetensors.numpy.load_file(tmp_path / 'f')['a']
@@ -68,7 +72,7 @@ VIEWS = {
 @pytest.mark.parametrize('name', VIEWS)
 def test_any_memory_order_round_trips_exactly(tmp_path, name):
   safetensors_io.save(tmp_path / 'f', {'a': VIEWS[name]})
-  (written,) = safetensors_io.load(tmp_path / 'f')[0].values()
+  (written,) = safetensors_io.open_mapped(tmp_path / 'f')[0].values()
   assert written.tolist() == VIEWS[name].tolist()
 
 
@@ -79,9 +83,9 @@ def test_repeated_saves_give_the_same_bytes(names, seed):
   rng = np.random.default_rng(seed)
   tensors = {name: rng.standard_normal(rng.integers(4)) for name in names}
   metadata = {name: i for i, name in enumerate(names)}
-  first = safetensors_io.to_bytes(tensors, metadata)
+  first = to_bytes(tensors, metadata)
   for _ in range(3):
-    assert safetensors_io.to_bytes(
+    assert to_bytes(
       dict(reversed(tensors.items())), dict(reversed(metadata.items()))
     ) == first  # fmt: skip
 
@@ -89,7 +93,7 @@ def test_repeated_saves_give_the_same_bytes(names, seed):
 def test_nan_is_allowed_at_this_level(tmp_path):
   tensors = {'a': np.array([np.nan, np.inf, -0.0], np.float32)}
   safetensors_io.save(tmp_path / 'f', tensors)
-  assert_same(safetensors_io.load(tmp_path / 'f')[0], tensors)
+  assert_same(safetensors_io.open_mapped(tmp_path / 'f')[0], tensors)
 
 
 def test_slices_are_read_through_a_memory_map(tmp_path):
@@ -127,12 +131,12 @@ def test_metadata_are_one_key_of_canonical_json(tmp_path, metadata, message):
   (tmp_path / 'f').write_bytes(raw(f'{{{metadata}"a":{tensor()}}}', bytes(8)))
   safetensors_io.check_header(tmp_path / 'f')
   with pytest.raises(ValueError, match=message):
-    safetensors_io.load(tmp_path / 'f')
+    safetensors_io.open_mapped(tmp_path / 'f')
 
 
 @hypothesis.given(data=st.data())
 def test_any_flipped_bit_of_the_header_is_an_error_or_changes_nothing(data):
-  content = bytearray(safetensors_io.to_bytes({'a': A, 'b': A[0]}, {'x': 1}))
+  content = bytearray(to_bytes({'a': A, 'b': A[0]}, {'x': 1}))
   (length,) = struct.unpack('<Q', content[:8])
   place = data.draw(st.integers(0, 8 + length - 1))
   content[place] ^= 1 << data.draw(st.integers(0, 7))
@@ -162,7 +166,7 @@ def test_what_cannot_be_read_back_is_not_written(tmp_path, tensors, message):
   safetensors_io.save(tmp_path / 'f', {'old': A})
   with pytest.raises(ValueError, match=message):
     safetensors_io.save(tmp_path / 'f', tensors)
-  assert_same(safetensors_io.load(tmp_path / 'f')[0], {'old': A})
+  assert_same(safetensors_io.open_mapped(tmp_path / 'f')[0], {'old': A})
   assert os.listdir(tmp_path) == ['f']
 
 
@@ -178,7 +182,7 @@ def test_values_written_wrongly_are_noticed_and_nothing_is_replaced(tmp_path, mo
   with pytest.raises(OSError, match='other values'):
     safetensors_io.save(tmp_path / 'f', {'new': A})
   monkeypatch.undo()
-  assert_same(safetensors_io.load(tmp_path / 'f')[0], {'old': A})
+  assert_same(safetensors_io.open_mapped(tmp_path / 'f')[0], {'old': A})
   assert os.listdir(tmp_path) == ['f']
 
 
@@ -192,13 +196,13 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
   with pytest.raises(OSError, match='No space left') as caught:
     safetensors_io.save(tmp_path / 'f', {'new': A})
   assert caught.value.errno == errno.ENOSPC
-  assert_same(safetensors_io.load(tmp_path / 'f')[0], {'old': A})
+  assert_same(safetensors_io.open_mapped(tmp_path / 'f')[0], {'old': A})
   assert os.listdir(tmp_path) == ['f']
 
 
 def test_half_precision_is_exact(tmp_path):
   a = np.arange(-4, 4).astype(ml_dtypes.bfloat16)
   safetensors_io.save(tmp_path / 'f', {'a': a})
-  read = safetensors_io.load(tmp_path / 'f')[0]['a']
+  read = safetensors_io.open_mapped(tmp_path / 'f')[0]['a']
   assert read.dtype == ml_dtypes.bfloat16
   assert read.tobytes() == a.tobytes()

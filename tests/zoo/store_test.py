@@ -34,7 +34,7 @@ def test_a_zoo_says_what_it_holds(published):
   assert zoo.spec == zoo_samples.ARCHITECTURE.spec
   assert zoo.model == zoo_samples.ARCHITECTURE
   assert zoo.keys == [f'{i:06d}' for i in range(5)]
-  assert zoo.record(3) == zoo_samples.entry(3).record
+  assert zoo.records[3] == zoo_samples.entry(3).record
   assert zoo.digest == digest.of_file(published / 'manifest.json')
   files = {str(p.relative_to(published)) for p in published.rglob('*.*')}
   assert files >= {
@@ -143,5 +143,5 @@ def test_wrong_indices_are_refused(published, indices):
 
 def test_equal_parts_of_records_are_kept_once(published):
   zoo = store.Zoo.open(published)
-  assert zoo.record(0)['param_tree'] is zoo.record(4)['param_tree']
-  assert set(record_lib.SCHEMA['required']) <= set(zoo.record(0))
+  assert zoo.records[0]['param_tree'] is zoo.records[4]['param_tree']
+  assert set(record_lib.SCHEMA['required']) <= set(zoo.records[0])

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     for part in inspect_zoo.describe(zoo):
       console.print(part)
   elif 0 <= args.record < len(zoo):
-    console.print_json(data=zoo.record(args.record))
+    console.print_json(data=zoo.records[args.record])
   else:
     raise ValueError(f'--record is {args.record}; {args.path} has networks 0 to {len(zoo) - 1}.')
   return 0

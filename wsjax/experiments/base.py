@@ -18,7 +18,7 @@ from wsjax.models import model as model_lib
 from wsjax.train import loop
 from wsjax.train import objective as objective_lib
 from wsjax.zoo import build
-from wsjax.zoo.store import publish, store
+from wsjax.zoo.store import published, store
 
 SPLITS = ('train', 'val', 'test')
 
@@ -146,7 +146,7 @@ def open_zoo(
   """
   section = config.zoo.to_dict()
   path = files.folder(section.pop('path') or workdir / 'zoo', 'zoo.path')
-  is_there = (path / publish.MANIFEST).exists()
+  is_there = (path / published.MANIFEST).exists()
   if not trains:
     if not is_there:
       raise ValueError(

@@ -9,8 +9,7 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.models import model as model_lib
-from wsjax.zoo.store import environment, plan, record, store
-from wsjax.zoo.store import publish as publish_lib
+from wsjax.zoo.store import environment, plan, published, record, store
 
 
 def publish(
@@ -66,8 +65,8 @@ def publish(
     )
     entries.append(store.Entry(key=f'{i:08d}', params=net, record=made))
   draw = {'generated': dict(generated), 'parents': parents, 'networks': count}
-  plan.check(path, draw, parts=(publish_lib.MANIFEST, 'log.lmdb'))
-  if (path / publish_lib.MANIFEST).exists():
+  plan.check(path, draw, parts=(published.MANIFEST, 'log.lmdb'))
+  if (path / published.MANIFEST).exists():
     raise ValueError(f'{path} holds a zoo already; give another folder.')
   plan.write(path, draw)
   with store.Log(path / 'log.lmdb') as log:

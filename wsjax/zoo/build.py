@@ -23,7 +23,7 @@ from wsjax.models import model as model_lib
 from wsjax.zoo import splits as splits_lib
 from wsjax.zoo import train, training_records
 from wsjax.zoo.data import datasets, subsets
-from wsjax.zoo.store import digest, publish, store
+from wsjax.zoo.store import digest, published, store
 from wsjax.zoo.store import plan as plan_lib
 
 _LOG = 'log.lmdb'
@@ -37,11 +37,10 @@ class Data(config_lib.Section):
 
   Attributes:
     name: name of the data set.
-    val_fraction: share of the training part that becomes the val split; None is the default of the
-      data set.
-    root: directory of prepared data sets, see `datasets.load`.
+    val_fraction: see `datasets.load`.
+    root: see `datasets.load`.
     labels: 'classes'; with 'subsets' network i tells the classes of row i of `subsets.codes` from
-      the others, and complements are in one split.
+      the others.
   """
 
   name: str
@@ -71,20 +70,10 @@ class Build(config_lib.Section):
 
   def models(self) -> list[model_lib.Model]:
     """One model per activation."""
-    section = dict(self.architecture)
-    activations = section.get('activation')
-    if not isinstance(activations, list | tuple):
-      return [config_lib.build('models', section, 'zoo.architecture')]
-    return [
-      config_lib.build('models', {**section, 'activation': activation}, 'zoo.architecture')
-      for activation in activations
-    ]
-
-  def assign_splits(self, seed: int) -> list[str]:
-    """Split of every network: drawn alone, or with its complement."""
-    if self.dataset.labels == 'subsets':
-      return subsets.assign(self.splits, seed=seed)
-    return splits_lib.assign(self.splits, seed=seed)
+    sections = [dict(self.architecture)]
+    if isinstance(names := sections[0].get('activation'), list | tuple):
+      sections = [{**sections[0], 'activation': name} for name in names]
+    return [config_lib.build('models', section, 'zoo.architecture') for section in sections]
 
 
 def check(section: Mapping[str, Any], seed: int) -> tuple[Build, list[model_lib.Model], list[str]]:
@@ -95,25 +84,24 @@ def check(section: Mapping[str, Any], seed: int) -> tuple[Build, list[model_lib.
   """
   config_lib.check_seed(seed, 'seed')
   settings = config_lib.read(Build, 'zoo', section)
-  return settings, settings.models(), settings.assign_splits(seed)
+  # A subset of classes and its complement are in one split.
+  assign = subsets.assign if settings.dataset.labels == 'subsets' else splits_lib.assign
+  return settings, settings.models(), assign(settings.splits, seed=seed)
 
 
 def build(
   section: Mapping[str, Any], path: pathlib.Path | str, *, seed: int, progress: bool = True
 ) -> store.Zoo:
-  """Trains and publishes the zoo that a config section describes.
+  """Trains and publishes the zoo that a config section describes, or opens a published one.
 
   Killed at any point and called again, it continues after the last finished chunk, and ends with
-  equal weights. A published zoo is opened.
+  equal weights.
 
   Args:
     section: fields of `Build`.
     path: directory of the zoo.
     seed: seed of all networks and splits.
     progress: whether to show a progress bar on standard error.
-
-  Returns:
-    The published zoo.
 
   Raises:
     ValueError: if a field is not allowed, the data set is missing or does not fit the model, or the
@@ -124,10 +112,10 @@ def build(
   settings, models, splits = check(section, seed)
   recipe, chunk_size = settings.recipe, settings.chunk_size
   plan = _plan(section, seed)
-  plan_lib.check(path, plan, parts=(publish.MANIFEST, _LOG))
+  plan_lib.check(path, plan, parts=(published.MANIFEST, _LOG))
   with _alone(path):
     # Process 0 decides: the others may see its files a little later.
-    if distributed.of_writer(np.int32((path / publish.MANIFEST).exists())):
+    if distributed.of_writer(np.int32((path / published.MANIFEST).exists())):
       return _finish(path)
     dataset = datasets.load(
       settings.dataset.name, settings.dataset.root, val_fraction=settings.dataset.val_fraction
@@ -136,8 +124,7 @@ def build(
       codes = subsets.codes(dataset.num_classes, seed=seed)
       dataset = dataclasses.replace(dataset, codes=codes)
     _check_models(models, dataset, len(splits))
-    shows = progress and distributed.is_writer()
-    bar = terminal.Progress('zoo', len(splits), show=shows)
+    bar = terminal.Progress('zoo', len(splits), show=progress and distributed.is_writer())
     with _open_log(path, plan) as log, bar:
       missing = _missing(log, len(splits), recipe.steps)
       bar.advance(len(splits) - len(missing))
@@ -152,20 +139,14 @@ def build(
           else:
             trained = train.train_networks(model, dataset, recipe, chosen, seed=seed)
           if log is not None:
-            made = training_records.entries(
-              trained,
-              model,
-              dataset,
-              recipe,
-              seed=seed,
-              config_sha256=digest.of_json(plan),
-              splits=splits,
-            )
+            facts = {'seed': seed, 'config_sha256': digest.of_json(plan), 'splits': splits}
+            made = training_records.entries(trained, model, dataset, recipe, **facts)
             entries |= {entry.key: entry for entry in made}
+        count = len(set(indices.tolist()))
         if log is not None:
           log.append(list(entries.values()))
-          _add_seconds(path, time.perf_counter() - began, len(set(indices.tolist())))
-        bar.advance(len(set(indices.tolist())))
+          _add_seconds(path, time.perf_counter() - began, count)
+        bar.advance(count)
       if log is not None:
         store.publish(log, path)
     distributed.barrier('zoo')
@@ -174,18 +155,18 @@ def build(
 
 def check_plan(section: Mapping[str, Any], path: pathlib.Path, *, seed: int) -> None:
   """Raises ValueError unless the zoo at a path is one that a config section describes."""
-  plan_lib.check(path, _plan(section, seed), parts=(publish.MANIFEST, _LOG))
+  plan_lib.check(path, _plan(section, seed), parts=(published.MANIFEST, _LOG))
 
 
 def seconds_per_network(path: pathlib.Path | None) -> float | None:
   """Wall seconds in which a network of a zoo was trained; None if nobody measured it."""
   if path is None:
     return None
-  file = path / _SECONDS
   number = {'type': 'number', 'exclusiveMinimum': 0, 'maximum': 1e12}
-  schema = {'properties': {'seconds': number, 'networks': number}, 'required': list(_MEASURED)}
+  fields = {'properties': dict.fromkeys(_MEASURED, number), 'required': list(_MEASURED)}
+  schema = {'type': 'object', **fields}
   try:
-    measured = files.read_json(file, max_bytes=1 << 16, schema=schema | {'type': 'object'})
+    measured = files.read_json(path / _SECONDS, max_bytes=1 << 16, schema=schema)
   except FileNotFoundError:
     return None
   except (ValueError, OSError) as error:  # It only informs.
@@ -196,10 +177,10 @@ def seconds_per_network(path: pathlib.Path | None) -> float | None:
 
 def _add_seconds(path: pathlib.Path, seconds: float, networks: int) -> None:
   """Adds the wall time of a chunk to what is kept with the zoo."""
-  before = seconds_per_network(path)
-  old = files.read_json(path / _SECONDS) if before else dict.fromkeys(_MEASURED, 0)
-  values = (old['seconds'] + seconds, old['networks'] + networks)
-  files.replace(path / _SECONDS, json.dumps(dict(zip(_MEASURED, values, strict=True))))
+  is_known = seconds_per_network(path) is not None
+  old = files.read_json(path / _SECONDS) if is_known else dict.fromkeys(_MEASURED, 0)
+  new = {'seconds': old['seconds'] + seconds, 'networks': old['networks'] + networks}
+  files.replace(path / _SECONDS, json.dumps(new))
 
 
 def _plan(section: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -213,7 +194,7 @@ def _plan(section: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
   """A lock on a zoo that is built; another process waits, and then opens the zoo."""
-  finished = (path / publish.MANIFEST).exists() and not (path / _LOG).exists()
+  finished = (path / published.MANIFEST).exists() and not (path / _LOG).exists()
   if finished or not distributed.is_writer():
     return contextlib.nullcontext()
   return lock.hold(path, wait=True)
@@ -263,6 +244,7 @@ def _check_models(
     raise ValueError(
       f'zoo.splits has {num_networks} networks; {name} has {num_tasks} {what}, one for each.'
     )
+  is_exact = dataset.codes is not None or task == 'image_fitting'
   for model in models:
     try:
       found = model.num_outputs(example)
@@ -271,7 +253,6 @@ def _check_models(
       raise ValueError(
         f'zoo.architecture: {model.name} takes no inputs of {shape}, those of {name}: {error}'
       ) from error
-    is_exact = dataset.codes is not None or task == 'image_fitting'
     if found < num_outputs or (is_exact and found > num_outputs):
       raise ValueError(
         f'zoo.architecture: {model.name} has {found} outputs, but {name} needs {num_outputs}.'
@@ -294,6 +275,6 @@ def _finish(path: pathlib.Path) -> store.Zoo:
   if distributed.is_writer() and (path / _LOG).exists():
     zoo.check()
     # Empty, from a process that was killed after its last rename.
-    shutil.rmtree(path / publish.STAGING, ignore_errors=True)
+    shutil.rmtree(path / published.STAGING, ignore_errors=True)
     shutil.rmtree(path / _LOG)
   return zoo

@@ -1,7 +1,6 @@
 """Folds of a cross-validation, for zoos too small for fixed splits.
 
-What is alike stays together: networks of a group are all held out at once, and networks that are
-nearly the same belong to one group whatever they are called.
+Networks of a group are all held out at once, and networks that are nearly equal are of one group.
 """
 
 from collections.abc import Sequence
@@ -18,13 +17,13 @@ NEAR = 0.3
 
 
 def assign(labels: np.ndarray, groups: Sequence[str], *, num: int, seed: int) -> np.ndarray:
-  """Deals groups into folds with like shares of every class.
+  """Assigns groups to folds with like shares of every class.
 
   Args:
-    labels: [n] class numbers; numbers are dealt by their rank.
+    labels: [n] class numbers; floats are grouped by rank.
     groups: [n] names.
     num: of folds.
-    seed: of the order in which groups are dealt.
+    seed: of the order of the groups.
 
   Returns:
     [n] number of the fold that a network is held out of.
@@ -52,19 +51,16 @@ def assign(labels: np.ndarray, groups: Sequence[str], *, num: int, seed: int) ->
   for fold in range(num):
     missing = set(labels.tolist()) - set(labels[folds != fold].tolist())
     if missing or not (folds == fold).any():
-      raise ValueError(
-        f'{len(names)} groups do not deal into {num} folds: fold {fold} '
-        + (f'trains without class {min(missing)}.' if missing else 'is empty.')
-      )
+      problem = f'trains without class {min(missing)}' if missing else 'is empty'
+      raise ValueError(f'{len(names)} groups do not deal into {num} folds: fold {fold} {problem}.')
   return folds
 
 
 def join(networks: Sequence[typing.Params], groups: Sequence[str]) -> list[str]:
-  """Joins the groups of networks that are nearly the same.
+  """Joins the groups of networks that are nearly equal.
 
   Args:
-    networks: [n] weights, of any architectures. Compared as they are: a copy whose units are
-      reordered is not noticed.
+    networks: [n] weights, of any architectures. A copy with permuted neurons is not noticed.
     groups: [n] names.
 
   Returns:

@@ -82,7 +82,7 @@ def classify(
     architecture: model of the network.
     data: train_x, train_y, val_x, val_y.
     recipe: hyper-parameters of the zoo.
-    hparams: hyper-parameters of this network, from `recipe.draw`.
+    hparams: those of this network, from `recipe.draw`.
     network_key: key of this network.
     order_key: key of the order of its batches.
   """
@@ -146,10 +146,7 @@ def fit_image(
 ) -> Task:
   """Mean squared error over all pixels of image `index`.
 
-  Args:
-    architecture: model of the network.
-    data: inputs [b, d] and targets [num_networks, b, c].
-    index: number of the network.
+  Data are inputs [b, d] and targets [num_networks, b, c].
   """
   target = data['targets'][index]
 
@@ -166,11 +163,10 @@ def fit_image(
 def _order(key: jax.Array, recipe: recipe_lib.Recipe, size: int) -> Int[Array, 'steps batch']:
   """Examples of every batch, each in [0, size)."""
   per_epoch = size // recipe.batch_size
-  num_epochs = -(-recipe.steps // per_epoch)
+  epochs = jnp.arange(-(-recipe.steps // per_epoch))
   places = jnp.arange(per_epoch * recipe.batch_size)
-  order = jax.vmap(lambda epoch: shuffle.permutation(jax.random.fold_in(key, epoch), places, size))(
-    jnp.arange(num_epochs)
-  )
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(key, epochs)
+  order = jax.vmap(lambda key: shuffle.permutation(key, places, size))(keys)
   return order.reshape(-1, recipe.batch_size)[: recipe.steps]
 
 
@@ -203,12 +199,8 @@ def _image_reader(
     if not largest:
       x = images.at[rows].get(mode='promise_in_bounds')
     else:
-      starts = jax.random.randint(
-        jax.random.fold_in(key, _SHIFT),
-        (len(rows), 2),
-        largest - hparams['shift'],
-        largest + hparams['shift'] + 1,
-      )
+      bounds = largest - hparams['shift'], largest + hparams['shift'] + 1
+      starts = jax.random.randint(jax.random.fold_in(key, _SHIFT), (len(rows), 2), *bounds)
       x = jax.vmap(
         lambda row, start: jax.lax.dynamic_slice(images, (row, *start, 0), (1, *shape))[0]
       )(rows, starts)

@@ -1,7 +1,6 @@
 """Recipe: hyper-parameters with which the networks of a zoo are trained."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 import jax
@@ -38,22 +37,7 @@ FACTORS = {
 }
 
 
-def _sgd(momentum: float) -> list[optax.GradientTransformation]:
-  return [optax.trace(momentum)] if momentum else []
-
-
-def _adam(momentum: float) -> list[optax.GradientTransformation]:
-  return [optax.scale_by_adam(b1=momentum or 0.9)]
-
-
-# Name -> (momentum -> transformations from gradients to directions, whether weight decay comes
-# after them). Before them, weight decay is the L2 penalty of the loss.
-_OPTIMIZERS: dict[str, tuple[Callable[[float], list[optax.GradientTransformation]], bool]] = {
-  'sgd': (_sgd, False),
-  'adam': (_adam, False),
-  'adamw': (_adam, True),
-}
-OPTIMIZERS = tuple(_OPTIMIZERS)
+OPTIMIZERS = ('sgd', 'adam', 'adamw')
 
 # A value for all networks, or the bounds (low, high) of a draw for each network.
 Positive: TypeAlias = config.PositiveFloat | tuple[config.PositiveFloat, config.PositiveFloat]
@@ -144,9 +128,6 @@ class Recipe(config.Section):
   def draw(self, key: jax.Array) -> dict[str, jax.Array]:
     """Draws learning rate, weight decay, and every other factor in use, of one network.
 
-    Args:
-      key: key of the network.
-
     Returns:
       Name -> float32 scalar; int32 for whole numbers.
     """
@@ -166,24 +147,26 @@ class Recipe(config.Section):
       hparams: hyper-parameters from `draw`; traced, so networks that differ in them share one
         compiled program.
     """
-    make, decays_last = _OPTIMIZERS[optimizer]
-    chain = make(self.momentum)
+    if optimizer == 'sgd':
+      chain = [optax.trace(self.momentum)] if self.momentum else []
+    else:
+      chain = [optax.scale_by_adam(b1=self.momentum or 0.9)]
     if self.weight_decay != 0:
       decay = optax.add_decayed_weights(hparams['weight_decay'])
-      chain = [*chain, decay] if decays_last else [decay, *chain]
+      # Before the others, weight decay is the L2 penalty of the loss.
+      chain = [*chain, decay] if optimizer == 'adamw' else [decay, *chain]
     return optax.chain(*chain, optax.scale(-hparams['learning_rate']))
 
 
 def _draw(key: jax.Array, value: float | tuple[float, float], factor: Factor) -> jax.Array:
   """Draws the value of one network."""
+  low, high = value if isinstance(value, tuple) else (value, value)
   if factor.scale == 'whole':
-    low, high = value if isinstance(value, tuple) else (value, value)
     return jax.random.randint(key, (), low, high + 1)
   if not isinstance(value, tuple):
     return jnp.float32(value)
-  u = jax.random.uniform(key)
-  low, high = jnp.asarray(value, jnp.float32)
-  if factor.scale == 'linear':
-    return low + u * (high - low)
-  low, high = jnp.log(low), jnp.log(high)
-  return jnp.exp(low + u * (high - low))
+  low, high = jnp.float32(low), jnp.float32(high)
+  if factor.scale == 'log':
+    low, high = jnp.log(low), jnp.log(high)
+  drawn = low + jax.random.uniform(key) * (high - low)
+  return jnp.exp(drawn) if factor.scale == 'log' else drawn

@@ -1,8 +1,6 @@
-"""Random permutations that are evaluated at single places, without sorting.
+"""Random permutations that are evaluated at single places, with a few integer operations each.
 
-Every network of a zoo has its own order of the data in every epoch. Sorting random keys for that
-costs more than the training steps of a small network; a card shuffle that can be followed card by
-card takes a few integer operations per place, which vectorise.
+Sorting random keys costs more than the training steps of a small network.
 """
 
 import jax
@@ -19,7 +17,7 @@ def permutation(key: jax.Array, places: jax.Array, size: int) -> jax.Array:
   hash of the larger one is set. Every round is a bijection for any hash.
 
   Args:
-    key: key that selects the permutation.
+    key: of the permutation.
     places: integers in [0, size).
     size: number of values.
 

@@ -10,15 +10,12 @@ SPLITS = ('train', 'val', 'test', 'holdout_audit')
 
 
 def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
-  """Draws a split for every run.
+  """Draws one of `SPLITS` for every run, exactly as many of each as given.
 
   Args:
     counts: split -> number of runs (split groups), not of checkpoints. 'holdout_audit' must be
       given, if only as 0, so that nobody forgets it.
     seed: seed of the draw.
-
-  Returns:
-    One of `SPLITS` per run, exactly as many of each as given.
 
   Raises:
     ValueError: for an unknown split, a missing 'holdout_audit', a count that is no whole number, or
@@ -41,19 +38,10 @@ def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
 
 
 def check(groups: Iterable[str], splits: Iterable[str]) -> None:
-  """Checks that all checkpoints of a group are in one split.
-
-  Args:
-    groups: `split_group` of every checkpoint.
-    splits: split of every checkpoint.
-
-  Raises:
-    ValueError: naming the first group that straddles two splits.
-  """
+  """Raises ValueError, naming the group, unless all checkpoints of a group are in one split."""
   seen = {}
   for group, split in zip(groups, splits, strict=True):
     if seen.setdefault(group, split) != split:
       raise ValueError(
-        f'Split group {group!r} is in both {seen[group]!r} and {split!r}; a '
-        'run must be in one split.'
+        f'Split group {group!r} is in both {seen[group]!r} and {split!r}; a run has one split.'
       )

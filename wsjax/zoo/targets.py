@@ -13,16 +13,15 @@ from wsjax.zoo.store import store
 
 # Targets that are not hyper-parameters of the recipe.
 NAMES = (
-  'label',
-  'val_accuracy',
-  'train_accuracy',
-  'gap',
-  'optimizer',
-  'activation',
-  'algorithm',
-  'task',
+  'label', 'val_accuracy', 'train_accuracy', 'gap', 'optimizer', 'activation', 'algorithm', 'task',
   'score',
-)
+)  # fmt: skip
+_COLUMNS = {
+  'val_accuracy': 'final/val/accuracy',
+  'train_accuracy': 'final/train/accuracy',
+  'optimizer': 'optimizer/name',
+  'activation': 'activation',
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ def load(
   *,
   root: str | os.PathLike[str] | None = None,
 ) -> Targets:
-  """Reads a target of some networks.
+  """Reads a target of some networks, in the order of their indices.
 
   Args:
     zoo: zoo of the networks.
@@ -61,16 +60,17 @@ def load(
       logarithm where a recipe draws it log-uniformly.
     root: directory of data sets, see `datasets.load`; for 'label' only.
 
-  Returns:
-    The target, in the order of `indices`.
-
   Raises:
     ValueError: if the zoo has no such target, one of these networks has none (see `known`), or a
       label cannot be verified.
   """
   indices = np.asarray(indices, np.int64)
   if target == 'label':
-    return _labels(zoo, indices, root)
+    try:
+      classes, num_classes = image_classes([zoo.records[i] for i in indices.tolist()], root)
+    except ValueError as error:
+      raise ValueError(f'{zoo.path}: {error}') from error
+    return Targets(classes, 'class', tuple(map(str, range(num_classes))))
   column = _column(zoo, target)
   if (missing := _is_missing(column[indices])).any():
     raise ValueError(
@@ -83,21 +83,14 @@ def load(
     numbers = np.searchsorted(names, column[indices])
     return Targets(numbers.astype(np.int32), 'class', tuple(names))
   values, scale = column[indices], 'linear'
-  if _is_log(target) and (column[~_is_missing(column)] > 0).all():
+  is_log = target in recipe.FACTORS and recipe.FACTORS[target].scale == 'log'
+  if is_log and (column[~_is_missing(column)] > 0).all():
     values, scale = np.log10(values), 'log10'
   return Targets(values.astype(np.float32), 'number', scale=scale)
 
 
 def known(zoo: store.Zoo, indices: Sequence[int] | np.ndarray, target: str) -> np.ndarray:
-  """The networks, among some, that have a target.
-
-  Args:
-    zoo: zoo of the networks.
-    indices: [n] numbers of the networks.
-    target: target of `load`, except 'label', which all have or none.
-
-  Returns:
-    [m] numbers of networks, in their order.
+  """The networks, among those of some indices, that have a target of `load` other than 'label'.
 
   Raises:
     ValueError: if the zoo has no such target.
@@ -115,14 +108,8 @@ def _column(zoo: store.Zoo, target: str) -> np.ndarray:
     if target == 'score':
       return np.array([np.nan if v is None else v for v in details], float)
     return np.array(['' if value is None else value for value in details])
-  names = {
-    'val_accuracy': ('final', 'val', 'accuracy'),
-    'train_accuracy': ('final', 'train', 'accuracy'),
-    'optimizer': ('optimizer', 'name'),
-    'activation': ('activation',),
-  }.get(target, ('optimizer', 'hparams', target))
   try:
-    return zoo.column(*names)
+    return zoo.column(_COLUMNS.get(target, f'optimizer/hparams/{target}'))
   except ValueError as error:
     raise ValueError(
       f'{zoo.path} has no target {target!r}; there are {", ".join(NAMES)} and '
@@ -142,46 +129,22 @@ def _is_missing(column: np.ndarray) -> np.ndarray:
   return column == '' if column.dtype.kind == 'U' else np.isnan(column)
 
 
-def _is_log(target: str) -> bool:
-  """Whether recipes draw a hyper-parameter log-uniformly."""
-  factor = recipe.FACTORS.get(target)
-  return factor is not None and factor.scale == 'log'
-
-
 def image_classes(
   records: Sequence[Mapping[str, Any]], root: str | os.PathLike[str] | None = None
-) -> np.ndarray:
-  """Class of the one image that each network was fitted to.
+) -> tuple[np.ndarray, int]:
+  """Class of the one image that each network was fitted to, by its digest in the record.
 
   Args:
     records: of the networks.
     root: of data sets, as in `datasets.load`.
 
   Returns:
-    [n] int32 class numbers.
+    [n] int32 class numbers, and how many classes their data sets have.
 
   Raises:
     ValueError: if a network was fitted to no single training image of a data set that is there as
       it was.
   """
-  return _classes_of_images(records, root)[0]
-
-
-def _labels(zoo: store.Zoo, indices: np.ndarray, root: str | os.PathLike[str] | None) -> Targets:
-  """Class of the one image whose digest is in the record."""
-  records = [zoo.records[index] for index in indices.tolist()]
-  try:
-    values, num_classes = _classes_of_images(records, root)
-  except ValueError as error:
-    raise ValueError(f'{zoo.path}: {error}') from error
-  names = tuple(str(number) for number in range(num_classes))
-  return Targets(values, 'class', names)
-
-
-def _classes_of_images(
-  records: Sequence[Mapping[str, Any]], root: str | os.PathLike[str] | None
-) -> tuple[np.ndarray, int]:
-  """[n] class numbers, and how many classes their data sets have."""
   find: dict[str, dict[str, int]] = {}
   values = []
   for record in records:

@@ -1,12 +1,8 @@
 """Training the networks of a zoo: thousands of small networks in one compiled program.
 
-`vmap` over a group of networks that fits the cache, `lax.map` over groups, `scan` over steps,
-`shard_map` over devices.
-
 All randomness of network i comes from fold_in(key(seed), i), and on CPU networks are always trained
 in groups of one size, so network i is bitwise equal alone, in any chunk, and on any number of
-devices. An accelerator trains a chunk at once; there a network depends on the size of the chunk by
-rounding.
+devices. An accelerator trains a chunk at once; there a network depends on its size by rounding.
 """
 
 import dataclasses
@@ -32,8 +28,7 @@ Recipe = recipe_lib.Recipe
 _OF_CLASSIFIERS = ('dropout', 'train_fraction', 'label_noise', 'input_noise', 'shift')
 # Random streams of one network; those after them are in losses.py.
 _INIT, _HPARAMS, _ORDER = range(3)
-# Networks that are trained side by side on one CPU device: their weights, moments and batches stay
-# in its cache. An accelerator trains all at once.
+# Networks that are trained side by side on one CPU device, in its cache.
 _CPU_GROUP = 8
 
 
@@ -89,17 +84,7 @@ def train_networks(
   *,
   seed: int,
 ) -> TrainedNetworks:
-  """Trains classifiers from scratch.
-
-  Args:
-    architecture: model of the networks.
-    dataset: data that they learn.
-    recipe: hyper-parameters.
-    indices: numbers of the networks; each network is a function of (seed, index) alone.
-    seed: seed of the zoo.
-
-  Returns:
-    The trained networks, in the order of `indices`.
+  """Trains classifiers from scratch; each is a function of the seed of the zoo and its index alone.
 
   Raises:
     ValueError: if a batch is larger than the training split, or an index has no code in a data set
@@ -117,18 +102,15 @@ def finetune(
   steps: int,
   seed: int,
 ) -> typing.StackedParams:
-  """Trains given networks for some more steps.
+  """Trains given networks for some more steps; the optimizer starts anew.
 
   Args:
     architecture: model of the networks.
     dataset: data that they learn.
-    params: initial weights; the optimizer starts anew.
+    params: initial weights.
     recipe: hyper-parameters; `steps` and `snapshots` are not used.
     steps: number of updates; 0 returns the given weights.
     seed: seed of the data order and of drawn hyper-parameters.
-
-  Returns:
-    The trained weights, in the same order.
 
   Raises:
     ValueError: if `params` do not fit the architecture, or a batch is larger than the training
@@ -163,8 +145,7 @@ def fit_images(
     initial: initial weights, in the order of `indices`; None draws them.
 
   Returns:
-    The networks; 'train_loss' is the mean squared error before the last update, 'psnr' that of the
-    final weights.
+    The networks; 'train_loss' is the mean squared error before the last update.
 
   Raises:
     ValueError: for an index that has no image, or a recipe with factors of classifiers.
@@ -193,14 +174,7 @@ def coordinates(height: int, width: int) -> Float[np.ndarray, 'pixels 2']:
 def initial_params(
   architecture: model_lib.Model, recipe: Recipe, indices: Int[typing.Array, ' n'], seed: int
 ) -> typing.StackedParams:
-  """Weights of the networks of a zoo before their first step, which no zoo keeps.
-
-  Args:
-    architecture: model of the networks.
-    recipe: hyper-parameters.
-    indices: numbers of the networks.
-    seed: seed of the zoo.
-  """
+  """Weights of the networks of a zoo before their first step, which no zoo keeps."""
 
   def one(index: jax.Array) -> typing.Params:
     key = jax.random.key(seed)
@@ -268,11 +242,10 @@ def _train(
     if not (chosen := np.flatnonzero(names == name)).size:
       continue
     run, padding = program(architecture, recipe, name, len(chosen))
-    networks = (indices[chosen][padding],)
+    padded = chosen[padding]
+    networks = (indices[padded],)
     if initial is not None:
-      networks += (
-        {k: np.asarray(v)[chosen][padding].astype(np.float32) for k, v in initial.items()},
-      )
+      networks += ({k: np.asarray(v)[padded].astype(np.float32) for k, v in initial.items()},)
     result = distributed.everywhere(run(jax.random.key(seed), data, networks))
     parts.append(jax.tree.map(lambda array: array[: len(chosen)], result))
     rows.append(chosen)
@@ -361,13 +334,11 @@ def _train_one(
   start = 0
   for length, group in itertools.groupby(np.diff(edges).tolist()):
     count = len(list(group))
+    stop = start + count * length
     batches = jax.tree.map(
-      lambda array, shape=(count, length), start=start: array[
-        start : start + shape[0] * shape[1]
-      ].reshape(*shape, *array.shape[1:]),
-      task.batches,
+      lambda array: array[start:stop].reshape(count, length, *array.shape[1:]), task.batches
     )
-    start += count * length
+    start = stop
     carry, (kept, measured) = jax.lax.scan(
       functools.partial(segment, length=length), carry, batches, length=count
     )
@@ -388,12 +359,6 @@ def _init(
   init_key = key if recipe.shared_init else network_key
   params = architecture.init(jax.random.fold_in(init_key, _INIT))
   if recipe.uses('init_scale'):
-    params = _scale_kernels(params, hparams['init_scale'])
+    scale = hparams['init_scale']
+    params = {k: scale * v if k.endswith('/kernel') else v for k, v in params.items()}
   return params
-
-
-def _scale_kernels(params: typing.Params, factor: jax.Array) -> typing.Params:
-  """Weights with every kernel multiplied."""
-  return {
-    path: factor * array if path.endswith('/kernel') else array for path, array in params.items()
-  }

@@ -1,7 +1,7 @@
 """Log entries of trained networks: keys, records and weights of their checkpoints."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from wsjax.zoo.store import record as record_lib
 # Licence of the weights that wsjax trains, to which that of the data is added.
 LICENSE = 'Apache-2.0'
 OBJECTIVES = {'classification': 'cross_entropy', 'image_fitting': 'mean_squared_error'}
+_TRACED = ('split', 'metric', 'value')
 # Metric of a trace -> (split, name) in a record.
 _METRICS = {
   'train_loss': ('train', 'loss'),
@@ -46,7 +47,7 @@ def entries(
 
   Args:
     trained: networks.
-    architecture: model of the networks.
+    architecture: their model.
     dataset: data that they learned.
     recipe: hyper-parameters of the zoo.
     seed: seed of the zoo.
@@ -54,8 +55,7 @@ def entries(
     splits: split of every network of the zoo, by its index.
 
   Returns:
-    Entries run by run, in the order of steps. The parent of a checkpoint is the one before it in
-    its run.
+    Entries run by run, in the order of steps. The parent of a checkpoint is the one before it.
   """
   common = _common(architecture, dataset, recipe, seed, config_sha256)
   steps = (*trained.snapshots, recipe.steps)
@@ -64,26 +64,21 @@ def entries(
   for row, index in enumerate(trained.indices.tolist()):
     run_id = f'{config_sha256[:16]}/{index:08d}'
     lineage = _lineage(trained, architecture, dataset, row)
+    hparams = {name: _number(v[row]) for name, v in trained.hparams.items()}
+    hparams['momentum'] = recipe.momentum
+    group = run_id
+    if 'labels' in lineage:  # The pair of a subset of classes and its complement.
+      group = f'{config_sha256[:16]}/{subsets.pair(lineage["labels"])}'
     parents = []
     trace = []
     for place, (step, stacked) in enumerate(zip(steps, stages, strict=True)):
       params = {path: array[row] for path, array in stacked.items()}
       final = _metrics(trained, architecture, dataset, row, place)
-      trace = trace + [
-        {'step': step, **{name: m[name] for name in ('split', 'metric')},
-         'value': m['value']}
-        for m in final
-      ]  # fmt: skip
+      trace = trace + [{'step': step} | {k: m[k] for k in _TRACED} for m in final]
       record = record_lib.make(
         **common,
         **record_lib.describe_params(params),
-        optimizer={
-          'name': str(trained.optimizer[row]),
-          'hparams': {
-            **{name: _number(v[row]) for name, v in trained.hparams.items()},
-            'momentum': recipe.momentum,
-          },
-        },
+        optimizer={'name': str(trained.optimizer[row]), 'hparams': hparams},
         datasets=[lineage],
         step=step,
         epoch=step * common['batch_size'] / _examples(architecture, dataset),
@@ -91,7 +86,7 @@ def entries(
         final=final,
         diverged=bool(trained.diverged[row]),
         run_id=run_id,
-        split_group=_split_group(lineage, run_id),
+        split_group=group,
         split=splits[index],
         parents=parents,
       )
@@ -132,9 +127,7 @@ def _common(
   }
 
 
-@functools.cache
-def _environment() -> dict[str, Any]:
-  return environment.environment()
+_environment = functools.cache(environment.environment)
 
 
 def _examples(architecture: model_lib.Model, dataset: datasets.Dataset) -> int:
@@ -151,31 +144,18 @@ def _lineage(
   row: int,
 ) -> dict[str, Any]:
   """Data lineage of one network."""
-  subset = dataset.subset_sha256
+  index, places = trained.indices[row], dataset.train_index
   if architecture.task == 'image_fitting':
-    index = trained.indices[row]
-    subset = datasets.index_digest(dataset.train_index[index : index + 1])
+    places = places[index : index + 1]
   elif trained.seen is not None:
-    subset = datasets.index_digest(dataset.train_index[trained.seen[row]])
-  labels = {}
-  if dataset.codes is not None:
-    labels['labels'] = subsets.text(dataset.codes[trained.indices[row]])
+    places = places[trained.seen[row]]
+  labels = {} if dataset.codes is None else {'labels': subsets.text(dataset.codes[index])}
   return {
     **labels,
-    'name': dataset.name,
-    'version': dataset.version,
-    'sha256': dataset.sha256,
-    'license': dataset.license,
-    'subset_indices_sha256': subset,
+    **{name: getattr(dataset, name) for name in ('name', 'version', 'sha256', 'license')},
+    'subset_indices_sha256': datasets.index_digest(places),
     'contains_personal_data': 'unknown',
   }
-
-
-def _split_group(lineage: Mapping[str, Any], run_id: str) -> str:
-  """Split group: the run, or for binary tasks the pair of a subset and its complement."""
-  if 'labels' not in lineage:
-    return run_id
-  return f'{run_id.partition("/")[0]}/{subsets.pair(lineage["labels"])}'
 
 
 def _metrics(

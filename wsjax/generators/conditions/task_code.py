@@ -30,7 +30,7 @@ class TaskCode(config.Section):
   def of_records(self, records: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Computes the vectors of records."""
     if self.kind == 'class':
-      classes = targets.image_classes(records, self.root)
+      classes, _ = targets.image_classes(records, self.root)
       if classes.max(initial=0) >= self.size:
         raise ValueError(f'A network draws class {classes.max()}; there are {self.size}.')
       return np.eye(self.size, dtype=np.float32)[classes]

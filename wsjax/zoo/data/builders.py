@@ -1,8 +1,7 @@
 """MNIST and Fashion-MNIST through TFDS, without TensorFlow.
 
-The builders of TFDS keep their name, version, features and checksums; what they leave to
-TensorFlow, reading gzip and encoding images, is done here. The result is an ordinary
-TFDS folder of array_record files, beside which the decoded arrays are kept.
+Gzip files are read and images encoded here. The result is an ordinary TFDS folder of array_record
+files, beside which the decoded arrays are kept.
 """
 
 import contextlib
@@ -54,12 +53,11 @@ class _WithoutTensorFlow:
   ) -> Iterator[tuple[int, dict[str, Any]]]:
     pairs = zip(_read_idx(images, 3), _read_idx(labels, 1), strict=True)
     for number, (image, label) in enumerate(pairs):
-      image = PIL.Image.fromarray(image)
-      yield number, {'image': image, 'label': int(label)}
+      yield number, {'image': PIL.Image.fromarray(image), 'label': int(label)}
 
 
 def prepare(name: str, source: pathlib.Path | str | None, root: pathlib.Path | str) -> pathlib.Path:
-  """Makes a data set ready for `datasets.load`.
+  """Makes a data set ready for `datasets.load`, unless it is there already.
 
   Args:
     name: 'mnist' or 'fashion_mnist'.
@@ -68,32 +66,28 @@ def prepare(name: str, source: pathlib.Path | str | None, root: pathlib.Path | s
     root: folder of prepared data sets.
 
   Returns:
-    The folder of the data set. It appears at once when all is done; if it is there already, nothing
-    is done.
+    The folder of the data set, which appears at once when all is done.
 
   Raises:
     ValueError: if the name is unknown, a file is missing or is not the original one, or the
       download fails.
   """
-  builder = _builder(name, pathlib.Path(root))
+  root = pathlib.Path(root)
+  builder = _builder(name, root)
   folder = pathlib.Path(builder.data_dir)
   if not folder.exists():
     if source is not None:
       source = pathlib.Path(source).absolute()
       _check_files(name, source, builder.url_infos)
-    _build(name, builder, source, pathlib.Path(root))
-  _decode(name, builder, pathlib.Path(root))
+    _build(name, builder, source, root)
+  _decode(name, builder, root)
   return folder
 
 
 def read(
   name: str, root: pathlib.Path | str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, str]]:
-  """Reads a prepared data set, in the order in which TFDS stores it.
-
-  Args:
-    name: 'mnist' or 'fashion_mnist'.
-    root: folder of prepared data sets.
+  """Reads a prepared data set, in the order in which TFDS stores it; arguments as in `prepare`.
 
   Returns:
     Training images [n, 28, 28, 1] uint8 and labels [n] int32, test images and labels, and version
@@ -104,23 +98,16 @@ def read(
   """
   builder = _builder(name, pathlib.Path(root))
   if not pathlib.Path(builder.data_dir).exists():
-    raise ValueError(
-      f'Data set {name!r} is not in {root}; prepare it with `wsjax data '
-      f'prepare {name} --from DIR`, DIR holding the original idx files.'
-    )
+    command = f'`wsjax data prepare {name} --from DIR`, DIR holding the original idx files'
+    raise ValueError(f'Data set {name!r} is not in {root}; prepare it with {command}.')
   file = _decode(name, builder, pathlib.Path(root))
   data = files.read_bytes(file, max_bytes=1 << 33)
   facts = files.read_json(file.with_suffix('.json'), schema={'required': ['sha256']})
   if hashlib.sha256(data).hexdigest() != facts['sha256']:
     raise ValueError(f'{file} was changed on the disk; delete it and it is decoded anew.')
+  facts = {'version': str(builder.version), 'license': _BUILDERS[name][1]}
   with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-    return (
-      arrays['train_x'],
-      arrays['train_y'],
-      arrays['test_x'],
-      arrays['test_y'],
-      {'version': str(builder.version), 'license': _BUILDERS[name][1]},
-    )
+    return *(arrays[part] for part in ('train_x', 'train_y', 'test_x', 'test_y')), facts
 
 
 def _builder(name: str, root: pathlib.Path) -> tfds.core.GeneratorBasedBuilder:
@@ -128,12 +115,8 @@ def _builder(name: str, root: pathlib.Path) -> tfds.core.GeneratorBasedBuilder:
   if name not in _BUILDERS:
     raise ValueError(f'No builder for data set {name!r}; allowed: {", ".join(_BUILDERS)}.')
   base = _BUILDERS[name][0]
-  without = type(
-    base.__name__,
-    (_WithoutTensorFlow, base),
-    {'name': base.name, 'url_infos': base.url_infos},
-    skip_registration=True,
-  )
+  bases, own = (_WithoutTensorFlow, base), {'name': base.name, 'url_infos': base.url_infos}
+  without = type(base.__name__, bases, own, skip_registration=True)
   return without(data_dir=str(root), file_format='array_record')
 
 
@@ -142,16 +125,12 @@ def _check_files(name: str, source: pathlib.Path, url_infos: dict[str, Any]) -> 
   sums = {url.rpartition('/')[-1]: info for url, info in url_infos.items()}
   for file in (source / name for names in SPLITS.values() for name in names):
     if not file.is_file():
-      raise ValueError(
-        f'{name} needs {file.name}, which is not in {source}; the four files '
-        f'are {", ".join(sorted(sums))}.'
-      )
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    if digest != sums[file.name].checksum:
-      raise ValueError(
-        f'{file} is not the original file of {name}: its SHA-256 is {digest}, '
-        f'not {sums[file.name].checksum}.'
-      )
+      four = f'the four files are {", ".join(sorted(sums))}'
+      raise ValueError(f'{name} needs {file.name}, which is not in {source}; {four}.')
+    digest, original = hashlib.sha256(file.read_bytes()).hexdigest(), sums[file.name].checksum
+    if digest != original:
+      found = f'its SHA-256 is {digest}, not {original}'
+      raise ValueError(f'{file} is not the original file of {name}: {found}.')
 
 
 def _build(

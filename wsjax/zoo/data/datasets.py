@@ -20,19 +20,19 @@ class Dataset:
   """Inputs and targets, split three ways: labelled images, or those of the user's own task.
 
   Attributes:
-    name: what `load` was asked for.
+    name: of `load`.
     version: of the source.
     sha256: digest of every image and label, before splitting.
     license: SPDX expression of the source.
     train_x: [n, height, width, channels] float32 in [0, 1].
     train_y: [n] int32.
-    val_x: as train_x; taken out of the source's training part.
-    val_y: as train_y.
-    test_x: as train_x; never for training or selection.
-    test_y: as train_y.
+    val_x: taken out of the source's training part.
+    val_y: labels of val_x.
+    test_x: never for training or selection.
+    test_y: labels of test_x.
     train_index: [n] places of the training examples in the source's training part, increasing.
-    codes: [num_nets, num_classes] int32, the label that net i learns for every class; None where
-      labels are the classes themselves.
+    codes: [num_networks, num_classes] int32, the label that network i learns for every class; None
+      where labels are the classes themselves.
     loss: (model, params, (x, y)) -> loss of one network on a batch, or a pair of it and metrics;
       None is the cross-entropy of classes, with all inputs and labels as above. With a loss they
       have the shapes and types that it takes.
@@ -102,11 +102,6 @@ class Dataset:
     )  # fmt: skip
 
   @property
-  def subset_sha256(self) -> str:
-    """Digest of `train_index`: what membership audits need."""
-    return index_digest(self.train_index)
-
-  @property
   def num_classes(self) -> int:
     """Number of classes: one more than the largest label."""
     return 1 + int(max(self.train_y.max(), self.test_y.max()))
@@ -128,10 +123,7 @@ def load(
       of `Dataset.of`.
     root: folder of prepared data sets; None is $WSJAX_DATASETS or ~/.cache/wsjax.
     val_fraction: share of the source's training part that becomes the val split, drawn once with a
-      fixed seed. 0 trains on all of it. None is `NAMES[name]`.
-
-  Returns:
-    The data set.
+      fixed seed. None is `NAMES[name]`.
 
   Raises:
     ValueError: if the name or fraction is not allowed, or the data set has not been prepared.
@@ -170,15 +162,7 @@ def default_root(root: str | os.PathLike[str] | None = None) -> pathlib.Path:
 
 
 def load_for(records: Iterable[Mapping[str, Any]], **arguments: Any) -> Dataset:
-  """Reads the data set that networks learned from.
-
-  Args:
-    records: of the networks.
-    **arguments: of `load`.
-
-  Raises:
-    ValueError: as `load`, or if the networks learned from other data under that name.
-  """
+  """Reads a data set as `load`; ValueError if networks learned from other data of that name."""
   dataset = load(**arguments)
   for record in records:
     for lineage in record.get('datasets') or ():
@@ -205,9 +189,8 @@ def _digits(fraction: float) -> Dataset:
   y = digits.target.astype(np.int32)
   order = np.random.default_rng(0).permutation(len(y))
   train, test = order[360:], order[:360]
-  return _split(
-    'digits', x[train], y[train], x[test], y[test], fraction, version='1.0.0', license='CC-BY-4.0'
-  )
+  arrays = x[train], y[train], x[test], y[test]
+  return _split('digits', *arrays, fraction, version='1.0.0', license='CC-BY-4.0')
 
 
 def _split(

@@ -1,4 +1,4 @@
-"""Pictures that networks of coordinates draw, and what may be done to them."""
+"""Images that networks of coordinates draw, and edits of them."""
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,7 @@ _WINDOW = (3, 3, 1)
 
 
 def draw(architecture: model_lib.Model, params: typing.Params, pixels: int) -> jax.Array:
-  """What one network draws on the grid that it was fitted on.
-
-  Args:
-    architecture: from coordinates to values.
-    params: weights of one network.
-    pixels: rows and columns.
+  """The image of one network on the grid that it was fitted on.
 
   Returns:
     [pixels, pixels, channels], not clipped.
@@ -34,13 +29,9 @@ def draw(architecture: model_lib.Model, params: typing.Params, pixels: int) -> j
 
 
 def dilate(picture: jax.Array) -> jax.Array:
-  """Grey-scale dilation: the largest value of the 3 x 3 pixels around each.
+  """Grey-scale dilation [height, width, channels]: the largest value of 3 x 3 pixels around each.
 
-  Args:
-    picture: [height, width, channels].
-
-  Returns:
-    The same shape; beyond the border there is nothing.
+  Beyond the border there is nothing.
 
   Source: Serra 1982, Image Analysis and Mathematical Morphology.
   """
@@ -56,20 +47,11 @@ EDITS = {'dilate': dilate, 'erode': erode}
 
 
 def target(picture: jax.Array, edit: str) -> jax.Array:
-  """What a network should draw after an edit.
+  """The image, in [0, 1], that a network should draw after one of `EDITS`.
 
-  It is made from what the network draws now, not from the image that it was fitted to. So no data
-  set is needed, and a picture that an augmentation has moved has its own target.
-
-  Args:
-    picture: [height, width, channels] as drawn.
-    edit: key of `EDITS`.
-
-  Returns:
-    The same shape, values in [0, 1].
-
-  Raises:
-    ValueError: if there is no such edit.
+  It is made from the image [height, width, channels] that the network draws now, not from the one
+  that it was fitted to: so no data set is needed, and an image that an augmentation has moved has
+  its own target. Raises ValueError if there is no such edit.
   """
   if edit not in EDITS:
     raise ValueError(f'Unknown edit {edit!r}; allowed: {", ".join(EDITS)}.')

@@ -1,8 +1,7 @@
 """Binary tasks made of classes: a subset of them against all others.
 
-Whoever solves a task has solved the complement of its subset, too: the two outputs change places.
-Both are therefore always of one split; a zoo in which they are not lets a model be read off its
-complement.
+A network of the complement of a subset has the two outputs exchanged. So both are in one split:
+else the test networks could be read off training networks.
 """
 
 from collections.abc import Mapping
@@ -13,15 +12,11 @@ from wsjax.zoo import splits as splits_lib
 
 
 def codes(num_classes: int, *, seed: int) -> np.ndarray:
-  """Every subset but the empty one and the whole, in pairs of complements.
-
-  Args:
-    num_classes: C, at least 2.
-    seed: of the order of the pairs.
+  """Every subset of C classes but the empty one and the whole, in pairs of complements.
 
   Returns:
     [2^C - 2, C] int32, 1 for the classes of a subset. Rows 2j and 2j + 1 are complements; the first
-    of them is without class 0.
+    of them is without class 0. The seed is that of the order of the pairs.
 
   Raises:
     ValueError: for fewer than two classes, or more than 16, whose subsets nobody trains.
@@ -36,14 +31,7 @@ def codes(num_classes: int, *, seed: int) -> np.ndarray:
 
 
 def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
-  """Draws a split for every row of `codes`, complements in the same one.
-
-  Args:
-    counts: split -> number of nets, even; see `splits.assign`.
-    seed: of the draw.
-
-  Returns:
-    One split per net.
+  """Draws a split for every row of `codes`, one for both complements, as `splits.assign`.
 
   Raises:
     ValueError: for an odd count, or as `splits.assign`.
@@ -59,15 +47,13 @@ def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
 
 
 def text(code: np.ndarray) -> str:
-  """A code as it stands in records: '0110000000' is classes 1 and 2."""
+  """A code in records: '0110000000' is classes 1 and 2."""
   return ''.join(str(int(bit)) for bit in code)
 
 
 def pair(code: str) -> str:
   """The one name of a subset and its complement: that without class 0."""
-  if code[0] == '0':
-    return code
-  return ''.join('1' if bit == '0' else '0' for bit in code)
+  return code if code[0] == '0' else code.translate(str.maketrans('01', '10'))
 
 
 def num_leaks(train: np.ndarray, test: np.ndarray) -> int:

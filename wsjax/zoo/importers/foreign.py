@@ -1,4 +1,4 @@
-"""Shared parts of the importers: reading networks that others trained, and writing a zoo of them.
+"""Importers of networks that others trained.
 
 A directory of foreign networks has one `.npz` file with arrays named '<id>:<parameter>', and
 `index.json` with one entry per network. An importer is a `Family`.
@@ -109,10 +109,8 @@ class Family:
         raise ValueError(f'{file} array {name!r} must be finite float32; it is {array.dtype}.')
     for entry in entries:
       prefix = f'{entry["id"]}:'
-      own = {
-        name.removeprefix(prefix): arrays.pop(name)
-        for name in [name for name in arrays if name.startswith(prefix)]
-      }
+      names = [name for name in arrays if name.startswith(prefix)]
+      own = {name.removeprefix(prefix): arrays.pop(name) for name in names}
       try:
         yield self._network(entry, own)
       except KeyError as error:
@@ -120,19 +118,10 @@ class Family:
       except ValueError as error:
         raise ValueError(f'{file} network {entry["id"]!r}: {error}') from error
     if arrays:
-      raise ValueError(
-        f'{file} has array {sorted(arrays)[0]!r}, which is of no network in {INDEX}.'
-      )
+      raise ValueError(f'{file} has array {min(arrays)!r}, which is of no network in {INDEX}.')
 
   def import_zoo(self, directory: pathlib.Path | str, out: pathlib.Path | str) -> store.Zoo:
-    """Publishes every network of a directory as a zoo, in split 'train'.
-
-    Args:
-      directory: directory of the arrays and `index.json`.
-      out: directory of the zoo.
-
-    Returns:
-      The zoo, its weights verified.
+    """Publishes every network of a directory as a zoo in `out`, in split 'train', and verifies it.
 
     Raises:
       ValueError: as `networks`, or if `out` holds a zoo.
@@ -201,11 +190,7 @@ class Family:
 def dense(
   layers: Iterable[tuple[Float[np.ndarray, 'i o'], np.ndarray | None]], *, path: str = 'layer'
 ) -> typing.Params:
-  """Dense layers in the layout of the models: 'layer0/kernel', 'layer0/bias', ...
-
-  Args:
-    layers: kernel and bias of each. None is a layer without a bias, which becomes one of zeros.
-    path: prefix of the names.
+  """Dense layers as 'layer0/kernel', 'layer0/bias', ... with zeros for a bias that is None.
 
   Raises:
     ValueError: if a kernel is not a matrix.

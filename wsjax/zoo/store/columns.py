@@ -11,42 +11,30 @@ from wsjax.zoo.store import record as record_lib
 
 _MAX_LENGTH = 2000
 _ARITHMETIC = {
-  ast.Add: operator.add,
-  ast.Sub: operator.sub,
-  ast.Mult: operator.mul,
-  ast.Div: operator.truediv,
-}
+  ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv
+}  # fmt: skip
 _COMPARISONS = {
-  ast.Eq: operator.eq,
-  ast.NotEq: operator.ne,
-  ast.Is: operator.is_,
-  ast.IsNot: operator.is_not,
-  ast.Lt: operator.lt,
-  ast.LtE: operator.le,
-  ast.Gt: operator.gt,
-  ast.GtE: operator.ge,
-  ast.In: lambda a, b: a in b,
-  ast.NotIn: lambda a, b: a not in b,
-}
-_SETS = (ast.In, ast.NotIn)
+  ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Is: operator.is_, ast.IsNot: operator.is_not,
+  ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+  ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
+}  # fmt: skip
 _Row = Mapping[str, Any]
 
 
 def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the scalars of a record as columns.
+  """The scalars of a record as columns.
 
   Returns:
     'split', 'optimizer/hparams/learning_rate', 'final/val/accuracy', ... -> string, number, boolean
     or None. Fields of the user's own, in 'extra', stand there by their names alone.
   """
-  columns = {}
-  for name in ('optimizer', 'seed', 'generated', 'extra'):
-    columns.update(_scalars(record.get(name) or {}, '' if name == 'extra' else f'{name}/'))
-  columns.update(_scalars((record['optimizer'] or {}).get('hparams', {}),
-                          'optimizer/hparams/'))  # fmt: skip
+  columns = _scalars(record.get('extra') or {}, '')
+  for name in ('optimizer', 'seed', 'generated'):
+    columns |= _scalars(record.get(name) or {}, f'{name}/')
+  columns |= _scalars((record['optimizer'] or {}).get('hparams', {}), 'optimizer/hparams/')
   for metric in record['final']:
     columns[f'final/{metric["split"]}/{metric["metric"]}'] = metric['value']
-  return {**columns, **_scalars(record, '')}
+  return columns | _scalars(record, '')
 
 
 def column(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> np.ndarray:
@@ -72,7 +60,7 @@ def column(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> np.nda
 
 
 def matches(records: Sequence[Mapping[str, Any]], condition: str) -> np.ndarray:
-  """Tells which records meet a condition.
+  """Whether each record meets a condition, [n] booleans.
 
   Args:
     records: n of them.
@@ -80,9 +68,6 @@ def matches(records: Sequence[Mapping[str, Any]], condition: str) -> np.ndarray:
       and names: those of `flatten` with dots for slashes, such as `final.val.accuracy`, or their
       last part where that is unambiguous: `accuracy`, `learning_rate`; `optimizer` is its name.
       A value that is not known is None, and no comparison with it holds but `is` and `!=`.
-
-  Returns:
-    [n] booleans.
 
   Raises:
     ValueError: for anything else in the condition, a name that no record has, or values that do not
@@ -138,23 +123,18 @@ def _compile(node: ast.expr, known: set[str]) -> Callable[[_Row], Any]:
 
 def _compare(values: Sequence[Any], ops: Sequence[ast.cmpop]) -> bool:
   for a, op, b in zip(values, ops, values[1:], strict=False):
-    compare = _COMPARISONS[type(op)]
     ordered = not isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot)
     if ordered and (a is None or b is None):
       return False
-    if isinstance(op, _SETS) and not isinstance(b, list | str):
+    if isinstance(op, ast.In | ast.NotIn) and not isinstance(b, list | str):
       raise TypeError('`in` needs a list or a text')
-    if not compare(a, b):
+    if not _COMPARISONS[type(op)](a, b):
       return False
   return True
 
 
 def resolve(name: str, known: set[str]) -> str:
-  """Finds the column that a name means: itself, its 'name', or the only one that ends in it.
-
-  Raises:
-    ValueError: if there is none or there are several.
-  """
+  """The column of a name: itself, its 'name', or the only one that ends in it, else ValueError."""
   for exact in (f'{name}/name', name):  # 'optimizer' is null where its name is not known.
     if exact in known:
       return exact

@@ -29,13 +29,10 @@ def canonical_json(value: Any) -> bytes:
 
 
 def parse_json(text: str | bytes, where: object = 'The text') -> Any:
-  """Reads JSON so that `canonical_json` of the value is the text again.
+  """Reads JSON as `files.parse_json`, so that `canonical_json` of the value is the text again.
 
   Canonical JSON spells the float 1e17 as an integer, too long a one for an integer of its own; it
-  is read as the float that it spells.
-
-  Raises:
-    ValueError: as `files.parse_json`.
+  is read as a float.
   """
   return files.parse_json(text, where, parse_int=_parse_int)
 
@@ -69,31 +66,19 @@ def contiguous(array: typing.Array) -> np.ndarray:
   return np.asarray(array, order='C')
 
 
-def raw(array: np.ndarray) -> np.ndarray:
-  """The bytes [n] uint8 of a contiguous array, without a copy."""
-  return array.reshape(-1).view(np.uint8)
-
-
 @functools.lru_cache(maxsize=1024)
-def tensor_header(path: str, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
-  """Bytes that `of_tensors` hashes before those of one tensor."""
+def _header(path: str, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+  """Bytes that are hashed before those of one tensor."""
   return f'{json.dumps([path, dtype.name, list(shape)])}\n'.encode()
 
 
 def of_tensors(params: typing.Params) -> str:
-  """SHA-256 of weights: sorted (path, dtype, shape, bytes).
-
-  Args:
-    params: path -> array. Memory order does not matter.
-
-  Returns:
-    64 hex digits; they differ if a value, a name, a shape or a dtype does.
-  """
+  """SHA-256 of weights: sorted (path, dtype, shape, bytes); memory order does not matter."""
   hasher = hashlib.sha256()
   for path in sorted(params):
     array = contiguous(params[path])
-    hasher.update(tensor_header(path, array.dtype, array.shape))
-    hasher.update(raw(array))
+    hasher.update(_header(path, array.dtype, array.shape))
+    hasher.update(array.reshape(-1).view(np.uint8))
   return hasher.hexdigest()
 
 
@@ -102,9 +87,8 @@ def of_stacked(stacked: typing.StackedParams) -> list[str]:
   leaves = []
   for path in sorted(stacked):
     array = contiguous(stacked[path])
-    header = tensor_header(path, array.dtype, array.shape[1:])
-    rows = raw(array).reshape(array.shape[0], -1) if array.size else array
-    leaves.append((header, rows))
+    rows = array.reshape(-1).view(np.uint8).reshape(len(array), -1) if array.size else array
+    leaves.append((_header(path, array.dtype, array.shape[1:]), rows))
   digests = []
   for net in range(len(leaves[0][1]) if leaves else 0):
     hasher = hashlib.sha256()

@@ -32,16 +32,12 @@ def environment() -> dict[str, Any]:
 
 
 def code(root: pathlib.Path) -> dict[str, Any] | None:
-  """Reads the commit of the checkout at `root` from its files, without git.
+  """Reads repo, commit and dirty of the checkout at `root` from its files, without git.
 
-  Returns:
-    repo, commit and dirty, or None if `root` is not a checkout. dirty is None where no git program
-    can say.
+  None if it is no checkout; dirty is None where no git program can say.
   """
   commit = _commit(root / '.git')
-  if commit is None:
-    return None
-  return {'repo': 'wsjax', 'commit': commit, 'dirty': _is_dirty(root)}
+  return commit and {'repo': 'wsjax', 'commit': commit, 'dirty': _is_dirty(root)}
 
 
 def _commit(git: pathlib.Path) -> str | None:
@@ -53,32 +49,22 @@ def _commit(git: pathlib.Path) -> str | None:
       common = git / (git / 'commondir').read_text().strip()
     commit = (git / 'HEAD').read_text().strip()
     if commit.startswith('ref: '):
-      commit = _resolve(common, commit.removeprefix('ref: '))
+      ref = commit.removeprefix('ref: ')
+      if (common / ref).is_file():
+        commit = (common / ref).read_text().strip()
+      else:
+        packed = (line.split(' ', 1) for line in (common / 'packed-refs').read_text().splitlines())
+        commit = next((commit for commit, *name in packed if name == [ref]), '')
   except OSError:
     return None
   return commit if re.fullmatch('[0-9a-f]{40}', commit) else None
 
 
-def _resolve(git: pathlib.Path, ref: str) -> str:
-  """The commit of a branch, loose or packed; '' if it has none."""
-  if (git / ref).is_file():
-    return (git / ref).read_text().strip()
-  for line in (git / 'packed-refs').read_text().splitlines():
-    commit, _, name = line.partition(' ')
-    if name == ref:
-      return commit
-  return ''
-
-
 def _is_dirty(root: pathlib.Path) -> bool | None:
   if shutil.which('git') is None:
     return None
-  status = subprocess.run(
-    ['git', '--no-optional-locks', 'status', '--porcelain', '-uno'],
-    cwd=root,
-    capture_output=True,
-    check=False,
-  )
+  words = ['git', '--no-optional-locks', 'status', '--porcelain', '-uno']
+  status = subprocess.run(words, cwd=root, capture_output=True, check=False)
   return bool(status.stdout) if status.returncode == 0 else None
 
 

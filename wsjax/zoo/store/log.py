@@ -1,7 +1,6 @@
 """The log of a zoo that is being built: append-only and transactional.
 
-One LMDB value per checkpoint, itself a safetensors file with the record as its metadata. What was
-committed survives a process that is killed.
+One LMDB value per checkpoint, itself a safetensors file with the record as its metadata.
 """
 
 import dataclasses
@@ -12,8 +11,7 @@ import pathlib
 import re
 import subprocess
 import sys
-import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lmdb
@@ -37,10 +35,7 @@ class Entry:
 
 
 class Log:
-  """An append-only log of checkpoints in a folder; use it as a context.
-
-  Args:
-    path: folder, such as 'zoo/log.lmdb'; made if it is not there.
+  """An append-only log of checkpoints in a folder, which is made if it is not there; a context.
 
   Raises:
     ValueError: if the folder holds something that is not a log.
@@ -63,26 +58,14 @@ class Log:
   def __enter__(self) -> 'Log':
     return self
 
-  def __exit__(
-    self,
-    error_type: type[BaseException] | None,
-    error: BaseException | None,
-    traceback: types.TracebackType | None,
-  ) -> None:
-    self.close()
+  def __exit__(self, *_: object) -> None:
+    self._environment.close()
 
   def __len__(self) -> int:
     return self._environment.stat()['entries']
 
-  def close(self) -> None:
-    """Closes the file; closing twice is harmless."""
-    self._environment.close()
-
   def append(self, entries: Sequence[Entry]) -> None:
-    """Adds checkpoints in one transaction: all of them, or none.
-
-    When it returns they are on the disk. Records and digests are checked before anything is
-    written.
+    """Adds checkpoints in one transaction: when it returns all are on the disk, or none.
 
     Args:
       entries: with keys that the log has not. Keys sort as text, and a zoo is published in that
@@ -104,8 +87,7 @@ class Log:
               )
         return
       except lmdb.MapFullError:
-        size = self._environment.info()['map_size']
-        self._environment.set_mapsize(2 * size)
+        self._environment.set_mapsize(2 * self._environment.info()['map_size'])
       except lmdb.Error as error:
         raise OSError(
           _errno(error),
@@ -121,27 +103,12 @@ class Log:
     except (lmdb.Error, UnicodeDecodeError) as error:
       raise ValueError(f'{self.path} is not a readable log: {error}.') from error
 
-  def get(self, key: str) -> Entry:
-    """The entry of a key.
+  def read(self, key: str) -> tuple[Entry, bytes]:
+    """The entry of a key, and canonical JSON of its record.
 
     Raises:
       ValueError: if there is none, or it is not as it was written.
     """
-    return self._read(key)[0]
-
-  def entries(self) -> Iterator[tuple[Entry, bytes]]:
-    """All entries in the order of their keys, with their record's text.
-
-    Yields:
-      (entry, canonical JSON of its record).
-
-    Raises:
-      ValueError: as `get`.
-    """
-    for key in self.keys():
-      yield self._read(key)
-
-  def _read(self, key: str) -> tuple[Entry, bytes]:
     try:
       with self._environment.begin() as transaction:
         value = transaction.get(key.encode())
@@ -178,10 +145,9 @@ def _check_readable(path: pathlib.Path) -> None:
   words = [sys.executable, '-I', '-c', _READ_ALL, str(path)]
   done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
   if done.returncode:
-    said = done.stderr.decode(errors='replace').strip().splitlines()[-1:] or ['it ends its reader']
-    raise ValueError(
-      f'{path} is not a readable log: {said[0]}. Move it away; its networks are trained again.'
-    )
+    said = done.stderr.decode(errors='replace').strip() or 'it ends its reader'
+    advice = 'Move it away; its networks are trained again.'
+    raise ValueError(f'{path} is not a readable log: {said.splitlines()[-1]}. {advice}')
 
 
 def _encode(entry: Entry) -> bytes:
@@ -197,9 +163,8 @@ def _encode(entry: Entry) -> bytes:
     raise ValueError(f'Entry {entry.key!r} was refused: {error}') from error
 
 
-# The metadata of a value are canonical JSON of the key, the record and the digest of the record's
-# text. They are put together and taken apart as text,
-# so that reading does not have to spell a record again to verify it.
+# The metadata of a value are canonical JSON of the key, the record and the digest of its text. They
+# are put together and taken apart as text: reading spells no record again to verify it.
 
 
 def _head(key: str) -> bytes:

@@ -11,15 +11,12 @@ NAME = 'build.json'
 
 
 def check(path: pathlib.Path, plan: Mapping[str, Any], *, parts: Sequence[str]) -> None:
-  """Checks that a folder is free, or holds what a plan builds.
+  """Raises ValueError unless a folder is free, or holds what a plan builds.
 
   Args:
     path: of the folder.
     plan: seed and section of the zoo.
     parts: names of what a folder with a zoo holds besides the plan.
-
-  Raises:
-    ValueError: if it holds a zoo of another config, or of none.
   """
   if not (path / NAME).exists():
     if any((path / part).exists() for part in parts):
@@ -32,13 +29,15 @@ def check(path: pathlib.Path, plan: Mapping[str, Any], *, parts: Sequence[str]) 
   except (ValueError, AttributeError) as error:
     raise ValueError(f'{path / NAME} is broken: {error}.') from error
   new = _flat(json.loads(json.dumps(plan)))
-  keys = [k for k in sorted(old | new) if old.get(k, ...) != new.get(k, ...)]
-  if keys:
-    changes = ', '.join(
-      f'{k} is {new.get(k, "absent")!r} and was {old.get(k, "absent")!r}' for k in keys
-    )
+  changes = [
+    f'{k} is {new.get(k, "absent")!r} and was {old.get(k, "absent")!r}'
+    for k in sorted(old | new)
+    if old.get(k, ...) != new.get(k, ...)
+  ]
+  if changes:
     raise ValueError(
-      f'{path} holds a zoo of another config: {changes}. It is left as it is; give another folder.'
+      f'{path} holds a zoo of another config: {", ".join(changes)}. It is left as it is; give '
+      'another folder.'
     )
 
 

@@ -1,6 +1,14 @@
-"""A published zoo as it is read: manifest, records, shards of weights."""
+"""A published zoo, written and read: manifest, records, shards of weights.
 
+A folder with a manifest is a zoo; without one it is nothing yet. Everything is made in a folder of
+its own and renamed into place, the manifest last.
+"""
+
+import hashlib
+import json
+import os
 import pathlib
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,32 +17,37 @@ import numpy as np
 from wsjax import files, typing
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo import splits
-from wsjax.zoo.store import digest, publish, safetensors_io
+from wsjax.zoo.store import columns, digest, safetensors_io
+from wsjax.zoo.store import log as log_lib
 from wsjax.zoo.store import record as record_lib
+
+FORMAT = 'wsjax-zoo'
+VERSION = '1.0.0'
+MANIFEST = 'manifest.json'
+RECORDS = 'records.jsonl'
+TABLE = 'records.parquet'
+SHARDS = 'shards'
+STAGING = '.publishing'
+
+# Networks that agree in these share shards.
+ARCHITECTURE = ('arch_id', 'arch_config', 'param_tree')
 
 # Fields that are alike in most records of a zoo; one copy is kept in memory.
 SHARED = (
-  'arch_config',
-  'param_tree',
-  'symmetry',
-  'packages',
-  'code',
-  'accelerator',
-  'datasets',
-  'attribution',
-  'xla_flags',
-)
+  'arch_config', 'param_tree', 'symmetry', 'packages', 'code', 'accelerator', 'datasets',
+  'attribution', 'xla_flags',
+)  # fmt: skip
 _NUM_COPIES = 16
 _MANIFEST = {
   'type': 'object',
   'required': ['schema_version', 'num_nets', 'content_digest', 'files', 'sha256'],
   'properties': {
-    'schema_version': {'const': publish.VERSION},
+    'schema_version': {'const': VERSION},
     'num_nets': {'type': 'integer', 'minimum': 1},
     'content_digest': {'type': 'string', 'minLength': 1},
     'files': {
       'type': 'object',
-      'required': [publish.RECORDS],
+      'required': [RECORDS],
       'additionalProperties': {
         'type': 'object',
         'required': ['bytes', 'sha256'],
@@ -45,57 +58,166 @@ _MANIFEST = {
 }
 # Types of the fields that are read before a record is validated.
 _TYPES = {
-  'arch_id': str,
+  **dict.fromkeys(('arch_id', 'split', 'split_group', 'run_id', 'tensor_digest'), str),
+  **dict.fromkeys(('final', 'trace', 'datasets', 'parents'), list),
+  **dict.fromkeys(('optimizer', 'seed'), dict | None),
+  **dict.fromkeys(('step', 'steps'), int | None),
   'arch_config': dict,
   'activation': str | None,
-  'split': str,
-  'split_group': str,
-  'run_id': str,
-  'tensor_digest': str,
   'diverged': bool,
-  'step': int | None,
-  'steps': int | None,
-  'final': list,
-  'trace': list,
-  'datasets': list,
-  'parents': list,
-  'optimizer': dict | None,
-  'seed': dict | None,
 }
 
 
-def read_manifest(path: pathlib.Path) -> dict[str, Any]:
-  """Reads the manifest of a zoo folder and compares it with its own digest.
+def write(log: log_lib.Log, path: pathlib.Path, *, shard_size: int) -> None:
+  """Writes the zoo folder of a log; see `store.publish`."""
+  if shard_size < 1:
+    raise ValueError(f'A shard holds at least one network; got {shard_size}.')
+  if (path / MANIFEST).exists():
+    raise ValueError(f'{path} holds a published zoo; it is never overwritten.')
+  staging = path / STAGING
+  parts = (SHARDS, RECORDS, TABLE, MANIFEST)
+  if (staging / MANIFEST).exists():
+    # Interrupted between two renames: what is in place came from here.
+    for part in parts:
+      _remove(path / part)
+  if found := [part for part in parts if (path / part).exists()]:
+    advice = 'restore the manifest, or publish to another folder'
+    raise ValueError(f'{path} holds {found[0]} but no {MANIFEST}; {advice}.')
+  _remove(staging)
+  (staging / SHARDS).mkdir(parents=True)
+  try:
+    _write(log, staging, shard_size)
+  except OSError as error:
+    _remove(staging)  # The disk may be full of it.
+    raise OSError(error.errno, f'{path} was not published, the log is intact: {error}') from error
+  for part in parts:
+    if (staging / part).exists():
+      os.replace(staging / part, path / part)
+      safetensors_io.sync_folder(path)
+  staging.rmdir()
 
-  Raises:
-    ValueError: if it is missing, broken, changed, or of another version.
-  """
-  file = path / publish.MANIFEST
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+  """The text of a manifest, with the digest of its other fields."""
+  fields = {name: manifest[name] for name in manifest if name != 'sha256'}
+  fields['sha256'] = digest.of_json(fields)
+  return json.dumps(fields, indent=2, sort_keys=True) + '\n'
+
+
+def _remove(path: pathlib.Path) -> None:
+  if path.is_dir():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
+
+
+def _write(log: log_lib.Log, folder: pathlib.Path, shard_size: int) -> None:
+  """Writes all files of a zoo into an empty folder."""
+  pending: dict[str, tuple[str, list]] = {}  # Architecture -> the shard being filled.
+  sums = {}  # File -> SHA-256.
+  rows = []
+  digests = hashlib.sha256()
+  num_shards = 0
+
+  def write_shard(name: str, nets: Sequence[typing.Params]) -> None:
+    stacked = {path: np.stack([net[path] for net in nets]) for path in nets[0]}
+    sums[name] = safetensors_io.save(folder / name, stacked, {'num_nets': len(nets)})
+
+  with open(folder / RECORDS, 'wb') as lines:
+    for entry, text in map(log.read, log.keys()):
+      identity = json.dumps([entry.record[name] for name in ARCHITECTURE])
+      if identity not in pending:
+        pending[identity] = f'{SHARDS}/{num_shards:05d}.safetensors', []
+        num_shards += 1
+      shard, nets = pending[identity]
+      place = {'key': entry.key, 'row': len(nets), 'shard': shard}
+      # The record is spelled already.
+      parts = {name: digest.canonical_json(value) for name, value in place.items()}
+      lines.write(record_lib.join(parts | {'record': text}) + b'\n')
+      rows.append({**place, **columns.flatten(entry.record)})
+      digests.update(entry.record['tensor_digest'].encode())
+      nets.append(entry.params)
+      if len(nets) == shard_size:
+        write_shard(*pending.pop(identity))
+    for shard, nets in pending.values():
+      write_shard(shard, nets)
+    lines.flush()
+    os.fsync(lines.fileno())
+  if not rows:
+    raise ValueError(f'{log.path} is empty; there is no zoo to publish.')
+  splits.check([row['split_group'] for row in rows], [row['split'] for row in rows])
+  _write_table(rows, folder / TABLE)
+  for name in (RECORDS, TABLE):
+    if (folder / name).exists():
+      sums[name] = digest.of_file(folder / name)
+  manifest = {
+    'format': FORMAT,
+    'schema_version': VERSION,
+    'num_nets': len(rows),
+    'splits': {split: sum(row['split'] == split for row in rows) for split in splits.SPLITS},
+    # Of the weights alone: two zoos of one config share it, although their records differ in time
+    # and place.
+    'content_digest': digests.hexdigest(),
+    'files': {
+      name: {'bytes': (folder / name).stat().st_size, 'sha256': sha256}
+      for name, sha256 in sums.items()
+    },
+  }
+  safetensors_io.sync_folder(folder / SHARDS)
+  with open(folder / MANIFEST, 'w') as file:
+    file.write(manifest_text(manifest))
+    file.flush()
+    os.fsync(file.fileno())
+  safetensors_io.sync_folder(folder)
+
+
+def _write_table(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
+  """Writes the records as Parquet, if the `zoo` extra is installed."""
+  try:
+    import pyarrow  # Large, and not everyone has it.
+    from pyarrow import parquet
+  except ImportError:
+    return
+  names = sorted({name for row in rows for name in row})
+  table = {name: pyarrow.array(_one_type([row.get(name) for row in rows])) for name in names}
+  with open(path, 'wb') as file:  # Arrow itself reads more into a path than the file system does.
+    parquet.write_table(pyarrow.table(table), file)
+
+
+def _one_type(values: list[Any]) -> list[Any]:
+  """A column of mixed types as text; numbers together are one type."""
+  kinds = {type(value) for value in values} - {type(None)}
+  if kinds == {int, float}:
+    return [None if value is None else float(value) for value in values]
+  if len(kinds) > 1:
+    return [None if value is None else str(value) for value in values]
+  return values
+
+
+def read_manifest(path: pathlib.Path) -> dict[str, Any]:
+  """Reads a manifest; ValueError if it is missing, broken, changed, or of another version."""
+  file = path / MANIFEST
   if not file.is_file():
-    raise ValueError(f'{path} has no {publish.MANIFEST}: it is not a published zoo.')
+    raise ValueError(f'{path} has no {MANIFEST}: it is not a published zoo.')
   content = files.read_bytes(file)
   manifest = files.parse_json(content, file, schema=_MANIFEST)
   for name in manifest['files']:
     place = pathlib.PurePosixPath(name)
     if place.is_absolute() or '..' in place.parts or '\0' in name:
       raise ValueError(f'{file} lists {name!r}, which is not inside the zoo.')
-  if publish.manifest_text(manifest).encode() != content:
+  if manifest_text(manifest).encode() != content:
     raise ValueError(f'{file} was changed: it does not match its own digest.')
   return manifest
 
 
 def check_files(path: pathlib.Path, manifest: Mapping[str, Any]) -> None:
-  """Checks that every file is there and whole; hashes all but the shards.
-
-  Raises:
-    ValueError: naming the first file that is missing, of another length, or changed.
-  """
+  """Raises ValueError unless every file is there and whole; hashes all but the shards."""
   for name, file in manifest['files'].items():
     if not (path / name).is_file():
       raise ValueError(f'{path} lacks {name!r}, which its manifest lists.')
     if (size := (path / name).stat().st_size) != file['bytes']:
       raise ValueError(f'{path / name} is {size} bytes long; the manifest says {file["bytes"]}.')
-    if not name.startswith(f'{publish.SHARDS}/'):
+    if not name.startswith(f'{SHARDS}/'):
       _check_digest(path / name, file['sha256'])
 
 
@@ -106,7 +228,7 @@ def read_lines(path: pathlib.Path, manifest: Mapping[str, Any]) -> list[dict[str
     ValueError: naming the first network whose line is broken or whose record is of another version,
       lacks a field, or is in no shard.
   """
-  file = path / publish.RECORDS
+  file = path / RECORDS
   lines = []
   for number, text in enumerate(files.read_bytes(file, max_bytes=1 << 34).splitlines(), 1):
     name = f'{file} line {number}'
@@ -121,20 +243,13 @@ def read_lines(path: pathlib.Path, manifest: Mapping[str, Any]) -> list[dict[str
     lines.append(line)
   if len(lines) != manifest['num_nets']:
     raise ValueError(f'{file} has {len(lines)} records; the manifest says {manifest["num_nets"]}.')
-  splits.check(
-    [line['record']['split_group'] for line in lines], [line['record']['split'] for line in lines]
-  )
+  records = [line['record'] for line in lines]
+  splits.check([r['split_group'] for r in records], [r['split'] for r in records])
   return lines
 
 
 class Shards:
-  """Weights of the networks of a published zoo.
-
-  Args:
-    path: folder of the zoo.
-    manifest: of the zoo.
-    lines: of `read_lines`.
-  """
+  """Weights of the networks of a published zoo, from its folder, manifest and `read_lines`."""
 
   def __init__(
     self, path: pathlib.Path, manifest: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
@@ -152,12 +267,7 @@ class Shards:
   def read(
     self, indices: np.ndarray, spec: spec_lib.Spec, dtypes: Mapping[str, str]
   ) -> typing.StackedParams:
-    """Copies the weights of networks of one architecture; each is compared with its digest.
-
-    Args:
-      indices: [n] of the networks.
-      spec: shapes of their parameters.
-      dtypes: path -> dtype name.
+    """Copies the weights of networks [n] of one architecture; each is compared with its digest.
 
     Raises:
       ValueError: naming the file, and the network that was changed, or is not finite although not
@@ -229,9 +339,8 @@ def _check_line(line: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
   if not isinstance(record, dict):
     raise ValueError('it has no record.')
   if (version := record.get('schema_version')) != record_lib.VERSION:
-    raise ValueError(
-      f'its schema version is {version!r}; this program reads {record_lib.VERSION!r}.'
-    )
+    known = record_lib.VERSION
+    raise ValueError(f'its schema version is {version!r}; this program reads {known!r}.')
   record_lib.check_names(record)
   for name, kind in _TYPES.items():
     if not isinstance(record[name], kind) or (kind is not bool and isinstance(record[name], bool)):
@@ -246,21 +355,15 @@ def _check_line(line: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
   if record['split'] not in splits.SPLITS:
     raise ValueError(f"its field 'split' is {record['split']!r}.")
   shard, row = line.get('shard'), line.get('row')
-  if (
-    not isinstance(shard, str)
-    or shard not in manifest['files']
-    or type(row) is not int
-    or not 0 <= row < manifest['num_nets']
-  ):
+  is_file = isinstance(shard, str) and shard in manifest['files']
+  if not is_file or type(row) is not int or not 0 <= row < manifest['num_nets']:
     raise ValueError(f'its place is {shard!r}, row {row!r}.')
 
 
 def _check_digest(file: pathlib.Path, sha256: str) -> None:
   """Raises ValueError unless a file has that digest."""
   if (found := digest.of_file(file)) != sha256:
-    raise ValueError(
-      f'{file} was changed: its SHA-256 is {found}, and the manifest says {sha256!r}.'
-    )
+    raise ValueError(f'{file} was changed: its SHA-256 is {found}; the manifest says {sha256!r}.')
 
 
 def share(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

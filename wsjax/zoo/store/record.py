@@ -9,8 +9,8 @@ import functools
 import hashlib
 import json
 import math
+import operator
 import pathlib
-import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,9 +22,8 @@ from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo.store import digest
 
-SCHEMA = json.loads(
-  (pathlib.Path(__file__).parent / 'schema/checkpoint_record.v1.json').read_text()
-)
+_FILE = pathlib.Path(__file__).parent / 'schema/checkpoint_record.v1.json'
+SCHEMA = json.loads(_FILE.read_text())
 VERSION = SCHEMA['properties']['schema_version']['const']
 ROLES = ('kernel', 'bias', 'scale', 'embed', 'stat', 'lora_a', 'lora_b')
 # Fields that may be added to a record without making it another record.
@@ -38,21 +37,11 @@ UNKNOWN = {
 
 
 def make(**values: Any) -> dict[str, Any]:
-  """Makes a valid record from its fields.
+  """Makes a valid record, of plain JSON values, from its fields; errors are those of `validate`.
 
-  `describe_model`, `describe_params` and `environment` give many of them. Fields that the schema
-  does not require are null when not given; `UNKNOWN` has values of the required ones.
-
-  Args:
-    **values: as in the schema; `schema_version` and `record_id` are set here, and `created_at` is
-      now when not given. NumPy scalars become numbers; numbers that are not finite become null,
-      since JSON has none.
-
-  Returns:
-    The record, of plain JSON values.
-
-  Raises:
-    ValueError: as `validate`.
+  Fields that the schema does not require are null when not given; `UNKNOWN` has values of the
+  required ones. `schema_version` and `record_id` are set here, and `created_at` is now when not
+  given. NumPy scalars become numbers, and numbers that are not finite null.
   """
   record = dict.fromkeys(SCHEMA['properties']) | values
   for name in SCHEMA['required']:
@@ -72,13 +61,7 @@ def make(**values: Any) -> dict[str, Any]:
 
 
 def validate(record: Mapping[str, Any]) -> bytes:
-  """Raises unless a record follows the schema and agrees with itself.
-
-  Args:
-    record: made by `make`, or read from a file.
-
-  Returns:
-    Its canonical JSON.
+  """The canonical JSON of a record that follows the schema and agrees with itself.
 
   Raises:
     ValueError: one sentence that names the field: it is missing, unknown or of a wrong type; the id
@@ -90,8 +73,8 @@ def validate(record: Mapping[str, Any]) -> bytes:
   parts['record_id'] = canonical('record_id', record['record_id'])
   if record['record_id'] != (expected := _id(parts)):
     raise ValueError(
-      f"Record field 'record_id' is {record['record_id']!r}, but the content "
-      f'hashes to {expected}; the record was changed.'
+      f"Record field 'record_id' is {record['record_id']!r}, but the content hashes to {expected}; "
+      'the record was changed.'
     )
   _check_agreement(record, parts)
   return join(parts)
@@ -110,17 +93,13 @@ def check_names(record: Mapping[str, Any]) -> None:
       f'Record has field {unknown[0]!r}, which the schema has not; it has {", ".join(names)}.'
     )
   if missing := [name for name in SCHEMA['required'] if name not in record]:
-    raise ValueError(
-      f'Record lacks required field {missing[0]!r}; null says that it is '
-      'not known, where the schema allows it.'
-    )
+    advice = 'null says that it is not known, where the schema allows it'
+    raise ValueError(f'Record lacks required field {missing[0]!r}; {advice}.')
 
 
 def spec(record: Mapping[str, Any]) -> spec_lib.Spec:
   """Reads the symmetry; raises ValueError if `param_tree` and `symmetry` do not fit each other."""
-  return _spec(
-    canonical('param_tree', record['param_tree']), canonical('symmetry', record['symmetry'])
-  )
+  return _spec(*(canonical(name, record[name]) for name in ('param_tree', 'symmetry')))
 
 
 def describe_model(model: model_lib.Model) -> dict[str, Any]:
@@ -155,11 +134,10 @@ def describe_params(params: typing.Params) -> dict[str, Any]:
 
 
 def check_params(record: Mapping[str, Any], params: typing.Params) -> None:
-  """Raises unless `params` are the weights that a record describes.
+  """Raises ValueError unless `params` are the weights that a record describes.
 
-  Raises:
-    ValueError: for another path, shape or dtype than in `param_tree`, weights that are not finite
-      although not marked diverged, or another digest.
+  They have the paths, shapes and dtypes of `param_tree` and the digest, and are finite if they are
+  not marked diverged.
   """
   spec(record).check(params)
   for leaf in record['param_tree']:
@@ -172,8 +150,8 @@ def check_params(record: Mapping[str, Any], params: typing.Params) -> None:
       )
   if record['tensor_digest'] != (found := digest.of_tensors(params)):
     raise ValueError(
-      f"Record field 'tensor_digest' is {record['tensor_digest']}, but the "
-      f'weights hash to {found}; one of them was changed.'
+      f"Record field 'tensor_digest' is {record['tensor_digest']}, but the weights hash to "
+      f'{found}; one of them was changed.'
     )
 
 
@@ -184,42 +162,32 @@ def is_finite(array: np.ndarray) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def licence_problem(expression: str) -> str | None:
-  """Says what is wrong with an SPDX licence expression.
+  """The problem of an SPDX licence expression, such as 'MIT AND CC-BY-4.0', in a few words.
 
-  Args:
-    expression: such as 'MIT AND CC-BY-4.0'. 'LicenseRef-...' may stand for a licence that SPDX does
-      not list.
-
-  Returns:
-    A few words, or None if nothing is wrong or the `zoo` extra, which can tell, is not installed.
+  'LicenseRef-...' may stand for a licence that SPDX does not list. None if nothing is wrong or the
+  `zoo` extra, which can tell, is not installed.
   """
   try:
     import license_expression  # Slow, and not everyone has it.
   except ImportError:
     return None
-  licensing = _spdx(license_expression)
+  licensing = _spdx()
   try:
     parsed = licensing.parse(expression, strict=True)
   except license_expression.ExpressionError as error:
     return ' '.join(str(error).split())
-  unknown = [
-    key for key in licensing.unknown_license_keys(parsed) if not key.startswith('LicenseRef-')
-  ]
+  keys = licensing.unknown_license_keys(parsed)
+  unknown = [key for key in keys if not key.startswith('LicenseRef-')]
   return f'unknown licence {", ".join(unknown)}' if unknown else None
 
 
 def canonical(name: str, value: Any) -> bytes:
-  """Returns canonical JSON of one field.
-
-  Raises:
-    ValueError: one sentence naming the field, if the schema forbids the value or JSON cannot hold
-      it.
-  """
+  """Canonical JSON of one field; raises ValueError if the schema or JSON forbids its value."""
   return _canonical(name, _text(value))
 
 
 def join(parts: Mapping[str, bytes]) -> bytes:
-  """Returns canonical JSON of an object from that of its values."""
+  """Canonical JSON of an object from that of its values."""
   return b'{%s}' % b','.join(b'"%s":%s' % (name.encode(), parts[name]) for name in sorted(parts))
 
 
@@ -229,13 +197,7 @@ def plain(value: Any) -> Any:
   Raises:
     ValueError: if there is anything else than dicts, lists, tuples, strings, numbers and None.
   """
-  try:
-    text = json.dumps(value, allow_nan=False, default=_number)
-  except ValueError:
-    text = _text(_finite(value))
-  except TypeError as error:
-    raise ValueError(f'Not a JSON value in a record: {error}.') from error
-  return digest.parse_json(text)
+  return digest.parse_json(_text(_finite(value)))
 
 
 def _text(value: Any) -> str:
@@ -250,14 +212,8 @@ def _text(value: Any) -> str:
     raise ValueError(f'Not a JSON value in a record: {error}.') from error
 
 
-def _number(value: Any) -> Any:
-  if isinstance(value, np.generic):
-    return value.item()
-  raise TypeError(f'{type(value).__name__} {value!r}')
-
-
 def _finite(value: Any) -> Any:
-  """The value with NaN and infinities, at any depth, as None."""
+  """The value with NumPy scalars as numbers, and NaN and infinities as None, at any depth."""
   if isinstance(value, np.generic):
     value = value.item()
   if isinstance(value, Mapping):
@@ -273,8 +229,7 @@ def _finite(value: Any) -> Any:
 def _canonical(name: str, text: str) -> bytes:
   """Canonical JSON of one field; cached, because most fields are equal in all records of a zoo."""
   value = digest.parse_json(text)
-  error = jsonschema.exceptions.best_match(_validator(name).iter_errors(value))
-  if error is not None:
+  if error := jsonschema.exceptions.best_match(_validator(name).iter_errors(value)):
     place = '/'.join(map(str, [name, *error.absolute_path]))
     raise ValueError(f'Record field {place!r} is wrong: {error.message[:200]}.')
   try:
@@ -291,7 +246,9 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
 
 
 @functools.cache
-def _spdx(license_expression: types.ModuleType) -> Any:
+def _spdx() -> Any:
+  import license_expression
+
   return license_expression.get_spdx_licensing()
 
 
@@ -301,8 +258,7 @@ def _check_agreement(record: Mapping[str, Any], parts: Mapping[str, bytes]) -> N
   for name, expected in zip(('n_params', 'n_bytes'), sizes, strict=True):
     if record[name] != expected:
       raise ValueError(
-        f'Record field {name!r} is {record[name]}, but the parameters of '
-        f"'param_tree' have {expected}."
+        f"Record field {name!r} is {record[name]}, but 'param_tree' has {expected} of them."
       )
   _spec(parts['param_tree'], parts['symmetry'])
   if None not in (record['step'], record['steps']) and record['step'] > record['steps']:
@@ -311,9 +267,7 @@ def _check_agreement(record: Mapping[str, Any], parts: Mapping[str, bytes]) -> N
     )
   for parent in record['parents']:
     if not (parent['record_id'] or parent.get('external_ref')):
-      raise ValueError(
-        "Record field 'parents' has an entry with neither record_id nor external_ref."
-      )
+      raise ValueError("Record field 'parents' has neither record_id nor external_ref in an entry.")
   licences = [(name, record.get(name)) for name in ('license', 'license_effective')]
   licences += [('datasets', dataset['license']) for dataset in record['datasets']]
   for name, expression in licences:
@@ -345,7 +299,7 @@ def _sizes(param_tree: bytes) -> tuple[int, int]:
   """Number of weights and of bytes of a parameter tree."""
   import ml_dtypes  # noqa: F401  Names bfloat16 and float8 to NumPy.
 
-  sizes = [
-    (math.prod(leaf['shape']), np.dtype(leaf['dtype']).itemsize) for leaf in json.loads(param_tree)
-  ]
-  return sum(n for n, _ in sizes), sum(n * item for n, item in sizes)
+  leaves = json.loads(param_tree)
+  sizes = [math.prod(leaf['shape']) for leaf in leaves]
+  items = [np.dtype(leaf['dtype']).itemsize for leaf in leaves]
+  return sum(sizes), sum(map(operator.mul, sizes, items))

@@ -13,7 +13,7 @@ import functools
 import hashlib
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,7 +26,6 @@ from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo import splits
 from wsjax.zoo.store import columns, digest, published
 from wsjax.zoo.store import log as log_lib
-from wsjax.zoo.store import publish as publish_lib
 from wsjax.zoo.store import record as record_lib
 
 Entry = log_lib.Entry
@@ -65,20 +64,14 @@ class Description:
 def publish(log: Log, path: pathlib.Path | str, *, shard_size: int = 1000) -> 'Zoo':
   """Publishes all entries of a log as a zoo, in the order of their keys.
 
-  Interrupted at any point, it can be repeated: the log is only read.
-
-  Args:
-    log: with every network to publish.
-    path: folder of the zoo; the log may be inside it.
-    shard_size: networks per file.
+  Interrupted at any point, it can be repeated: the log is only read. It may be inside the folder.
 
   Raises:
     ValueError: if the folder holds a zoo, or parts of one that did not come from an interrupted
-      call; the log is empty or corrupt; or networks of
-      one split group are in different splits.
+      call; the log is empty or corrupt; or networks of one split group are in different splits.
     OSError: if a file cannot be written.
   """
-  publish_lib.publish(log, pathlib.Path(path), shard_size=shard_size)
+  published.write(log, pathlib.Path(path), shard_size=shard_size)
   return Zoo.open(path)
 
 
@@ -116,17 +109,15 @@ class Zoo:
 
   @classmethod
   def open(cls, path: pathlib.Path | str, *, model: model_lib.Model | None = None) -> 'Zoo':
-    """Opens a folder; checks manifest, sizes and records.
-
-    A shard is hashed when it is first read from.
+    """Opens a folder; checks manifest, sizes and records, and each shard when it is first read.
 
     Args:
       path: folder of a published zoo.
       model: of its networks, where it is not one of `wsjax.models`.
 
     Raises:
-      ValueError: one sentence naming what is missing, truncated, changed, of another version, or
-        contradicts itself; or if `model` has other parameters.
+      ValueError: naming what is missing, truncated, changed, of another version, or contradicts
+        itself; or if `model` has other parameters.
     """
     path = pathlib.Path(path)
     manifest = published.read_manifest(path)
@@ -138,18 +129,13 @@ class Zoo:
       description = zoo.architectures[zoo._architecture_of[indices[0]]]
       return shards.read(indices, description.spec, description.dtypes)
 
+    keys, records = ([line[name] for line in lines] for name in ('key', 'record'))
     try:
-      zoo = cls(
-        [line['key'] for line in lines],
-        [line['record'] for line in lines],
-        read,
-        model=model,
-        shards=shards,
-      )
+      zoo = cls(keys, records, read, model=model, shards=shards)
     except ValueError as error:
-      raise ValueError(f'{path / publish_lib.RECORDS} {error}') from error
+      raise ValueError(f'{path / published.RECORDS} {error}') from error
     zoo.path = path
-    zoo.digest = digest.of_file(path / publish_lib.MANIFEST)
+    zoo.digest = digest.of_file(path / published.MANIFEST)
     zoo.content_digest = manifest['content_digest']
     return zoo
 
@@ -166,10 +152,9 @@ class Zoo:
       model: of the networks.
       params: `Networks`; stacked parameters, path -> [n, ...] or in the form of the model's
         library; or a list of networks, each in either form.
-      records: what is known about each network, as n mappings or as name -> [n] values: fields of
-        the checkpoint record, such as 'split' or 'run_id'; 'optimizer' may be its name; 'accuracy'
-        and 'loss' are of a val split; any other scalar is kept under its name. A field that is not
-        given is null, and the split is 'train'.
+      records: facts about each network, as n mappings or as name -> [n] values: fields of the
+        checkpoint record, such as 'split' ('train' if not given) or 'run_id'; 'optimizer' may be
+        its name; 'accuracy' and 'loss' are of a val split; any other scalar is kept under its name.
 
     Raises:
       ValueError: if parameters do not fit the model, or a record is not valid.
@@ -177,12 +162,11 @@ class Zoo:
     nets = networks_lib.Networks(_stack(model, params), model.spec).check().host()
     rows = _rows(records, len(nets))
     common = record_lib.describe_model(model)
+    keys = [f'{index:08d}' for index in range(len(nets))]
     made = [
-      _record(common, model, net, row, index)
-      for index, (net, row) in enumerate(zip(nets, rows, strict=True))
+      _record(common, model, net, row, key) for net, row, key in zip(nets, rows, keys, strict=True)
     ]
     splits.check([r['split_group'] for r in made], [r['split'] for r in made])
-    keys = [f'{index:08d}' for index in range(len(nets))]
     return cls(keys, made, lambda indices: nets[indices].params, model=model)
 
   def __len__(self) -> int:
@@ -203,17 +187,9 @@ class Zoo:
     text = ''.join(record['tensor_digest'] for record in self.records)
     return hashlib.sha256(text.encode()).hexdigest()
 
-  def record(self, index: int) -> dict[str, Any]:
-    """Returns the record of one network."""
-    return self.records[index]
-
   @property
   def description(self) -> Description:
-    """The model of a zoo that has only one, as its records have it.
-
-    Raises:
-      ValueError: if it has several.
-    """
+    """The one model of a zoo, as its records have it; raises ValueError if it has several."""
     if len(self.architectures) != 1:
       raise ValueError(
         f'{self.path or "The zoo"} has {len(self.architectures)} architectures, not one; see '
@@ -228,11 +204,7 @@ class Zoo:
 
   @functools.cached_property
   def model(self) -> model_lib.Model:
-    """The model that was given, or the one that the records name.
-
-    Raises:
-      ValueError: if there are several, or the records name none of `wsjax.models`.
-    """
+    """The model that was given or recorded; ValueError for several or none of `wsjax.models`."""
     return self._model or self.description.build()
 
   def select(
@@ -246,13 +218,10 @@ class Zoo:
     """Returns the indices [n] of networks, increasing; None for an argument means any.
 
     Args:
-      split: one of splits.SPLITS.
+      split: one of `splits.SPLITS`, else ValueError.
       final: True for the last checkpoint of a run, False for earlier ones.
       diverged: False for networks that did not fail.
       arch_id: name of the architecture.
-
-    Raises:
-      ValueError: for an unknown split.
     """
     if split is not None and split not in splits.SPLITS:
       raise ValueError(f'Unknown split {split!r}; allowed: {", ".join(splits.SPLITS)}.')
@@ -289,13 +258,9 @@ class Zoo:
     return columns.column(self.records, names)
 
   def query(self, condition: str) -> 'Zoo':
-    """Returns the networks whose records meet a condition.
+    """Returns the networks whose records meet a condition, else raises ValueError.
 
-    Args:
-      condition: such as 'accuracy > 0.9 and optimizer == "adam"'; see `columns.matches`.
-
-    Raises:
-      ValueError: for a condition that cannot be evaluated, or that no network meets.
+    The condition is one of `columns.matches`, such as 'accuracy > 0.9 and optimizer == "adam"'.
     """
     rows = np.flatnonzero(columns.matches(self.records, condition))
     if not rows.size:
@@ -322,14 +287,8 @@ class Zoo:
   ) -> 'Zoo':
     """Replaces every network by the representative of its orbit, in memory.
 
-    Args:
-      mode: see `canonicalize.canonicalize`.
-      reference: weights of the network to align to; None is the first training network.
-      restarts: starts of the alignment.
-      seed: of the starts after the second.
-
-    Raises:
-      ValueError: for an unknown mode, or several models.
+    Arguments and errors are those of `canonicalize.canonicalize`; the reference is the first
+    training network if it is None.
     """
     params = self.params(np.arange(len(self)))
     if reference is None:
@@ -356,19 +315,18 @@ class Zoo:
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path) as folder, Log(pathlib.Path(folder)) as log:
       for start in range(0, len(self), shard_size):
-        rows = np.arange(start, min(start + shard_size, len(self)))
-        log.append(list(self._entries(rows)))
-      publish_lib.publish(log, path, shard_size=shard_size)
+        entries = []
+        for row in range(start, min(start + shard_size, len(self))):
+          params = {path: value[0] for path, value in self.params([row]).items()}
+          entries.append(Entry(self.keys[row], params, self.records[row]))
+        log.append(entries)
+      published.write(log, path, shard_size=shard_size)
     return Zoo.open(path, model=self._model)
 
   def params(self, indices: Sequence[int] | np.ndarray) -> typing.StackedParams:
-    """Reads weights of some networks; those of a folder are compared with their digests.
+    """Reads weights path -> [n, ...] of networks of one architecture, in any order, also repeated.
 
-    Args:
-      indices: [n] of one architecture, in any order, also repeated.
-
-    Returns:
-      path -> array [n, ...] in memory.
+    Those of a folder are compared with their digests.
 
     Raises:
       ValueError: if there are no such networks or they have different architectures; or naming the
@@ -401,12 +359,11 @@ class Zoo:
   def _index(self) -> dict[str, np.ndarray]:
     """Columns that networks are selected by."""
     records = self.records
-    return {
-      **{name: np.array([r[name] for r in records]) for name in ('split', 'arch_id', 'diverged')},
-      # A checkpoint that belongs to no run of known length is not a snapshot.
-      'final': np.array(
-        [None in (r['step'], r['steps']) or r['step'] == r['steps'] for r in records]
-      ),
+    names = ('split', 'arch_id', 'diverged')
+    # A checkpoint that belongs to no run of known length is not a snapshot.
+    final = [None in (r['step'], r['steps']) or r['step'] == r['steps'] for r in records]
+    return {name: np.array([r[name] for r in records]) for name in names} | {
+      'final': np.array(final)
     }
 
   def _indices(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -421,11 +378,6 @@ class Zoo:
         f'{self!r} has {len(self)} networks; got indices from {indices.min()} to {indices.max()}.'
       )
     return indices
-
-  def _entries(self, rows: np.ndarray) -> Iterable[Entry]:
-    for row in rows:
-      params = {path: value[0] for path, value in self.params([row]).items()}
-      yield Entry(self.keys[row], params, self.records[row])
 
 
 def _describe(
@@ -503,22 +455,19 @@ def _record(
   model: model_lib.Model,
   params: typing.Params,
   given: Mapping[str, Any],
-  index: int,
+  key: str,
 ) -> dict[str, Any]:
-  """The record of one network of `Zoo.of`; fields that nobody has told are null."""
+  """The record of one network of `Zoo.of`; fields that are not given are null."""
   given = dict(given)
   if isinstance(optimizer := given.get('optimizer'), str):
     given['optimizer'] = {'name': optimizer, 'hparams': {}}
-  given['final'] = [
-    *given.get('final', ()),
-    *(
-      {'dataset': None, 'split': 'val', 'metric': name, 'value': given.pop(name)}
-      for name in _METRICS
-      if name in given
-    ),
-  ]
+  given['final'] = list(given.get('final', ()))
+  for name in _METRICS:
+    if name in given:
+      metric = {'dataset': None, 'split': 'val', 'metric': name, 'value': given.pop(name)}
+      given['final'].append(metric)
   extra = {name: given.pop(name) for name in list(given) if name not in _FIELDS}
-  run_id = str(given.get('run_id') or f'{index:08d}')
+  run_id = str(given.get('run_id') or key)
   return record_lib.make(
     **record_lib.UNKNOWN
     | {
