@@ -202,9 +202,8 @@ def _values(
     if key not in fields:
       raise FieldError(f'{where} has no field {key!r}; {_allowed(key, fields)}.')
     values[key] = _convert(value, fields[key][0], f'{where}.{key}')
-  return values, [
-    key for key, (_, default) in fields.items() if default is _REQUIRED and key not in values
-  ]
+  required = [key for key, (_, default) in fields.items() if default is _REQUIRED]
+  return values, [key for key in required if key not in values]
 
 
 def plugins(room: str) -> list[str]:
@@ -317,10 +316,8 @@ def _foreign(name: str, where: str) -> tuple[types.ModuleType, Callable[..., Any
   try:
     module = _file(source) if source.endswith('.py') else importlib.import_module(source)
   except (ModuleNotFoundError, FileNotFoundError) as error:
-    raise FieldError(
-      f'{where}.name is {name!r}: {error}. A package must be installed; a file is named by its '
-      f"path, as 'path/to/file.py:{attribute}'."
-    ) from error
+    rule = "A package must be installed; a file is named by its path, as 'path/to/file.py"
+    raise FieldError(f"{where}.name is {name!r}: {error}. {rule}:{attribute}'.") from error
   found = getattr(module, attribute, None)
   if not callable(found):
     raise FieldError(f'{where}.name is {name!r}: {source} defines no class {attribute!r}.')
@@ -490,10 +487,8 @@ def _describe(hint: Any) -> str:
     if args[1:] == (...,):
       return f'a tuple of items, each {_describe(args[0])}'
     return f'a tuple ({", ".join(map(_describe, args))})'
-  if hint is None or hint is type(None):
-    return 'None'
-  if hint is float:
-    return 'a finite float'
+  if hint in (None, type(None), float):
+    return 'a finite float' if hint is float else 'None'
   name = getattr(hint, '__name__', str(hint))
   return f'{"an" if name[0] in "aeiouAEIOU" else "a"} {name}'
 

@@ -1,8 +1,7 @@
 """Reads and writes files in folders that somebody else may have filled.
 
-A write makes a fresh file and renames it, so that a file is old or new and never half, and a
-symbolic link that waits in a folder leads nowhere. A read takes regular files of bounded size only,
-and JSON only where two readers cannot understand it differently.
+A write makes a fresh file and renames it: a file is old or new and never half, and no symbolic link
+is followed. A read takes regular files of bounded size only, and JSON that is not ambiguous.
 """
 
 import contextlib
@@ -60,9 +59,8 @@ def folder(path: pathlib.Path | str, name: str) -> pathlib.Path:
     raise ValueError(f'{name} is {text!r}; backslashes and NULs are not allowed in it.')
   expanded = os.path.expanduser(text)
   if text[0] == '~' and expanded == text:
-    raise ValueError(
-      f'{name} is {text!r}, and there is no such home; write ./~ for a folder so named.'
-    )
+    advice = 'write ./~ for a folder so named'
+    raise ValueError(f'{name} is {text!r}, and there is no such home; {advice}.')
   return pathlib.Path(expanded)
 
 
@@ -172,9 +170,7 @@ def parse_json(
     depth += 1
     if depth > max_depth:
       raise ValueError(f'{where} is nested more than {max_depth} deep.')
-    level = [
-      child for item in level for child in (item.values() if isinstance(item, dict) else item)
-    ]
+    level = [x for item in level for x in (item.values() if isinstance(item, dict) else item)]
   if schema is not None:
     import jsonschema
 
@@ -261,14 +257,11 @@ def _array(file: IO[bytes]) -> Any:
   """An array in the format of NumPy, as long as its header says."""
   import numpy as np
 
-  readers = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-  }
   version = np.lib.format.read_magic(file)
-  if version not in readers:
+  if version not in ((1, 0), (2, 0)):
     raise ValueError(f'version {version} of the array format is not known')
-  shape, is_fortran, dtype = readers[version](file)
+  read = getattr(np.lib.format, f'read_array_header_{version[0]}_0')
+  shape, is_fortran, dtype = read(file)
   if dtype.hasobject or dtype.itemsize == 0:
     raise ValueError('an array of objects may hold a pickle, which is never loaded')
   content = file.read()

@@ -69,7 +69,7 @@ def run(
     with stages.stage('evaluate'):
       report = experiment.report(predictions)
     report.figures |= base.training_figures(history)
-    return _write(report, config, workdir, stages)
+    return _write(report, config.experiment, workdir, stages)
 
 
 def sample(
@@ -80,7 +80,7 @@ def sample(
   Args:
     workdir: of `run`.
     num: number of networks.
-    seed: of the samples; equal seeds give equal networks.
+    seed: of the samples.
     out: directory of the new zoo, which is returned.
 
   Raises:
@@ -105,15 +105,12 @@ def sample(
 def evaluate_zoo(
   config: ml_collections.ConfigDict, workdir: str | pathlib.Path, zoo_path: str | pathlib.Path
 ) -> model.Report:
-  """Evaluates the networks of any zoo as if they were generated.
+  """Evaluates the networks of any zoo as if they were generated, or reads a finished evaluation.
 
   Args:
     config: names the zoo that they are compared with.
     workdir: directory of this evaluation.
-    zoo_path: networks of the architecture of that zoo, of any origin.
-
-  Returns:
-    The report; its one model is named after the directory. A finished evaluation is only read.
+    zoo_path: networks of the architecture of that zoo, of any origin; its name is in the report.
 
   Raises:
     ValueError: if the architectures differ, the work directory belongs to a run or to another
@@ -137,7 +134,7 @@ def evaluate_zoo(
     method = methods.Method(f'given: {zoo_path.resolve().name}', 'model', params)
     with stages.stage('evaluate'):
       report = experiment.compare([method])
-    return _write(report, config, workdir, stages)
+    return _write(report, config.experiment, workdir, stages)
 
 
 def _generation(
@@ -161,13 +158,10 @@ def _read(workdir: pathlib.Path) -> model.Report:
 
 
 def _write(
-  report: model.Report,
-  config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
-  stages: manifest.Stages,
+  report: model.Report, experiment: str, workdir: pathlib.Path, stages: manifest.Stages
 ) -> model.Report:
   """Adds the facts about the run to its report, and writes it."""
-  report.experiment = config.experiment
+  report.experiment = experiment
   report.run, notes = manifest.of_run(workdir, stages)
   report.notes += notes
   if distributed.is_writer():

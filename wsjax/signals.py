@@ -42,7 +42,7 @@ class Guard:
     waits: whether the program looks at `received` and ends by itself, so that nothing is raised and
       the process is not ended. A second Ctrl-C does not wait.
     seen: whether the program knows, and ends.
-    command: that goes on from here, for the sentence of a process that is ended.
+    command: command line that continues a stopped program.
   """
 
   def __init__(self):
@@ -92,8 +92,7 @@ class Guard:
   def end_late(self, pipe: int) -> None:
     """Ends the process if it does not end itself; runs in a thread of its own.
 
-    Args:
-      pipe: gives the number of every signal, and 0 when the guard is over.
+    The pipe gives the number of every signal, and 0 when the guard is over.
     """
     deadline, hurry = None, False
     while True:
@@ -124,13 +123,11 @@ _active: Guard | None = None
 def watch(*, last: bool = False) -> Iterator[Guard]:
   """Guards a program while the context lasts; within another guard, or a thread, that one goes on.
 
-  A signal that the program was started to ignore, as under nohup, stays ignored.
+  A signal that the program was started to ignore, as under nohup, stays ignored. The program sets
+  `seen` of the guard when it has caught the exception.
 
   Args:
     last: whether the program has nothing to do after the context, so that signals do not matter.
-
-  Yields:
-    The guard; the program sets `seen` when it has caught the exception.
   """
   global _active
   if _active is not None or threading.current_thread() is not threading.main_thread():

@@ -59,11 +59,7 @@ def show_line(line: object) -> None:
 class Progress:
   """Progress on standard error: a bar in a terminal, and else a line now and then; a context.
 
-  Args:
-    label: name of the work.
-    total: units of it.
-    done: units that are done already.
-    show: whether anything is shown.
+  `done` of `total` units of the work called `label` are done already.
   """
 
   def __init__(self, label: str, total: int, *, done: int = 0, show: bool = True):

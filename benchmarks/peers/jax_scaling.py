@@ -107,7 +107,7 @@ def zoo_training(
 
   def run() -> tuple[int, float]:
     trained = train_lib.train_networks(net, data, recipe, np.arange(nets), seed=0)
-    return steps, float(trained.train_loss.mean())
+    return steps, float(trained.trace['train_loss'][:, -1].mean())
 
   program, padding = train_lib.program(net, recipe, recipe.optimizers[0], nets)
   arrays = {'train_x': x, 'train_y': y, 'val_x': none[0], 'val_y': none[1]}

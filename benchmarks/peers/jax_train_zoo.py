@@ -104,7 +104,7 @@ def _run(request: dict[str, Any]) -> float:
   else:
     dataset = _dataset(task['examples'], task['widths'][0])
     trained = train.train_networks(net, dataset, recipe, indices, seed=0)
-  return float(trained.train_loss.mean())
+  return float(trained.trace['train_loss'][:, -1].mean())
 
 
 def main() -> None:

@@ -102,10 +102,11 @@ def test_wrong_labels_hurt_and_are_counted_in_training(digits):
   trained = train(digits, np.arange(8), label_noise=(0.0, 0.9), steps=120)
   noise = trained.hparams['label_noise']
   assert noise.max() - noise.min() > 0.5
-  assert np.corrcoef(noise, trained.train_accuracy)[0, 1] < -0.95
-  assert np.corrcoef(noise, trained.val_accuracy)[0, 1] < -0.6
+  assert np.corrcoef(noise, trained.trace['train_accuracy'][:, -1])[0, 1] < -0.95
+  assert np.corrcoef(noise, trained.trace['val_accuracy'][:, -1])[0, 1] < -0.6
   wrong = (noise > 0.2) & (noise < 0.6)
-  assert (trained.train_accuracy < trained.val_accuracy)[wrong].all()
+  last = {name: values[:, -1] for name, values in trained.trace.items()}
+  assert (last['train_accuracy'] < last['val_accuracy'])[wrong].all()
 
 
 def test_exactly_the_given_share_of_labels_is_wrong():

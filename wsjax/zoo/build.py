@@ -1,7 +1,7 @@
 """Building a zoo from a config section: trained in chunks, resumable, published.
 
-While a zoo is built, its directory holds `build.json`, the config that is built, and `log.lmdb`,
-the networks that are finished. At the end they are published and the log is deleted.
+While a zoo is built, its directory holds its config, `build.json`, and the finished networks,
+`log.lmdb`. At the end they are published and the log is deleted.
 """
 
 import contextlib
@@ -95,13 +95,7 @@ def build(
   """Trains and publishes the zoo that a config section describes, or opens a published one.
 
   Killed at any point and called again, it continues after the last finished chunk, and ends with
-  equal weights.
-
-  Args:
-    section: fields of `Build`.
-    path: directory of the zoo.
-    seed: seed of all networks and splits.
-    progress: whether to show a progress bar on standard error.
+  equal weights. The seed is that of all networks and splits.
 
   Raises:
     ValueError: if a field is not allowed, the data set is missing or does not fit the model, or the
@@ -232,31 +226,29 @@ def _check_models(
   """Raises ValueError unless the models take the data, and every network has a task."""
   name, task = dataset.name, models[0].task
   num_tasks, example, num_outputs = num_networks, dataset.train_x[:1], dataset.num_classes
+  is_exact = dataset.codes is not None or task == 'image_fitting'
+  what = 'training images'
   if dataset.codes is not None:
     if task != 'classification':
       raise ValueError(f"zoo.dataset.labels is 'subsets'; allowed: 'classes' to learn {task}.")
-    num_tasks, num_outputs = len(dataset.codes), 2
+    num_tasks, num_outputs, what = len(dataset.codes), 2, 'subsets of its classes'
   elif task == 'image_fitting':
     example, num_outputs = np.zeros((1, 2), np.float32), dataset.train_x.shape[-1]
     num_tasks = len(dataset.train_x)
   if num_networks > num_tasks:
-    what = 'subsets of its classes' if dataset.codes is not None else 'training images'
-    raise ValueError(
-      f'zoo.splits has {num_networks} networks; {name} has {num_tasks} {what}, one for each.'
-    )
-  is_exact = dataset.codes is not None or task == 'image_fitting'
+    found = f'{name} has {num_tasks} {what}, one for each'
+    raise ValueError(f'zoo.splits has {num_networks} networks; {found}.')
   for model in models:
     try:
       found = model.num_outputs(example)
     except (TypeError, ValueError) as error:
-      shape = ' x '.join(map(str, example.shape[1:]))
+      given = f'{" x ".join(map(str, example.shape[1:]))}, those of {name}'
       raise ValueError(
-        f'zoo.architecture: {model.name} takes no inputs of {shape}, those of {name}: {error}'
+        f'zoo.architecture: {model.name} takes no inputs of {given}: {error}'
       ) from error
     if found < num_outputs or (is_exact and found > num_outputs):
-      raise ValueError(
-        f'zoo.architecture: {model.name} has {found} outputs, but {name} needs {num_outputs}.'
-      )
+      needed = f'{found} outputs, but {name} needs {num_outputs}'
+      raise ValueError(f'zoo.architecture: {model.name} has {needed}.')
 
 
 def _by_model(

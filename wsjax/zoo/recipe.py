@@ -53,32 +53,27 @@ Optimizer: TypeAlias = Annotated[str, config.OneOf(OPTIMIZERS)]
 class Recipe(config.Section):
   """Hyper-parameters of a zoo; hashable, so static under jit.
 
-  Ranges (low, high) are drawn for each network.
+  A range (low, high) is drawn for each network, log-uniform or uniform.
 
   Attributes:
     optimizer: optimizer, or a tuple of k, of which network i has number i mod k.
-    learning_rate: one value, or a range, log-uniform.
-    weight_decay: one value, or a range, log-uniform; decoupled for 'adamw', else an L2 penalty.
+    learning_rate: log-uniform.
+    weight_decay: log-uniform; decoupled for 'adamw', else an L2 penalty.
     momentum: momentum of 'sgd', or b1 of the others, where 0 is their usual 0.9.
     batch_size: examples per step.
     steps: number of updates.
     snapshots: steps, increasing and below `steps`, whose weights are kept besides the final ones.
-    shared_batches: whether all networks see equal batches in equal order; faster, but then two
-      networks differ in their initial weights alone.
-    shared_init: whether all networks start from equal weights; they then differ in their batches
-      and labels alone.
-    init_scale: factor of the initial kernels, or a range, log-uniform.
-    dropout: share of hidden activations that a step drops, or a range, uniform. This and all
-      following factors are for classifiers only.
-    train_fraction: share of the training split that a network sees, or a range, log-uniform; the
-      examples are drawn for each network. An epoch has as many examples as the split: the network
-      sees each of its own several times.
-    label_noise: share of the examples of a network that have a wrong label, always equal ones, or a
-      range, uniform.
-    input_noise: standard deviation of Gaussian noise on the pixels, new in every step, or a range,
-      uniform.
-    shift: largest shift of images along both axes, in pixels, new in every step and filled with 0,
-      or a range of whole numbers.
+    shared_batches: whether all networks see equal batches in equal order, which is faster.
+    shared_init: whether all networks start from equal weights.
+    init_scale: factor of the initial kernels, log-uniform.
+    dropout: share of hidden activations that a step drops, uniform. This and all following factors
+      are for classifiers only.
+    train_fraction: share of the training split that a network sees, log-uniform. An epoch has as
+      many examples as the split: the network sees each of its own several times.
+    label_noise: share of the examples of a network with a wrong label that stays, uniform.
+    input_noise: standard deviation of Gaussian noise on the pixels, new in every step, uniform.
+    shift: largest shift of images along both axes, in pixels, new in every step and filled with 0;
+      whole numbers.
   """
 
   optimizer: Optimizer | tuple[Optimizer, ...] = 'adam'
@@ -112,9 +107,8 @@ class Recipe(config.Section):
       raise ValueError('train_fraction is 0; allowed: more than 0.')
     edges = (0, *self.snapshots, self.steps)
     if list(edges) != sorted(set(edges)):
-      raise ValueError(
-        f'snapshots is {self.snapshots}; allowed: increasing steps below {self.steps}.'
-      )
+      allowed = f'increasing steps below {self.steps}'
+      raise ValueError(f'snapshots is {self.snapshots}; allowed: {allowed}.')
 
   @property
   def optimizers(self) -> tuple[str, ...]:

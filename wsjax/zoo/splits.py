@@ -24,14 +24,11 @@ def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
   if unknown := sorted(set(counts) - set(SPLITS)):
     raise ValueError(f'zoo.splits has no split {unknown[0]!r}; allowed: {", ".join(SPLITS)}.')
   if 'holdout_audit' not in counts:
-    raise ValueError(
-      f'zoo.splits is {dict(counts)} without holdout_audit, which cannot be added later: give the '
-      'number of runs to reserve, or 0.'
-    )
+    advice = 'which cannot be added later: give the number of runs to reserve, or 0'
+    raise ValueError(f'zoo.splits is {dict(counts)} without holdout_audit, {advice}.')
   if any(type(n) is not int or n < 0 for n in counts.values()) or not sum(counts.values()):
-    raise ValueError(
-      f'zoo.splits is {dict(counts)}; allowed: numbers of runs, whole and not negative, not all 0.'
-    )
+    allowed = 'numbers of runs, whole and not negative, not all 0'
+    raise ValueError(f'zoo.splits is {dict(counts)}; allowed: {allowed}.')
   names = [split for split in SPLITS for _ in range(counts.get(split, 0))]
   order = np.random.default_rng(seed).permutation(len(names))
   return [names[place] for place in order]

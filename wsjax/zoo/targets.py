@@ -54,11 +54,10 @@ def load(
     zoo: zoo of the networks.
     indices: [n] numbers of the networks.
     target: 'label', the class of the image that a network was fitted to; 'val_accuracy';
-      'train_accuracy', a mean over the last epoch, with the noise of training; 'gap', the
-      difference of the two; 'optimizer'; 'activation'; of imported networks 'algorithm', 'task' and
-      'score', which compares within a task; or a hyper-parameter of the record by its name, as a
-      logarithm where a recipe draws it log-uniformly.
-    root: directory of data sets, see `datasets.load`; for 'label' only.
+      'train_accuracy', a mean over the last epoch; 'gap', the difference of the two; 'optimizer';
+      'activation'; of imported networks 'algorithm', 'task' and 'score', which compares within a
+      task; or a hyper-parameter by its name, as a logarithm where recipes draw it log-uniformly.
+    root: see `datasets.load`; for 'label' only.
 
   Raises:
     ValueError: if the zoo has no such target, one of these networks has none (see `known`), or a
@@ -134,10 +133,6 @@ def image_classes(
 ) -> tuple[np.ndarray, int]:
   """Class of the one image that each network was fitted to, by its digest in the record.
 
-  Args:
-    records: of the networks.
-    root: of data sets, as in `datasets.load`.
-
   Returns:
     [n] int32 class numbers, and how many classes their data sets have.
 
@@ -149,19 +144,14 @@ def image_classes(
   values = []
   for record in records:
     lineage = (record['datasets'] or [{'name': None}])[0]
-    if record['task'] != 'image_fitting' or lineage['name'] is None:
-      raise ValueError(
-        f'Network {record["run_id"]} was not fitted to one image, so it has no label.'
-      )
-    if lineage['name'] not in find:
-      find[lineage['name']] = _image_classes(lineage, root)
-    classes = find[lineage['name']]
-    if lineage['subset_indices_sha256'] not in classes:
-      raise ValueError(
-        f'Network {record["run_id"]} was fitted to no single training image of '
-        f'{lineage["name"]}: its digest is of none.'
-      )
-    values.append(classes[lineage['subset_indices_sha256']])
+    run_id, name = record['run_id'], lineage['name']
+    if record['task'] != 'image_fitting' or name is None:
+      raise ValueError(f'Network {run_id} was not fitted to one image, so it has no label.')
+    if name not in find:
+      find[name] = _image_classes(lineage, root)
+    if (sha256 := lineage['subset_indices_sha256']) not in find[name]:
+      raise ValueError(f'Network {run_id} was fitted to no single training image of {name}.')
+    values.append(find[name][sha256])
   num_classes = max((1 + max(classes.values()) for classes in find.values()), default=0)
   return np.array(values, np.int32), num_classes
 
@@ -174,11 +164,8 @@ def _image_classes(
   The digests are of places in the source, so no split has to be known.
   """
   dataset = datasets.load(lineage['name'], root, val_fraction=0)
-  if dataset.sha256 != lineage['sha256']:
-    raise ValueError(
-      f'{lineage["name"]} has digest {dataset.sha256}; the zoo was trained on {lineage["sha256"]}.'
-    )
-  return {
-    datasets.index_digest(np.array([place])): label
-    for place, label in zip(dataset.train_index.tolist(), dataset.train_y.tolist(), strict=True)
-  }
+  if dataset.sha256 != (expected := lineage['sha256']):
+    found = f'{lineage["name"]} has digest {dataset.sha256}'
+    raise ValueError(f'{found}; the zoo was trained on {expected}.')
+  labels = zip(dataset.train_index.tolist(), dataset.train_y.tolist(), strict=True)
+  return {datasets.index_digest(np.array([place])): label for place, label in labels}

@@ -60,21 +60,6 @@ class TrainedNetworks:
   diverged: Bool[np.ndarray, ' n']
   seen: Bool[np.ndarray, 'n examples'] | None = None
 
-  @property
-  def train_loss(self) -> Float[np.ndarray, ' n']:
-    """Training loss at the end."""
-    return self.trace['train_loss'][:, -1]
-
-  @property
-  def train_accuracy(self) -> Float[np.ndarray, ' n']:
-    """Training accuracy at the end."""
-    return self.trace['train_accuracy'][:, -1]
-
-  @property
-  def val_accuracy(self) -> Float[np.ndarray, ' n']:
-    """Validation accuracy at the end."""
-    return self.trace['val_accuracy'][:, -1]
-
 
 def train_networks(
   architecture: model_lib.Model,
@@ -104,13 +89,8 @@ def finetune(
 ) -> typing.StackedParams:
   """Trains given networks for some more steps; the optimizer starts anew.
 
-  Args:
-    architecture: model of the networks.
-    dataset: data that they learn.
-    params: initial weights.
-    recipe: hyper-parameters; `steps` and `snapshots` are not used.
-    steps: number of updates; 0 returns the given weights.
-    seed: seed of the data order and of drawn hyper-parameters.
+  `steps` and `snapshots` of the recipe are not used. The seed is that of the order of the data and
+  of drawn hyper-parameters.
 
   Raises:
     ValueError: if `params` do not fit the architecture, or a batch is larger than the training
@@ -139,26 +119,21 @@ def fit_images(
   Args:
     architecture: model from coordinates [b, 2] to values [b, channels].
     images: values in [0, 1].
-    recipe: hyper-parameters; `batch_size` is not used, every step sees every pixel.
+    recipe: hyper-parameters; every step sees every pixel, whatever the `batch_size`.
     indices: numbers of the images.
     seed: seed of the zoo.
     initial: initial weights, in the order of `indices`; None draws them.
-
-  Returns:
-    The networks; 'train_loss' is the mean squared error before the last update.
 
   Raises:
     ValueError: for an index that has no image, or a recipe with factors of classifiers.
   """
   indices = np.asarray(indices)
   if indices.size and not 0 <= indices.min() <= indices.max() < len(images):
-    raise ValueError(
-      f'Network i is fitted to image i; got indices up to {indices.max()} and {len(images)} images.'
-    )
+    given = f'indices up to {indices.max()} and {len(images)} images'
+    raise ValueError(f'Network i is fitted to image i; got {given}.')
   if recipe.uses(*_OF_CLASSIFIERS):
-    raise ValueError(
-      f'Networks that fit images have none of {", ".join(_OF_CLASSIFIERS)}; got {recipe}.'
-    )
+    names = ', '.join(_OF_CLASSIFIERS)
+    raise ValueError(f'Networks that fit images have none of {names}; got {recipe}.')
   flat = images.reshape(len(images), -1, images.shape[-1])
   data = {'inputs': coordinates(*images.shape[1:3]), 'targets': flat}
   return _train(architecture, data, recipe, indices, seed, initial)

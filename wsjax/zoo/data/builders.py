@@ -157,10 +157,9 @@ def _check_network(name: str, url: str) -> None:
   try:
     socket.create_connection((address.hostname, port), timeout=20).close()
   except OSError as error:
-    raise ValueError(
-      f'{name} cannot be downloaded from {address.hostname} ({error}); give '
-      f'the original files: `wsjax data prepare {name} --from DIR`.'
-    ) from error
+    command = f'`wsjax data prepare {name} --from DIR`'
+    problem = f'{name} cannot be downloaded from {address.hostname} ({error})'
+    raise ValueError(f'{problem}; give the original files: {command}.') from error
 
 
 def _decode(

@@ -164,13 +164,12 @@ def default_root(root: str | os.PathLike[str] | None = None) -> pathlib.Path:
 def load_for(records: Iterable[Mapping[str, Any]], **arguments: Any) -> Dataset:
   """Reads a data set as `load`; ValueError if networks learned from other data of that name."""
   dataset = load(**arguments)
+  name, own = dataset.name, dataset.sha256
   for record in records:
     for lineage in record.get('datasets') or ():
-      if lineage['name'] == dataset.name and lineage['sha256'] not in (None, dataset.sha256):
-        raise ValueError(
-          f'The data set {dataset.name!r} was changed: its SHA-256 is {dataset.sha256}, and the '
-          f'networks of the zoo learned from {lineage["sha256"]}.'
-        )
+      if lineage['name'] == name and (other := lineage['sha256']) not in (None, own):
+        found = f'its SHA-256 is {own}, and the networks of the zoo learned from {other}'
+        raise ValueError(f'The data set {name!r} was changed: {found}.')
   return dataset
 
 

@@ -37,10 +37,8 @@ def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
     ValueError: for an odd count, or as `splits.assign`.
   """
   if odd := {split: n for split, n in counts.items() if type(n) is not int or n % 2}:
-    raise ValueError(
-      f'zoo.splits has {odd}; allowed: even numbers, for a subset and its complement are in one '
-      'split.'
-    )
+    allowed = 'even numbers, for a subset and its complement are in one split'
+    raise ValueError(f'zoo.splits has {odd}; allowed: {allowed}.')
   halves = {split: count // 2 for split, count in counts.items()}
   names = splits_lib.assign(halves, seed=seed)
   return [name for name in names for _ in range(2)]

@@ -45,7 +45,7 @@ class Network:
 
   Attributes:
     id: name of the network in its source.
-    architecture: architecture.
+    architecture: model of the network.
     params: weights, float32.
     source: address of repository, commit and file.
     detail: facts given by the publisher. 'task', 'algorithm' and 'score' are read by `targets`.

@@ -20,9 +20,8 @@ def check(path: pathlib.Path, plan: Mapping[str, Any], *, parts: Sequence[str]) 
   """
   if not (path / NAME).exists():
     if any((path / part).exists() for part in parts):
-      raise ValueError(
-        f'{path} holds a zoo without {NAME}, so not one trained from a config; give another folder.'
-      )
+      problem = f'a zoo without {NAME}, so not one trained from a config'
+      raise ValueError(f'{path} holds {problem}; give another folder.')
     return
   try:
     old = _flat(files.read_json(path / NAME))
@@ -35,10 +34,8 @@ def check(path: pathlib.Path, plan: Mapping[str, Any], *, parts: Sequence[str]) 
     if old.get(k, ...) != new.get(k, ...)
   ]
   if changes:
-    raise ValueError(
-      f'{path} holds a zoo of another config: {", ".join(changes)}. It is left as it is; give '
-      'another folder.'
-    )
+    advice = 'It is left as it is; give another folder.'
+    raise ValueError(f'{path} holds a zoo of another config: {", ".join(changes)}. {advice}')
 
 
 def write(path: pathlib.Path, plan: Mapping[str, Any]) -> None:

@@ -71,11 +71,9 @@ def validate(record: Mapping[str, Any]) -> bytes:
   check_names(record)
   parts = _parts(record)
   parts['record_id'] = canonical('record_id', record['record_id'])
-  if record['record_id'] != (expected := _id(parts)):
-    raise ValueError(
-      f"Record field 'record_id' is {record['record_id']!r}, but the content hashes to {expected}; "
-      'the record was changed.'
-    )
+  if (found := record['record_id']) != (expected := _id(parts)):
+    problem = f'but the content hashes to {expected}; the record was changed'
+    raise ValueError(f"Record field 'record_id' is {found!r}, {problem}.")
   _check_agreement(record, parts)
   return join(parts)
 
@@ -89,9 +87,8 @@ def check_names(record: Mapping[str, Any]) -> None:
   """Raises ValueError, naming the field, unless a record has all required and no unknown ones."""
   names = SCHEMA['properties']
   if unknown := sorted(set(record) - set(names)):
-    raise ValueError(
-      f'Record has field {unknown[0]!r}, which the schema has not; it has {", ".join(names)}.'
-    )
+    allowed = f'which the schema has not; it has {", ".join(names)}'
+    raise ValueError(f'Record has field {unknown[0]!r}, {allowed}.')
   if missing := [name for name in SCHEMA['required'] if name not in record]:
     advice = 'null says that it is not known, where the schema allows it'
     raise ValueError(f'Record lacks required field {missing[0]!r}; {advice}.')
@@ -145,14 +142,11 @@ def check_params(record: Mapping[str, Any], params: typing.Params) -> None:
     if array.dtype.name != leaf['dtype']:
       raise ValueError(f'{leaf["path"]} is {array.dtype.name}; its record says {leaf["dtype"]}.')
     if not record['diverged'] and not is_finite(array):
-      raise ValueError(
-        f'{leaf["path"]} has NaN or infinite weights, but the record is not marked diverged.'
-      )
-  if record['tensor_digest'] != (found := digest.of_tensors(params)):
-    raise ValueError(
-      f"Record field 'tensor_digest' is {record['tensor_digest']}, but the weights hash to "
-      f'{found}; one of them was changed.'
-    )
+      problem = 'NaN or infinite weights, but the record is not marked diverged'
+      raise ValueError(f'{leaf["path"]} has {problem}.')
+  if (expected := record['tensor_digest']) != (found := digest.of_tensors(params)):
+    problem = f'but the weights hash to {found}; one of them was changed'
+    raise ValueError(f"Record field 'tensor_digest' is {expected}, {problem}.")
 
 
 def is_finite(array: np.ndarray) -> bool:
@@ -261,10 +255,9 @@ def _check_agreement(record: Mapping[str, Any], parts: Mapping[str, bytes]) -> N
         f"Record field {name!r} is {record[name]}, but 'param_tree' has {expected} of them."
       )
   _spec(parts['param_tree'], parts['symmetry'])
-  if None not in (record['step'], record['steps']) and record['step'] > record['steps']:
-    raise ValueError(
-      f"Record field 'step' is {record['step']}, beyond the {record['steps']} of 'steps'."
-    )
+  step, steps = record['step'], record['steps']
+  if None not in (step, steps) and step > steps:
+    raise ValueError(f"Record field 'step' is {step}, beyond the {steps} of 'steps'.")
   for parent in record['parents']:
     if not (parent['record_id'] or parent.get('external_ref')):
       raise ValueError("Record field 'parents' has neither record_id nor external_ref in an entry.")
@@ -272,9 +265,8 @@ def _check_agreement(record: Mapping[str, Any], parts: Mapping[str, bytes]) -> N
   licences += [('datasets', dataset['license']) for dataset in record['datasets']]
   for name, expression in licences:
     if expression is not None and (problem := licence_problem(expression)):
-      raise ValueError(
-        f'Record field {name!r} holds {expression!r}, which is not an SPDX expression: {problem}.'
-      )
+      rule = f'which is not an SPDX expression: {problem}'
+      raise ValueError(f'Record field {name!r} holds {expression!r}, {rule}.')
   if record['license'] is None and record['redistributable']:
     raise ValueError("Record field 'redistributable' is true although 'license' is unknown.")
 

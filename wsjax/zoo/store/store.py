@@ -191,10 +191,8 @@ class Zoo:
   def description(self) -> Description:
     """The one model of a zoo, as its records have it; raises ValueError if it has several."""
     if len(self.architectures) != 1:
-      raise ValueError(
-        f'{self.path or "The zoo"} has {len(self.architectures)} architectures, not one; see '
-        '`architectures`.'
-      )
+      found = f'{self.path or "The zoo"} has {len(self.architectures)} architectures'
+      raise ValueError(f'{found}, not one; see `architectures`.')
     return self.architectures[0]
 
   @property
@@ -242,15 +240,11 @@ class Zoo:
     return networks_lib.Networks(self.params(rows), self.spec)
 
   def column(self, *names: str) -> np.ndarray:
-    """Returns one field of every record, as an array.
+    """One field of every record: [n] booleans, numbers (NaN: unknown) or strings ('': unknown).
 
     Args:
-      *names: of the field and of what is inside it, also joined by slashes: 'split',
-        'optimizer/hparams/learning_rate'. For 'final' and 'trace' it is the split and the metric:
-        'final/val/accuracy'; of several values the last.
-
-    Returns:
-      [n] booleans, numbers (NaN where not known) or strings ('' likewise).
+      *names: of the field and its parts, also joined by slashes: 'split',
+        'optimizer/hparams/learning_rate', 'final/val/accuracy'; of several values the last.
 
     Raises:
       ValueError: if records have no such field, or it holds no scalars.
@@ -336,10 +330,8 @@ class Zoo:
     kinds = np.unique(self._architecture_of[indices])
     if len(kinds) > 1:
       names = [self.architectures[kind].arch_id for kind in kinds]
-      raise ValueError(
-        f'Networks of {len(kinds)} architectures ({", ".join(names)}) cannot '
-        'be stacked; select those of one.'
-      )
+      given = f'{len(kinds)} architectures ({", ".join(names)})'
+      raise ValueError(f'Networks of {given} cannot be stacked; select those of one.')
     return self._read(indices)
 
   def check(self) -> None:
@@ -370,13 +362,11 @@ class Zoo:
     """Checks indices [n] of networks."""
     indices = np.asarray(indices)
     if indices.ndim != 1 or indices.dtype.kind not in 'iu' or not indices.size:
-      raise ValueError(
-        f'A zoo needs a list of indices; got shape {indices.shape} of {indices.dtype}.'
-      )
+      given = f'shape {indices.shape} of {indices.dtype}'
+      raise ValueError(f'A zoo needs a list of indices; got {given}.')
     if indices.min() < 0 or indices.max() >= len(self):
-      raise ValueError(
-        f'{self!r} has {len(self)} networks; got indices from {indices.min()} to {indices.max()}.'
-      )
+      given = f'indices from {indices.min()} to {indices.max()}'
+      raise ValueError(f'{self!r} has {len(self)} networks; got {given}.')
     return indices
 
 
@@ -411,9 +401,9 @@ def _check_model(model: model_lib.Model, description: Description) -> None:
   own = {path: tuple(struct.shape) for path, struct in model.shapes.items()}
   if own != shapes:
     different = sorted(set(own.items()) ^ set(shapes.items()))[0][0]
+    found = f'{different} of shape {own.get(different)}'
     raise ValueError(
-      f'the model {model.name} has {different} of shape {own.get(different)}; the records say '
-      f'{shapes.get(different)}.'
+      f'the model {model.name} has {found}; the records say {shapes.get(different)}.'
     )
 
 
