@@ -155,15 +155,10 @@ def defaults(kind: type) -> dict[str, Any]:
 
 
 def read(kind: Callable[..., _Section], where: str, section: Mapping[str, Any]) -> _Section:
-  """Makes the dataclass that a section describes.
+  """Makes the dataclass, Flax module or result of an annotated function from a config section.
 
-  Args:
-    kind: a dataclass, a Flax module or a function with annotated arguments.
-    where: path of the section in the config, for errors.
-    section: field -> value.
-
-  Raises:
-    ValueError: for a field that is unknown, missing or has a value that is not allowed.
+  Raises ValueError for a field that is unknown, missing or has a value that is not allowed; `where`
+  is the path of the section in the config, for errors.
   """
   values, missing = _values(kind, where, section)
   if missing:
@@ -210,13 +205,7 @@ def plugins(room: str) -> list[str]:
   """Sorted names of the plug-ins of a room: its modules that define a class of their name.
 
   `flow_matching.py` defines `FlowMatching`; upper and lower case are free. The files are read, not
-  imported.
-
-  Args:
-    room: dotted path below wsjax, such as 'tokens' or 'generators.backbones'.
-
-  Raises:
-    ValueError: if there is no such room.
+  imported. A room is a dotted path below wsjax, such as 'generators.backbones', else ValueError.
   """
   folder = pathlib.Path(wsjax.__file__).parent.joinpath(*room.split('.'))
   if not folder.is_dir():
@@ -246,16 +235,10 @@ def find(room: str, name: str, where: str, *, foreign: bool = True) -> Callable[
 
 
 def build(room: str, section: Mapping[str, Any], where: str = '', *, foreign: bool = True) -> Any:
-  """Makes the plug-in that a config section describes.
+  """Makes the plug-in that a section describes: `name` as in `find`, and fields of the class.
 
-  Args:
-    room: see `find`.
-    section: `name` as in `find`; the rest are fields of the class.
-    where: see `find`; by default the singular of the room.
-    foreign: see `find`.
-
-  Raises:
-    ValueError: as `find` and `read`.
+  The other arguments and errors are those of `find` and `read`; `where` is by default the singular
+  of the room.
   """
   where = where or room.rpartition('.')[2].removesuffix('s')
   rest = dict(section)
@@ -265,14 +248,7 @@ def build(room: str, section: Mapping[str, Any], where: str = '', *, foreign: bo
 def check(
   room: str, section: Mapping[str, Any], where: str, *, given: Collection[str] = ()
 ) -> None:
-  """Raises ValueError as `build` would, before all fields of a section are known.
-
-  Args:
-    room: see `build`.
-    section: see `build`.
-    where: see `build`.
-    given: fields that the experiment fills in later, such as the architecture of a zoo.
-  """
+  """Raises ValueError as `build` would, before the experiment fills in the fields `given`."""
   rest = dict(section)
   kind = find(room, rest.pop('name', None), where)
   _, missing = _values(kind, where, rest)

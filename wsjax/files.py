@@ -197,10 +197,7 @@ def read_json_lines(
 ) -> tuple[list[Line], list[int]]:
   """Reads a log, also one that is being written: one JSON value in each line.
 
-  Args:
-    path: of the log; errors are those of `read_bytes`.
-    max_bytes: as in `read_bytes`.
-    is_valid: whether a value is an entry of this log.
+  `is_valid` tells whether a value is an entry of this log; errors are those of `read_bytes`.
 
   Returns:
     The entries, and the numbers of the lines that are none. Empty lines and the beginning of a line

@@ -107,7 +107,7 @@ class Networks:
       chunk: networks per compiled call; None is all of them, at most 128.
 
     Returns:
-      The pytree with NumPy arrays [n, ...].
+      As `in_chunks`.
     """
     vmapped = functools.partial(_vmapped, fn)
     return in_chunks(vmapped, self.params, chunk or min(len(self), CHUNK))

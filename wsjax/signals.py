@@ -140,7 +140,9 @@ def watch(*, last: bool = False) -> Iterator[Guard]:
   thread.start()
   old_fd = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
   before = _install(guard, (*NUMBERS, signal.SIGALRM))
-  hook, sys.unraisablehook = sys.unraisablehook, _quiet(sys.unraisablehook)
+  hook = sys.unraisablehook
+  # The exception of a signal that a callback swallowed is not shown.
+  sys.unraisablehook = lambda lost: isinstance(lost.exc_value, KeyboardInterrupt) or hook(lost)
   try:
     yield guard
   finally:
@@ -213,8 +215,3 @@ def _is_unwinding() -> bool:
       return True
     error = error.__context__
   return False
-
-
-def _quiet(hook):
-  """A hook that does not show the exception of a signal that a callback swallowed."""
-  return lambda lost: isinstance(lost.exc_value, KeyboardInterrupt) or hook(lost)

@@ -189,7 +189,9 @@ def test_records_tell_every_factor_and_what_was_seen(digits, varied):
     assert entry.record['datasets'][0]['subset_indices_sha256'] == subset
     assert entry.record['augmentation'] == ['input_noise', 'shift']
     final = {(m['split'], m['metric']): m for m in entry.record['final']}
-    assert final['train', 'accuracy']['value'] == pytest.approx(varied.train_accuracy[row])
+    assert final['train', 'accuracy']['value'] == pytest.approx(
+      varied.trace['train_accuracy'][row, -1]
+    )
 
 
 def test_nets_that_fit_images_have_no_factors_of_classifiers(digits):

@@ -107,7 +107,10 @@ def build(
   recipe, chunk_size = settings.recipe, settings.chunk_size
   plan = _plan(section, seed)
   plan_lib.check(path, plan, parts=(published.MANIFEST, _LOG))
-  with _alone(path):
+  is_finished = (path / published.MANIFEST).exists() and not (path / _LOG).exists()
+  is_free = is_finished or not distributed.is_writer()
+  # Another process waits, and then opens the zoo.
+  with contextlib.nullcontext() if is_free else lock.hold(path, wait=True):
     # Process 0 decides: the others may see its files a little later.
     if distributed.of_writer(np.int32((path / published.MANIFEST).exists())):
       return _finish(path)
@@ -184,14 +187,6 @@ def _plan(section: Mapping[str, Any], seed: int) -> dict[str, Any]:
   if isinstance(section.get('dataset'), dict):
     section['dataset'].pop('root', None)
   return {'seed': int(seed), 'section': section}
-
-
-def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
-  """A lock on a zoo that is built; another process waits, and then opens the zoo."""
-  finished = (path / published.MANIFEST).exists() and not (path / _LOG).exists()
-  if finished or not distributed.is_writer():
-    return contextlib.nullcontext()
-  return lock.hold(path, wait=True)
 
 
 def _open_log(

@@ -26,7 +26,7 @@ def assign(labels: np.ndarray, groups: Sequence[str], *, num: int, seed: int) ->
     seed: of the order of the groups.
 
   Returns:
-    [n] number of the fold that a network is held out of.
+    [n] fold in which each network is held out.
 
   Raises:
     ValueError: if there are fewer than 2 folds, fewer groups, or networks of a class, than folds,
@@ -57,14 +57,9 @@ def assign(labels: np.ndarray, groups: Sequence[str], *, num: int, seed: int) ->
 
 
 def join(networks: Sequence[typing.Params], groups: Sequence[str]) -> list[str]:
-  """Joins the groups of networks that are nearly equal.
+  """Joins the groups [n] of networks [n], of any architectures, that are nearly equal.
 
-  Args:
-    networks: [n] weights, of any architectures. A copy with permuted neurons is not noticed.
-    groups: [n] names.
-
-  Returns:
-    [n] names; the first of every set of joined groups.
+  Each is named after the first of its set. A copy with permuted neurons is not noticed.
   """
   names, codes = np.unique(np.asarray(groups), return_inverse=True)
   kinds: dict[tuple, list[int]] = {}

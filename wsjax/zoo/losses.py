@@ -78,13 +78,7 @@ def classify(
 ) -> Task:
   """Cross-entropy on minibatches; an epoch drops examples that fill no batch.
 
-  Args:
-    architecture: model of the network.
-    data: train_x, train_y, val_x, val_y.
-    recipe: hyper-parameters of the zoo.
-    hparams: those of this network, from `recipe.draw`.
-    network_key: key of this network.
-    order_key: key of the order of its batches.
+  Data are train_x, train_y, val_x, val_y; hparams are those of this network, from `recipe.draw`.
   """
   size = len(data['train_y'])
   batches = _order(order_key, recipe, size)
@@ -133,12 +127,6 @@ def classify(
   if is_random:
     batches = batches, jnp.arange(recipe.steps)
   return Task(loss, batches, size // recipe.batch_size, measure, seen)
-
-
-def relabelled(data: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
-  """Data with the labels of network `index`, by its row of `codes` [num_networks, num_classes]."""
-  code = data['codes'][index]
-  return {**data, **{part: code[data[part]] for part in ('train_y', 'val_y')}}
 
 
 def fit_image(

@@ -11,18 +11,10 @@ NUM_ROUNDS = 32
 
 
 def permutation(key: jax.Array, places: jax.Array, size: int) -> jax.Array:
-  """Values of a random permutation of [0, size) at some places.
+  """Values, int32 in [0, size), of a random permutation at some places in [0, size).
 
   In each round the places x and (turn - x) mod size are partners, and are swapped if a bit of a
   hash of the larger one is set. Every round is a bijection for any hash.
-
-  Args:
-    key: of the permutation.
-    places: integers in [0, size).
-    size: number of values.
-
-  Returns:
-    int32 in [0, size), distinct for distinct places.
 
   Source: Hoang, Morris, Rogaway 2012, arXiv:1208.1176, figure 1 ("swap-or-not"); the round function
     here is a multiplicative hash, which mixes, but is not secret.

@@ -10,12 +10,9 @@ SPLITS = ('train', 'val', 'test', 'holdout_audit')
 
 
 def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
-  """Draws one of `SPLITS` for every run, exactly as many of each as given.
+  """Draws one of `SPLITS` for every run (not checkpoint), exactly as many of each as given.
 
-  Args:
-    counts: split -> number of runs (split groups), not of checkpoints. 'holdout_audit' must be
-      given, if only as 0, so that nobody forgets it.
-    seed: seed of the draw.
+  The count of 'holdout_audit' must be given, if only as 0, so that nobody forgets it.
 
   Raises:
     ValueError: for an unknown split, a missing 'holdout_audit', a count that is no whole number, or

@@ -131,14 +131,10 @@ def _is_missing(column: np.ndarray) -> np.ndarray:
 def image_classes(
   records: Sequence[Mapping[str, Any]], root: str | os.PathLike[str] | None = None
 ) -> tuple[np.ndarray, int]:
-  """Class of the one image that each network was fitted to, by its digest in the record.
+  """Class [n] int32 of the one image that each network was fitted to, and the number of classes.
 
-  Returns:
-    [n] int32 class numbers, and how many classes their data sets have.
-
-  Raises:
-    ValueError: if a network was fitted to no single training image of a data set that is there as
-      it was.
+  The image is found by its digest in the record. Raises ValueError if a network was fitted to no
+  single training image of a data set that is there as it was.
   """
   find: dict[str, dict[str, int]] = {}
   values = []

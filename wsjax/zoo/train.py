@@ -87,7 +87,7 @@ def finetune(
   steps: int,
   seed: int,
 ) -> typing.StackedParams:
-  """Trains given networks for some more steps; the optimizer starts anew.
+  """Trains given networks for some more steps, which may be 0; the optimizer starts anew.
 
   `steps` and `snapshots` of the recipe are not used. The seed is that of the order of the data and
   of drawn hyper-parameters.
@@ -116,13 +116,8 @@ def fit_images(
 ) -> TrainedNetworks:
   """Fits network i to image i: one implicit representation (INR) per image.
 
-  Args:
-    architecture: model from coordinates [b, 2] to values [b, channels].
-    images: values in [0, 1].
-    recipe: hyper-parameters; every step sees every pixel, whatever the `batch_size`.
-    indices: numbers of the images.
-    seed: seed of the zoo.
-    initial: initial weights, in the order of `indices`; None draws them.
+  Images are in [0, 1]. Every step sees every pixel, whatever the `batch_size`. Initial weights are
+  in the order of `indices`; None draws them.
 
   Raises:
     ValueError: for an index that has no image, or a recipe with factors of classifiers.
@@ -286,7 +281,8 @@ def _train_one(
     task = losses.fit_image(architecture, data, index)
   else:
     if 'codes' in data:
-      data = losses.relabelled(data, index)
+      code = data['codes'][index]
+      data = data | {part: code[data[part]] for part in ('train_y', 'val_y')}
     task = losses.classify(
       architecture, data, recipe, hparams, network_key=network_key, order_key=order_key
     )

@@ -43,21 +43,12 @@ def entries(
   config_sha256: str,
   splits: Sequence[str],
 ) -> list[log.Entry]:
-  """Log entries of every checkpoint of trained networks.
+  """Log entries of every checkpoint of trained networks, run by run, in the order of steps.
 
-  Args:
-    trained: networks.
-    architecture: their model.
-    dataset: data that they learned.
-    recipe: hyper-parameters of the zoo.
-    seed: seed of the zoo.
-    config_sha256: digest of the config section of the zoo.
-    splits: split of every network of the zoo, by its index.
-
-  Returns:
-    Entries run by run, in the order of steps. The parent of a checkpoint is the one before it.
+  The parent of a checkpoint is the one before it. The seed, the digest of the config section and
+  the splits, by index, are those of the whole zoo.
   """
-  common = _common(architecture, dataset, recipe, seed, config_sha256)
+  common = _common(architecture, dataset, recipe, seed) | {'config_sha256': config_sha256}
   steps = (*trained.snapshots, recipe.steps)
   stages = [*trained.snapshots.values(), trained.params]
   result = []
@@ -98,11 +89,7 @@ def entries(
 
 
 def _common(
-  architecture: model_lib.Model,
-  dataset: datasets.Dataset,
-  recipe: train_lib.Recipe,
-  seed: int,
-  config_sha256: str,
+  architecture: model_lib.Model, dataset: datasets.Dataset, recipe: train_lib.Recipe, seed: int
 ) -> dict[str, Any]:
   """Fields that the records of all these networks share."""
   fits_images = architecture.task == 'image_fitting'
@@ -118,7 +105,6 @@ def _common(
     'seed': {'init': seed, 'data': seed},
     'augmentation': [name for name in ('input_noise', 'shift') if recipe.uses(name)],
     'precision': 'float32',
-    'config_sha256': config_sha256,
     'license': LICENSE,
     'license_effective': f'{LICENSE} AND {dataset.license}',
     'attribution': [f'{dataset.name} {dataset.version} ({dataset.license})'],
@@ -168,10 +154,8 @@ def _metrics(
   """Metrics of one checkpoint, without those of an absent val split."""
   result = []
   for name, (split, metric) in _METRICS.items():
-    if name not in trained.trace:
-      continue
-    n = len(dataset.val_y) if split == 'val' else None
-    if n == 0:
+    n = len(dataset.val_y) if split == 'val' else _examples(architecture, dataset)
+    if name not in trained.trace or not n:
       continue
     value = float(trained.trace[name][row, place])
     # The training accuracy is a mean over an epoch, in which weights change: its examples are not
@@ -183,7 +167,7 @@ def _metrics(
         'split': split,
         'metric': metric,
         'value': value if np.isfinite(value) else None,
-        'n': n if n else _examples(architecture, dataset),
+        'n': n,
         'ci_low': low,
         'ci_high': high,
         'evaluator_version': f'wsjax {wsjax.__version__}',

@@ -63,10 +63,7 @@ def prepare(name: str, source: pathlib.Path | str | None, root: pathlib.Path | s
     name: 'mnist' or 'fashion_mnist'.
     source: folder with the four original idx files, gzipped, under their original names; None
       leaves the download to TFDS.
-    root: folder of prepared data sets.
-
-  Returns:
-    The folder of the data set, which appears at once when all is done.
+    root: folder of prepared data sets, in which that of this one appears at once when all is done.
 
   Raises:
     ValueError: if the name is unknown, a file is missing or is not the original one, or the

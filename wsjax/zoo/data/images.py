@@ -12,13 +12,9 @@ _WINDOW = (3, 3, 1)
 
 
 def draw(architecture: model_lib.Model, params: typing.Params, pixels: int) -> jax.Array:
-  """The image of one network on the grid that it was fitted on.
+  """The image [pixels, pixels, channels] of one network on the grid that it was fitted on.
 
-  Returns:
-    [pixels, pixels, channels], not clipped.
-
-  Raises:
-    ValueError: if the network does not draw.
+  It is not clipped. Raises ValueError if the network does not draw.
   """
   if architecture.task != 'image_fitting':
     raise ValueError(
@@ -30,8 +26,6 @@ def draw(architecture: model_lib.Model, params: typing.Params, pixels: int) -> j
 
 def dilate(picture: jax.Array) -> jax.Array:
   """Grey-scale dilation [height, width, channels]: the largest value of 3 x 3 pixels around each.
-
-  Beyond the border there is nothing.
 
   Source: Serra 1982, Image Analysis and Mathematical Morphology.
   """

@@ -14,6 +14,7 @@ from wsjax.models import mlp
 from wsjax.zoo.importers import foreign
 
 SOURCE = 'https://github.com/DLR-RM/rl-trained-agents/tree/cd35bde610f4'
+_PARTS = ('weight', 'bias')
 
 
 def _convert(entry: Mapping[str, Any], arrays: foreign.Arrays) -> foreign.Network:
@@ -38,9 +39,7 @@ def _convert(entry: Mapping[str, Any], arrays: foreign.Arrays) -> foreign.Networ
       'action_type': entry['action_type'],
       'environment_steps': entry['num_timesteps'],
       'expects_normalized_observations': entry['has_vecnormalize'],
-      'left_out': sorted(
-        set(arrays) - {f'{name}.{part}' for name in names for part in ('weight', 'bias')}
-      ),
+      'left_out': sorted(set(arrays) - {f'{n}.{part}' for n in names for part in _PARTS}),
       'biases_of_zeros': [n for n in names if f'{n}.bias' not in arrays],
     },
     fields={
@@ -75,6 +74,7 @@ def _value(text: str | float | None) -> str | float | None:
   return number if math.isfinite(number) else str(text)
 
 
+_NUMBERS = ('num_timesteps', 'eval_last_mean_reward', 'eval_best_mean_reward')
 FAMILY = foreign.Family(
   file='agents.npz',
   fields={
@@ -86,9 +86,7 @@ FAMILY = foreign.Family(
       'type': 'object',
       'additionalProperties': {**foreign.NUMBER, 'type': ['string', 'number', 'boolean', 'null']},
     },
-    'num_timesteps': foreign.NUMBER,
-    'eval_last_mean_reward': foreign.NUMBER,
-    'eval_best_mean_reward': foreign.NUMBER,
+    **dict.fromkeys(_NUMBERS, foreign.NUMBER),
     'has_vecnormalize': foreign.BOOL,
   },
   convert=_convert,

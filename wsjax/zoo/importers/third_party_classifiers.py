@@ -18,17 +18,11 @@ from wsjax.zoo.importers import foreign
 IMAGE = (28, 28, 1)
 # Repository -> (commit, licence of the weights, attribution).
 _SOURCES = {
-  'locuslab/convex_adversarial': (
-    '2cd8149249b9',
-    'MIT',
-    'convex_adversarial, Copyright (c) 2018 Eric Wong (MIT)',
-  ),
-  'Verified-Intelligence/alpha-beta-CROWN': (
-    '8250d5fbd530',
-    'BSD-3-Clause',
-    'alpha-beta-CROWN (BSD-3-Clause)',
-  ),
-}
+  'locuslab/convex_adversarial':
+    ('2cd8149249b9', 'MIT', 'convex_adversarial, Copyright (c) 2018 Eric Wong (MIT)'),
+  'Verified-Intelligence/alpha-beta-CROWN':
+    ('8250d5fbd530', 'BSD-3-Clause', 'alpha-beta-CROWN (BSD-3-Clause)'),
+}  # fmt: skip
 # Task -> licence of the data.
 _DATA = {'mnist': 'CC-BY-SA-3.0', 'fashion_mnist': 'MIT'}
 _PIXELS = {'type': ['integer', 'null'], 'minimum': 0, 'maximum': 28}
@@ -38,13 +32,7 @@ def _convert(entry: Mapping[str, Any], arrays: foreign.Arrays) -> foreign.Networ
   commit, license, attribution = _SOURCES[entry['source']]
   data_license = _DATA[entry['task']]
   architecture, params = _architecture(entry, arrays)
-  dataset = {
-    'name': entry['task'],
-    'version': None,
-    'sha256': None,
-    'license': data_license,
-    'contains_personal_data': 'unknown',
-  }
+  dataset = {'name': entry['task'], 'license': data_license, 'contains_personal_data': 'unknown'}
   return foreign.Network(
     id=entry['id'],
     architecture=architecture,
@@ -62,7 +50,7 @@ def _convert(entry: Mapping[str, Any], arrays: foreign.Arrays) -> foreign.Networ
       'license': license,
       'license_effective': f'{license} AND {data_license}',
       'attribution': [attribution, f'{entry["task"]} ({data_license})'],
-      'datasets': [dataset],
+      'datasets': [dataset | {'version': None, 'sha256': None}],
     },
   )
 
@@ -83,17 +71,9 @@ def _architecture(
   channels = tuple(kernel.shape[0] for kernel, _ in convs)
   if None in (entry['conv_stride'], entry['conv_padding']) or len(dense[0][0]) % channels[-1]:
     raise ValueError('its convolutions need conv_stride, conv_padding and the channels after them')
-  model = cnn.CNN(
-    IMAGE,
-    channels,
-    widths[:-1],
-    widths[-1],
-    entry['activation'],
-    pool=1,
-    window=convs[0][0].shape[-1],
-    stride=entry['conv_stride'],
-    padding=entry['conv_padding'],
-  )
+  window, stride, padding = convs[0][0].shape[-1], entry['conv_stride'], entry['conv_padding']
+  fields = {'pool': 1, 'window': window, 'stride': stride, 'padding': padding}
+  model = cnn.CNN(IMAGE, channels, widths[:-1], widths[-1], entry['activation'], **fields)
   dense[0] = (_channels_last(dense[0][0], channels[-1]), dense[0][1])
   params = foreign.dense(dense, path='dense')
   for i, (kernel, bias) in enumerate(convs):

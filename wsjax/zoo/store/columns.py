@@ -60,14 +60,12 @@ def column(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> np.nda
 
 
 def matches(records: Sequence[Mapping[str, Any]], condition: str) -> np.ndarray:
-  """Whether each record meets a condition, [n] booleans.
+  """Whether each of n records meets a condition, [n] booleans.
 
-  Args:
-    records: n of them.
-    condition: a Python expression of comparisons, `and`, `or`, `not`, arithmetic, `in`, constants
-      and names: those of `flatten` with dots for slashes, such as `final.val.accuracy`, or their
-      last part where that is unambiguous: `accuracy`, `learning_rate`; `optimizer` is its name.
-      A value that is not known is None, and no comparison with it holds but `is` and `!=`.
+  The condition is a Python expression of comparisons, `and`, `or`, `not`, arithmetic, `in`,
+  constants and names: those of `flatten` with dots for slashes, such as `final.val.accuracy`, or
+  their last part where that is unambiguous: `accuracy`, `learning_rate`; `optimizer` is its name.
+  A value that is not known is None, and no comparison with it holds but `is` and `!=`.
 
   Raises:
     ValueError: for anything else in the condition, a name that no record has, or values that do not

@@ -67,9 +67,7 @@ class Log:
   def append(self, entries: Sequence[Entry]) -> None:
     """Adds checkpoints in one transaction: when it returns all are on the disk, or none.
 
-    Args:
-      entries: with keys that the log has not. Keys sort as text, and a zoo is published in that
-        order, so pad their numbers with zeros.
+    Keys sort as text, and a zoo is published in that order, so pad their numbers with zeros.
 
     Raises:
       ValueError: for a key that is there already or not allowed, an invalid record, or weights that

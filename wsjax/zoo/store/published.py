@@ -224,9 +224,8 @@ def check_files(path: pathlib.Path, manifest: Mapping[str, Any]) -> None:
 def read_lines(path: pathlib.Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
   """Reads records.jsonl: per network 'key', 'record', 'shard' and 'row'.
 
-  Raises:
-    ValueError: naming the first network whose line is broken or whose record is of another version,
-      lacks a field, or is in no shard.
+  Raises ValueError, naming the first network whose line is broken or whose record is of another
+  version, lacks a field, or is in no shard.
   """
   file = path / RECORDS
   lines = []

@@ -84,12 +84,9 @@ def check_name(name: str, where: str) -> None:
 
 
 def parse(content: memoryview, size: int, where: str) -> Header:
-  """The header in the first bytes of a file; errors as in `check_header`.
+  """The header in the first bytes of a file of `size` bytes; errors, as in `check_header`, name it.
 
-  Args:
-    content: the whole header at least, or all that is allowed of one.
-    size: of the whole file, bytes.
-    where: name of the file in errors.
+  The content is the whole header at least, or all that is allowed of one.
   """
   length = check_length(content, size, where)
   fields = files.parse_json(bytes(content[8 : 8 + length]), f'The header of {where}')
@@ -111,7 +108,7 @@ def parse(content: memoryview, size: int, where: str) -> Header:
 
 
 def check_length(content: bytes | memoryview, size: int, where: str) -> int:
-  """The length of the header in bytes; arguments and errors as in `parse`."""
+  """The length of the header in bytes; as `parse`."""
   if size < 8:
     raise ValueError(f'{where} is {size} bytes long, too short for a header.')
   (length,) = struct.unpack('<Q', content[:8])
@@ -190,10 +187,7 @@ def pack(tensors: typing.Params, text: str) -> bytes:
 
 
 def open_mapped(path: pathlib.Path | str) -> tuple[typing.Params, dict[str, Any]]:
-  """Opens a file that `save` wrote; an array is read when a slice of it is.
-
-  Returns:
-    Tensors, which may hold NaN, and metadata.
+  """Opens tensors, which may hold NaN, and metadata of `save`; a slice is read when it is used.
 
   Raises:
     ValueError: as `check_header`, or if the metadata are not one key of canonical JSON.

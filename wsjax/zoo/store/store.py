@@ -111,9 +111,7 @@ class Zoo:
   def open(cls, path: pathlib.Path | str, *, model: model_lib.Model | None = None) -> 'Zoo':
     """Opens a folder; checks manifest, sizes and records, and each shard when it is first read.
 
-    Args:
-      path: folder of a published zoo.
-      model: of its networks, where it is not one of `wsjax.models`.
+    The model of its networks is needed where it is not one of `wsjax.models`.
 
     Raises:
       ValueError: naming what is missing, truncated, changed, of another version, or contradicts
@@ -350,13 +348,11 @@ class Zoo:
   @functools.cached_property
   def _index(self) -> dict[str, np.ndarray]:
     """Columns that networks are selected by."""
-    records = self.records
     names = ('split', 'arch_id', 'diverged')
+    columns = {name: np.array([r[name] for r in self.records]) for name in names}
     # A checkpoint that belongs to no run of known length is not a snapshot.
-    final = [None in (r['step'], r['steps']) or r['step'] == r['steps'] for r in records]
-    return {name: np.array([r[name] for r in records]) for name in names} | {
-      'final': np.array(final)
-    }
+    final = [None in (r['step'], r['steps']) or r['step'] == r['steps'] for r in self.records]
+    return columns | {'final': np.array(final)}
 
   def _indices(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """Checks indices [n] of networks."""
@@ -433,7 +429,7 @@ def _rows(records: Any, count: int) -> list[dict[str, Any]]:
     lengths = {name: len(values) for name, values in records.items()}
     if set(lengths.values()) != {count}:
       raise ValueError(f'Columns of records need {count} values each; got {lengths}.')
-    return [{name: values[i] for name, values in records.items()} for i in range(count)]
+    records = [dict(zip(records, row, strict=True)) for row in zip(*records.values(), strict=True)]
   rows = [dict(row) for row in records]
   if len(rows) != count:
     raise ValueError(f'There are {count} networks and {len(rows)} records.')
