@@ -259,11 +259,8 @@ def check(
 def provenance(config: Mapping[str, Any]) -> dict[str, str]:
   """The sources of the plug-ins in a config, or a section of one, that are the user's own.
 
-  Returns:
-    Name -> the SHA-256 of its source file, and the version of its distribution if it has one.
-
-  Raises:
-    ValueError: if one cannot be imported.
+  Each name has the SHA-256 of its source file, and the version of its distribution if it has one.
+  Raises ValueError if one cannot be imported.
   """
   found: dict[str, str] = {}
   for key, value in config.items():

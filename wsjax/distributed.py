@@ -19,14 +19,10 @@ EXPLICIT = ('WSJAX_COORDINATOR', 'WSJAX_NUM_PROCESSES', 'WSJAX_PROCESS_ID')
 
 
 def source(environment: Mapping[str, str]) -> str:
-  """Which variables of an environment name the processes of a run.
+  """Which variables of an environment name the processes of a run: the first that applies.
 
-  Returns:
-    The first that applies: 'explicit', all of `EXPLICIT`; 'slurm', a step of several tasks; 'tpu',
-    a slice of several hosts; else 'none'.
-
-  Raises:
-    ValueError: if only some of `EXPLICIT` are set, or they make no sense.
+  'explicit', all of `EXPLICIT`; 'slurm', a step of several tasks; 'tpu', a slice of several hosts;
+  else 'none'. Raises ValueError if only some of `EXPLICIT` are set, or they make no sense.
   """
   given = [name for name in EXPLICIT if environment.get(name)]
   if given:

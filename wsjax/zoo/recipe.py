@@ -120,11 +120,7 @@ class Recipe(config.Section):
     return any(getattr(self, name) != FACTORS[name].neutral for name in names)
 
   def draw(self, key: jax.Array) -> dict[str, jax.Array]:
-    """Draws learning rate, weight decay, and every other factor in use, of one network.
-
-    Returns:
-      Name -> float32 scalar; int32 for whole numbers.
-    """
+    """Draws every factor in use, of one network: name -> float32, or int32 for whole numbers."""
     return {
       name: _draw(jax.random.fold_in(key, number), getattr(self, name), factor)
       for number, (name, factor) in enumerate(FACTORS.items())

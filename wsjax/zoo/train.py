@@ -160,9 +160,8 @@ def program(
 ) -> tuple[Callable[..., dict[str, Any]], Int[np.ndarray, ' m']]:
   """The compiled program for n networks of one optimizer, and their padding.
 
-  Returns:
-    (key, data, networks with leading axis [m]) -> results; and which of the n networks the m are:
-    the last one is repeated, so that each device has whole groups.
+  The program is (key, data, networks with leading axis [m]) -> results. The padding tells which of
+  the n networks the m are: the last one is repeated, so that each device has whole groups.
   """
   on_cpu = jax.default_backend() == 'cpu'
   num_devices = jax.device_count()

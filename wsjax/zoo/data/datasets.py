@@ -115,7 +115,7 @@ NAMES = {'digits': 0.125, 'mnist': 0.1, 'fashion_mnist': 0.1}
 def load(
   name: str, root: str | os.PathLike[str] | None = None, *, val_fraction: float | None = None
 ) -> Dataset:
-  """Loads a data set.
+  """Loads a data set; ValueError if name or fraction is not allowed, or it has not been prepared.
 
   Args:
     name: 'digits' (inside scikit-learn), 'mnist' or 'fashion_mnist'; or a function of the user's
@@ -124,9 +124,6 @@ def load(
     root: folder of prepared data sets; None is $WSJAX_DATASETS or ~/.cache/wsjax.
     val_fraction: share of the source's training part that becomes the val split, drawn once with a
       fixed seed. None is `NAMES[name]`.
-
-  Raises:
-    ValueError: if the name or fraction is not allowed, or the data set has not been prepared.
   """
   if ':' in name:
     if val_fraction is not None:

@@ -12,14 +12,10 @@ from wsjax.zoo import splits as splits_lib
 
 
 def codes(num_classes: int, *, seed: int) -> np.ndarray:
-  """Every subset of C classes but the empty one and the whole, in pairs of complements.
+  """Every subset of C classes but the empty one and the whole, [2^C - 2, C] int32: 1 if included.
 
-  Returns:
-    [2^C - 2, C] int32, 1 for the classes of a subset. Rows 2j and 2j + 1 are complements; the first
-    of them is without class 0. The seed is that of the order of the pairs.
-
-  Raises:
-    ValueError: for fewer than two classes, or more than 16, whose subsets nobody trains.
+  Rows 2j and 2j + 1 are complements; the first of them is without class 0. The seed is that of the
+  order of the pairs. Raises ValueError for fewer than 2 classes, or more than 16.
   """
   if not 2 <= num_classes <= 16:
     raise ValueError(f'Subsets are of 2 to 16 classes; got {num_classes}.')

@@ -121,10 +121,9 @@ class Family:
       raise ValueError(f'{file} has array {min(arrays)!r}, which is of no network in {INDEX}.')
 
   def import_zoo(self, directory: pathlib.Path | str, out: pathlib.Path | str) -> store.Zoo:
-    """Publishes every network of a directory as a zoo in `out`, in split 'train', and verifies it.
+    """Publishes the networks of a directory as a zoo in `out`, in split 'train', and verifies it.
 
-    Raises:
-      ValueError: as `networks`, or if `out` holds a zoo.
+    Raises ValueError as `networks`, or if `out` holds a zoo.
     """
     out = pathlib.Path(out)
     entries = [

@@ -17,8 +17,7 @@ from wsjax import files, typing
 def canonical_json(value: Any) -> bytes:
   """Spells a JSON value in the one canonical way: sorted keys, no spaces, UTF-8.
 
-  Raises:
-    ValueError: if JSON cannot hold the value (NaN, integers above 2^53, ...).
+  Raises ValueError if JSON cannot hold the value (NaN, integers above 2^53, ...).
 
   Source: RFC 8785.
   """

@@ -203,8 +203,7 @@ def open_mapped(path: pathlib.Path | str) -> tuple[typing.Params, dict[str, Any]
 def unpack(content: bytes | memoryview, where: str) -> tuple[typing.Params, str]:
   """Reads what `pack` gave, called `where` in errors: read-only views, and the metadata as text.
 
-  Raises:
-    ValueError: as `open_mapped`, but the text is not looked into.
+  Raises ValueError as `open_mapped`, but the text is not looked into.
   """
   header = parse(memoryview(content), len(content), where)
   array = np.frombuffer(content, np.uint8)
