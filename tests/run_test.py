@@ -60,7 +60,7 @@ def test_samples_are_a_function_of_the_seed(finished, tmp_path):
   ]
   digests = [zoo.content_digest for zoo in zoos]
   assert digests[0] == digests[1] != digests[2]
-  record = zoos[0].record(0)
+  record = zoos[0].records[0]
   assert record['generated']['seed'] == 5
   assert record['split'] == 'test'
 

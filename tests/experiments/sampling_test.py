@@ -68,7 +68,7 @@ def test_what_was_done_is_in_the_report_and_in_the_records(tmp_path):
   report = pipeline.run(config, tmp_path, progress=False)
   (note,) = (note for note in report.notes if 'trained on' in note)
   assert 'for 3 steps' in note and 'seconds per network' in note
-  record = store.Zoo.open(tmp_path / 'samples/seed0').record(0)
+  record = store.Zoo.open(tmp_path / 'samples/seed0').records[0]
   said = record['generated']['sampler']
   assert said == 'kde, trained on for 3 steps'
 

@@ -101,7 +101,8 @@ def edit_records(path, change):
 
 def edit_shard(path, change):
   file = path / 'shards/00001.safetensors'
-  tensors, metadata = safetensors_io.open_mapped(file)
+  mapped, metadata = safetensors_io.open_mapped(file)
+  tensors = {name: np.array(array) for name, array in mapped.items()}
   change(tensors)
   safetensors_io.save(file, tensors, metadata)
   reseal(path)

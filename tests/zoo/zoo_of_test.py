@@ -67,7 +67,7 @@ def test_every_form_of_parameters_is_the_same_zoo(form):
 
 
 def test_what_nobody_has_told_is_null():
-  record = store.Zoo.of(MLP, stacked(1)).record(0)
+  record = store.Zoo.of(MLP, stacked(1)).records[0]
   assert record['optimizer'] is None and record['seed'] is None and record['license'] is None
   assert record['final'] == [] and record['redistributable'] is False
 
