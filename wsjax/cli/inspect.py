@@ -81,28 +81,25 @@ def describe(inferred: 'infer.Inferred') -> Iterator[str]:
     for dim, axis in enumerate(leaf.axes):
       if axis.group is not None:
         axes[axis.group].append(f'{leaf.path}:{dim}{_blocks(axis)}')
-  rows = [
+  yield from _section('groups: units that may be permuted, and the axes they lie along', [
     (group.id, f'{group.size} units, {", ".join(group.kinds)}', _joined(axes[group.id]))
     for group in spec.groups
-  ]
-  yield from _section('groups: units that may be permuted, and the axes they lie along', rows)
+  ])  # fmt: skip
   yield from _section('gauges: matrices A (^-T: its inverse transpose), scales and signs', [
     (_short(gauge.axes[0].path), text, _joined(gauge.names)) for gauge, text in _gauges(report)
   ])  # fmt: skip
-  rows = [
+  yield from _section('interchangeable too, but not in the spec', [
     (_joined(d.axes[:1]), f'{d.size} units: {d.reason}', _joined(d.axes)) for d in report.dropped
-  ]
-  yield from _section('interchangeable too, but not in the spec', rows)
+  ])  # fmt: skip
   if report.pins:
     yield 'pinned by'
   for pin in report.pins:
     name = pin.primitive + ('' if pin.supported else ' (no rule for it)')
     yield f'  {name}, {len(pin.axes)} axes: {fold.fold(map(_short, pin.axes))}'
-  rows = [
+  yield from _section('kinds that were refused', [
     (r.group, f'no {r.kind.replace("_", " ")}, because of {", ".join(r.primitives)}', '')
     for r in report.refused
-  ]
-  yield from _section('kinds that were refused', rows)
+  ])  # fmt: skip
 
 
 def _gauges(report: Any) -> Iterator[tuple[Any, str]]:
@@ -147,12 +144,9 @@ def _call(model: str) -> Any:
   sys.path.insert(0, str(pathlib.Path(path).resolve().parent))  # As `python FILE.py` does.
   module = runpy.run_path(path)
   if not callable(module.get(name)):
-    names = [
-      key
-      for key, value in module.items()
-      if callable(value) and getattr(value, '__module__', '') == '<run_path>'
-    ]
-    raise ValueError(f'{path} has no function {name!r}; it has {", ".join(names) or "none"}.')
+    own = {k: v for k, v in module.items() if getattr(v, '__module__', '') == '<run_path>'}
+    names = ', '.join(key for key, value in own.items() if callable(value))
+    raise ValueError(f'{path} has no function {name!r}; it has {names or "none"}.')
   return module[name]()
 
 
@@ -229,6 +223,4 @@ def _check(
 
 def _blocks(axis: Any) -> str:
   """(outer x n x inner) where an axis has blocks."""
-  if axis.outer == axis.inner == 1:
-    return ''
-  return f'({axis.outer}×n×{axis.inner})'
+  return '' if axis.outer == axis.inner == 1 else f'({axis.outer}×n×{axis.inner})'

@@ -17,18 +17,9 @@ _BARS = ' ▁▂▃▄▅▆▇█'
 
 
 def describe(zoo: 'store.Zoo') -> Iterator[Any]:
-  """Renderables that tell what is in a zoo, in reading order.
+  """Yields what a rich console prints about a zoo, in reading order.
 
-  Every tensor is read once, which checks its digest.
-
-  Args:
-    zoo: opened.
-
-  Yields:
-    What a rich console prints.
-
-  Raises:
-    ValueError: if a digest does not match.
+  Every tensor is read once; raises ValueError if a digest does not match.
   """
   records = zoo.records
   yield rich_text.Text(f'{zoo.path}: {len(records)} networks\ndigest {zoo.digest}')
@@ -54,12 +45,11 @@ def accuracy(record: Mapping[str, Any]) -> float | None:
 def _accuracy_table(name: str, records: Sequence[Mapping[str, Any]]) -> rich_table.Table:
   """Counts and validation accuracy per split, of one architecture."""
   made = rich_table.Table(title=rich_text.Text(name), box=box.SIMPLE_HEAD)
-  headings = ('split', 'final', 'earlier', 'diverged')
   every = [v for v in map(accuracy, records) if v is not None] or [0, 1]
   span = min(every), max(every)
   bars = f'{100 * span[0]:.0f} to {100 * span[1]:.0f} %'
-  headings += ('accuracy %: p5', 'p50', 'p95', bars)
-  for heading in headings:
+  counts = ('split', 'final', 'earlier', 'diverged')
+  for heading in (*counts, 'accuracy %: p5', 'p50', 'p95', bars):
     side = 'left' if heading in ('split', bars) else 'right'
     made.add_column(heading, justify=side, no_wrap=True)
   by_split = collections.defaultdict(list)

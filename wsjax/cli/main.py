@@ -66,7 +66,7 @@ def _run_guarded(words: Sequence[str], debug: bool, guard: signals.Guard) -> int
         _leave(guard.status)
       return guard.status
     if isinstance(error, ValueError | OSError) and not debug:
-      _say(_sentence(error))
+      sys.stderr.write(f'wsjax: {terminal.plain(_sentence(error))}\n')
       _leave(USER_ERROR)
       return USER_ERROR
     if not isinstance(error, ValueError | OSError | SystemExit):
@@ -176,14 +176,7 @@ def _is_saved(error: BaseException) -> bool:
 
 def _sentence(error: BaseException) -> str:
   """The message of an error on one line."""
+  text = str(error) or type(error).__name__
   if isinstance(error, OSError) and error.strerror:
-    text = error.strerror
-    if error.filename is not None:
-      text += f': {error.filename}'
-  else:
-    text = str(error) or type(error).__name__
+    text = error.strerror + ('' if error.filename is None else f': {error.filename}')
   return ' '.join(text.split())
-
-
-def _say(sentence: str) -> None:
-  sys.stderr.write(f'wsjax: {terminal.plain(sentence)}\n')

@@ -14,14 +14,13 @@ Exit status 75 says that arms are still to come; the same command gathers them.
 import argparse
 import os
 import pathlib
-import queue
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsjax import files, signals, terminal
@@ -32,6 +31,7 @@ from wsjax.experiments import configs
 if TYPE_CHECKING:
   from ml_collections import config_dict
 
+# Name, config argument, and overrides as '--config.a.b=value'.
 Run = tuple[str, str, list[str]]
 _PENDING = 75  # Exit status, also of a run that was stopped: the same command goes on.
 
@@ -68,14 +68,13 @@ def run(args: argparse.Namespace) -> int:
   if args.jobs < 1:
     raise ValueError(f'--jobs is {args.jobs}; at least 1 is allowed.')
   launcher = shlex.split(args.via)
-  runs = list(select(plan(args.config, args.overrides), args.arm))
+  runs = select(plan(args.config, args.overrides), args.arm)
   # All of them first: an error in the last arm should not wait for the others.
   loaded = {name: configs.load(file, flags) for name, file, flags in runs}
   folder = files.folder(args.workdir, '--workdir')
   commands = {}
   for name, file, flags in runs:
-    words = ['wsjax', 'run', '--config', file]
-    words += ['--workdir', str(folder / name), *flags]
+    words = ['wsjax', 'run', '--config', file, '--workdir', str(folder / name), *flags]
     commands[name] = [*launcher, *words]
   if args.dry_run:
     for words in commands.values():
@@ -133,7 +132,6 @@ def _run_processes(
   SIGTERM and Ctrl-C are passed on to the arms that run, and waited for.
   """
   waiting, running, statuses = list(commands), {}, {}
-  ended: queue.SimpleQueue[str] = queue.SimpleQueue()
   passed_on = False
   with signals.polled() as guard:
     try:
@@ -144,15 +142,13 @@ def _run_processes(
             process.send_signal(guard.received)
         while waiting and len(running) < jobs and not guard.received:
           name = waiting.pop(0)
-          running[name] = _start(name, commands[name], folder, ended)
-        try:
-          name = ended.get(timeout=0.2)
-        except queue.Empty:
-          continue
-        code = running.pop(name).returncode
-        statuses[name] = code if code >= 0 else 128 - code  # As a shell says it.
-        count = f'{len(statuses)} of {len(commands)}'
-        terminal.show_line(f'{name}: ended with {statuses[name]} ({count})')
+          running[name] = _start(name, commands[name], folder)
+        time.sleep(0.1)
+        for name in [name for name, process in running.items() if process.poll() is not None]:
+          code = running.pop(name).returncode
+          statuses[name] = code if code >= 0 else 128 - code  # As a shell says it.
+          count = f'{len(statuses)} of {len(commands)}'
+          terminal.show_line(f'{name}: ended with {statuses[name]} ({count})')
     finally:  # A second Ctrl-C does not wait, nor does an error here.
       for process in running.values():
         process.kill()
@@ -161,17 +157,15 @@ def _run_processes(
   return statuses
 
 
-def _start(
-  name: str, words: Sequence[str], folder: pathlib.Path, ended: 'queue.SimpleQueue[str]'
-) -> subprocess.Popen:
-  """Starts the process of an arm; its name is put when it has ended."""
+def _start(name: str, words: Sequence[str], folder: pathlib.Path) -> subprocess.Popen:
+  """Starts the process of an arm."""
   log = folder / f'{name}.log'  # Beside its folder, which is its own.
   log.parent.mkdir(parents=True, exist_ok=True)
   terminal.show_line(f'{name}: started; its output is in {log}')
   here = pathlib.Path(sys.executable).parent
   path = f'{os.environ.get("PATH", os.defpath)}{os.pathsep}{here}'
   with files.update(log) as output:
-    process = subprocess.Popen(
+    return subprocess.Popen(
       signals.tethered(words),
       env={**os.environ, 'PATH': path},
       stdin=subprocess.DEVNULL,
@@ -180,13 +174,6 @@ def _start(
       # Ctrl-C of a terminal comes to us alone, and we pass it on once.
       start_new_session=True,
     )
-
-  def wait() -> None:
-    process.wait()
-    ended.put(name)
-
-  threading.Thread(target=wait, daemon=True).start()
-  return process
 
 
 def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
@@ -206,14 +193,7 @@ def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
 
 
 def plan(path: str, overrides: Sequence[str]) -> list[Run]:
-  """Reads a sweep file.
-
-  Args:
-    path: of the file.
-    overrides: of the command line; they are applied to every run, last.
-
-  Returns:
-    (run name, config argument, overrides as '--config.a.b=value').
+  """Reads a sweep file; the overrides of the command line are applied to every run, last.
 
   Raises:
     ValueError: if the file is not a sweep or names a run twice or outside its folder.
@@ -252,17 +232,16 @@ def _beside(sweep: str, config: str) -> str:
   return config
 
 
-def select(runs: Sequence[Run], arms: Sequence[str] | None) -> Iterator[Run]:
+def select(runs: Sequence[Run], arms: Sequence[str] | None) -> list[Run]:
   """The runs that --arm names; all of them where it is not given."""
-  for arm in arms or ():
-    if not any(_is_of(name, arm) for name, _, _ in runs):
+  chosen = {
+    arm: [name for name, _, _ in runs if name == arm or name.startswith(f'{arm}/')]
+    for arm in arms or ()
+  }
+  for arm, names in chosen.items():
+    if not names:
       raise ValueError(
         f'--arm {arm} is no run of this sweep; it has {", ".join(name for name, _, _ in runs)}.'
       )
-  for entry in runs:
-    if not arms or any(_is_of(entry[0], arm) for arm in arms):
-      yield entry
-
-
-def _is_of(name: str, arm: str) -> bool:
-  return name == arm or name.startswith(f'{arm}/')
+  wanted = {name for names in chosen.values() for name in names}
+  return [entry for entry in runs if not arms or entry[0] in wanted]
