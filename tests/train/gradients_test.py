@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from wsjax.train import gradients, sharding
+from wsjax.train import sharding, step
 
 
 class Net(nn.Module):
@@ -33,7 +33,7 @@ def loss(params, batch, key):
 
 def make(**options):
   mesh = sharding.make_mesh((('data', -1),))
-  return jax.jit(gradients.make(loss, mesh, batch_size=64, **options))
+  return jax.jit(step.make_gradient(loss, mesh, batch_size=64, **options))
 
 
 def close(a, b, **tolerance):
@@ -88,7 +88,7 @@ def test_bfloat16_is_inside_and_float32_outside():
 def bytes_of_step(**options):
   """What a step needs besides its arguments and results."""
   mesh = sharding.make_mesh((('data', -1),))
-  gradient = gradients.make(loss, mesh, batch_size=64, **options)
+  gradient = step.make_gradient(loss, mesh, batch_size=64, **options)
   compiled = jax.jit(gradient).lower(PARAMS, BATCH, jax.random.key(1)).compile()
   return compiled.memory_analysis().temp_size_in_bytes
 
@@ -118,8 +118,8 @@ def test_what_does_not_fit_is_refused():
 def test_devices_never_choose_another_step(parallel, microbatch, message):
   mesh = AbstractMesh((4,), ('data',), (AxisType.Auto,))
   with pytest.raises(ValueError, match=message):
-    gradients.make(loss, mesh, batch_size=64, parallel=parallel, microbatch=microbatch)
+    step.make_gradient(loss, mesh, batch_size=64, parallel=parallel, microbatch=microbatch)
   for size in (int(text) for text in message.partition('allowed: ')[2].split(', ')):
-    gradients.make(loss, mesh, batch_size=64, parallel=parallel, microbatch=size)
+    step.make_gradient(loss, mesh, batch_size=64, parallel=parallel, microbatch=size)
   with pytest.raises(ValueError, match='train.batch_size to a multiple of 4'):
-    gradients.make(loss, mesh, batch_size=63, parallel=parallel, microbatch=microbatch)
+    step.make_gradient(loss, mesh, batch_size=63, parallel=parallel, microbatch=microbatch)

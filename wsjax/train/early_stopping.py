@@ -9,8 +9,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import typing
-from wsjax.train import data as data_lib
 from wsjax.train import objective as objective_lib
+from wsjax.train import sharding
 
 # Training examples, and as many samples, whose spreads are compared.
 _NUM_COMPARED = 64
@@ -34,7 +34,7 @@ def make_val_loss(
   def mean_loss(params: typing.PyTree, data: typing.PyTree) -> jax.Array:
     return jnp.mean(jax.lax.map(lambda k: objective.loss(params, data, k, train=False)[0], keys))
 
-  placed = data_lib.place(val, replicated)
+  placed = sharding.place(val, replicated)
   return lambda params, done: float(mean_loss(params, placed))
 
 
@@ -55,7 +55,7 @@ def make_diversity(
   replicated = NamedSharding(mesh, PartitionSpec())
   size = len(jax.tree.leaves(data)[0])
   rows = np.linspace(0, size - 1, min(_NUM_COMPARED, size)).astype(int)
-  placed = data_lib.place(jax.tree.map(lambda x: x[rows], data), replicated)
+  placed = sharding.place(jax.tree.map(lambda x: x[rows], data), replicated)
   measure = jax.jit(functools.partial(objective.diversity, key=key), out_shardings=replicated)
 
   def checked(params: typing.PyTree, done: int) -> float:

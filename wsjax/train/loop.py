@@ -11,8 +11,7 @@ import jax
 import numpy as np
 
 from wsjax import config, distributed, signals, terminal, typing
-from wsjax.train import data as data_lib
-from wsjax.train import early_stopping, gradients, sharding, step
+from wsjax.train import early_stopping, sharding, step
 from wsjax.train import objective as objective_lib
 from wsjax.train import settings as settings_lib
 from wsjax.train.checkpoint import checkpoint
@@ -176,7 +175,7 @@ class _Program(NamedTuple):
 
   initial: Callable[[], step.TrainState]  # The state before the first step, on the devices.
   train_block: Callable[..., tuple[step.TrainState, step.Metrics]]
-  data: data_lib.BlockData
+  data: sharding.BlockData
   measures: dict[str, Callable[[typing.PyTree, int], float]]  # Of (parameters, steps done).
 
 
@@ -213,13 +212,13 @@ def _compile(
     skip_nonfinite=settings.skip_nonfinite > 0,
     streamed=settings.data == 'host',
     parallel=settings.parallel,
-    microbatch=settings.microbatch or gradients.preferred_microbatch(objective, batch_size),
+    microbatch=settings.microbatch or step.preferred_microbatch(objective, batch_size),
     compute_dtype=settings.compute_dtype,
   )
   if settings.data == 'host':
-    block_data = data_lib.from_host(data, mesh, key=run_key, batch_size=batch_size)
+    block_data = sharding.from_host(data, mesh, key=run_key, batch_size=batch_size)
   else:
-    block_data = data_lib.on_device(data, mesh)
+    block_data = sharding.on_device(data, mesh)
   measures = {}
   if val is not None:
     measures['val_loss'] = early_stopping.make_val_loss(objective, val, val_key, mesh)

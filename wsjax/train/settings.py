@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import optax
 
 from wsjax import config
-from wsjax.train import gradients
+from wsjax.train import step
 
 # Fields that change no number of the result; a run may be resumed with others.
 _CHECKPOINTS = ('checkpoint_every_steps', 'checkpoint_every_seconds', 'keep', 'keep_best')
@@ -37,7 +37,7 @@ class Settings(config.Section):
     keep: number of newest checkpoints to keep.
     keep_best: number of further checkpoints to keep, of the lowest validation loss, or of the
       lowest training loss if there is no validation split.
-    parallel: 'jit', 'shard_map' or 'pmap'; see `gradients.make`.
+    parallel: 'jit', 'shard_map' or 'pmap'; see `step.make`.
     data: 'device' puts all examples on every device; with 'host' every process puts only its part
       of every batch on its devices.
     microbatch: examples whose gradients are computed together; 0 is what the objective prefers on
@@ -67,12 +67,12 @@ class Settings(config.Section):
   checkpoint_every_seconds: config.NonNegativeFloat = 0.0
   keep: config.PositiveInt = 2
   keep_best: config.NonNegativeInt = 0
-  parallel: Annotated[str, config.OneOf(gradients.PARALLEL)] = 'jit'
+  parallel: Annotated[str, config.OneOf(step.PARALLEL)] = 'jit'
   data: Literal['device', 'host'] = 'device'
   microbatch: config.NonNegativeInt = 0
   sharding: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
   fsdp: bool = False
-  compute_dtype: Annotated[str, config.OneOf(gradients.COMPUTE_DTYPES)] = 'float32'
+  compute_dtype: Annotated[str, config.OneOf(step.COMPUTE_DTYPES)] = 'float32'
   skip_nonfinite: config.NonNegativeInt = 0
   patience: config.NonNegativeInt = 0
 

@@ -27,7 +27,6 @@ from wsjax.experiments import base
 from wsjax.experiments.generation import any_task, prepare, verdict
 from wsjax.generators import publish as publish_lib
 from wsjax.generators.parts import sampling as sampling_lib
-from wsjax.train import data as data_lib
 from wsjax.train import generative, loop, sharding
 from wsjax.train.monitor import goodput
 from wsjax.zoo import build
@@ -194,7 +193,7 @@ class Generation(base.Experiment):
     if jax.device_count() > 1:
       mesh = sharding.make_mesh((('nets', -1),))
       cut = P('nets') if num % mesh.size == 0 else P()
-      placed = data_lib.place(params, NamedSharding(mesh, P()))
+      placed = sharding.place(params, NamedSharding(mesh, P()))
       sharded = jax.jit(sample, out_shardings=NamedSharding(mesh, cut))
       latents = distributed.everywhere(sharded(placed, np.uint32(seed)))
     else:

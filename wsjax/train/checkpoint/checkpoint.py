@@ -9,8 +9,12 @@ them finds wrong is wrong for all.
 
 import contextlib
 import dataclasses
+import errno
 import math
 import pathlib
+import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -22,7 +26,114 @@ from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import distributed, typing
-from wsjax.train.checkpoint import directory, manifest
+from wsjax.train.checkpoint import checksums
+
+# What orbax calls a checkpoint that is not finished.
+_UNFINISHED = '*.orbax-checkpoint-tmp*'
+# Errors of memory, a disk, a network or a limit, which say nothing of the file.
+_DISK, _LIMIT = (errno.EIO, errno.ESTALE), (errno.EMFILE, errno.ENFILE)
+_PASSING = (*_DISK, *_LIMIT, errno.ETIMEDOUT, errno.ENOTCONN, errno.EACCES, errno.EPERM)
+_PASSING_WORDS = re.compile(
+  'RESOURCE_EXHAUSTED|UNAVAILABLE|DEADLINE_EXCEEDED|PERMISSION_DENIED|Permission denied'
+  '|PermissionError'
+)
+
+
+def _prepare(path: pathlib.Path) -> None:
+  """Creates a folder of checkpoints, or removes unfinished ones from it.
+
+  Raises:
+    OSError: on every process, if nothing can be written there.
+  """
+
+  def action() -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    # Permission bits do not tell: of root, of network disks and of full ones.
+    with tempfile.TemporaryFile(dir=path) as file:
+      file.write(b'written')
+      file.flush()
+    unfinished = sorted(path.glob(_UNFINISHED))
+    for folder in unfinished:
+      shutil.rmtree(folder)
+    if unfinished:
+      names = ', '.join(folder.name for folder in unfinished)
+      message = 'Removed %d unfinished checkpoints from %s, whose saves were cut off: %s.'
+      logging.warning(message, len(unfinished), path, names)
+
+  _on_writer(action, f'Checkpoints cannot be written to {path}')
+
+
+def _steps(path: pathlib.Path) -> list[int]:
+  """Numbers of the checkpoints in a folder, ascending; none if there is no folder."""
+  return sorted(int(file.name) for file in path.glob('*') if file.name.isdecimal())
+
+
+def _set_aside(path: pathlib.Path, step: int, why: str) -> None:
+  """Renames a checkpoint in a folder that is damaged, and says why; it is never deleted.
+
+  Raises:
+    OSError: on every process, if it cannot be renamed.
+  """
+
+  def action() -> None:
+    aside, count = path / f'{step}.corrupt', 1
+    while aside.exists():
+      aside, count = path / f'{step}.corrupt{count}', count + 1
+    message = 'Checkpoint %d in %s is damaged (%s); it is kept as %s and another one is used.'
+    logging.warning(message, step, path, why, aside.name)
+    (path / str(step)).rename(aside)
+
+  _on_writer(action, f'Checkpoint {step} in {path} is damaged ({why}) and cannot be set aside')
+
+
+def _failed_save(path: pathlib.Path, step: int, error: Exception | None) -> OSError:
+  """The error to raise for a step that could not be written to a folder: what is left, what to do.
+
+  The cause is None if it was in another process.
+  """
+  left, onwards = 'There is no older checkpoint', 'begins anew'
+  if kept := _steps(path):
+    left = f'Older checkpoints ({", ".join(map(str, kept))}) are intact'
+    onwards = f'goes on from step {kept[-1]}'
+  return OSError(
+    f'Checkpoint {step} could not be written to {path}: {_first_line(error)}. {left}. Free space '
+    f'there or make it writable, then start the run again: it {onwards}.'
+  )
+
+
+def _is_passing(error: Exception | None) -> bool:
+  """Whether an error in reading may be gone in the next try."""
+  return (
+    isinstance(error, MemoryError | PermissionError)
+    or getattr(error, 'errno', None) in _PASSING
+    or _PASSING_WORDS.search(str(error)) is not None
+  )
+
+
+def _first_line(error: Exception | None) -> str:
+  """What an error says, in short; None is of another process."""
+  if error is None:
+    return 'another process failed'
+  # That the others came too late is what followed, not what happened.
+  while 'Barrier timed out' in str(error) and error.__context__ is not None:
+    error = error.__context__
+  line = (str(error).strip() or repr(error)).splitlines()[0]
+  # TensorStore wraps the cause in the paths of files, and adds its own sources.
+  line = re.split(r' \[(?:os_error|source)', line)[0].rstrip('.')
+  return line if len(line) <= 300 else f'{line[:100]} ... {line[-200:]}'
+
+
+def _on_writer(action: Callable[[], None], problem: str) -> None:
+  """Does something in process 0; if it fails, all processes raise."""
+  error = None
+  if distributed.is_writer():
+    try:
+      action()
+    except OSError as caught:
+      error = caught
+  if distributed.largest(int(error is not None)):
+    raise OSError(f'{problem}: {_first_line(error)}.') from error
+
 
 History = dict[str, list[float]]
 Restored = tuple[int, typing.PyTree, History]
@@ -78,7 +189,7 @@ class Checkpoints:
     if step in self.steps():
       return
     tree = jax.tree.map(_copy, tree)
-    described = manifest.make(step, tree, history, metric)
+    described = checksums.describe(step, tree, history, metric)
     self._metrics[step], self._writing = described['metric'], step
     state, meta = ocp.args.StandardSave(tree), ocp.args.JsonSave(described)
     args = ocp.args.Composite(state=state, meta=meta)
@@ -117,7 +228,7 @@ class Checkpoints:
     """Numbers of the checkpoints, ascending; waits for the last save."""
     self.wait()
     if self._read_only:
-      return directory.steps(self._path)
+      return _steps(self._path)
     if self._manager is None:
       self._manager = self._open()
     return sorted(int(step) for step in self._manager.all_steps())
@@ -132,7 +243,7 @@ class Checkpoints:
   def _open(self) -> ocp.CheckpointManager | None:
     if self._read_only:
       return None
-    directory.prepare(self._path)
+    _prepare(self._path)
     # A directory that cannot be created in the background leaves threads that wait for it for
     # minutes, and the process with them. Where one process fails the others wait `_PATIENCE`.
     wait = ocp.AsyncOptions(create_directories_asynchronously=False, timeout_secs=_PATIENCE)
@@ -155,39 +266,39 @@ class Checkpoints:
     with contextlib.suppress(Exception):
       self._manager.close()
     self._manager = None
-    raise directory.failed_save(self._path, step, error) from error
+    raise _failed_save(self._path, step, error) from error
 
   def _first_sound(self, steps: Iterable[int], like: typing.PyTree) -> Restored | None:
     abstract = jax.tree.map(_abstract, like)
     for step in steps:
       try:
         return step, *self._read(step, abstract)
-      except manifest.Damaged as error:
+      except checksums.Damaged as error:
         self.close()
         self._metrics.pop(step, None)
         if self._read_only:
           logging.warning('Checkpoint %d in %s is damaged (%s).', step, self._path, error)
         else:
-          directory.set_aside(self._path, step, str(error))
+          _set_aside(self._path, step, str(error))
         self._manager = self._open()
     return None
 
   def _read(self, step: int, abstract: typing.PyTree) -> tuple[Any, History]:
     # First what it holds: a sound checkpoint of another model is no damage.
     described = _agreed(lambda: self._described(step))
-    if other := manifest.check_model(described, abstract):
+    if other := checksums.check_model(described, abstract):
       raise ValueError(
         f'Checkpoint {step} in {self._path} is of another model: {other}. Train in another folder.'
       )
     # Not by the manager, which waits for the other processes, also for one that cannot read.
     path, args = self._path / str(step) / 'state', ocp.args.StandardRestore(abstract)
     state = _agreed(lambda: ocp.StandardCheckpointHandler().restore(path, args=args))
-    manifest.check_values(described, state)
+    checksums.check_values(described, state)
     return state, described['history']
 
-  def _described(self, step: int) -> manifest.Description:
+  def _described(self, step: int) -> checksums.Description:
     described = dict(ocp.JsonCheckpointHandler().restore(self._path / str(step) / 'meta'))
-    manifest.check(described, step)
+    checksums.check_description(described, step)
     return described
 
   def _metric(self, step: int) -> float | None:
@@ -197,7 +308,7 @@ class Checkpoints:
         self._metrics[step] = self._described(step).get('metric')
       except Exception as error:
         message = 'The metric of checkpoint %d in %s cannot be read (%s).'
-        logging.warning(message, step, self._path, directory.first_line(error))
+        logging.warning(message, step, self._path, _first_line(error))
         return math.nan
     return self._metrics[step]
 
@@ -237,12 +348,12 @@ def _agreed(read: Callable[[], Any]) -> Any:
   except Exception as caught:
     error = caught
   # No fault of the file: to go on would set one good checkpoint after another aside.
-  passing = directory.is_passing(error)
+  passing = _is_passing(error)
   verdict = distributed.largest(0 if error is None else 2 if passing else 1)
   if verdict == 2:
-    raise OSError(f'A checkpoint cannot be read here: {directory.first_line(error)}.') from error
+    raise OSError(f'A checkpoint cannot be read here: {_first_line(error)}.') from error
   if verdict == 1:
-    raise manifest.Damaged(directory.first_line(error)) from error
+    raise checksums.Damaged(_first_line(error)) from error
   return value
 
 

@@ -1,4 +1,4 @@
-"""Checksums of weights, computed where they are, however they are sharded.
+"""Description of a checkpoint, with checksums of its weights however they are sharded.
 
 Every element is a word, or several; each is mixed with its place in the array, and the mixed words
 are added modulo 2^32, in two lanes. A sum does not depend on the order of its terms, so it is the
@@ -9,13 +9,87 @@ in 2^64. This finds accidents, not forgeries: for those see `wsjax.zoo.store.dig
 """
 
 import hashlib
+import json
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import typing
+from wsjax import distributed, typing
+from wsjax.zoo.store import digest
+
+Description = dict[str, Any]
+
+
+class Damaged(Exception):
+  """A checkpoint that is not what was saved."""
+
+
+def describe(
+  step: int, tree: typing.PyTree, history: dict[str, list[float]], metric: float | None
+) -> Description:
+  """Describes a tree of arrays: leaves, checksums, history, metric, and a digest of all that.
+
+  The history is copied; a metric that is not finite becomes None.
+  """
+  if metric is not None:
+    metric = float(metric) if math.isfinite(metric) else None
+  described = {'step': step, 'leaves': leaves(tree), 'history': history, 'metric': metric}
+  described |= {'checksums': checksums(tree)}
+  described = json.loads(json.dumps(described))
+  return {**described, 'digest': _digest(described)}
+
+
+def check_description(described: Description, step: int) -> None:
+  """Raises `Damaged` unless this is the description of a step, unchanged."""
+  is_old = 'digests' in described  # Of a version before checksums.
+  if not {'leaves', 'history'} <= set(described) or (
+    not is_old and described.get('digest') != _digest(described)
+  ):
+    raise Damaged('its description was changed')
+  if not is_old and described['step'] != step:
+    raise Damaged(f'it was saved as step {described["step"]}')
+
+
+def check_model(described: Description, like: typing.PyTree) -> str | None:
+  """What in a checkpoint is not as in a tree, or None if it fits."""
+  there, here = described['leaves'], leaves(like)
+  for path in sorted({*there, *here}):
+    if there.get(path) != here.get(path):
+      return f'{path} is {there.get(path, "not")} there and {here.get(path, "not")} here'
+  return None
+
+
+def check_values(described: Description, tree: typing.PyTree) -> None:
+  """Raises `Damaged` unless these are the values that were saved."""
+  if 'checksums' in described:
+    changed = damaged(described['checksums'], tree)
+  else:
+    found = {
+      jax.tree_util.keystr(path): digest.of_tensors({'leaf': distributed.everywhere(leaf)})
+      for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+    changed = sorted(path for path in found if found[path] != described['digests'].get(path))
+  if changed:
+    more = f' and {len(changed) - 3} more' if changed[3:] else ''
+    raise Damaged(f'the values of {", ".join(changed[:3])}{more} were changed')
+
+
+def leaves(tree: typing.PyTree) -> dict[str, str]:
+  """Type and shape of every leaf, by its path."""
+  return {
+    jax.tree_util.keystr(path): f'{leaf.dtype}{list(leaf.shape)}'
+    for path, leaf in jax.tree.leaves_with_path(tree)
+  }
+
+
+def _digest(described: Description) -> str:
+  rest = {key: value for key, value in described.items() if key != 'digest'}
+  return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
 
 # Of a lane: step between the keys of neighbours, and the finaliser as (shift, factor, shift,
 # factor, shift). Source: MurmurHash3 by A. Appleby; lowbias32 by C. Wellons. Checkpoints of the
