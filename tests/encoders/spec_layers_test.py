@@ -10,7 +10,7 @@ import pytest
 
 from tests import marks, strategies
 from wsjax import testing
-from wsjax.layers import index_patterns, spec_layers
+from wsjax.layers import spec_layers
 from wsjax.symmetry import spec as spec_lib
 
 H = spec_lib.Axis('h')
@@ -111,10 +111,10 @@ def test_no_equivariant_linear_map_is_missing(name):
 def test_two_recurrent_indices_have_fifteen_patterns():
   """Bell number of the four indices of a map between square kernels."""
   labels = ('h', 'h')
-  reads = [u for p in index_patterns.patterns(labels)
-           for u, _ in index_patterns.subsets(labels, p)]  # fmt: skip
+  reads = [u for p in spec_layers.patterns(labels)
+           for u, _ in spec_layers.subsets(labels, p)]  # fmt: skip
   slot = jnp.ones((3, 3, 1))
-  pooled = [units for units, _ in index_patterns.pools(slot, labels)]
+  pooled = [units for units, _ in spec_layers.pools(slot, labels)]
   pairs = sum(a == b for a in pooled for b in reads)
   assert pairs == 15
 
@@ -123,7 +123,7 @@ def test_pools_are_the_means_of_numpy():
   slot = np.random.default_rng(0).standard_normal((4, 4, 3, 2))
   slot = slot.astype(np.float32)
   labels = ('h', 'h', 'k')
-  got = [(u, np.asarray(v)) for u, v in index_patterns.pools(slot, labels)]
+  got = [(u, np.asarray(v)) for u, v in spec_layers.pools(slot, labels)]
   diagonal = np.stack([slot[i, i] for i in range(4)])
   wanted = [
     (('h', 'h', 'k'), slot),

@@ -1,7 +1,6 @@
 """PCA codec: principal components of the training networks, by the Gram matrix.
 
-With N networks of D weights, N << D, the N x N matrix of inner products has the same spectrum as
-the D x D covariance and costs N^2 D instead of D^3.
+For N networks of D >> N weights this costs N^2 D, and the D x D covariance D^3.
 
 Source: Turk and Pentland 1991, Journal of Cognitive Neuroscience 3(1), section 3 (eigenvectors from
 the Gram matrix).
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from wsjax import config
+from wsjax.tokens import normalize
 
 
 @flax.struct.dataclass
@@ -22,7 +22,6 @@ class State:
   """Mean and principal components of the training tokens.
 
   Attributes:
-    mean: of the training tokens.
     basis: orthonormal directions, largest variance first.
     scale: divisor of every coordinate: its standard deviation if whitened, else 1.
     variance: of the training tokens along each direction.
@@ -75,26 +74,16 @@ class PCA(config.Section):
     basis = flat.T @ vectors / np.sqrt(values) if dual else vectors
     variance = values / (num - 1)
     scale = np.sqrt(variance) if self.whiten else np.ones(self.rank)
-    return State(
-      mean.reshape(shape).astype(np.float32),
-      basis.reshape(*shape, self.rank).astype(np.float32),
-      scale.astype(np.float32),
-      variance.astype(np.float32),
-    )
+    arrays = mean.reshape(shape), basis.reshape(*shape, self.rank), scale, variance
+    return State(*(x.astype(np.float32) for x in arrays))
 
   def encode(self, state: State, x: Float[Array, '*b t d']) -> Float[Array, '*b 1 rank']:
     """Computes the coordinates of tokens."""
-    centred = x - jnp.reshape(state.mean, _lead(x, 2) + state.mean.shape)
-    z = jnp.tensordot(centred, state.basis, 2)[..., None, :]
-    return z / jnp.reshape(state.scale, _lead(z, 1) + state.scale.shape)
+    z = jnp.tensordot(x - normalize.like(state.mean, x), state.basis, 2)[..., None, :]
+    return z / normalize.like(state.scale, z)
 
   def decode(self, state: State, z: Float[Array, '*b 1 rank']) -> Float[Array, '*b t d']:
     """Computes the tokens at coordinates."""
-    z = z * jnp.reshape(state.scale, _lead(z, 1) + state.scale.shape)
+    z = z * normalize.like(state.scale, z)
     x = jnp.tensordot(z[..., 0, :], jnp.moveaxis(state.basis, -1, 0), 1)
-    return x + jnp.reshape(state.mean, _lead(x, 2) + state.mean.shape)
-
-
-def _lead(x: Array, trailing: int) -> tuple[int, ...]:
-  """Ones for the leading axes of `x`, so that ranks match explicitly."""
-  return (1,) * (x.ndim - trailing)
+    return x + normalize.like(state.mean, x)

@@ -1,7 +1,7 @@
 """A variational autoencoder of whole networks, for latent generators.
 
 It starts as the best linear one, which is known in closed form, and learns what principal
-components miss. Any generator on top of it is a hybrid.
+components miss.
 
 Sources: Kingma and Welling 2014, arXiv:1312.6114, equation 10; Tipping and Bishop 1999, Journal of
 the Royal Statistical Society B 61(3), equations 5 and 7 (the linear optimum, after a rotation);
@@ -22,15 +22,13 @@ from jaxtyping import Array, Float
 
 from wsjax import config, typing
 from wsjax.codecs import pca
+from wsjax.tokens import normalize
 
 
 class Networks(nn.Module):
   """Nonlinear parts of encoder and decoder, added to the linear maps; zero at initialisation.
 
-  Attributes:
-    width: of the hidden layers.
-    rank: size of a latent.
-    size: number of weights T D.
+  `width` is that of the hidden layers, `rank` the size of a latent, `size` the number of weights.
   """
 
   width: int
@@ -87,9 +85,8 @@ class VAE(config.Section):
   Attributes:
     rank: size of a latent, at most the number of networks - 1.
     kl_weight: weight of the divergence beside the squared error of a network: twice the variance of
-      the decoder's noise, in squared units of tokens. The bound on the likelihood has twice the
-      variance that the latent leaves unexplained, per weight; less makes reconstructions better and
-      latents less Gaussian.
+      the decoder's noise, in squared units of tokens. Less makes reconstructions better and latents
+      less Gaussian.
     width: of the hidden layers.
     steps: of training; 0 leaves the best linear autoencoder.
     batch_size: networks per step.
@@ -121,8 +118,7 @@ class VAE(config.Section):
   def decode(self, state: State, z: Float[Array, '*b 1 rank']) -> Float[Array, '*b t d']:
     """Computes the tokens at latents."""
     shape = state.components.mean.shape
-    scaled = z * jnp.reshape(state.gain, (1,) * (z.ndim - 1) + (-1,))
-    base = self._pca.decode(state.components, scaled)
+    base = self._pca.decode(state.components, z * normalize.like(state.gain, z))
     more = self._networks(shape).apply({'params': state.params}, z[..., 0, :], method='decode')
     return base + more.reshape(*more.shape[:-1], *shape)
 
@@ -143,11 +139,8 @@ class VAE(config.Section):
       {'params': state.params}, jnp.reshape(x, (*x.shape[:-2], -1)), method='encode'
     )
     mean, log_variance = jnp.split(more[..., None, :], 2, axis=-1)
-    lead = (1,) * (base.ndim - 1)
-    return (
-      mean + base * jnp.reshape(state.gain, (*lead, -1)),
-      log_variance + jnp.reshape(state.log_variance, (*lead, -1)),
-    )
+    mean += base * normalize.like(state.gain, base)
+    return mean, log_variance + normalize.like(state.log_variance, log_variance)
 
   def _loss(self, state: State, x: jax.Array, key: jax.Array) -> jax.Array:
     """Computes the scaled negative evidence bound per weight of tokens [b, T, D]."""
@@ -162,21 +155,20 @@ class VAE(config.Section):
   def _train(self, state: State, x: jax.Array) -> State:
     """Returns `state` with trained networks."""
     key = jax.random.key(self.seed)
-    params = self._networks(x.shape[1:]).init(key, jnp.zeros(x[0].size), jnp.zeros(self.rank))[
-      'params'
-    ]
+    example = jnp.zeros(x[0].size), jnp.zeros(self.rank)
+    params = self._networks(x.shape[1:]).init(key, *example)['params']
     # Optax wants a cosine of at least 1 step, even where none is taken.
-    rate = optax.cosine_decay_schedule(self.learning_rate, max(self.steps, 1))
-    tx = optax.adam(rate)
+    tx = optax.adam(optax.cosine_decay_schedule(self.learning_rate, max(self.steps, 1)))
 
     def train_step(carry, step):
       params, opt_state = carry
       order_key, noise_key = jax.random.split(jax.random.fold_in(key, step))
       batch = x[jax.random.randint(order_key, (self.batch_size,), 0, len(x))]
-      grads = jax.grad(lambda params: self._loss(state.replace(params=params), batch, noise_key))(
-        params
-      )
-      updates, opt_state = tx.update(grads, opt_state)
+
+      def loss(params):
+        return self._loss(state.replace(params=params), batch, noise_key)
+
+      updates, opt_state = tx.update(jax.grad(loss)(params), opt_state)
       return (optax.apply_updates(params, updates), opt_state), None
 
     (params, _), _ = jax.lax.scan(train_step, (params, tx.init(params)), jnp.arange(self.steps))

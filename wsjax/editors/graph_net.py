@@ -12,21 +12,13 @@ from wsjax.layers import graph_layers
 
 
 class GraphNet(graph_layers.GraphOptions):
-  """Equivariant map from the weights of one network to updates of them.
-
-  Its fields are those of `graph_layers.GraphOptions`.
-  """
+  """Equivariant map from the weights of one network to updates of them."""
 
   EQUIVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 
   @nn.compact
   def __call__(self, params: typing.Params, raw: typing.Params | None = None) -> typing.Params:
-    """Updates of the weights of one network, path by path.
-
-    Args:
-      params: weights.
-      raw: unscaled weights, where `params` are scaled.
-    """
+    """Updates of the weights of one network, path by path; `raw` are the unscaled weights."""
     _, nodes, edges = self.stack()(params, raw)
     features = graph_layers.ToWeights(self.architecture.spec)(nodes, edges)
     return {path: value[..., 0] for path, value in features.items()}

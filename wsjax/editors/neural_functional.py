@@ -12,10 +12,7 @@ from wsjax.layers import slots, spec_layers
 
 
 class NeuralFunctional(spec_layers.SlotOptions):
-  """Equivariant map from the weights of one network to updates of them.
-
-  Its fields are those of `spec_layers.SlotOptions`; the last linear layer is one more.
-  """
+  """Equivariant map from the weights of one network to updates; the last layer is one more."""
 
   EQUIVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 

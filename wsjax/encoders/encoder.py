@@ -13,8 +13,8 @@ from wsjax.models import model as model_lib
 class Encoder(config.Section, nn.Module, abc.ABC):
   """Features of one network, and a layer that makes an embedding of them.
 
-  A subclass computes `features`; batches are made by `vmap`. An encoder may as well be a Flax
-  module of its own that `wsjax.testing.check_encoder` accepts.
+  A subclass computes `features`; batches are made by `vmap`. Any other Flax module that
+  `wsjax.testing.check_encoder` accepts is an encoder too.
 
   Attributes:
     INVARIANT_TO: kinds of symmetry, from `spec.KINDS`, that do not change the embedding.

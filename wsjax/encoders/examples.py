@@ -1,8 +1,4 @@
-"""Networks of a zoo as examples of encoders.
-
-Networks of one architecture are stacked weights. Those of several are graphs, padded to the largest
-sizes.
-"""
+"""Networks of a zoo as examples of encoders: stacked weights, or graphs of any architectures."""
 
 import dataclasses
 import functools
@@ -52,19 +48,17 @@ def kinds(config: ml_collections.ConfigDict, zoo: store.Zoo, rows: Sequence[int]
   if len(zoo.architectures) == 1:
     return Kinds((zoo.model,), {int(row): 0 for row in rows}, None)
   found: dict[str, int] = {}
-  architectures, which = [], {}
+  which = {}
   for row in np.asarray(rows).tolist():
     record = zoo.records[row]
     name = json.dumps([record['arch_id'], record['arch_config']])
-    if name not in found:
-      found[name] = len(architectures)
-      architectures.append(model_lib.from_record(record['arch_id'], record['arch_config']))
-    which[row] = found[name]
+    which[row] = found.setdefault(name, len(found))
+  architectures = tuple(model_lib.from_record(*json.loads(name)) for name in found)
   if len(architectures) == 1:
-    return Kinds(tuple(architectures), which, None)
+    return Kinds(architectures, which, None)
   _check_several(config, zoo, len(architectures))
   sizes = [graph_lib.wiring(architecture.spec).capacity for architecture in architectures]
-  return Kinds(tuple(architectures), which, functools.reduce(operator.or_, sizes))
+  return Kinds(architectures, which, functools.reduce(operator.or_, sizes))
 
 
 def weights(zoo: store.Zoo, row: int) -> typing.Params:
@@ -81,23 +75,16 @@ def noise(params: typing.Params, *, seed: tuple[int, int]) -> typing.Params:
 
 
 def stack(networks: Sequence[typing.Params], rows: Sequence[int], kinds: Kinds) -> Any:
-  """Networks of any architectures as examples of an encoder.
-
-  Args:
-    networks: [n] weights.
-    rows: [n] of the zoo, whose architectures they have.
-    kinds: of the rows, and maybe of others.
+  """Weights of n networks, with the architectures of n rows, as examples of an encoder.
 
   Returns:
     path -> [n, ...], or a graph with leading axis [n].
   """
-  if kinds.capacity is None:
-    made = list(networks)
-  else:
-    made = []
-    for row, params in zip(np.asarray(rows).tolist(), networks, strict=True):
-      made.append(graph_lib.Graph(kinds.capacity).tokenize(params, kinds.of(row).spec))
-  return jax.tree.map(lambda *x: np.stack(x), *made)
+  if kinds.capacity is not None:
+    graph = graph_lib.Graph(kinds.capacity)
+    pairs = zip(rows, networks, strict=True)
+    networks = [graph.tokenize(params, kinds.of(row).spec) for row, params in pairs]
+  return jax.tree.map(lambda *x: np.stack(x), *networks)
 
 
 def read(
@@ -107,17 +94,9 @@ def read(
   kinds: Kinds,
   reference: typing.Params,
 ) -> Any:
-  """Networks as examples of an encoder, in the canonical form of the config.
+  """Networks of a zoo as examples of an encoder, in the canonical form of the config; see `stack`.
 
-  Args:
-    config: of the run.
-    zoo: where they are.
-    rows: [n] which.
-    kinds: of the rows, and maybe of others.
-    reference: network that others are aligned to, of one architecture.
-
-  Returns:
-    As `stack`.
+  Networks of one architecture are aligned to the `reference`.
   """
   if kinds.capacity is not None:
     return stack([weights(zoo, row) for row in rows], rows, kinds)

@@ -14,10 +14,7 @@ from wsjax.tokens import graph as graph_lib
 
 
 class GraphNet(graph_layers.GraphOptions, encoder.Encoder):
-  """Mean and maximum over every set of neurons, behind layers of messages.
-
-  Its fields are those of `Encoder` and `graph_layers.GraphOptions`.
-  """
+  """Mean and maximum over every set of neurons, behind layers of messages."""
 
   INVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 

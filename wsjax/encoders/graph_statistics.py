@@ -1,6 +1,4 @@
-"""Statistics of every parameter of a graph: a baseline for any architecture.
-
-One set of parameters reads networks of several architectures, like that of the graph encoders.
+"""Statistics of every parameter of a graph: a baseline for several architectures at once.
 
 Source: Unterthiner et al. 2020, arXiv:2002.11448, section 4 (quantiles of weights and biases, layer
 by layer).
@@ -48,9 +46,8 @@ class GraphStatistics(encoder.Encoder):
     del train
     spec = self.architecture.spec
     capacity = self.capacity or graph_lib.wiring(spec).capacity
-    graph = params
-    if not isinstance(graph, graph_lib.WeightGraph):
-      graph = graph_lib.Graph(capacity).tokenize(params, spec)
+    is_graph = isinstance(params, graph_lib.WeightGraph)
+    graph = params if is_graph else graph_lib.Graph(capacity).tokenize(params, spec)
     if graph.capacity != capacity:
       raise ValueError(f'A graph is padded to {graph.capacity}; this encoder reads {capacity}.')
     x = statistics(graph)
@@ -60,11 +57,10 @@ class GraphStatistics(encoder.Encoder):
 
 
 def statistics(graph: graph_lib.WeightGraph) -> Float[Array, ' statistics']:
-  """Size, mean and quantiles of the weights of every kind.
+  """Size, mean and quantiles of the weights of every kind, in the graph of one network.
 
-  Args:
-    graph: of one network. A number that is exactly 0 counts as absent, since graphs have zeros
-      where an architecture has fewer features.
+  A number that is exactly 0 counts as absent: graphs have zeros where an architecture has fewer
+  features.
 
   Returns:
     [9 * (edge kinds + node kinds)]: logarithm of the root mean square; mean and quantiles in units
@@ -90,10 +86,8 @@ def _summary(values: Float[Array, ' n'], chosen: Bool[Array, ' n']) -> jax.Array
   ordered = jnp.where(jnp.isfinite(ordered), ordered, 0)
   # Linear between the ranks on either side, like jnp.quantile.
   rank = jnp.asarray(QUANTILES) * jnp.maximum(count - 1, 0)
-  below = jnp.floor(rank).astype(jnp.int32)
-  above = jnp.ceil(rank).astype(jnp.int32)
+  below, above = (f(rank).astype(jnp.int32) for f in (jnp.floor, jnp.ceil))
   part = rank - below
   quantiles = (1 - part) * ordered[below] + part * ordered[above]
   moments = jnp.stack([jnp.log(size), jnp.sum(share * values) / size])
-  summary = jnp.concatenate([moments, quantiles / size])
-  return jnp.where(count > 0, summary, 0)
+  return jnp.where(count > 0, jnp.concatenate([moments, quantiles / size]), 0)

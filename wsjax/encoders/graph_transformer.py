@@ -1,7 +1,5 @@
 """Graph transformer: neurons attend to the neurons that their weights join them to.
 
-Attention along weights alone has a cost that is linear in their number.
-
 Source: Kofinas et al. 2024, arXiv:2403.12143, section 4; Diao & Loynd 2023, arXiv:2210.05062
 (relational attention).
 """

@@ -15,10 +15,7 @@ from wsjax.layers import maxima, spec_layers
 
 
 class NeuralFunctional(spec_layers.SlotOptions, encoder.Encoder):
-  """Mean and maximum over the neurons of every slot, behind equivariant layers.
-
-  Its fields are those of `Encoder` and `spec_layers.SlotOptions`.
-  """
+  """Mean and maximum over the neurons of every slot, behind equivariant layers."""
 
   INVARIANT_TO: ClassVar[tuple[str, ...]] = ('permutation',)
 

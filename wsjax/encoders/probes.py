@@ -1,7 +1,6 @@
 """Probes: a network is represented by its outputs on learned inputs.
 
-Every network is run on a few learned inputs, and its outputs are embedded. A symmetry does not
-change the function and so not the outputs: the encoder is invariant to all of them. For networks of
+A symmetry does not change the outputs, so the encoder is invariant to all of them. For networks of
 two coordinates the probes may start as a grid, and the outputs are then a small image that
 convolutions can read.
 
@@ -86,13 +85,7 @@ def _grid_init(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
 class _Convolution(nn.Module):
   """A strided convolution as one product of gathered patches.
 
-  In a loop of steps on CPU, XLA runs a convolution ten times slower than the same arithmetic as a
-  matrix product.
-
-  Attributes:
-    features: channels of the output.
-    window: side of the window, odd; zeros are padded around the image.
-    stride: pixels from one window to the next.
+  XLA runs a convolution in a loop on CPU much slower than the equal matrix product.
   """
 
   features: int
@@ -109,7 +102,6 @@ class _Convolution(nn.Module):
 
 def _convolutions(x: Float[Array, 'h w c'], width: int) -> Float[Array, ' features']:
   """Applies three convolutions of growing width."""
-  x = nn.relu(_Convolution(width, 5, 2)(x))
-  x = nn.relu(_Convolution(2 * width, 3, 2)(x))
-  x = nn.relu(_Convolution(4 * width, 3, 1)(x))
+  for features, window, stride in ((width, 5, 2), (2 * width, 3, 2), (4 * width, 3, 1)):
+    x = nn.relu(_Convolution(features, window, stride)(x))
   return x.reshape(-1)

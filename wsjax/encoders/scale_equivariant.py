@@ -1,11 +1,10 @@
 """Scale-equivariant graph network: invariant to permutations, positive scales and signs.
 
 Scaling a neuron by s multiplies its incoming weights by s and divides its outgoing weights by s. So
-every node carries two vectors besides its invariant features: a forward one that scales with s, and
-a backward one that scales with 1 / s. A forward vector times outgoing weights is a forward vector
-of the next neuron, as in a forward pass; backward vectors travel like gradients. Features read from
-them are invariant: products of the two, vectors divided by their norm where neurons may be scaled,
-that norm where they may not, and absolute values where they may be negated.
+every node carries two vectors besides its invariant features: a forward one that scales with s and
+travels as in a forward pass, and a backward one that scales with 1 / s and travels like gradients.
+Features read from them are invariant: products of the two, vectors divided by their norm where
+neurons may be scaled, that norm where they may not, absolute values where they may be negated.
 
 Source: Kalogeropoulos et al. 2024, arXiv:2406.10685 (ScaleGMN, messages both ways); Godfrey et al.
 2022, arXiv:2205.14258 (which activation allows what).
@@ -21,7 +20,6 @@ from jaxtyping import Array, Bool, Float
 
 from wsjax import config, typing
 from wsjax.encoders import encoder
-from wsjax.layers import graph as execution
 from wsjax.layers import graph_layers
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph as graph_lib
@@ -33,16 +31,12 @@ _TINY = 1e-12  # Keeps the logarithm of a vector of zeros finite.
 
 
 class Carry(nn.Module):
-  """Vectors of nodes, carried along the weights both ways.
-
-  Attributes:
-    width: of the vectors.
-  """
+  """Vectors of nodes of one width, carried along the weights both ways."""
 
   width: int
 
   @nn.compact
-  def __call__(self, graph: execution.Dense, vectors: Vectors) -> Vectors:
+  def __call__(self, graph: graph_layers.Dense, vectors: Vectors) -> Vectors:
     """Sums of the vectors that arrive at every node."""
     sent = {p: nn.Dense(self.width, use_bias=False, name=f'sent{p}')(vectors[p]) for p in POWERS}
     arrived: dict[int, list[tuple[int, jax.Array]]] = {p: [] for p in POWERS}
@@ -55,26 +49,16 @@ class Carry(nn.Module):
       ):
         # A weight undoes the scale of the vector that it carries.
         vector = sent[-start_power][graph.wiring.sets[start].nodes]
-        mix = self.param(
-          f'{way}{number}',
-          nn.initializers.normal(grid.shape[-1] ** -0.5),
-          (grid.shape[-1], self.width),
-        )
         n, m, k = grid.shape
+        mix = self.param(f'{way}{number}', nn.initializers.normal(k**-0.5), (k, self.width))
         products = grid.transpose(1, 2, 0).reshape(m * k, n) @ vector
         products = products.reshape(m, k, -1) * mix[None] / n**0.5
         arrived[end_power].append((end, products.sum(1)))
-    return {p: execution.by_set(graph.wiring, arrived[p], self.width) for p in POWERS}
+    return {p: graph_layers.by_set(graph.wiring, arrived[p], self.width) for p in POWERS}
 
 
 class ScaleLayer(nn.Module):
-  """Reads the vectors, updates the invariant features, gates the vectors.
-
-  Attributes:
-    spec: the architecture.
-    width: of the invariant features and of the vectors.
-    edge_width: of invariant edge features; 0 for none.
-  """
+  """Reads the vectors, updates the invariant features, gates the vectors."""
 
   spec: spec_lib.Spec
   width: int
@@ -82,33 +66,29 @@ class ScaleLayer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, graph: execution.Dense, h: Float[Array, 'n width'], vectors: Vectors
+    self, graph: graph_layers.Dense, h: Float[Array, 'n width'], vectors: Vectors
   ) -> tuple[Float[Array, 'n width'], Vectors]:
     """Updates invariant features and vectors."""
     arrived = Carry(self.width, name='carry')(graph, vectors)
     vectors = {p: vectors[p] + arrived[p] for p in POWERS}
-    read = [h, *self._invariants(vectors)]
+    alone = [invariant(self._linear(f'alone{p}')(vectors[p]), self.spec) for p in POWERS]
+    forward, backward = (self._linear(f'pair{p}')(vectors[p]) for p in POWERS)
+    read = [h, *alone, forward * backward]
     if self.edge_width:
       read += self._messages(graph, h, vectors)
     read = [nn.LayerNorm(name=f'norm{i}')(x) for i, x in enumerate(read)]
     read += [log_size(vectors[p], self.spec) for p in POWERS]
     wide = nn.Dense(2 * self.width, name='wide')(jnp.concatenate(read, -1))
     h += nn.Dense(self.width, name='back')(nn.gelu(wide))
-    gates = nn.Dense(2 * self.width, name='gates')(h)
-    gates = dict(zip(POWERS, jnp.split(1 + gates, 2, -1), strict=True))
+    gates = jnp.split(1 + nn.Dense(2 * self.width, name='gates')(h), 2, -1)
+    gates = dict(zip(POWERS, gates, strict=True))
     return h, {p: self._linear(f'mix{p}')(vectors[p]) * gates[p] for p in POWERS}
 
   def _linear(self, name: str) -> nn.Dense:
     """A map that commutes with scales: no bias."""
     return nn.Dense(self.width, use_bias=False, name=name)
 
-  def _invariants(self, vectors: Vectors) -> list[jax.Array]:
-    """[N, width] of each kind of vector, and of both."""
-    alone = [invariant(self._linear(f'alone{p}')(vectors[p]), self.spec) for p in POWERS]
-    pair = [self._linear(f'pair{p}')(vectors[p]) for p in POWERS]
-    return [*alone, pair[0] * pair[1]]
-
-  def _messages(self, graph: execution.Dense, h: jax.Array, vectors: Vectors) -> list[jax.Array]:
+  def _messages(self, graph: graph_layers.Dense, h: jax.Array, vectors: Vectors) -> list[jax.Array]:
     """Means over edges of invariant messages, [n, edge_width] each.
 
     A weight times a vector of either end, each of the kind that undoes the weight's own scale, is
@@ -123,12 +103,11 @@ class ScaleLayer(nn.Module):
     own = []
     blocks = zip(graph.wiring.edge_blocks, graph.edges, strict=True)
     for number, (block, weights) in enumerate(blocks):
-      powers = [axis.power for axis in block.leaf.axes[-2:]]
-      first = ends[0][-powers[0]][sets[block.source].nodes]
-      second = ends[1][-powers[1]][sets[block.target].nodes]
+      source, target = (axis.power for axis in block.leaf.axes[-2:])
+      first = ends[0][-source][sets[block.source].nodes]
+      second = ends[1][-target][sets[block.target].nodes]
       kernel = nn.Dense(width, use_bias=False, name=f'weight{number}')
-      value = kernel(weights) * first[:, None] * second[None]
-      own.append(mixed(jnp.tanh(value)))
+      own.append(mixed(jnp.tanh(kernel(weights) * first[:, None] * second[None])))
     pairs = graph.pairs(
       nn.Dense(width, name='sender')(h), nn.Dense(width, use_bias=False, name='receiver')(h)
     )
@@ -156,7 +135,7 @@ class ScaleEquivariant(encoder.Encoder):
     """Pooled invariant features of the weights of one network."""
     del train
     spec = self.architecture.spec
-    graph = execution.Dense(params, spec)
+    graph = graph_layers.Dense(params, spec)
 
     def place(name: str) -> jax.Array:
       reader = graph_layers.ReadNodes(graph.wiring.capacity, self.width, name=name)
@@ -180,10 +159,10 @@ class ScaleEquivariant(encoder.Encoder):
     pieces = []
     for block in wiring.node_blocks:
       if block.leaf.axes[-1].power == power:
-        name = block.leaf.path.replace('/', '.')
-        dense = nn.Dense(self.width, use_bias=False, name=name)
-        pieces.append((block.target, dense(block.grid(params[block.leaf.path]))))
-    return execution.by_set(wiring, pieces, self.width)
+        path = block.leaf.path
+        dense = nn.Dense(self.width, use_bias=False, name=path.replace('/', '.'))
+        pieces.append((block.target, dense(block.grid(params[path]))))
+    return graph_layers.by_set(wiring, pieces, self.width)
 
 
 def invariant(vectors: Float[Array, 'n d'], spec: spec_lib.Spec) -> Float[Array, 'n d']:
@@ -204,9 +183,5 @@ def log_size(vectors: Float[Array, 'n d'], spec: spec_lib.Spec) -> Float[Array, 
 def _allows(spec: spec_lib.Spec, kind: str) -> Bool[np.ndarray, 'n 1']:
   """Whether the group of a node has that kind of symmetry."""
   kinds = {group.id: group.kinds for group in spec.groups}
-  return np.concatenate(
-    [
-      np.full((each.size, 1), kind in kinds.get(each.group, ()))
-      for each in graph_lib.wiring(spec).sets
-    ]
-  )
+  sets = graph_lib.wiring(spec).sets
+  return np.concatenate([np.full((s.size, 1), kind in kinds.get(s.group, ())) for s in sets])

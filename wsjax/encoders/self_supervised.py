@@ -24,12 +24,7 @@ Loss = Callable[
 def nt_xent(
   one: Float[Array, 'b d'], two: Float[Array, 'b d'], *, temperature: float = 0.1
 ) -> tuple[jax.Array, jax.Array]:
-  """Normalized, temperature-scaled cross-entropy of two views.
-
-  Args:
-    one: embeddings of one view.
-    two: embeddings of another view of these networks.
-    temperature: of the cosine similarities.
+  """Cross-entropy of the cosine similarities of two views of B networks, over a temperature.
 
   Returns:
     Loss in nats per view, and the share of views whose nearest view is of their own network.
@@ -56,14 +51,7 @@ def nt_xent(
 def view(
   key: jax.Array, params: typing.Params, spec: spec_lib.Spec, *, noise: float = 0.05
 ) -> typing.Params:
-  """Random symmetry of one network, with noise: nearly its function.
-
-  Args:
-    key: one typed key.
-    params: weights of one network.
-    spec: its symmetry; `permutations_only()` of it permutes only.
-    noise: standard deviation, relative to the deviation of each parameter.
-  """
+  """Random symmetry of one network, with noise relative to the deviation of each parameter."""
   move_key, noise_key = jax.random.split(key)
   moved = spec.act(spec.random(move_key), params)
   noisy = {}
@@ -75,12 +63,7 @@ def view(
 
 
 class Projector(nn.Module):
-  """Encoder with the projection head of contrast.
-
-  Attributes:
-    encoder: plug-in of `encoders`; its parameters are at 'encoder'.
-    size: length of the projection.
-  """
+  """Encoder, whose parameters are at 'encoder', with the projection head of contrast."""
 
   encoder: nn.Module
   size: int = 64
@@ -118,11 +101,7 @@ def contrastive(
 
 
 def masked(reconstructor: token_transformer.TokenReconstructor, *, ratio: float = 0.5) -> Loss:
-  """Makes the squared error of hidden weights, per weight.
-
-  Args:
-    reconstructor: the module.
-    ratio: share of tokens that are hidden, at least one.
+  """Makes the squared error per hidden weight; `ratio` of the tokens are hidden, at least one.
 
   Raises:
     ValueError: if the ratio is not in (0, 1).
@@ -139,8 +118,7 @@ def masked(reconstructor: token_transformer.TokenReconstructor, *, ratio: float 
     tokens = stack.tokenizer.tokenize(params, stack.spec)
     num = max(1, round(ratio * len(tokens.values)))
     hide_key, drop_key = jax.random.split(key)
-    order = jax.random.permutation(hide_key, len(tokens.values))
-    hidden = order < num
+    hidden = jax.random.permutation(hide_key, len(tokens.values)) < num
     values = reconstructor.apply(variables, params, hidden, train=True, rngs={'dropout': drop_key})
     counts = hidden[:, None] & tokens.mask
     return jnp.sum((values - tokens.values) ** 2 * counts), jnp.sum(counts)

@@ -48,10 +48,7 @@ def statistics(params: typing.Params, spec: spec_lib.Spec) -> Float[Array, ' sta
   parts = []
   for leaf in spec.leaves:
     value = jnp.reshape(params[leaf.path], (-1,))
-    moments = [
-      jnp.mean(value),
-      jnp.sqrt(jnp.var(value) + _TINY),
-      jnp.sqrt(jnp.mean(value**2) + _TINY),
-    ]
-    parts += [jnp.stack(moments), jnp.quantile(value, jnp.asarray(QUANTILES, value.dtype))]
+    roots = jnp.sqrt(jnp.stack([jnp.var(value), jnp.mean(value**2)]) + _TINY)
+    quantiles = jnp.quantile(value, jnp.asarray(QUANTILES, value.dtype))
+    parts += [jnp.mean(value)[None], roots, quantiles]
   return jnp.concatenate(parts)

@@ -22,16 +22,7 @@ from wsjax.tokens import positions as positions_lib
 
 
 class TokenStack(nn.Module):
-  """Transformer blocks over the tokens of one network.
-
-  Attributes:
-    spec: the architecture.
-    tokenizer: of the weights.
-    width: of a token inside.
-    depth: number of blocks.
-    num_heads: of the attention; divides `width`.
-    dropout: rate in every block in training.
-  """
+  """Transformer blocks over the tokens of one network; fields are those of `TokenTransformer`."""
 
   spec: spec_lib.Spec
   tokenizer: layout.Tokenizer
@@ -100,11 +91,7 @@ class TokenTransformer(encoder.Encoder):
 
 
 class TokenReconstructor(nn.Module):
-  """Values of all tokens, from those that are not hidden.
-
-  Attributes:
-    stack: of a `TokenTransformer`, with which it shares the parameters at 'stack'.
-  """
+  """Values of all tokens from those not hidden, by the `stack` of a `TokenTransformer`."""
 
   stack: TokenStack
 

@@ -34,12 +34,9 @@ class Predictor(nn.Module):
   def __call__(
     self, example: typing.PyTree, *, train: bool = False, scales: Mapping[str, Any] | None = None
   ) -> Float[Array, ' outputs']:
-    """Outputs of the head for one network.
+    """Outputs of the head for the weights of one network, or its graph.
 
-    Args:
-      example: weights, or a graph.
-      train: whether there is dropout.
-      scales: in place of the module's own, where they are not known before the program is traced.
+    `scales` replace the module's own, where they are not known before the program is traced.
     """
     reads, extra = getattr(self.encoder, 'READS', 'scaled'), {}
     if reads == 'both':
@@ -50,13 +47,7 @@ class Predictor(nn.Module):
 
 
 def divide(example: typing.PyTree, scales: Mapping[str, Any]) -> typing.PyTree:
-  """Divides the weights of one network by their scales.
-
-  Args:
-    example: path -> array, or a graph.
-    scales: path -> number; for a graph 'edges' and 'nodes' -> number of every kind. Parameters
-      without an entry stay.
-  """
+  """Divides the weights of one network, or its graph, by `parameter_scales`; others stay."""
   if not isinstance(example, graph_lib.WeightGraph):
     return {**example, **{path: example[path] / scale for path, scale in scales.items()}}
   return example.replace(
@@ -82,14 +73,11 @@ def parameter_scales(
 
   Returns:
     (path, root mean square) pairs; 1 for a parameter that is 0 everywhere. For graphs ('edges', one
-    number per kind) and ('nodes', likewise), over the entries that are not 0: those are features
-    that an architecture does not have.
+    number per kind) and ('nodes', likewise), over the entries that are not 0.
   """
   if isinstance(params, graph_lib.WeightGraph):
     return tuple(
-      (name, _kind_scales(*(np.asarray(getattr(params, x)) for x in part)))
-      for part in _PARTS
-      for name in part[:1]
+      (part[0], _kind_scales(*(np.asarray(getattr(params, x)) for x in part))) for part in _PARTS
     )
   return tuple(
     (path, float(np.sqrt(np.mean(np.square(value), dtype=np.float64))) or 1.0)

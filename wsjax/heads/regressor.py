@@ -22,11 +22,7 @@ _LOG_STD = (-5.0, 2.0)
 
 
 class Regressor(config.Section, nn.Module):
-  """Mean and log standard deviation of one network's property.
-
-  Attributes:
-    num_outputs: numbers that are predicted; several classes are for the classifier.
-  """
+  """Mean and log standard deviation of one number, a property of a network."""
 
   num_outputs: Literal[1] = 1
 

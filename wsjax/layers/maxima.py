@@ -1,8 +1,7 @@
-"""Maxima whose gradients do not depend on exact equality.
+"""Maxima whose gradients go to all entries that reach them up to rounding, in equal parts.
 
-The gradient of a maximum goes to the entries that equal it, divided by their number. A compiler may
-compute the entries twice and round them differently; then none equals it, and the gradient is 0/0.
-Here it goes to the entries that reach it up to rounding, in equal parts.
+A compiler may compute the entries twice and round them differently; then none equals the maximum
+exactly, and the gradient of `jnp.max` is 0/0.
 """
 
 from collections.abc import Sequence

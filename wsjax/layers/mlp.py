@@ -13,15 +13,9 @@ def residual(
   dropout: float = 0.0,
   train: bool = False,
 ) -> Float[Array, '*batch width']:
-  """Applies pre-norm residual MLP blocks inside a compact module, which owns their layers.
+  """Applies `depth` pre-norm residual MLP blocks inside a compact module, which owns their layers.
 
-  Args:
-    h: hidden features.
-    width: of the hidden features.
-    depth: number of blocks.
-    given: features that are added to the hidden layer of every block by a linear map.
-    dropout: rate of dropout in every hidden layer.
-    train: whether to drop.
+  A linear map of the `given` features is added to every hidden layer; dropout follows it.
   """
   for number in range(depth):
     update = nn.LayerNorm(name=f'norm{number}')(h)

@@ -15,8 +15,7 @@ _FIRST_GAIN = 0.01
 class Residual(nn.Module):
   """Map from the weights of one network to edited weights.
 
-  It is equivariant to what the editor is equivariant to and one factor per parameter commutes with,
-  such as permutations.
+  It is equivariant to permutations where the editor is.
 
   Attributes:
     editor: plug-in of `editors`.

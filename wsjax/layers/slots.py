@@ -1,10 +1,9 @@
 """Slots: the weights of a network, sorted by the neurons that they join.
 
 A parameter axis is a product of factors: pinned blocks, the neurons of a group, pinned elements of
-a block. A slot is a tensor with one axis per group and channels last; pinned factors are folded
-into the channels, where a layer may treat every entry differently. A pinned factor too long for
-that, such as the 784 pixels of a first layer, is kept as an axis of its own. Layers are then also
-equivariant to its permutations, which positional features undo.
+a block. A slot has one axis per group and channels last; pinned factors are folded into the
+channels. A pinned factor too long for that, such as the 784 pixels of a first layer, is an axis of
+its own. Layers are then also equivariant to its permutations, which positional features undo.
 """
 
 import dataclasses
@@ -54,13 +53,9 @@ class View:
 def views(spec: spec_lib.Spec, max_folded: int) -> tuple[View, ...]:
   """One view per parameter, in the order of the spec.
 
-  Args:
-    spec: the architecture.
-    max_folded: most pinned weights that share channels; longer pinned factors become axes, the
-      longest first.
-
-  Returns:
-    The views. A kernel and a bias that end in the same pinned outputs share the label of that axis.
+  Where more than `max_folded` pinned weights would share channels, pinned factors become axes, the
+  longest first. A kernel and a bias that end in the same pinned outputs share the label of that
+  axis.
   """
   return tuple(_view(leaf, spec, max_folded) for leaf in spec.leaves)
 
@@ -85,11 +80,7 @@ def join(
 
 
 def positions(view: View, num: int) -> jax.Array:
-  """Sines and cosines of the position along every long pinned axis.
-
-  Args:
-    view: of a parameter.
-    num: frequencies per axis.
+  """Sines and cosines of the position along every long pinned axis, at `num` frequencies.
 
   Returns:
     [*view.sizes, 2 * num * number of such axes].
@@ -115,7 +106,7 @@ def _view(leaf: spec_lib.Leaf, spec: spec_lib.Spec, max_folded: int) -> View:
   layer = leaf.path.rpartition('/')[0]
   factors: list[int] = []
   names: list[str] = []
-  groups: list[bool] = []
+  kept: list[int] = []
   for place, (length, axis) in enumerate(zip(leaf.shape, leaf.axes, strict=True)):
     # The last axis of every parameter of a layer is its output.
     end = place == len(leaf.shape) - 1
@@ -123,16 +114,12 @@ def _view(leaf: spec_lib.Leaf, spec: spec_lib.Spec, max_folded: int) -> View:
     if axis.group is None:
       factors.append(length)
       names.append(pinned)
-      groups.append(False)
       continue
-    size = spec.group(axis.group).size
-    factors += [axis.outer, size, axis.inner]
+    kept.append(len(factors) + 1)
+    factors += [axis.outer, spec.group(axis.group).size, axis.inner]
     names += [f'{pinned} outer', axis.group, f'{pinned} inner']
-    groups += [False, True, False]
-  kept = [place for place, group in enumerate(groups) if group]
-  loose = sorted(
-    (place for place, group in enumerate(groups) if not group), key=lambda place: factors[place]
-  )
+  loose = [place for place in range(len(factors)) if place not in kept]
+  loose.sort(key=lambda place: factors[place])
   while math.prod(factors[place] for place in loose) > max_folded:
     kept.append(loose.pop())
   kept.sort()

@@ -3,12 +3,7 @@
 Every equivariant linear map is a sum of simple ones: read the entries of a slot whose indices agree
 in some pattern (the diagonal of a recurrent kernel), average over some of the indices, mix
 channels, and write the result along the indices that are left, on entries that agree in some
-pattern. The simple maps are one for each way to tie the indices of the input to those of the
-output.
-
-The averages are taken once and shared by every output, and all averages over one set of neurons go
-through one matrix product. So the cost is linear in the number of weights, and the largest slot
-takes one product, not one per simple map.
+pattern. Averages are taken once, and all over one set of neurons go through one matrix product.
 
 Source: Zhou et al. 2024, arXiv:2402.05232, theorem 4.1 and appendix (universal neural functionals);
 Maron et al. 2019, arXiv:1812.09902 (the basis by partitions of the indices).
@@ -16,9 +11,9 @@ Maron et al. 2019, arXiv:1812.09902 (the basis by partitions of the indices).
 
 import collections
 import dataclasses
-import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -27,12 +22,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from wsjax import config, typing
-from wsjax.layers import index_patterns
 from wsjax.layers import slots as slots_lib
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 
-Labels = index_patterns.Labels
+# Labels of the axes of a slot before the channels: sets of neurons, or long pinned factors.
+Labels = tuple[str, ...]
 _FREQUENCIES = 4  # Of positions along long pinned axes.
 
 
@@ -55,7 +50,7 @@ class SlotLinear(nn.Module):
     sizes = _sizes(self.inputs, slots)
     pooled: dict[Labels, list[jax.Array]] = {}
     for name, labels in self.inputs:
-      for units, value in index_patterns.pools(slots[name], labels):
+      for units, value in pools(slots[name], labels):
         pooled.setdefault(units, []).append(value)
     writes = _writes(self.outputs, pooled)
     result = {
@@ -68,17 +63,16 @@ class SlotLinear(nn.Module):
     for units in sorted(writes, key=lambda units: (len(units), units)):
       widths = [write.width for write in writes[units]]
       x = jnp.concatenate(pooled[units], -1)
+      scales, lecun = _scales(writes, units), nn.initializers.lecun_normal()
       kernel = self.param(
         f'mix {" ".join(units) or "all"}',
-        functools.partial(_init_mix, scales=_scales(writes, units)),
+        lambda key, shape: lecun(key, shape) * scales[None],
         (x.shape[-1], sum(widths)),
       )
       ends = list(itertools.accumulate(widths))[:-1]
       values = jnp.split(x @ kernel, ends, axis=-1)
       for write, value in zip(writes[units], values, strict=True):
-        result[write.name] += index_patterns.spread(
-          value, write.labels, write.pattern, write.kept, sizes
-        )
+        result[write.name] += spread(value, write.labels, write.pattern, write.kept, sizes)
     return {
       name: jnp.broadcast_to(result[name], (*(sizes[label] for label in labels), width))
       for name, labels, width in self.outputs
@@ -86,13 +80,7 @@ class SlotLinear(nn.Module):
 
 
 class SpecLinear(nn.Module):
-  """The universal equivariant linear map on c features per weight.
-
-  Attributes:
-    spec: the architecture whose weights carry the features.
-    features: width of the output.
-    max_folded: see `slots.views`.
-  """
+  """The universal equivariant linear map, from c to `features` features per weight of `spec`."""
 
   spec: spec_lib.Spec
   features: int
@@ -140,10 +128,9 @@ class SlotOptions(config.Section, nn.Module):
 class SlotStack(SlotOptions):
   """Linear layers and non-linearities in turn, from weights to features of slots.
 
-  The hidden state has one slot per set of neurons that some weight joins, not one per weight: a
-  first-layer kernel, which joins pinned inputs to hidden neurons, and that layer's bias share a
-  slot on the neurons alone. Nothing is lost, since pinned axes are only more channels, and the
-  layers are cheaper.
+  The hidden state has one slot per set of neurons that some parameter joins, not one per parameter:
+  a first-layer kernel, which joins pinned inputs to hidden neurons, and that layer's bias share a
+  slot on the neurons alone.
 
   Source: Zhou et al. 2023, arXiv:2302.14040 (NFN); Navon et al. 2023, arXiv:2301.12780 (DWSNets).
   """
@@ -181,8 +168,7 @@ class SlotStack(SlotOptions):
     return {labels: jnp.concatenate(p, -1) for labels, p in parts.items()}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Write:
+class _Write(NamedTuple):
   """One way to write an average to an output."""
 
   name: str
@@ -198,24 +184,18 @@ def _writes(
   """Every way to write averages to outputs, by their labels."""
   writes: dict[Labels, list[_Write]] = {}
   for name, labels, width in outputs:
-    for pattern in index_patterns.patterns(labels):
-      for units, kept in index_patterns.subsets(labels, pattern):
+    for pattern in patterns(labels):
+      for units, kept in subsets(labels, pattern):
         if units in pooled:
-          write = _Write(name, labels, width, pattern, kept)
-          writes.setdefault(units, []).append(write)
+          writes.setdefault(units, []).append(_Write(name, labels, width, pattern, kept))
   return writes
 
 
 def _scales(writes: Mapping[Labels, list[_Write]], units: Labels) -> np.ndarray:
   """Factor per column of a mix, so that sums of k terms have variance 1."""
   terms = collections.Counter(w.name for ws in writes.values() for w in ws)
-  return np.concatenate([np.full(w.width, terms[w.name] ** -0.5) for w in writes[units]]).astype(
-    np.float32
-  )
-
-
-def _init_mix(key: jax.Array, shape: tuple[int, int], *, scales: np.ndarray) -> jax.Array:
-  return nn.initializers.lecun_normal()(key, shape) * scales[None]
+  scales = [np.full(w.width, terms[w.name] ** -0.5, np.float32) for w in writes[units]]
+  return np.concatenate(scales)
 
 
 def _sizes(
@@ -235,3 +215,105 @@ def _sizes(
       if sizes.setdefault(label, size) != size:
         raise ValueError(f'Slot {name!r} has {size} of {label!r}; another has {sizes[label]}.')
   return sizes
+
+
+def patterns(labels: Labels) -> list[tuple[int, ...]]:
+  """Partitions of the axes of a slot into those that share an index; labels do not mix.
+
+  A partition has the number of the block of every axis, numbered by first occurrence.
+  """
+  found: list[tuple[int, ...]] = [()]
+  for place, label in enumerate(labels):
+    longer = []
+    for blocks in found:
+      new = max(blocks, default=-1) + 1
+      joined = sorted({blocks[i] for i in range(place) if labels[i] == label})
+      longer += [(*blocks, block) for block in (*joined, new)]
+    found = longer
+  return found
+
+
+def subsets(labels: Labels, pattern: tuple[int, ...]) -> Iterator[tuple[Labels, tuple[int, ...]]]:
+  """Blocks of a pattern that may be kept: (their labels, sorted; the blocks in that order)."""
+  label = {block: labels[pattern.index(block)] for block in set(pattern)}
+  for count in range(len(label) + 1):
+    for kept in itertools.combinations(sorted(label), count):
+      ordered = tuple(sorted(kept, key=lambda block: (label[block], block)))
+      yield tuple(label[block] for block in ordered), ordered
+
+
+def pools(slot: jax.Array, labels: Labels) -> Iterator[tuple[Labels, jax.Array]]:
+  """Every average that an equivariant map may read from a slot [*axes, c].
+
+  Yields:
+    (labels of the axes left, sorted; the average). Axes of one label come in every order.
+  """
+  for pattern in patterns(labels):
+    tied = _diagonal(slot, pattern)
+    blocks = max(pattern, default=-1) + 1
+    means = {tuple(range(blocks)): tied}
+    # From large to small, so that every mean is taken of the smallest array.
+    for units, kept in sorted(subsets(labels, pattern), key=lambda s: -len(s[0])):
+      ordered = tuple(sorted(kept))
+      if ordered not in means:
+        parent = min(
+          (k for k in means if set(ordered) < set(k)), key=lambda k: (len(k), means[k].size)
+        )
+        axes = tuple(i for i, block in enumerate(parent) if block not in kept)
+        means[ordered] = means[parent].mean(axes)
+      for turned in _orders(units, kept):
+        value = means[ordered]
+        order = [ordered.index(block) for block in turned]
+        yield units, value.transpose(*order, len(order))
+
+
+def spread(
+  value: jax.Array,
+  labels: Labels,
+  pattern: tuple[int, ...],
+  kept: tuple[int, ...],
+  sizes: Mapping[str, int],
+) -> jax.Array:
+  """Writes an average [*kept blocks, c] along the axes of a slot.
+
+  It repeats along the blocks that are not kept; entries off the diagonal of the pattern are 0.
+
+  Returns:
+    [*axes, c], or with axes of length 1 where plain repetition is enough.
+  """
+  blocks = max(pattern, default=-1) + 1
+  order = sorted(range(len(kept)), key=lambda i: kept[i])
+  value = value.transpose(*order, len(order))
+  for block in range(blocks):
+    if block not in kept:
+      value = jnp.expand_dims(value, block)
+  for axis, block in enumerate(pattern):
+    if block in pattern[:axis]:
+      # Indices up to here are axes 0 .. axis - 1; tie a new one to its first.
+      value = _tie(value, pattern.index(block), axis, sizes[labels[axis]])
+  return value
+
+
+def _tie(value: jax.Array, first: int, axis: int, size: int) -> jax.Array:
+  """Inserts an axis that is 0 unless its index is that of axis `first`."""
+  shape = [1] * (value.ndim + 1)
+  shape[first] = shape[axis] = size
+  return jnp.expand_dims(value, axis) * jnp.eye(size).reshape(shape)
+
+
+def _diagonal(slot: jax.Array, pattern: tuple[int, ...]) -> jax.Array:
+  """Entries whose indices agree within blocks: [*blocks, c]."""
+  if len(set(pattern)) == len(pattern):
+    return slot
+  channel = len(pattern)
+  return jnp.einsum(slot, [*pattern, channel], [*sorted(set(pattern)), channel])
+
+
+def _orders(units: Labels, kept: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+  """Orders of the kept blocks that agree with sorted labels."""
+  runs = [
+    [block for _, block in run]
+    for _, run in itertools.groupby(zip(units, kept, strict=True), key=lambda pair: pair[0])
+  ]
+  for choice in itertools.product(*map(itertools.permutations, runs)):
+    yield tuple(itertools.chain.from_iterable(choice))

@@ -12,13 +12,8 @@ from jaxtyping import Array, Float
 class Block(nn.Module):
   """Pre-norm self-attention and MLP, each with a residual connection.
 
-  With `given` features the layer norms are adaptive: both branches are shifted, scaled and gated by
-  linear maps of the features, which start at zero.
-
-  Attributes:
-    width: of a token.
-    num_heads: of the attention; divides `width`.
-    dropout: rate of dropout on the output of both branches in training.
+  With `given` features both branches are shifted, scaled and gated by linear maps of them, which
+  start at zero. Dropout is on the output of both branches in training.
   """
 
   width: int

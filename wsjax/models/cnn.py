@@ -89,23 +89,16 @@ class CNN(config_lib.Section, model_lib.Model):
     groups = tuple(spec_lib.Group(id, size, kinds) for id, size in sizes)
     leaves: list[spec_lib.Leaf] = []
     fans, ids = (self.image[2], *self.channels), [None, *convs]
+    window = (self.window, self.window)
     for i in range(len(self.channels)):
-      window = (self.window, self.window)
-      leaves += spec_lib.conv(
-        f'conv{i}', window, fans[i], fans[i + 1], reads=ids[i], feeds=ids[i + 1]
-      )
+      links = dict(reads=ids[i], feeds=ids[i + 1])
+      leaves += spec_lib.conv(f'conv{i}', window, fans[i], fans[i + 1], **links)
     blocks = math.prod(self._pixels)
     fans = (blocks * self.channels[-1], *self.dense, self.num_classes)
     ids = [convs[-1], *hiddens, None]
     for i in range(len(self.dense) + 1):
-      leaves += spec_lib.dense(
-        f'dense{i}',
-        fans[i],
-        fans[i + 1],
-        reads=ids[i],
-        feeds=ids[i + 1],
-        outer=blocks if i == 0 else 1,
-      )
+      links = dict(reads=ids[i], feeds=ids[i + 1], outer=blocks if i == 0 else 1)
+      leaves += spec_lib.dense(f'dense{i}', fans[i], fans[i + 1], **links)
     return spec_lib.Spec(groups, tuple(leaves))
 
   @property
@@ -125,7 +118,10 @@ class CNN(config_lib.Section, model_lib.Model):
     x = jnp.asarray(inputs)
     hidden = {}
     for i in range(len(self.channels)):
-      x = _convolve(x, params[f'conv{i}/kernel'], self._pads, self.stride)
+      # Under vmap over kernels a convolution becomes a grouped one, which XLA runs slowly on CPU;
+      # gathered patches become a batched matrix product.
+      kernel = params[f'conv{i}/kernel']
+      x = patches(x, self.window, self._pads, self.stride) @ kernel.reshape(-1, kernel.shape[-1])
       x = activation(x + params[f'conv{i}/bias'][None, None, None])
       x = parts.drop(_mean_pool(x, self.pool), dropout, i)
       hidden[f'channel{i}'] = x.mean((1, 2))
@@ -138,24 +134,10 @@ class CNN(config_lib.Section, model_lib.Model):
     return x, hidden
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, pads: tuple[int, int], stride: int) -> jax.Array:
-  """Convolution [b, h, w, in] -> [b, h', w', out] as one matrix product.
-
-  Under vmap over kernels a convolution becomes a grouped one, which XLA runs slowly on CPU;
-  gathered patches become a batched matrix product.
-  """
-  gathered = patches(x, kernel.shape[0], pads, stride)
-  return gathered @ kernel.reshape(-1, kernel.shape[-1])
-
-
 def patches(x: jax.Array, window: int, pads: tuple[int, int], stride: int) -> jax.Array:
-  """Gathers the pixels of every window of a convolution.
+  """Gathers the pixels of every window of a convolution of [*b, h, w, c].
 
-  Args:
-    x: [*b, h, w, c].
-    window: side of the window.
-    pads: rows and columns of zeros before and behind.
-    stride: pixels from one window to the next.
+  `pads` are the rows and columns of zeros before and behind.
 
   Returns:
     [*b, h', w', window * window * c], in the order of a raveled kernel.

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import itertools
+from collections.abc import Callable
 
 import jax
 from jaxtyping import Array, Float
@@ -55,17 +57,30 @@ class MLP(config_lib.Section, model_lib.Model):
     self, params: typing.Params, inputs: Float[Array, 'b ...'], dropout: model_lib.Dropout = None
   ) -> tuple[Float[Array, 'b d'], dict[str, Float[Array, 'b n']]]:
     """Runs one network; inputs of more axes are flattened."""
-    # Features first, examples last: under vmap over networks the small products then have the long
-    # axis contiguous, which is faster on CPU.
-    x = inputs.reshape(inputs.shape[0], -1).T
-    hidden = {}
-    depth = len(self.widths) - 1
-    for i in range(depth):
-      x = params[f'layer{i}/kernel'].T @ x + params[f'layer{i}/bias'][:, None]
-      if i < depth - 1:
-        x = parts.drop(parts.ACTIVATIONS[self.activation](x), dropout, i)
-        hidden[f'hidden{i}'] = x.T
-    return parts.OUTPUT_ACTIVATIONS[self.output_activation](x.T), hidden
+    activation = parts.ACTIVATIONS[self.activation]
+    outputs, hidden = dense_forward(
+      params, inputs, len(self.widths) - 1, lambda x, i: parts.drop(activation(x), dropout, i)
+    )
+    return parts.OUTPUT_ACTIVATIONS[self.output_activation](outputs), hidden
+
+
+def dense_forward(
+  params: typing.Params,
+  inputs: Float[Array, 'b ...'],
+  depth: int,
+  activation: Callable[[jax.Array, int], jax.Array],
+) -> tuple[Float[Array, 'b d'], dict[str, Float[Array, 'b n']]]:
+  """Runs the layers of `dense_spec`; `activation` gets features [n, b] and the layer's number."""
+  # Features first, examples last: under vmap over networks the small products then have the long
+  # axis contiguous, which is faster on CPU.
+  x = inputs.reshape(inputs.shape[0], -1).T
+  hidden = {}
+  for i in range(depth):
+    x = params[f'layer{i}/kernel'].T @ x + params[f'layer{i}/bias'][:, None]
+    if i < depth - 1:
+      x = activation(x, i)
+      hidden[f'hidden{i}'] = x.T
+  return x.T, hidden
 
 
 def dense_spec(
@@ -73,18 +88,11 @@ def dense_spec(
 ) -> spec_lib.Spec:
   """The spec of dense layers 'layer0', 'layer1', ... with groups 'hidden0', 'hidden1', ...
 
-  Args:
-    widths: units of every layer, input and output included.
-    kinds: of every group.
-    half_turn: of groups of kind 'phase'; see `spec.Group`.
+  The groups have these kinds and, of kind 'phase', this `half_turn`; see `spec.Group`.
   """
-  ids = [None, *(f'hidden{i}' for i in range(len(widths) - 2)), None]
   groups = [spec_lib.Group(f'hidden{i}', n, kinds, half_turn) for i, n in enumerate(widths[1:-1])]
-  leaves = [
-    leaf
-    for i in range(len(widths) - 1)
-    for leaf in spec_lib.dense(
-      f'layer{i}', widths[i], widths[i + 1], reads=ids[i], feeds=ids[i + 1]
-    )
-  ]
+  ids = [None, *(group.id for group in groups), None]
+  leaves: list[spec_lib.Leaf] = []
+  for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
+    leaves += spec_lib.dense(f'layer{i}', fan_in, fan_out, reads=ids[i], feeds=ids[i + 1])
   return spec_lib.Spec(tuple(groups), tuple(leaves))

@@ -3,18 +3,21 @@
 import abc
 import dataclasses
 import functools
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.symmetry import spec as spec_lib
 
+_PARAMS = 'params/'  # Flax's collection of parameters; paths leave it out.
 # Key, and share of the hidden activations that are set to 0.
 Dropout: TypeAlias = tuple[jax.Array, jax.Array] | None
 
@@ -25,7 +28,10 @@ class Model(abc.ABC):
   A subclass is a frozen dataclass whose fields are its config section. Models with equal fields are
   equal, so that a function that takes one as a static argument is compiled once for all of them.
   Models of other libraries are made by `from_flax`, `from_nnx`, `from_equinox`, `from_haiku` and
-  `from_function`.
+  `from_function`. Their parameters keep the names of their library, as paths: 'Dense_0/kernel',
+  'layers/0/weight'. Running statistics and other floating-point state of a network
+  ('batch_stats/BatchNorm_0/mean') are parameters too; everything else (random state, integers) is
+  the module's own and the same for all networks.
 
   Attributes:
     activation: name of the non-linearity behind hidden units; '' where it is not known.
@@ -60,12 +66,7 @@ class Model(abc.ABC):
   def forward(
     self, params: typing.Params, inputs: Float[Array, 'b ...'], dropout: Dropout = None
   ) -> tuple[Float[Array, 'b d'], dict[str, Float[Array, 'b n']]]:
-    """Runs one network.
-
-    Args:
-      params: path -> array.
-      inputs: a batch of `input_shape`.
-      dropout: for training; None leaves out no activation.
+    """Runs one network; dropout is for training.
 
     Returns:
       The outputs, and the activations of hidden units by the id of their group: behind the
@@ -114,41 +115,247 @@ class Model(abc.ABC):
     return dict(params)
 
   @staticmethod
-  def from_flax(module: Any, example: Any, **options: Any) -> 'Model':
-    """Wraps a Flax linen module; see `convert.from_flax`."""
-    return _convert().from_flax(module, example, **options)
-
-  @staticmethod
-  def from_nnx(module: Any, example: Any, **options: Any) -> 'Model':
-    """Wraps a Flax nnx module, or a function from `rngs` to one; see `convert.from_nnx`."""
-    return _convert().from_nnx(module, example, **options)
-
-  @staticmethod
-  def from_equinox(module: Any, example: Any, **options: Any) -> 'Model':
-    """Wraps an Equinox module, or a function from a key to one; see `convert.from_equinox`."""
-    return _convert().from_equinox(module, example, **options)
-
-  @staticmethod
-  def from_haiku(transformed: Any, example: Any, **options: Any) -> 'Model':
-    """Wraps functions that `haiku.transform` gave; see `convert.from_haiku`."""
-    return _convert().from_haiku(transformed, example, **options)
-
-  @staticmethod
   def from_function(
-    apply: Callable[..., Any], params: typing.PyTree, example: Any, **options: Any
-  ) -> 'Model':
-    """Wraps `apply(params, inputs)`; see `convert.from_function`."""
-    return _convert().from_function(apply, params, example, **options)
+    apply: Callable[..., Any],
+    params: typing.PyTree,
+    example: Any,
+    *,
+    init: Callable[[jax.Array], typing.PyTree] | None = None,
+    name: str | None = None,
+    **options: Any,
+  ) -> 'Converted':
+    """Wraps a function of a tree of parameters.
+
+    Args:
+      apply: (params, inputs [b, ...]) -> outputs [b, d]; traceable.
+      params: tree of arrays or ShapeDtypeStructs.
+      example: a batch of inputs, or its ShapeDtypeStruct.
+      init: key -> params.
+      name: of the model in records; by default that of `apply`.
+      **options: `spec` in place of the inferred one, `task` and `activation`; see `Model`.
+
+    Raises:
+      ValueError: if there are no parameters, two have the same path, or `spec` does not fit them.
+    """
+    pairs, treedef = jax.tree_util.tree_flatten_with_path(params)
+    paths = [_path(keys) for keys, _ in pairs]
+    if not paths or len(set(paths)) < len(paths):
+      raise ValueError(f'Parameters need different paths, at least one; got {paths}.')
+    structs = {path: _struct(leaf) for path, (_, leaf) in zip(paths, pairs, strict=True)}
+
+    def from_native(tree: typing.PyTree) -> typing.Params:
+      found = {_path(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+      if found.keys() != structs.keys():
+        raise ValueError(f'A network needs the parameters {paths}; got {sorted(found)}.')
+      return {path: found[path] for path in paths}
+
+    return Converted(
+      run=apply,
+      to_native=lambda params: jax.tree.unflatten(treedef, [params[path] for path in paths]),
+      from_native=from_native,
+      structs=structs,
+      example=example,
+      draw=init,
+      source=name or _name(apply),
+      **_options(options),
+    )
+
+  @staticmethod
+  def from_flax(
+    module: Any, example: Any, *, call: Mapping[str, Any] | None = None, **options: Any
+  ) -> 'Converted':
+    """Wraps a Flax linen module; see `from_function`.
+
+    `call` has further arguments of `module.__call__`, such as `{'train': False}`.
+    """
+    call = dict(call or {})
+    return _from_init(
+      lambda key, inputs: module.init(key, inputs, **call),
+      lambda variables, inputs: module.apply(variables, inputs, **call),
+      example,
+      {'name': _name(type(module)), **options},
+    )
+
+  @staticmethod
+  def from_haiku(transformed: Any, example: Any, **options: Any) -> 'Converted':
+    """Wraps functions of `haiku.transform`, which run without randomness; see `from_function`."""
+    rng = (None,) if 'rng' in inspect.signature(transformed.apply).parameters else ()
+    return _from_init(
+      transformed.init,
+      lambda params, inputs: transformed.apply(params, *rng, inputs),
+      example,
+      {'name': 'haiku', **options},
+    )
+
+  @staticmethod
+  def from_nnx(module: Any, example: Any, **options: Any) -> 'Converted':
+    """Wraps a Flax nnx module, in evaluation mode; see `from_function`, without `init`.
+
+    A function `rngs -> module` in its place also tells how networks are drawn.
+    """
+    from flax import nnx  # Slow to import.
+
+    def is_weight(path: tuple[Any, ...], variable: Any) -> bool:
+      del path
+      is_random = isinstance(variable, nnx.RngState)
+      return not is_random and jnp.issubdtype(variable.dtype, jnp.inexact)
+
+    draw = None if isinstance(module, nnx.Module) else module
+    made = nnx.merge(
+      *nnx.split(draw(nnx.Rngs(0)) if draw else module)
+    )  # The user's stays as it is.
+    made.eval()
+    graphdef, weights, rest = nnx.split(made, is_weight, ...)
+    variables = {'/'.join(map(str, path)): (path, x) for path, x in nnx.to_flat_state(weights)}
+
+    def from_native(net: Any) -> typing.Params:
+      found = nnx.to_flat_state(nnx.split(net, is_weight, ...)[1])
+      return {'/'.join(map(str, path)): x.get_value() for path, x in found}
+
+    def to_native(params: typing.Params) -> Any:
+      state = nnx.from_flat_state(
+        [(path, x.replace(params[name])) for name, (path, x) in variables.items()]
+      )
+      return nnx.merge(graphdef, state, rest)
+
+    return Converted(
+      run=lambda net, inputs: net(inputs),
+      to_native=to_native,
+      from_native=from_native,
+      structs={name: _struct(x.get_value()) for name, (_, x) in variables.items()},
+      example=example,
+      draw=draw and (lambda key: draw(nnx.Rngs(key))),
+      source=options.pop('name', None) or _name(type(made)),
+      **_options(options),
+    )
+
+  @staticmethod
+  def from_equinox(
+    module: Any, example: Any, *, batched: bool = False, **options: Any
+  ) -> 'Converted':
+    """Wraps an Equinox module, in inference mode; see `from_function`, without `init`.
+
+    A function `key -> module` in its place also tells how networks are drawn. A `batched` module
+    takes a batch, and not one input.
+    """
+    import equinox as eqx  # Slow to import.
+
+    draw = None if isinstance(module, eqx.Module) else module
+    made = eqx.nn.inference_mode(draw(jax.random.key(0)) if draw else module)
+    weights, static = eqx.partition(made, eqx.is_inexact_array)
+    base = Model.from_function(made, weights, example, **{'name': _name(type(made)), **options})
+
+    def to_native(params: typing.Params) -> Any:
+      return eqx.combine(base.to_native(params), static)
+
+    return dataclasses.replace(
+      base,
+      run=lambda net, inputs: (net if batched else jax.vmap(net))(inputs),
+      to_native=to_native,
+      from_native=lambda net: base.from_native(eqx.filter(net, eqx.is_inexact_array)),
+      draw=draw,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Converted(Model):
+  """A model of another library.
+
+  Attributes:
+    run: (native form of one network, inputs [b, ...]) -> outputs.
+    to_native: params -> the form that the library takes.
+    from_native: its inverse.
+    structs: path -> shape and dtype of every parameter.
+    example: a batch of inputs, or its shape and dtype.
+    draw: key -> native form of a new network; None where the library cannot say.
+    source: name of the model in records, 'module:Class' of the original.
+    given_spec: None infers the spec.
+  """
+
+  run: Callable[[Any, Any], Any]
+  to_native: Callable[[typing.Params], Any]
+  from_native: Callable[[Any], typing.Params]
+  structs: Mapping[str, jax.ShapeDtypeStruct]
+  example: Any
+  draw: Callable[[jax.Array], Any] | None = None
+  source: str = 'function'
+  given_spec: spec_lib.Spec | None = None
+  activation: str = ''
+  task: str = 'classification'
+
+  def __post_init__(self) -> None:
+    if self.given_spec is not None:
+      self.given_spec.check(dict(self.structs))
+
+  @functools.cached_property
+  def spec(self) -> spec_lib.Spec:
+    """The spec that was given, or else the one inferred from the function's trace."""
+    if self.given_spec is not None:
+      return self.given_spec
+    from wsjax.symmetry.inference import infer  # Slow to import.
+
+    return infer.infer(self.apply, dict(self.structs), self.example).spec
+
+  @property
+  def input_shape(self) -> tuple[int, ...]:
+    """Shape of the example, without its first axis."""
+    return tuple(self.example.shape[1:])
+
+  @property
+  def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+    """Path -> shape and dtype of every parameter."""
+    return dict(self.structs)
+
+  @property
+  def name(self) -> str:
+    """The source."""
+    return self.source
+
+  @property
+  def can_init(self) -> bool:
+    """Whether the library says how networks are drawn."""
+    return self.draw is not None
+
+  @property
+  def config(self) -> dict[str, Any]:
+    """Empty: the original is not rebuilt from a record."""
+    return {}
+
+  def init(self, key: jax.Array) -> typing.Params:
+    """Draws a network as its library does.
+
+    Raises:
+      ValueError: if the model was made from a network and not from a way to draw one.
+    """
+    if self.draw is None:
+      raise ValueError(f'{self.source} was made from one network, which does not say how to draw.')
+    return self.from_native(self.draw(key))
+
+  def forward(
+    self, params: typing.Params, inputs: Float[Array, 'b ...'], dropout: Dropout = None
+  ) -> tuple[Float[Array, 'b d'], dict[str, Float[Array, 'b n']]]:
+    """Runs one network; activations of hidden units are not known.
+
+    Raises:
+      ValueError: for dropout, which is the module's own.
+    """
+    if dropout is not None:
+      raise ValueError(f'{self.source} takes no dropout of ours; leave it out of the recipe.')
+    return self.run(self.to_native(params), jnp.asarray(inputs)), {}
+
+  def flatten(self, tree: typing.PyTree) -> typing.Params:
+    """Names the parameters of a native network by their paths."""
+    return self.from_native(tree)
+
+  def unflatten(self, params: typing.Params) -> typing.PyTree:
+    """Gives a network its native form: variables, a module, a tree."""
+    return self.to_native(params)
 
 
 def from_record(name: str, config: Mapping[str, Any]) -> Model:
   """Builds the model that a checkpoint record names.
 
   Only models of this package are built: a record of a stranger must not choose what is imported.
-
-  Args:
-    name: file of `wsjax.models`.
-    config: its fields.
 
   Raises:
     ValueError: if there is no such model or it takes other fields.
@@ -159,8 +366,36 @@ def from_record(name: str, config: Mapping[str, Any]) -> Model:
     raise ValueError(f'Model {name!r} does not take {dict(config)}: {error}.') from error
 
 
-@functools.cache
-def _convert() -> Any:
-  from wsjax.models import convert  # Imports this module.
+def _from_init(
+  init: Callable[..., typing.PyTree],
+  apply: Callable[..., Any],
+  example: Any,
+  options: dict[str, Any],
+) -> Converted:
+  """Wraps a function whose parameters are drawn by (key, inputs) -> params."""
 
-  return convert
+  def draw(key: jax.Array) -> typing.PyTree:
+    return init(key, jnp.zeros(example.shape, example.dtype))
+
+  structs = jax.eval_shape(draw, jax.random.key(0))
+  return Model.from_function(apply, structs, example, **{'init': draw, **options})
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, Any]:
+  """Fields of `Converted` from options of a constructor."""
+  allowed = {'spec': 'given_spec', 'task': 'task', 'activation': 'activation'}
+  if unknown := sorted(set(options) - set(allowed)):
+    raise ValueError(f'Unknown option {unknown[0]!r} of a model; allowed: {", ".join(allowed)}.')
+  return {allowed[key]: value for key, value in options.items()}
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+  return jax.tree_util.keystr(keys, simple=True, separator='/').removeprefix(_PARAMS)
+
+
+def _struct(leaf: Any) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(np.shape(leaf), jnp.result_type(leaf))
+
+
+def _name(thing: Any) -> str:
+  return f'{thing.__module__}:{getattr(thing, "__qualname__", "function")}'

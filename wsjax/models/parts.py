@@ -39,15 +39,9 @@ _CUT_NORMAL_STD = 0.87962566103423978
 
 
 def init_params(key: jax.Array, spec: spec_lib.Spec, initializer: str) -> typing.Params:
-  """Random kernels and biases for every leaf of a spec.
+  """Random float32 weights of one network, by a key of `INITIALIZERS`.
 
-  Args:
-    key: one key.
-    spec: leaves ordered kernel, bias, kernel, bias, ...
-    initializer: key of `INITIALIZERS`.
-
-  Returns:
-    Parameters of one network, float32.
+  The leaves of the spec are ordered kernel, bias, kernel, bias, ...
   """
   variance, fan, distribution, draws_biases = INITIALIZERS[initializer]
   stds, std = {}, 0.0
@@ -66,7 +60,7 @@ def init_params(key: jax.Array, spec: spec_lib.Spec, initializer: str) -> typing
 def draw_params(
   key: jax.Array, spec: spec_lib.Spec, stds: Mapping[str, float], distribution: str
 ) -> typing.Params:
-  """Independent weights of mean 0.
+  """Independent float32 weights of mean 0.
 
   One draw is cut into the leaves: a draw per leaf would take most of the time that a training
   program takes to compile.
@@ -76,9 +70,6 @@ def draw_params(
     spec: the leaves.
     stds: path -> standard deviation.
     distribution: 'normal', cut at two deviations before scaling to `stds`, or 'uniform'.
-
-  Returns:
-    Parameters of one network, float32.
   """
   shape = (spec.num_params,)
   if distribution == 'normal':
@@ -94,15 +85,9 @@ def draw_params(
 
 
 def drop(x: jax.Array, dropout: model_lib.Dropout, layer: int) -> jax.Array:
-  """Sets some activations to 0 and scales the others, so that means stay.
+  """Sets some activations of a layer to 0 and scales the others, so that means stay.
 
-  Args:
-    x: hidden activations.
-    dropout: None gives them back.
-    layer: number of the layer, so that every layer has its own draw.
-
-  Returns:
-    As `x`.
+  Every layer, by its number, has a draw of its own; without dropout activations stay.
   """
   if dropout is None:
     return x

@@ -70,12 +70,7 @@ class SIREN(config_lib.Section, model_lib.Model):
   ) -> tuple[Float[Array, 'b k'], dict[str, Float[Array, 'b n']]]:
     """Runs one network; it has no dropout."""
     del dropout
-    x = inputs.reshape(inputs.shape[0], -1).T  # Features first: see mlp.py.
-    hidden = {}
-    depth = len(self.widths) - 1
-    for i in range(depth):
-      x = params[f'layer{i}/kernel'].T @ x + params[f'layer{i}/bias'][:, None]
-      if i < depth - 1:
-        x = sine.sine(jnp.float32(self.omega) * x)
-        hidden[f'hidden{i}'] = x.T
-    return x.T, hidden
+    omega = jnp.float32(self.omega)
+    return mlp.dense_forward(
+      params, inputs, len(self.widths) - 1, lambda x, _: sine.sine(omega * x)
+    )

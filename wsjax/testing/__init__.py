@@ -8,33 +8,16 @@ framework:
   testing.check_encoder(MyEncoder(model), model)
 """
 
-from wsjax.testing.encoders import check_editor, check_encoder, check_head
-from wsjax.testing.generators import check_backbone, check_codec, check_condition, check_generator
-from wsjax.testing.laws import (
-  TOLERANCE,
-  assert_equivariant,
-  assert_invariant,
-  assert_law,
-  move,
-  random_features,
-)
-from wsjax.testing.models import check_model
-from wsjax.testing.tokens import check_tokens
-
-__all__ = [
-  'TOLERANCE',
-  'assert_equivariant',
-  'assert_invariant',
-  'assert_law',
-  'check_backbone',
-  'check_codec',
-  'check_condition',
-  'check_editor',
-  'check_encoder',
-  'check_generator',
-  'check_head',
-  'check_model',
-  'check_tokens',
-  'move',
-  'random_features',
-]
+from wsjax.testing.encoders import check_editor as check_editor
+from wsjax.testing.encoders import check_encoder as check_encoder
+from wsjax.testing.encoders import check_head as check_head
+from wsjax.testing.generators import check_backbone as check_backbone
+from wsjax.testing.generators import check_codec as check_codec
+from wsjax.testing.generators import check_condition as check_condition
+from wsjax.testing.generators import check_generator as check_generator
+from wsjax.testing.laws import TOLERANCE as TOLERANCE
+from wsjax.testing.laws import assert_equivariant as assert_equivariant
+from wsjax.testing.laws import assert_invariant as assert_invariant
+from wsjax.testing.laws import assert_law as assert_law
+from wsjax.testing.models import check_model as check_model
+from wsjax.testing.models import check_tokens as check_tokens

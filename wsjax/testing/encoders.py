@@ -1,6 +1,6 @@
 """Contracts of encoders, editors and heads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import chex
@@ -32,20 +32,13 @@ def check_encoder(
       depends on the other networks of a batch or is not a float32 vector, gradients that are not
       finite.
   """
-  one, two = weights(model, seed), weights(model, seed + 1)
-  variables = jax.jit(encoder.init)(jax.random.key(seed), one)
-  worst = _claim(encoder, variables, model, encoder.INVARIANT_TO, one, seed, tolerance)
-  alone = jax.jit(encoder.apply)(variables, one)
-  chex.assert_rank(alone, 1)
-  chex.assert_type(alone, jnp.float32)
-  _check_batch(encoder, variables, alone, one, two)
 
-  def loss(variables: Any, params: typing.Params) -> jax.Array:
-    rngs = {'dropout': jax.random.key(seed)}
-    return jnp.sum(encoder.apply(variables, params, train=True, rngs=rngs) ** 2)
+  def check_output(embedding: jax.Array) -> None:
+    chex.assert_rank(embedding, 1)
+    chex.assert_type(embedding, jnp.float32)
 
-  chex.assert_tree_all_finite(jax.jit(jax.grad(loss))(variables, one))
-  return worst
+  train = {'train': True, 'rngs': {'dropout': jax.random.key(seed)}}
+  return _check_module(encoder, model, encoder.INVARIANT_TO, check_output, train, seed, tolerance)
 
 
 def check_editor(
@@ -57,31 +50,24 @@ def check_editor(
     editor: Flax module from the weights of one network to an update of them. Its `EQUIVARIANT_TO`
       names kinds of `spec.KINDS`.
     model: `wsjax.Model` whose weights it edits.
-    seed: of parameters, weights and group elements.
-    tolerance: largest relative error of what is claimed.
+    seed: see `check_encoder`.
+    tolerance: see `check_encoder`.
 
   Returns:
     The largest relative error.
 
   Raises:
-    AssertionError: naming the law: a claim that is too large or too small, an update that does not
-      fit the spec or depends on the other networks of a batch, gradients that are not finite.
+    AssertionError: naming the law: those of `check_encoder`, and an update that does not fit the
+      spec.
   """
-  one, two = weights(model, seed), weights(model, seed + 1)
-  variables = jax.jit(editor.init)(jax.random.key(seed), one)
-  worst = _claim(editor, variables, model, editor.EQUIVARIANT_TO, one, seed, tolerance)
-  alone = jax.jit(editor.apply)(variables, one)
-  try:
-    model.spec.check(alone)
-  except ValueError as error:
-    raise AssertionError(f'The update does not fit the model: {error}') from error
-  _check_batch(editor, variables, alone, one, two)
 
-  def loss(variables: Any, params: typing.Params) -> jax.Array:
-    return sum(jnp.sum(x**2) for x in editor.apply(variables, params).values())
+  def check_output(update: typing.Params) -> None:
+    try:
+      model.spec.check(update)
+    except ValueError as error:
+      raise AssertionError(f'The update does not fit the model: {error}') from error
 
-  chex.assert_tree_all_finite(jax.jit(jax.grad(loss))(variables, one))
-  return worst
+  return _check_module(editor, model, editor.EQUIVARIANT_TO, check_output, {}, seed, tolerance)
 
 
 def check_head(head: Any, targets: typing.Array, *, size: int = 8, seed: int = 0) -> None:
@@ -112,8 +98,8 @@ def check_head(head: Any, targets: typing.Array, *, size: int = 8, seed: int = 0
   chex.assert_tree_all_finite((value, metrics, gradients))
   if not any(jnp.any(x) for x in jax.tree.leaves(gradients)):
     raise AssertionError('The gradient of the loss is 0.')
-  turned, _ = run(variables, embeddings[::-1], jnp.asarray(targets)[::-1])
-  chex.assert_trees_all_close(turned, (value, metrics), rtol=1e-4)
+  reversed_batch, _ = run(variables, embeddings[::-1], jnp.asarray(targets)[::-1])
+  chex.assert_trees_all_close(reversed_batch, (value, metrics), rtol=1e-4)
 
 
 def weights(model: Any, seed: int = 0) -> typing.Params:
@@ -127,43 +113,56 @@ def weights(model: Any, seed: int = 0) -> typing.Params:
   }
 
 
-def _claim(
+def _check_module(
   module: Any,
-  variables: Any,
   model: Any,
-  claimed: tuple[str, ...],
-  params: typing.Params,
+  claimed: Sequence[str],
+  check_output: Callable[[Any], None],
+  train: dict[str, Any],
   seed: int,
+  tolerance: float,
+) -> float:
+  """Checks claim, output, batches and gradients; `train` are the arguments in training."""
+  one, two = weights(model, seed), weights(model, seed + 1)
+  variables = jax.jit(module.init)(jax.random.key(seed), one)
+  run = jax.jit(lambda params: module.apply(variables, params))
+  worst = _check_claim(run, model.spec, claimed, one, jax.random.key(seed), tolerance)
+  alone = run(one)
+  check_output(alone)
+  # `vmap` gives every network the output that it has alone, and not one output for all.
+  both = jax.jit(jax.vmap(run))(jax.tree.map(lambda *x: jnp.stack(x), one, two))
+  first, second = (jax.tree.map(lambda x, i=i: x[i], both) for i in (0, 1))
+  chex.assert_trees_all_close(first, alone, rtol=1e-4, atol=1e-5)
+  if all(jnp.allclose(a, b) for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True)):
+    raise AssertionError('Two networks have the same output.')
+
+  def loss(variables: Any) -> jax.Array:
+    return sum(jnp.sum(x**2) for x in jax.tree.leaves(module.apply(variables, one, **train)))
+
+  chex.assert_tree_all_finite(jax.jit(jax.grad(loss))(variables))
+  return worst
+
+
+def _check_claim(
+  run: Callable[[typing.Params], Any],
+  spec: spec_lib.Spec,
+  claimed: Sequence[str],
+  params: typing.Params,
+  key: jax.Array,
   tolerance: float,
 ) -> float:
   """Checks the law of every claimed kind, and that no other kind of the spec obeys it."""
   if unknown := set(claimed) - set(spec_lib.KINDS):
     raise AssertionError(f'The claim names {sorted(unknown)}; allowed: {spec_lib.KINDS}.')
-  run = jax.jit(lambda params: module.apply(variables, params))
-  act: Callable[..., Any] = lambda g, value: model.spec.act(g, value)  # noqa: E731
 
-  def error(kinds: tuple[str, ...]) -> float:
-    key = jax.random.key(seed)
-    return laws.assert_law(run, params, model.spec, act, kinds=kinds, key=key, tolerance=tolerance)
+  def error(kinds: Sequence[str]) -> float:
+    return laws.assert_law(run, params, spec, spec.act, kinds=kinds, key=key, tolerance=tolerance)
 
   worst = error(claimed)
-  own = {kind for group in model.spec.groups for kind in group.kinds}
-  for kind in sorted(own - set(claimed)):
+  for kind in sorted({kind for group in spec.groups for kind in group.kinds} - set(claimed)):
     try:
       error((kind,))
     except AssertionError:
       continue
     raise AssertionError(f'The module obeys {kind}, which it does not claim.')
   return worst
-
-
-def _check_batch(
-  module: Any, variables: Any, alone: Any, one: typing.Params, two: typing.Params
-) -> None:
-  """Checks that `vmap` gives every network the output that it has alone, and not one for all."""
-  stacked = jax.tree.map(lambda *x: jnp.stack(x), one, two)
-  both = jax.jit(jax.vmap(lambda params: module.apply(variables, params)))(stacked)
-  first, second = (jax.tree.map(lambda x, i=i: x[i], both) for i in (0, 1))
-  chex.assert_trees_all_close(first, alone, rtol=1e-4, atol=1e-5)
-  if all(jnp.allclose(a, b) for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True)):
-    raise AssertionError('Two networks have the same output.')

@@ -71,13 +71,9 @@ def check_generator(
 def check_backbone(
   backbone: Any, example: Float[Array, 't d'], *, dropout: Any = None, seed: int = 0
 ) -> None:
-  """Checks a backbone: shapes, inputs, batches and dropout.
+  """Checks a backbone, a Flax module, on example tokens: shapes, inputs, batches and dropout.
 
-  Args:
-    backbone: Flax module of a field.
-    example: tokens that it is for.
-    dropout: the backbone with dropout, if it can have it.
-    seed: of parameters.
+  `dropout` is the backbone with dropout, if it can have it.
 
   Raises:
     AssertionError: naming the broken law: an output that is not zero at initialisation or of
@@ -121,13 +117,9 @@ def check_codec(
   tolerance: float = 1e-4,
   seed: int = 0,
 ) -> None:
-  """Checks a codec on 20 networks that span 4 dimensions.
+  """Checks a codec on 20 networks with tokens (T, D) that span 4 dimensions.
 
-  Args:
-    codec: with room for 4 dimensions.
-    shape: (T, D) of the tokens.
-    tolerance: largest error of a decoded token, in units of tokens of size 2.
-    seed: of the tokens.
+  `tolerance` is the largest error of a decoded token, in units of tokens of size 2.
 
   Raises:
     AssertionError: naming the broken law: decoding that does not invert encoding; a batch that is
@@ -152,9 +144,7 @@ def check_condition(
 ) -> np.ndarray:
   """Checks a condition: a finite vector per record that depends on that record alone.
 
-  Args:
-    condition: to check.
-    records: of a zoo, at least two that differ in what the condition reads.
+  Two of the records at least must differ in what the condition reads.
 
   Returns:
     The vectors [N, C].

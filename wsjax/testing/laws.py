@@ -14,22 +14,6 @@ from wsjax.symmetry import spec as spec_lib
 TOLERANCE = 1e-4
 
 
-def random_features(key: jax.Array, spec: spec_lib.Spec, channels: int) -> dict[str, jax.Array]:
-  """Standard normal features, {path: [*shape, channels]}."""
-  return {
-    leaf.path: jax.random.normal(jax.random.fold_in(key, place), (*leaf.shape, channels))
-    for place, leaf in enumerate(spec.leaves)
-  }
-
-
-def move(
-  g: group_lib.GroupElement, features: Mapping[str, jax.Array], spec: spec_lib.Spec
-) -> dict[str, jax.Array]:
-  """Acts on every channel of features {path: [*shape, c]}."""
-  act = jax.vmap(lambda params: spec.act(g, params), -1, -1)
-  return act(dict(features))
-
-
 def assert_equivariant(
   layer: Any,
   spec: spec_lib.Spec,
@@ -39,38 +23,29 @@ def assert_equivariant(
   seed: int = 0,
   tolerance: float = TOLERANCE,
 ) -> float:
-  """Checks that acting on the input of a layer acts on its output.
-
-  Every group of the spec and every kind of element is tried on its own, so that the error can name
-  the law that is broken. A layer that returns an array instead of features must be invariant. A
-  constant layer is refused.
+  """Checks that acting on the input of a layer acts on its output; the law is `assert_law`.
 
   Args:
-    layer: Flax module, or (init, apply) pair of functions, on
-      {path: [*leaf.shape, channels]}. Features come out in the same form, of any width; or else an
-      array.
+    layer: Flax module, or (init, apply) pair of functions, from features
+      {path: [*leaf.shape, channels]} to features of any width or to an array.
     spec: the symmetry that is claimed.
     kinds: of elements, from `spec.KINDS`; a group is only tried with the kinds that it has.
     channels: width of the input.
     seed: of parameters, features and group elements.
     tolerance: largest relative error.
-
-  Returns:
-    The largest relative error.
-
-  Raises:
-    AssertionError: naming the law, the group, and the parameter and axis with the largest error.
   """
   init, apply = layer if isinstance(layer, tuple) else (layer.init, layer.apply)
   init_key, feature_key, key = jax.random.split(jax.random.key(seed), 3)
-  features = random_features(feature_key, spec, channels)
+  features = {
+    leaf.path: jax.random.normal(jax.random.fold_in(feature_key, place), (*leaf.shape, channels))
+    for place, leaf in enumerate(spec.leaves)
+  }
   variables = jax.jit(init)(init_key, features)
-  run = jax.jit(lambda features: apply(variables, features))
   return assert_law(
-    run,
+    jax.jit(lambda features: apply(variables, features)),
     features,
     spec,
-    lambda g, value: move(g, value, spec),
+    lambda g, features: jax.vmap(lambda params: spec.act(g, params), -1, -1)(dict(features)),
     kinds=kinds,
     key=key,
     tolerance=tolerance,
@@ -86,21 +61,15 @@ def assert_invariant(
   seed: int = 0,
   tolerance: float = TOLERANCE,
 ) -> float:
-  """Checks that no symmetry of the weights changes their embedding.
+  """Checks that no symmetry of the weights changes their embedding; the law is `assert_law`.
 
   Args:
     encoder: Flax module from the weights of one network to an array.
     spec: their symmetry.
     params: weights of one network; for kind 'phase', of a scale that fits the phase shifts.
-    kinds: of elements, like those of `assert_equivariant`.
+    kinds: of elements, from `spec.KINDS`.
     seed: of parameters and group elements.
     tolerance: largest relative error.
-
-  Returns:
-    The largest relative error.
-
-  Raises:
-    AssertionError: naming the law and the group.
   """
   init_key, key = jax.random.split(jax.random.key(seed))
   params = {path: jnp.asarray(value) for path, value in params.items()}
@@ -109,7 +78,7 @@ def assert_invariant(
     jax.jit(lambda params: encoder.apply(variables, params)),
     params,
     spec,
-    lambda g, value: spec.act(g, value),
+    spec.act,
     kinds=kinds,
     key=key,
     tolerance=tolerance,
@@ -128,11 +97,14 @@ def assert_law(
 ) -> float:
   """Checks that a function commutes with a group, or is invariant if it returns an array.
 
+  Every group and every kind of element is tried on its own, so that the error can name the law that
+  is broken. A constant function is refused.
+
   Args:
     run: function of `example`.
     example: weights or features by path.
     spec: the symmetry that is claimed.
-    act: (group element, weights or features) -> the same, transformed.
+    act: (group element, weights or features) -> these, transformed.
     kinds: of elements, from `spec.KINDS`.
     key: of the group elements.
     tolerance: largest relative error.
@@ -147,7 +119,9 @@ def assert_law(
   for path, value in _leaves(before).items():
     if not np.all(np.isfinite(value)):
       raise AssertionError(f'The output {path!r} is not finite.')
-  _assert_reads(run, example, before)
+  other = {path: 2 * value + 0.1 for path, value in example.items()}
+  if max(_errors(run(other), before).values()) <= TOLERANCE:
+    raise AssertionError('The output is constant: it does not depend on the input.')
   jitted = jax.jit(act)
   worst = 0.0
   for place, group in enumerate(spec.groups):
@@ -176,13 +150,6 @@ def _single(key: jax.Array, spec: spec_lib.Spec, id: str, kind: str) -> group_li
   return group_lib.GroupElement(**parts)
 
 
-def _assert_reads(run: Any, example: Any, before: Any) -> None:
-  """Fails for a layer whose output does not depend on its input."""
-  other = {path: 2 * value + 0.1 for path, value in example.items()}
-  if max(_errors(run(other), before).values()) <= TOLERANCE:
-    raise AssertionError('The output is constant: it does not depend on the input.')
-
-
 def _errors(a: Any, b: Any) -> dict[str, float]:
   """Relative error of every output: path -> max |a - b| / max |b|."""
   a, b = _leaves(a), _leaves(b)
@@ -193,9 +160,8 @@ def _errors(a: Any, b: Any) -> dict[str, float]:
 
 def _leaves(value: Any) -> dict[str, np.ndarray]:
   """Outputs by path; '' for a single array."""
-  if isinstance(value, Mapping):
-    return {path: np.asarray(array) for path, array in value.items()}
-  return {'': np.asarray(value)}
+  named = value if isinstance(value, Mapping) else {'': value}
+  return {path: np.asarray(array) for path, array in named.items()}
 
 
 def _where(path: str, group: spec_lib.Group, spec: spec_lib.Spec) -> str:

@@ -15,11 +15,7 @@ from wsjax.tokens import layout
 
 @dataclasses.dataclass(frozen=True)
 class Chunks(config.Section, layout.Tokenizer):
-  """Tokenizer of chunks, of which the last of each parameter is padded.
-
-  Attributes:
-    length: weights per token.
-  """
+  """Tokenizer of chunks of `length` weights, of which the last of each parameter is padded."""
 
   length: config.PositiveInt = 64
 

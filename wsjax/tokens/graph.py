@@ -3,10 +3,7 @@
 Neurons that may be permuted, and the pinned inputs or outputs of a layer, are a set of nodes; a
 parameter that joins two sets is a full grid of edges between them. Two neurons that several weights
 join (the window of a convolution, the pixels of a channel behind a flatten) have one edge with as
-many features. Biases and scales are node features.
-
-The order of hidden neurons means nothing, so they are told apart by their set alone; inputs and
-outputs keep their order and have positions.
+many features. Biases and scales are node features. Only pinned nodes have positions.
 
 Source: Kofinas et al. 2024, arXiv:2403.12143 (networks as neural graphs).
 """
@@ -85,13 +82,9 @@ class WeightGraph:
 
 @dataclasses.dataclass(frozen=True)
 class NodeSet:
-  """Nodes that may be permuted, or the pinned inputs or outputs of a layer.
+  """A set of nodes, from number `start` on, with so many features each.
 
-  Attributes:
-    start: number of its first node.
-    size: number of nodes.
-    group: id of the group that permutes them; None if they are pinned.
-    features: numbers per node, biases and the like.
+  `group` is the id of the group that permutes them, None if they are pinned.
   """
 
   start: int
@@ -179,10 +172,6 @@ class Wiring:
       places=max([1, *(each.size for each in self.sets if each.group is None)]),
     )
 
-  def node_kinds(self, capacity: Capacity) -> tuple[int, ...]:
-    """Kind of every set."""
-    return _numbers(len(self.sets), capacity.node_kinds)
-
   def edge_kinds(self, capacity: Capacity) -> tuple[int, ...]:
     """Kind of every parameter that is edges."""
     return _numbers(len(self.edge_blocks), capacity.edge_kinds)
@@ -195,7 +184,8 @@ class Wiring:
     """
     if (capacity | self.capacity) != capacity:
       raise ValueError(f'A graph of {self.capacity} does not fit into {capacity}.')
-    kinds = np.repeat(self.node_kinds(capacity), [each.size for each in self.sets])
+    kinds = _numbers(len(self.sets), capacity.node_kinds)
+    kinds = np.repeat(kinds, [each.size for each in self.sets])
     places = [np.arange(s.size) if s.group is None else np.full(s.size, -1) for s in self.sets]
     return kinds, np.concatenate(places)
 
@@ -229,17 +219,22 @@ def wiring(spec: spec_lib.Spec) -> Wiring:
   sets: dict[str, NodeSet] = {}
   blocks = []
   for leaf in spec.leaves:
-    _check(leaf)
+    if not leaf.shape:
+      raise ValueError(f'{leaf.path} is a scalar; a graph has no place for it.')
+    if any(axis.group is not None for axis in leaf.axes[:-2]):
+      raise ValueError(
+        f'{leaf.path} has the groups {[axis.group for axis in leaf.axes]}; a graph takes weights '
+        'whose groups lie on the last two axes.'
+      )
     layer = leaf.path.rpartition('/')[0]
     splits, ends = [], []
     for axis in range(-min(len(leaf.shape), 2), 0):
-      label = leaf.axes[axis]
-      if label.group is None:
+      label, name = leaf.axes[axis], leaf.axes[axis].group
+      if name is None:
         split = (1, leaf.shape[axis], 1)
         name = f'= {"input" if axis == -2 else "output"} of {layer}'
       else:
-        split = (label.outer, spec.group(label.group).size, label.inner)
-        name = label.group
+        split = (label.outer, spec.group(name).size, label.inner)
       start = sum(each.size for each in sets.values())
       sets.setdefault(name, NodeSet(start, split[1], label.group))
       splits.append(split)
@@ -264,10 +259,6 @@ class Graph(config.Section):
 
   def tokenize(self, params: typing.Params, spec: spec_lib.Spec) -> WeightGraph:
     """The graph of one network; vmap for many.
-
-    Args:
-      params: path -> array, of one dtype.
-      spec: its architecture.
 
     Raises:
       ValueError: if `params` do not fit `spec` or have several dtypes, or the graph does not fit
@@ -330,14 +321,3 @@ def _pad(value: Any, *shape: int | None) -> jax.Array:
   value = jnp.asarray(value)
   sizes = zip(value.shape, shape, strict=True)
   return jnp.pad(value, [(0, 0 if new is None else new - old) for old, new in sizes])
-
-
-def _check(leaf: spec_lib.Leaf) -> None:
-  """Raises for a parameter that the graph has no place for."""
-  if not leaf.shape:
-    raise ValueError(f'{leaf.path} is a scalar; a graph has no place for it.')
-  if any(axis.group is not None for axis in leaf.axes[:-2]):
-    raise ValueError(
-      f'{leaf.path} has the groups {[axis.group for axis in leaf.axes]}; a graph takes weights '
-      'whose groups lie on the last two axes.'
-    )

@@ -1,7 +1,6 @@
 """Tokenizers of arrays as tables: the index of the weight at every place of every token.
 
-Indices are those of the weights of a network in the order of the spec. Tokenizing gathers weights
-and never computes with them, so the round trip is exact.
+Tokenizing gathers weights and never computes with them, so the round trip is exact.
 """
 
 import abc
@@ -11,7 +10,6 @@ import itertools
 import math
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -48,15 +46,17 @@ class Tokenizer(abc.ABC):
   def tokenize(self, params: typing.Params, spec: spec_lib.Spec) -> Tokens:
     """Weights of one network as tokens; vmap for many.
 
-    Args:
-      params: path -> array, of one dtype, which is that of the tokens.
-      spec: its architecture.
-
     Raises:
       ValueError: if `params` do not fit `spec`, or have several dtypes.
     """
     table = _table(self, spec)
-    return Tokens(gather(flatten(params, spec), table), jnp.asarray(table >= 0))
+    vector, flat = flatten(params, spec), table.reshape(-1)
+    if np.array_equal(flat, np.arange(len(flat))):
+      # A gather would copy for nothing.
+      values = jnp.reshape(vector[: len(flat)], table.shape)
+    else:
+      values = jnp.where(table >= 0, vector[np.maximum(table, 0)], jnp.zeros((), vector.dtype))
+    return Tokens(values, jnp.asarray(table >= 0))
 
   def detokenize(self, values: Float[Array, 't d'], spec: spec_lib.Spec) -> typing.Params:
     """Weights of the network whose tokens have these values; padding is ignored.
@@ -70,7 +70,12 @@ class Tokenizer(abc.ABC):
         f'Token values have shape {tuple(values.shape)}; this architecture '
         f'has tokens of shape {table.shape}.'
       )
-    return unflatten(scatter([(values, table)], spec), spec)
+    flat, vector = table.reshape(-1), jnp.reshape(values, (-1,))
+    if not np.array_equal(flat, np.arange(spec.num_params)):
+      place = np.full(spec.num_params, -1)
+      place[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
+      vector = vector[place]
+    return unflatten(vector, spec)
 
 
 @functools.cache
@@ -107,38 +112,12 @@ def unflatten(vector: Float[Array, ' p'], spec: spec_lib.Spec) -> typing.Params:
   return params
 
 
-def gather(vector: Float[Array, ' p'], table: Int[np.ndarray, 't d']) -> Float[Array, 't d']:
-  """Weights at the indices of a table, 0 where the table is -1."""
-  flat = table.reshape(-1)
-  if np.array_equal(flat, np.arange(len(flat))):
-    # A gather would copy for nothing.
-    return jnp.reshape(vector[: len(flat)], table.shape)
-  values = jnp.asarray(vector)[np.maximum(table, 0)]
-  return jnp.where(table >= 0, values, jnp.zeros((), values.dtype))
-
-
-def scatter(pieces: list[tuple[typing.Array, np.ndarray]], spec: spec_lib.Spec) -> jax.Array:
-  """Inverse of `gather` for tables that together hold every weight once.
-
-  Args:
-    pieces: (values, table) pairs of equal shapes.
-    spec: the architecture.
-  """
-  flat = np.concatenate([table.reshape(-1) for _, table in pieces])
-  vector = jnp.concatenate([jnp.reshape(values, (-1,)) for values, _ in pieces])
-  if np.array_equal(flat, np.arange(spec.num_params)):
-    return vector
-  place = np.full(spec.num_params, -1)
-  place[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
-  return vector[place]
-
-
 def leaf_indices(spec: spec_lib.Spec) -> dict[str, np.ndarray]:
   """Path -> array of the parameter's shape that holds indices into `flatten`."""
-  starts = np.cumsum([0] + [math.prod(leaf.shape) for leaf in spec.leaves])
+  sizes = [math.prod(leaf.shape) for leaf in spec.leaves]
+  pieces = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
   return {
-    leaf.path: start + np.arange(math.prod(leaf.shape)).reshape(leaf.shape)
-    for leaf, start in zip(spec.leaves, starts[:-1], strict=True)
+    leaf.path: piece.reshape(leaf.shape) for leaf, piece in zip(spec.leaves, pieces, strict=True)
   }
 
 
@@ -148,11 +127,3 @@ def layers(spec: spec_lib.Spec) -> dict[str, tuple[spec_lib.Leaf, ...]]:
     name: tuple(group)
     for name, group in itertools.groupby(spec.leaves, lambda leaf: leaf.path.rpartition('/')[0])
   }
-
-
-def stack_rows(rows: list[np.ndarray]) -> Int[np.ndarray, 't d']:
-  """Table of index rows, padded by -1 to the longest of them."""
-  table = np.full((len(rows), max(map(len, rows))), -1)
-  for place, row in zip(table, rows, strict=True):
-    place[: len(row)] = row
-  return table

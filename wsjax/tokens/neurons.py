@@ -14,10 +14,7 @@ from wsjax.tokens import layout
 
 @dataclasses.dataclass(frozen=True)
 class Neurons(layout.Tokenizer):
-  """Tokenizer of neurons, as wide as the widest layer: incoming weights, then bias.
-
-  A permutation of neurons permutes their tokens.
-  """
+  """Tokenizer of neurons, as wide as the widest layer: incoming weights, then bias."""
 
   def table(self, spec: spec_lib.Spec) -> Int[np.ndarray, 't d']:
     """One row per neuron of every layer; -1 = padding.
@@ -26,7 +23,7 @@ class Neurons(layout.Tokenizer):
       ValueError: if the parameters of a layer end in axes of different length.
     """
     indices = layout.leaf_indices(spec)
-    rows = []
+    tables = []
     for name, leaves in layout.layers(spec).items():
       sizes = {leaf.shape[-1] for leaf in leaves}
       if len(sizes) != 1:
@@ -35,5 +32,9 @@ class Neurons(layout.Tokenizer):
           'parameters of a layer to end in the same axis.'
         )
       columns = [indices[leaf.path].reshape(-1, leaf.shape[-1]) for leaf in leaves]
-      rows += list(np.concatenate(columns).T)
-    return layout.stack_rows(rows)
+      tables.append(np.concatenate(columns).T)
+    widest = max(table.shape[1] for table in tables)
+    pads = [((0, 0), (0, widest - table.shape[1])) for table in tables]
+    return np.concatenate(
+      [np.pad(table, pad, constant_values=-1) for table, pad in zip(tables, pads, strict=True)]
+    )

@@ -18,12 +18,7 @@ _SMALLEST = 1e-8
 
 @struct.dataclass
 class Normalizer:
-  """Mean and standard deviation of every parameter.
-
-  Attributes:
-    mean: path -> array that broadcasts against the parameter.
-    std: path -> array that broadcasts against the parameter, all > 0.
-  """
+  """Mean and standard deviation > 0 of every parameter, which broadcast against it."""
 
   mean: typing.Params
   std: typing.Params
@@ -31,14 +26,14 @@ class Normalizer:
   def apply(self, params: typing.Params) -> typing.Params:
     """Normalizes the weights of one network, or of many."""
     return {
-      path: (value - _like(self.mean[path], value)) / _like(self.std[path], value)
+      path: (value - like(self.mean[path], value)) / like(self.std[path], value)
       for path, value in params.items()
     }
 
   def invert(self, params: typing.Params) -> typing.Params:
     """Inverse of `apply`."""
     return {
-      path: value * _like(self.std[path], value) + _like(self.mean[path], value)
+      path: value * like(self.std[path], value) + like(self.mean[path], value)
       for path, value in params.items()
     }
 
@@ -53,7 +48,7 @@ def fit(
   """Statistics of many networks.
 
   Args:
-    params: path -> [N, ...] weights of the training split, and of no other.
+    params: path -> [N, ...] weights of the training split.
     spec: of the architecture.
     how: 'layer': one mean and deviation per parameter; 'coordinate': one per weight; 'none': 0 and
       1.
@@ -73,12 +68,10 @@ def fit(
     value = np.asarray(params[leaf.path], np.float64)
     axis = None if how == 'layer' else 0
     shape = (1,) * len(leaf.shape) if how == 'layer' else leaf.shape
-    if how == 'none':
-      mean[leaf.path] = np.zeros(shape, np.float32)
-      std[leaf.path] = np.full(shape, scale[leaf.path], np.float32)
-      continue
-    mean[leaf.path] = np.mean(value, axis).reshape(shape).astype(np.float32)
-    spread = np.std(value, axis).reshape(shape).astype(np.float32)
+    mean[leaf.path], spread = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    if how != 'none':
+      mean[leaf.path] = np.mean(value, axis).reshape(shape).astype(np.float32)
+      spread = np.std(value, axis).reshape(shape).astype(np.float32)
     spread = np.where(spread > _SMALLEST, spread, 1)
     std[leaf.path] = (scale[leaf.path] * spread).astype(np.float32)
   return Normalizer(mean, std)
@@ -98,7 +91,7 @@ def _scales(spec: spec_lib.Spec, weights: Sequence[tuple[str, float]]) -> dict[s
   return scale
 
 
-def _like(statistic: typing.Array, value: typing.Array) -> jax.Array:
+def like(statistic: typing.Array, value: typing.Array) -> jax.Array:
   """The statistic with the leading axes that a stack of networks has more."""
   lead = (1,) * (value.ndim - statistic.ndim)
   return jnp.reshape(statistic, lead + statistic.shape)

@@ -12,10 +12,6 @@ from wsjax.tokens import layout
 def positions(tokenizer: layout.Tokenizer, spec: spec_lib.Spec) -> np.ndarray:
   """Layer, row and column of the first weight of every token.
 
-  Args:
-    tokenizer: an array tokenizer.
-    spec: the architecture.
-
   Returns:
     [T, 3] int. The column counts along the last axis of the parameter (the neuron), the row along
     all axes before it (the inputs of the neuron; a bias is one row more), the layer from 0 in
@@ -35,16 +31,11 @@ def positions(tokenizer: layout.Tokenizer, spec: spec_lib.Spec) -> np.ndarray:
   return where[table[:, 0]]
 
 
-def sinusoidal(values: typing.Array, features: int, *, longest: float = 1e4) -> jax.Array:
-  """Sines and cosines of numbers, in geometric steps of wavelength.
-
-  Args:
-    values: [*b] numbers.
-    features: even number of outputs for each.
-    longest: the longest wavelength, over 2 pi; the shortest is 1.
+def sinusoidal(values: typing.Array, features: int) -> jax.Array:
+  """Sines, then cosines of numbers [*b], at wavelengths from 2 pi to nearly 2 pi 10^4.
 
   Returns:
-    [*b, features] in [-1, 1], sines first.
+    [*b, features] in [-1, 1].
 
   Raises:
     ValueError: if `features` is odd or below 2.
@@ -54,8 +45,6 @@ def sinusoidal(values: typing.Array, features: int, *, longest: float = 1e4) -> 
   if features < 2 or features % 2:
     raise ValueError(f'Encodings need an even size >= 2; got {features}.')
   half = features // 2
-  frequencies = longest ** -(np.arange(half, dtype=np.float32) / half)
-  angles = jnp.asarray(values, jnp.float32)[..., None] * jnp.reshape(
-    frequencies, (1,) * jnp.ndim(values) + (half,)
-  )
+  frequencies = 1e4 ** -(np.arange(half, dtype=np.float32) / half)
+  angles = jnp.multiply.outer(jnp.asarray(values, jnp.float32), frequencies)
   return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)

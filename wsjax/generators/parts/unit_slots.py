@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
-from wsjax.layers import index_patterns, spec_layers
 from wsjax.layers import slots as slots_lib
+from wsjax.layers import spec_layers
 from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import flat, layout
 
-Labels = index_patterns.Labels
+Labels = spec_layers.Labels
 # Sorted group ids -> [*units of each, c].
 Slots: TypeAlias = Mapping[Labels, jax.Array]
 Channels: TypeAlias = tuple[tuple[Labels, int], ...]
