@@ -5,8 +5,7 @@ components miss.
 
 Sources: Kingma and Welling 2014, arXiv:1312.6114, equation 10; Tipping and Bishop 1999, Journal of
 the Royal Statistical Society B 61(3), equations 5 and 7 (the linear optimum, after a rotation);
-Lucas et al. 2019, arXiv:1911.02469, section 4 (it is the optimum of a linear variational
-autoencoder).
+Lucas et al. 2019, arXiv:1911.02469, section 4 (of a linear variational autoencoder).
 """
 
 import dataclasses
@@ -37,11 +36,9 @@ class Networks(nn.Module):
 
   def setup(self):
     """Creates two hidden layers each way."""
-    zeros = nn.initializers.zeros
-    self.down = [nn.Dense(self.width) for _ in range(2)]
-    self.code = nn.Dense(2 * self.rank, kernel_init=zeros)
-    self.up = [nn.Dense(self.width) for _ in range(2)]
-    self.out = nn.Dense(self.size, kernel_init=zeros)
+    self.down, self.up = ([nn.Dense(self.width) for _ in range(2)] for _ in range(2))
+    self.code = nn.Dense(2 * self.rank, kernel_init=nn.initializers.zeros)
+    self.out = nn.Dense(self.size, kernel_init=nn.initializers.zeros)
 
   def encode(self, x: jax.Array) -> jax.Array:
     """Computes what is added to means and log-variances [..., 2 rank], from [..., T D]."""

@@ -20,5 +20,4 @@ class GraphNet(graph_layers.GraphOptions):
   def __call__(self, params: typing.Params, raw: typing.Params | None = None) -> typing.Params:
     """Updates of the weights of one network, path by path; `raw` are the unscaled weights."""
     _, nodes, edges = self.stack()(params, raw)
-    features = graph_layers.ToWeights(self.architecture.spec)(nodes, edges)
-    return {path: value[..., 0] for path, value in features.items()}
+    return graph_layers.ToWeights(self.architecture.spec)(nodes, edges)

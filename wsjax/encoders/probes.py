@@ -58,8 +58,11 @@ class Probes(encoder.Encoder):
     del train
     outputs = self.architecture.apply(params, self._probes())
     if self.reader == 'conv':
-      side = round(self.num_probes**0.5)
-      return _convolutions(outputs.reshape(side, side, -1), self.width)
+      side, width = round(self.num_probes**0.5), self.width
+      x = outputs.reshape(side, side, -1)
+      for features, window, stride in ((width, 5, 2), (2 * width, 3, 2), (4 * width, 3, 1)):
+        x = nn.relu(_Convolution(features, window, stride)(x))
+      return x.reshape(-1)
     return nn.relu(nn.Dense(self.width)(outputs.reshape(-1)))
 
   def _probes(self) -> Float[Array, 'probes ...']:
@@ -98,10 +101,3 @@ class _Convolution(nn.Module):
     pad = self.window // 2
     gathered = cnn.patches(x, self.window, (pad, pad), self.stride)
     return nn.Dense(self.features)(gathered)
-
-
-def _convolutions(x: Float[Array, 'h w c'], width: int) -> Float[Array, ' features']:
-  """Applies three convolutions of growing width."""
-  for features, window, stride in ((width, 5, 2), (2 * width, 3, 2), (4 * width, 3, 1)):
-    x = nn.relu(_Convolution(features, window, stride)(x))
-  return x.reshape(-1)

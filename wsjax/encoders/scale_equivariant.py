@@ -112,7 +112,7 @@ class ScaleLayer(nn.Module):
       nn.Dense(width, name='sender')(h), nn.Dense(width, use_bias=False, name='receiver')(h)
     )
     sent = [nn.relu(a + b) for a, b in zip(own, pairs, strict=True)]
-    num_in, num_out = graph.degrees()
+    num_in, num_out = graph_layers.degrees(graph)
     return [graph.incoming(sent) / num_in, graph.outgoing(sent) / num_out]
 
 

@@ -1,8 +1,7 @@
 """Regression of a number with its uncertainty: mean and standard deviation of a normal.
 
-The mean is trained by squared error, and the deviation by the likelihood given that mean, so that
-networks that are hard to read do not count less. The deviation reads the embedding without gradient
-into it: an encoder that may learn how wrong it was on each training network memorizes them.
+The mean is trained by squared error, and the deviation by the likelihood given that mean. No
+gradient of the deviation goes to the encoder, which would memorize its errors on training networks.
 
 Source: Nix and Weigend 1994, ICNN (a variance as a second output); Seitzer et al. 2022,
 arXiv:2203.09168 (why the likelihood alone learns worse means).

@@ -65,15 +65,6 @@ class Dense:
     """Sum over the edges that start from every node."""
     return self._sums(edges, 'source', 1)
 
-  def degrees(self) -> tuple[Float[Array, 'n 1'], Float[Array, 'n 1']]:
-    """Number of incoming and of outgoing edges, at least 1."""
-    sets, counts = self.wiring.sets, np.zeros((2, len(self.wiring.sets)))
-    for block in self.wiring.edge_blocks:
-      counts[0, block.target] += sets[block.source].size
-      counts[1, block.source] += sets[block.target].size
-    counts = np.repeat(np.maximum(counts, 1), [each.size for each in sets], 1)
-    return tuple(jnp.asarray(x, jnp.float32)[:, None] for x in counts)
-
   def pool(self, nodes: Float[Array, 'n d'], num_kinds: int) -> Float[Array, ' pooled']:
     """Mean and maximum of every kind of nodes, side by side: [num_kinds * 2 * d]."""
     own = [nodes[each.nodes] for each in self.wiring.sets]
@@ -114,11 +105,6 @@ class Sparse:
     """Sum over the edges that start from every node."""
     return self._sums(edges[0], self._graph.senders)
 
-  def degrees(self) -> tuple[Float[Array, 'n 1'], Float[Array, 'n 1']]:
-    """Number of incoming and of outgoing edges, at least 1."""
-    ones = [jnp.ones((len(self._graph.edge_mask), 1))]
-    return jnp.maximum(self.incoming(ones), 1), jnp.maximum(self.outgoing(ones), 1)
-
   def pool(self, nodes: Float[Array, 'n d'], num_kinds: int) -> Float[Array, ' pooled']:
     """Mean and maximum of every kind of nodes, side by side: [num_kinds * 2 * d]."""
     # Padding is a kind of its own, which is dropped.
@@ -135,6 +121,12 @@ class Sparse:
 
 
 Graph: TypeAlias = Dense | Sparse
+
+
+def degrees(graph: Graph) -> tuple[Float[Array, 'n 1'], Float[Array, 'n 1']]:
+  """Number of incoming and of outgoing edges of every node, at least 1."""
+  ones = [jnp.ones((*edge.shape[:-1], 1)) for edge in graph.edges]
+  return jnp.maximum(graph.incoming(ones), 1), jnp.maximum(graph.outgoing(ones), 1)
 
 
 def by_set(
@@ -264,7 +256,7 @@ class GraphLayer(nn.Module):
       nodes += nn.Dense(self.width, name='heads')(jnp.concatenate([h, *read], -1))
       h = nn.Dense(4 * self.width, name='wide')(nn.LayerNorm()(nodes))
     else:
-      num_in, num_out = graph.degrees()
+      num_in, num_out = degrees(graph)
       means = graph.incoming(edges) / num_in, graph.outgoing(edges) / num_out
       h = nn.Dense(2 * self.width, name='wide')(jnp.concatenate([h, *means], -1))
     return nodes + nn.Dense(self.width, name='back')(nn.gelu(h)), edges
@@ -400,29 +392,21 @@ class GraphStack(GraphOptions):
 
 
 class ToWeights(nn.Module):
-  """Features of weights from those of nodes and edges.
-
-  Attributes:
-    spec: the architecture.
-    channels: features per weight.
-  """
+  """One number per weight of an architecture, from features of nodes and edges."""
 
   spec: spec_lib.Spec
-  channels: int = 1
 
   @nn.compact
-  def __call__(
-    self, nodes: Float[Array, 'n d'], edges: Edges
-  ) -> dict[str, Float[Array, '*shape channels']]:
-    """Nodes, and grids of edges -> {path: features of a parameter}."""
+  def __call__(self, nodes: Float[Array, 'n d'], edges: Edges) -> typing.Params:
+    """Nodes, and grids of edges -> {path: numbers of the shape of the parameter}."""
     wiring = graph_lib.wiring(self.spec)
     grids = dict(zip(wiring.edge_blocks, edges, strict=True))
-    features = {}
+    numbers = {}
     for block in wiring.blocks:
       value = grids.get(block)
       if value is None:
         value = nodes[wiring.sets[block.target].nodes]
       path = block.leaf.path
-      dense = nn.Dense(block.features * self.channels, name=path.replace('/', '.'))
-      features[path] = block.parameter(dense(value))
-    return features
+      dense = nn.Dense(block.features, name=path.replace('/', '.'))
+      numbers[path] = block.parameter(dense(value))
+    return numbers

@@ -249,9 +249,10 @@ def pools(slot: jax.Array, labels: Labels) -> Iterator[tuple[Labels, jax.Array]]
     (labels of the axes left, sorted; the average). Axes of one label come in every order.
   """
   for pattern in patterns(labels):
-    tied = _diagonal(slot, pattern)
-    blocks = max(pattern, default=-1) + 1
-    means = {tuple(range(blocks)): tied}
+    # Entries whose indices agree within blocks: [*blocks, c].
+    channel, own = len(pattern), sorted(set(pattern))
+    tied = slot if len(own) == channel else jnp.einsum(slot, [*pattern, channel], [*own, channel])
+    means = {tuple(own): tied}
     # From large to small, so that every mean is taken of the smallest array.
     for units, kept in sorted(subsets(labels, pattern), key=lambda s: -len(s[0])):
       ordered = tuple(sorted(kept))
@@ -299,14 +300,6 @@ def _tie(value: jax.Array, first: int, axis: int, size: int) -> jax.Array:
   shape = [1] * (value.ndim + 1)
   shape[first] = shape[axis] = size
   return jnp.expand_dims(value, axis) * jnp.eye(size).reshape(shape)
-
-
-def _diagonal(slot: jax.Array, pattern: tuple[int, ...]) -> jax.Array:
-  """Entries whose indices agree within blocks: [*blocks, c]."""
-  if len(set(pattern)) == len(pattern):
-    return slot
-  channel = len(pattern)
-  return jnp.einsum(slot, [*pattern, channel], [*sorted(set(pattern)), channel])
 
 
 def _orders(units: Labels, kept: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

@@ -201,9 +201,8 @@ class Model(abc.ABC):
       return not is_random and jnp.issubdtype(variable.dtype, jnp.inexact)
 
     draw = None if isinstance(module, nnx.Module) else module
-    made = nnx.merge(
-      *nnx.split(draw(nnx.Rngs(0)) if draw else module)
-    )  # The user's stays as it is.
+    # A copy, so that the user's own module stays in training mode.
+    made = nnx.merge(*nnx.split(draw(nnx.Rngs(0)) if draw else module))
     made.eval()
     graphdef, weights, rest = nnx.split(made, is_weight, ...)
     variables = {'/'.join(map(str, path)): (path, x) for path, x in nnx.to_flat_state(weights)}

@@ -16,6 +16,7 @@ from wsjax.generators import conditions
 from wsjax.generators import generator as generator_lib
 
 _STD = 0.3  # Of both modes of the data that generators learn.
+_STEPS = 1000  # Of training, by Adam on batches of 128.
 
 
 def check_generator(
@@ -23,8 +24,6 @@ def check_generator(
   *,
   shape: generator_lib.Shape = (2, 2),
   conditional: generator_lib.Generator | None = None,
-  num_steps: int = 1000,
-  seed: int = 0,
 ) -> None:
   """Checks a generator by training it on two modes of equal weight.
 
@@ -32,8 +31,6 @@ def check_generator(
     generator: unconditional; trained in steps or fitted at once.
     shape: (T, D) of the latents that it is for; best of few numbers.
     conditional: the generator with a condition of 2 features, if it can have one.
-    num_steps: of training by Adam on batches of 128.
-    seed: of data, parameters and samples.
 
   Raises:
     AssertionError: naming the broken law: a loss that does not fall; samples of another shape, not
@@ -41,8 +38,8 @@ def check_generator(
       of the data; a fit that is not reproducible or accepts a condition; a condition that changes
       nothing.
   """
-  keys = jax.random.split(jax.random.key(seed), 4)
-  data = _two_modes(2000, shape, seed)
+  keys = jax.random.split(jax.random.key(0), 4)
+  data = _two_modes(2000, shape)
   fitted = hasattr(generator, 'fit')
   _require(fitted != hasattr(generator, 'loss'), 'A generator has `fit`, or `init` and `loss`.')
   selects = getattr(generator, 'NEEDS_SCORE', False)
@@ -51,7 +48,7 @@ def check_generator(
     params = _fit(generator, data[:1000], keys[0])
     _check_fit(generator, data[:1000], keys[0], params)
   else:
-    params = _train(generator, data[:1000], keys[0], num_steps)
+    params = _train(generator, data[:1000], keys[0])
     values = [generator.loss(params, data[:16], keys[1], train=False)[0] for _ in range(2)]
     _require(float(values[0]) == float(values[1]), 'The loss depends on more than its key.')
   draw = functools.partial(generator.sample, params, shape=shape)
@@ -61,16 +58,14 @@ def check_generator(
   chex.assert_tree_all_finite(samples)
   _require(np.array_equal(samples, again), '`sample` depends on more than its key.')
   _require(not np.array_equal(samples, other), '`sample` does not depend on its key.')
-  _check_modes(samples, data, _centre(shape, seed))
+  _check_modes(samples, data, _centre(shape))
   if hasattr(generator, 'log_prob'):
     _check_density(generator, params, data[1000:1500])
   if conditional is not None:
     _check_condition(conditional, data[:4], shape, keys[0])
 
 
-def check_backbone(
-  backbone: Any, example: Float[Array, 't d'], *, dropout: Any = None, seed: int = 0
-) -> None:
+def check_backbone(backbone: Any, example: Float[Array, 't d'], *, dropout: Any = None) -> None:
   """Checks a backbone, a Flax module, on example tokens: shapes, inputs, batches and dropout.
 
   `dropout` is the backbone with dropout, if it can have it.
@@ -80,7 +75,7 @@ def check_backbone(
       another shape; an input without influence; a batch that is no `vmap`; dropout outside of
       training, or none in it.
   """
-  keys = jax.random.split(jax.random.key(seed), 3)
+  keys = jax.random.split(jax.random.key(0), 3)
   t, condition = jnp.float32(0.3), np.ones(2, np.float32)
   params = backbone.init(keys[0], example, t, condition)
   out = backbone.apply(params, example, t, condition)
@@ -88,11 +83,8 @@ def check_backbone(
   _require(not np.any(out), 'The output is not zero at initialisation.')
   params = _jittered(params, keys[1])
   apply = functools.partial(backbone.apply, params)
-  for name, jacobian in zip(
-    ('tokens', 'time', 'condition'),
-    jax.jit(jax.jacrev(apply, (0, 1, 2)))(example, t, condition),
-    strict=True,
-  ):
+  jacobians = jax.jit(jax.jacrev(apply, (0, 1, 2)))(example, t, condition)
+  for name, jacobian in zip(('tokens', 'time', 'condition'), jacobians, strict=True):
     chex.assert_tree_all_finite(jacobian)
     _require(np.mean(np.asarray(jacobian) != 0) > 0.9, f'Outputs do not depend on the {name}.')
   batch, times = np.stack([example, 2 * example]), jnp.asarray([0.1, 0.7])
@@ -110,14 +102,8 @@ def check_backbone(
   _require(np.array_equal(out_of(keys[1], False), out_of(keys[2], False)), 'Dropout in prediction.')
 
 
-def check_codec(
-  codec: codecs.Codec,
-  *,
-  shape: generator_lib.Shape = (3, 5),
-  tolerance: float = 1e-4,
-  seed: int = 0,
-) -> None:
-  """Checks a codec on 20 networks with tokens (T, D) that span 4 dimensions.
+def check_codec(codec: codecs.Codec, *, tolerance: float = 1e-4) -> None:
+  """Checks a codec on 20 networks that span 4 dimensions.
 
   `tolerance` is the largest error of a decoded token, in units of tokens of size 2.
 
@@ -125,9 +111,9 @@ def check_codec(
     AssertionError: naming the broken law: decoding that does not invert encoding; a batch that is
       no `vmap`; decoding without finite gradients.
   """
-  rng = np.random.default_rng(seed)
-  low = rng.standard_normal((20, 4)) @ rng.standard_normal((4, shape[0] * shape[1]))
-  x = (1 + low).reshape(20, *shape).astype(np.float32)
+  rng = np.random.default_rng(0)
+  low = rng.standard_normal((20, 4)) @ rng.standard_normal((4, 15))
+  x = (1 + low).reshape(20, 3, 5).astype(np.float32)
   state = codec.fit(x)
   z = codec.encode(state, x)
   _require(z.ndim == 3 and len(z) == len(x), f'Latents have shape {z.shape}, not [20, T, D].')
@@ -167,17 +153,17 @@ def _require(law: bool, broken: str) -> None:
     raise AssertionError(broken)
 
 
-def _centre(shape: generator_lib.Shape, seed: int) -> np.ndarray:
-  """One of the two modes, the other is its negative; entries of size 0.5 to 1.5."""
-  rng = np.random.default_rng(seed)
+def _centre(shape: generator_lib.Shape) -> np.ndarray:
+  """One of the two modes, whose negative is the other; entries of size 0.5 to 1.5."""
+  rng = np.random.default_rng(0)
   return rng.choice([-1, 1], shape) * rng.uniform(0.5, 1.5, shape)
 
 
-def _two_modes(num: int, shape: generator_lib.Shape, seed: int) -> np.ndarray:
-  rng = np.random.default_rng(seed + 1)
+def _two_modes(num: int, shape: generator_lib.Shape) -> np.ndarray:
+  rng = np.random.default_rng(1)
   sign = rng.choice([-1, 1], (num, 1, 1))
   noise = _STD * rng.standard_normal((num, *shape))
-  return (sign * _centre(shape, seed)[None] + noise).astype(np.float32)
+  return (sign * _centre(shape)[None] + noise).astype(np.float32)
 
 
 def _jittered(params: typing.PyTree, key: jax.Array) -> typing.PyTree:
@@ -208,11 +194,11 @@ def _check_fit(generator: Any, data: np.ndarray, key: jax.Array, params: typing.
   raise AssertionError('`fit` ignores a condition in silence.')
 
 
-def _train(generator: Any, data: np.ndarray, key: jax.Array, num_steps: int) -> typing.PyTree:
+def _train(generator: Any, data: np.ndarray, key: jax.Array) -> typing.PyTree:
   init_key, train_key = jax.random.split(key)
   data = jnp.asarray(data)
   params = jax.jit(generator.init)(init_key, data[0])
-  tx = optax.adam(optax.cosine_decay_schedule(3e-3, num_steps))
+  tx = optax.adam(optax.cosine_decay_schedule(3e-3, _STEPS))
 
   def train_step(carry, key):
     params, opt_state = carry
@@ -223,7 +209,7 @@ def _train(generator: Any, data: np.ndarray, key: jax.Array, num_steps: int) -> 
     return (optax.apply_updates(params, updates), opt_state), loss
 
   run = jax.jit(functools.partial(jax.lax.scan, train_step))
-  (params, _), losses = run((params, tx.init(params)), jax.random.split(train_key, num_steps))
+  (params, _), losses = run((params, tx.init(params)), jax.random.split(train_key, _STEPS))
   chex.assert_tree_all_finite(losses)
   first, last = losses[:5].mean(), losses[-50:].mean()
   _require(last < first - 0.1, f'The loss does not fall: from {first:.3g} to {last:.3g}.')

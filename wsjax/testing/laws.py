@@ -93,7 +93,7 @@ def assert_law(
   *,
   kinds: Sequence[str],
   key: jax.Array,
-  tolerance: float,
+  tolerance: float = TOLERANCE,
 ) -> float:
   """Checks that a function commutes with a group, or is invariant if it returns an array.
 

@@ -28,14 +28,8 @@ from wsjax.tokens import layout
 class Capacity:
   """Sizes that a graph is padded to; `a | b` holds graphs of both.
 
-  Attributes:
-    nodes: number of nodes.
-    edges: number of edges.
-    node_features: numbers per node.
-    edge_features: numbers per edge.
-    node_kinds: sets of nodes.
-    edge_kinds: parameters that are edges.
-    places: size of the largest set of pinned nodes.
+  Kinds of nodes are their sets, and kinds of edges their parameters; `places` is the size of the
+  largest set of pinned nodes.
   """
 
   nodes: int
@@ -59,8 +53,7 @@ class WeightGraph:
     edges: weights between two neurons; 0 where there are fewer.
     senders: node that an edge starts from.
     receivers: node that an edge ends at.
-    node_mask: True = real.
-    edge_mask: True = real.
+    node_mask: True = real, like `edge_mask`.
     node_kinds: number of the node's set. The last set has the last number of the capacity, so that
       outputs of networks of any depth have one kind.
     node_places: position among pinned nodes; -1 for hidden neurons.
@@ -125,12 +118,11 @@ class Block:
     value = jnp.asarray(value).reshape(shape).transpose(order)
     return value.reshape(*(size for _, size, _ in self.splits), self.features)
 
-  def parameter(self, grid: Float[Array, '*sets kc']) -> Float[Array, '*shape c']:
-    """Inverse of `grid` for c numbers per weight."""
+  def parameter(self, grid: Float[Array, '*sets k']) -> Float[Array, '*shape']:
+    """Inverse of `grid`."""
     shape, order = self._axes
-    value = grid.reshape(*(shape[axis] for axis in order), -1)
-    back = sorted(range(len(order)), key=lambda axis: order[axis])
-    return value.transpose(*back, len(order)).reshape(*self.leaf.shape, -1)
+    value = grid.reshape([shape[axis] for axis in order])
+    return value.transpose(np.argsort(order)).reshape(self.leaf.shape)
 
   @property
   def _axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -307,7 +299,7 @@ class Graph(config.Section):
         stop = start + math.prod(shape)
         grid = graph.edges[start:stop, : block.features].reshape(*shape, -1)
         start = stop
-      params[block.leaf.path] = block.parameter(grid)[..., 0]
+      params[block.leaf.path] = block.parameter(grid)
     return params
 
 
