@@ -18,8 +18,8 @@ class Encoder(config.Section, nn.Module, abc.ABC):
 
   Attributes:
     INVARIANT_TO: kinds of symmetry, from `spec.KINDS`, that do not change the embedding.
-    READS: 'scaled' weights, divided by their size in training networks; 'raw' ones; or 'both', and
-      then the raw ones are the argument `raw`.
+    READS: 'scaled' weights, divided by their size in training networks; 'raw' ones; or 'both', with
+      the raw ones as the argument `raw`.
     architecture: model whose weights are read.
     embedding: length of the embedding.
     dropout: rate on the features in training.

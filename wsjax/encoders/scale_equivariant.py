@@ -145,9 +145,8 @@ class ScaleEquivariant(encoder.Encoder):
     # Only pinned neurons may start with a learned vector.
     pinned = (graph.node_places >= 0)[:, None]
     h = place('invariant')
-    vectors = {
-      p: self._biases(params, p) + jnp.where(pinned, place(f'vector{p}'), 0) for p in POWERS
-    }
+    own = {p: jnp.where(pinned, place(f'vector{p}'), 0) for p in POWERS}
+    vectors = {p: self._biases(params, p) + own[p] for p in POWERS}
     for number in range(self.depth):
       layer = ScaleLayer(spec, self.width, self.edge_width, name=f'layer{number}')
       h, vectors = layer(graph, h, vectors)

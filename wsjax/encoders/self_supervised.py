@@ -41,8 +41,7 @@ def nt_xent(
   views = jnp.concatenate([one, two])
   square = jnp.sum(views**2, -1, keepdims=True)
   views = views * jax.lax.rsqrt(jnp.maximum(square, 1e-12))
-  scores = views @ views.T / temperature
-  scores = jnp.where(jnp.eye(len(views), dtype=bool), -jnp.inf, scores)
+  scores = jnp.where(jnp.eye(len(views), dtype=bool), -jnp.inf, views @ views.T / temperature)
   same = jnp.roll(jnp.arange(len(views)), len(one))
   log_p = jnp.take_along_axis(jax.nn.log_softmax(scores, -1), same[:, None], -1)
   return -log_p.mean(), jnp.mean(scores.argmax(-1) == same)
@@ -54,12 +53,11 @@ def view(
   """Random symmetry of one network, with noise relative to the deviation of each parameter."""
   move_key, noise_key = jax.random.split(key)
   moved = spec.act(spec.random(move_key), params)
-  noisy = {}
   for place, leaf in enumerate(spec.leaves):
     value = moved[leaf.path]
     draw = jax.random.normal(jax.random.fold_in(noise_key, place), value.shape)
-    noisy[leaf.path] = value + noise * jnp.std(value) * draw
-  return noisy
+    moved[leaf.path] = value + noise * jnp.std(value) * draw
+  return moved
 
 
 class Projector(nn.Module):

@@ -53,12 +53,10 @@ class SlotLinear(nn.Module):
       for units, value in pools(slots[name], labels):
         pooled.setdefault(units, []).append(value)
     writes = _writes(self.outputs, pooled)
-    result = {
-      name: self.param(f'bias {name}', nn.initializers.zeros, (width,)).reshape(
-        *(1,) * len(labels), width
-      )
-      for name, labels, width in self.outputs
-    }
+    result = {}
+    for name, labels, width in self.outputs:
+      bias = self.param(f'bias {name}', nn.initializers.zeros, (width,))
+      result[name] = bias.reshape(*(1,) * len(labels), width)
     # Few axes first: the small sums are added up before the large one.
     for units in sorted(writes, key=lambda units: (len(units), units)):
       widths = [write.width for write in writes[units]]
@@ -201,11 +199,7 @@ def _scales(writes: Mapping[Labels, list[_Write]], units: Labels) -> np.ndarray:
 def _sizes(
   inputs: tuple[tuple[str, Labels], ...], slots: Mapping[str, jax.Array]
 ) -> dict[str, int]:
-  """Length of the axes of every label.
-
-  Raises:
-    ValueError: if a slot does not have one axis per label, or two slots disagree.
-  """
+  """Length of the axes of every label; raises ValueError for slots that do not fit their labels."""
   sizes: dict[str, int] = {}
   for name, labels in inputs:
     shape = slots[name].shape

@@ -41,8 +41,7 @@ class CNN(config_lib.Section, model_lib.Model):
       stride 1.
 
   Raises:
-    ValueError: for an unknown activation or initializer, no convolution, or no pixels left behind
-      the convolutions.
+    ValueError: for no convolution, or no pixels left behind the convolutions.
   """
 
   image: tuple[_Size, _Size, _Size] = (28, 28, 1)

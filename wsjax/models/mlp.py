@@ -26,7 +26,7 @@ class MLP(config_lib.Section, model_lib.Model):
     output_activation: key of `parts.OUTPUT_ACTIVATIONS`.
 
   Raises:
-    ValueError: for an unknown activation or initializer, or fewer than two widths.
+    ValueError: for fewer than two widths.
   """
 
   widths: tuple[config_lib.PositiveInt, ...] = (64, 32, 32, 10)

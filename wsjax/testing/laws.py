@@ -67,9 +67,7 @@ def assert_invariant(
     encoder: Flax module from the weights of one network to an array.
     spec: their symmetry.
     params: weights of one network; for kind 'phase', of a scale that fits the phase shifts.
-    kinds: of elements, from `spec.KINDS`.
-    seed: of parameters and group elements.
-    tolerance: largest relative error.
+    kinds: see `assert_equivariant`, like `seed` and `tolerance`.
   """
   init_key, key = jax.random.split(jax.random.key(seed))
   params = {path: jnp.asarray(value) for path, value in params.items()}

@@ -192,11 +192,11 @@ class Wiring:
 
   def split(self, params: typing.Params) -> tuple[list[Float[Array, 'n k']], list[jax.Array]]:
     """Features [n, k] of every set (k may be 0), and [n_in, n_out, k] of every edge block."""
-    nodes = []
-    for number, each in enumerate(self.sets):
-      own = [b.grid(params[b.leaf.path]) for b in self.node_blocks if b.target == number]
-      empty = jnp.zeros((each.size, 0), jnp.result_type(params[self.blocks[0].leaf.path]))
-      nodes.append(jnp.concatenate(own, -1) if own else empty)
+    dtype = jnp.result_type(params[self.blocks[0].leaf.path])
+    nodes = [jnp.zeros((each.size, 0), dtype) for each in self.sets]
+    for block in self.node_blocks:
+      grid = block.grid(params[block.leaf.path])
+      nodes[block.target] = jnp.concatenate([nodes[block.target], grid], -1)
     return nodes, [block.grid(params[block.leaf.path]) for block in self.edge_blocks]
 
 
