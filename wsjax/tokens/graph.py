@@ -164,6 +164,10 @@ class Wiring:
       places=max([1, *(each.size for each in self.sets if each.group is None)]),
     )
 
+  def node_kinds(self, capacity: Capacity) -> tuple[int, ...]:
+    """Kind of every set."""
+    return _numbers(len(self.sets), capacity.node_kinds)
+
   def edge_kinds(self, capacity: Capacity) -> tuple[int, ...]:
     """Kind of every parameter that is edges."""
     return _numbers(len(self.edge_blocks), capacity.edge_kinds)
@@ -176,8 +180,7 @@ class Wiring:
     """
     if (capacity | self.capacity) != capacity:
       raise ValueError(f'A graph of {self.capacity} does not fit into {capacity}.')
-    kinds = _numbers(len(self.sets), capacity.node_kinds)
-    kinds = np.repeat(kinds, [each.size for each in self.sets])
+    kinds = np.repeat(self.node_kinds(capacity), [each.size for each in self.sets])
     places = [np.arange(s.size) if s.group is None else np.full(s.size, -1) for s in self.sets]
     return kinds, np.concatenate(places)
 
