@@ -179,7 +179,9 @@ class Model(abc.ABC):
   @staticmethod
   def from_haiku(transformed: Any, example: Any, **options: Any) -> 'Converted':
     """Wraps functions of `haiku.transform`, which run without randomness; see `from_function`."""
-    rng = (None,) if 'rng' in inspect.signature(transformed.apply).parameters else ()
+    rng: tuple[None, ...] = (
+      (None,) if 'rng' in inspect.signature(transformed.apply).parameters else ()
+    )
     return _from_init(
       transformed.init,
       lambda params, inputs: transformed.apply(params, *rng, inputs),
@@ -274,7 +276,7 @@ class Converted(Model):
   run: Callable[[Any, Any], Any]
   to_native: Callable[[typing.Params], Any]
   from_native: Callable[[Any], typing.Params]
-  structs: Mapping[str, jax.ShapeDtypeStruct]
+  structs: Mapping[str, Any]
   example: Any
   draw: Callable[[jax.Array], Any] | None = None
   source: str = 'function'
