@@ -179,9 +179,7 @@ class Model(abc.ABC):
   @staticmethod
   def from_haiku(transformed: Any, example: Any, **options: Any) -> 'Converted':
     """Wraps functions of `haiku.transform`, which run without randomness; see `from_function`."""
-    rng: tuple[None, ...] = (
-      (None,) if 'rng' in inspect.signature(transformed.apply).parameters else ()
-    )
+    rng = (None,) if 'rng' in inspect.signature(transformed.apply).parameters else ()
     return _from_init(
       transformed.init,
       lambda params, inputs: transformed.apply(params, *rng, inputs),
@@ -206,7 +204,8 @@ class Model(abc.ABC):
     # A copy, so that the user's own module stays in training mode.
     made = nnx.merge(*nnx.split(draw(nnx.Rngs(0)) if draw else module))
     made.eval()
-    graphdef, weights, rest = nnx.split(made, is_weight, ...)
+    graphdef, *states = nnx.split(made, is_weight, ...)
+    weights, rest = states
     variables = {'/'.join(map(str, path)): (path, x) for path, x in nnx.to_flat_state(weights)}
 
     def from_native(net: Any) -> typing.Params:
