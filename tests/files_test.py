@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from wsjax import files, lock
+from wsjax import files
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_log_and_a_lock_are_not_opened_through_a_link(folder, victim):
   (folder / 'log').symlink_to(victim)
   with pytest.raises(ValueError, match='symbolic link'):
     files.update(folder / 'log')
-  with pytest.raises(ValueError, match='symbolic link'), lock.hold(folder):
+  with pytest.raises(ValueError, match='symbolic link'), files.hold(folder):
     pytest.fail('held through a link')
 
 

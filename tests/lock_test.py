@@ -11,12 +11,12 @@ import sys
 
 import pytest
 
-from wsjax import lock
+from wsjax import files
 
 HOLDER = """
 import sys
-from wsjax import lock
-with lock.hold(sys.argv[1]):
+from wsjax import files
+with files.hold(sys.argv[1]):
   print('held', flush=True)
   sys.stdin.read()
 """
@@ -45,18 +45,18 @@ def test_f3_11_a_second_run_is_told_who_holds_the_folder(holder, tmp_path):
     match=rf'Another run is writing to {tmp_path}: process {holder.pid} on '
     rf'{socket.gethostname()}, since 20',
   ):
-    with lock.hold(tmp_path):
+    with files.hold(tmp_path):
       pytest.fail('two runs hold the folder')
   holder.communicate('')  # It ends, and the folder is free.
-  with lock.hold(tmp_path):
+  with files.hold(tmp_path):
     pass
 
 
 def test_a_run_may_wait_for_another(holder, tmp_path, monkeypatch):
   said = []
   # What is said is said before waiting: then the holder is let go.
-  monkeypatch.setattr(lock.logging, 'warning', lambda *a: said.append(a) or holder.stdin.close())
-  with lock.hold(tmp_path, wait=True):
+  monkeypatch.setattr(files.logging, 'warning', lambda *a: said.append(a) or holder.stdin.close())
+  with files.hold(tmp_path, wait=True):
     assert holder.wait(20) == 0
     assert json.loads((tmp_path / '.lock').read_text())['pid'] == os.getpid()
   assert str(holder.pid) in said[0][1]
@@ -66,30 +66,30 @@ def test_a_run_may_wait_for_another(holder, tmp_path, monkeypatch):
 def test_f3_11_a_run_that_was_killed_leaves_no_lock(holder, tmp_path, number):
   holder.send_signal(number)
   holder.wait()
-  with lock.hold(tmp_path):
+  with files.hold(tmp_path):
     assert json.loads((tmp_path / '.lock').read_text())['pid'] == os.getpid()
 
 
 def test_f3_11_the_folder_is_free_after_the_context_however_it_ends(tmp_path):
   folder = tmp_path / 'made/for/it'
-  with pytest.raises(RuntimeError), lock.hold(folder):
-    with pytest.raises(ValueError, match='Another run'), lock.hold(folder):
+  with pytest.raises(RuntimeError), files.hold(folder):
+    with pytest.raises(ValueError, match='Another run'), files.hold(folder):
       pytest.fail('two runs hold the folder')
     raise RuntimeError
-  with lock.hold(str(folder)):
+  with files.hold(str(folder)):
     pass
 
 
 def test_a_holder_that_has_not_said_its_name_yet_is_a_holder(tmp_path):
   with open(tmp_path / '.lock', 'w') as file:
     fcntl.flock(file, fcntl.LOCK_EX)
-    with pytest.raises(ValueError, match='has not said'), lock.hold(tmp_path):
+    with pytest.raises(ValueError, match='has not said'), files.hold(tmp_path):
       pytest.fail('two runs hold the folder')
 
 
 def test_what_is_written_in_the_file_locks_nothing(tmp_path):
   (tmp_path / '.lock').write_text('{"pid": 1, "host": "here", "since": "ever"}')
-  with lock.hold(tmp_path):
+  with files.hold(tmp_path):
     pass
 
 
@@ -103,12 +103,12 @@ def fail_with(number):
 @pytest.mark.parametrize('number', [errno.ENOSYS, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch, caplog, number):
   monkeypatch.setattr(fcntl, 'flock', fail_with(number))
-  with lock.hold(tmp_path):
+  with files.hold(tmp_path):
     assert f'file system of {tmp_path} has no locks' in caplog.text
 
 
 def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
   monkeypatch.setattr(fcntl, 'flock', fail_with(errno.EIO))
   with pytest.raises(OSError, match='Input/output error'):
-    with lock.hold(tmp_path):
+    with files.hold(tmp_path):
       pytest.fail('held without a lock')

@@ -112,3 +112,9 @@ def everywhere(tree: typing.PyTree) -> typing.PyTree:
   if jax.process_count() == 1:
     return jax.device_get(tree)
   return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def require_float32() -> None:
+  """Raises ValueError if JAX computes in float64, which nothing here is made for."""
+  if jax.config.jax_enable_x64:
+    raise ValueError('wsjax computes in float32: unset JAX_ENABLE_X64 (jax_enable_x64).')

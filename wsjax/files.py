@@ -1,11 +1,13 @@
-"""Reads and writes files in folders that somebody else may have filled.
+"""Reads, writes and locks files in folders that somebody else may have filled.
 
 A write makes a fresh file and renames it: a file is old or new and never half, and no symbolic link
 is followed. A read takes regular files of bounded size only, and JSON that is not ambiguous.
 """
 
 import contextlib
+import datetime
 import errno
+import fcntl
 import functools
 import hashlib
 import io
@@ -14,6 +16,7 @@ import math
 import os
 import pathlib
 import re
+import socket
 import stat
 import struct
 import tokenize
@@ -21,6 +24,64 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, BinaryIO, NamedTuple
+
+from absl import logging
+
+_NAME = '.lock'
+# What a file system says that has no locks.
+_UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
+
+
+@contextlib.contextmanager
+def hold(workdir: pathlib.Path | str, *, wait: bool = False) -> Iterator[None]:
+  """Holds a folder against other runs while the context lasts.
+
+  The file '.lock' stays: to remove it could let two runs in, each with the lock of a file of that
+  name. In a run of several processes only one calls this. A file system without locks gives a
+  warning, and no protection.
+
+  Args:
+    workdir: created if it does not exist.
+    wait: for another run to end, instead of an error.
+
+  Raises:
+    ValueError: if another run holds it, or a symbolic link has the name of the lock.
+    OSError: if the file cannot be written.
+  """
+  path = pathlib.Path(workdir).absolute() / _NAME
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with update(path) as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      holder = f'Another run is writing to {path.parent}: {_holder(path)}.'
+      if not wait:
+        advice = 'Wait for it to end, stop it, or choose another folder.'
+        raise ValueError(f'{holder} {advice}') from None
+      logging.warning('%s Waiting for it to end.', holder)
+      fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+      if error.errno not in _UNSUPPORTED:
+        raise
+      text = 'The file system of %s has no locks (%s): another run may write there, too.'
+      logging.warning(text, path.parent, error.strerror)
+    # Only now: until the lock is ours, the text is that of its holder.
+    file.truncate(0)
+    now = datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds')
+    holder = {'pid': os.getpid(), 'host': socket.gethostname(), 'since': now}
+    file.write(json.dumps(holder).encode())
+    file.flush()
+    yield
+
+
+def _holder(path: pathlib.Path) -> str:
+  """Which process wrote the file; it may be about to."""
+  try:
+    holder = read_json(path, max_bytes=4096)
+    return f'process {holder["pid"]} on {holder["host"]}, since {holder["since"]}'
+  except (ValueError, OSError, KeyError, TypeError):
+    return 'it has not said which process it is'
+
 
 # Far more than any file of ours, and little enough to be read into memory.
 MAX_BYTES = 1 << 28

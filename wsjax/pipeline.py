@@ -19,7 +19,7 @@ import ml_collections
 import numpy as np
 
 from wsjax import config as config_lib
-from wsjax import distributed, files, lock, manifest
+from wsjax import distributed, files, manifest
 from wsjax.evaluation import methods
 from wsjax.evaluation.report import html, model
 from wsjax.experiments import base, configs, generation
@@ -97,7 +97,7 @@ def sample(
   params, _ = experiment.fit(config.train.seeds[0], trains=False)
   networks = experiment.draw(params, num, seed)
   if distributed.is_writer():
-    with lock.hold(out):
+    with files.hold(out):
       experiment.publish(params, networks, out, seed)
   return out
 
@@ -174,4 +174,4 @@ def _held(workdir: pathlib.Path) -> contextlib.AbstractContextManager[None]:
   """Holds a work directory against other writers; a finished one is only read."""
   if (workdir / 'report.json').exists() or not distributed.is_writer():
     return contextlib.nullcontext()
-  return lock.hold(workdir)
+  return files.hold(workdir)

@@ -20,9 +20,3 @@ Params: TypeAlias = dict[str, Array]
 StackedParams: TypeAlias = dict[str, Array]
 
 PyTree: TypeAlias = Any
-
-
-def require_float32() -> None:
-  """Raises ValueError if JAX computes in float64, which nothing here is made for."""
-  if jax.config.jax_enable_x64:
-    raise ValueError('wsjax computes in float32: unset JAX_ENABLE_X64 (jax_enable_x64).')

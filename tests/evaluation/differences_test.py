@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from wsjax.evaluation import differences, statistics
+from wsjax.evaluation import evaluator, statistics
 from wsjax.evaluation.report import model
 
 ONE = np.zeros
@@ -17,8 +17,8 @@ def _table(rng, item, seeds=(0.0,), nets=8, shift=0.0):
 
 
 def _paired(a, b, groups_a, groups_b, resampler):
-  means = (differences.mean(a, groups_a, resampler), differences.mean(b, groups_b, resampler))
-  return differences.paired(*means)
+  means = (evaluator.mean(a, groups_a, resampler), evaluator.mean(b, groups_b, resampler))
+  return evaluator.paired(*means)
 
 
 def test_common_items_cancel():
@@ -72,7 +72,7 @@ def test_what_is_not_common_is_refused():
 
 
 def _row(kind, passed, n):
-  return model.Row(n, dict.fromkeys(differences.GATES, {'value': passed / n}), kind)
+  return model.Row(n, dict.fromkeys(evaluator.GATES, {'value': passed / n}), kind)
 
 
 def test_a_generator_is_compared_with_every_baseline():
@@ -92,7 +92,7 @@ def test_a_generator_is_compared_with_every_baseline():
     for name, share in right.items()
   }
   resampler = statistics.Resampler(200, 500)
-  found = differences.against_baselines(rows, tables, resampler)
+  found = evaluator.against_baselines(rows, tables, resampler)
   assert list(found) == ['ours − noise', 'ours − soup']
   noise, soup = (row.stats for row in found.values())
   assert noise['accuracy']['value'] == pytest.approx(0.3, abs=0.02)
@@ -105,4 +105,4 @@ def test_a_generator_is_compared_with_every_baseline():
 
 def test_without_a_baseline_there_is_no_difference():
   rows = {'ours': _row('model', 1, 2)}
-  assert differences.against_baselines(rows, {}, statistics.Resampler(2)) == {}
+  assert evaluator.against_baselines(rows, {}, statistics.Resampler(2)) == {}

@@ -15,7 +15,7 @@ import pytest
 
 from tests.devices import simulated
 from tests.faults import runs
-from wsjax import lock
+from wsjax import files
 from wsjax.zoo.store import store
 
 TASK = 'train/seed0'
@@ -150,7 +150,7 @@ def test_f3_11_a_second_launch_ends_and_touches_nothing_of_the_first(finished, t
     # Killed, it leaves no lock; how that ends is a test of its own.
     first.kill()
     first.communicate()
-    with lock.hold(tmp_path):
+    with files.hold(tmp_path):
       pass
   finally:
     first.kill()

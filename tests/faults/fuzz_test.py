@@ -13,12 +13,13 @@ import pytest
 
 from tests.reference import fake_report
 from tests.zoo import zoo_samples
-from wsjax import files, lock, manifest
+from wsjax import files, manifest
 from wsjax.evaluation.report import html, model, terminal
 from wsjax.symmetry import spec
 from wsjax.train.monitor import goodput, metrics_writer
 from wsjax.zoo import build
-from wsjax.zoo.store import plan, published, store
+from wsjax.zoo.store import log as log_lib
+from wsjax.zoo.store import published, store
 
 WEIRD = [
   None, True, -1, 0, 3, 2**53 + 1, 10**30, 1e308, -0.5, '', 'x', '\x1b[31m\u202e', 'a/../b',
@@ -159,14 +160,14 @@ def targets(tmp_path_factory):
   made['seconds.json'] = Target(
     folder / 's/seconds.json', lambda p: build.seconds_per_network(p.parent)
   )
-  plan.write(folder / 'b', {'seed': 0, 'section': config['zoo']})
+  log_lib.write_plan(folder / 'b', {'seed': 0, 'section': config['zoo']})
   made['build.json'] = Target(
     folder / 'b/build.json',
-    lambda p: plan.check(p.parent, {'seed': 0, 'section': config['zoo']}, parts=()),
+    lambda p: log_lib.check_plan(p.parent, {'seed': 0, 'section': config['zoo']}, parts=()),
   )
   (folder / 'l').mkdir()
   (folder / 'l/.lock').write_text('{"pid": 1, "host": "a", "since": "b"}')
-  made['.lock'] = Target(folder / 'l/.lock', lambda path: lock._holder(path))
+  made['.lock'] = Target(folder / 'l/.lock', lambda path: files._holder(path))
   # A report.
   fake_report.make(fake_report.METHODS[:3]).write(folder / 'r', lambda report: 'page')
   made['report.json'] = Target(

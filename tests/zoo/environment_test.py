@@ -4,7 +4,6 @@ import pytest
 
 from wsjax.models import cnn, mlp, siren
 from wsjax.models import model as model_lib
-from wsjax.zoo.store import environment
 from wsjax.zoo.store import record as record_lib
 
 COMMIT = '0123456789abcdef0123456789abcdef01234567'
@@ -24,7 +23,7 @@ def test_a_record_carries_the_whole_spec(architecture):
 
 
 def test_environment_fills_fields_of_a_record():
-  fields = environment.environment()
+  fields = record_lib.environment()
   assert fields['packages']['jax'] and fields['accelerator']['count'] >= 1
   for name, value in fields.items():
     record_lib.canonical(name, value)
@@ -32,7 +31,7 @@ def test_environment_fills_fields_of_a_record():
 
 @pytest.mark.parametrize('layout', ['loose', 'packed', 'detached', 'worktree'])
 def test_the_commit_is_read_without_git(tmp_path, monkeypatch, layout):
-  monkeypatch.setattr(environment.shutil, 'which', lambda name: None)
+  monkeypatch.setattr(record_lib.shutil, 'which', lambda name: None)
   git = tmp_path / '.git'
   if layout == 'worktree':
     (tmp_path / 'main/worktrees/w').mkdir(parents=True)
@@ -49,19 +48,19 @@ def test_the_commit_is_read_without_git(tmp_path, monkeypatch, layout):
     (git / 'packed-refs').write_text(f'# pack\n{COMMIT} refs/heads/main\n')
   else:
     (git / 'HEAD').write_text(f'{COMMIT}\n')
-  assert environment.code(tmp_path) == {'repo': 'wsjax', 'commit': COMMIT, 'dirty': None}
+  assert record_lib.code(tmp_path) == {'repo': 'wsjax', 'commit': COMMIT, 'dirty': None}
 
 
 def test_outside_a_checkout_the_code_is_not_known(tmp_path):
-  assert environment.code(tmp_path) is None
+  assert record_lib.code(tmp_path) is None
   (tmp_path / '.git').mkdir()
-  assert environment.code(tmp_path) is None
+  assert record_lib.code(tmp_path) is None
   (tmp_path / '.git/HEAD').write_text('ref: refs/heads/none\n')
-  assert environment.code(tmp_path) is None
+  assert record_lib.code(tmp_path) is None
 
 
 def test_git_says_whether_the_checkout_is_dirty(tmp_path):
-  if environment.shutil.which('git') is None:
+  if record_lib.shutil.which('git') is None:
     pytest.skip('no git program here')
 
   def git(*arguments):
@@ -76,6 +75,6 @@ def test_git_says_whether_the_checkout_is_dirty(tmp_path):
   (tmp_path / 'file').write_text('1')
   git('add', 'file')
   git('commit', '-m', 'm')
-  assert environment.code(tmp_path)['dirty'] is False
+  assert record_lib.code(tmp_path)['dirty'] is False
   (tmp_path / 'file').write_text('2')
-  assert environment.code(tmp_path)['dirty'] is True
+  assert record_lib.code(tmp_path)['dirty'] is True

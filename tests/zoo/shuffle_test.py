@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from wsjax.zoo import shuffle
+from wsjax.zoo import losses
 
 
 @pytest.mark.parametrize('size', [1, 2, 3, 17, 64, 1257, 60_000])
 def test_every_card_is_dealt_once(size):
-  deal = jax.jit(shuffle.permutation, static_argnums=2)
+  deal = jax.jit(losses.permutation, static_argnums=2)
   for seed in range(3):
     cards = deal(jax.random.key(seed), jnp.arange(size), size)
     np.testing.assert_array_equal(np.sort(cards), np.arange(size))
@@ -17,16 +17,16 @@ def test_every_card_is_dealt_once(size):
 
 def test_places_can_be_read_one_by_one():
   key = jax.random.key(0)
-  whole = shuffle.permutation(key, jnp.arange(50), 50)
+  whole = losses.permutation(key, jnp.arange(50), 50)
   np.testing.assert_array_equal(
-    shuffle.permutation(key, jnp.asarray([7, 31]), 50), whole[jnp.array([7, 31])]
+    losses.permutation(key, jnp.asarray([7, 31]), 50), whole[jnp.array([7, 31])]
   )
 
 
 def test_cards_and_neighbours_are_uniform_over_keys():
   size, num_keys = 12, 20_000
   keys = jax.random.split(jax.random.key(1), num_keys)
-  cards = np.asarray(jax.vmap(lambda key: shuffle.permutation(key, jnp.arange(size), size))(keys))
+  cards = np.asarray(jax.vmap(lambda key: losses.permutation(key, jnp.arange(size), size))(keys))
   for place in range(size):
     count = np.bincount(cards[:, place], minlength=size)
     assert scipy.stats.chisquare(count).pvalue > 1e-5
@@ -38,7 +38,7 @@ def test_cards_and_neighbours_are_uniform_over_keys():
 
 
 def test_batches_mix_the_whole_of_a_large_set():
-  cards = np.asarray(shuffle.permutation(jax.random.key(3), jnp.arange(60_000), 60_000))
+  cards = np.asarray(losses.permutation(jax.random.key(3), jnp.arange(60_000), 60_000))
   means = cards[: 937 * 64].reshape(937, 64).mean(1)
   # Standard deviation of the mean of 64 draws without replacement.
   expected = 60_000 / np.sqrt(12 * 64)

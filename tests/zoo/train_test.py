@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wsjax.models import cnn, mlp, siren
-from wsjax.zoo import shuffle, train
+from wsjax.zoo import losses, train
 from wsjax.zoo.data import datasets
 
 RECIPE = train.Recipe(
@@ -119,7 +119,7 @@ def test_training_is_the_slow_obvious_loop(digits, net):
   speed = {k: np.zeros_like(v) for k, v in params.items()}
   x, y = digits.train_x.reshape(len(digits.train_y), -1), digits.train_y
   order_key = jax.random.fold_in(key, train._ORDER)
-  deal = jax.jit(shuffle.permutation, static_argnums=2)
+  deal = jax.jit(losses.permutation, static_argnums=2)
   for step in range(6):
     epoch, batch = divmod(step, 2)  # 1257 examples are two batches of 500.
     order = deal(jax.random.fold_in(order_key, epoch), jnp.arange(1257), 1257)

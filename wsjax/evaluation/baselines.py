@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from wsjax import networks, typing
-from wsjax.evaluation import methods, principal_components
+from wsjax.evaluation import methods, neighbours
 from wsjax.evaluation import reference as reference_lib
 from wsjax.symmetry import spec as spec_lib
 
@@ -155,7 +155,7 @@ def pca_gaussian(rng: np.random.Generator, zoo: np.ndarray, n: int, rank: int) -
   N.
   """
   mean = zoo.mean(axis=0, keepdims=True)
-  _, scaled = principal_components.leading(zoo - mean, rank)
+  _, scaled = neighbours.leading(zoo - mean, rank)
   z = rng.standard_normal((n, len(scaled)), np.float32)
   return mean + z @ scaled / np.float32(np.sqrt(len(zoo) - 1))
 

@@ -160,11 +160,12 @@ def check(config: 'config_dict.ConfigDict') -> None:
   Raises:
     ValueError: if a field is not allowed, or JAX computes in float64.
   """
-  from wsjax import typing
+
+  from wsjax import distributed
   from wsjax.train import generative, settings
   from wsjax.zoo import build
 
-  typing.require_float32()
+  distributed.require_float32()
   config_lib.check_seeds((config.get('seed', 0),), 'seed')
   if 'train' in config:
     settings.read(config.train)

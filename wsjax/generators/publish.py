@@ -9,7 +9,8 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.models import model as model_lib
-from wsjax.zoo.store import environment, plan, published, record, store
+from wsjax.zoo.store import log as log_lib
+from wsjax.zoo.store import published, record, store
 
 
 def publish(
@@ -40,7 +41,7 @@ def publish(
   """
   shared = {
     **record.describe_model(architecture),
-    **environment.environment(),
+    **record.environment(),
     **{key: source[key] for key in ('task', 'datasets', 'license', 'redistributable')},
     **{'trace': [], 'final': [], 'screens': []},
     'parents': parents,
@@ -65,10 +66,10 @@ def publish(
     )
     entries.append(store.Entry(key=f'{i:08d}', params=net, record=made))
   draw = {'generated': dict(generated), 'parents': parents, 'networks': count}
-  plan.check(path, draw, parts=(published.MANIFEST, 'log.lmdb'))
+  log_lib.check_plan(path, draw, parts=(published.MANIFEST, 'log.lmdb'))
   if (path / published.MANIFEST).exists():
     raise ValueError(f'{path} holds a zoo already; give another folder.')
-  plan.write(path, draw)
+  log_lib.write_plan(path, draw)
   with store.Log(path / 'log.lmdb') as log:
     log.append([entry for entry in entries if entry.key not in set(log.keys())])
     return store.publish(log, path)

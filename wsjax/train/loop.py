@@ -67,7 +67,7 @@ def fit(
       `trains`, none of a finished training.
     OSError: if a checkpoint cannot be written.
   """
-  typing.require_float32()
+  distributed.require_float32()
   settings = settings_lib.read(section)
   for name, split in (('data', data), ('val', val)):
     if not all(np.all(np.isfinite(x)) for x in jax.tree.leaves(split)):

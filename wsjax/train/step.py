@@ -14,7 +14,7 @@ from jaxtyping import Array, Int
 
 from wsjax import typing
 from wsjax.train import objective as objective_lib
-from wsjax.zoo import shuffle
+from wsjax.zoo import losses
 
 PARALLEL = ('jit', 'shard_map', 'pmap')
 COMPUTE_DTYPES = ('float32', 'bfloat16')
@@ -196,7 +196,7 @@ def batch_indices(
   steps_per_epoch = size // batch_size
   epoch, place = jnp.divmod(step, steps_per_epoch)
   places = place * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
-  return shuffle.permutation(jax.random.fold_in(key, epoch), places, size)
+  return losses.permutation(jax.random.fold_in(key, epoch), places, size)
 
 
 def keys_of_run(key: jax.Array) -> tuple[jax.Array, jax.Array]:

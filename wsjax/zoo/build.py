@@ -18,13 +18,13 @@ from absl import logging
 from jaxtyping import Int
 
 from wsjax import config as config_lib
-from wsjax import distributed, files, lock, terminal
+from wsjax import distributed, files, terminal
 from wsjax.models import model as model_lib
 from wsjax.zoo import splits as splits_lib
 from wsjax.zoo import train, training_records
 from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import digest, published, store
-from wsjax.zoo.store import plan as plan_lib
+from wsjax.zoo.store import log as log_lib
 
 _LOG = 'log.lmdb'
 _SECONDS = 'seconds.json'
@@ -106,11 +106,11 @@ def build(
   settings, models, splits = check(section, seed)
   recipe, chunk_size = settings.recipe, settings.chunk_size
   plan = _plan(section, seed)
-  plan_lib.check(path, plan, parts=(published.MANIFEST, _LOG))
+  log_lib.check_plan(path, plan, parts=(published.MANIFEST, _LOG))
   is_finished = (path / published.MANIFEST).exists() and not (path / _LOG).exists()
   is_free = is_finished or not distributed.is_writer()
   # Another process waits, and then opens the zoo.
-  with contextlib.nullcontext() if is_free else lock.hold(path, wait=True):
+  with contextlib.nullcontext() if is_free else files.hold(path, wait=True):
     # Process 0 decides: the others may see its files a little later.
     if distributed.of_writer(np.int32((path / published.MANIFEST).exists())):
       return _finish(path)
@@ -152,7 +152,7 @@ def build(
 
 def check_plan(section: Mapping[str, Any], path: pathlib.Path, *, seed: int) -> None:
   """Raises ValueError unless the zoo at a path is one that a config section describes."""
-  plan_lib.check(path, _plan(section, seed), parts=(published.MANIFEST, _LOG))
+  log_lib.check_plan(path, _plan(section, seed), parts=(published.MANIFEST, _LOG))
 
 
 def seconds_per_network(path: pathlib.Path | None) -> float | None:
@@ -195,7 +195,7 @@ def _open_log(
   """The log, in process 0; None in the others, which only train."""
   if not distributed.is_writer():
     return contextlib.nullcontext()
-  plan_lib.write(path, plan)  # First: a log without a plan belongs to no zoo.
+  log_lib.write_plan(path, plan)  # First: a log without a plan belongs to no zoo.
   return store.Log(path / _LOG)
 
 

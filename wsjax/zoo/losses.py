@@ -1,4 +1,4 @@
-"""Losses that the networks of a zoo minimize, and the examples of every step."""
+"""Losses that the networks of a zoo minimize, and the examples of every step, shuffled."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -6,13 +6,40 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from wsjax import typing
 from wsjax.models import model as model_lib
 from wsjax.zoo import recipe as recipe_lib
-from wsjax.zoo import shuffle
+
+NUM_ROUNDS = 32
+
+
+def permutation(key: jax.Array, places: jax.Array, size: int) -> jax.Array:
+  """Values, int32 in [0, size), of a random permutation at some places in [0, size).
+
+  In each round the places x and (turn - x) mod size are partners, and are swapped if a bit of a
+  hash of the larger one is set. Every round is a bijection for any hash.
+
+  Source: Hoang, Morris, Rogaway 2012, arXiv:1208.1176, figure 1 ("swap-or-not"); the round function
+    here is a multiplicative hash, which mixes, but is not secret.
+  """
+  bits = jax.random.bits(key, (2, NUM_ROUNDS), jnp.uint32)
+
+  def swap_or_not(x: jax.Array, round_bits: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+    turn, salt = round_bits
+    partner = jnp.where(turn >= x, turn - x, turn + np.uint32(size) - x)
+    hashed = jnp.maximum(x, partner) * np.uint32(0x9E3779B1) ^ salt
+    hashed = (hashed ^ (hashed >> 15)) * np.uint32(0x85EBCA77)
+    hashed = (hashed ^ (hashed >> 13)) * np.uint32(0xC2B2AE3D)
+    return jnp.where(hashed >> 31 == 1, partner, x), None
+
+  x = jnp.asarray(places).astype(jnp.uint32)
+  rounds = (bits[0] % np.uint32(size), bits[1])
+  return jax.lax.scan(swap_or_not, x, rounds)[0].astype(jnp.int32)
+
 
 # Random streams of one network; those before them are in train.py.
 _SUBSET, _WRONG, _STEP = range(3, 6)
@@ -84,7 +111,7 @@ def classify(
   batches = _order(order_key, recipe, size)
   labels, seen = data['train_y'], None
   if recipe.uses('train_fraction', 'label_noise'):
-    ranking = shuffle.permutation(jax.random.fold_in(network_key, _SUBSET), jnp.arange(size), size)
+    ranking = permutation(jax.random.fold_in(network_key, _SUBSET), jnp.arange(size), size)
     num_seen = jnp.int32(size)
     if recipe.uses('train_fraction'):
       share = jnp.round(hparams['train_fraction'] * size)
@@ -154,7 +181,7 @@ def _order(key: jax.Array, recipe: recipe_lib.Recipe, size: int) -> Int[Array, '
   epochs = jnp.arange(-(-recipe.steps // per_epoch))
   places = jnp.arange(per_epoch * recipe.batch_size)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, epochs)
-  order = jax.vmap(lambda key: shuffle.permutation(key, places, size))(keys)
+  order = jax.vmap(lambda key: permutation(key, places, size))(keys)
   return order.reshape(-1, recipe.batch_size)[: recipe.steps]
 
 

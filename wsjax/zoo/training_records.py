@@ -11,7 +11,7 @@ import wsjax
 from wsjax.models import model as model_lib
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets, subsets
-from wsjax.zoo.store import environment, log
+from wsjax.zoo.store import log
 from wsjax.zoo.store import record as record_lib
 
 # Licence of the weights that wsjax trains, to which that of the data is added.
@@ -113,7 +113,7 @@ def _common(
   }
 
 
-_environment = functools.cache(environment.environment)
+_environment = functools.cache(record_lib.environment)
 
 
 def _examples(architecture: model_lib.Model, dataset: datasets.Dataset) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluation import predictions, principal_components, statistics, two_sample
+from wsjax.evaluation import neighbours, predictions, statistics, two_sample
 from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metric import Better, Metric, NotRun, Stat, metric
 from wsjax.evaluation.metrics import copying
@@ -35,9 +35,9 @@ def vectors(method: Sample, space: str) -> np.ndarray:
 
 
 @once
-def projection(reference: Reference, space: str) -> principal_components.Projection:
+def projection(reference: Reference, space: str) -> neighbours.Projection:
   """Principal components of the training networks."""
-  return principal_components.fit(vectors(sample_lib.zoo(reference, None), space))
+  return neighbours.fit(vectors(sample_lib.zoo(reference, None), space))
 
 
 @once

@@ -146,7 +146,7 @@ class Checkpoints:
   """Checkpoints of one training run.
 
   Only one process, or one group, may have a folder open, which removes what was not finished: see
-  `wsjax.lock`.
+  `wsjax.files`.
   """
 
   def __init__(

@@ -21,7 +21,7 @@ import numpy as np
 import PIL.Image
 import tensorflow_datasets as tfds
 
-from wsjax import files, lock
+from wsjax import files
 
 SPLITS = {
   'train': ('train-images-idx3-ubyte.gz', 'train-labels-idx1-ubyte.gz'),
@@ -180,7 +180,7 @@ def _decode(
   data = buffer.getvalue()
   file.parent.mkdir(exist_ok=True)
   facts = {'sha256': hashlib.sha256(data).hexdigest()}
-  with lock.hold(file.parent, wait=True):  # Many runs share the folder.
+  with files.hold(file.parent, wait=True):  # Many runs share the folder.
     files.replace(file, data)
     files.replace(file.with_suffix('.json'), json.dumps(facts))
   return file
