@@ -11,6 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(VENV)/ready
 	$(BIN)/wsjax run --config configs/demo.py --workdir runs/demo
+	@echo 'The command wsjax is $(BIN)/wsjax; source $(BIN)/activate makes it wsjax.'
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -35,6 +35,9 @@ def console(*, stderr: bool = False) -> 'rich_console.Console':
       for part in super().render(renderable, options):
         yield part if part.control else part._replace(text=plain(part.text))
 
+    def on_broken_pipe(self) -> None:
+      raise  # Rich would end the program with status 1.
+
   stream = sys.stderr if stderr else sys.stdout
   width = None if stream.isatty() else _PIPED_WIDTH
   return Console(width=width, highlight=False, markup=False, emoji=False, stderr=stderr)

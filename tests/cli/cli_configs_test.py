@@ -1,5 +1,8 @@
+import os
+
 import pytest
 
+from wsjax.cli import main
 from wsjax.experiments import configs
 
 CONFIG = """
@@ -110,6 +113,28 @@ def test_the_last_override_of_a_field_counts(values, tmp_path):
 )
 def test_a_path_may_have_colons(text, parts):
   assert configs.split(text) == parts
+
+
+def test_every_config_of_the_package_is_listed_and_loads(capsys):
+  assert main.main(['configs']) == 0
+  lines = dict(line.split('  ', 1) for line in capsys.readouterr().out.splitlines())
+  assert lines['wsjax/digits_flow'].strip().startswith('Flow matching')
+  assert set(lines) == set(configs.shipped()) and 'wsjax/ablations/width' in lines
+  assert configs.load_config('wsjax/digits_flow:smoke').name == 'digits_flow'
+  with pytest.raises(ValueError, match='wsjax/digits_flow'):
+    configs.load('wsjax/digit_flow')
+
+
+def test_configs_are_copied_where_they_find_each_other(tmp_path, capsys):
+  assert main.main(['configs', '--copy', str(tmp_path)]) == 0
+  (tmp_path / 'configs/common.py').write_text((tmp_path / 'configs/common.py').read_text()
+    .replace("optimizer='adam'", "optimizer='sgd'"))  # fmt: skip
+  mine = configs.load_config(f'{tmp_path}/configs/digits_flow.py')
+  assert mine.zoo.recipe.optimizer == 'sgd'
+  assert configs.load_config('wsjax/digits_flow').zoo.recipe.optimizer == 'adam'
+  assert os.access(tmp_path / 'launch/slurm/submit.sh', os.X_OK)
+  assert main.main(['configs', '--copy', str(tmp_path)]) == 2
+  assert 'exists' in capsys.readouterr().err
 
 
 def test_what_names_no_python_file_is_refused():

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+import wsjax
 from wsjax import signals, terminal
 
-COMMANDS = ('run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'inspect')
+COMMANDS = ('run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'inspect', 'configs')
 # Those that every process of a run of several starts with the same words.
 DISTRIBUTED = ('run', 'zoo', 'sample')
 FAILED, USER_ERROR = 1, 2  # Exit statuses; those of signals are in `signals.Guard.status`.
@@ -113,6 +114,7 @@ def _parser(command: str = '') -> Parser:
     epilog='Wrong input is one sentence and exit status 2; --debug (or '
     'WSJAX_DEBUG=1) shows the traceback instead.',
   )
+  parser.add_argument('--version', action='version', version=f'wsjax {wsjax.__version__}')
   subparsers = parser.add_subparsers(
     dest='command', required=True, metavar='command', parser_class=Parser
   )

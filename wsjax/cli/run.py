@@ -2,7 +2,8 @@
 
   wsjax run --config configs/digits_flow.py --workdir runs/demo
 
-Started again, it goes on where it stopped. --config.train.steps=100 changes a field of the config.
+Without the repository, name a config that `wsjax configs` lists, such as wsjax/digits_flow. Started
+again, a run goes on where it stopped. --config.train.steps=100 changes a field of the config.
 A config is Python code that is executed: run only configs of people whom you trust.
 """
 
@@ -20,7 +21,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     '--config',
     required=True,
     metavar='FILE[:ARG]',
-    help='config file; --config.a.b=VALUE changes one of its fields',
+    help='config file, or a name that `wsjax configs` lists; --config.a.b=VALUE changes a field',
   )
   parser.add_argument('--workdir', required=True, metavar='DIR', help='where results go')
 

@@ -3,7 +3,7 @@
   wsjax sweep --config configs/ablations/canonicalize.py --workdir runs/c
 
 The file defines `sweep()`, which yields (run name, 'configs/file.py:arg', overrides). Finished runs
-are skipped, so it goes on where it stopped.
+are skipped, so it goes on where it stopped. `wsjax configs` lists sweeps as wsjax/ablations/NAME.
 
 --via starts each arm through a launcher, such as
   --via 'python launch/local.py --processes 2 --devices 2 --'
@@ -68,7 +68,10 @@ def run(args: argparse.Namespace) -> int:
   if args.jobs < 1:
     raise ValueError(f'--jobs is {args.jobs}; at least 1 is allowed.')
   launcher = shlex.split(args.via)
-  runs = select(plan(args.config, args.overrides), args.arm)
+  path, arg = configs.split(args.config)
+  if arg:
+    raise ValueError(f'--config is {args.config}; a sweep takes no argument, but got {arg!r}.')
+  runs = select(plan(path, args.overrides), args.arm)
   # All of them first: an error in the last arm should not wait for the others.
   loaded = {name: configs.load(file, flags) for name, file, flags in runs}
   folder = files.folder(args.workdir, '--workdir')
@@ -81,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
       terminal.show_line(shlex.join(words))
     return 0
   if not launcher and args.jobs == 1:
-    _gather(args.config, folder, loaded)
+    _gather(path, folder, loaded)
     return 0
 
   if launcher and shutil.which(launcher[0]) is None:
@@ -94,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
   )
   finished = {name: loaded[name] for name in loaded if _done(folder, name)}
   if finished:
-    _gather(args.config, folder, finished)
+    _gather(path, folder, finished)
   return _conclude(statuses, finished)
 
 
@@ -221,11 +224,11 @@ def plan(path: str, overrides: Sequence[str]) -> list[Run]:
 def _beside(sweep: str, config: str) -> str:
   """A config of a sweep, which is run in any folder.
 
-  A relative path is of the current folder or, if there is no such file, of the nearest folder above
-  the sweep file that has one.
+  A relative path is of the nearest folder above the sweep file that has such a file or, if none
+  has, of the current folder.
   """
   path, arg = configs.split(config)
-  for folder in ('', *pathlib.Path(sweep).resolve().parents):
+  for folder in pathlib.Path(sweep).resolve().parents:
     if pathlib.Path(folder, path).is_file():
       found = str(pathlib.Path(folder, path))
       return f'{found}:{arg}' if arg else found

@@ -6,7 +6,7 @@ import pathlib
 import re
 import runpy
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsjax import config as config_lib
@@ -14,6 +14,9 @@ from wsjax import config as config_lib
 if TYPE_CHECKING:
   from ml_collections import config_dict
 
+# Folders of the repository that come with the package.
+SHIPPED = pathlib.Path(__file__).parents[1] / 'shipped/configs'
+LAUNCH = SHIPPED.with_name('launch')
 _PREFIX = '--config.'
 # Section of a config -> room of the plug-in that it describes.
 _ROOMS = {
@@ -38,7 +41,7 @@ def load(
   """Calls `get_config` of a file and applies overrides.
 
   Args:
-    config_arg: 'path/to/file.py' or 'path/to/file.py:argument'.
+    config_arg: 'path/to/file.py' or 'path/to/file.py:argument'; 'wsjax/NAME' is one of `shipped`.
     overrides: '--config.a.b=value' each.
 
   Returns:
@@ -65,14 +68,34 @@ def load(
   return values.config, dict(config_flags.get_override_values(values['config']))
 
 
+def shipped() -> dict[str, pathlib.Path]:
+  """Names and files of the configs that come with the package, sweeps included."""
+  return {
+    f'wsjax/{path.relative_to(SHIPPED).with_suffix("")}': path
+    # Not rglob, which follows no links.
+    for path in (*sorted(SHIPPED.glob('*.py')), *sorted(SHIPPED.glob('ablations/*.py')))
+    if path.stem != 'common'  # Blocks that configs share.
+  }
+
+
 def split(config_arg: str) -> tuple[str, str]:
-  """The path and the argument of 'path/to/file.py:argument'; a path may have colons."""
+  """The path and the argument of 'path/to/file.py:argument'; a path may have colons.
+
+  Raises:
+    ValueError: if it is neither a Python file nor the name of a config that is `shipped`.
+  """
   match = re.fullmatch(r'(.*?\.py)(?::(.*))?', config_arg, re.DOTALL)
-  if match is None:
-    raise ValueError(
-      f'{config_arg!r} is not a config: path/to/file.py or path/to/file.py:argument.'
-    )
-  return match[1], match[2] or ''
+  if match is not None:
+    return match[1], match[2] or ''
+  name, _, arg = config_arg.partition(':')
+  if name in (known := shipped()):
+    return str(known[name]), arg
+  near = difflib.get_close_matches(name, known, 1)
+  hint = f' Did you mean {near[0]!r}?' if near else ''
+  raise ValueError(
+    f'{config_arg!r} is not a config: path/to/file.py, path/to/file.py:argument, or a name that '
+    f'`wsjax configs` lists.{hint}'
+  )
 
 
 def load_config(
@@ -81,7 +104,7 @@ def load_config(
   """Reads a config file as the command line does.
 
   Args:
-    config_arg: 'path/to/file.py' or 'path/to/file.py:argument'.
+    config_arg: 'path/to/file.py' or 'path/to/file.py:argument'; 'wsjax/NAME' is one of `shipped`.
     overrides: dotted field -> value, or '--config.a.b=value' each.
 
   Returns:
@@ -103,17 +126,33 @@ def load_module(path: str, function: str) -> Any:
   """
   if not pathlib.Path(path).is_file():
     raise ValueError(f'There is no config file {path}.')
-  # So that configs/x.py can import configs.common, wherever it is run from.
-  sys.path.insert(0, str(pathlib.Path(path).resolve().parents[1]))
   try:
-    names = runpy.run_path(path, run_name='wsjax_config')
+    # So that configs/x.py can import configs.common, wherever it is run from.
+    with _importing_from(pathlib.Path(path).resolve().parents[1]):
+      names = runpy.run_path(path, run_name='wsjax_config')
   except Exception as error:
     raise ValueError(f'{path} does not run as Python: {type(error).__name__}: {error}') from error
-  finally:
-    del sys.path[0]
   if not callable(names.get(function)):
     raise ValueError(f'{path} does not define {function}().')
   return names[function]
+
+
+@contextlib.contextmanager
+def _importing_from(folder: pathlib.Path) -> Iterator[None]:
+  """Puts a folder first where modules are looked for; its `configs` are not those of others."""
+
+  def take() -> dict[str, Any]:
+    names = [name for name in sys.modules if name.partition('.')[0] == 'configs']
+    return {name: sys.modules.pop(name) for name in names}
+
+  others = take()
+  sys.path.insert(0, str(folder))
+  try:
+    yield
+  finally:
+    del sys.path[0]
+    take()
+    sys.modules.update(others)
 
 
 def _config(config_arg: str) -> 'config_dict.ConfigDict':

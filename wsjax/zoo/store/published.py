@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from wsjax import files, typing
 from wsjax.symmetry import spec as spec_lib
@@ -177,6 +178,8 @@ def _write_table(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
     import pyarrow  # Large, and not everyone has it.
     from pyarrow import parquet
   except ImportError:
+    text = "No records.parquet beside the zoo: it needs pyarrow; pip install 'wsjax[zoo]'."
+    logging.log_first_n(logging.WARNING, text, 1)
     return
   names = sorted({name for row in rows for name in row})
   table = {name: pyarrow.array(_one_type([row.get(name) for row in rows])) for name in names}

@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import jsonschema
 import numpy as np
+from absl import logging
 
 import wsjax
 from wsjax import typing
@@ -234,6 +235,8 @@ def licence_problem(expression: str) -> str | None:
   try:
     import license_expression  # Slow, and not everyone has it.
   except ImportError:
+    text = "Licences are not checked: that needs license-expression; pip install 'wsjax[zoo]'."
+    logging.log_first_n(logging.WARNING, text, 1)
     return None
   licensing = _spdx()
   try:
