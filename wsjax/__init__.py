@@ -1,5 +1,6 @@
 """wsjax: neural-network weights as a data modality, in JAX.
 
+  zoo = wsjax.import_checkpoints(model, 'ckpts/*.pt', 'runs.csv')
   zoo = wsjax.Zoo.of(model, params, records)      networks of your own, with their records
   vectors = wsjax.encode(zoo, 'neural_functional')  one per network
   generator = wsjax.fit(zoo, 'hypernetwork', task=(x, y))
@@ -14,12 +15,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from wsjax import config, testing
+  from wsjax import config, interop, testing
   from wsjax.evaluation.metric import Metric, metric
   from wsjax.evaluation.report.model import Report
   from wsjax.experiments.base import Experiment
   from wsjax.experiments.configs import load_config
   from wsjax.generators.generator import Generator
+  from wsjax.interop.exporting import export
+  from wsjax.interop.importing import import_checkpoints
   from wsjax.models.cnn import CNN as cnn
   from wsjax.models.mlp import MLP as mlp
   from wsjax.models.model import Model
@@ -55,8 +58,11 @@ _WHERE = {
   'encode': 'own_networks:encode',
   'evaluate': 'own_networks:evaluate',
   'evaluate_zoo': 'pipeline:evaluate_zoo',
+  'export': 'interop.exporting:export',
   'fit': 'own_networks:fit',
+  'import_checkpoints': 'interop.importing:import_checkpoints',
   'infer': 'symmetry.inference.infer:infer',
+  'interop': 'interop',
   'load_config': 'experiments.configs:load_config',
   'metric': 'evaluation.metric:metric',
   'mlp': 'models.mlp:MLP',
@@ -69,8 +75,8 @@ _WHERE = {
 __all__ = [
   'Dataset', 'Experiment', 'FittedGenerator', 'Generator', 'Metric', 'Model', 'Networks',
   'Objective', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'encode', 'evaluate',
-  'evaluate_zoo', 'fit', 'infer', 'load_config', 'metric', 'mlp', 'run', 'sample', 'siren',
-  'testing', 'verify', '__version__',
+  'evaluate_zoo', 'export', 'fit', 'import_checkpoints', 'infer', 'interop', 'load_config',
+  'metric', 'mlp', 'run', 'sample', 'siren', 'testing', 'verify', '__version__',
 ]  # fmt: skip
 
 

@@ -14,7 +14,9 @@ from types import ModuleType
 import wsjax
 from wsjax import signals, terminal
 
-COMMANDS = ('run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'inspect', 'configs')
+COMMANDS = (
+  'run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'inspect', 'configs', 'export',
+)  # fmt: skip
 # Those that every process of a run of several starts with the same words.
 DISTRIBUTED = ('run', 'zoo', 'sample')
 FAILED, USER_ERROR = 1, 2  # Exit statuses; those of signals are in `signals.Guard.status`.

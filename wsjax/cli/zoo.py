@@ -4,23 +4,31 @@
   wsjax zoo inspect runs/demo/zoo
   wsjax zoo query runs/demo/zoo 'accuracy > 0.95 and optimizer == "adam"' --out best
   wsjax zoo dedup runs/demo/zoo
+  wsjax zoo import --model my.py:net --from 'ckpts/*.pt' --records runs.csv --out DIR
   wsjax zoo import rl_agents --from DIR --out DIR
 
 Build trains what the section `zoo` of the config says, into WORKDIR/zoo or config.zoo.path; it may
 be killed and started again. Query lists the networks whose records meet a condition, and with --out
 copies them to a new zoo. Dedup finds networks that are one network up to reordered and rescaled
-units, and networks that are derived from each other. Import makes a zoo of networks that others
-have published.
+units, and networks that are derived from each other.
+
+Import makes a zoo of networks that were trained elsewhere: safetensors, npz, PyTorch (.pt), ONNX,
+Orbax, PEFT, folders and hub:OWNER/NAME of the Hugging Face Hub, folders of the ModelZoo project.
+my.py:net is a Model, or a function that returns one: without arguments, or of the tensors of one
+network where networks differ. A folder may also be of a published family that is known by name. A
+column of the records such as 'file' names the network of a row.
 """
 
 import argparse
 import importlib
+from collections.abc import Sequence
+from typing import Any
 
 from wsjax import terminal
 from wsjax.cli import run as run_command
 from wsjax.experiments import configs
 
-# Modules of wsjax.zoo.importers.
+# Modules of wsjax.interop.families.
 FAMILIES = ('rl_agents', 'es_policies', 'third_party_classifiers')
 
 
@@ -43,9 +51,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dedup = actions.add_parser('dedup', help='copies and relatives', allow_abbrev=False)
   dedup.add_argument('path', help='folder of a zoo')
   foreign = actions.add_parser('import', help='networks of others', allow_abbrev=False)
-  foreign.add_argument('family', choices=FAMILIES)
-  foreign.add_argument('--from', dest='source', required=True, metavar='DIR', help='their arrays')
+  foreign.add_argument('family', nargs='?', choices=FAMILIES, help='of a known source')
+  foreign.add_argument('--model', metavar='FILE.py:FN', help='their model, or what makes it')
+  foreign.add_argument(
+    '--from', dest='source', required=True, action='append', metavar='PATH',
+    help='file, pattern, folder or hub:OWNER/NAME; may be given several times',
+  )  # fmt: skip
+  foreign.add_argument('--records', metavar='FILE', help='table: .csv, .tsv, .json or .jsonl')
   foreign.add_argument('--out', required=True, metavar='DIR', help='folder of the zoo')
+  foreign.add_argument(
+    '--layout', choices=('torch', 'jax', 'same'),
+    help='of matrices: [out, in], [in, out] or as the model; by default as names and format tell',
+  )  # fmt: skip
+  foreign.add_argument(
+    '--flatten', choices=('channels_first', 'channels_last'), help='order of a flattened image'
+  )
+  foreign.add_argument(
+    '--name',
+    action='append',
+    default=[],
+    metavar='TENSOR=PARAMETER',
+    help='where names do not tell',
+  )
+  foreign.add_argument(
+    '--ignore', action='append', default=[], metavar='PATTERN', help='tensors that are left out'
+  )
+  foreign.add_argument('--split', metavar='train=0.8,val=0.1,test=0.1', help='shares of the runs')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,7 +149,87 @@ def _dedup(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-  family = importlib.import_module(f'wsjax.zoo.importers.{args.family}').FAMILY
-  zoo = family.import_zoo(args.source, args.out)
+  if args.family:
+    if len(args.source) > 1 or args.model or args.records:
+      raise ValueError(f'{args.family} is one folder, and needs neither --model nor --records.')
+    family = importlib.import_module(f'wsjax.interop.families.{args.family}').FAMILY
+    zoo = family.import_zoo(args.source[0], args.out)
+  else:
+    from wsjax import files, interop
+
+    zoo = interop.import_checkpoints(
+      load_model(args.model) if args.model else None,
+      args.source,
+      args.records,
+      out=files.folder(args.out, '--out'),
+      layout=args.layout,
+      names=_pairs(args.name, '--name', 'TENSOR=PARAMETER'),
+      ignore=args.ignore,
+      flatten=args.flatten,
+      split=_shares(args.split) if args.split else None,
+    )
+  terminal.show_line(f'{len(zoo)} networks')
   terminal.show_line(zoo.path)
   return 0
+
+
+def load_model(name: str) -> Any:
+  """A model of the user's own, or a function that makes one from the tensors of a network.
+
+  Args:
+    name: 'path/to/file.py:NAME' or 'module:NAME' of a `Model`; of a function without arguments that
+      returns one, or a module of a JAX library and an example of its inputs, or (apply, params,
+      inputs); or of a function of one argument, name -> array.
+
+  Raises:
+    ValueError: if it is none of these.
+  """
+  import inspect
+
+  from wsjax import config
+  from wsjax.models import model as model_lib
+
+  made = config.find('models', name, '--model')
+  if callable(made) and not isinstance(made, model_lib.Model):
+    needed = [
+      parameter
+      for parameter in inspect.signature(made).parameters.values()
+      if parameter.default is parameter.empty
+      and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(needed) == 1:
+      return made
+    made = made()
+  if isinstance(made, model_lib.Model):
+    return made
+  if isinstance(made, tuple) and len(made) == 3 and callable(made[0]):
+    return model_lib.Model.from_function(*made)
+  if isinstance(made, tuple) and len(made) == 2 and hasattr(made[1], 'shape'):
+    kinds = {kind.__module__.partition('.')[0] for kind in type(made[0]).__mro__}
+    if 'equinox' in kinds:
+      return model_lib.Model.from_equinox(*made)
+    if 'flax' in kinds:
+      is_linen = any(x.__module__.startswith('flax.linen') for x in type(made[0]).__mro__)
+      wrap = model_lib.Model.from_flax if is_linen else model_lib.Model.from_nnx
+      return wrap(*made)
+    if hasattr(made[0], 'init') and hasattr(made[0], 'apply'):
+      return model_lib.Model.from_haiku(*made)
+  raise ValueError(
+    f'{name} gave {type(made).__name__}; needed: a wsjax.Model, (a Flax, Equinox or Haiku module, '
+    'an example of its inputs), or (apply, params, inputs).'
+  )
+
+
+def _pairs(words: Sequence[str], option: str, form: str) -> dict[str, str]:
+  pairs = dict(word.partition('=')[::2] for word in words)
+  if len(pairs) < len(words) or '' in pairs or '' in pairs.values():
+    raise ValueError(f'{option} takes {form}, each once; got {" ".join(words)}.')
+  return pairs
+
+
+def _shares(text: str) -> dict[str, float]:
+  pairs = _pairs(text.split(','), '--split', 'train=0.8,val=0.1,test=0.1')
+  try:
+    return {split: float(share) for split, share in pairs.items()}
+  except ValueError as error:
+    raise ValueError(f'--split is {text!r}; its shares have to be numbers.') from error

@@ -145,7 +145,10 @@ def patches(x: jax.Array, window: int, pads: tuple[int, int], stride: int) -> ja
   height, width = (size - window + 1 for size in x.shape[-3:-1])
   return jnp.concatenate(
     [
-      x[..., i : i + height : stride, j : j + width : stride, :]
+      # Not by indexing, which becomes a gather where the batch is of any size.
+      jax.lax.slice_in_dim(
+        jax.lax.slice_in_dim(x, i, i + height, stride, axis=-3), j, j + width, stride, axis=-2
+      )
       for i in range(window)
       for j in range(window)
     ],
@@ -157,6 +160,7 @@ def _mean_pool(x: jax.Array, size: int) -> jax.Array:
   """Means of size x size windows: [b, h, w, c] -> [b, h/size, w/size, c]."""
   batch, height, width, features = x.shape
   height, width = height // size, width // size
-  x = x[:, : height * size, : width * size]
+  x = jax.lax.slice_in_dim(x, 0, height * size, axis=1)
+  x = jax.lax.slice_in_dim(x, 0, width * size, axis=2)
   x = x.reshape(batch, height, size, width, size, features)
   return x.mean(axis=(2, 4))

@@ -69,8 +69,25 @@ _TYPES = {
 }
 
 
-def write(log: log_lib.Log, path: pathlib.Path, *, shard_size: int) -> None:
-  """Writes the zoo folder of a log; see `store.publish`."""
+def write(
+  entries: Iterable[tuple[log_lib.Entry, bytes]],
+  path: pathlib.Path,
+  *,
+  shard_size: int,
+  keep: bool = False,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+  """Writes a zoo folder; see `store.publish`.
+
+  Args:
+    entries: networks whose records are those of their weights, and canonical JSON of the records;
+      one shard of each architecture is in memory.
+    path: of the folder.
+    shard_size: networks per file.
+    keep: whether records stay in memory.
+
+  Returns:
+    The manifest and, if `keep`, what `read_lines` gives.
+  """
   if shard_size < 1:
     raise ValueError(f'A shard holds at least one network; got {shard_size}.')
   if (path / MANIFEST).exists():
@@ -87,15 +104,19 @@ def write(log: log_lib.Log, path: pathlib.Path, *, shard_size: int) -> None:
   _remove(staging)
   (staging / SHARDS).mkdir(parents=True)
   try:
-    _write(log, staging, shard_size)
+    written = _write(entries, staging, shard_size, keep)
   except OSError as error:
     _remove(staging)  # The disk may be full of it.
     raise OSError(error.errno, f'{path} was not published, the log is intact: {error}') from error
+  except ValueError:  # What was to be published could not be read.
+    _remove(staging)
+    raise
   for part in parts:
     if (staging / part).exists():
       os.replace(staging / part, path / part)
       safetensors_io.sync_folder(path)
   staging.rmdir()
+  return written
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
@@ -112,11 +133,16 @@ def _remove(path: pathlib.Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _write(log: log_lib.Log, folder: pathlib.Path, shard_size: int) -> None:
-  """Writes all files of a zoo into an empty folder."""
+def _write(
+  entries: Iterable[tuple[log_lib.Entry, bytes]], folder: pathlib.Path, shard_size: int, keep: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+  """Writes all files of a zoo into an empty folder; returns what `write` does."""
   pending: dict[str, tuple[str, list]] = {}  # Architecture -> the shard being filled.
   sums = {}  # File -> SHA-256.
-  rows = []
+  table: dict[str, list[Any]] = {}
+  kept = []
+  identities: dict[tuple[int, ...], tuple[str, Any]] = {}
+  count = 0
   digests = hashlib.sha256()
   num_shards = 0
 
@@ -125,17 +151,29 @@ def _write(log: log_lib.Log, folder: pathlib.Path, shard_size: int) -> None:
     sums[name] = safetensors_io.save(folder / name, stacked, {'num_nets': len(nets)})
 
   with open(folder / RECORDS, 'wb') as lines:
-    for entry, text in map(log.read, log.keys()):
-      identity = json.dumps([entry.record[name] for name in ARCHITECTURE])
+    for entry, text in entries:
+      parts = [entry.record[name] for name in ARCHITECTURE]
+      same = tuple(map(id, parts))  # Records that were made together share these.
+      if same not in identities:
+        identities[same] = json.dumps(parts), parts
+        if len(identities) > _NUM_COPIES:
+          del identities[next(iter(identities))]
+      identity = identities[same][0]
       if identity not in pending:
         pending[identity] = f'{SHARDS}/{num_shards:05d}.safetensors', []
         num_shards += 1
       shard, nets = pending[identity]
       place = {'key': entry.key, 'row': len(nets), 'shard': shard}
       # The record is spelled already.
-      parts = {name: digest.canonical_json(value) for name, value in place.items()}
-      lines.write(record_lib.join(parts | {'record': text}) + b'\n')
-      rows.append({**place, **columns.flatten(entry.record)})
+      spelled = {name: digest.canonical_json(value) for name, value in place.items()}
+      lines.write(record_lib.join(spelled | {'record': text}) + b'\n')
+      for name, value in {**place, **columns.flatten(entry.record)}.items():
+        column = table.setdefault(name, [])
+        column.extend([None] * (count - len(column)))
+        column.append(value)
+      count += 1
+      if keep:
+        kept.append({**place, 'record': entry.record})
       digests.update(entry.record['tensor_digest'].encode())
       nets.append(entry.params)
       if len(nets) == shard_size:
@@ -144,18 +182,20 @@ def _write(log: log_lib.Log, folder: pathlib.Path, shard_size: int) -> None:
       write_shard(shard, nets)
     lines.flush()
     os.fsync(lines.fileno())
-  if not rows:
-    raise ValueError(f'{log.path} is empty; there is no zoo to publish.')
-  splits.check([row['split_group'] for row in rows], [row['split'] for row in rows])
-  _write_table(rows, folder / TABLE)
+  if not count:
+    raise ValueError(f'{folder.parent} is not published: it would be empty.')
+  splits.check(table['split_group'], table['split'])
+  for column in table.values():
+    column.extend([None] * (count - len(column)))
+  _write_table(table, folder / TABLE)
   for name in (RECORDS, TABLE):
     if (folder / name).exists():
       sums[name] = digest.of_file(folder / name)
   manifest = {
     'format': FORMAT,
     'schema_version': VERSION,
-    'num_nets': len(rows),
-    'splits': {split: sum(row['split'] == split for row in rows) for split in splits.SPLITS},
+    'num_nets': count,
+    'splits': {split: table['split'].count(split) for split in splits.SPLITS},
     # Of the weights alone: two zoos of one config share it, although their records differ in time
     # and place.
     'content_digest': digests.hexdigest(),
@@ -165,14 +205,16 @@ def _write(log: log_lib.Log, folder: pathlib.Path, shard_size: int) -> None:
     },
   }
   safetensors_io.sync_folder(folder / SHARDS)
+  text = manifest_text(manifest)
   with open(folder / MANIFEST, 'w') as file:
-    file.write(manifest_text(manifest))
+    file.write(text)
     file.flush()
     os.fsync(file.fileno())
   safetensors_io.sync_folder(folder)
+  return json.loads(text), kept
 
 
-def _write_table(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
+def _write_table(values: Mapping[str, list[Any]], path: pathlib.Path) -> None:
   """Writes the records as Parquet, if the `zoo` extra is installed."""
   try:
     import pyarrow  # Large, and not everyone has it.
@@ -181,8 +223,7 @@ def _write_table(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
     text = "No records.parquet beside the zoo: it needs pyarrow; pip install 'wsjax[zoo]'."
     logging.log_first_n(logging.WARNING, text, 1)
     return
-  names = sorted({name for row in rows for name in row})
-  table = {name: pyarrow.array(_one_type([row.get(name) for row in rows])) for name in names}
+  table = {name: pyarrow.array(_one_type(values[name])) for name in sorted(values)}
   with open(path, 'wb') as file:  # Arrow itself reads more into a path than the file system does.
     parquet.write_table(pyarrow.table(table), file)
 

@@ -4,6 +4,7 @@ Every field is described in `schema/checkpoint_record.v1.json`. A record never c
 is a new record that names the old one in `supersedes`.
 """
 
+import dataclasses
 import datetime
 import functools
 import hashlib
@@ -99,6 +100,8 @@ VERSION = SCHEMA['properties']['schema_version']['const']
 ROLES = ('kernel', 'bias', 'scale', 'embed', 'stat', 'lora_a', 'lora_b')
 # Fields that may be added to a record without making it another record.
 UNSIGNED = ('record_id', 'attestations', 'signature_ref')
+_OF_THE_MODEL = ('arch_id', 'arch_config', 'param_tree', 'symmetry', 'activation')
+_METRICS = ('accuracy', 'loss', 'psnr')  # In a user's record they are of a val split.
 # Values of required fields that nobody has told.
 UNKNOWN = {
   name: [] if SCHEMA['properties'][name].get('type') == 'array' else None
@@ -114,21 +117,99 @@ def make(**values: Any) -> dict[str, Any]:
   required ones. `schema_version` and `record_id` are set here, and `created_at` is now when not
   given. NumPy scalars become numbers, and numbers that are not finite null.
   """
-  record = dict.fromkeys(SCHEMA['properties']) | values
-  for name in SCHEMA['required']:
-    if name not in values:
-      del record[name]
+  return _make(_nothing(), values)[0]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+  """Fields that many records share, checked once.
+
+  Attributes:
+    values: plain JSON values; records share them.
+    parts: canonical JSON of each.
+  """
+
+  values: Mapping[str, Any]
+  parts: Mapping[str, bytes]
+
+
+def prepare(values: Mapping[str, Any]) -> Prepared:
+  """Checks fields of records, and those that the schema does not require, which are null."""
+  optional = {name: None for name in SCHEMA['properties'] if name not in SCHEMA['required']}
+  shared = optional | plain(dict(values))
+  return Prepared(shared, {name: canonical(name, value) for name, value in shared.items()})
+
+
+@functools.cache
+def _nothing() -> Prepared:
+  return prepare({})
+
+
+def _make(shared: Prepared, values: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+  """A record and its canonical JSON; `values` count before those of `shared`."""
+  own = plain(dict(values))
+  record = {**shared.values, **own}
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
   record.setdefault('created_at', now.replace('+00:00', 'Z'))
   record['schema_version'] = VERSION
   record['record_id'] = None
   check_names(record)
-  record = plain(record)
-  parts = _parts(record)
+  parts = {
+    name: shared.parts[name] if name in shared.parts and name not in own else canonical(name, value)
+    for name, value in sorted(record.items())  # As they are joined, twice.
+    if name != 'record_id'
+  }
   record['record_id'] = _id(parts)
   parts['record_id'] = canonical('record_id', record['record_id'])
   _check_agreement(record, parts)
-  return record
+  return record, join(parts)
+
+
+def of_given(
+  model: Prepared, params: typing.Params, given: Mapping[str, Any], *, task: str, run_id: str
+) -> tuple[dict[str, Any], bytes]:
+  """Makes the record of a network that was trained elsewhere, and its canonical JSON.
+
+  Args:
+    model: of `UNKNOWN` and `describe_model`.
+    params: weights of the network.
+    given: fields of the record; 'optimizer' and 'schedule' may be their names and 'seed' a number;
+      'accuracy', 'loss' and 'psnr' are of a val split; any other name is kept as a field of the
+      user's own. Fields that are not given are null.
+    task: where `given` has none.
+    run_id: where `given` has none.
+
+  Raises:
+    ValueError: as `validate`.
+  """
+  given = dict(given)
+  if isinstance(optimizer := given.get('optimizer'), str):
+    given['optimizer'] = {'name': optimizer, 'hparams': {}}
+  if type(seed := given.get('seed')) is int:
+    given['seed'] = {'init': seed, 'data': None}
+  if isinstance(schedule := given.get('schedule'), str):
+    given['schedule'] = {'name': schedule}
+  if not isinstance(final := given.get('final', []), list | tuple):
+    raise ValueError(f"Record field 'final' is {final!r:.80}, not a list.")
+  given['final'] = list(final)
+  for name in _METRICS:
+    if name in given:
+      metric = {'dataset': None, 'split': 'val', 'metric': name, 'value': given.pop(name)}
+      given['final'].append(metric)
+  extra = {name: given.pop(name) for name in list(given) if name not in SCHEMA['properties']}
+  run_id = str(given.get('run_id') or run_id)
+  return _make(
+    model,
+    {
+      'task': task,
+      'split': 'train',
+      'diverged': not all(is_finite(np.asarray(x)) for x in params.values()),
+      'extra': extra or None,
+    }
+    | {name: value for name, value in given.items() if name not in _OF_THE_MODEL}
+    | {'run_id': run_id, 'split_group': str(given.get('split_group') or run_id)}
+    | describe_params(params),
+  )
 
 
 def validate(record: Mapping[str, Any]) -> bytes:
@@ -170,12 +251,13 @@ def spec(record: Mapping[str, Any]) -> spec_lib.Spec:
   return _spec(*(canonical(name, record[name]) for name in ('param_tree', 'symmetry')))
 
 
-def describe_model(model: model_lib.Model) -> dict[str, Any]:
+def describe_model(model: model_lib.Model, params: typing.Params | None = None) -> dict[str, Any]:
   """Returns arch_id, arch_config, param_tree, symmetry and activation of a model.
 
-  The last part of a path is the role of the parameter where it is one of `ROLES`.
+  The last part of a path is the role of the parameter where it is one of `ROLES`. Dtypes are those
+  of a network, or by default of the model.
   """
-  spec, shapes = model.spec.to_json(), model.shapes
+  spec, shapes = model.spec.to_json(), params or model.shapes
   for leaf in spec['leaves']:
     role = leaf['path'].rpartition('/')[-1]
     leaf['dtype'] = shapes[leaf['path']].dtype.name
@@ -250,12 +332,42 @@ def licence_problem(expression: str) -> str | None:
 
 def canonical(name: str, value: Any) -> bytes:
   """Canonical JSON of one field; raises ValueError if the schema or JSON forbids its value."""
+  if type(value) is str and _is_simple(name, value):
+    return b'"%s"' % value.encode()
   return _canonical(name, _text(value))
+
+
+def _is_simple(name: str, value: str) -> bool:
+  """Whether a text is valid and spells itself in JSON; most differ from record to record."""
+  pattern = _pattern(name)
+  return (
+    pattern is not None
+    and value.isascii()
+    and value.isprintable()
+    and not {'"', '\\'} & set(value)
+    and pattern.search(value) is not None
+  )
+
+
+@functools.cache
+def _pattern(name: str) -> re.Pattern[str] | None:
+  """The pattern that the schema wants of a text; None if it wants more than that."""
+  schema = SCHEMA['properties'].get(name, {})
+  if not schema.keys() <= {'description', 'type', 'pattern', 'minLength'}:
+    return None
+  if 'string' not in schema.get('type', ()) or schema.get('minLength', 0) > 1:
+    return None
+  return re.compile(schema.get('pattern') or ('.' if 'minLength' in schema else ''))
 
 
 def join(parts: Mapping[str, bytes]) -> bytes:
   """Canonical JSON of an object from that of its values."""
-  return b'{%s}' % b','.join(b'"%s":%s' % (name.encode(), parts[name]) for name in sorted(parts))
+  return b'{%s}' % b','.join([_key(name) + parts[name] for name in sorted(parts)])
+
+
+@functools.lru_cache(maxsize=1024)
+def _key(name: str) -> bytes:
+  return b'"%s":' % name.encode()
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ import os
 import pathlib
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -30,7 +30,7 @@ from wsjax.zoo.store import digest
 METADATA_KEY = 'wsjax'
 
 MAX_HEADER_BYTES = 1 << 20
-KEY = re.compile(r'[A-Za-z0-9_./-]{1,256}')
+KEY = re.compile(r'[A-Za-z0-9_./~-]{1,256}')  # Haiku has tildes.
 
 DTYPES = {
   **{f'F{8 * n}': np.dtype(f'<f{n}') for n in (8, 4, 2)},
@@ -83,10 +83,13 @@ def check_name(name: str, where: str) -> None:
     raise ValueError(f'{where}: tensor name {name[:80]!r} is not allowed; {rule}.')
 
 
-def parse(content: memoryview, size: int, where: str) -> Header:
+def parse(
+  content: memoryview, size: int, where: str, check: Callable[[str, str], None] = check_name
+) -> Header:
   """The header in the first bytes of a file of `size` bytes; errors, as in `check_header`, name it.
 
-  The content is the whole header at least, or all that is allowed of one.
+  The content is the whole header at least, or all that is allowed of one. `check` takes a name and
+  a place, and raises ValueError for a name that is not allowed.
   """
   length = check_length(content, size, where)
   fields = files.parse_json(bytes(content[8 : 8 + length]), f'The header of {where}')
@@ -98,7 +101,7 @@ def parse(content: memoryview, size: int, where: str) -> Header:
   tensors = {}
   base = stop = 8 + length
   for name, entry in fields.items():
-    check_name(name, where)
+    check(name, where)
     tensors[name] = _tensor(entry, base, stop, f'{where}: tensor {name!r}')
     stop = tensors[name].stop
   if stop != size:
@@ -197,7 +200,7 @@ def open_mapped(path: pathlib.Path | str) -> tuple[typing.Params, dict[str, Any]
   # Not safe_open, which gives ranges only: a store reads scattered rows.
   content = np.memmap(path, mode='r', dtype=np.uint8)
   text = _metadata_text(header, str(path))
-  return _views(header, content), _decode_metadata(text, str(path))
+  return views(header, content), _decode_metadata(text, str(path))
 
 
 def unpack(content: bytes | memoryview, where: str) -> tuple[typing.Params, str]:
@@ -207,7 +210,7 @@ def unpack(content: bytes | memoryview, where: str) -> tuple[typing.Params, str]
   """
   header = parse(memoryview(content), len(content), where)
   array = np.frombuffer(content, np.uint8)
-  return _views(header, array), _metadata_text(header, where)
+  return views(header, array), _metadata_text(header, where)
 
 
 def sync_folder(path: pathlib.Path) -> None:
@@ -219,7 +222,7 @@ def sync_folder(path: pathlib.Path) -> None:
     os.close(descriptor)
 
 
-def _views(header: Header, content: np.ndarray) -> typing.Params:
+def views(header: Header, content: np.ndarray) -> typing.Params:
   """Arrays over the bytes [n] uint8 of a whole file."""
   return {
     name: content[tensor.start : tensor.stop].view(tensor.dtype).reshape(tensor.shape)

@@ -12,8 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -31,10 +30,8 @@ from wsjax.zoo.store import record as record_lib
 Entry = log_lib.Entry
 Log = log_lib.Log
 _Read = Callable[[np.ndarray], typing.StackedParams]
-_FIELDS = frozenset(record_lib.SCHEMA['properties'])
 # Fields that `record.make` sets.
 _OF_THE_RECORD = ('schema_version', 'created_at', *record_lib.UNSIGNED)
-_METRICS = ('accuracy', 'loss', 'psnr')  # In a user's record they are of a val split.
 _CHECKED = 4096  # Networks that are in memory at once while a zoo is checked.
 
 
@@ -71,7 +68,7 @@ def publish(log: Log, path: pathlib.Path | str, *, shard_size: int = 1000) -> 'Z
       call; the log is empty or corrupt; or networks of one split group are in different splits.
     OSError: if a file cannot be written.
   """
-  published.write(log, pathlib.Path(path), shard_size=shard_size)
+  published.write(map(log.read, log.keys()), pathlib.Path(path), shard_size=shard_size)
   return Zoo.open(path)
 
 
@@ -120,7 +117,34 @@ class Zoo:
     path = pathlib.Path(path)
     manifest = published.read_manifest(path)
     published.check_files(path, manifest)
-    lines = published.read_lines(path, manifest)
+    return cls._published(path, manifest, published.read_lines(path, manifest), model)
+
+  @classmethod
+  def publish(
+    cls, entries: Iterable[tuple[Entry, bytes]], path: pathlib.Path, *, shard_size: int = 1000
+  ) -> 'Zoo':
+    """Publishes networks one after another, and opens the folder without reading it again.
+
+    Args:
+      entries: networks, and canonical JSON of their records, which `record.of_given` makes.
+      path: folder of the zoo, which is there.
+      shard_size: networks per file.
+
+    Raises:
+      ValueError: as the function `publish`, or from `entries`; nothing is published then.
+    """
+    manifest, lines = published.write(entries, path, shard_size=shard_size, keep=True)
+    return cls._published(path, manifest, lines, None)
+
+  @classmethod
+  def _published(
+    cls,
+    path: pathlib.Path,
+    manifest: Mapping[str, Any],
+    lines: Sequence[dict[str, Any]],
+    model: model_lib.Model | None,
+  ) -> 'Zoo':
+    """The zoo of a folder whose manifest and lines of records are known."""
     shards = published.Shards(path, manifest, lines)
 
     def read(indices: np.ndarray) -> typing.StackedParams:
@@ -159,10 +183,11 @@ class Zoo:
     """
     nets = networks_lib.Networks(_stack(model, params), model.spec).check().host()
     rows = _rows(records, len(nets))
-    common = record_lib.describe_model(model)
+    common = record_lib.prepare(record_lib.UNKNOWN | record_lib.describe_model(model, nets[0]))
     keys = [f'{index:08d}' for index in range(len(nets))]
     made = [
-      _record(common, model, net, row, key) for net, row, key in zip(nets, rows, keys, strict=True)
+      record_lib.of_given(common, net, row, task=model.task, run_id=key)[0]
+      for net, row, key in zip(nets, rows, keys, strict=True)
     ]
     splits.check([r['split_group'] for r in made], [r['split'] for r in made])
     return cls(keys, made, lambda indices: nets[indices].params, model=model)
@@ -259,6 +284,13 @@ class Zoo:
       raise ValueError(f'No network of {self!r} meets {condition!r}.')
     return self.subset(rows)
 
+  def with_model(self, model: model_lib.Model) -> 'Zoo':
+    """Says which model the networks are of; raises ValueError if it has other parameters."""
+    for description in self.architectures:
+      _check_model(model, description)
+    self._model = model
+    return self
+
   def subset(self, rows: Sequence[int] | np.ndarray) -> 'Zoo':
     """Returns the networks at some indices [m], as a zoo that reads from this one."""
     rows = self._indices(rows)
@@ -305,15 +337,14 @@ class Zoo:
     """Publishes the zoo in a folder and opens it; arguments and errors are those of `publish`."""
     path = pathlib.Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path) as folder, Log(pathlib.Path(folder)) as log:
-      for start in range(0, len(self), shard_size):
-        entries = []
-        for row in range(start, min(start + shard_size, len(self))):
-          params = {path: value[0] for path, value in self.params([row]).items()}
-          entries.append(Entry(self.keys[row], params, self.records[row]))
-        log.append(entries)
-      published.write(log, path, shard_size=shard_size)
+    published.write(self._entries(), path, shard_size=shard_size)
     return Zoo.open(path, model=self._model)
+
+  def _entries(self) -> Iterator[tuple[Entry, bytes]]:
+    for row, (key, record) in enumerate(zip(self.keys, self.records, strict=True)):
+      params = {path: value[0] for path, value in self.params([row]).items()}
+      record_lib.check_params(record, params)
+      yield Entry(key, params, record), record_lib.validate(record)
 
   def params(self, indices: Sequence[int] | np.ndarray) -> typing.StackedParams:
     """Reads weights path -> [n, ...] of networks of one architecture, in any order, also repeated.
@@ -434,37 +465,3 @@ def _rows(records: Any, count: int) -> list[dict[str, Any]]:
   if len(rows) != count:
     raise ValueError(f'There are {count} networks and {len(rows)} records.')
   return rows
-
-
-def _record(
-  common: Mapping[str, Any],
-  model: model_lib.Model,
-  params: typing.Params,
-  given: Mapping[str, Any],
-  key: str,
-) -> dict[str, Any]:
-  """The record of one network of `Zoo.of`; fields that are not given are null."""
-  given = dict(given)
-  if isinstance(optimizer := given.get('optimizer'), str):
-    given['optimizer'] = {'name': optimizer, 'hparams': {}}
-  given['final'] = list(given.get('final', ()))
-  for name in _METRICS:
-    if name in given:
-      metric = {'dataset': None, 'split': 'val', 'metric': name, 'value': given.pop(name)}
-      given['final'].append(metric)
-  extra = {name: given.pop(name) for name in list(given) if name not in _FIELDS}
-  run_id = str(given.get('run_id') or key)
-  return record_lib.make(
-    **record_lib.UNKNOWN
-    | {
-      'task': model.task,
-      'split': 'train',
-      'split_group': run_id,
-      'diverged': not all(record_lib.is_finite(np.asarray(x)) for x in params.values()),
-      'extra': extra or None,
-    }
-    | given
-    | {'run_id': run_id}
-    | dict(common)
-    | record_lib.describe_params(params)
-  )

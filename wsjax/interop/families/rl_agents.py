@@ -10,26 +10,29 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from wsjax.interop.families import family
 from wsjax.models import mlp
-from wsjax.zoo.importers import foreign
 
 SOURCE = 'https://github.com/DLR-RM/rl-trained-agents/tree/cd35bde610f4'
-_PARTS = ('weight', 'bias')
 
 
-def _convert(entry: Mapping[str, Any], arrays: foreign.Arrays) -> foreign.Network:
+def _convert(entry: Mapping[str, Any], arrays: family.Arrays) -> family.Network:
   names = _layers(arrays)
-  layers = [(arrays[f'{name}.weight'].T, arrays.get(f'{name}.bias')) for name in names]
-  params = foreign.dense(layers)
-  squashed = entry['algo'] == 'ars' and entry['action_type'] == 'continuous' and len(layers) > 1
-  return foreign.Network(
-    id=entry['id'],
-    architecture=mlp.MLP(
-      (layers[0][0].shape[0], *(kernel.shape[1] for kernel, _ in layers)),
+  squashed = entry['algo'] == 'ars' and entry['action_type'] == 'continuous' and len(names) > 1
+  tensors = {}
+  for i, name in enumerate(names):
+    kernel = tensors[f'layer{i}.weight'] = arrays[f'{name}.weight']
+    tensors[f'layer{i}.bias'] = arrays.get(f'{name}.bias', np.zeros(len(kernel), np.float32))
+  widths = [len(tensors[f'layer{i}.weight']) for i in range(len(names))]
+  return family.Network(
+    model=mlp.MLP(
+      (arrays[f'{names[0]}.weight'].shape[-1], *widths),
       entry['activation'].partition(' ')[0],
       output_activation='tanh' if squashed else 'identity',
     ),
-    params=params,
+    tensors=tensors,
     source=SOURCE,
     detail={
       'task': entry['env'],
@@ -39,7 +42,9 @@ def _convert(entry: Mapping[str, Any], arrays: foreign.Arrays) -> foreign.Networ
       'action_type': entry['action_type'],
       'environment_steps': entry['num_timesteps'],
       'expects_normalized_observations': entry['has_vecnormalize'],
-      'left_out': sorted(set(arrays) - {f'{n}.{part}' for n in names for part in _PARTS}),
+      'left_out': sorted(
+        set(arrays) - {f'{name}.{part}' for name in names for part in ('weight', 'bias')}
+      ),
       'biases_of_zeros': [n for n in names if f'{n}.bias' not in arrays],
     },
     fields={
@@ -53,7 +58,7 @@ def _convert(entry: Mapping[str, Any], arrays: foreign.Arrays) -> foreign.Networ
   )
 
 
-def _layers(arrays: foreign.Arrays) -> list[str]:
+def _layers(arrays: family.Arrays) -> list[str]:
   """Names of the layers of the policy, first to last."""
   for names in (
     ['mlp_extractor.policy_net.0', 'mlp_extractor.policy_net.2', 'action_net'],
@@ -74,20 +79,22 @@ def _value(text: str | float | None) -> str | float | None:
   return number if math.isfinite(number) else str(text)
 
 
-_NUMBERS = ('num_timesteps', 'eval_last_mean_reward', 'eval_best_mean_reward')
-FAMILY = foreign.Family(
+FAMILY = family.Family(
   file='agents.npz',
+  layout='torch',
   fields={
-    'algo': foreign.TEXT,
-    'env': foreign.TEXT,
+    'algo': family.TEXT,
+    'env': family.TEXT,
     'action_type': {'enum': ['discrete', 'continuous']},
-    'activation': foreign.TEXT,
+    'activation': family.TEXT,
     'hyperparameters': {
       'type': 'object',
-      'additionalProperties': {**foreign.NUMBER, 'type': ['string', 'number', 'boolean', 'null']},
+      'additionalProperties': {**family.NUMBER, 'type': ['string', 'number', 'boolean', 'null']},
     },
-    **dict.fromkeys(_NUMBERS, foreign.NUMBER),
-    'has_vecnormalize': foreign.BOOL,
+    'num_timesteps': family.NUMBER,
+    'eval_last_mean_reward': family.NUMBER,
+    'eval_best_mean_reward': family.NUMBER,
+    'has_vecnormalize': family.BOOL,
   },
   convert=_convert,
   license='MIT',

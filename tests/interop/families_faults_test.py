@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from wsjax.zoo.importers import es_policies
+from wsjax.interop.families import es_policies
 
 ARRAYS = {
   'rl_agents': 'agents.npz',
@@ -20,7 +20,7 @@ FAMILY = es_policies.FAMILY
 
 
 def family_of(name):
-  return importlib.import_module(f'wsjax.zoo.importers.{name}').FAMILY
+  return importlib.import_module(f'wsjax.interop.families.{name}').FAMILY
 
 
 # What is wrong -> (change of the index, change of the arrays, what the error names).
@@ -54,7 +54,7 @@ FAULTS = {
   'a kernel that is no matrix': (
     None,
     lambda arrays: arrays.update({'one:w0': np.ones(12, np.float32)}),
-    "'one'.*not a matrix",
+    "'one'.*no tensor becomes layer0/kernel",
   ),
   'an unknown activation': (
     lambda index: index[0].update(hidden_activation='cube'),
@@ -115,7 +115,7 @@ def test_a_field_of_another_type_is_named(field, tmp_path):
     folder = tmp_path / str(number)
     write(folder, lambda index, value=value: index[0].update({field: value}))
     with pytest.raises(ValueError, match='index.json') as error:
-      list(FAMILY.networks(folder))
+      list(FAMILY.checkpoints(folder))
     assert field in str(error.value) or value == 10**400
 
 
@@ -126,12 +126,12 @@ def test_an_archive_is_not_unpacked_beyond_what_the_index_promises(tmp_path):
     np.save(content, np.zeros(1 << 18, np.float32))
     archive.writestr('one:w0.npy', content.getvalue())
   with pytest.raises(ValueError, match='policies.npz.*unpacks to more'):
-    list(FAMILY.networks(tmp_path / 'bomb'))
+    list(FAMILY.checkpoints(tmp_path / 'bomb'))
   write(tmp_path / 'sparse')
   with open(tmp_path / 'sparse/policies.npz', 'r+b') as file:
     file.truncate(1 << 34)
   with pytest.raises(ValueError, match='policies.npz is 17179869184 bytes long'):
-    list(FAMILY.networks(tmp_path / 'sparse'))
+    list(FAMILY.checkpoints(tmp_path / 'sparse'))
   write(tmp_path / 'huge')
   with zipfile.ZipFile(tmp_path / 'huge/policies.npz', 'w') as archive:
     content = io.BytesIO()
@@ -139,7 +139,7 @@ def test_an_archive_is_not_unpacked_beyond_what_the_index_promises(tmp_path):
     np.lib.format.write_array_header_1_0(content, header)
     archive.writestr('one:w0.npy', content.getvalue())
   with pytest.raises(ValueError, match='policies.npz is broken: .*has 0 bytes'):
-    list(FAMILY.networks(tmp_path / 'huge'))
+    list(FAMILY.checkpoints(tmp_path / 'huge'))
 
 
 def mutated(content, generator):
@@ -166,7 +166,7 @@ def test_damaged_files_are_read_or_refused_in_one_sentence(name, tmp_path):
   for _ in range(500):
     path.write_bytes(mutated(content, generator))
     try:
-      list(FAMILY.networks(tmp_path / 'in'))
+      list(FAMILY.checkpoints(tmp_path / 'in'))
     except ValueError as error:
       refused += 1
       assert str(tmp_path) in str(error)

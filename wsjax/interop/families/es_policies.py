@@ -7,29 +7,29 @@ part of a network; its name is in the record.
 from collections.abc import Mapping
 from typing import Any
 
+from wsjax.interop.families import family
 from wsjax.models import mlp
-from wsjax.zoo.importers import foreign
 
 SOURCE = 'https://github.com/hardmaru/estool/tree/b0954523e906/zoo'
 
 
-def _convert(entry: Mapping[str, Any], arrays: foreign.Arrays) -> foreign.Network:
+def _convert(entry: Mapping[str, Any], arrays: family.Arrays) -> family.Network:
   depth = len(entry['layer_sizes']) - 1
-  return foreign.Network(
-    id=entry['id'],
-    architecture=mlp.MLP(
+  kept = [f'{part}{i}' for i in range(depth) for part in 'wb']
+  return family.Network(
+    model=mlp.MLP(
       tuple(entry['layer_sizes']),
       entry['hidden_activation'],
       output_activation=entry['output_activation'],
     ),
-    params=foreign.dense([(arrays[f'w{i}'], arrays[f'b{i}']) for i in range(depth)]),
+    tensors={name: arrays[name] for name in kept},
     source=SOURCE,
     detail={
       'task': entry['task'],
       'algorithm': 'evolution_strategy',
       'score': entry['score'],
       'last_input_is_time': entry['time_input'],
-      'left_out': sorted(set(arrays) - {f'{part}{i}' for part in 'wb' for i in range(depth)}),
+      'left_out': sorted(set(arrays) - set(kept)),
     },
     fields={
       'task': 'control',
@@ -39,15 +39,16 @@ def _convert(entry: Mapping[str, Any], arrays: foreign.Arrays) -> foreign.Networ
   )
 
 
-FAMILY = foreign.Family(
+FAMILY = family.Family(
   file='policies.npz',
+  layout='jax',
   fields={
-    'task': foreign.TEXT,
-    'layer_sizes': {**foreign.SIZES, 'minItems': 2},
-    'time_input': foreign.BOOL,
-    'hidden_activation': foreign.TEXT,
-    'output_activation': foreign.TEXT,
-    'score': foreign.NUMBER,
+    'task': family.TEXT,
+    'layer_sizes': {**family.SIZES, 'minItems': 2},
+    'time_input': family.BOOL,
+    'hidden_activation': family.TEXT,
+    'output_activation': family.TEXT,
+    'score': family.NUMBER,
   },
   convert=_convert,
   license='MIT',

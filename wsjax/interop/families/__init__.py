@@ -1,0 +1,1 @@
+"""Published collections of networks whose index says what they are."""

@@ -1,1 +1,0 @@
-"""Importers: published networks of others, as zoos."""
