@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.train import loop_test
-from wsjax.train import early_stopping, objective
+from wsjax.train import loop, objective
 
 
 class Overfits(objective.Objective):
@@ -44,7 +44,7 @@ def test_patience_goes_back_to_the_lowest_validation_loss(tmp_path):
   assert history['step'] == [10, 20, 30, 40]
   assert int(np.argmin(history['val_loss'])) == 1
   assert float(params['x']) == pytest.approx(0.2, abs=1e-3)
-  assert early_stopping.is_over(history, 2) and not early_stopping.is_over(history, 3)
+  assert loop.is_over(history, 2) and not loop.is_over(history, 3)
 
 
 def test_a_run_that_ended_early_is_over_when_it_is_opened_again(tmp_path):
