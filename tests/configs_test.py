@@ -1,4 +1,4 @@
-"""Every config file says what it measured; every sweep arm applies."""
+"""Every config file says what it measured; every sweep method applies."""
 
 import importlib.util
 import pathlib

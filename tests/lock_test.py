@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from absl import logging
 
 from wsjax import files
 
@@ -55,7 +56,7 @@ def test_f3_11_a_second_run_is_told_who_holds_the_folder(holder, tmp_path):
 def test_a_run_may_wait_for_another(holder, tmp_path, monkeypatch):
   said = []
   # What is said is said before waiting: then the holder is let go.
-  monkeypatch.setattr(files.logging, 'warning', lambda *a: said.append(a) or holder.stdin.close())
+  monkeypatch.setattr(logging, 'warning', lambda *a: said.append(a) or holder.stdin.close())
   with files.hold(tmp_path, wait=True):
     assert holder.wait(20) == 0
     assert json.loads((tmp_path / '.lock').read_text())['pid'] == os.getpid()

@@ -25,8 +25,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, BinaryIO, NamedTuple
 
-from absl import logging
-
 _NAME = '.lock'
 # What a file system says that has no locks.
 _UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
@@ -48,6 +46,8 @@ def hold(workdir: pathlib.Path | str, *, wait: bool = False) -> Iterator[None]:
     ValueError: if another run holds it, or a symbolic link has the name of the lock.
     OSError: if the file cannot be written.
   """
+  from absl import logging  # Slow to import.
+
   path = pathlib.Path(workdir).absolute() / _NAME
   path.parent.mkdir(parents=True, exist_ok=True)
   with update(path) as file:

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 BASE = 'configs/digits_flow.py'
-ARMS = ('none', 'permutation', 'permutation+scale')
-# All arms read one zoo; the first one trains it.
+METHODS = ('none', 'permutation', 'permutation+scale')
+# All methods read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/digits_64_16_10', 'train.seeds': (0, 1, 2)}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 3 arms."""
-  for arm in ARMS:
-    yield arm, f'{BASE}:canonicalize={arm}', SHARED
+  """Yields (run name, config, overrides): 3 methods."""
+  for method in METHODS:
+    yield method, f'{BASE}:canonicalize={method}', SHARED

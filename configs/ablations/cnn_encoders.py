@@ -14,16 +14,16 @@ from collections.abc import Iterator
 from typing import Any
 
 BASE = 'configs/cnn_property.py'
-ARMS = (
+METHODS = (
   'probes', 'probed_graph', 'neural_functional', 'graph_net',
   'graph_transformer', 'scale_equivariant', 'token_transformer', 'statistics',
   'flat_mlp',
 )  # fmt: skip
-# All arms read one zoo; the first one trains it.
+# All methods read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 9 arms."""
-  for arm in ARMS:
-    yield arm, f'{BASE}:encoder={arm}', SHARED
+  """Yields (run name, config, overrides): 9 methods."""
+  for method in METHODS:
+    yield method, f'{BASE}:encoder={method}', SHARED

@@ -19,7 +19,7 @@ from typing import Any
 
 BASE = 'configs/hypernetwork.py'
 FLOW = 'configs/digits_flow.py'
-ARMS = {
+METHODS = {
   'both': (BASE, {}),
   'distribution only': (BASE, {'strategy.functional': 0.0}),
   'functional only': (BASE, {'strategy.distribution': 0.0}),
@@ -36,11 +36,11 @@ ARMS = {
     {'generator.num_steps': 8, 'strategy.functional': 1.0, 'strategy.functional_networks': 32},
   ),
 }
-# All arms read one zoo; the first one trains it.
+# All methods read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/digits_64_16_10', 'train.seeds': (0, 1, 2)}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 12 arms."""
-  for arm, (config, changes) in ARMS.items():
-    yield arm.replace(' ', '_'), config, {**SHARED, **changes}
+  """Yields (run name, config, overrides): 12 methods."""
+  for method, (config, changes) in METHODS.items():
+    yield method.replace(' ', '_'), config, {**SHARED, **changes}

@@ -17,7 +17,7 @@ from typing import Any
 BASE = 'configs/inr_generation.py'
 CANONICAL = 'canonicalize=permutation+scale'
 ALL = 'canonicalize=none,codec=identity'
-ARMS = {
+METHODS = {
   'independent_canonical': (f'init=independent,{CANONICAL}', {}),
   'independent_raw': ('init=independent,canonicalize=none', {}),
   # Few components hold little of raw weights: is that why they fail?
@@ -32,8 +32,8 @@ ARMS = {
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 8 arms on 2 zoos."""
-  for arm, (arg, changes) in ARMS.items():
-    # The first arm of either kind trains the zoo.
-    zoo = f'runs/zoos/inr_generation_{arm.partition("_")[0]}'
-    yield (arm, f'{BASE}:{arg}', {'zoo.path': zoo, 'train.seeds': (0, 1, 2), **changes})
+  """Yields (run name, config, overrides): 8 methods on 2 zoos."""
+  for method, (arg, changes) in METHODS.items():
+    # The first method of either kind trains the zoo.
+    zoo = f'runs/zoos/inr_generation_{method.partition("_")[0]}'
+    yield (method, f'{BASE}:{arg}', {'zoo.path': zoo, 'train.seeds': (0, 1, 2), **changes})

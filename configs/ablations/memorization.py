@@ -17,6 +17,6 @@ METHODS = ('p_diff', 'hyper_representations', 'g_pt', 'deep_weight_flow')
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 4 arms."""
+  """Yields (run name, config, overrides): 4 methods."""
   for method in METHODS:
     yield method, f'{BASE}:method={method}', {}

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 SIMPLE = 'configs/simple.py:rig=mnist_cnn,generator='
-ARMS = {
+METHODS = {
   'kernel density': (f'{SIMPLE}kde', {}),
   'SUB': (f'{SIMPLE}best_of_n', {}),
   'BOOT': (f'{SIMPLE}best_of_n', {'generator.rounds': 4}),
@@ -31,6 +31,6 @@ SHARED = {
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 5 arms."""
-  for arm, (config, changes) in ARMS.items():
-    yield arm.replace(' ', '_').lower(), config, SHARED | changes
+  """Yields (run name, config, overrides): 5 methods."""
+  for method, (config, changes) in METHODS.items():
+    yield method.replace(' ', '_').lower(), config, SHARED | changes

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 BASE = 'configs/cnn_property.py:encoder=graph_net'
-ARMS = ('learned', 'sinusoidal', 'none')
-# All arms read one zoo; the first one trains it.
+METHODS = ('learned', 'sinusoidal', 'none')
+# All methods read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 3 arms."""
-  for arm in ARMS:
-    yield arm, BASE, {**SHARED, 'encoder.positions': arm}
+  """Yields (run name, config, overrides): 3 methods."""
+  for method in METHODS:
+    yield method, BASE, {**SHARED, 'encoder.positions': method}

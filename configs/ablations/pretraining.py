@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from typing import Any
 
 BASE = 'configs/cnn_property.py:encoder=token_transformer'
-ARMS = {
+METHODS = {
   'scratch': {},
   'contrastive': {'pretrain.objective': 'contrastive'},
   'masked': {'pretrain.objective': 'masked'},
 }
-# All arms read one zoo; the first one trains it.
+# All methods read one zoo; the first one trains it.
 SHARED = {
   'zoo.path': 'runs/zoos/cnn_digits',
   'train.seeds': (0, 1, 2),
@@ -31,6 +31,6 @@ SHARED = {
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 3 arms."""
-  for arm, overrides in ARMS.items():
-    yield arm, BASE, {**SHARED, **overrides}
+  """Yields (run name, config, overrides): 3 methods."""
+  for method, overrides in METHODS.items():
+    yield method, BASE, {**SHARED, **overrides}

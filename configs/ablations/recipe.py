@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from typing import Any
 
 BASE = 'configs/cnn_property.py'
-ARMS = (
+METHODS = (
   'optimizer', 'learning_rate', 'weight_decay', 'init_scale', 'dropout',
   'train_fraction', 'label_noise', 'input_noise',
 )  # fmt: skip
-# All arms read one zoo; the first one trains it.
+# All methods read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 8 arms."""
-  for arm in ARMS:
-    yield arm, f'{BASE}:target={arm},encoder=neural_functional', SHARED
+  """Yields (run name, config, overrides): 8 methods."""
+  for method in METHODS:
+    yield method, f'{BASE}:target={method},encoder=neural_functional', SHARED

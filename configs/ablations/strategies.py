@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 BASE = 'configs/digits_flow.py'
-ARMS = {
+METHODS = {
   'plain': (BASE, {}),
   'transport': (BASE, {'generator.coupling': 'transport'}),
   'augmented': (f'{BASE}:canonicalize=none', {'strategy.augment': True}),
@@ -34,8 +34,8 @@ SHARED = {'train.seeds': (0, 1, 2)}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 9 arms."""
-  for arm, (config, changes) in ARMS.items():
+  """Yields (run name, config, overrides): 9 methods."""
+  for method, (config, changes) in METHODS.items():
     # Snapshots make another zoo.
-    zoo = 'digits_64_16_10' + ('_snapshots' if arm == 'trajectory' else '')
-    yield (arm.replace(' ', '_'), config, {'zoo.path': f'runs/zoos/{zoo}', **SHARED, **changes})
+    zoo = 'digits_64_16_10' + ('_snapshots' if method == 'trajectory' else '')
+    yield (method.replace(' ', '_'), config, {'zoo.path': f'runs/zoos/{zoo}', **SHARED, **changes})

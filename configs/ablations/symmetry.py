@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 BASE = 'configs/cnn_property.py'
-ARMS = {
+METHODS = {
   'nothing': ('flat_mlp', {}),
   'augmentation': ('flat_mlp', {'augment.symmetry': True}),
   'canonical_form': (
@@ -24,11 +24,11 @@ ARMS = {
   'permutation_in_the_layers': ('neural_functional', {'train.steps': 3_000}),
   'scale_in_the_layers': ('scale_equivariant', {}),
 }  # fmt: skip
-# All arms read one zoo; the first one trains it.
+# All methods read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 5 arms."""
-  for arm, (encoder, overrides) in ARMS.items():
-    yield arm, f'{BASE}:encoder={encoder}', {**SHARED, **overrides}
+  """Yields (run name, config, overrides): 5 methods."""
+  for method, (encoder, overrides) in METHODS.items():
+    yield method, f'{BASE}:encoder={encoder}', {**SHARED, **overrides}

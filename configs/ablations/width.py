@@ -18,7 +18,7 @@ from typing import Any
 BASE = 'configs/mnist_dwf.py'
 WIDTHS = (64, 128, 256, 512)
 ALIGNED = {'aligned': 'permutation', 'raw': 'none'}
-# Data set -> start of the names of its runs, what its arms share.
+# Data set -> start of the names of its runs, what its methods share.
 DATASETS = {
   'mnist': (
     '',
@@ -42,7 +42,7 @@ DATASETS = {
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 16 arms."""
+  """Yields (run name, config, overrides): 16 methods."""
   for dataset, (start, shared) in DATASETS.items():
     for width in WIDTHS:
       for name, canonicalize in ALIGNED.items():

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 BASE = 'configs/cnn_property.py:encoder=probed_graph'
-ARMS = (250, 500, 1_000, 2_000, 4_000)
-# All arms read one zoo; the first one trains it.
+METHODS = (250, 500, 1_000, 2_000, 4_000)
+# All methods read one zoo; the first one trains it.
 SHARED = {'zoo.path': 'runs/zoos/cnn_digits', 'train.seeds': (0, 1, 2)}
 
 
 def sweep() -> Iterator[tuple[str, str, dict[str, Any]]]:
-  """Yields (run name, config, overrides): 5 arms."""
-  for arm in ARMS:
-    yield f'{arm}', BASE, {**SHARED, 'property.num_train': arm}
+  """Yields (run name, config, overrides): 5 methods."""
+  for method in METHODS:
+    yield f'{method}', BASE, {**SHARED, 'property.num_train': method}

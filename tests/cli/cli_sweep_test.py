@@ -77,7 +77,7 @@ def test_dry_run_refuses_an_override_that_no_config_has(file, tmp_path, capsys):
 
 
 def test_runs_are_compared_and_finished_ones_skipped(file, tmp_path, capsys, experiment):
-  assert main.main(words(file, tmp_path, '--arm', 'base')) == 0
+  assert main.main(words(file, tmp_path, '--method', 'base')) == 0
   assert experiment == ['seed0', 'seed1']
   assert main.main(words(file, tmp_path)) == 0
   assert experiment == ['seed0', 'seed1', 'long']
@@ -92,7 +92,7 @@ def test_runs_are_compared_and_finished_ones_skipped(file, tmp_path, capsys, exp
   assert 'train.steps=99' in page
 
 
-# Stands for a launcher: does to an arm what the file `acts` says.
+# Stands for a launcher: does to a method what the file `acts` says.
 LAUNCHER = """
 import json, os, pathlib, shutil, signal, sys
 folder = pathlib.Path(__file__).parent
@@ -127,7 +127,7 @@ sys.exit(0 if act == 'queue' else act)
 
 @pytest.fixture
 def launcher(tmp_path):
-  """A function: arms -> acts gives the options that use the launcher."""
+  """A function: methods -> acts gives the options that use the launcher."""
   folder = tmp_path / 'launcher'
   folder.mkdir()
   fake_report.make(fake_report.METHODS[:4]).write(folder, html.page)
@@ -206,7 +206,7 @@ def test_several_jobs_need_no_launcher(file, tmp_path, capsys, experiment, monke
   python.write_text('#!/bin/sh\necho "$@"\nexit 3\n')
   python.chmod(0o755)
   monkeypatch.setattr(sys, 'executable', str(python))
-  assert main.main(words(file, tmp_path, '--jobs=2', '--arm=base')) == 1
+  assert main.main(words(file, tmp_path, '--jobs=2', '--method=base')) == 1
   codes = 'base/seed0 (exit status 3), base/seed1 (exit status 3)'
   assert f'failed: {codes}' in capsys.readouterr().out
   said = (tmp_path / 'out/base/seed1.log').read_text()
@@ -231,7 +231,7 @@ def test_a_signal_is_passed_on_to_the_arms(number, status, file, tmp_path, launc
     stderr=subprocess.PIPE,
     text=True,
   ) as process:
-    (launcher.folder / 'meeting').open().close()  # The arm is ready.
+    (launcher.folder / 'meeting').open().close()  # The method is ready.
     process.send_signal(number)
     assert 'the same command goes on' in process.stderr.read()
     assert process.wait(20) == status
@@ -243,7 +243,7 @@ def test_no_arm_outlives_a_sweep_that_is_killed(file, tmp_path, launcher):
   via = launcher(seed0='wait')
   command = [sys.executable, '-m', 'wsjax', *words(file, tmp_path, *via)]
   with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-    (launcher.folder / 'meeting').open().close()  # The arm is ready.
+    (launcher.folder / 'meeting').open().close()  # The method is ready.
     process.kill()
   deadline = time.monotonic() + 20
   while not (launcher.folder / 'stopped').exists() and time.monotonic() < deadline:
@@ -256,7 +256,13 @@ def test_jobs_run_no_code_of_the_current_folder(file, tmp_path):
   here.mkdir()
   for name in ('rich', 'json', 'wsjax'):
     (here / f'{name}.py').write_text('raise SystemExit(77)')
-  command = [sys.executable, '-P', '-m', 'wsjax', *words(file, tmp_path, '--jobs=2', '--arm=long')]
+  command = [
+    sys.executable,
+    '-P',
+    '-m',
+    'wsjax',
+    *words(file, tmp_path, '--jobs=2', '--method=long'),
+  ]
   subprocess.run(command, cwd=here, capture_output=True, check=False)
   assert '77' not in (tmp_path / 'out/long.log').read_text()
 
@@ -266,7 +272,7 @@ def test_a_signal_finds_the_arm_that_is_just_being_started(file, tmp_path, launc
 
   def popen(*args, **kwargs):
     process = start(*args, **kwargs)
-    (launcher.folder / 'meeting').open().close()  # The arm is ready.
+    (launcher.folder / 'meeting').open().close()  # The method is ready.
     signal.raise_signal(signal.SIGINT)  # Who started it knows nothing of it.
     return process
 
@@ -277,7 +283,7 @@ def test_a_signal_finds_the_arm_that_is_just_being_started(file, tmp_path, launc
 
 
 def test_unknown_arm_is_an_error(file, tmp_path, capsys):
-  assert main.main(words(file, tmp_path, '--arm', 'bass')) == 2
+  assert main.main(words(file, tmp_path, '--method', 'bass')) == 2
   assert 'base/seed0, base/seed1, long' in capsys.readouterr().err
 
 

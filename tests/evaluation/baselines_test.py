@@ -18,10 +18,10 @@ NAMES = {
 
 def test_panel_is_complete(panel, zoo_reference):
   assert set(panel) == NAMES
-  for arm in panel.values():
-    assert arm.num_networks == 24 and arm.seconds > 0, arm.name
-    zoo_reference.architecture.spec.check(arm.params, stacked=True)
-  kinds = {name: arm.kind for name, arm in panel.items()}
+  for method in panel.values():
+    assert method.num_networks == 24 and method.seconds > 0, method.name
+    zoo_reference.architecture.spec.check(method.params, stacked=True)
+  kinds = {name: method.kind for name, method in panel.items()}
   assert kinds['permuted copy'] == kinds['random init'] == 'control'
   assert kinds['fresh runs'] == 'ceiling'
 
@@ -30,10 +30,10 @@ def test_panel_repeats_with_its_seed(panel, zoo_reference):
   context = dataclasses.replace(zoo_reference, finetune=None, heldout=None)
   context.__dict__['aligned_train'] = zoo_reference.aligned_train
   again = baselines.panel(context, num_samples=24, seed=0)
-  assert {arm.name for arm in again} == NAMES - {'fresh runs', 'finetune-20'}
-  for arm in again:
+  assert {method.name for method in again} == NAMES - {'fresh runs', 'finetune-20'}
+  for method in again:
     np.testing.assert_array_equal(
-      methods.flatten(arm.params), methods.flatten(panel[arm.name].params)
+      methods.flatten(method.params), methods.flatten(panel[method.name].params)
     )
 
 

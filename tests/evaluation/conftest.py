@@ -60,7 +60,7 @@ def panel(zoo_reference):
   """The baselines of that zoo, 24 networks each."""
   from wsjax.evaluation import baselines
 
-  return {arm.name: arm for arm in baselines.panel(zoo_reference, num_samples=24, seed=0)}
+  return {method.name: method for method in baselines.panel(zoo_reference, num_samples=24, seed=0)}
 
 
 @pytest.fixture(scope='session')

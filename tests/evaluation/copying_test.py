@@ -97,7 +97,7 @@ def test_each_shared_network_stays_on_one_side():
   theirs = np.random.default_rng(0).standard_normal((6, 50))
   mine = np.concatenate([theirs[[4, 1, 5]] + 1e-6, -theirs[:2]])
   here, there = copying.disjoint(mine, theirs)
-  # Shared are 1, 4 and 5 of theirs; of these the arm keeps every other one.
+  # Shared are 1, 4 and 5 of theirs; of these the method keeps every other one.
   assert here.tolist() == [False, True, True, True, True]
   assert there.tolist() == [True, False, True, True, True, False]
 

@@ -1,4 +1,4 @@
-"""Differences of arms: pairing pays, and intervals cover."""
+"""Differences of methods: pairing pays, and intervals cover."""
 
 import numpy as np
 import pytest

@@ -159,9 +159,9 @@ def test_an_evaluation_becomes_a_report(report, tmp_path):
 
 
 def test_arms_of_one_name_are_refused(zoo_reference):
-  arm = methods.Method('twice', 'control', zoo_reference.heldout)
+  method = methods.Method('twice', 'control', zoo_reference.heldout)
   with pytest.raises(ValueError, match='twice'):
-    evaluator.evaluate([arm, arm], zoo_reference)
+    evaluator.evaluate([method, method], zoo_reference)
   with pytest.raises(ValueError, match='reserved|differ'):
     evaluator.evaluate([methods.Method('bins', 'control', zoo_reference.heldout)], zoo_reference)
 

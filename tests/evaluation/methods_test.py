@@ -1,4 +1,4 @@
-"""An arm knows its networks; seeds are blocks of them."""
+"""A method knows its networks; seeds are blocks of them."""
 
 import numpy as np
 import pytest

@@ -17,7 +17,7 @@ STANDARD = {metric.name for group in metrics.load_all(()) for metric in group.me
 
 def _measure(chosen, reference, names, limits=None):
   """Optional metrics of methods, as an evaluation has them; it takes much less time."""
-  made = {'metrics': {}, 'arms': []}
+  made = {'metrics': {}, 'methods': []}
   for name in names:
     group = metrics.load(name)
     size = (limits or {}).get(name, group.limit)
@@ -27,9 +27,9 @@ def _measure(chosen, reference, names, limits=None):
       sample = sample_lib.Sample(method, reference, size)
       if method.params is reference.train:
         sample = sample_lib.zoo(reference, size)
-      if len(made['arms']) <= number:
-        made['arms'].append({'name': method.name, 'n': method.num_networks, 'metrics': {}})
-      row = made['arms'][number]
+      if len(made['methods']) <= number:
+        made['methods'].append({'name': method.name, 'n': method.num_networks, 'metrics': {}})
+      row = made['methods'][number]
       row['metrics'] |= {metric.name: metric(sample, reference) for metric in group.metrics}
       if group.curve:
         try:
@@ -71,12 +71,12 @@ def made(zoo_reference, nets):
 def values(made):
   return {
     row['name']: {key: stat['value'] for key, stat in row['metrics'].items()}
-    for row in made['arms']
+    for row in made['methods']
   }
 
 
 def test_every_metric_declares_itself_and_has_a_column(made):
-  for row in made['arms']:
+  for row in made['methods']:
     assert set(row['metrics']) == OPTIONAL
   assert set(made['metrics']) == OPTIONAL and not OPTIONAL & STANDARD
   for fields in made['metrics'].values():
@@ -109,7 +109,7 @@ def test_an_evaluation_has_what_it_was_asked_for(zoo_reference, nets):
 
 
 def test_every_number_has_its_n_and_its_method(made):
-  for row in made['arms']:
+  for row in made['methods']:
     for key in OPTIONAL:
       stat = row['metrics'][key]
       if stat['value'] is None:
@@ -160,7 +160,7 @@ def test_broken_networks_break_nothing(values):
 
 
 def test_curves_are_there_for_figures(made):
-  names = {row['name'] for row in made['arms']}
+  names = {row['name'] for row in made['methods']}
   assert set(made['corruptions']) == set(made['adversarial']) == names
   assert set(made['finetuning']) == names - {'dead'}
   assert len(made['corruptions']['runs']['noise']) == 6
@@ -172,7 +172,7 @@ def test_curves_are_there_for_figures(made):
 def test_items_that_are_no_images_say_so(zoo_reference, nets):
   flat = dataclasses.replace(zoo_reference, test_x=zoo_reference.test_x.reshape(360, 64))
   result = _measure([methods.Method('runs', 'model', nets)], flat, ('corruptions', 'adversarial'))
-  metrics = result['arms'][0]['metrics']
+  metrics = result['methods'][0]['metrics']
   assert 'no images' in metrics['mce']['not_run']
   assert 'no images' in metrics['robust_l2']['not_run']
   assert 'corruptions' not in result
@@ -181,7 +181,7 @@ def test_items_that_are_no_images_say_so(zoo_reference, nets):
 def test_networks_that_cannot_be_trained_on_say_so(zoo_reference, nets):
   fixed = dataclasses.replace(zoo_reference, finetune=None)
   result = _measure([methods.Method('runs', 'model', nets)], fixed, ('finetuning',))
-  assert 'train' in result['arms'][0]['metrics']['finetune_steps']['not_run']
+  assert 'train' in result['methods'][0]['metrics']['finetune_steps']['not_run']
   assert 'finetuning' not in result
 
 
@@ -192,7 +192,7 @@ def test_limits_bound_networks_and_items(zoo_reference, nets):
     ('ensembles',),
     limits={'ensembles': (8, 20)},
   )
-  stat = result['arms'][0]['metrics']['ensemble4_gain']
+  stat = result['methods'][0]['metrics']['ensemble4_gain']
   assert stat['n'] == 2 and stat['method'] == 'two-way-seeds'
 
 

@@ -172,7 +172,7 @@ def test_accuracy_is_that_of_the_forward_pass(tasks):
 
 
 def test_the_nearest_codes_are_the_nearest(tasks):
-  alone, vote = (arm.accuracy[0] for arm in baselines.retrieval(tasks).values())
+  alone, vote = (method.accuracy[0] for method in baselines.retrieval(tasks).values())
   y = tasks.dataset.test_y
   margins = tasks_lib.margins(tasks.architecture, tasks.params['train'], tasks.dataset.test_x)
   for i, code in enumerate(tasks.codes['test']):

@@ -1,14 +1,14 @@
-"""Run every arm of an ablation, then compare them.
+"""Run every method of an ablation, then compare them.
 
   wsjax sweep --config configs/ablations/canonicalize.py --workdir runs/c
 
 The file defines `sweep()`, which yields (run name, 'configs/file.py:arg', overrides). Finished runs
 are skipped, so it goes on where it stopped. `wsjax configs` lists sweeps as wsjax/ablations/NAME.
 
---via starts each arm through a launcher, such as
+--via starts each method through a launcher, such as
   --via 'python launch/local.py --processes 2 --devices 2 --'
   --via 'launch/slurm/submit.sh --'
-Exit status 75 says that arms are still to come; the same command gathers them.
+Exit status 75 says that methods are still to come; the same command gathers them.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
   run_command.add_config_arguments(parser)
   parser.add_argument(
-    '--arm',
+    '--method',
     action='append',
     metavar='NAME',
     help='only this run, or all runs NAME/...; may be repeated',
@@ -52,27 +52,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--via',
     default='',
     metavar='COMMAND',
-    help='launcher that starts an arm; its words stand before wsjax run',
+    help='launcher that starts a method; its words stand before wsjax run',
   )
   parser.add_argument(
     '--jobs',
     type=int,
     default=1,
     metavar='N',
-    help='arms at once; with more than 1, each is a process',
+    help='methods at once; with more than 1, each is a process',
   )
 
 
 def run(args: argparse.Namespace) -> int:
-  """Runs the arms and writes the comparison of those that are finished."""
+  """Runs the methods and writes the comparison of those that are finished."""
   if args.jobs < 1:
     raise ValueError(f'--jobs is {args.jobs}; at least 1 is allowed.')
   launcher = shlex.split(args.via)
   path, arg = configs.split(args.config)
   if arg:
     raise ValueError(f'--config is {args.config}; a sweep takes no argument, but got {arg!r}.')
-  runs = select(plan(path, args.overrides), args.arm)
-  # All of them first: an error in the last arm should not wait for the others.
+  runs = select(plan(path, args.overrides), args.method)
+  # All of them first: an error in the last method should not wait for the others.
   loaded = {name: configs.load(file, flags) for name, file, flags in runs}
   folder = files.folder(args.workdir, '--workdir')
   commands = {}
@@ -106,7 +106,7 @@ def _gather(
   folder: pathlib.Path,
   loaded: Mapping[str, tuple['config_dict.ConfigDict', dict[str, Any]]],
 ) -> None:
-  """Runs the arms here, one after the other, and compares them."""
+  """Runs the methods here, one after the other, and compares them."""
   from wsjax import pipeline
   from wsjax.evaluation.report import html
   from wsjax.evaluation.report import sweep as side_by_side
@@ -130,9 +130,9 @@ def _done(folder: pathlib.Path, name: str) -> bool:
 def _run_processes(
   commands: Mapping[str, Sequence[str]], folder: pathlib.Path, jobs: int
 ) -> dict[str, int]:
-  """Runs a command per arm, some at once; gives the exit status of each.
+  """Runs a command per method, some at once; gives the exit status of each.
 
-  SIGTERM and Ctrl-C are passed on to the arms that run, and waited for.
+  SIGTERM and Ctrl-C are passed on to the methods that run, and waited for.
   """
   waiting, running, statuses = list(commands), {}, {}
   passed_on = False
@@ -161,7 +161,7 @@ def _run_processes(
 
 
 def _start(name: str, words: Sequence[str], folder: pathlib.Path) -> subprocess.Popen:
-  """Starts the process of an arm."""
+  """Starts the process of a method."""
   log = folder / f'{name}.log'  # Beside its folder, which is its own.
   log.parent.mkdir(parents=True, exist_ok=True)
   terminal.show_line(f'{name}: started; its output is in {log}')
@@ -180,8 +180,8 @@ def _start(name: str, words: Sequence[str], folder: pathlib.Path) -> subprocess.
 
 
 def _conclude(statuses: Mapping[str, int], finished: Mapping[str, Any]) -> int:
-  """Names the arms that are not finished, and gives the exit status."""
-  # An arm that saved and stopped goes on, like one that is queued elsewhere.
+  """Names the methods that are not finished, and gives the exit status."""
+  # A method that saved and stopped goes on, like one that is queued elsewhere.
   going = (0, _PENDING)
   failed = {name: code for name, code in statuses.items() if code not in going}
   pending = [name for name in statuses if name not in {*failed, *finished}]
@@ -235,16 +235,17 @@ def _beside(sweep: str, config: str) -> str:
   return config
 
 
-def select(runs: Sequence[Run], arms: Sequence[str] | None) -> list[Run]:
-  """The runs that --arm names; all of them where it is not given."""
+def select(runs: Sequence[Run], methods: Sequence[str] | None) -> list[Run]:
+  """The runs that --method names; all of them where it is not given."""
   chosen = {
-    arm: [name for name, _, _ in runs if name == arm or name.startswith(f'{arm}/')]
-    for arm in arms or ()
+    method: [name for name, _, _ in runs if name == method or name.startswith(f'{method}/')]
+    for method in methods or ()
   }
-  for arm, names in chosen.items():
+  for method, names in chosen.items():
     if not names:
       raise ValueError(
-        f'--arm {arm} is no run of this sweep; it has {", ".join(name for name, _, _ in runs)}.'
+        f'--method {method} is no run of this sweep; it has '
+        f'{", ".join(name for name, _, _ in runs)}.'
       )
   wanted = {name for names in chosen.values() for name in names}
-  return [entry for entry in runs if not arms or entry[0] in wanted]
+  return [entry for entry in runs if not methods or entry[0] in wanted]
