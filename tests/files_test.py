@@ -153,3 +153,21 @@ def test_a_damaged_log_is_set_aside_and_never_lost(tmp_path, caplog):
     files.set_aside(tmp_path / 'log', 'no JSON')
   assert sorted(os.listdir(tmp_path)) == ['log.corrupt', 'log.corrupt1']
   assert 'no JSON' in caplog.text
+
+
+def test_a_linked_folder_inside_a_folder_is_not_written_to(folder, tmp_path):
+  (tmp_path / 'thesis').mkdir()
+  (folder / 'train').mkdir()
+  (folder / 'train/seed0').symlink_to(tmp_path / 'thesis')
+  with pytest.raises(ValueError, match='seed0 is a symbolic link to a folder'):
+    with files.hold(folder):
+      pytest.fail('held')
+  (folder / 'train/seed0').unlink()
+  (tmp_path / 'own').symlink_to(folder)  # The folder itself is one that the user has named.
+  with files.hold(tmp_path / 'own'):
+    pass
+
+
+def test_no_more_memory_is_taken_than_a_file_is_long(folder):
+  (folder / 'a').write_bytes(b'abc')
+  assert files.read_bytes(folder / 'a', max_bytes=1 << 50) == b'abc'

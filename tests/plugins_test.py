@@ -7,6 +7,7 @@ import pytest
 from wsjax import config as config_lib
 from wsjax import run
 from wsjax.experiments import configs
+from wsjax.zoo.store import store
 
 OWN = """
 import dataclasses
@@ -45,6 +46,8 @@ def test_a_run_takes_a_plugin_from_a_file_and_names_its_source(tmp_path):
   run(config, workdir, progress=False)
   versions = json.loads((workdir / 'run.json').read_text())['versions']
   assert versions[config.codec.name].startswith('sha256 ')
+  (parent,) = store.Zoo.open(workdir / 'samples/seed0').records[0]['parents']
+  assert parent['detail']['sources'] == {config.codec.name: versions[config.codec.name]}
   run(config, workdir, progress=False)
   source.write_text(OWN + '# Changed.\n')
   with pytest.raises(ValueError, match='own.py:Halved'):

@@ -17,6 +17,7 @@ from wsjax.experiments import base, configs, generation
 from wsjax.train import loop
 from wsjax.train.checkpoint import checkpoint
 from wsjax.zoo import build
+from wsjax.zoo.data import datasets
 from wsjax.zoo.store import store
 
 ROOT = pathlib.Path(__file__).parents[1] / 'configs'
@@ -305,5 +306,20 @@ def test_trajectories_of_a_zoo_without_snapshots_are_an_error(tmp_path):
   config = smoke()
   with config.unlocked():
     config.strategy.trajectory = True
-  with pytest.raises(ValueError, match='has no snapshots'):
+  with pytest.raises(ValueError, match='zoo.recipe.snapshots is empty'):
     pipeline.run(config, tmp_path, progress=False)
+
+
+def test_data_that_changed_are_refused_before_anything_is_trained(finished, tmp_path, monkeypatch):
+  digits = datasets.load('digits')
+  changed = dataclasses.replace(digits, sha256='0' * 64)
+  monkeypatch.setattr(datasets, 'load', lambda *args, **kwargs: changed)
+  config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
+  with pytest.raises(ValueError, match='not what the networks of the zoo learned from'):
+    pipeline.run(config, tmp_path / 'run', progress=False)
+  assert not (tmp_path / 'run/train').exists()
+
+
+def test_a_batch_that_was_cut_is_told_in_the_report(finished):
+  (note,) = [note for note in model.load(finished).notes if 'batch_size' in note]
+  assert note == loop.batch_note(64, 16) and loop.batch_note(16, 16) == ''

@@ -1,6 +1,7 @@
 """Words of others reach no terminal as more than words; progress is told everywhere."""
 
 import io
+import pathlib
 import sys
 
 import pytest
@@ -52,3 +53,20 @@ def test_progress_that_is_not_shown_says_nothing(capsys):
   with terminal.Progress('train', 1, show=False) as bar:
     bar.advance()
   assert capsys.readouterr() == ('', '')
+
+
+def test_items_are_tracked_in_a_pipe_too(monkeypatch, capsys):
+  clock = [0.0]
+  monkeypatch.setattr(terminal.time, 'monotonic', lambda: clock[0])
+  for _ in terminal.track(['a', 'b'], 'evaluate'):
+    clock[0] += 11
+  said = capsys.readouterr().err.splitlines()
+  assert said[0].startswith('evaluate: 1 of 2 (50 %)') and len(said) == 2
+  assert list(terminal.track(['a'], 'evaluate', show=False)) == ['a']
+  assert capsys.readouterr().err == ''
+
+
+def test_no_other_progress_is_used():
+  root = pathlib.Path(terminal.__file__).parent
+  users = [f for f in root.rglob('*.py') if 'rich.progress' in f.read_text()]
+  assert users == []

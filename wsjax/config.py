@@ -187,15 +187,27 @@ def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:
   return seeds
 
 
+def check_keys(where: str, given: Iterable[str], allowed: Iterable[str]) -> None:
+  """Raises ValueError for a name of a field or section that is not allowed."""
+  for key in given:
+    if key not in allowed:
+      raise FieldError(f'{where} has no field {key!r}; {_allowed(key, allowed)}.')
+
+
+def check_section(section: Any, where: str) -> Mapping[str, Any]:
+  """A section as a mapping; raises ValueError if it is none."""
+  return _convert(section, Mapping, where)
+
+
 def _values(
   kind: Callable[..., Any], where: str, section: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
   """Converts the fields of a section, and lists those that are missing."""
   fields = _fields(kind)
+  section = check_section(section, where)
+  check_keys(where, section, fields)
   values = {}
   for key, value in section.items():
-    if key not in fields:
-      raise FieldError(f'{where} has no field {key!r}; {_allowed(key, fields)}.')
     values[key] = _convert(value, fields[key][0], f'{where}.{key}')
   required = [key for key, (_, default) in fields.items() if default is _REQUIRED]
   return values, [key for key in required if key not in values]
@@ -241,7 +253,7 @@ def build(room: str, section: Mapping[str, Any], where: str = '', *, foreign: bo
   of the room.
   """
   where = where or room.rpartition('.')[2].removesuffix('s')
-  rest = dict(section)
+  rest = dict(check_section(section, where))
   return read(find(room, rest.pop('name', None), where, foreign=foreign), where, rest)
 
 
@@ -249,11 +261,20 @@ def check(
   room: str, section: Mapping[str, Any], where: str, *, given: Collection[str] = ()
 ) -> None:
   """Raises ValueError as `build` would, before the experiment fills in the fields `given`."""
-  rest = dict(section)
-  kind = find(room, rest.pop('name', None), where)
-  _, missing = _values(kind, where, rest)
+  rest = dict(check_section(section, where))
+  check_fields(find(room, rest.pop('name', None), where), rest, where, given=given)
+
+
+def check_fields(
+  kind: Callable[..., Any], section: Mapping[str, Any], where: str, *, given: Collection[str] = ()
+) -> None:
+  """Raises ValueError as `read` would, before the experiment fills in the fields `given`."""
+  _, missing = _values(kind, where, section)
   if not set(missing) & set(given):
-    read(kind, where, rest)
+    read(kind, where, section)
+  elif missing := sorted(set(missing) - set(given)):
+    hint = _fields(kind)[missing[0]][0]
+    raise FieldError(f'{where}.{missing[0]} is missing; it is {_describe(hint)}.')
 
 
 def provenance(config: Mapping[str, Any]) -> dict[str, str]:
@@ -378,7 +399,9 @@ def _cast(value: Any, hint: Any, where: str) -> Any:
       if isinstance(note, Plugin):
         if _is_section(value):
           return build(note.room, value, where)
-        return _require(value, not isinstance(value, str | numbers.Number | list | tuple))
+        plain = str | numbers.Number | list | tuple
+        is_optional = args[0] is Any or type(None) in typing.get_args(args[0])
+        return _require(value, not isinstance(value, plain) and (value is not None or is_optional))
     value = _cast(value, args[0], where)
     for note in args[1:]:
       if isinstance(note, Range):
@@ -421,7 +444,10 @@ def _cast_plain(value: Any, hint: Any, where: str) -> Any:
     return bool(_require(value, is_bool))
   if hint is int:
     is_whole = isinstance(value, float) and value.is_integer()  # Such as 1e3.
-    return int(_require(value, is_whole or isinstance(value, numbers.Integral) and not is_bool))
+    _require(value, is_whole or isinstance(value, numbers.Integral) and not is_bool)
+    if abs(value) >= 1 << 32:  # JAX counts, and keeps seeds, with 32 bits.
+      raise FieldError(f'{where} is {value!r}; allowed: whole numbers below 2^32.')
+    return int(value)
   if hint is float:
     _require(value, isinstance(value, numbers.Real) and not is_bool)
     return float(_require(value, math.isfinite(value)))
@@ -432,7 +458,7 @@ def _cast_plain(value: Any, hint: Any, where: str) -> Any:
   if dataclasses.is_dataclass(hint) and _is_section(value):
     return read(hint, where, value)
   if getattr(hint, '_is_protocol', False):
-    return _require(value, not isinstance(value, str | numbers.Number))
+    return _require(value, value is not None and not isinstance(value, str | numbers.Number))
   return _require(value, isinstance(value, hint))
 
 

@@ -114,7 +114,22 @@ def everywhere(tree: typing.PyTree) -> typing.PyTree:
   return multihost_utils.process_allgather(tree, tiled=True)
 
 
-def require_float32() -> None:
-  """Raises ValueError if JAX computes in float64, which nothing here is made for."""
+# The random numbers of a seed depend on the first two, and strict promotion refuses programs.
+_JAX_DEFAULTS = {
+  'jax_default_prng_impl': 'threefry2x32',
+  'jax_threefry_partitionable': True,
+  'jax_numpy_dtype_promotion': 'standard',
+}
+
+
+def require_jax_defaults() -> None:
+  """Raises ValueError for settings of JAX under which equal seeds give other numbers, or none."""
   if jax.config.jax_enable_x64:
     raise ValueError('wsjax computes in float32: unset JAX_ENABLE_X64 (jax_enable_x64).')
+  for name, wanted in _JAX_DEFAULTS.items():
+    found = getattr(jax.config, name)
+    if found != wanted:
+      raise ValueError(
+        f'{name} is {getattr(found, "value", found)!r}; allowed: {wanted!r}. Unset {name.upper()}, '
+        'or equal seeds would not give equal numbers.'
+      )

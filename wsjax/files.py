@@ -50,6 +50,7 @@ def hold(workdir: pathlib.Path | str, *, wait: bool = False) -> Iterator[None]:
 
   path = pathlib.Path(workdir).absolute() / _NAME
   path.parent.mkdir(parents=True, exist_ok=True)
+  check_no_links(path.parent)
   with update(path) as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,6 +126,17 @@ def folder(path: pathlib.Path | str, name: str) -> pathlib.Path:
   return pathlib.Path(expanded)
 
 
+def check_no_links(path: pathlib.Path) -> None:
+  """Raises ValueError if a folder inside a folder is a symbolic link, which leads elsewhere."""
+  for parent, names, _ in os.walk(path):
+    for name in sorted(names):
+      if os.path.islink(found := os.path.join(parent, name)):
+        raise ValueError(
+          f'{found} is a symbolic link to a folder; nothing is written through it. Give another '
+          'folder, or put a real one in its place.'
+        )
+
+
 def replace(path: pathlib.Path, content: str | bytes) -> None:
   """Puts a file in place of an older one or a symbolic link; for one writer at a time.
 
@@ -188,10 +200,9 @@ def read_bytes(path: pathlib.Path | str, *, max_bytes: int = MAX_BYTES) -> bytes
   """
   with _regular(path, 'rb', os.O_RDONLY | os.O_NONBLOCK) as file:
     size = os.fstat(file.fileno()).st_size
-    content = file.read(max_bytes + 1) if size <= max_bytes else b''
-  if max(size, len(content)) > max_bytes:
-    raise ValueError(f'{path} is {size} bytes long; at most {max_bytes} are read.')
-  return content
+    if size > max_bytes:
+      raise ValueError(f'{path} is {size} bytes long; at most {max_bytes} are read.')
+    return file.read(size)  # Not more: as much memory would be taken as is asked for.
 
 
 def parse_json(

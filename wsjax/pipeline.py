@@ -15,6 +15,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 
@@ -23,6 +24,7 @@ from wsjax import distributed, files, manifest
 from wsjax.evaluation import methods
 from wsjax.evaluation.report import html, model
 from wsjax.experiments import base, configs, generation
+from wsjax.train import loop
 from wsjax.zoo.store import store
 
 
@@ -57,7 +59,7 @@ def run(
     with stages.stage('zoo'):
       zoo = base.open_zoo(config, workdir, progress=progress)
     with stages.stage('prepare'):
-      experiment = kind(config, zoo)
+      experiment = kind(configs.filled(config, kind), zoo)
     experiment.workdir, experiment.progress = workdir, progress
     experiment.seconds = stages.seconds
     predictions, history = [], {}
@@ -69,6 +71,9 @@ def run(
     with stages.stage('evaluate'):
       report = experiment.report(predictions)
     report.figures |= base.training_figures(history)
+    examples = len(jax.tree.leaves(experiment.train)[0])
+    if history and (note := loop.batch_note(config.train.batch_size, examples)):
+      report.notes.append(note)
     return _write(report, config.experiment, workdir, stages)
 
 
@@ -144,7 +149,7 @@ def _generation(
   kind = base.find(config.get('experiment', ''))
   if not issubclass(kind, generation.Generation):
     raise ValueError(f'experiment is {config.experiment!r}, which has no generator of networks.')
-  experiment = kind(config, zoo)
+  experiment = kind(configs.filled(config, kind), zoo)
   experiment.workdir = workdir
   return experiment
 

@@ -2,10 +2,13 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
   from rich import console as rich_console
+
+_Item = TypeVar('_Item')
 
 _PIPED_WIDTH = 100
 # Seconds, and share of the whole, between two lines of progress that is no bar.
@@ -110,3 +113,11 @@ class Progress:
   def advance(self, count: int = 1) -> None:
     """Shows that `count` more units are done."""
     self.update(self._done + count)
+
+
+def track(items: Sequence[_Item], label: str, *, show: bool = True) -> Iterator[_Item]:
+  """Yields items, and shows as `Progress` how many are done."""
+  with Progress(label, len(items), show=show) as bar:
+    for item in items:
+      yield item
+      bar.advance()

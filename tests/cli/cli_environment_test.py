@@ -4,7 +4,9 @@ import os
 import pathlib
 import subprocess
 import sys
+import warnings
 
+import jax
 import pytest
 
 from wsjax.cli import main
@@ -28,6 +30,7 @@ def call(words, *, shell='', **environment):
     (REPORT, {'PYTHONOPTIMIZE': '2'}, 'PYTHONOPTIMIZE'),
     (RUN, {'JAX_PLATFORMS': 'cuda'}, 'JAX_PLATFORMS'),
     (RUN, {'JAX_ENABLE_X64': '1'}, 'JAX_ENABLE_X64'),
+    (RUN, {'JAX_DEFAULT_PRNG_IMPL': 'rbg'}, 'JAX_DEFAULT_PRNG_IMPL'),
     (REPORT, {'HOME': None, 'WSJAX_DEBUG': '0'}, 'There is no report'),
     (['report', '--workdir', '/nö\x9bwhere'], {'PYTHONIOENCODING': 'ascii'}, 'There is no report'),
   ],
@@ -61,3 +64,29 @@ def test_help_says_that_a_config_is_code(capsys):
   with pytest.raises(SystemExit):
     main.main(['run', '--help'])
   assert 'Python code that is executed' in capsys.readouterr().out
+
+
+def test_a_damaged_compiled_program_is_replaced(tmp_path, monkeypatch):
+  from jax._src import compilation_cache  # A process that begins with this folder, for the test.
+
+  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', str(tmp_path))
+  before = jax.config.jax_compilation_cache_dir
+  jax.config.update('jax_compilation_cache_dir', str(tmp_path))
+  compilation_cache.reset_cache()
+  try:
+
+    def triple(x):
+      return 3 * x + 1
+
+    jax.jit(triple)(2.0)
+    (entry,) = tmp_path.glob('jit_triple-*-cache')
+    entry.write_bytes(b'damage')
+    jax.clear_caches()
+    with warnings.catch_warnings(record=True) as said:
+      warnings.simplefilter('always')
+      with main.damaged_programs_replaced():
+        assert jax.jit(triple)(2.0) == 7
+    assert 'jit_triple' in str(said[0].message) and entry.read_bytes() != b'damage'
+  finally:
+    jax.config.update('jax_compilation_cache_dir', before)
+    compilation_cache.reset_cache()

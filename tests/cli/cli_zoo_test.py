@@ -32,10 +32,10 @@ class _Zoo:
       raise ValueError(f'Digest of network {self.broken} does not match.')
 
 
-def _shown(zoo):
-  terminal = console.Console(width=100, color_system=None)
+def _shown(zoo, width=100):
+  terminal = console.Console(width=width, color_system=None)
   with terminal.capture() as capture:
-    for part in inspect_zoo.describe(zoo):
+    for part in inspect_zoo.describe(zoo, width):
       terminal.print(part)
   return capture.get()
 
@@ -61,3 +61,23 @@ def test_inspect_stops_at_a_wrong_digest():
 
 def test_inspect_copes_with_a_zoo_without_accuracies():
   assert ' - ' in _shown(_Zoo([_record(0, final=None, steps=None)]))
+
+
+@pytest.mark.parametrize('width', [40, 80, 100])
+def test_inspect_cuts_no_number_at_any_width(width):
+  records = [_record(i) for i in range(10)] + [_record(i, split='train') for i in range(10, 1200)]
+  shown = _shown(_Zoo(records), width)
+  assert '…' not in shown and max(map(len, shown.splitlines())) <= width
+  for text in (
+    'split',
+    'final',
+    'earlier',
+    'diverged',
+    'p5',
+    'p50',
+    'p95',
+    'holdout_audit',
+    '1198',
+  ):
+    assert text in shown
+  assert ('█' in shown) == (width > 40)

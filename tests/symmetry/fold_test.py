@@ -36,3 +36,11 @@ def test_a_chain_is_drawn_as_one_box():
   assert set(plot.edges(spec)) == {
     ('input', 'layer{0..8}'), ('layer{0..8}', 'layer{0..8}'), ('layer{0..8}', 'output')
   }  # fmt: skip
+
+
+def test_a_name_with_dollar_signs_is_drawn_as_it_is_spelled(tmp_path):
+  name = r'$\frac{$'
+  groups = (spec_lib.Group(name, 4),)
+  leaves = spec_lib.dense(name, 3, 4, feeds=name) + spec_lib.dense('$_{', 4, 2, reads=name)
+  plot.save(spec_lib.Spec(groups, tuple(leaves)), tmp_path / 'x.svg')
+  assert (tmp_path / 'x.svg').stat().st_size > 1000

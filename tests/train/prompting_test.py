@@ -156,11 +156,11 @@ def test_dispersion_is_learned_in_training_alone(variables):
   ('options', 'message'),
   [
     ({'fresh': -1}, 'prompt.fresh is -1'),
-    ({'fresh': 3}, 'prompt.fresh is 3: they come in pairs'),
-    ({'dispersion': 1.0}, 'prompt.fresh is 0, prompt.functional 1.0'),
+    ({'fresh': 3}, 'prompt.fresh is 3; allowed: even'),
+    ({'dispersion': 1.0}, 'must be above 0; they are 0 and 1.0'),
     ({'apart': 0.0}, 'prompt.apart is 0.0'),
     ({'items': 0}, 'prompt.items is 0'),
-    ({'lowest': 3.0}, 'got 3.0 and 2.3'),
+    ({'lowest': 3.0}, 'lowest is 3.0; allowed: at most prompt.highest, 2.3'),
   ],
 )
 def test_options_that_make_no_sense_are_refused(options, message):

@@ -60,3 +60,14 @@ def test_a_data_set_that_was_changed_is_refused_for_its_networks():
   record['datasets'][0]['sha256'] = '0' * 64
   with pytest.raises(ValueError, match='digits'):
     datasets.load_for([record], name='digits')
+
+
+def test_data_of_ones_own_are_compared_whatever_they_are_called(tmp_path):
+  code = 'import numpy as np\ndef load():\n  x = np.{}((4, 3))\n  return dict(train=(x, x))\n'
+  (tmp_path / 'a.py').write_text(code.format('zeros'))
+  (tmp_path / 'b.py').write_text(code.format('ones'))
+  learned = datasets.load(f'{tmp_path}/a.py:load')
+  record = {'datasets': [{'name': 'moved/a.py:load', 'sha256': learned.sha256}]}
+  assert datasets.load_for([record], name=f'{tmp_path}/a.py:load').sha256 == learned.sha256
+  with pytest.raises(ValueError, match="not what the networks .*'moved/a.py:load'"):
+    datasets.load_for([record], name=f'{tmp_path}/b.py:load')

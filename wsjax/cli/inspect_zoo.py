@@ -13,11 +13,13 @@ from rich import text as rich_text
 if TYPE_CHECKING:
   from wsjax.zoo.store import store
 
+# Columns that all of a table of accuracies takes, and one with bars.
+_WIDE, _NARROW = 92, 60
 _BARS = ' ▁▂▃▄▅▆▇█'
 
 
-def describe(zoo: 'store.Zoo') -> Iterator[Any]:
-  """Yields what a rich console prints about a zoo, in reading order.
+def describe(zoo: 'store.Zoo', width: int = 100) -> Iterator[Any]:
+  """Yields what a rich console of some width prints about a zoo, in reading order.
 
   Every tensor is read once; raises ValueError if a digest does not match.
   """
@@ -28,7 +30,7 @@ def describe(zoo: 'store.Zoo') -> Iterator[Any]:
     config = json.dumps(record['arch_config'], sort_keys=True)
     groups[f'{record["arch_id"]} {config}'].append(index)
   for name, indices in groups.items():
-    yield _accuracy_table(name, [records[index] for index in indices])
+    yield from _accuracy_tables(name, [records[index] for index in indices], width)
   yield _lineage(records)
   zoo.check()
   yield rich_text.Text(f'digests of {len(records)} networks checked: all match')
@@ -42,35 +44,40 @@ def accuracy(record: Mapping[str, Any]) -> float | None:
   return None
 
 
-def _accuracy_table(name: str, records: Sequence[Mapping[str, Any]]) -> rich_table.Table:
-  """Counts and validation accuracy per split, of one architecture."""
-  made = rich_table.Table(title=rich_text.Text(name), box=box.SIMPLE_HEAD)
+def _accuracy_tables(
+  name: str, records: Sequence[Mapping[str, Any]], width: int
+) -> Iterator[rich_table.Table]:
+  """Counts and validation accuracy per split, of one architecture, in tables that fit a width."""
   every = [v for v in map(accuracy, records) if v is not None] or [0, 1]
   span = min(every), max(every)
   bars = f'{100 * span[0]:.0f} to {100 * span[1]:.0f} %'
-  counts = ('split', 'final', 'earlier', 'diverged')
-  for heading in (*counts, 'accuracy %: p5', 'p50', 'p95', bars):
-    side = 'left' if heading in ('split', bars) else 'right'
-    made.add_column(heading, justify=side, no_wrap=True)
   by_split = collections.defaultdict(list)
   for record in records:
     by_split[record['split']].append(record)
   order = ('train', 'val', 'test', 'holdout_audit')
+  rows = []
   for split in (split for split in order if split in by_split):
     finals = [r for r in by_split[split] if r.get('step') == r.get('steps')]
     values = [v for v in map(accuracy, finals) if v is not None]
     quantiles = ('-', '-', '-')
     if values:
       quantiles = (f'{100 * q:.1f}' for q in np.quantile(values, (0.05, 0.5, 0.95)))
-    made.add_row(
-      split,
-      str(len(finals)),
-      str(len(by_split[split]) - len(finals)),
-      str(sum(bool(r['diverged']) for r in by_split[split])),
-      *quantiles,
-      _histogram(values, span),
-    )
-  return made
+    counts = len(finals), len(by_split[split]) - len(finals)
+    diverged = sum(bool(r['diverged']) for r in by_split[split])
+    rows.append([split, *map(str, (*counts, diverged)), *quantiles, _histogram(values, span)])
+  headings = ('split', 'final', 'earlier', 'diverged', 'accuracy %: p5', 'p50', 'p95', bars)
+  parts = [range(8)]
+  if width < _WIDE:  # Counts first, then accuracies; without bars where these are too long.
+    headings = (*headings[:4], 'p5', 'p50', 'p95', bars)
+    parts = [range(4), (0, 4, 5, 6, *(() if width < _NARROW else (7,)))]
+  for title, part in zip((name, 'accuracy %'), parts, strict=False):
+    made = rich_table.Table(title=rich_text.Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for place in part:
+      side = 'left' if place in (0, 7) else 'right'
+      made.add_column(headings[place], justify=side, no_wrap=True)
+    for row in rows:
+      made.add_row(*(row[place] for place in part))
+    yield made
 
 
 def _histogram(values: Sequence[float], span: tuple[float, float]) -> str:
@@ -82,9 +89,9 @@ def _histogram(values: Sequence[float], span: tuple[float, float]) -> str:
 
 def _lineage(records: Sequence[Mapping[str, Any]]) -> rich_table.Table:
   """Where the networks come from: data, parents, generators, licences."""
-  made = rich_table.Table(title='lineage', box=box.SIMPLE_HEAD)
+  made = rich_table.Table(title='lineage', box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
   made.add_column('from')
-  made.add_column('what')
+  made.add_column('what', overflow='fold')
   made.add_column('networks', justify='right')
   counts = collections.Counter()
   for record in records:

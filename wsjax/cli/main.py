@@ -1,15 +1,20 @@
 """wsjax: datasets, encoders and generative models of neural-network weights."""
 
 import argparse
+import contextlib
+import glob
 import importlib
 import importlib.metadata
 import os
 import pathlib
+import re
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from types import ModuleType
+from typing import Any
 
 import wsjax
 from wsjax import signals, terminal
@@ -105,7 +110,8 @@ def _run(words: Sequence[str]) -> int:
 
     distributed.initialize()
     distributed.devices()  # An error now, not after the first stage.
-  return _module(args.command).run(args)
+  with damaged_programs_replaced():
+    return _module(args.command).run(args)
 
 
 def _parser(command: str = '') -> Parser:
@@ -163,6 +169,27 @@ def _set_environment() -> None:
     cache = pathlib.Path(home, '.cache', 'wsjax', f'jax-{python}-{jax}')
     os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache))
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.5')
+
+
+@contextlib.contextmanager
+def damaged_programs_replaced() -> Iterator[None]:
+  """Removes entries of the compilation cache that JAX cannot read, of which all runs would warn."""
+  show = warnings.showwarning
+
+  def remove(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+    found = re.match("Error reading persistent compilation cache entry for '([^']+)'", str(message))
+    folder = os.environ.get('JAX_COMPILATION_CACHE_DIR')
+    if found and folder:  # JAX names the program, not the file; others of that name are made anew.
+      for file in pathlib.Path(folder).glob(f'{glob.escape(found[1])}-*'):
+        with contextlib.suppress(OSError):
+          file.unlink()
+    show(message, *args, **kwargs)
+
+  warnings.showwarning = remove
+  try:
+    yield
+  finally:
+    warnings.showwarning = show
 
 
 def _signal(error: BaseException) -> int:

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
   zoo = store.Zoo.open(args.path)
   console = terminal.console()
   if args.record is None:
-    for part in inspect_zoo.describe(zoo):
+    for part in inspect_zoo.describe(zoo, console.width):
       console.print(part)
   elif 0 <= args.record < len(zoo):
     console.print_json(data=zoo.records[args.record])

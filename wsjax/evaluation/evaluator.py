@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import rich.progress
 import scipy.stats
 
 from wsjax import networks as networks_lib
+from wsjax import terminal
 from wsjax.evaluation import gate, statistics
 from wsjax.evaluation import methods as methods_lib
 from wsjax.evaluation import metric as metric_lib
@@ -202,7 +202,7 @@ def evaluate(
   rows: dict[str, model.Row] = {}
   tables, curves = {}, {group.name: {} for group in groups if group.curve}
   zoo = sample_lib.zoo(reference, None)
-  for method in rich.progress.track([zoo.method, *methods], 'evaluate', disable=not progress):
+  for method in terminal.track([zoo.method, *methods], 'evaluate', show=progress):
     samples = {
       size: sample_lib.zoo(reference, size)
       if method is zoo.method

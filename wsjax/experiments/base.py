@@ -31,6 +31,10 @@ class Experiment(abc.ABC):
 
   Attributes:
     METRICS: what its tables show.
+    SECTIONS: section of its config -> dataclass of the fields, which are checked before the zoo is
+      trained.
+    PLUGINS: sections that it needs which describe plug-ins.
+    OPTIONAL: sections that it can do without.
     config: sections named after the rooms.
     zoo: networks with records.
     train: the data that `fit` trains on, arrays with leading axis [N].
@@ -42,6 +46,9 @@ class Experiment(abc.ABC):
   """
 
   METRICS: ClassVar[tuple[metric_lib.Metric, ...]] = ()
+  SECTIONS: ClassVar[Mapping[str, type]] = {}
+  PLUGINS: ClassVar[tuple[str, ...]] = ()
+  OPTIONAL: ClassVar[tuple[str, ...]] = ()
 
   train: typing.PyTree
   val: typing.PyTree | None = None
@@ -53,6 +60,19 @@ class Experiment(abc.ABC):
   def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
     """Reads the data; raises ValueError if the zoo or the config does not fit the experiment."""
     self.config, self.zoo = config, zoo
+
+  @classmethod
+  def check(cls, config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
+    """Checks what several fields say together, before the zoo is trained.
+
+    Args:
+      config: of the experiment, whose fields are allowed one by one.
+      counts: split -> networks of the zoo that will be trained; None for one that is imported.
+
+    Raises:
+      ValueError: if they do not fit each other.
+    """
+    del config, counts
 
   @abc.abstractmethod
   def objective(self, seed: int) -> objective_lib.Objective:
@@ -199,6 +219,15 @@ def rows_of_runs(zoo: store.Zoo, ends: np.ndarray) -> np.ndarray:
   runs = {zoo.records[row]['run_id'] for row in ends}
   every = zoo.select(final=None, diverged=None)
   return np.array([i for i in every if zoo.records[i]['run_id'] in runs], int)
+
+
+def check_splits(counts: Mapping[str, int]) -> None:
+  """Raises ValueError if one of `SPLITS` of a zoo that will be trained has no networks."""
+  for split in SPLITS:
+    if counts.get(split, 0) < 1:
+      raise ValueError(
+        f'zoo.splits.{split} is {counts.get(split, 0)}; this experiment needs at least 1.'
+      )
 
 
 def final_rows(zoo: store.Zoo, splits: Sequence[str] = SPLITS) -> dict[str, np.ndarray]:

@@ -31,6 +31,8 @@ _ROOMS = {
 }
 # Fields of a section zoo whose networks were trained elsewhere.
 _IMPORTED = ('path', 'family', 'model', 'dataset', 'recipe')
+# What any config may have.
+_COMMON = ('name', 'experiment', 'seed', 'zoo', 'train')
 # Fields of plug-ins that an experiment fills in once it knows the zoo.
 _GIVEN = ('architecture', 'capacity', 'num_outputs')
 
@@ -187,44 +189,102 @@ def with_defaults(config: Mapping[str, Any]) -> 'config_dict.ConfigDict':
   config = config_dict.ConfigDict(config)
   with config.unlocked():
     for section, values in defaults.items():
+      config_lib.check_section(config.get(section, {}), section)
       given = config.get(section, config_dict.ConfigDict())
       given.update({name: value for name, value in values.items() if name not in given})
       config[section] = given
   return config
 
 
+def filled(config: 'config_dict.ConfigDict', kind: Any) -> 'config_dict.ConfigDict':
+  """Copies a config, with the defaults of all fields that an experiment declares."""
+  config = config.copy_and_resolve_references()
+  with config.unlocked():
+    for section, fields in kind.SECTIONS.items():
+      values = config_lib.defaults(fields)
+      if section in config:
+        config[section].update({k: v for k, v in values.items() if k not in config[section]})
+      elif section not in kind.OPTIONAL:
+        config[section] = values
+  return config.lock()
+
+
 def check(config: 'config_dict.ConfigDict') -> None:
-  """Checks the sections that all experiments share, before anything is trained or written.
+  """Checks every field of a config, before anything is trained or written.
+
+  Sections of experiments of the user's own are checked as far as the class says what they are.
 
   Raises:
-    ValueError: if a field is not allowed, or JAX computes in float64.
+    ValueError: if a field is not allowed, or JAX is set up in a way that changes numbers.
   """
-
   from wsjax import distributed
+  from wsjax.experiments import base
+  from wsjax.generators.parts import sampling
   from wsjax.train import generative, settings
   from wsjax.zoo import build
 
-  distributed.require_float32()
+  distributed.require_jax_defaults()
+  if not isinstance(config.get('name', ''), str):
+    raise ValueError(f'name is {config.name!r}; allowed: a text.')
   config_lib.check_seeds((config.get('seed', 0),), 'seed')
-  if 'train' in config:
-    settings.read(config.train)
-  if 'strategy' in config:
-    generative.read(config.strategy)
-  zoo = config.zoo.to_dict()
-  zoo.pop('path', None)
+  kind = base.find(config.get('experiment', ''))
+  for name in ('seed', 'train', 'zoo'):
+    if name not in config:
+      raise ValueError(f'{name} is missing; every config needs it.')
+  _check_names(config, kind)
+  for section, read in (('train', settings.read), ('strategy', generative.read)):
+    if section in config:
+      read(config_lib.check_section(config[section], section))
+  if 'sample' in config:
+    sampling.read(config_lib.check_section(config.sample, 'sample'))
+  zoo = dict(config_lib.check_section(config.zoo, 'zoo'))
+  if not isinstance(zoo.pop('path', ''), str):
+    raise ValueError(f"zoo.path is {config.zoo.path!r}; allowed: a folder, or '' for the workdir.")
+  counts = None
   if {'architecture', 'splits'} & set(zoo):
-    build.check(zoo, config.seed)
-  elif unknown := sorted(set(zoo) - set(_IMPORTED)):
+    built, _, _ = build.check(zoo, config.seed)
+    counts = dict(built.splits)
+  else:
+    _check_imported(zoo)
+  for where, room in _ROOMS.items():
+    section = config
+    for key in where.split('.'):
+      section = config_lib.check_section(section.get(key) or {}, where)
+    if 'name' in section:  # A head without a name is chosen by what is read.
+      config_lib.check(room, section, where, given=_GIVEN)
+  for section, fields in kind.SECTIONS.items():
+    if section in config or section not in kind.OPTIONAL:
+      config_lib.read(fields, section, config.get(section, {}))
+  kind.check(config, counts)
+
+
+def _check_names(config: 'config_dict.ConfigDict', kind: Any) -> None:
+  """Raises ValueError for a section that an experiment needs, or does not know."""
+  for section in kind.PLUGINS:
+    if 'name' not in config_lib.check_section(config.get(section, {}), section):
+      raise ValueError(f'{section}.name is missing; the experiment {config.experiment} needs it.')
+  if kind.__module__.startswith('wsjax.'):  # An own experiment may have sections of its own.
+    known = (*_COMMON, *kind.SECTIONS, *kind.PLUGINS, *kind.OPTIONAL)
+    config_lib.check_keys('The config', config, known)
+    for section in config:
+      if section not in ('name', 'experiment', 'seed') and config[section] is not None:
+        config_lib.check_section(config[section], section)
+
+
+def _check_imported(zoo: Mapping[str, Any]) -> None:
+  """Raises ValueError for a wrong field of a section zoo that trains nothing."""
+  from wsjax.zoo import build, train
+
+  if unknown := sorted(set(zoo) - set(_IMPORTED)):
     raise ValueError(
       f'zoo has a field {unknown[0]!r}; without zoo.architecture the zoo is imported, and allowed '
       f'are {", ".join(_IMPORTED)}.'
     )
-  for where, room in _ROOMS.items():
-    section = config
-    for key in where.split('.'):
-      section = section.get(key) or {}
-    if 'name' in section:  # A head without a name is chosen by what is read.
-      config_lib.check(room, section, where, given=_GIVEN)
+  if not isinstance(zoo.get('family', ''), str):
+    raise ValueError(f'zoo.family is {zoo["family"]!r}; allowed: the name of an importer.')
+  for name, fields in (('dataset', build.Data), ('recipe', train.Recipe)):
+    if name in zoo:
+      config_lib.read(fields, f'zoo.{name}', zoo[name])
 
 
 def _checked(config: 'config_dict.ConfigDict', override: str) -> str:

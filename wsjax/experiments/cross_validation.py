@@ -5,7 +5,8 @@ Scores are of all networks, each predicted by the fold that did not train on it.
 
 import collections
 import dataclasses
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import ml_collections
 import numpy as np
 import scipy.stats
 
+from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.encoders import examples as examples_lib
 from wsjax.evaluation.report import model
@@ -21,19 +23,38 @@ from wsjax.heads import prediction
 from wsjax.train import loop
 from wsjax.train import objective as objective_lib
 from wsjax.zoo import folds as folds_lib
+from wsjax.zoo import recipe as recipe_lib
 from wsjax.zoo import targets
 from wsjax.zoo.store import store
 
 WEIGHTS = ('real', 'noise')
 
 
+@dataclasses.dataclass(frozen=True)
+class Section(property.Section):
+  """The section `property` of a cross-validation.
+
+  Attributes:
+    folds: their number.
+    only: target -> values that networks must have to take part.
+    group: target whose values are not to straddle folds; '' for the split groups of the records.
+    weights: 'noise' for normal noise in their place, so that only architectures can be read.
+  """
+
+  folds: Annotated[int, config_lib.Range(min=2)] = dataclasses.field(kw_only=True)
+  only: Mapping = dataclasses.field(default_factory=dict)
+  group: str = ''
+  weights: Annotated[str, config_lib.OneOf(WEIGHTS)] = 'real'
+
+  def __post_init__(self):
+    super().__post_init__()
+    for name, values in self.only.items():
+      if not isinstance(values, list | tuple) or not values:
+        raise ValueError(f'property.only.{name} is {values!r}; allowed: a tuple of values.')
+
+
 class CrossValidation(property.Property):
   """Trains one predictor per fold; every network is predicted by the fold without it.
-
-  Options of `config.property`: folds, their number; only, target -> values that networks must have
-  to take part; group, the target whose values are not to straddle folds, '' for the split groups
-  of the records; weights, 'noise' for normal noise in their place, so that only architectures can
-  be read.
 
   Attributes:
     train: 'example'; 'target' [n], as it is; 'fold' [n], the one that a network is held out of.
@@ -43,16 +64,42 @@ class CrossValidation(property.Property):
     num_groups: number of groups that folds are made of.
   """
 
-  def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
-    base.Experiment.__init__(self, config, zoo)
+  SECTIONS: ClassVar[Mapping[str, type]] = property.Property.SECTIONS | {'property': Section}
+
+  @classmethod
+  def check(cls, config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
+    """Checks the gradients, and the targets of a zoo; see `Experiment.check`."""
     section = config.property
-    if section.weights not in WEIGHTS:
-      raise ValueError(f'property.weights is {section.weights!r}; allowed: {", ".join(WEIGHTS)}.')
     if config.train.clip_norm:
       raise ValueError(
         f'train.clip_norm is {config.train.clip_norm}: a common limit would let folds see networks '
         'that others train on; in a cross-validation it must be 0.'
       )
+    if counts is None:
+      return
+    property.check_target(section.target, 'property.target')
+    if section.get('group'):
+      property.check_target(section.group, 'property.group')
+    for name, values in section.get('only', {}).items():
+      property.check_target(name, f'property.only.{name}')
+      held = {
+        'optimizer': config.zoo.recipe.get('optimizer', recipe_lib.Recipe.optimizer),
+        'activation': config.zoo.architecture.get('activation', values),
+      }.get(name, values)
+      held = held if isinstance(held, list | tuple) else (held,)
+      if unknown := [value for value in values if value not in held]:
+        raise ValueError(
+          f'property.only.{name} has {unknown[0]!r}; allowed: {", ".join(map(str, held))}, as the '
+          'networks of the zoo have.'
+        )
+    num = sum(counts.get(split, 0) for split in base.SPLITS)
+    if section.folds > num:
+      raise ValueError(f'property.folds is {section.folds}; allowed: at most the {num} networks.')
+
+  def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
+    base.Experiment.__init__(self, config, zoo)
+    section = config.property
+    self.check(config, None)
     rows = _rows(config, zoo)
     found = targets.load(zoo, rows, section.target)
     target, names = found.values, found.names

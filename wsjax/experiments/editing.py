@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from wsjax import typing
 from wsjax.evaluation import equivariance
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
-from wsjax.experiments import base
+from wsjax.experiments import base, sections
 from wsjax.heads import prediction
 from wsjax.layers import residual
 from wsjax.models import model as model_lib
@@ -86,6 +87,21 @@ class Objective(objective_lib.Objective):
     return errors.mean(), {'psnr': jnp.mean(-10 * jnp.log10(errors))}
 
 
+@dataclasses.dataclass(frozen=True)
+class Edit(config_lib.Section):
+  """The section `edit`: the name of an edit, and the pixels of a side of the images."""
+
+  name: Annotated[str, config_lib.OneOf(tuple(images.EDITS))]
+  pixels: config_lib.PositiveInt
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(sections.Evaluate):
+  """The section `evaluate`; `num_direct` test networks are trained on their targets."""
+
+  num_direct: config_lib.PositiveInt
+
+
 class Editing(base.Experiment):
   """Trains an editor of weights; test networks are edited and their images compared.
 
@@ -94,6 +110,18 @@ class Editing(base.Experiment):
   """
 
   METRICS = (MSE, PSNR)
+  SECTIONS: ClassVar[Mapping[str, type]] = {
+    'edit': Edit,
+    'augment': augment_lib.Augment,
+    'evaluate': Evaluate,
+  }
+  PLUGINS: ClassVar[tuple[str, ...]] = ('editor',)
+
+  @classmethod
+  def check(cls, config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
+    """Checks that every split has networks; see `Experiment.check`."""
+    if counts is not None:
+      base.check_splits(counts)
 
   def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
     super().__init__(config, zoo)

@@ -6,20 +6,21 @@ clipped, no features. All comparisons of two sets rest on one set of held-out ne
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax
+import ml_collections
 import numpy as np
-import rich.progress
 import scipy.spatial.distance
 
+from wsjax import config as config_lib
 from wsjax import networks as networks_lib
-from wsjax import typing
+from wsjax import terminal, typing
 from wsjax.evaluation import baselines, gate, methods, reference, statistics, two_sample
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
-from wsjax.experiments import generation
+from wsjax.experiments import generation, sections
 from wsjax.zoo.data import images as images_lib
 
 _SHOWN = 10  # Networks in the figure.
@@ -89,6 +90,21 @@ METRICS = (
 _SUMMARY = ('nna', 'nna_worse', 'coverage', 'legible', 'novelty', 'copy_rate')
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluate(sections.EvaluateSamples):
+  """The section `evaluate`; `noise` are deviations of the baseline that adds noise to weights."""
+
+  noise: tuple[config_lib.PositiveFloat, ...] = dataclasses.field(kw_only=True)
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.num_samples < 6 or not self.noise:
+      raise ValueError(
+        f'evaluate.num_samples is {self.num_samples} and evaluate.noise {self.noise}; allowed: at '
+        'least 6, since the 5 nearest neighbours of samples are compared, and at least one number.'
+      )
+
+
 class INRGeneration(generation.Generation):
   """Trains a generator of INRs; the images of its samples are compared with held-out ones.
 
@@ -97,6 +113,15 @@ class INRGeneration(generation.Generation):
   """
 
   METRICS = METRICS
+  SECTIONS: ClassVar[Mapping[str, type]] = generation.Generation.SECTIONS | {'evaluate': Evaluate}
+
+  @classmethod
+  def check(cls, config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
+    """Checks that the test split is large enough; see `Experiment.check`."""
+    super().check(config, counts)
+    num, count = config.evaluate.num_samples, (counts or {}).get('test', 0)
+    if counts is not None and count < 2 * num:
+      raise ValueError(_too_few(count, num))
 
   def compare(self, given: Sequence[methods.Method]) -> model.Report:
     """Evaluates networks of any origin beside all baselines.
@@ -125,7 +150,7 @@ class INRGeneration(generation.Generation):
       zoo, num_samples=section.num_samples, seed=self.config.seed, noise=section.noise
     )
     rows, drawn = {}, {}
-    for method in rich.progress.track([*given, *panel], 'evaluate', disable=not self.progress):
+    for method in terminal.track([*given, *panel], 'evaluate', show=self.progress):
       drawn[method.name] = gallery.look(method.params, draw(method.params))
       stats = measure(
         method, drawn[method.name], gallery, num_bootstrap=section.num_bootstrap,
@@ -170,10 +195,7 @@ class INRGeneration(generation.Generation):
     heldout = self.data.heldout
     count = 0 if heldout is None else networks_lib.length(heldout)
     if heldout is None or count < 2 * num:
-      raise ValueError(
-        f'zoo.splits.test is {count}, and must be {2 * num} or more: {num} samples are compared '
-        'with as many test networks, beside as many others.'
-      )
+      raise ValueError(_too_few(count, num))
     return methods.take(heldout, slice(num)), methods.take(heldout, slice(num, None))
 
   def _draw(self, pixels: int) -> Callable[[typing.StackedParams], np.ndarray]:
@@ -205,6 +227,13 @@ class INRGeneration(generation.Generation):
       'The first networks of each method, first training seed. Below the samples: the training '
       'network with the nearest weights, up to symmetry, and the training image that is nearest.',
     )
+
+
+def _too_few(count: int, num: int) -> str:
+  return (
+    f'zoo.splits.test is {count}, and must be {2 * num} or more: {num} samples are compared with '
+    'as many test networks, beside as many others.'
+  )
 
 
 def _headline(name: str, rows: dict[str, model.Row]) -> str:

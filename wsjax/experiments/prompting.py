@@ -6,7 +6,8 @@ Source: Peebles et al. 2022, arXiv:2209.12892.
 import dataclasses
 import functools
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ import numpy as np
 import optax
 from scipy.spatial import distance as distance_lib
 
+from wsjax import config as config_lib
 from wsjax import networks as networks_lib
 from wsjax import typing
 from wsjax.evaluation import methods, statistics, two_sample
@@ -22,7 +24,7 @@ from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import nearest as nearest_lib
 from wsjax.evaluation.metrics import control
 from wsjax.evaluation.report import model
-from wsjax.experiments import base
+from wsjax.experiments import base, sections
 from wsjax.generators.parts import prompted
 from wsjax.heads import prediction
 from wsjax.models import model as model_lib
@@ -88,6 +90,19 @@ class Updates:
   seconds: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluate(sections.Evaluate):
+  """The section `evaluate`.
+
+  Attributes:
+    num_prompts: losses that are requested.
+    num_grid: starts of which each is requested.
+  """
+
+  num_prompts: config_lib.PositiveInt
+  num_grid: config_lib.PositiveInt
+
+
 class Prompting(base.Experiment):
   """Trains a model of training runs; starts that no training saw are updated by a prompt.
 
@@ -101,6 +116,20 @@ class Prompting(base.Experiment):
   """
 
   METRICS = METRICS + CONTROL
+  SECTIONS: ClassVar[Mapping[str, type]] = {'evaluate': Evaluate, 'prompt': objective_lib.Section}
+
+  @classmethod
+  def check(cls, config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
+    """Checks that there are networks and validation images; see `Experiment.check`."""
+    if counts is not None:
+      base.check_splits(counts)
+    if 'recipe' not in config.zoo or 'dataset' not in config.zoo:
+      raise ValueError('zoo.recipe or zoo.dataset is missing; the experiment prompting needs both.')
+    if config.zoo.dataset.get('val_fraction') == 0:
+      raise ValueError(
+        'zoo.dataset.val_fraction is 0.0, and must be above 0: a prompt is a loss on validation '
+        'images.'
+      )
 
   def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
     super().__init__(config, zoo)

@@ -1,7 +1,8 @@
 """Predicts a property of networks from their weights."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import ml_collections
 import numpy as np
@@ -14,8 +15,8 @@ from wsjax.encoders import examples as examples_lib
 from wsjax.evaluation import calibration_error
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
-from wsjax.experiments import base
-from wsjax.heads import prediction
+from wsjax.experiments import base, sections
+from wsjax.heads import classifier, prediction, regressor
 from wsjax.train import augment, loop, pretrain, supervised
 from wsjax.zoo import targets
 from wsjax.zoo.store import store
@@ -49,6 +50,35 @@ METRICS = (
 )  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True)
+class Section(config_lib.Section):
+  """The section `property`.
+
+  Attributes:
+    target: what is predicted, see `targets.load`.
+    num_train: networks to train on, the first ones; 0 is all.
+    head: section of a head; without a name it is a classifier or a regressor, as the target is.
+    folds: of a cross-validation; 0 is none.
+  """
+
+  target: str
+  num_train: config_lib.NonNegativeInt
+  head: Mapping
+  folds: config_lib.NonNegativeInt = 0
+
+  def __post_init__(self):
+    super().__post_init__()
+    if 'name' in self.head:
+      return  # It is checked as a plug-in.
+    kinds, is_number = (classifier.Classifier, regressor.Regressor), targets.is_number(self.target)
+    for kind in kinds if is_number is None else kinds[is_number : is_number + 1]:
+      try:
+        return config_lib.check_fields(kind, self.head, 'property.head', given=('num_outputs',))
+      except ValueError as error:
+        problem = error
+    raise problem
+
+
 class Property(base.Experiment):
   """Trains an encoder of weights with a head; the test networks are predicted.
 
@@ -64,14 +94,32 @@ class Property(base.Experiment):
   """
 
   METRICS = METRICS
+  SECTIONS: ClassVar[Mapping[str, type]] = {
+    'property': Section,
+    'symmetry': sections.Symmetry,
+    'augment': augment.Augment,
+    'pretrain': pretrain.Pretrain,
+    'evaluate': sections.Evaluate,
+  }
+  PLUGINS: ClassVar[tuple[str, ...]] = ('encoder',)
+
+  @classmethod
+  def check(cls, config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
+    """Checks the target, and that every split has networks; see `Experiment.check`."""
+    _check_folds(config)
+    if counts is None:
+      return
+    check_target(config.property.target, 'property.target')
+    base.check_splits(counts)
+    if config.property.num_train > counts['train']:
+      raise ValueError(
+        f'property.num_train is {config.property.num_train}; allowed: at most the '
+        f'{counts["train"]} of zoo.splits.train.'
+      )
 
   def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
     super().__init__(config, zoo)
-    if config.property.get('folds'):
-      raise ValueError(
-        f'property.folds is {config.property.folds}: cross-validation is the experiment '
-        'cross_validation.'
-      )
+    _check_folds(config)
     rows = {split: zoo.select(split=split, final=True, diverged=False) for split in base.SPLITS}
     unlabelled = rows['train']
     if config.property.num_train:
@@ -244,6 +292,24 @@ class Property(base.Experiment):
         },
       },
     )  # fmt: skip
+
+
+def check_target(target: str, where: str) -> None:
+  """Raises ValueError for a target that no zoo that is trained here can have."""
+  if target not in targets.OF_RECIPES:
+    raise ValueError(
+      f'{where} is {target!r}; allowed for a zoo that is trained here: '
+      f'{", ".join(targets.OF_RECIPES)}.'
+    )
+
+
+def _check_folds(config: ml_collections.ConfigDict) -> None:
+  """Raises ValueError if folds are wanted."""
+  if config.property.get('folds'):
+    raise ValueError(
+      f'property.folds is {config.property.folds}; allowed: 0, since cross-validation is the '
+      'experiment cross_validation.'
+    )
 
 
 def in_units(outputs: np.ndarray, mean: np.ndarray | float, std: np.ndarray | float) -> np.ndarray:

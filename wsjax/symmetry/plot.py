@@ -64,9 +64,16 @@ def save(spec: spec_lib.Spec, path: pathlib.Path) -> None:
   Raises:
     ValueError: if the suffix is not that of an image.
   """
-  from matplotlib import figure
+  import matplotlib
 
   check_suffix(path)
+  with matplotlib.rc_context({'text.parse_math': False}):  # Dollar signs in a name are no formula.
+    _save(spec, path)
+
+
+def _save(spec: spec_lib.Spec, path: pathlib.Path) -> None:
+  from matplotlib import figure
+
   places = layout(spec)
   columns = 1 + max(x for x, _ in places.values())
   rows = max(abs(y) for _, y in places.values()) * 2 + 1

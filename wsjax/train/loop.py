@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import config, distributed, signals, terminal, typing
@@ -194,7 +195,7 @@ def fit(
       `trains`, none of a finished training.
     OSError: if a checkpoint cannot be written.
   """
-  distributed.require_float32()
+  distributed.require_jax_defaults()
   settings = settings_lib.read(section)
   for name, split in (('data', data), ('val', val)):
     if not all(np.all(np.isfinite(x)) for x in jax.tree.leaves(split)):
@@ -292,6 +293,16 @@ def fit(
     return _result(checkpoints, state, settings), history
 
 
+def batch_note(wanted: int, count: int) -> str:
+  """Describes batches that are cut; '' if there are as many examples as are wanted."""
+  if wanted <= count:
+    return ''
+  return (
+    f'train.batch_size is {wanted}, but there are {count} examples to train on: every batch is all '
+    'of them.'
+  )
+
+
 def _any_signal(number: int) -> int:
   """Number of the signal that any process got, so that all stop at the same step; 0 is none."""
   return distributed.largest(number)
@@ -318,6 +329,8 @@ def _compile(
   mesh = sharding.make_mesh(settings.mesh)
   init_key, run_key, val_key = jax.random.split(jax.random.key(seed), 3)
   batch_size = min(settings.batch_size, len(jax.tree.leaves(data)[0]))
+  if batch_size < settings.batch_size and distributed.is_writer():
+    logging.warning('%s', batch_note(settings.batch_size, batch_size))
   example = jax.tree.map(lambda x: x[0], data)
 
   def initial(key_data: np.ndarray) -> step.TrainState:

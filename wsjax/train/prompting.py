@@ -8,6 +8,7 @@ Dispersion: different starts should give different networks.
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import ClassVar
 
 import jax
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wsjax import typing
+from wsjax import config, typing
 from wsjax.generators.parts import prompted
 from wsjax.models import model as model_lib
 from wsjax.symmetry import group as group_lib
@@ -23,6 +24,47 @@ from wsjax.train import objective
 
 # Streams of randomness of one step.
 _PAIRS, _ITEMS, _FRESH, _WANTED = range(4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section(config.Section):
+  """The section `prompt` of a config; the fields are those of `Prompting`.
+
+  Attributes:
+    model: fields of `prompted.Prompted`.
+  """
+
+  model: Mapping
+  reconstruction: config.NonNegativeFloat = 1.0
+  functional: config.NonNegativeFloat = 1.0
+  fresh: config.NonNegativeInt = 16
+  items: config.PositiveInt = 256
+  lowest: config.PositiveFloat = 0.15
+  highest: config.PositiveFloat = 2.3
+  dispersion: config.NonNegativeFloat = 0.0
+  apart: config.PositiveFloat = 1.0
+
+  def __post_init__(self):
+    super().__post_init__()
+    config.check_fields(prompted.Prompted, self.model, 'prompt.model', given=('spec', 'scales'))
+    prompted.check_heads(**self.model)
+    if not self.reconstruction and not self.functional:
+      raise ValueError(
+        'prompt.reconstruction and prompt.functional are both 0.0; one must be above 0, or nothing '
+        'is left to learn.'
+      )
+    if self.fresh % 2:
+      raise ValueError(f'prompt.fresh is {self.fresh}; allowed: even numbers, for pairs.')
+    if self.dispersion and not (self.functional and self.fresh):
+      raise ValueError(
+        f'prompt.dispersion is {self.dispersion}, of fresh starts and the losses that they reach; '
+        f'with it prompt.fresh and prompt.functional must be above 0; they are {self.fresh} and '
+        f'{self.functional}.'
+      )
+    if self.lowest > self.highest:
+      raise ValueError(
+        f'prompt.lowest is {self.lowest}; allowed: at most prompt.highest, {self.highest}.'
+      )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,28 +107,8 @@ class Prompting(objective.Objective):
   apart: float = 1.0
 
   def __post_init__(self):
-    least = dict.fromkeys(('reconstruction', 'functional', 'fresh', 'dispersion'), 0) | {'items': 1}
-    for name, low in least.items():
-      if getattr(self, name) < low:
-        raise ValueError(f'prompt.{name} is {getattr(self, name)}, not >= {low}.')
-    if not self.reconstruction and not self.functional:
-      raise ValueError(
-        'prompt.reconstruction and prompt.functional are both 0: nothing is left to learn.'
-      )
-    if self.fresh % 2:
-      raise ValueError(f'prompt.fresh is {self.fresh}: they come in pairs.')
-    if self.dispersion and not (self.functional and self.fresh):
-      raise ValueError(
-        'prompt.dispersion is of fresh starts and what they were asked for; '
-        f'prompt.fresh is {self.fresh}, prompt.functional {self.functional}.'
-      )
-    if self.apart <= 0:
-      raise ValueError(f'prompt.apart is {self.apart}, not above 0.')
-    if not 0 < self.lowest <= self.highest:
-      raise ValueError(
-        'prompt.lowest and prompt.highest must be 0 < lowest <= highest; got '
-        f'{self.lowest} and {self.highest}.'
-      )
+    names = [field.name for field in dataclasses.fields(Section) if field.name != 'model']
+    config.read(Section, 'prompt', {'model': {}} | {name: getattr(self, name) for name in names})
 
   def init(self, key: jax.Array, example: typing.PyTree) -> typing.PyTree:
     """Variables of the module, for one training run."""

@@ -48,6 +48,10 @@ class Data(config_lib.Section):
   root: str | None = None
   labels: Annotated[str, config_lib.OneOf(('classes', 'subsets'))] = 'classes'
 
+  def __post_init__(self):
+    super().__post_init__()
+    datasets.check_name(self.name, 'zoo.dataset.name')
+
 
 @dataclasses.dataclass(frozen=True)
 class Build(config_lib.Section):
@@ -73,6 +77,8 @@ class Build(config_lib.Section):
     sections = [dict(self.architecture)]
     if isinstance(names := sections[0].get('activation'), list | tuple):
       sections = [{**sections[0], 'activation': name} for name in names]
+    if not sections:
+      raise ValueError('zoo.architecture.activation is (); allowed: one activation or more.')
     return [config_lib.build('models', section, 'zoo.architecture') for section in sections]
 
 

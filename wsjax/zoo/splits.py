@@ -7,6 +7,8 @@ import numpy as np
 # Networks of 'holdout_audit' are reserved for memorization and privacy audits when a zoo is built;
 # they cannot be set aside afterwards.
 SPLITS = ('train', 'val', 'test', 'holdout_audit')
+# Their names are a list in memory.
+_MOST = 10_000_000
 
 
 def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
@@ -26,6 +28,8 @@ def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
   if any(type(n) is not int or n < 0 for n in counts.values()) or not sum(counts.values()):
     allowed = 'numbers of runs, whole and not negative, not all 0'
     raise ValueError(f'zoo.splits is {dict(counts)}; allowed: {allowed}.')
+  if sum(counts.values()) > _MOST:
+    raise ValueError(f'zoo.splits is {dict(counts)}; allowed: {_MOST} runs together.')
   names = [split for split in SPLITS for _ in range(counts.get(split, 0))]
   order = np.random.default_rng(seed).permutation(len(names))
   return [names[place] for place in order]

@@ -22,6 +22,12 @@ _COLUMNS = {
   'optimizer': 'optimizer/name',
   'activation': 'activation',
 }
+# Those of networks that are trained here.
+OF_RECIPES = (
+  *('label', 'val_accuracy', 'train_accuracy', 'gap', 'optimizer', 'activation', 'momentum'),
+  *recipe.FACTORS,
+)
+_CLASSES = ('label', 'optimizer', 'activation', 'algorithm', 'task')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,6 +92,13 @@ def load(
   if is_log and (column[~_is_missing(column)] > 0).all():
     values, scale = np.log10(values), 'log10'
   return Targets(values.astype(np.float32), 'number', scale=scale)
+
+
+def is_number(target: str) -> bool | None:
+  """Whether a target is a number and no class; None for one of other people's records."""
+  if target in _CLASSES:
+    return False
+  return True if target in (*NAMES, *OF_RECIPES) else None
 
 
 def known(zoo: store.Zoo, indices: Sequence[int] | np.ndarray, target: str) -> np.ndarray:

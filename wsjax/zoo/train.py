@@ -201,7 +201,7 @@ def _train(
   initial: typing.StackedParams | None,
 ) -> TrainedNetworks:
   """One compiled call per optimizer; its networks are put back into order."""
-  distributed.require_float32()
+  distributed.require_jax_defaults()
   indices = np.asarray(indices, np.int32)
   if indices.ndim != 1 or not indices.size:
     raise ValueError(f'indices must be [n] with n >= 1; got {indices.shape}.')

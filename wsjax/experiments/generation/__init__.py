@@ -7,8 +7,8 @@ import functools
 import inspect
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax
 import ml_collections
@@ -23,7 +23,7 @@ from wsjax.evaluation import baselines, evaluator, methods, predictions
 from wsjax.evaluation import reference as reference_lib
 from wsjax.evaluation.metrics import membership
 from wsjax.evaluation.report import model
-from wsjax.experiments import base
+from wsjax.experiments import base, configs, sections
 from wsjax.experiments.generation import any_task, prepare, verdict
 from wsjax.generators import publish as publish_lib
 from wsjax.generators.parts import sampling as sampling_lib
@@ -49,6 +49,24 @@ class Generation(base.Experiment):
     sampling: the section `sample` of the config.
   """
 
+  SECTIONS: ClassVar[Mapping[str, type]] = {
+    'evaluate': sections.EvaluateSamples,
+    'symmetry': sections.Symmetry,
+    'normalize': sections.Normalize,
+  }
+  PLUGINS: ClassVar[tuple[str, ...]] = ('tokens', 'codec', 'generator')
+  OPTIONAL: ClassVar[tuple[str, ...]] = ('condition', 'rivals', 'sample', 'strategy')
+
+  @classmethod
+  def check(cls, config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
+    """Checks what several fields say together; see `Experiment.check`."""
+    prepare.check(config, counts)
+    for name in config_lib.check_section(config.get('rivals', {}), 'rivals'):
+      try:
+        configs.check(_of_rival(config, name))
+      except ValueError as error:
+        raise ValueError(f'rivals.{name}: {error}') from error
+
   def __init__(
     self,
     config: ml_collections.ConfigDict,
@@ -61,23 +79,12 @@ class Generation(base.Experiment):
     self.generator = config_lib.build('generators', config.generator)
     self.sampling = sampling_lib.read(config.get('sample', {}))
     self._check()
-    self.rivals = {name: self._rival(name) for name in config.get('rivals', {})}
+    self.rivals = {
+      name: type(self)(_of_rival(config, name), zoo) for name in config.get('rivals', {})
+    }
     self.train, self.val = self.data.examples['train'], self.data.examples['val']
     self._sentences: list[str] = []
     self._memberships: list[dict[str, Any]] = []
-
-  def _rival(self, name: str) -> 'Generation':
-    """The experiment with some sections changed, on the same zoo."""
-    config = copy.deepcopy(ml_collections.ConfigDict(self.config))
-    with config.unlocked():
-      changes = config.rivals[name]
-      del config.rivals
-      for section, values in changes.items():
-        if 'name' in values:  # Another plug-in has other fields.
-          config[section] = values
-        else:
-          config[section].update(values)
-    return type(self)(config.lock(), self.zoo)
 
   def _check(self) -> None:
     """Raises ValueError for options of sampling and evaluation that do not fit the zoo."""
@@ -131,6 +138,8 @@ class Generation(base.Experiment):
 
   def fit(self, seed: int, *, trains: bool = True) -> tuple[typing.PyTree, loop.History]:
     """Trains the generator of one seed; one without steps is fitted to all networks at once."""
+    if trains and 'dataset' in self.config.zoo:
+      _ = self.data.dataset  # What was changed since the zoo was trained is an error now.
     if not hasattr(self.generator, 'fit'):
       return super().fit(seed, trains=trains)
     # Nothing is stored: the same seed gives the same fit after a restart.
@@ -265,6 +274,7 @@ class Generation(base.Experiment):
     """Writes generated networks as a zoo, with records of how they were made."""
     flat = {jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)}
     name = f'{self.config.generator.name}:{digest.of_tensors(flat)}'
+    sources = config_lib.provenance({k: v for k, v in self.config.items() if k != 'name'})
     publish_lib.publish(
       path,
       networks,
@@ -279,7 +289,7 @@ class Generation(base.Experiment):
           'record_id': None,
           'external_ref': f'zoo:{self.zoo.digest}',
           'relation': 'generated_by',
-          'detail': {'generator': name},
+          'detail': {'generator': name} | ({'sources': sources} if sources else {}),
         }
       ],
       source=self.zoo.records[0],
@@ -366,6 +376,21 @@ class Generation(base.Experiment):
       'dataset': self.data.dataset.name, 'digest': self.zoo.digest, 'path': str(self.zoo.path)
     }  # fmt: skip
     return report
+
+
+def _of_rival(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
+  """The config in which the sections of a rival are changed."""
+  config = copy.deepcopy(ml_collections.ConfigDict(config))
+  with config.unlocked(), config.ignore_type():
+    changes = config_lib.check_section(config.rivals[name], f'rivals.{name}')
+    del config.rivals
+    for section, values in changes.items():
+      config_lib.check_section(values, f'rivals.{name}.{section}')
+      if 'name' in values or section not in config:  # Another plug-in has other fields.
+        config[section] = values
+      else:
+        config[section].update(values)
+  return config.lock()
 
 
 def _sentence(found: dict[str, Any]) -> str:

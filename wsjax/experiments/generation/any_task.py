@@ -11,11 +11,10 @@ from typing import Any
 
 import jax
 import numpy as np
-import rich.progress
 import scipy.spatial.distance
 from jaxtyping import Float
 
-from wsjax import networks, typing
+from wsjax import networks, terminal, typing
 from wsjax.evaluation import baselines, gate, methods, statistics, two_sample
 from wsjax.evaluation import reference as reference_lib
 from wsjax.evaluation.metric import Metric, Stat
@@ -155,7 +154,7 @@ def evaluate(
   zoo = methods.Method('zoo, leave one out', 'reference', reference.train)
   panel = baselines.panel(reference, num_samples=num_samples, seed=reference.seed)
   rows = {}
-  for method in rich.progress.track([zoo, *given, *panel], 'evaluate', disable=not progress):
+  for method in terminal.track([zoo, *given, *panel], 'evaluate', show=progress):
     seeds = [int(seed) for seed in method.seeds] if method.kind == 'model' else []
     stats = measure(method, reference)
     rows[method.name] = model.Row(method.num_networks, stats, method.kind, seeds)

@@ -83,11 +83,7 @@ def prepare(
       or more of them are wanted than it has, or snapshots and it has none.
   """
   strategy = generative.read(config.get('strategy', {}))
-  if config.zoo.get('dataset', {}).get('labels', 'classes') != 'classes':
-    raise ValueError(
-      f'zoo.dataset.labels is {config.zoo.dataset.labels!r}: every network has '
-      'a task of its own, which is for a config with a section tasks.'
-    )
+  check(config, None)
   rows = zoo.select(split='train')
   if not len(rows):
     raise ValueError(f'The zoo at {zoo.path} has no training network.')
@@ -155,6 +151,41 @@ def prepare(
     decoder=decoder,
     load=load or functools.partial(_load, config, zoo),
   )
+
+
+def check(config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
+  """Raises ValueError as `prepare` would, as far as can be said before the zoo is trained.
+
+  `counts` are the networks of its splits, None for a zoo that is imported.
+  """
+  strategy = generative.read(config.get('strategy', {}))
+  _condition(config)
+  labels = config.zoo.get('dataset', {}).get('labels', 'classes')
+  if labels != 'classes':
+    raise ValueError(
+      f'zoo.dataset.labels is {labels!r}: every network has a task of its own, which is for a '
+      "config with a section tasks; allowed: 'classes'."
+    )
+  if counts is None:
+    return
+  section = config.get('condition') or {}
+  if section.get('name') == 'metric' and ':' not in config.zoo.dataset.name:
+    known = ('psnr', 'loss') if config.zoo.architecture.name == 'siren' else ('accuracy', 'loss')
+    if section.get('metric', 'accuracy') not in known:
+      raise ValueError(
+        f'condition.metric is {section.metric!r}; allowed for these networks: {", ".join(known)}.'
+      )
+  num = counts.get('train', 0)
+  if num < 1:
+    raise ValueError(f'zoo.splits.train is {num}; a generator needs at least 1 training network.')
+  if strategy.num_train > num:
+    raise ValueError(
+      f'strategy.num_train is {strategy.num_train}; the zoo has {num} training networks.'
+    )
+  if strategy.trajectory and not config.zoo.recipe.get('snapshots'):
+    raise ValueError(
+      'strategy.trajectory is True, and zoo.recipe.snapshots is empty; it must list steps to keep.'
+    )
 
 
 def _load(config: ml_collections.ConfigDict, zoo: store.Zoo) -> datasets.Dataset:

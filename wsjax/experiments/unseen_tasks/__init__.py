@@ -7,9 +7,10 @@ Source of the question: Wang et al. 2025, arXiv:2501.11587 (RPG).
 
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -22,7 +23,7 @@ from wsjax import config as config_lib
 from wsjax import typing
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
-from wsjax.experiments import base
+from wsjax.experiments import base, sections
 from wsjax.experiments.unseen_tasks import baselines, tasks
 from wsjax.generators.conditions import task_code
 from wsjax.generators.parts import task_network
@@ -136,6 +137,42 @@ class Objective(objective_lib.Objective):
     return losses.mean(), {'accuracy': accuracies.mean()}
 
 
+@dataclasses.dataclass(frozen=True)
+class Section(config_lib.Section):
+  """The section `tasks`.
+
+  Attributes:
+    split: 'pair', or 'leaky' as a control.
+    condition: section of a condition.
+    set_size: labelled images per task that the module is given; 0 gives it the condition.
+    encoder: fields of `task_network.SetEncoder`.
+    network: fields of `task_network.TaskNetwork`.
+    num_tasks: tasks per step, which share its images.
+    steps_of_classes: updates of the network of all classes, a baseline.
+    fresh_steps: updates of the networks trained one by one, increasing.
+  """
+
+  split: Literal['pair', 'leaky']
+  condition: Mapping
+  set_size: config_lib.NonNegativeInt
+  encoder: Mapping
+  network: Mapping
+  num_tasks: config_lib.PositiveInt
+  steps_of_classes: config_lib.PositiveInt
+  fresh_steps: tuple[config_lib.PositiveInt, ...]
+
+  def __post_init__(self):
+    super().__post_init__()
+    config_lib.check('generators.conditions', self.condition, 'tasks.condition')
+    config_lib.check_fields(task_network.SetEncoder, self.encoder, 'tasks.encoder')
+    config_lib.check_fields(
+      task_network.TaskNetwork, self.network, 'tasks.network', given=('architecture',)
+    )
+    steps = self.fresh_steps
+    if not steps or any(b <= a for a, b in itertools.pairwise(steps)):
+      raise ValueError(f'tasks.fresh_steps is {steps}; allowed: one or more increasing numbers.')
+
+
 class UnseenTasks(base.Experiment):
   """Trains a hypernetwork from task codes to weights; held-out tasks are generated.
 
@@ -144,6 +181,36 @@ class UnseenTasks(base.Experiment):
   """
 
   METRICS = (ACCURACY, GAP, WORST, SECONDS)
+  SECTIONS: ClassVar[Mapping[str, type]] = {
+    'tasks': Section,
+    'symmetry': sections.Symmetry,
+    'evaluate': sections.Evaluate,
+  }
+
+  @classmethod
+  def check(cls, config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
+    """Checks that there are networks, tasks and images for them; see `Experiment.check`."""
+    if counts is not None:
+      base.check_splits(counts)
+    if 'recipe' not in config.zoo or 'dataset' not in config.zoo:
+      raise ValueError('zoo.recipe or zoo.dataset is missing; unseen tasks need both.')
+    if config.zoo.dataset.get('labels') != 'subsets':
+      raise ValueError(
+        f'zoo.dataset.labels is {config.zoo.dataset.get("labels")!r}; unseen tasks are made of '
+        "subsets of classes; allowed: 'subsets'."
+      )
+    if config.zoo.dataset.get('val_fraction') == 0:
+      raise ValueError(
+        'zoo.dataset.val_fraction is 0.0, and must be above 0: unseen tasks are validated on '
+        'images of their own.'
+      )
+    share = config.train.batch_size // config.tasks.num_tasks
+    if share <= config.tasks.set_size:
+      raise ValueError(
+        f'train.batch_size is {config.train.batch_size} and tasks.num_tasks is '
+        f'{config.tasks.num_tasks}: {share} examples each; allowed: more than tasks.set_size, '
+        f'{config.tasks.set_size}.'
+      )
 
   def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
     super().__init__(config, zoo)

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from wsjax import typing
+from wsjax import config, typing
 from wsjax.generators.parts import unit_slots
 from wsjax.layers import slots, transformer
 from wsjax.symmetry import spec as spec_lib
@@ -23,6 +23,14 @@ from wsjax.symmetry import spec as spec_lib
 # Standard deviation of the vectors of roles at initialisation. Units share most of their token, the
 # prompt and the pinned weights; with small roles, most of the training goes into separating them.
 _ROLE_STD = 3.0
+
+
+def check_heads(width: int = 256, num_heads: int = 4, **_: object) -> None:
+  """Raises ValueError unless the heads of a section `prompt.model` divide its width."""
+  if width % num_heads:
+    raise ValueError(
+      f'prompt.model.num_heads is {num_heads}; allowed: divisors of prompt.model.width, {width}.'
+    )
 
 
 class Prompted(nn.Module):
@@ -39,9 +47,9 @@ class Prompted(nn.Module):
 
   spec: spec_lib.Spec
   scales: tuple[tuple[str, float], ...]
-  width: int = 256
-  depth: int = 2
-  num_heads: int = 4
+  width: config.PositiveInt = 256
+  depth: config.NonNegativeInt = 2
+  num_heads: config.PositiveInt = 4
 
   @nn.compact
   def __call__(self, params: typing.Params, loss: jax.Array, wanted: jax.Array) -> typing.Params:

@@ -130,11 +130,7 @@ def load(
       raise ValueError(f'zoo.dataset.val_fraction is {val_fraction}; {name} makes its own splits.')
     found = config.find('zoo.data', name, 'zoo.dataset')()
     return found if isinstance(found, Dataset) else Dataset.of(**{'name': name, **found})
-  if name not in NAMES:
-    raise ValueError(
-      f'Unknown data set {name!r}; allowed: {", ".join(NAMES)}, or a function of your own as '
-      "'path/to/data.py:load'."
-    )
+  check_name(name, 'The name of the data set')
   fraction = NAMES[name] if val_fraction is None else val_fraction
   if not 0 <= fraction < 1:
     raise ValueError(f'val_fraction must be in [0, 1); got {fraction}.')
@@ -144,6 +140,15 @@ def load(
 
   x, y, test_x, test_y, facts = builders.read(name, default_root(root))
   return _split(name, x, y, test_x, test_y, fraction, **facts)
+
+
+def check_name(name: str, where: str) -> None:
+  """Raises ValueError for the name of no data set."""
+  if name not in NAMES and ':' not in name:
+    raise ValueError(
+      f'{where} is {name!r}; allowed: {", ".join(NAMES)}, or a function of your own as '
+      "'path/to/data.py:load'."
+    )
 
 
 def _inputs(x: Any, floats: bool) -> np.ndarray:
@@ -161,12 +166,13 @@ def default_root(root: str | os.PathLike[str] | None = None) -> pathlib.Path:
 def load_for(records: Iterable[Mapping[str, Any]], **arguments: Any) -> Dataset:
   """Reads a data set as `load`; ValueError if networks learned from other data of that name."""
   dataset = load(**arguments)
-  name, own = dataset.name, dataset.sha256
-  for record in records:
+  own = dataset.sha256
+  for record in records:  # Whatever they call it: a function of the user's own may have moved.
     for lineage in record.get('datasets') or ():
-      if lineage['name'] == name and (other := lineage['sha256']) not in (None, own):
-        found = f'its SHA-256 is {own}, and the networks of the zoo learned from {other}'
-        raise ValueError(f'The data set {name!r} was changed: {found}.')
+      if (other := lineage['sha256']) not in (None, own):
+        found = f'its SHA-256 is {own}, and that of their {lineage["name"]!r} is {other}'
+        what = 'is not what the networks of the zoo learned from'
+        raise ValueError(f'The data set {dataset.name!r} {what}: {found}.')
   return dataset
 
 
