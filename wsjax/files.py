@@ -43,7 +43,7 @@ def hold(workdir: pathlib.Path | str, *, wait: bool = False) -> Iterator[None]:
     wait: for another run to end, instead of an error.
 
   Raises:
-    ValueError: if another run holds it, or a symbolic link has the name of the lock.
+    ValueError: if another run holds it, or the lock or a folder inside it is a symbolic link.
     OSError: if the file cannot be written.
   """
   from absl import logging  # Slow to import.

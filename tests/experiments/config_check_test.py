@@ -99,9 +99,7 @@ def changed(config, where, value):
   return copy
 
 
-@pytest.mark.parametrize(
-  'name', marks.slow(CONFIGS, *set(CONFIGS) - {'cnn_property', 'digits_flow', 'prompting'})
-)
+@pytest.mark.parametrize('name', marks.slow(CONFIGS, *set(CONFIGS) - {'prompting'}))
 def test_every_senseless_field_is_one_sentence_that_names_it(name):
   config, _ = configs.load(f'configs/{name}.py:smoke')
   configs.check(config)

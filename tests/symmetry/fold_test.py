@@ -41,6 +41,7 @@ def test_a_chain_is_drawn_as_one_box():
 def test_a_name_with_dollar_signs_is_drawn_as_it_is_spelled(tmp_path):
   name = r'$\frac{$'
   groups = (spec_lib.Group(name, 4),)
-  leaves = spec_lib.dense(name, 3, 4, feeds=name) + spec_lib.dense('$_{', 4, 2, reads=name)
+  leaves = spec_lib.dense(name, 3, 4, reads=None, feeds=name)
+  leaves += spec_lib.dense('$_{', 4, 2, reads=name, feeds=None)
   plot.save(spec_lib.Spec(groups, tuple(leaves)), tmp_path / 'x.svg')
   assert (tmp_path / 'x.svg').stat().st_size > 1000

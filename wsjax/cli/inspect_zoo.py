@@ -71,7 +71,10 @@ def _accuracy_tables(
     headings = (*headings[:4], 'p5', 'p50', 'p95', bars)
     parts = [range(4), (0, 4, 5, 6, *(() if width < _NARROW else (7,)))]
   for title, part in zip((name, 'accuracy %'), parts, strict=False):
-    made = rich_table.Table(title=rich_text.Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    made = rich_table.Table(
+      title=rich_text.Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+      show_edge=width >= _NARROW,
+    )  # fmt: skip
     for place in part:
       side = 'left' if place in (0, 7) else 'right'
       made.add_column(headings[place], justify=side, no_wrap=True)

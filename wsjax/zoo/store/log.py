@@ -94,9 +94,9 @@ class Log:
   def __init__(self, path: pathlib.Path | str):
     self.path = pathlib.Path(path)
     self.path.mkdir(parents=True, exist_ok=True)
-    for name in ('data.mdb', 'lock.mdb'):
-      if (self.path / name).is_symlink():
-        raise ValueError(f'{self.path / name} is a symbolic link; nothing is written through it.')
+    for path in (self.path, self.path / 'data.mdb', self.path / 'lock.mdb'):
+      if path.is_symlink():
+        raise ValueError(f'{path} is a symbolic link; nothing is written through it.')
     _check_readable(self.path)
     try:
       self._environment = lmdb.open(str(self.path), map_size=FIRST_MAP_BYTES)
