@@ -245,7 +245,7 @@ def targets(tmp_path_factory):
 
   def read_log(path):
     with store.Log(path.parent) as log:
-      return list(log.entries())
+      return [log.read(key) for key in log.keys()]
 
   made['data.mdb'] = Target(folder / 'log/data.mdb', read_log, exact=True)
   return made
