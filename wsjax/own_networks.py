@@ -24,6 +24,7 @@ from wsjax.experiments import generation
 from wsjax.experiments.generation import any_task, verdict
 from wsjax.heads import prediction
 from wsjax.train import loop, pretrain
+from wsjax.zoo import comparable
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import store
 
@@ -238,10 +239,14 @@ def evaluate(
     The report; a notebook shows it as tables, and `report.save(directory)` writes it as a page.
 
   Raises:
-    ValueError: if the networks do not fit the model, or the zoo consists of copies of one network.
+    ValueError: if the networks do not fit the model, records say that they are other functions or
+      learned from other data, or the zoo consists of copies of one network.
   """
+  unknown = []
   if isinstance(networks, store.Zoo):
+    unknown = comparable.check(networks, zoo)
     networks = networks.networks()
+  zoo.spec.check(networks.params, stacked=True)
   dataset = _dataset(data, 'test')
   train = zoo.networks('train').params
   heldout = zoo.select(split='test')
@@ -260,11 +265,15 @@ def evaluate(
     if metrics:
       raise ValueError(f'metrics are for classifiers; got {metrics}, allowed is ().')
     reference = any_task.Reference(loss=dataset.loss, **given)
-    return any_task.evaluate([method], reference, num_samples=len(networks), progress=progress)
+    report = any_task.evaluate([method], reference, num_samples=len(networks), progress=progress)
+    report.notes += unknown
+    return report
   classifiers = reference_lib.Reference(**given)
   panel = baselines.panel(classifiers, num_samples=len(networks), seed=seed)
   found = evaluator.evaluate([method, *panel], classifiers, metrics=metrics, progress=progress)
-  return verdict.report(found)
+  report = verdict.report(found)
+  report.notes += unknown
+  return report
 
 
 def _train(steps: int, batch_size: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from wsjax.evaluation import methods
 from wsjax.evaluation.report import html, model
 from wsjax.experiments import base, configs, generation
 from wsjax.train import loop
+from wsjax.zoo import comparable
 from wsjax.zoo.store import store
 
 
@@ -118,8 +119,8 @@ def evaluate_zoo(
     zoo_path: networks of the architecture of that zoo, of any origin; its name is in the report.
 
   Raises:
-    ValueError: if the architectures differ, the work directory belongs to a run or to another
-      evaluation, or a field of the config is wrong.
+    ValueError: if the models or the data that they learned from differ, the work directory belongs
+      to a run or to another evaluation, or a field of the config is wrong.
   """
   workdir, zoo_path = files.folder(workdir, 'workdir'), files.folder(zoo_path, 'zoo')
   config = configs.with_defaults(config)
@@ -131,6 +132,7 @@ def evaluate_zoo(
       return _read(workdir)
     with stages.stage('zoo'):
       zoo = base.open_zoo(config, workdir, progress=True)
+    unknown = comparable.check(given, zoo)
     experiment = _generation(config, zoo, workdir)
     experiment.seconds, experiment.progress = stages.seconds, True
     params = given.params(np.arange(len(given)))
@@ -139,6 +141,7 @@ def evaluate_zoo(
     method = methods.Method(f'given: {zoo_path.resolve().name}', 'model', params)
     with stages.stage('evaluate'):
       report = experiment.compare([method])
+    report.notes += unknown
     return _write(report, config.experiment, workdir, stages)
 
 

@@ -99,6 +99,11 @@ def test_equal_blocks_are_told_once_and_extra_outputs_are_named(model, capsys):
 def test_other_modules_and_imports_beside_the_file_are_understood(model, tmp_path, capsys):
   text = MODEL.replace('def module', 'def make')
   (tmp_path / 'beside.py').write_text(text)
+  (tmp_path / 'model_of_wsjax.py').write_text(
+    'import wsjax\n\ndef net():\n  return wsjax.mlp((3, 5, 2), "relu")\n'
+  )
+  assert main.main(['inspect', f'{tmp_path}/model_of_wsjax.py:net']) == 0
+  assert '5 units' in capsys.readouterr().out
   for name in ('nnx_module', 'neighbour'):
     assert main.main(['inspect', f'{model}:{name}']) == 0
     assert 'checked' in capsys.readouterr().out

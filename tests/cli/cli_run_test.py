@@ -106,3 +106,11 @@ def test_flags_are_checked_without_jax():
   )
   words = ['run', '--config', 'x', '--workdir', 'x', '--profile', '2:1']
   subprocess.run([sys.executable, '-c', code, *words], check=True)
+
+
+def test_a_profile_beyond_the_training_is_refused_before_it(tmp_path, capsys, monkeypatch):
+  monkeypatch.setenv('WSJAX_PROFILE', '')
+  words = ['run', '--config', 'wsjax/digits_flow:smoke', '--workdir', str(tmp_path / 'x')]
+  assert main.main([*words, '--profile', '4:9']) == 2
+  assert 'longest training has 4 steps' in capsys.readouterr().err
+  assert not (tmp_path / 'x').exists()

@@ -21,6 +21,8 @@ def test_the_decorator_makes_one_object_that_declares_and_computes():
 
 
 def test_a_missing_number_is_a_dash():
+  below = {'value': 0.0, 'low': -0.061, 'high': -0.029, 'n': 3, 'method': 'x'}
+  assert churn.interval(below) == '\N{MINUS SIGN}6.1 to \N{MINUS SIGN}2.9'
   assert churn.text(None) == churn.text(float('nan')) == '–'
   assert churn.interval({'value': 1.0, 'low': None, 'high': None}) == ''
   assert churn.interval(None) == ''

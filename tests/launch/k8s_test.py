@@ -28,7 +28,7 @@ CASES = {
     *('--name=demo', '--image=registry.example/wsjax:1', '--hosts=4'),
     *('--devices=8', '--cpu=16', '--memory=64Gi', '--claim=runs'),
     *('--select=cloud.google.com/gke-accelerator=nvidia-h100-80gb',),
-    *('--env=WSJAX_DATA=/runs/data', '--max-hours=12', '--namespace=lab'),
+    *('--env=WSJAX_DATASETS=/runs/data', '--max-hours=12', '--namespace=lab'),
   ),
   'jobset': (
     *('--name=demo', '--image=wsjax:1', '--kind=jobset', '--hosts=4'),
@@ -265,7 +265,7 @@ def test_wrong_values_are_clear_errors(options, message):
 def test_wrong_values_are_exit_status_two():
   done = render('--name=Demo', '--image=a')
   assert done.returncode == 2 and 'DNS-1123' in done.stderr
-  done = render(*CASES['job'], '--env=WSJAX_DATA')
+  done = render(*CASES['job'], '--env=WSJAX_DATASETS')
   assert done.returncode == 2 and 'must be NAME=VALUE' in done.stderr
 
 

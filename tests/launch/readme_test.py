@@ -26,7 +26,7 @@ def test_every_file_it_names_is_there():
 
 def test_every_variable_of_the_launchers_is_in_its_table():
   known = set(re.findall(r'`((?:WSJAX|JAX|XLA)_\w+)`', TEXT))
-  assert {'WSJAX_DATA', 'WSJAX_DEBUG', 'WSJAX_PROFILE'} <= known
+  assert {'WSJAX_DATASETS', 'WSJAX_DEBUG', 'WSJAX_PROFILE'} <= known
   for path in SOURCES:
     used = set(re.findall(r'\bWSJAX_[A-Z_]+[A-Z]\b', path.read_text()))
     assert used <= known, path

@@ -1,6 +1,10 @@
 """Evaluate the networks of any zoo as samples, against a config's own zoo.
 
-wsjax evaluate --config configs/digits_flow.py --workdir runs/x --zoo samples
+  wsjax evaluate --config configs/digits_flow.py --config.zoo.path=runs/x/zoo \\
+    --workdir runs/samples --zoo samples
+
+config.zoo.path is the zoo of a finished run; where it is empty, a zoo is trained in the workdir.
+Networks that compute other functions or learned from other data than that zoo are refused.
 """
 
 import argparse

@@ -3,10 +3,10 @@
   wsjax inspect model.py:fn
   wsjax inspect model.py:fn --out graph.png
 
-fn is a function without arguments in model.py, which is executed. It returns either (apply_fn,
-params, inputs), where apply_fn(params, *inputs) is a JAX function and params and inputs hold arrays
-or jax.ShapeDtypeStructs, or a Flax module with an example input, or a tuple of inputs. Nothing is
-trained; the network is run, on random weights if need be, only to check the groups found.
+fn is a function without arguments in model.py, which is executed. It returns a wsjax.Model; or
+(apply_fn, params, inputs), where apply_fn(params, *inputs) is a JAX function and params and inputs
+hold arrays or jax.ShapeDtypeStructs; or a Flax module with an example input, or a tuple of inputs.
+Nothing is trained; the network is run, on random weights if need be, only to check the groups.
 """
 
 import argparse
@@ -156,6 +156,11 @@ def _network(model: str, made: Any) -> tuple[Any, Any, tuple[Any, ...]]:
   from flax import linen as nn
   from flax import nnx
 
+  from wsjax.models import model as model_lib
+
+  if isinstance(made, model_lib.Model):
+    example = jax.ShapeDtypeStruct((1, *made.input_shape), 'float32')
+    return made.apply, dict(made.shapes), (getattr(made, 'example', example),)
   if isinstance(made, tuple) and len(made) == 3 and callable(made[0]):
     inputs = made[2] if isinstance(made[2], (tuple, list)) else (made[2],)
     return made[0], made[1], tuple(inputs)
@@ -171,9 +176,9 @@ def _network(model: str, made: Any) -> tuple[Any, Any, tuple[Any, ...]]:
       params = jax.eval_shape(module.init, jax.random.key(0), *inputs)
       return lambda params, *inputs: module.apply(params, None, *inputs), params, inputs
   raise ValueError(
-    f'{model} returned {type(made).__name__}; needed: (apply_fn, params, inputs), or (a Flax or '
-    'Haiku module, its example input). Of an Equinox module, params, static = '
-    'equinox.partition(module, equinox.is_array).'
+    f'{model} returned {type(made).__name__}; needed: (apply_fn, params, inputs), '
+    'a wsjax.Model, or (a Flax or Haiku module, its example input). Of an Equinox module, params, '
+    'static = equinox.partition(module, equinox.is_array).'
   )
 
 

@@ -10,6 +10,8 @@ A config is Python code that is executed: run only configs of people whom you tr
 import argparse
 import os
 import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from wsjax import terminal
 from wsjax.experiments import configs
@@ -48,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
   """Runs the experiment and prints its table and the path of its report."""
   _observe(args)
   config, overrides = configs.load(args.config, args.overrides)
+  _check_profile(config.to_dict())
 
   from wsjax import distributed, pipeline
   from wsjax.evaluation.report import terminal as report_terminal
@@ -57,6 +60,28 @@ def run(args: argparse.Namespace) -> int:
     report_terminal.show(result)
     terminal.show_line(pathlib.Path(args.workdir) / 'report.html')
   return 0
+
+
+def _check_profile(config: Mapping[str, Any]) -> None:
+  """Raises ValueError if no training of a config has the steps that are to be profiled."""
+  from wsjax.train.monitor import profile
+
+  steps = profile.wanted()
+  longest = max(_steps({key: value for key, value in config.items() if key != 'zoo'}), default=0)
+  if steps is not None and 0 < longest <= steps.start:
+    raise ValueError(
+      f'{steps.start}:{steps.stop} is to be profiled; the longest training has {longest} steps, '
+      'counted from 0.'
+    )
+
+
+def _steps(section: Mapping[str, Any]) -> Iterator[int]:
+  """Every field `steps` of a section and those within it."""
+  for key, value in section.items():
+    if isinstance(value, Mapping):
+      yield from _steps(value)
+    elif key == 'steps':
+      yield value
 
 
 def _observe(args: argparse.Namespace) -> None:

@@ -116,9 +116,14 @@ class Metric:
     return self.text(value) + (' %' if self.format.endswith('%') and value is not None else '')
 
   def interval(self, stat: Stat | None) -> str:
-    """The interval as 'low–high'; '' where there is none."""
+    """The interval as 'low–high', with a negative end as '−0.1 to 0.2'; '' where there is none."""
     ends = [stat.get('low'), stat.get('high')] if stat else [None]
-    return '' if None in ends else '–'.join(map(self.text, ends))
+    if None in ends:
+      return ''
+    texts = list(map(self.text, ends))
+    if any(text.startswith('-') for text in texts):
+      return ' to '.join('\N{MINUS SIGN}' * (t[0] == '-') + t.removeprefix('-') for t in texts)
+    return '–'.join(texts)
 
   def declaration(self) -> dict[str, str]:
     """The fields but for `compute`, as JSON."""

@@ -143,7 +143,7 @@ def _box(
     alone = sum(
       _is_vector(leaf) and group.id in [axis.group for axis in leaf.axes] for leaf in spec.leaves
     )
-    kinds = ', '.join(group.kinds[1:]).replace('_', ' ') or 'permutation'
+    kinds = ', '.join(group.kinds).replace('_', ' ')
     vectors = f', {alone} vector{"s" * (alone != 1)}' if alone else ''
     times = f'{len(ids)} × ' if len(ids) > 1 else ''
     text = f'{_short(name)}\n{times}{group.size} units{vectors}\n{kinds}'
