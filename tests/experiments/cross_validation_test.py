@@ -85,6 +85,9 @@ def test_fixed_splits_take_several_architectures_too(zoo, at, tmp_path):
     at, '--config.experiment=property', '--config.property.folds=0', '--config.train.seeds=(0,)',
     '--config.train.batch_size=8',
   )  # fmt: skip
+  with config.unlocked():
+    for name in set(config.property) - {'target', 'num_train', 'head', 'folds'}:
+      del config.property[name]  # Fields of a cross-validation alone.
   report = pipeline.run(config, tmp_path, progress=False)
   assert report.facts['Property']['num_train'] == 8
   assert report.facts['Property']['num_test'] == 2
@@ -133,7 +136,6 @@ def test_scales_of_graphs_are_those_of_leaves(zoo):
 @pytest.mark.parametrize(
   'overrides, message',
   [
-    (['property.weights=none'], 'real, noise'),
     (['train.clip_norm=1.0'], 'must be 0'),
     (['symmetry.canonicalize=norm'], 'have no common form'),
     (['augment.noise=0.1'], 'augment.noise must be off'),
@@ -146,6 +148,11 @@ def test_what_makes_no_sense_is_refused(zoo, at, overrides, message):
   config = load(at, *(f'--config.{each}' for each in overrides))
   with pytest.raises(ValueError, match=message):
     cross_validation.CrossValidation(config, zoo)
+
+
+def test_weights_are_real_or_noise(at):
+  with pytest.raises(ValueError, match="property.weights is 'none'.*'real', 'noise'"):
+    configs.check(load(at, '--config.property.weights=none'))
 
 
 def test_an_encoder_of_one_architecture_is_refused(zoo, at):
