@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 import wsjax
+from wsjax.evaluation import methods
+from wsjax.experiments.generation import any_task
+from wsjax.zoo import losses
 
 X = np.linspace(-2, 2, 64, dtype='float32')[:, None]
 Y = np.sin(2 * X)
@@ -152,3 +155,26 @@ def test_a_config_takes_the_users_zoo_model_and_data(zoo, tmp_path, monkeypatch)
   rows = report.tables['methods'].rows
   assert rows['gaussian_mixture'].value('loss') is not None and 'random init' not in rows
   assert 'mine.py:net' in ' '.join(report.run.versions)
+
+
+def test_a_copy_of_a_snapshot_is_a_copy_and_one_run_gives_no_thresholds(zoo):
+  train, test = zoo.networks('train'), zoo.networks('test')
+  given = dict(
+    architecture=zoo.model, loss=losses.squared_error, test_x=X, test_y=Y,
+    train=train.params, heldout=None, reference=train[0], num_bootstrap=20,
+  )  # fmt: skip
+  shown = any_task.Reference(snapshots=test.params, **given)
+  copied = any_task.measure(methods.Method('copies', 'model', test.params), shown)
+  assert copied['copy_rate']['value'] == 1 and copied['novelty']['value'] > 0.5
+  with pytest.raises(ValueError, match='Checkpoints of one run'):
+    _ = any_task.Reference(independent=False, **given).thresholds
+
+
+@pytest.mark.parametrize('family', ['diffusion', 'flow_matching'])
+def test_families_with_a_backbone_need_no_field(zoo, family):
+  assert len(wsjax.fit(zoo, family, steps=2, progress=False).sample(2)) == 2
+
+
+def test_metrics_of_classifiers_are_refused_where_networks_are_compared_by_a_loss(zoo):
+  with pytest.raises(ValueError, match='for classifiers'):
+    wsjax.evaluate(zoo, zoo, data=(X, Y), metrics=('ensembles',), progress=False)

@@ -17,11 +17,9 @@ from wsjax import config as config_lib
 from wsjax import files, typing
 from wsjax import networks as networks_lib
 from wsjax.encoders import examples
-from wsjax.evaluation import baselines, evaluator, methods
-from wsjax.evaluation import reference as reference_lib
+from wsjax.evaluation import methods
 from wsjax.evaluation.report import model as report_lib
 from wsjax.experiments import generation
-from wsjax.experiments.generation import any_task, verdict
 from wsjax.heads import prediction
 from wsjax.train import loop, pretrain
 from wsjax.zoo import comparable
@@ -31,8 +29,8 @@ from wsjax.zoo.store import store
 Data: TypeAlias = datasets.Dataset | tuple[Any, Any]  # Or inputs and targets.
 
 _STEPS = 2_000
-# Fields of generators that have no default.
-_DEFAULTS = {'hypernetwork': dict(network='mlp', width=256, depth=2, noise_size=32, draws=2)}
+# Fields that generators of these families need.
+_NEEDED = dict.fromkeys(('diffusion', 'flow_matching'), {'backbone': {'name': 'mlp'}})
 # Training of generators and encoders, where the caller gives nothing else.
 _TRAIN = dict(
   learning_rate=1e-3,
@@ -186,7 +184,7 @@ def fit(
     'tokens': {'name': 'flat'},
     'normalize': {'how': 'layer'},
     'codec': {'name': 'identity'} if is_hypernetwork else codec,
-    'generator': {'name': generator, **_DEFAULTS.get(generator, {}), **fields},
+    'generator': {'name': generator, **_NEEDED.get(generator, {}), **fields},
     'strategy': {'distribution': 4.0, 'functional': 1.0} if task is not None else {},
     'sample': {},
     'train': _train(steps, min(16 if is_hypernetwork else 64, num)),
@@ -250,28 +248,19 @@ def evaluate(
   dataset = _dataset(data, 'test')
   train = zoo.networks('train').params
   heldout = zoo.select(split='test')
-  given = dict(
+  report = generation.judge(
+    [methods.Method(name, 'model', networks.host().params)],
+    dataset,
+    num_samples=len(networks),
+    metrics=metrics,
+    progress=progress,
     architecture=zoo.model,
-    test_x=dataset.test_x,
-    test_y=dataset.test_y,
     train=train,
     heldout=zoo.params(heldout) if len(heldout) else None,
     reference={path: value[0] for path, value in train.items()},
     num_bootstrap=num_bootstrap,
     seed=seed,
   )
-  method = methods.Method(name, 'model', networks.host().params)
-  if dataset.loss is not None:
-    if metrics:
-      raise ValueError(f'metrics are for classifiers; got {metrics}, allowed is ().')
-    reference = any_task.Reference(loss=dataset.loss, **given)
-    report = any_task.evaluate([method], reference, num_samples=len(networks), progress=progress)
-    report.notes += unknown
-    return report
-  classifiers = reference_lib.Reference(**given)
-  panel = baselines.panel(classifiers, num_samples=len(networks), seed=seed)
-  found = evaluator.evaluate([method, *panel], classifiers, metrics=metrics, progress=progress)
-  report = verdict.report(found)
   report.notes += unknown
   return report
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -108,6 +108,28 @@ class Population:
     """Canonical forms of the training networks."""
     return self.align(self.train)
 
+  @property
+  def norm(self) -> float:
+    """Median norm of the canonical forms of the training networks."""
+    return float(np.median(np.linalg.norm(methods.flatten(self.aligned_train), axis=1)))
+
+  @property
+  def runs(self) -> Self:
+    """Itself, or with held-out networks as training networks where these are of one run.
+
+    Raises:
+      ValueError: if there are no two held-out networks.
+    """
+    if self.independent:
+      return self
+    if self.heldout is None or networks.length(self.heldout) < 2:
+      raise ValueError(
+        'Checkpoints of one run do not show how runs differ; the test split needs at least 2 '
+        'networks.'
+      )
+    usable = methods.take(self.heldout, methods.usable(self.heldout))
+    return dataclasses.replace(self, train=usable, heldout=None, snapshots=None, independent=True)
+
   def align(self, params: typing.StackedParams) -> typing.StackedParams:
     """Canonical forms of any networks, on the host."""
     options = {'reference': self.reference, 'restarts': self.restarts, 'seed': self.seed}
@@ -191,22 +213,11 @@ class Reference(Population):
       ValueError: if neither training nor held-out networks are of independent runs, or half of
         them are copies of each other up to symmetry.
     """
-    runs = self if self.independent else self._runs
+    runs = self.runs
     accuracy = 1 - np.mean(runs.train_errors, axis=1)
     return gate.Thresholds(
       accuracy=float(np.percentile(accuracy, 5)),
       tau=float(np.median(runs.train_distance)),
       max_iou=float(np.mean(runs.train_iou)),
-      norm=float(np.median(np.linalg.norm(methods.flatten(runs.aligned_train), axis=1))),
+      norm=runs.norm,
     )
-
-  @property
-  def _runs(self) -> 'Reference':
-    """The reference with held-out networks as training networks."""
-    if self.heldout is None or networks.length(self.heldout) < 2:
-      raise ValueError(
-        'Checkpoints of one run do not show how runs differ; the test split needs at least 2 '
-        'networks.'
-      )
-    usable = methods.take(self.heldout, methods.usable(self.heldout))
-    return dataclasses.replace(self, train=usable, heldout=None, snapshots=None, independent=True)

@@ -335,10 +335,14 @@ class Generation(base.Experiment):
     """Evaluates networks of any origin beside all baselines."""
     data, section = self.data, self.config.evaluate
     limits = section.get('metric_limits')
-    zoo = dict(
+    report = judge(
+      given,
+      data.dataset,
+      num_samples=section.num_samples,
+      metrics=tuple(section.get('metrics', ())),
+      limits=limits.to_dict() if limits else None,
+      progress=self.progress,
       architecture=data.architecture,
-      test_x=data.dataset.test_x,
-      test_y=data.dataset.test_y,
       train=data.train,
       snapshots=data.snapshots,
       independent=data.independent,
@@ -351,31 +355,48 @@ class Generation(base.Experiment):
       num_bootstrap=section.num_bootstrap,
       seed=self.config.seed,
     )
-    if data.dataset.loss is not None:
-      report = any_task.evaluate(
-        given,
-        any_task.Reference(loss=data.dataset.loss, **zoo),
-        num_samples=section.num_samples,
-        progress=self.progress,
-      )
-      return self._with_facts(report)
-    reference = reference_lib.Reference(**zoo)
-    panel = baselines.panel(reference, num_samples=section.num_samples, seed=self.config.seed)
-    evaluation = evaluator.evaluate(
-      [*given, *panel],
-      reference,
-      progress=self.progress,
-      metrics=tuple(section.get('metrics', ())),
-      limits=limits.to_dict() if limits else None,
-    )
-    return self._with_facts(verdict.report(evaluation))
-
-  def _with_facts(self, report: model.Report) -> model.Report:
-    """The report of a comparison, with the names of the zoo and of its data."""
     report.facts['Zoo'] |= {
-      'dataset': self.data.dataset.name, 'digest': self.zoo.digest, 'path': str(self.zoo.path)
+      'dataset': data.dataset.name, 'digest': self.zoo.digest, 'path': str(self.zoo.path)
     }  # fmt: skip
     return report
+
+
+def judge(
+  given: Sequence[methods.Method],
+  dataset: datasets.Dataset,
+  *,
+  num_samples: int,
+  metrics: Sequence[str] = (),
+  limits: Mapping[str, tuple[int, int]] | None = None,
+  progress: bool = True,
+  **zoo: Any,
+) -> model.Report:
+  """Compares methods with a zoo beside all baselines: by accuracy, or by a loss of the data's own.
+
+  Args:
+    given: the methods.
+    dataset: whose test split they are compared on.
+    num_samples: networks per baseline.
+    metrics: optional metrics, for classifiers.
+    limits: see `evaluator.evaluate`.
+    progress: whether to show progress.
+    **zoo: other fields of `reference.Reference`.
+
+  Raises:
+    ValueError: as `evaluator.evaluate`; or for metrics where networks are compared by a loss.
+  """
+  zoo |= {'test_x': dataset.test_x, 'test_y': dataset.test_y}
+  if dataset.loss is not None:
+    if metrics:
+      raise ValueError(f'evaluate.metrics are for classifiers; got {metrics}. Allowed is ().')
+    reference = any_task.Reference(loss=dataset.loss, **zoo)
+    return any_task.evaluate(given, reference, num_samples=num_samples, progress=progress)
+  classifiers = reference_lib.Reference(**zoo)
+  panel = baselines.panel(classifiers, num_samples=num_samples, seed=classifiers.seed)
+  evaluation = evaluator.evaluate(
+    [*given, *panel], classifiers, metrics=metrics, limits=limits, progress=progress
+  )
+  return verdict.report(evaluation)
 
 
 def _of_rival(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:

@@ -105,13 +105,19 @@ class Reference(reference_lib.Population):
 
   @functools.cached_property
   def thresholds(self) -> gate.Thresholds:
-    """Thresholds of the gates; `accuracy` is the least negative loss."""
+    """Thresholds of the gates, from networks of independent runs; `accuracy` is a negative loss."""
+    runs = self.runs
     return gate.Thresholds(
-      accuracy=-float(np.percentile(self.train_losses.mean(axis=1), 95)),
-      tau=float(np.median(self.distance(self.train, self.train_losses, own=True))),
+      accuracy=-float(np.percentile(runs.train_losses.mean(axis=1), 95)),
+      tau=float(np.median(runs.distance(runs.train, runs.train_losses, own=True))),
       max_iou=np.nan,
-      norm=float(np.median(np.linalg.norm(methods.flatten(self.aligned_train), axis=1))),
+      norm=runs.norm,
     )
+
+  @functools.cached_property
+  def heldout_function(self) -> Float[np.ndarray, 'networks n'] | None:
+    """`function` of the held-out networks; None if there are none."""
+    return None if self.heldout is None else self.function(self.losses(self.heldout))
 
   @functools.cached_property
   def untrained_loss(self) -> float | None:
@@ -186,10 +192,13 @@ def measure(method: methods.Method, reference: Reference) -> dict[str, Stat]:
   groups, thresholds = method.groups, reference.thresholds
   resampler = statistics.Resampler(found.shape[1], reference.num_bootstrap, reference.seed)
   distance = reference.distance(method.params, found, own=own)
+  shown = distance
+  if not own and reference.snapshots is not None:
+    shown = np.fmin(distance, reference.shown.nearest(method.params)[0])
   stats = {
     'loss': statistics.two_way(found, groups, resampler),
     'novelty': statistics.over_networks(distance / thresholds.tau, groups, resampler, window=None),
-    'copy_rate': statistics.rate(gate.copy(distance, thresholds)),
+    'copy_rate': statistics.rate(gate.copy(shown, thresholds)),
     **_gates(-found.mean(axis=1), distance, reference),
     **_sets(method, found, reference),
     'spread': _spread(method, reference),
@@ -218,14 +227,12 @@ def _gates(score: np.ndarray, distance: np.ndarray, reference: Reference) -> dic
 
 def _sets(method: methods.Method, found: np.ndarray, reference: Reference) -> dict[str, Stat]:
   """Metrics that compare the networks of each seed with held-out runs."""
-  heldout = reference.heldout
-  if heldout is None or networks.length(heldout) < 2:
-    reason = statistics.not_run('the zoo has no two held-out networks')
-    return {'nna': reason, 'coverage': reason}
-  real = reference.function(reference.losses(heldout))
+  real = reference.heldout_function
   groups, samples = method.groups, reference.function(found)
-  count = min(len(real), *np.bincount(groups))
-  if count < _FEWEST or method.kind == 'ceiling':  # Fresh runs are the held-out runs themselves.
+  count = 0 if real is None else min(len(real), *np.bincount(groups))
+  if (
+    real is None or count < _FEWEST or method.kind == 'ceiling'
+  ):  # Fresh runs are the held-out runs themselves.
     reason = statistics.not_run(f'fewer than {_FEWEST} networks, or the held-out ones themselves')
     return {'nna': reason, 'coverage': reason}
   by_seed = np.stack([samples[groups == group][:count] for group in np.unique(groups)])
