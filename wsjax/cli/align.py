@@ -75,10 +75,10 @@ def read(args: argparse.Namespace) -> 'tuple[store.Zoo, store.Zoo]':
     ValueError: if they cannot be read, differ in their parameters, or A is several networks.
   """
   from wsjax import interop
-  from wsjax.cli import zoo as zoo_command
+  from wsjax.models import model as model_lib
   from wsjax.zoo.store import store
 
-  model = zoo_command.load_model(args.model) if args.model else None
+  model = model_lib.load(args.model, '--model') if args.model else None
   if args.restarts < 1:
     raise ValueError(f'--restarts is {args.restarts}; it must be 1 or more.')
 

@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Writes the networks."""
   from wsjax import files, interop
-  from wsjax.cli import zoo as zoo_command
+  from wsjax.models import model as model_lib
   from wsjax.zoo.store import store
 
-  model = zoo_command.load_model(args.model) if args.model else None
+  model = model_lib.load(args.model, '--model') if args.model else None
   zoo = store.Zoo.open(args.zoo, model=model)
   if args.where:
     zoo = zoo.query(args.where)

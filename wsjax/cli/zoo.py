@@ -22,7 +22,6 @@ column of the records such as 'file' names the network of a row.
 import argparse
 import importlib
 from collections.abc import Sequence
-from typing import Any
 
 from wsjax import terminal
 from wsjax.cli import run as run_command
@@ -156,9 +155,10 @@ def _import(args: argparse.Namespace) -> int:
     zoo = family.import_zoo(args.source[0], args.out)
   else:
     from wsjax import files, interop
+    from wsjax.models import model as model_lib
 
     zoo = interop.import_checkpoints(
-      load_model(args.model) if args.model else None,
+      model_lib.load(args.model, '--model') if args.model else None,
       args.source,
       args.records,
       out=files.folder(args.out, '--out'),
@@ -171,53 +171,6 @@ def _import(args: argparse.Namespace) -> int:
   terminal.show_line(f'{len(zoo)} networks')
   terminal.show_line(zoo.path)
   return 0
-
-
-def load_model(name: str) -> Any:
-  """A model of the user's own, or a function that makes one from the tensors of a network.
-
-  Args:
-    name: 'path/to/file.py:NAME' or 'module:NAME' of a `Model`; of a function without arguments that
-      returns one, or a module of a JAX library and an example of its inputs, or (apply, params,
-      inputs); or of a function of one argument, name -> array.
-
-  Raises:
-    ValueError: if it is none of these.
-  """
-  import inspect
-
-  from wsjax import config
-  from wsjax.models import model as model_lib
-
-  made = config.find('models', name, '--model')
-  if callable(made) and not isinstance(made, model_lib.Model):
-    needed = [
-      parameter
-      for parameter in inspect.signature(made).parameters.values()
-      if parameter.default is parameter.empty
-      and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    if len(needed) == 1:
-      return made
-    made = made()
-  if isinstance(made, model_lib.Model):
-    return made
-  if isinstance(made, tuple) and len(made) == 3 and callable(made[0]):
-    return model_lib.Model.from_function(*made)
-  if isinstance(made, tuple) and len(made) == 2 and hasattr(made[1], 'shape'):
-    kinds = {kind.__module__.partition('.')[0] for kind in type(made[0]).__mro__}
-    if 'equinox' in kinds:
-      return model_lib.Model.from_equinox(*made)
-    if 'flax' in kinds:
-      is_linen = any(x.__module__.startswith('flax.linen') for x in type(made[0]).__mro__)
-      wrap = model_lib.Model.from_flax if is_linen else model_lib.Model.from_nnx
-      return wrap(*made)
-    if hasattr(made[0], 'init') and hasattr(made[0], 'apply'):
-      return model_lib.Model.from_haiku(*made)
-  raise ValueError(
-    f'{name} gave {type(made).__name__}; needed: a wsjax.Model, (a Flax, Equinox or Haiku module, '
-    'an example of its inputs), or (apply, params, inputs).'
-  )
 
 
 def _pairs(words: Sequence[str], option: str, form: str) -> dict[str, str]:

@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 
+from wsjax.symmetry import distance as distance_lib
+
 # A sample nearer than this many tau to a training network is a copy of it.
 COPY = 0.1
-# A zoo whose tau is below this share of the norm of its networks consists of copies: float32 and
-# alignment leave up to 1e-3 of the norm between a network and its rescaled, permuted copy.
-MIN_TAU = 1e-3
+# A zoo whose tau is below this share of the norm of its networks consists of copies.
+MIN_TAU = distance_lib.ROUNDING
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,8 +26,8 @@ SPLITS = ('train', 'val', 'test')
 class Experiment(abc.ABC):
   """One kind of experiment: its data, model, predictions and report.
 
-  `config.experiment` names the class. `run.run` constructs it, calls `fit` and `predict` for every
-  training seed, and `report` once.
+  `config.experiment` names the class. `wsjax.run` constructs it, calls `fit` and `predict` for
+  every training seed, and `report` once.
 
   Attributes:
     METRICS: what its tables show.
@@ -145,7 +145,7 @@ def find(name: str) -> type[Experiment]:
   """
   kind = config_lib.find('experiments', name, 'experiment')
   if not (isinstance(kind, type) and issubclass(kind, Experiment)):
-    raise ValueError(f'experiment.name is {name!r}, which is no subclass of Experiment.')
+    raise ValueError(f'experiment is {name!r}, which is no subclass of Experiment.')
   return kind
 
 
@@ -156,9 +156,8 @@ def open_zoo(
 
   The zoo is in the work directory unless `config.zoo.path` names another one; without `trains`
   nothing is trained or written. A section without `architecture` is of networks that were trained
-  elsewhere; its `model` is a section that names theirs, where it is not one of `wsjax.models`: a
-  `Model`, or a function that makes one of the other fields, as 'my_lab.models:net' or
-  'path/to/net.py:net'.
+  elsewhere; its `model` is a section that names theirs, where it is not one of `wsjax.models`, as
+  `models.model.load` takes it; its other fields are arguments of a function.
 
   Raises:
     ValueError: as `build.build`; or if an imported zoo, or one that may not be trained, is not
@@ -202,15 +201,11 @@ def _model(section: Mapping[str, Any] | None) -> model_lib.Model | None:
   """
   if section is None:
     return None
-  arguments = dict(section)
-  name = arguments.pop('name', None)
-  found = config_lib.find('models', name, 'zoo.model')
-  try:
-    model = found if isinstance(found, model_lib.Model) else found(**arguments)
-  except TypeError as error:
-    raise ValueError(f'zoo.model: {name} does not take {arguments}: {error}.') from error
+  fields = dict(section)
+  name = fields.pop('name', None)
+  model = model_lib.load(name, 'zoo.model', **fields)
   if not isinstance(model, model_lib.Model):
-    raise ValueError(f'zoo.model: {name} gives a {type(model).__name__}, not a Model.')
+    raise ValueError(f'zoo.model: {name} makes a model of tensors; a zoo has one for all networks.')
   return model
 
 

@@ -366,6 +366,53 @@ def from_record(name: str, config: Mapping[str, Any]) -> Model:
     raise ValueError(f'Model {name!r} does not take {dict(config)}: {error}.') from error
 
 
+def load(name: str, where: str, **fields: Any) -> Any:
+  """A model of the user's own, or a function that makes one from the tensors of a network.
+
+  Args:
+    name: 'path/to/file.py:NAME' or 'module:NAME' of a `Model`; of a function that returns one, or a
+      module of a JAX library and an example of its inputs, or (apply, params, inputs); or of a
+      function of one more argument, name -> array.
+    where: option or section that names it, for errors.
+    **fields: arguments of the function.
+
+  Raises:
+    ValueError: if it is none of these.
+  """
+  made = config_lib.find('models', name, where)
+  if callable(made) and not isinstance(made, Model):
+    needed = [
+      parameter
+      for parameter in inspect.signature(made).parameters.values()
+      if parameter.default is parameter.empty
+      and parameter.name not in fields
+      and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    try:
+      if len(needed) == 1:
+        return functools.partial(made, **fields) if fields else made
+      made = made(**fields)
+    except TypeError as error:
+      raise ValueError(f'{where}: {name} does not take {fields}: {error}.') from error
+  if isinstance(made, Model):
+    return made
+  if isinstance(made, tuple) and len(made) == 3 and callable(made[0]):
+    return Model.from_function(*made)
+  if isinstance(made, tuple) and len(made) == 2 and hasattr(made[1], 'shape'):
+    kinds = {kind.__module__.partition('.')[0] for kind in type(made[0]).__mro__}
+    if 'equinox' in kinds:
+      return Model.from_equinox(*made)
+    if 'flax' in kinds:
+      is_linen = any(x.__module__.startswith('flax.linen') for x in type(made[0]).__mro__)
+      return (Model.from_flax if is_linen else Model.from_nnx)(*made)
+    if hasattr(made[0], 'init') and hasattr(made[0], 'apply'):
+      return Model.from_haiku(*made)
+  raise ValueError(
+    f'{where}: {name} gave {type(made).__name__}; needed: a wsjax.Model, (a Flax, Equinox or Haiku '
+    'module, an example of its inputs), or (apply, params, inputs).'
+  )
+
+
 def _from_init(
   init: Callable[..., typing.PyTree],
   apply: Callable[..., Any],

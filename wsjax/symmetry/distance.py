@@ -19,6 +19,9 @@ from wsjax.symmetry import canonicalize, group
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
 
+# Share of its norm that float32 and alignment leave at most between a network and its rescaled,
+# permuted copy.
+ROUNDING = 1e-3
 # Bytes of the stacks of weights that are moved or converted at once.
 _MEMORY = 128 << 20
 # The objective of a match is a float32 sum. Where the squared distance is a smaller share than this

@@ -22,7 +22,7 @@ def check(given: store.Zoo, zoo: store.Zoo) -> list[str]:
   for other in given.architectures:
     for what, ours, theirs in (
       ('activation', mine.activation, other.activation),
-      *(('fields', *pair) for pair in [_fields(mine, other)]),
+      ('fields', *_fields(mine, other)),
       ('symmetries', _kinds(mine), _kinds(other)),
     ):
       if ours and theirs and ours != theirs:

@@ -11,11 +11,7 @@ from wsjax import networks
 from wsjax.symmetry import distance as distance_lib
 from wsjax.zoo.store import store
 
-# Float32 and alignment leave up to 1e-3 of the norm between a network and its moved copy.
-_COPY = 1e-3
-_PAIRS = (
-  200  # Random pairs behind the distance of networks that have nothing to do with each other.
-)
+_PAIRS = 200  # Random pairs behind the typical distance.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,23 +23,41 @@ class Duplicates:
     distance: [n] quotient distance to it.
     norm: [n] norm of each network.
     typical: median quotient distance of random pairs.
-    copies: groups of indices of networks that are one network up to symmetry and rounding.
-    related: groups of indices within half of `typical`: checkpoints of one run, fine-tuned networks
-      and noise on them; copies among them, too.
   """
 
   nearest: Int[np.ndarray, ' n']
   distance: Float[np.ndarray, ' n']
   norm: Float[np.ndarray, ' n']
   typical: float
-  copies: list[list[int]]
-  related: list[list[int]]
+
+  @property
+  def copies(self) -> list[list[int]]:
+    """Groups of indices of networks that are one network up to symmetry and rounding."""
+    return self._groups('copy')
+
+  @property
+  def related(self) -> list[list[int]]:
+    """Groups of indices of networks within half of `typical`, copies among them.
+
+    They are checkpoints of one run, fine-tuned networks and noise on them.
+    """
+    return self._groups('copy', 'related')
 
   def relation(self, index: int) -> str:
     """Guess of what a network is to its nearest: 'copy', 'related' or 'independent'."""
-    if self.distance[index] <= _COPY * self.norm[index]:
+    if self.distance[index] <= distance_lib.ROUNDING * self.norm[index]:
       return 'copy'
     return 'related' if self.distance[index] < self.typical / 2 else 'independent'
+
+  def _groups(self, *relations: str) -> list[list[int]]:
+    """Networks connected by links to their nearest, of some relations; the largest group first."""
+    size = len(self.nearest)
+    rows = np.array([i for i in range(size) if self.relation(i) in relations], int)
+    links = (np.ones(len(rows)), (rows, self.nearest[rows]))
+    graph = scipy.sparse.coo_array(links, (size, size))
+    _, label = csgraph.connected_components(graph, directed=False)
+    groups = [np.flatnonzero(label == value).tolist() for value in np.unique(label)]
+    return sorted((group for group in groups if len(group) > 1), key=lambda group: -len(group))
 
 
 def find(zoo: store.Zoo, *, restarts: int = 3, seed: int = 0) -> Duplicates:
@@ -73,22 +87,5 @@ def find(zoo: store.Zoo, *, restarts: int = 3, seed: int = 0) -> Duplicates:
   typical = spec.distance(
     params, params, reference=first, pairs=pairs, restarts=restarts, seed=seed
   )
-  found = Duplicates(
-    nearest, distance, np.linalg.norm(nets.flat(), axis=1), float(np.median(typical)), [], []
-  )
-  kinds = np.array([found.relation(i) for i in range(len(zoo))])
-  return dataclasses.replace(
-    found,
-    copies=_groups(nearest, kinds == 'copy'),
-    related=_groups(nearest, kinds != 'independent'),
-  )
-
-
-def _groups(nearest: np.ndarray, linked: np.ndarray) -> list[list[int]]:
-  """Connected networks, where some are linked to their nearest; the largest group first."""
-  rows = np.flatnonzero(linked)
-  size = len(nearest)
-  graph = scipy.sparse.coo_array((np.ones(len(rows)), (rows, nearest[rows])), (size, size))
-  _, label = csgraph.connected_components(graph, directed=False)
-  groups = [np.flatnonzero(label == value).tolist() for value in np.unique(label)]
-  return sorted((group for group in groups if len(group) > 1), key=lambda group: -len(group))
+  norm = np.linalg.norm(nets.flat(), axis=1)
+  return Duplicates(nearest, distance, norm, float(np.median(typical)))
