@@ -106,7 +106,7 @@ def test_every_senseless_field_is_one_sentence_that_names_it(name):
   for where, value in walk(config):
     wrong = SENSELESS.get(type(value), [3, 'x', (1, 2), True])
     cases = [(where, other) for other in wrong if (where, other) not in FREE]
-    if hasattr(value, 'to_dict'):
+    if hasattr(value, 'to_dict') and where != 'zoo.model':  # Arguments of the user's function.
       cases.append((f'{where}.nonsense', 1))
     for field, other in cases:
       with pytest.raises(ValueError) as caught:

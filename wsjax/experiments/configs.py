@@ -282,6 +282,14 @@ def _check_imported(zoo: Mapping[str, Any]) -> None:
     )
   if not isinstance(zoo.get('family', ''), str):
     raise ValueError(f'zoo.family is {zoo["family"]!r}; allowed: the name of an importer.')
+  if zoo.get('model') is not None:  # Its other fields are arguments of the user's function.
+    name = config_lib.check_section(zoo['model'], 'zoo.model').get('name')
+    built_in = config_lib.plugins('models')
+    if not isinstance(name, str) or (':' not in name and name not in built_in):
+      raise ValueError(
+        f'zoo.model.name is {name!r}; allowed: {", ".join(built_in)}, or a model of your own as '
+        "'path/to/net.py:net'."
+      )
   for name, fields in (('dataset', build.Data), ('recipe', train.Recipe)):
     if name in zoo:
       config_lib.read(fields, f'zoo.{name}', zoo[name])
