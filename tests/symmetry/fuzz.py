@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.symmetry import blocks
 from wsjax.symmetry.inference import infer
 
 BATCH, TIME = 2, 3
@@ -280,6 +281,11 @@ def _each(net, inferred, seed):
     jnp.asarray(rng.integers(-1, 6, net.inputs[1].shape), np.int32),
     jnp.asarray(rng.normal(size=net.inputs[2].shape)),
   )
+  yield from changes_of(inferred, net, params, args, seed)
+
+
+def changes_of(inferred, fn, params, args, seed):
+  """Yields (what, change) for one random element of the spec and of all else that was inferred."""
   moved = []
   spec, report = inferred.spec, inferred.report
   key = jax.random.key(seed)
@@ -287,18 +293,35 @@ def _each(net, inferred, seed):
     g = spec.random(key, max_log_scale=0.7)
     kinds = sorted({kind for group in spec.groups for kind in group.kinds})
     moved.append((' '.join(kinds), infer.act(g, params, spec)))
-  for gauge in (*report.gauges, *report.rescalings):
-    moved.append((f'{gauge}: {", ".join(gauge.names)}', gauge.act(gauge.random(key), params)))
+  paths, leaves, tree = infer.flatten(params)
+  flat = dict(zip(paths, leaves, strict=True))
+  for gauge in report.beyond:
+    weights = gauge.act(_element(gauge, key), flat)
+    weights = jax.tree.unflatten(tree, [weights[path] for path in paths])
+    moved.append((f'{gauge}: {", ".join(gauge.names)}', weights))
   if not moved:
     return
   with jax.disable_jit():
-    one = np.asarray(net(params, *args))
-    size = np.abs(one).max()
+    before = _numbers(fn, params, args)
+    size = max(np.abs(x).max(initial=0) for x in before)
     if not np.isfinite(size) or size > 1e8:
       return
     for what, weights in moved:
-      gap = np.abs(one - np.asarray(net(weights, *args))).max()
+      after = _numbers(fn, weights, args)
+      gap = max(np.abs(x - y).max(initial=0) for x, y in zip(before, after, strict=True))
       yield what, math.inf if np.isnan(gap) else float(gap / (size + 1e-4))
+
+
+def _numbers(fn, params, args):
+  return [np.asarray(x) for x in jax.tree.leaves(fn(params, *args))]
+
+
+def _element(gauge, key):
+  """A random element; permutations by numpy, which compiles nothing."""
+  if not isinstance(gauge, blocks.Blocks):
+    return gauge.random(key)
+  rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+  return np.argsort(rng.random((*(n for _, n in gauge.per), gauge.size)), -1)
 
 
 def main(start, stop):

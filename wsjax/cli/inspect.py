@@ -88,8 +88,11 @@ def describe(inferred: 'infer.Inferred') -> Iterator[str]:
   yield from _section('gauges: matrices A (^-T: its inverse transpose), scales and signs', [
     (_short(gauge.axes[0].path), text, _joined(gauge.names)) for gauge, text in _gauges(report)
   ])  # fmt: skip
-  yield from _section('interchangeable too, but not in the spec', [
-    (_joined(d.axes[:1]), f'{d.size} units: {d.reason}', _joined(d.axes)) for d in report.dropped
+  matrices = [set(gauge.names) for gauge in report.gauges]
+  yield from _section('permutations besides those of groups: of parts of axes, or one per block', [
+    (_joined(b.names[:1]), str(b), _joined(b.names))
+    for b in report.blocks
+    if set(b.names) not in [{name.removesuffix('^-T') for name in names} for names in matrices]
   ])  # fmt: skip
   if report.pins:
     yield 'pinned by'
@@ -218,8 +221,8 @@ def _check(
   change = infer.verify(inferred, apply_fn, params, inputs, jax.random.key(1), num=num)
   if math.isnan(change):
     return 'not checked: the outputs are not finite on random weights', 0
-  count = len(inferred.report.gauges) + len(inferred.report.rescalings)
-  gauges = f' and of each of {count} gauges' if count else ''
+  count = len(inferred.report.beyond)
+  gauges = f' and of each of {count} symmetries besides the groups' if count else ''
   text = f'{num} random elements{gauges} change the outputs by {change:.1e} at most'
   if change < _TOLERANCE:
     return f'checked: {text}', 0

@@ -4,17 +4,23 @@ The label of an array axis is a tuple of atoms, outermost factor first: the axis
 width, channel] image after a flatten is (height, width, channel). Only ever do atoms grow together,
 split or get pinned. Each of the three makes the group that acts on them smaller, so whatever was
 equivariant before still is, and no order of the calls can make a wrong group.
+
+An atom may also be a sum: pieces one after the other, as behind a concatenation, each with a label
+of its own. What acts on it acts on every piece by itself.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 Label = tuple[int, ...]
+Piece = tuple[Label, int]  # With its length.
 
 
 class Atoms:
   """A union-find of atoms that can split; an axis of length 0 or 1 has none."""
 
   def __init__(self):
+    self._sums: dict[int, list[Piece]] = {}
     self._parent: list[int] = []
     self._size: list[int] = []
     self._parts: dict[int, Label] = {}
@@ -45,6 +51,64 @@ class Atoms:
     """Length of an atom that `expand` returned."""
     return self._size[atom]
 
+  def pieces(self, atom: int) -> list[Piece] | None:
+    """The pieces of an atom that `expand` returned, if it is a sum."""
+    return self._sums.get(atom)
+
+  def length(self, label: Label) -> int:
+    """Length of an axis with that label."""
+    return math.prod(self._size[atom] for atom in self.expand(label))
+
+  def glue(self, pieces: Sequence[Piece]) -> Label:
+    """The label of an axis that consists of pieces one after the other."""
+    pieces = [piece for piece in pieces if piece[1]]
+    if len(pieces) == 1:
+      return pieces[0][0]
+    label = self.new(sum(length for _, length in pieces))
+    self._sums[label[0]] = pieces
+    return label
+
+  def cut(self, label: Label, length: int, why: str) -> tuple[Label, Label]:
+    """Cuts the label of an axis into that of its first `length` elements and that of the others.
+
+    Where a cut goes through a block of units, the block is pinned for reason `why`.
+    """
+    whole = self.length(label)
+    if length in (0, whole):
+      return ((), label) if not length else (label, ())
+    atoms = self.expand(label)
+    first, rest = atoms[0], tuple(atoms[1:])
+    if not rest:
+      return self._cut_atom(first, length, why)
+    inner = self.length(rest)
+    if length % inner == 0:
+      one, two = self._cut_atom(first, length // inner, why)
+      return one + rest, two + rest
+    self.pin(label, why)
+    return self.new(length, why), self.new(whole - length, why)
+
+  def _cut_atom(self, atom: int, length: int, why: str) -> tuple[Label, Label]:
+    if atom not in self._sums:
+      pieces = [(self.new(n), n) for n in (length, self._size[atom] - length)]
+      self._sums[atom] = pieces
+      for reason in self._why.get(atom, ()):
+        self.pin((atom,), reason)
+      return pieces[0][0], pieces[1][0]
+    before: list[Piece] = []
+    rest = list(self._sums[atom])
+    while length >= rest[0][1]:
+      length -= rest[0][1]
+      before.append(rest.pop(0))
+      if not length:
+        break
+    if length:
+      label, n = rest.pop(0)
+      one, two = self.cut(label, length, why)
+      self._sums[atom] = [*before, (one, length), (two, n - length), *rest]
+      before.append((one, length))
+      rest.insert(0, (two, n - length))
+    return self.glue(before), self.glue(rest)
+
   def reasons(self, atom: int) -> tuple[str, ...]:
     """Why an atom that `expand` returned is pinned; empty if it is not."""
     return tuple(self._why.get(atom, ()))
@@ -53,6 +117,8 @@ class Atoms:
     """Lets nothing act on an axis any more."""
     for atom in self.expand(label):
       self._why.setdefault(atom, {})[why] = None
+      for piece, _ in self._sums.get(atom, ()):
+        self.pin(piece, why)
 
   def unify(self, one: Label, two: Label, why: str) -> None:
     """Lets the same act on two axes of the same length.
@@ -122,12 +188,39 @@ class Atoms:
   def _join(self, a: int, b: int) -> None:
     if a == b:
       return
+    if b in self._sums and a not in self._sums:
+      a, b = b, a
+    pieces = self._sums.pop(b, None)
     self._parent[b] = a
     if b in self._why:
       self._why.setdefault(a, {}).update(self._why.pop(b))
+    if pieces:
+      self._join_sums(a, pieces)
+    if a in self._sums:
+      for why in self._why.get(a, ()):
+        self.pin((a,), why)
+
+  def _join_sums(self, atom: int, pieces: Sequence[Piece]) -> None:
+    """Ties every piece of a sum to the elements of an atom at the same places."""
+    rest: Label = (atom,)
+    for label, length in pieces:
+      head, rest = self.cut(rest, length, 'concatenate')
+      self.unify(head, label, 'concatenate')
 
   def _split(self, atom: int, outer: int) -> None:
-    parts = self.new(outer) + self.new(self._size[atom] // outer)
+    inner = self._size[atom] // outer
+    if atom in self._sums:  # All blocks alike, in fixed order.
+      rest: Label = (atom,)
+      blocks = []
+      for _ in range(outer):
+        block, rest = self.cut(rest, inner, 'concatenate')
+        blocks.append(block)
+      for block in blocks[1:]:
+        self.unify(blocks[0], block, 'concatenate')
+      del self._sums[atom]
+      self._parts[atom] = self.new(outer, 'concatenate') + blocks[0]
+      return
+    parts = self.new(outer) + self.new(inner)
     self._parts[atom] = parts
     if atom in self._why:
       for why in self._why.pop(atom):

@@ -42,6 +42,7 @@ class Axes:
     traces: id of an operation -> what it did.
     pins: name of a primitive -> ids of the operations that pinned an axis.
     unsupported: names of the primitives that there is no rule for.
+    scans: number of a scan -> label of the axis over its rounds, where a rule notes it.
   """
 
   def __init__(
@@ -52,6 +53,7 @@ class Axes:
     self.traces: dict[int, Trace] = {}
     self.pins: dict[str, set[int]] = collections.defaultdict(set)
     self.unsupported: set[str] = set()
+    self.scans: dict[int, atoms_lib.Label] = {}
     for value in program.leaves:
       self.labels[id(value)] = [self.atoms.new(n) for n in value.shape]
     for value in program.inputs:

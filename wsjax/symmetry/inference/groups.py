@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+from wsjax.symmetry import blocks as blocks_lib
 from wsjax.symmetry import gauge
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import axes as axes_lib
@@ -12,6 +13,7 @@ from wsjax.symmetry.inference import laws as laws_lib
 from wsjax.symmetry.inference import phase as phase_lib
 from wsjax.symmetry.inference import program as program_lib
 from wsjax.symmetry.inference import states
+from wsjax.symmetry.inference import units as units_lib
 
 _SHARED = 'shares an axis with another group; a spec has one per axis'
 _TWICE = 'lies twice along one axis'
@@ -61,6 +63,7 @@ class Report:
     pins: by number of parameter axes, most first.
     gauges: units that any matrix, or any orthogonal one, may mix.
     rescalings: scales and signs that are not a kind of a group, with their powers.
+    blocks: interchangeable units that the spec does not hold, or only moves all alike.
     dropped: units that share an axis with others, as a spec has one group per axis.
     refused: why groups have no further kinds.
     operations: their number in the program.
@@ -69,9 +72,15 @@ class Report:
   pins: tuple[Pin, ...]
   gauges: tuple[gauge.Gauge, ...]
   rescalings: tuple[gauge.Gauge, ...]
+  blocks: tuple[blocks_lib.Blocks, ...]
   dropped: tuple[Dropped, ...]
   refused: tuple[Refused, ...]
   operations: int
+
+  @property
+  def beyond(self) -> tuple[gauge.Gauge | blocks_lib.Blocks, ...]:
+    """All that can act besides the spec: gauges, rescalings and blocks."""
+    return (*self.gauges, *self.rescalings, *self.blocks)
 
   def pin(self, primitive: str) -> Pin | None:
     """The entry of a primitive, None if it pinned nothing."""
@@ -225,7 +234,9 @@ def report(found: Found, laws: Laws, spec: spec_lib.Spec) -> Report:
   gauges = gauges_lib.matrices(found, ids)
   rescalings = gauges_lib.rescalings(found, laws, ids)
   refused = _refused(found, laws, ids)
-  return Report(_pins(found), gauges, rescalings, dropped, refused, len(found.program.ops))
+  blocks = units_lib.find(found.paths, found.program, spec)
+  pins = _pins(found)
+  return Report(pins, gauges, rescalings, blocks, dropped, refused, len(found.program.ops))
 
 
 def _kinds(found: Found, laws: Laws, atom: int) -> tuple[tuple[str, ...], float]:

@@ -53,7 +53,7 @@ def infer(apply_fn: Apply, params: typing.PyTree, *inputs: Any) -> Inferred:
     ValueError: if there are no parameters, two have the same path, one is no array, or the function
       cannot be traced with these shapes.
   """
-  paths, leaves, tree = _flatten(params)
+  paths, leaves, tree = flatten(params)
   _arrays('Parameter', paths, leaves)
   _arrays('Input', *_named(inputs)[:2])
 
@@ -98,8 +98,8 @@ def verify(
   fn = jax.jit(apply_fn)
   noise, key = jax.random.split(key)
   noisy = draw((params, tuple(inputs)), noise)
-  paths, _, tree = _flatten(params)
-  gauges = (*inferred.report.gauges, *inferred.report.rescalings)
+  paths, _, tree = flatten(params)
+  gauges = inferred.report.beyond
   worst = 0.0
   for start, args in ((params, inputs), noisy):
     if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves((start, args))):
@@ -132,7 +132,7 @@ def _change(one: typing.Array, two: typing.Array) -> float:
 
 def act(g: group_lib.GroupElement, params: typing.PyTree, spec: spec_lib.Spec) -> typing.PyTree:
   """`Spec.act` on a nested tree of parameters with the paths of `spec`; returns such a tree."""
-  paths, leaves, tree = _flatten(params)
+  paths, leaves, tree = flatten(params)
   moved = spec.act(g, dict(zip(paths, leaves, strict=True)))
   leaves = [moved[path] for path in paths]
   return jax.tree.unflatten(tree, leaves)
@@ -209,7 +209,7 @@ def _named(tree: typing.PyTree) -> tuple[list[str], list[Any], jax.tree_util.PyT
   return paths, [leaf for _, leaf in pairs], structure
 
 
-def _flatten(params: typing.PyTree) -> tuple[list[str], list[Any], jax.tree_util.PyTreeDef]:
+def flatten(params: typing.PyTree) -> tuple[list[str], list[Any], jax.tree_util.PyTreeDef]:
   """Paths, leaves and structure of a tree.
 
   Raises:

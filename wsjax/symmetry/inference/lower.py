@@ -69,6 +69,8 @@ class _Writer:
 
   def __init__(self):
     self.ops: list[Op] = []
+    self._scans: tuple[int, ...] = ()  # Those around the present operation.
+    self._num_scans = 0
 
   def call(self, jaxpr: core.ClosedJaxpr | core.Jaxpr, ins: Sequence[Value]) -> list[Value]:
     """Writes out a jaxpr called with `ins`; returns its results."""
@@ -97,7 +99,7 @@ class _Writer:
       return self._shard_map(eqn, ins)
     if params.get('feature_group_count', 1) != 1:
       return [self._grouped(eqn, ins)]
-    outs = [Value(tuple(v.aval.shape), v.aval.dtype) for v in eqn.outvars]
+    outs = [self._value(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
     if all(0 in out.shape for out in outs):  # As good as any constant.
       return [Value(out.shape, out.dtype, number=0.0, source='constant') for out in outs]
     if name == 'concatenate':
@@ -115,9 +117,12 @@ class _Writer:
   def _add(self, name: str, params: Any, ins: list[Value], outs: list[Value]) -> None:
     self.ops.append(Op(name, dict(params), list(ins), list(outs)))
 
+  def _value(self, shape: Sequence[int], dtype: Any) -> Value:
+    return Value(tuple(shape), dtype, scans=self._scans)
+
   def _made(self, name: str, ins: list[Value], shape: Sequence[int]) -> Value:
     """The one result of an operation, of the type of its first operand."""
-    out = Value(tuple(shape), ins[0].dtype)
+    out = self._value(shape, ins[0].dtype)
     self._add(name, {}, ins, [out])
     return out
 
@@ -125,7 +130,7 @@ class _Writer:
     """A grouped convolution, its groups as an axis of their own."""
     lhs, rhs, out = eqn.params['dimension_numbers']
     groups, aval = eqn.params['feature_group_count'], eqn.outvars[0].aval
-    apart = Value(_apart(aval.shape, out[1], groups), aval.dtype)
+    apart = self._value(_apart(aval.shape, out[1], groups), aval.dtype)
     operands = [
       self._resized('reshape', value, _apart(value.shape, axis, groups))
       for value, axis in zip(ins, (lhs[1], rhs[0]), strict=True)
@@ -146,8 +151,11 @@ class _Writer:
       consts, carried = params['num_consts'], params['num_carry']
     loops = [self._loop(value) for value in ins[consts : consts + carried]]
     carry = [op.outs[0] for op in loops]
+    around = self._scans
+    self._scans, self._num_scans = (*around, self._num_scans), self._num_scans + 1
     slices = [self._made('scan_in', [v], v.shape[1:]) for v in ins[consts + carried :]]
     results = self.call(params['jaxpr'], [*ins[:consts], *carry, *slices])
+    self._scans = around
     for op, result in zip(loops, results, strict=False):
       self._close(op, result)
     length = params['length']

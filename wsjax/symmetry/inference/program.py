@@ -24,6 +24,7 @@ class Value:
     number: what every element is equal to, where that is known.
     constant: the array itself, for a constant that is not one number.
     source: 'leaf', 'input', 'constant' or 'made' by an operation; `index` says which leaf or input.
+    scans: numbers of the scans in whose body it is made, anew in each round.
   """
 
   shape: tuple[int, ...]
@@ -32,6 +33,7 @@ class Value:
   constant: Any = None
   source: str = 'made'
   index: int = -1
+  scans: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(eq=False, slots=True)

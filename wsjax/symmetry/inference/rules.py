@@ -61,6 +61,17 @@ def _alike(each: bool) -> Rule:
   return rule
 
 
+def _collective(axes: Axes, op: Op) -> None:
+  """Each operand is a result of its own, less the axes of a vmap that is reduced over."""
+  gone = {axis for axis in op.params.get('axes', ()) if isinstance(axis, int)}
+  for i, value in enumerate(op.ins):
+    kept = [axis for axis in range(len(value.shape)) if axis not in gone]
+    for out_axis, axis in enumerate(kept):
+      axes.link(op, i, axis, i, out_axis)
+    for axis in gone:
+      axes.reduce(op, i, axis)
+
+
 def _close(axes: Axes, op: Op) -> None:
   for one, two in zip(axes.of(op.ins[0]), axes.of(op.ins[1]), strict=True):
     axes.atoms.unify(one, two, op.name)
@@ -161,6 +172,22 @@ def _unstack(axes: Axes, op: Op) -> None:
     axes.link_if(op, axis != place, *links)
 
 
+def _round_in(axes: Axes, op: Op) -> None:
+  """The axis over the rounds of a scan is the same for all that it takes apart or stacks."""
+  _unstack(axes, op)
+  label = axes.of(op.ins[0])[0]
+  axes.atoms.unify(axes.scans.setdefault(op.outs[0].scans[-1], label), label, op.name)
+
+
+def _round_out(axes: Axes, op: Op) -> None:
+  _stack(axes, op)
+  inside, outside = op.ins[0].scans, op.outs[0].scans
+  if len(inside) > len(outside):
+    length = op.outs[0].shape[0]
+    label = axes.scans.setdefault(inside[len(outside)], axes.atoms.new(length, op.name))
+    axes.give(op, label, 0, 0)
+
+
 def _shard_in(axes: Axes, op: Op) -> None:
   """One shard: of an axis that is cut, the order of the shards is fixed."""
   for axis, n in enumerate(op.outs[0].shape):
@@ -202,7 +229,8 @@ RULES = {
   **dict.fromkeys(('argmax', 'argmin'), _arg_reduction),
   **dict.fromkeys(CUMULATIVE, _along_axis('axis')),
   **dict.fromkeys(('join', 'loop'), _alike(each=False)),
-  **dict.fromkeys(('optimization_barrier', 'device_put', *COLLECTIVES), _alike(each=True)),
+  **dict.fromkeys(('optimization_barrier', 'device_put'), _alike(each=True)),
+  **dict.fromkeys(COLLECTIVES, _collective),
   **dict.fromkeys(('all_gather', 'all_gather_invariant'), _all_gather),
   **dict.fromkeys(WINDOWS, linear.window_reduction),
   **dict.fromkeys(linear.SCATTERS, linear.scatter),
@@ -234,4 +262,15 @@ RULES = {
   'split': linear.split,
   'pad': linear.pad,
   'concatenate': linear.concatenate,
+}
+
+# Where an axis that is cut or glued has a label for each piece.
+FINE = {
+  **RULES,
+  'slice': linear.pieces_of_slice,
+  'split': linear.pieces_of_split,
+  'pad': linear.padded_pieces,
+  'concatenate': linear.glued_pieces,
+  'scan_in': _round_in,
+  'scan_out': _round_out,
 }

@@ -162,6 +162,51 @@ def concatenate(axes: Axes, op: Op) -> None:
     axes.link_blocks(op, i, place, 0, place, block)
 
 
+def pieces_of_slice(axes: Axes, op: Op) -> None:
+  """A slice has the label of its piece."""
+  strides = op.params['strides'] or (1,) * len(op.ins[0].shape)
+  for axis, (start, stop) in enumerate(
+    zip(op.params['start_indices'], op.params['limit_indices'], strict=True)
+  ):
+    if strides[axis] == 1:
+      rest = axes.atoms.cut(axes.of(op.ins[0])[axis], start, op.name)[1]
+      piece = axes.atoms.cut(rest, stop - start, op.name)[0]
+      axes.link(op, 0, axis, 0, axis, piece)
+    else:
+      axes.pin_axis(op, 0, axis)
+
+
+def pieces_of_split(axes: Axes, op: Op) -> None:
+  """Every part has the label of its piece."""
+  for axis in range(len(op.ins[0].shape)):
+    rest = axes.of(op.ins[0])[axis]
+    for o, out in enumerate(op.outs):
+      piece = rest
+      if axis == op.params['axis']:
+        piece, rest = axes.atoms.cut(rest, out.shape[axis], op.name)
+      axes.link(op, 0, axis, o, axis, piece)
+
+
+def padded_pieces(axes: Axes, op: Op) -> None:
+  """Padding is a piece of its own, of equal elements."""
+  for axis, (low, high, inside) in enumerate(op.params['padding_config']):
+    label, n = axes.of(op.ins[0])[axis], op.ins[0].shape[axis]
+    if low < 0 or high < 0 or inside:
+      axes.pin_axis(op, 0, axis)
+    else:
+      pieces = [(axes.atoms.new(low), low), (label, n), (axes.atoms.new(high), high)]
+      axes.link(op, 0, axis, 0, axis, axes.atoms.glue(pieces))
+
+
+def glued_pieces(axes: Axes, op: Op) -> None:
+  """Every operand is a piece of its own."""
+  place = op.params['dimension']
+  whole = axes.atoms.glue([(axes.of(value)[place], value.shape[place]) for value in op.ins])
+  for i, value in enumerate(op.ins):
+    for axis in range(len(value.shape)):
+      axes.link(op, i, axis, 0, axis, whole if axis == place else None)
+
+
 def dynamic_slice(axes: Axes, op: Op) -> None:
   """Axes that are taken whole pass on, others are pinned."""
   for axis, size in enumerate(op.params['slice_sizes']):
