@@ -82,7 +82,7 @@ for _name, _kinds, _act in [
   ('sinc', 'sign8', jnp.sinc),
   ('rms', 'o8', lambda h: h / jnp.sqrt((h * h).mean(-1, keepdims=True) + 0.1)),
   ('rms_relu', '', lambda h: relu(h / jnp.sqrt((h * h).mean(-1, keepdims=True) + 0.1))),
-  ('over_examples', 'scale8 sign8', lambda h: relu(h / jnp.sqrt((h * h).mean(0, keepdims=True)))),
+  ('over_examples', 'scale8', lambda h: relu(h / jnp.sqrt((h * h).mean(0, keepdims=True)))),
   ('logsumexp', '', lambda h: h - jax.nn.logsumexp(h, -1, keepdims=True)),
   ('max_over_examples', 'scale8', lambda h: h - h.max(0, keepdims=True)),
   ('cumsum', 'gl8', lambda h: jnp.cumsum(h, 0)),

@@ -8,23 +8,28 @@ from wsjax.symmetry.inference import infer
 
 NAMES = list(corpus.CASES)
 # The symmetries that are not found, of all cases.
-MAX_MISSED = {'permutations': 0.02, 'all': 0.1}
+MAX_MISSED = {'permutations': 0.01, 'all': 0.09}
 
 
 def _check(name):
-  """Raises unless all that is inferred holds; returns whether (permutations, all) are complete."""
+  """Raises unless all that is inferred holds, in float64, on random weights and inputs.
+
+  Returns:
+    Whether (permutations, all symmetries) are complete.
+  """
   with jax.enable_x64(True), jax.numpy_rank_promotion('allow'):
     fn, params, inputs, permutations, kinds = corpus.made(name)
-    inferred = infer.infer(fn, params, *inputs)
+    closed = jax.make_jaxpr(fn)(params, *inputs)
+    inferred = infer.of_jaxpr(closed, infer.flatten(params)[0])
     drawn, args = infer.draw((params, inputs), jax.random.key(0))
-    for what, change in fuzz.changes_of(inferred, fn, drawn, args, seed=1):
+    for what, change in fuzz.changes_of(inferred, closed, drawn, args, seed=1):
       assert change < 1e-8, (name, what, change)
   found, others = corpus.found(inferred)
   return not permutations - found, not (permutations - found or kinds - others)
 
 
 def test_elements_of_a_cut_of_the_corpus_hold():
-  for name in NAMES[::18]:
+  for name in NAMES[::9]:
     assert _check(name)[0], name
 
 

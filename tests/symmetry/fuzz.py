@@ -7,12 +7,14 @@ checks seeds 0 to 999 and prints those that fail.
 
 import math
 import sys
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.symmetry import blocks
+from tests.symmetry import numeric
+from wsjax.symmetry import blocks, gauge, group
 from wsjax.symmetry.inference import infer
 
 BATCH, TIME = 2, 3
@@ -108,8 +110,9 @@ class Net:
     return self.weight() if self.chance(0.5) else jnp.full_like(x, self.scalar.reshape(-1)[0])
 
   def step(self, x, values):
-    kinds = [self._dense, self._unary, self._binary, self._moved, self._reduced, self._control]
-    kind = self.rng.choice(len(kinds), p=[0.25, 0.25, 0.17, 0.17, 0.08, 0.08])
+    kinds = [self._dense, self._unary, self._binary, self._moved, self._reduced, self._control,
+             self._blocks]  # fmt: skip
+    kind = self.rng.choice(len(kinds), p=[0.22, 0.22, 0.15, 0.15, 0.08, 0.08, 0.1])
     return kinds[kind](x, values)
 
   def _dense(self, x, values):
@@ -241,6 +244,86 @@ class Net:
       lambda: jax.lax.map(lambda x: act(x @ w), x),
     ))()  # fmt: skip
 
+  def _blocks(self, x, values):
+    """Layers, experts and pieces with units of their own."""
+    n, m, num = x.shape[-1], self.pick(WIDTHS), 3
+    act = self.pick((jnp.tanh, jax.nn.relu, jax.nn.silu, lambda x: 0.5 * x))
+    choice = int(self.rng.integers(3))
+    last = self.pick(WIDTHS)
+    i = self.index.reshape(-1)[0] % num
+
+    def many(*shape):
+      return self.weight(num, *shape)
+
+    def halves(x):
+      one, two = x[..., : n // 2], x[..., n // 2 :]
+      one, two = act(one), jax.nn.relu(two)
+      return jnp.concatenate(self.pick_fixed(([one, two], [two, one], [one, two, one]), choice), -1)
+
+    def normed(x):
+      x = x.reshape(*x.shape[:-1], 2, -1)
+      return (x / (1 + jnp.abs(x).sum(-1, keepdims=True))).reshape(*x.shape[:-2], -1)
+
+    def layer(h, w):
+      h = self.pick_fixed((h + act(h @ w[0]) @ w[1], act(h @ w[0] @ w[1]), act(h @ w[0]) @ w[1]),
+                          choice)  # fmt: skip
+      return h, h
+
+    def experts(x):
+      h = act(jnp.einsum('...i,eio->...eo', x, many(n, m)))
+      if choice == 1:
+        h = h * self.weight(num, 1)
+      if choice == 2:
+        h = h + h.sum(-2, keepdims=True)
+      return jnp.einsum('...eo,eod->...d', h, many(m, last))
+
+    def gated(x):
+      gate = jax.nn.softmax(x @ self.weight(n, num), -1)
+      if choice == 1:
+        gate = gate * (gate >= gate.max(-1, keepdims=True))
+      h = act(jnp.einsum('...i,eio->...eo', x, many(n, m)))
+      return jnp.einsum('...e,...eo,eod->...d', gate, h, many(m, last))
+
+    def kernels():
+      w = self.weight(n, m)
+      return self.pick((
+        lambda: jnp.concatenate([w, self.weight(n, m)], -1), lambda: w / jnp.linalg.norm(w, axis=0),
+        lambda: w / jnp.linalg.norm(w), lambda: w * self.weight(m), lambda: w @ self.weight(m, m),
+        lambda: self.weight(m, n).T, lambda: w + self.weight(m, n).T, lambda: w[:, ::-1],
+        lambda: self.weight(n * m).reshape(n, m), lambda: self.weight(m, 2, n)[:, 1].T,
+        lambda: self.weight(2 * n, m)[n:], lambda: jnp.pad(w, ((0, 0), (0, 2))),
+        lambda: jnp.repeat(w, 2, 1), lambda: many(n, m)[i], lambda: many(n, m)[1],
+        lambda: many(n, m).sum(0), lambda: jnp.where(w > 0, w, 0.0), lambda: jax.nn.softmax(w, 0),
+        lambda: jnp.swapaxes(many(n, m), 0, 1).reshape(n, -1),
+      ))()  # fmt: skip
+
+    first = lambda x: x.reshape(-1, n)[:2]  # noqa: E731
+    return self.pick((
+      lambda: jax.lax.scan(layer, x, (many(n, m), many(m, n)))[0],
+      lambda: jax.lax.scan(layer, first(x), (many(n, m), many(m, n)), reverse=True)[1],
+      lambda: jnp.einsum('lbi,lio->bo', jax.lax.scan(layer, first(x), (many(n, m), many(m, n)))[1],
+                         many(n, last)),
+      lambda: jax.lax.fori_loop(0, num, lambda i, h: layer(h, (a[i], b[i]))[0], x)
+        if (a := many(n, m)) is not None and (b := many(m, n)) is not None else x,
+      lambda: jax.vmap(lambda w, v: act(x @ w) @ v)(many(n, m), many(m, last)).mean(0),
+      lambda: jax.vmap(lambda w, v: act(first(x) @ w) @ v)(many(n, m), many(m, last)),
+      lambda: jax.vmap(lambda w, v: act(first(x) @ w) @ v, axis_name='e')(
+        many(n, m), many(m, last)),
+      lambda: jax.vmap(lambda w: jax.lax.psum(act(first(x) @ w), 'e'), axis_name='e')(many(n, m)),
+      lambda: jax.vmap(lambda w, b: act(first(x) @ w + b))(many(n, m), self.weight(num, 1)),
+      lambda: experts(x), lambda: gated(x), lambda: halves(x), lambda: halves(self.dense(x)),
+      lambda: normed(x), lambda: halves(x) @ self.weight(halves(x).shape[-1], last),
+      lambda: act(x @ kernels()), lambda: x @ kernels(), lambda: act(x @ kernels()) + x[..., :1],
+      lambda: jnp.einsum('...i,...io->...o', act(jnp.einsum('bti,btio->bto', x, many(n, m)[
+        jnp.clip(self.index, 0, num - 1)])), many(m, last)[jnp.clip(self.index, 0, num - 1)])
+        if x.ndim == 3 and x.shape[1] == TIME else x,
+      lambda: jnp.concatenate([act(x @ self.weight(n, m)), x, x[..., :2]], -1),
+      lambda: jax.lax.ragged_dot(first(x), many(n, m), jnp.array([1, 0, 1])),
+      lambda: jnp.concatenate([x, self.vector(x)], -1) @ self.weight(2 * n, m),
+      lambda: jax.nn.softmax(jnp.stack([x @ self.weight(n, m), x @ self.weight(n, m)]), 0).sum(0),
+      lambda: jnp.stack([act(x), x @ self.weight(n, n), x], 1).max(1),
+    ))()  # fmt: skip
+
   @staticmethod
   def pick_fixed(options, index):
     return options[index]
@@ -258,70 +341,105 @@ def changes(seed, draws=1):
   """
   with jax.enable_x64(True), jax.numpy_rank_promotion('allow'):
     net = Net(seed)
-    inferred = infer.infer(net, dict(net.shapes), *net.inputs)
+    closed = jax.make_jaxpr(net)(dict(net.shapes), *net.inputs)
+    inferred = infer.of_jaxpr(closed, list(net.shapes))
     found, tried = [], 0
     for draw in range(draws):
-      for what, change in _each(net, inferred, 1000 * seed + draw):
+      for what, change in _each(net, inferred, closed, 1000 * seed + draw):
         tried += 1
         if change > TOLERANCE:
           found.append((what, change))
   return found, tried
 
 
-def _each(net, inferred, seed):
+def _each(net, inferred, closed, seed):
   rng = np.random.default_rng(seed)
   params = {
-    name: jnp.asarray(rng.integers(-3, 4, leaf.shape), leaf.dtype)
+    name: rng.integers(-3, 4, leaf.shape).astype(leaf.dtype)
     if leaf.dtype == np.int8
-    else jnp.asarray(rng.normal(size=leaf.shape) / max(math.prod(leaf.shape[:-1]), 1) ** 0.5)
+    else np.asarray(rng.normal(size=leaf.shape) / max(math.prod(leaf.shape[:-1]), 1) ** 0.5)
     for name, leaf in net.shapes.items()
   }
   args = (
-    jnp.asarray(rng.normal(size=net.inputs[0].shape)),
-    jnp.asarray(rng.integers(-1, 6, net.inputs[1].shape), np.int32),
-    jnp.asarray(rng.normal(size=net.inputs[2].shape)),
+    rng.normal(size=net.inputs[0].shape),
+    rng.integers(-1, 6, net.inputs[1].shape).astype(np.int32),
+    rng.normal(size=net.inputs[2].shape),
   )
-  yield from changes_of(inferred, net, params, args, seed)
+  yield from changes_of(inferred, closed, params, args, seed)
 
 
-def changes_of(inferred, fn, params, args, seed):
-  """Yields (what, change) for one random element of the spec and of all else that was inferred."""
-  moved = []
+def changes_of(inferred, closed, params, args, seed):
+  """Yields (what, change) for one random element of the spec and of all else that was inferred.
+
+  Args:
+    inferred: the symmetry of `closed`.
+    closed: a jaxpr of (params, *args), which is evaluated with numpy.
+    params: tree of arrays.
+    args: inputs.
+    seed: of the elements.
+  """
+  rng = np.random.default_rng(seed)
   spec, report = inferred.spec, inferred.report
-  key = jax.random.key(seed)
-  if spec.groups:
-    g = spec.random(key, max_log_scale=0.7)
-    kinds = sorted({kind for group in spec.groups for kind in group.kinds})
-    moved.append((' '.join(kinds), infer.act(g, params, spec)))
-  paths, leaves, tree = infer.flatten(params)
+  paths, leaves, _ = infer.flatten(params)
   flat = dict(zip(paths, leaves, strict=True))
-  for gauge in report.beyond:
-    weights = gauge.act(_element(gauge, key), flat)
-    weights = jax.tree.unflatten(tree, [weights[path] for path in paths])
-    moved.append((f'{gauge}: {", ".join(gauge.names)}', weights))
+  moved = []
+  # The code of the product acts, on numpy, which compiles nothing.
+  with mock.patch.object(group, 'jnp', np), mock.patch.object(gauge, 'jnp', np):
+    if spec.groups:
+      kinds = sorted({kind for g in spec.groups for kind in g.kinds})
+      moved.append((' '.join(kinds), group.act(_element(spec, rng), flat, spec)))
+    for beyond in report.beyond:
+      text = f'{beyond}: {", ".join(beyond.names)}'
+      moved.append((text, beyond.act(_beyond(beyond, rng), flat)))
   if not moved:
     return
-  with jax.disable_jit():
-    before = _numbers(fn, params, args)
-    size = max(np.abs(x).max(initial=0) for x in before)
-    if not np.isfinite(size) or size > 1e8:
-      return
-    for what, weights in moved:
-      after = _numbers(fn, weights, args)
-      gap = max(np.abs(x - y).max(initial=0) for x, y in zip(before, after, strict=True))
-      yield what, math.inf if np.isnan(gap) else float(gap / (size + 1e-4))
+  rest = jax.tree.leaves(args)
+  before = numeric.evaluate(closed, [*leaves, *rest])
+  size = max(np.abs(x).max(initial=0) for x in before)
+  if not np.isfinite(size) or size > 1e8:
+    return
+  for what, weights in moved:
+    after = numeric.evaluate(closed, [*(weights[path] for path in paths), *rest])
+    gap = max(_gap(x, y) for x, y in zip(before, after, strict=True))
+    yield what, math.inf if np.isnan(gap) else float(gap / (size + 1e-4))
 
 
-def _numbers(fn, params, args):
-  return [np.asarray(x) for x in jax.tree.leaves(fn(params, *args))]
+def _gap(one, two):
+  if one.dtype == bool:
+    return float((one != two).any())
+  return np.abs(one - two).max(initial=0)
 
 
-def _element(gauge, key):
-  """A random element; permutations by numpy, which compiles nothing."""
-  if not isinstance(gauge, blocks.Blocks):
-    return gauge.random(key)
-  rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
-  return np.argsort(rng.random((*(n for _, n in gauge.per), gauge.size)), -1)
+def _element(spec, rng):
+  """A random element of the group of a spec."""
+  perms, scales, turns = {}, {}, {}
+  for g in spec.groups:
+    perms[g.id] = rng.permutation(g.size)
+    factor = np.ones(g.size)
+    if 'positive_scale' in g.kinds:
+      factor = np.exp(rng.uniform(-0.7, 0.7, g.size))
+    if 'sign' in g.kinds:
+      factor = factor * rng.choice((-1, 1), g.size)
+    if {'positive_scale', 'sign'} & set(g.kinds):
+      scales[g.id] = factor
+    if 'phase' in g.kinds:
+      turns[g.id] = rng.integers(-2, 3, g.size)
+  return group.GroupElement(perms, scales, turns)
+
+
+def _beyond(beyond, rng):
+  """A random element of a symmetry that no spec holds."""
+  n = beyond.size
+  shape = tuple(m for _, m in beyond.per)
+  if isinstance(beyond, blocks.Blocks):
+    return np.argsort(rng.random((*shape, n)), -1)
+  if beyond.kind == 'sign':
+    return rng.choice((-1.0, 1.0), n)
+  scale = np.exp(rng.uniform(-0.5, 0.5, n))
+  if beyond.kind == 'positive_scale':
+    return scale
+  one, two = np.linalg.qr(rng.normal(size=(2, *shape, n, n)))[0]
+  return one if beyond.kind == 'orthogonal' else one * scale @ two
 
 
 def main(start, stop):

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
 from wsjax import typing
 from wsjax.symmetry import group as group_lib
@@ -60,8 +61,12 @@ def infer(apply_fn: Apply, params: typing.PyTree, *inputs: Any) -> Inferred:
   def flat_fn(flat: Sequence[Any], args: Sequence[Any]) -> Any:
     return apply_fn(jax.tree.unflatten(tree, flat), *args)
 
-  closed = _trace(flat_fn, [_shape(leaf) for leaf in leaves], inputs)
-  program = lower.lower(closed, len(leaves))
+  return of_jaxpr(_trace(flat_fn, [_shape(leaf) for leaf in leaves], inputs), paths)
+
+
+def of_jaxpr(closed: core.ClosedJaxpr, paths: Sequence[str]) -> Inferred:
+  """The symmetry of a jaxpr, whose first arguments are the parameters with these paths."""
+  program = lower.lower(closed, len(paths))
   axes = axes_lib.Axes(program, rules.RULES)
   found = groups_lib.find(paths, program, axes)
   laws = groups_lib.follow(found)
@@ -177,7 +182,7 @@ def _draw(leaf: Any, key: jax.Array) -> Any:
   return (max(np.prod(shape[:-1]), 1) ** -0.5 * normal).astype(dtype)
 
 
-def _trace(fn: Apply, *args: Any) -> Any:
+def _trace(fn: Apply, *args: Any) -> core.ClosedJaxpr:
   """The jaxpr of a function; an error in it becomes one sentence."""
   try:
     return jax.make_jaxpr(fn)(*args)
