@@ -1,4 +1,4 @@
-"""Predictions of many networks on one test set, reduced while computing.
+"""Predictions of many networks on one test set, reduced while computing, and their calibration.
 
 Networks are padded to calls of a fixed size: one program is compiled per architecture and test set.
 """
@@ -13,9 +13,9 @@ import scipy.special
 from jaxtyping import Float
 
 from wsjax import networks, typing
-from wsjax.evaluation import calibration_error
 from wsjax.models import model as model_lib
 
+NUM_BINS = 15  # Of confidence, for calibration errors.
 # Monte-Carlo draws per network behind the chance level of its ECE.
 _NULL_DRAWS = 8
 NUM_PROBES = 256  # Test items that stand for the function of a network.
@@ -114,11 +114,9 @@ def predict(
     (params, np.arange(networks.length(params))),
     _NETWORKS_PER_CALL,
   )
-  ece = calibration_error.expected_calibration_error
-  null = np.mean(ece(null_hits, confidence[:, None], n), axis=1)
-  return Predictions(
-    labels[:, :n], nll[:, :n], brier / n, np.asarray(ece(hits, confidence, n)), null
-  )
+  ece = np.asarray(expected_calibration_error(hits, confidence, n))
+  null = expected_calibration_error(null_hits, confidence[:, None], n)
+  return Predictions(labels[:, :n], nll[:, :n], brier / n, ece, np.mean(null, axis=1))
 
 
 @functools.partial(jax.jit, static_argnames=('architecture',))
@@ -143,13 +141,13 @@ def _call(
     nll = -jnp.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]
     predicted = jnp.where(finite, jnp.argmax(logits, axis=-1), -1)
     confidence = jnp.exp(jnp.max(log_p, axis=-1))
-    bins = calibration_error.bin_weights(confidence) * is_real[None, :, None]
+    bins = bin_weights(confidence) * is_real[None, :, None]
     uniform = jax.vmap(
       lambda k: jax.random.uniform(jax.random.fold_in(k, number), (_NULL_DRAWS, x.shape[0]))
     )(keys)
     hits = (predicted == y).astype(jnp.float32)
     null_hits = (uniform < confidence[:, None]).astype(jnp.float32)
-    brier = calibration_error.brier(jnp.exp(log_p), y) @ is_real
+    brier = brier_score(jnp.exp(log_p), y) @ is_real
     found = (
       brier,
       jnp.einsum('ci,cib->cb', hits, bins),
@@ -158,7 +156,7 @@ def _call(
     )
     return jax.tree.map(jnp.add, sums, found), (predicted.astype(jnp.int16), nll)
 
-  count, bins = len(index), calibration_error.NUM_BINS
+  count, bins = len(index), NUM_BINS
   shapes = ((count,), (count, bins), (count, bins), (count, _NULL_DRAWS, bins))
   zeros = tuple(map(jnp.zeros, shapes))
   sums, (predicted, nll) = jax.lax.scan(
@@ -169,6 +167,45 @@ def _call(
     return jnp.moveaxis(value, 0, 1).reshape(count, -1)
 
   return (join(predicted), join(nll), *sums)
+
+
+def bin_weights(confidence: jax.Array, num_bins: int = NUM_BINS) -> jax.Array:
+  """[*b, k] one-hot membership of confidences [*b] in equal bins (0, 1/k], (1/k, 2/k], ..."""
+  index = jnp.ceil(confidence * num_bins).astype(jnp.int32) - 1
+  return jax.nn.one_hot(jnp.clip(index, 0, num_bins - 1), num_bins)
+
+
+def expected_calibration_error(hits: jax.Array, confidence: jax.Array, num_items: int) -> jax.Array:
+  """ECE [*b], sum over bins of (n_b / n) |accuracy_b - confidence_b|, from sums per bin.
+
+  Args:
+    hits: [*b, k] number of correct items per bin.
+    confidence: [*b, k] sum of confidences per bin.
+    num_items: n.
+
+  Source: Guo et al. 2017, arXiv:1706.04599, eq. 3; n_b cancels.
+  """
+  return jnp.sum(jnp.abs(hits - confidence), axis=-1) / num_items
+
+
+def calibration_gaps(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
+  """[*b, n, k] right minus confidence [*b, n] of every item, in the bin of its confidence."""
+  bins = np.asarray(bin_weights(confidence))
+  return (right - confidence)[..., None] * bins
+
+
+def ece_of(gaps: np.ndarray) -> np.ndarray:
+  """Expected calibration error [*b] of `calibration_gaps` [*b, n, k]."""
+  return np.abs(gaps.sum(axis=-2)).sum(axis=-1) / gaps.shape[-2]
+
+
+def brier_score(probabilities: jax.Array, labels: jax.Array) -> jax.Array:
+  """Brier score [*b] of items, in [0, 2], from class probabilities [*b, c] and labels [*b].
+
+  Source: Brier 1950, Monthly Weather Review 78:1.
+  """
+  target = jax.nn.one_hot(labels, probabilities.shape[-1])
+  return jnp.sum((probabilities - target) ** 2, axis=-1)
 
 
 def logits(

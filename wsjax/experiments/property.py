@@ -12,8 +12,8 @@ import scipy.stats
 from wsjax import config as config_lib
 from wsjax import distributed, files, typing
 from wsjax.encoders import examples as examples_lib
-from wsjax.evaluation import calibration_error
 from wsjax.evaluation import metric as metric_lib
+from wsjax.evaluation import predictions as predictions_lib
 from wsjax.evaluation.report import model
 from wsjax.experiments import base, sections
 from wsjax.heads import classifier, prediction, regressor
@@ -358,12 +358,12 @@ def classification(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
   log_p = scipy.special.log_softmax(logits.astype(np.float64), -1)
   p = np.exp(log_p)
   hits = p.argmax(-1) == labels
-  gaps = calibration_error.gaps(p.max(-1), hits)
+  gaps = predictions_lib.calibration_gaps(p.max(-1), hits)
   return {
     'accuracy': hits,
     'nll': -np.take_along_axis(log_p, labels[None, :, None], -1)[..., 0],
     'brier': ((p - np.eye(p.shape[-1])[labels]) ** 2).sum(-1),
-    'ece': (lambda s, rows: calibration_error.ece(gaps[s, rows]), hits.shape),
+    'ece': (lambda s, rows: predictions_lib.ece_of(gaps[s, rows]), hits.shape),
   }
 
 

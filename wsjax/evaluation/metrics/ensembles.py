@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from wsjax.evaluation import calibration_error, predictions, statistics
+from wsjax.evaluation import predictions, statistics
 from wsjax.evaluation.metric import Better, Metric, NotRun, Stat, metric
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
@@ -62,7 +62,7 @@ def combine(log_p: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Ensemb
     right=right,
     nll=-np.log(np.maximum(p[:, item, labels], 1e-30)),
     members_nll=-np.mean(log_p[:, :, item, labels], axis=1, dtype=np.float64),
-    ece=calibration_error.ece(calibration_error.gaps(np.max(p, axis=-1), right)),
+    ece=predictions.ece_of(predictions.calibration_gaps(np.max(p, axis=-1), right)),
   )
 
 

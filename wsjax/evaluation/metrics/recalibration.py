@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.special
 
-from wsjax.evaluation import calibration_error, predictions
+from wsjax.evaluation import predictions
 from wsjax.evaluation.metric import Stat, metric
 from wsjax.evaluation.reference import Reference
 from wsjax.evaluation.sample import Sample, once
@@ -61,7 +61,7 @@ def classwise(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
   Source: Kull et al. 2019, arXiv:1910.12656, definition of classwise-ECE.
   """
   errors = [
-    calibration_error.ece(calibration_error.gaps(p[..., c], labels == c))
+    predictions.ece_of(predictions.calibration_gaps(p[..., c], labels == c))
     for c in range(p.shape[-1])
   ]
   return np.mean(errors, axis=0)
@@ -79,7 +79,7 @@ def debiased(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 
   Source: Kumar et al. 2019, arXiv:1909.10155, section 4 (debiased estimator).
   """
-  bins = np.asarray(calibration_error.bin_weights(confidence), np.float64)
+  bins = np.asarray(predictions.bin_weights(confidence), np.float64)
   count = bins.sum(axis=1)
   share = np.maximum(count, 1)
   accuracy = np.einsum('ni,nib->nb', right, bins) / share
