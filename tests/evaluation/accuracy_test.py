@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation import given
-from wsjax.evaluation import gate
+from wsjax.evaluation import reference
 from wsjax.evaluation.metrics import accuracy as accuracy_lib
 
 
@@ -15,7 +15,7 @@ def test_guessing_is_not_functional_and_knowing_is():
   accuracy = np.array([0.0, level, level + 2.9 * error, level + 3.1 * error])
   dead = accuracy_lib.nonfunctional(accuracy, level, 1000)
   assert dead.tolist() == [True, True, True, False]
-  assert gate.above_chance(level, 1000) == pytest.approx(level + 3 * error)
+  assert reference.above_chance(level, 1000) == pytest.approx(level + 3 * error)
 
 
 def test_tail_sees_what_the_middle_forgives():

@@ -13,12 +13,12 @@ import scipy.stats
 
 from wsjax import networks as networks_lib
 from wsjax import terminal
-from wsjax.evaluation import gate, statistics
 from wsjax.evaluation import methods as methods_lib
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import metrics as metrics_lib
 from wsjax.evaluation import reference as reference_lib
 from wsjax.evaluation import sample as sample_lib
+from wsjax.evaluation import statistics
 from wsjax.evaluation.metric import NotRun
 from wsjax.evaluation.metrics import barriers, copying, diversity, fidelity, flags, novelty
 from wsjax.evaluation.report import model
@@ -279,7 +279,7 @@ def _per_seed(method: sample_lib.Sample) -> dict[str, list[float | None]]:
   values = {
     'accuracy': method.accuracy,
     'max_iou': novelty.max_overlap(method),
-    'copy_rate': gate.copy(novelty.distance_to_shown(method), method.reference.thresholds),
+    'copy_rate': method.reference.thresholds.copies(novelty.distance_to_shown(method)),
   }
   with contextlib.suppress(NotRun):
     values |= novelty.gates(method)

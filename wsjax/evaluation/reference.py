@@ -1,4 +1,7 @@
-"""Reference: the zoo and the test set that all methods are evaluated against."""
+"""Reference: the zoo and the test set that all methods are evaluated against, and its gates.
+
+A gate says what a sample must do to count as a new, working network.
+"""
 
 import dataclasses
 import functools
@@ -7,9 +10,63 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from wsjax import networks, typing
-from wsjax.evaluation import gate, methods, nearest, predictions, statistics
+from wsjax.evaluation import methods, nearest, predictions, statistics
 from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
+from wsjax.symmetry import distance as distance_lib
+
+# A sample nearer than this many tau to a training network is a copy of it.
+COPY = 0.1
+# A zoo whose tau is below this share of the norm of its networks consists of copies.
+MIN_TAU = distance_lib.ROUNDING
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+  """Thresholds of the gates, all measured on the training zoo, and the gates.
+
+  Distances are quotient distances to the nearest training network; NaN passes no gate.
+
+  Attributes:
+    accuracy: 5th percentile of the test accuracy of the zoo.
+    tau: median quotient distance from a training network to the nearest other one, of final
+      checkpoints of independent runs: the median distance between independent runs.
+    max_iou: mean over training networks of the largest error-IoU with another.
+    norm: median norm of the networks of the zoo.
+  """
+
+  accuracy: float
+  tau: float
+  max_iou: float
+  norm: float
+
+  def __post_init__(self):
+    if not self.tau > MIN_TAU * self.norm:
+      raise ValueError(
+        f'tau, the median distance between independent runs, is {self.tau:.3g}, not above '
+        f'{MIN_TAU:g} of the median norm {self.norm:.3g} of the networks: half of the training '
+        'networks have a copy among the others, up to symmetry.'
+      )
+
+  def strict(self, accuracy: np.ndarray, distance: np.ndarray, *, share: float = 1.0) -> np.ndarray:
+    """[N] bool, gate G: as accurate as the zoo, and as far from it as `share` of tau.
+
+    A share of 0.5 is the half gate.
+    """
+    return (accuracy >= self.accuracy) & (distance >= share * self.tau)
+
+  def functional(self, accuracy: np.ndarray, max_iou: np.ndarray) -> np.ndarray:
+    """[N] bool, gate G_b: as accurate as the zoo, and a largest error-IoU like that of the zoo."""
+    return (accuracy >= self.accuracy) & (max_iou <= self.max_iou)
+
+  def copies(self, distance: np.ndarray) -> np.ndarray:
+    """[N] bool, whether a sample is a copy: nearer than 0.1 tau to a training network."""
+    return distance < COPY * self.tau
+
+
+def above_chance(chance: float, num_items: int) -> float:
+  """Accuracy above which a network is not at chance: 3 standard errors at n items."""
+  return chance + 3 * np.sqrt(chance * (1 - chance) / num_items)
 
 
 class Finetune(Protocol):
@@ -206,7 +263,7 @@ class Reference(Population):
     return float(np.max(np.bincount(self.test_y)) / len(self.test_y))
 
   @functools.cached_property
-  def thresholds(self) -> gate.Thresholds:
+  def thresholds(self) -> Thresholds:
     """Thresholds of the gates, from networks of independent runs.
 
     Raises:
@@ -215,7 +272,7 @@ class Reference(Population):
     """
     runs = self.runs
     accuracy = 1 - np.mean(runs.train_errors, axis=1)
-    return gate.Thresholds(
+    return Thresholds(
       accuracy=float(np.percentile(accuracy, 5)),
       tau=float(np.median(runs.train_distance)),
       max_iou=float(np.mean(runs.train_iou)),

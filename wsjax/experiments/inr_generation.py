@@ -17,7 +17,7 @@ import scipy.spatial.distance
 from wsjax import config as config_lib
 from wsjax import networks as networks_lib
 from wsjax import terminal, typing
-from wsjax.evaluation import baselines, gate, methods, reference, statistics, two_sample
+from wsjax.evaluation import baselines, methods, reference, statistics, two_sample
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
 from wsjax.experiments import generation, sections
@@ -380,7 +380,7 @@ def _nets(
     'to_image': to_image / np.sqrt(drawn.images.shape[1]),
   }
   shares = {
-    'copy_rate': drawn.distance < gate.COPY,
+    'copy_rate': drawn.distance < reference.COPY,
     'half_rate': drawn.distance >= 0.5,
     'legible': to_image <= gallery.legible,
   }

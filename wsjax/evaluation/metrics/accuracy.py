@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from wsjax.evaluation import gate, statistics
+from wsjax.evaluation import statistics
 from wsjax.evaluation.metric import Stat, metric
-from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.reference import Reference, above_chance
 from wsjax.evaluation.sample import Sample
 
 GROUP = 'Function'
@@ -12,7 +12,7 @@ GROUP = 'Function'
 
 def nonfunctional(accuracy: np.ndarray, chance: float, num_items: int) -> np.ndarray:
   """Whether accuracies [N] are below chance plus 3 standard errors of chance at n items."""
-  return accuracy < gate.above_chance(chance, num_items)
+  return accuracy < above_chance(chance, num_items)
 
 
 @metric('accuracy', '.1%', better='higher')

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from wsjax.evaluation import gate, predictions, statistics
+from wsjax.evaluation import predictions, statistics
 from wsjax.evaluation.metric import NotRun, Stat, metric
-from wsjax.evaluation.reference import Reference
+from wsjax.evaluation.reference import Reference, above_chance
 from wsjax.evaluation.sample import Sample, once
 
 _NOVELTY, _GATES = 'Novelty', 'Gates'
@@ -44,16 +44,16 @@ def distance_to_shown(method: Sample) -> np.ndarray:
 def gates(method: Sample) -> dict[str, np.ndarray]:
   """[N] bool of each gate; raises NotRun if the zoo itself is at chance."""
   reference, thresholds = method.reference, method.reference.thresholds
-  least = gate.above_chance(reference.chance, len(reference.test_y))
+  least = above_chance(reference.chance, len(reference.test_y))
   if thresholds.accuracy < least:
     raise NotRun(
       f'the 5th percentile of the accuracy of the zoo, {thresholds.accuracy:.3f}, is at chance '
       f'(below {least:.3f})'
     )
   return {
-    'gate_strict': gate.strict(method.accuracy, distance(method), thresholds),
-    'gate_half': gate.strict(method.accuracy, distance(method), thresholds, share=0.5),
-    'gate_functional': gate.functional(method.accuracy, max_overlap(method), thresholds),
+    'gate_strict': thresholds.strict(method.accuracy, distance(method)),
+    'gate_half': thresholds.strict(method.accuracy, distance(method), share=0.5),
+    'gate_functional': thresholds.functional(method.accuracy, max_overlap(method)),
   }
 
 
@@ -69,7 +69,7 @@ def novelty(method: Sample, reference: Reference) -> Stat:
 @metric('copies', '.0%', better='lower', group=_NOVELTY)
 def copy_rate(method: Sample, reference: Reference) -> Stat:
   """Networks nearer than 0.1 τ to a training network."""
-  return statistics.rate(gate.copy(distance_to_shown(method), reference.thresholds))
+  return statistics.rate(reference.thresholds.copies(distance_to_shown(method)))
 
 
 @metric('largest error-IoU', '.2f', better='lower', heading='max IoU', group=_NOVELTY)

@@ -15,7 +15,7 @@ import scipy.spatial.distance
 from jaxtyping import Float
 
 from wsjax import networks, terminal, typing
-from wsjax.evaluation import baselines, gate, methods, statistics, two_sample
+from wsjax.evaluation import baselines, methods, statistics, two_sample
 from wsjax.evaluation import reference as reference_lib
 from wsjax.evaluation.metric import Metric, Stat
 from wsjax.evaluation.report import model
@@ -104,10 +104,10 @@ class Reference(reference_lib.Population):
     return self.neighbours.nearest(params, similarity=-table, exclude_same_index=own)[0]
 
   @functools.cached_property
-  def thresholds(self) -> gate.Thresholds:
+  def thresholds(self) -> reference_lib.Thresholds:
     """Thresholds of the gates, from networks of independent runs; `accuracy` is a negative loss."""
     runs = self.runs
-    return gate.Thresholds(
+    return reference_lib.Thresholds(
       accuracy=-float(np.percentile(runs.train_losses.mean(axis=1), 95)),
       tau=float(np.median(runs.distance(runs.train, runs.train_losses, own=True))),
       max_iou=np.nan,
@@ -198,7 +198,7 @@ def measure(method: methods.Method, reference: Reference) -> dict[str, Stat]:
   stats = {
     'loss': statistics.two_way(found, groups, resampler),
     'novelty': statistics.over_networks(distance / thresholds.tau, groups, resampler, window=None),
-    'copy_rate': statistics.rate(gate.copy(shown, thresholds)),
+    'copy_rate': statistics.rate(thresholds.copies(shown)),
     **_gates(-found.mean(axis=1), distance, reference),
     **_sets(method, found, reference),
     'spread': _spread(method, reference),
@@ -220,8 +220,8 @@ def _gates(score: np.ndarray, distance: np.ndarray, reference: Reference) -> dic
     )
     return dict.fromkeys(('gate_strict', 'gate_half'), statistics.not_run(reason))
   return {
-    'gate_strict': statistics.rate(gate.strict(score, distance, thresholds)),
-    'gate_half': statistics.rate(gate.strict(score, distance, thresholds, share=0.5)),
+    'gate_strict': statistics.rate(thresholds.strict(score, distance)),
+    'gate_half': statistics.rate(thresholds.strict(score, distance, share=0.5)),
   }
 
 

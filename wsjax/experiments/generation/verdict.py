@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from wsjax.evaluation import evaluator, gate
+from wsjax.evaluation import evaluator
 from wsjax.evaluation.metrics import accuracy, copying, diversity, flags, novelty
+from wsjax.evaluation.reference import COPY
 from wsjax.evaluation.report import model
 
 # Gate -> its short name, in falling order of strength.
@@ -86,7 +87,7 @@ def headline(table: model.Table) -> str:
       return f'{name} was not put to any gate.'
     if copies is not None and copies >= 0.5:
       return (
-        f'{name} copies: {percent(copies)} of its samples lie within {gate.COPY:g} τ of a training '
+        f'{name} copies: {percent(copies)} of its samples lie within {COPY:g} τ of a training '
         'network, and none passes a gate.'
       )
     return f'{name} passes no gate: not one of {row.n} samples.'
@@ -191,7 +192,7 @@ def _copies(row: model.Row) -> str:
   verb = f'Few exact copies, but {near}' if near else 'It does not copy weights'
   if copies >= 0.05:
     verb = 'It mostly copies' if copies >= 0.5 else 'It copies in part'
-  text = f'{verb}: {percent(copies)} of samples lie within {gate.COPY:g} τ'
+  text = f'{verb}: {percent(copies)} of samples lie within {COPY:g} τ'
   if distance is None:
     return f'{text}.'
   return f'{text}; the median distance to a training network is {distance:.2f} τ.'
@@ -299,10 +300,10 @@ def figures(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, m
     'novelty': model.Figure(
       'plane',
       {
-        'table': 'methods', 'x': 'novelty', 'accuracy': zoo['accuracy_p5'], 'copies': gate.COPY,
+        'table': 'methods', 'x': 'novelty', 'accuracy': zoo['accuracy_p5'], 'copies': COPY,
         'xlabel': 'distance to the nearest training network, τ  (square-root axis)',
         'marks': [
-          {'at': gate.COPY, 'label': 'copies', 'left': True}, {'at': 0.5, 'label': '0.5 τ'},
+          {'at': COPY, 'label': 'copies', 'left': True}, {'at': 0.5, 'label': '0.5 τ'},
           {'at': 1.0, 'label': 'τ'},
         ],
         'regions': [{'at': 0.5, 'label': 'G½'}, {'at': 1.0, 'label': 'G'}],
