@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.faults import runs
-from wsjax import files, manifest, pipeline
+from wsjax import files, manifest, networks, pipeline
 from wsjax.evaluation import methods
 from wsjax.evaluation.report import model
 from wsjax.experiments import base, configs, generation
@@ -269,7 +269,7 @@ def test_snapshots_are_what_a_sample_may_be_a_copy_of(tmp_path):
     config.strategy.trajectory = True
   experiment = generation.Generation(config, base.open_zoo(config, tmp_path, progress=False))
   data = experiment.data
-  copier = methods.Method('copier', 'model', methods.take(data.snapshots, slice(8)), 0.0, 0)
+  copier = methods.Method('copier', 'model', networks.take(data.snapshots, slice(8)), 0.0, 0)
   rates = []
   for experiment.data in (data, dataclasses.replace(data, snapshots=None)):
     report = experiment.compare([copier])

@@ -13,8 +13,6 @@ from jaxtyping import Bool, Float, Int
 from wsjax import typing
 from wsjax.symmetry import spec as spec_lib
 
-# Above this size of a weight, distances in float32 mean nothing.
-MAX_WEIGHT = 1e6
 CHUNK = 128  # Networks per compiled call.
 
 Indices: TypeAlias = Int[typing.Array, ' m'] | Bool[typing.Array, ' n']
@@ -67,17 +65,14 @@ class Networks:
     """Joins networks on the host; raises ValueError if there are no parts or their specs differ."""
     if len({part.spec for part in parts}) != 1:
       raise ValueError(f'concat needs parts of one spec; got {len(parts)} parts.')
-    params: typing.StackedParams = {
-      path: np.concatenate([np.asarray(part.params[path]) for part in parts])
-      for path in parts[0].params
-    }
-    return Networks(params, parts[0].spec)
+    return Networks(join([part.params for part in parts]), parts[0].spec)
 
   def flat(self) -> Float[typing.Array, 'n p']:
     """Every network as one float32 vector, parameters in sorted order of their paths."""
-    numpy = np if all(isinstance(x, np.ndarray) for x in self.params.values()) else jnp
-    parts = (numpy.asarray(self.params[path], numpy.float32) for path in sorted(self.params))
-    return numpy.concatenate([part.reshape(len(self), -1) for part in parts], axis=1)
+    if all(isinstance(value, np.ndarray) for value in self.params.values()):
+      return flatten(self.params)
+    parts = (jnp.asarray(self.params[path], jnp.float32) for path in sorted(self.params))
+    return jnp.concatenate([part.reshape(len(self), -1) for part in parts], axis=1)
 
   @classmethod
   def from_flat(cls, vectors: Float[typing.Array, 'n p'], spec: spec_lib.Spec) -> 'Networks':
@@ -93,11 +88,7 @@ class Networks:
 
   def finite(self) -> Bool[np.ndarray, ' n']:
     """Whether all weights of each network are finite and at most 1e6 in size."""
-    sizes = [
-      np.abs(np.asarray(value, np.float32)).reshape(len(self), -1).max(axis=1, initial=0.0)
-      for value in self.params.values()
-    ]
-    return np.all([size <= MAX_WEIGHT for size in sizes], axis=0)  # False for NaN.
+    return spec_lib.finite(self.params)
 
   def map(self, fn: Callable[[typing.Params], Any], chunk: int | None = None) -> Any:
     """Runs a function of one network on all of them.
@@ -135,6 +126,22 @@ def in_chunks(fn: Callable[[Any], Any], stacked: typing.PyTree, chunk: int = CHU
 def length(stacked: typing.PyTree) -> int:
   """Number of networks, or of other examples, in a pytree of arrays [n, ...]."""
   return len(jax.tree.leaves(stacked)[0])
+
+
+def take(params: typing.StackedParams, rows: Indices | slice) -> typing.StackedParams:
+  """Some of the networks of a stack, on the host."""
+  return {path: np.asarray(value)[rows] for path, value in params.items()}
+
+
+def join(parts: Sequence[typing.StackedParams]) -> typing.StackedParams:
+  """The networks of all parts, one part behind the other, on the host."""
+  return {path: np.concatenate([np.asarray(part[path]) for part in parts]) for path in parts[0]}
+
+
+def flatten(params: typing.StackedParams) -> Float[np.ndarray, 'n p']:
+  """Every network as one vector on the host; see `Networks.flat`."""
+  parts = (np.asarray(params[path], np.float32) for path in sorted(params))
+  return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
 def evenly(count: int, limit: int) -> Int[np.ndarray, ' m']:

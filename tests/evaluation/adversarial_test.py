@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tests.evaluation import given
-from wsjax.evaluation import baselines, methods, pgd
+from wsjax import networks
+from wsjax.evaluation import baselines, pgd
 from wsjax.evaluation.metrics import adversarial
 from wsjax.models import mlp
 
@@ -25,7 +26,7 @@ def _attack(context, params, norm, **overrides):
 
 @pytest.fixture(scope='module')
 def nets(zoo_reference):
-  return methods.take(zoo_reference.train, np.arange(6))
+  return networks.take(zoo_reference.train, np.arange(6))
 
 
 @pytest.fixture(scope='module', params=pgd.NORMS)
@@ -124,7 +125,7 @@ def test_networks_moved_by_the_group_are_as_robust(found, zoo_reference, nets):
 def test_network_does_not_depend_on_its_neighbours(found, zoo_reference, nets, monkeypatch):
   norm, ours = found
   monkeypatch.setattr(adversarial, '_NETWORKS_PER_CALL', 8)
-  theirs = _attack(zoo_reference, methods.take(nets, np.array([5])), norm)
+  theirs = _attack(zoo_reference, networks.take(nets, np.array([5])), norm)
   np.testing.assert_array_equal(theirs.pgd[0], ours.pgd[5])
 
 

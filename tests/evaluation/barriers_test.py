@@ -5,6 +5,7 @@ import optax
 import pytest
 
 from tests.evaluation import given
+from wsjax import networks
 from wsjax.evaluation import baselines, methods
 from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import barriers
@@ -27,7 +28,7 @@ def find(zoo_reference):
 
 
 def test_further_runs_have_a_barrier_that_matching_lowers(find, zoo_reference):
-  runs = find(methods.take(zoo_reference.heldout, NETS))
+  runs = find(networks.take(zoo_reference.heldout, NETS))
   assert runs['train_raw'] > 0.2
   assert 0 < runs['train'] < 0.5 * runs['train_raw']
   assert 0 < runs['self'] < 0.5 * runs['train_raw']
@@ -45,7 +46,7 @@ def test_noisy_copies_are_in_the_basin_of_their_original(find, zoo_reference):
 
 
 def test_a_disguise_raises_the_line_and_matching_finds_it(find, zoo_reference):
-  copies = methods.take(zoo_reference.train, NETS)
+  copies = networks.take(zoo_reference.train, NETS)
   moved = baselines.move(copies, zoo_reference.architecture.spec, seed=1)
   hidden = find({path: np.asarray(value) for path, value in moved.items()})
   assert hidden['train_raw'] > 0.2
@@ -54,14 +55,14 @@ def test_a_disguise_raises_the_line_and_matching_finds_it(find, zoo_reference):
 
 def test_other_samples_are_those_of_the_same_seed(find, zoo_reference):
   """Each seed makes one network: that another seed makes another is no help."""
-  twice = methods.take(zoo_reference.heldout, np.repeat([0, 1], 4))
+  twice = networks.take(zoo_reference.heldout, np.repeat([0, 1], 4))
   assert find(twice, (0, 1))['self'] == pytest.approx(0, abs=1e-4)
-  mixed = methods.take(zoo_reference.heldout, np.arange(8) % 2)
+  mixed = networks.take(zoo_reference.heldout, np.arange(8) % 2)
   assert find(mixed, (0, 1))['self'] > 0.01
 
 
 def test_one_network_alone_has_no_other(zoo_reference):
-  stats = _measured(zoo_reference, methods.take(zoo_reference.heldout, NETS[:1]))
+  stats = _measured(zoo_reference, networks.take(zoo_reference.heldout, NETS[:1]))
   assert stats['barrier_self']['value'] is None
   assert stats['barrier_train']['value'] > 0
 
@@ -77,7 +78,7 @@ def test_barrier_is_measured_from_the_chord():
 
 def test_path_losses_are_those_of_points_on_the_line(zoo_reference):
   context = zoo_reference
-  a, b = (methods.take(context.train, np.array(i)) for i in ([0, 1], [2, 3]))
+  a, b = (networks.take(context.train, np.array(i)) for i in ([0, 1], [2, 3]))
   losses = barriers.path_losses(context.architecture, a, b, context.items, num_points=3)
   middle = {path: (a[path][1] + b[path][1]) / 2 for path in a}
   logits = context.architecture.apply(middle, context.test_x)

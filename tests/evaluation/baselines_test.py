@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from wsjax.evaluation import baselines, methods
+from wsjax import networks
+from wsjax.evaluation import baselines
 
 NAMES = {
   'noise(0.01)', 'noise(0.02)', 'noise(0.05)', 'noise(0.1)',
@@ -33,12 +34,12 @@ def test_panel_repeats_with_its_seed(panel, zoo_reference):
   assert {method.name for method in again} == NAMES - {'fresh runs', 'finetune-20'}
   for method in again:
     np.testing.assert_array_equal(
-      methods.flatten(method.params), methods.flatten(panel[method.name].params)
+      networks.flatten(method.params), networks.flatten(panel[method.name].params)
     )
 
 
 def test_another_seed_draws_others(zoo_reference):
-  zoo = methods.flatten(zoo_reference.train)
+  zoo = networks.flatten(zoo_reference.train)
   one, other = (baselines.noisy(np.random.default_rng([seed, 0]), zoo, 4, 0.1) for seed in (0, 1))
   assert not np.array_equal(one, other)
 
@@ -49,8 +50,8 @@ def test_permuted_copies_compute_what_training_networks_do(panel, zoo_reference)
   nll = context.train_predictions.nll
   gap = np.abs(moved.nll[:, None] - nll[None]).max(axis=2).min(axis=1)
   assert np.all(gap < 1e-3)
-  raw = methods.flatten(panel['permuted copy'].params)[:, None]
-  raw = np.linalg.norm(raw - methods.flatten(context.train)[None], axis=-1)
+  raw = networks.flatten(panel['permuted copy'].params)[:, None]
+  raw = np.linalg.norm(raw - networks.flatten(context.train)[None], axis=-1)
   assert np.all(raw.min(axis=1) > 0.5 * context.thresholds.tau)
 
 

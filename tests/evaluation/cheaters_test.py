@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from wsjax import networks as networks_lib
 from wsjax.evaluation import baselines, evaluator, methods
 from wsjax.evaluation import metrics as metrics_lib
 from wsjax.evaluation import reference as reference_lib
@@ -33,15 +34,15 @@ def _cheaters(context, fresh):
   train, n = context.train, NUM_SAMPLES
   spec = context.architecture.spec
   rng = np.random.default_rng(0)
-  some = methods.take(train, rng.integers(context.num_train, size=n))
-  vectors = methods.flatten(context.aligned_train)
+  some = networks_lib.take(train, rng.integers(context.num_train, size=n))
+  vectors = networks_lib.flatten(context.aligned_train)
   apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
   kin = np.argsort(apart, axis=1)[rng.integers(len(apart), size=n), :3]
   mean = np.repeat(vectors.mean(axis=0, keepdims=True), n, axis=0)
   one = {path: np.repeat(value[:1], n, axis=0) for path, value in fresh.items()}
 
   def unflatten(rows):
-    return methods.unflatten(rows, train)
+    return networks_lib.Networks.from_flat(rows, spec).params
 
   return {
     'copies': some,
@@ -198,7 +199,7 @@ def test_a_finding_needs_its_numbers(audited):
 
 def test_without_held_out_runs_the_rest_says_why(zoo_reference):
   context = dataclasses.replace(zoo_reference, heldout=None)
-  copies = methods.take(zoo_reference.train, np.arange(12))
+  copies = networks_lib.take(zoo_reference.train, np.arange(12))
   row = evaluator.evaluate(
     [methods.Method('copies', 'model', copies)], context, progress=False
   ).rows['copies']
@@ -215,7 +216,7 @@ def test_rates_of_false_and_missed_flags_over_partitions_of_real_runs(zoo_parts)
   honest, missed = [], []
   for seed in range(12):
     order = np.random.default_rng(seed).permutation(112)
-    train, heldout, fresh = (methods.take(nets, x) for x in np.split(order, (48, 80)))
+    train, heldout, fresh = (networks_lib.take(nets, x) for x in np.split(order, (48, 80)))
     reference = reference_lib.Reference(
       architecture=architecture,
       test_x=data.test_x,
@@ -226,7 +227,7 @@ def test_rates_of_false_and_missed_flags_over_partitions_of_real_runs(zoo_parts)
       num_bootstrap=50,
       seed=seed,
     )
-    noisy = _noisy(methods.take(train, np.arange(32)), 0.05, seed)
+    noisy = _noisy(networks_lib.take(train, np.arange(32)), 0.05, seed)
     made = [methods.Method(*x) for x in (('a', 'model', fresh), ('b', 'model', noisy))]
     rows = evaluator.evaluate(made, reference, progress=False).rows
     honest.append(bool(rows['a'].flags))

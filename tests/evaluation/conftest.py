@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from wsjax import networks as networks_lib
 from wsjax.evaluation import methods
 
 NUM_TRAIN, NUM_FRESH, NUM_FURTHER = 48, 32, 32
@@ -26,7 +27,7 @@ def zoo_parts():
 @pytest.fixture(scope='session')
 def further_runs(zoo_parts):
   """32 networks that nothing else was shown."""
-  return methods.take(zoo_parts[3], np.arange(-NUM_FURTHER, 0))
+  return networks_lib.take(zoo_parts[3], np.arange(-NUM_FURTHER, 0))
 
 
 @pytest.fixture(scope='session')
@@ -36,7 +37,7 @@ def zoo_reference(zoo_parts):
   from wsjax.zoo import train as train_lib
 
   data, architecture, recipe, zoo = zoo_parts
-  train = methods.take(zoo, np.arange(NUM_TRAIN))
+  train = networks_lib.take(zoo, np.arange(NUM_TRAIN))
 
   def finetune(params, *, steps, seed):
     return train_lib.finetune(architecture, data, params, recipe, steps=steps, seed=seed)
@@ -46,7 +47,7 @@ def zoo_reference(zoo_parts):
     test_x=data.test_x,
     test_y=data.test_y,
     train=train,
-    heldout=methods.take(zoo, np.arange(NUM_TRAIN, NUM_TRAIN + NUM_FRESH)),
+    heldout=networks_lib.take(zoo, np.arange(NUM_TRAIN, NUM_TRAIN + NUM_FRESH)),
     reference={path: value[0] for path, value in train.items()},
     finetune=finetune,
     finetune_steps=(20,),
@@ -72,7 +73,7 @@ def report(zoo_reference, panel):
     methods.Method(
       f'generator/{seed}',
       'model',
-      methods.take(zoo_reference.heldout, np.arange(12) + 12 * seed),
+      networks_lib.take(zoo_reference.heldout, np.arange(12) + 12 * seed),
       1.0,
       100,
       (seed,),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation import given
+from wsjax import networks
 from wsjax.evaluation import image_corruptions, methods
 from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import corruptions
@@ -81,7 +82,7 @@ def _sample(reference, params):
 
 
 def test_errors_are_those_of_the_forward_pass(zoo_reference):
-  sample = _sample(zoo_reference, methods.take(zoo_reference.train, np.arange(3)))
+  sample = _sample(zoo_reference, networks.take(zoo_reference.train, np.arange(3)))
   found, x, y = corruptions.errors(sample), sample.x, sample.y
   shifted = image_corruptions.corrupt(x, kinds=('shift',))[0, 4]
   net = {path: value[2] for path, value in sample.params.items()}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation import given
+from wsjax import networks
 from wsjax.evaluation import methods
 from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import cost
@@ -100,10 +101,10 @@ def test_xla_counts_one_turn_of_a_loop():
 
 def test_networks_drawn_in_vain_count_and_unmeasured_times_are_said(zoo_reference):
   reference = dataclasses.replace(zoo_reference, fresh_seconds=2.0)
-  good = methods.take(reference.train, np.argsort(reference.train_errors.mean(axis=1))[:2])
+  good = networks.take(reference.train, np.argsort(reference.train_errors.mean(axis=1))[:2])
   dead = {path: np.zeros_like(value[:6]) for path, value in reference.train.items()}
   # One in four, so that one costs four.
-  nets = methods.join([methods.take(x, slice(k)) for x, k in ((good, 2), (dead, 6))])
+  nets = networks.join([networks.take(x, slice(k)) for x, k in ((good, 2), (dead, 6))])
   made = methods.Method('a', 'model', nets, 8.0, 16, (0, 1), fit_seconds=20.0)
 
   def measured(reference=reference, **changes):

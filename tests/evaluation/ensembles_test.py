@@ -7,7 +7,8 @@ import pytest
 
 from tests.evaluation import given
 from tests.reference import evaluation as reference
-from wsjax.evaluation import methods, predictions
+from wsjax import networks
+from wsjax.evaluation import predictions
 from wsjax.evaluation.metrics import ensembles
 
 RNG = np.random.default_rng(0)
@@ -89,7 +90,7 @@ def test_independent_runs_gain_more_from_more_members(zoo_reference):
 
 
 def test_broken_networks_say_nothing(zoo_reference):
-  net = methods.take(zoo_reference.train, np.arange(1))
+  net = networks.take(zoo_reference.train, np.arange(1))
   net['layer0/bias'] = np.full_like(net['layer0/bias'], np.inf)
   log_p = predictions.log_probabilities(zoo_reference.architecture, net, zoo_reference.test_x[:5])
   np.testing.assert_allclose(log_p, np.log(0.1), rtol=1e-5)

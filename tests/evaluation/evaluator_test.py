@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from wsjax import networks
 from wsjax.evaluation import baselines, evaluator, methods
 from wsjax.evaluation import metrics as metrics_lib
 from wsjax.evaluation import sample as sample_lib
@@ -61,11 +62,11 @@ def test_averages_of_neighbours_are_no_new_networks(rows):
 
 
 def test_collapse_to_the_mean_shows_in_the_spread(zoo_reference):
-  mean = methods.flatten(zoo_reference.aligned_train).mean(axis=0, keepdims=True)
+  mean = networks.flatten(zoo_reference.aligned_train).mean(axis=0, keepdims=True)
   noise = np.random.default_rng(0).standard_normal((8, mean.shape[1]))
-  values = _evaluate(
-    {'mean': methods.unflatten(mean + 1e-3 * noise, zoo_reference.train)}, zoo_reference
-  )['mean']
+  vectors = np.float32(mean + 1e-3 * noise)
+  made = networks.Networks.from_flat(vectors, zoo_reference.architecture.spec).params
+  values = _evaluate({'mean': made}, zoo_reference)['mean']
   assert values['rms_ratio'] < 0.02
   assert values['disagreement'] < 0.2
   assert values['gate_strict'] == 0
@@ -99,7 +100,7 @@ def test_untrained_networks_are_new_and_useless(rows):
 
 
 def test_nothing_changes_when_networks_are_moved_by_the_group(zoo_reference):
-  nets = methods.take(zoo_reference.heldout, np.arange(8))
+  nets = networks.take(zoo_reference.heldout, np.arange(8))
   moved = baselines.move(nets, zoo_reference.architecture.spec, seed=3)
   values = _evaluate({'here': nets, 'there': moved}, zoo_reference)
   for key, value in values['here'].items():
@@ -111,7 +112,7 @@ def test_nothing_changes_when_networks_are_moved_by_the_group(zoo_reference):
 
 
 def test_broken_networks_fail_and_break_nothing(zoo_reference):
-  nets = methods.take(zoo_reference.heldout, np.arange(4))
+  nets = networks.take(zoo_reference.heldout, np.arange(4))
   nets['layer0/kernel'][0] = np.nan
   dead = {path: np.full_like(value, np.inf) for path, value in nets.items()}
   values = _evaluate({'some': nets, 'all': dead}, zoo_reference)
@@ -179,7 +180,7 @@ def test_a_rescaled_copy_with_a_dead_neuron_is_a_copy(zoo_reference):
   """Its distance to the original must not depend on the weights that no function sees."""
   rows = np.arange(zoo_reference.num_train)
   reference = dataclasses.replace(zoo_reference, train=_kill(zoo_reference.train, rows))
-  copies = methods.take(reference.train, np.arange(8))
+  copies = networks.take(reference.train, np.arange(8))
   scale = np.float32(1e3)
   for neuron in (3, 7):
     copies['layer0/kernel'][..., neuron] *= scale
@@ -196,8 +197,8 @@ def test_no_gate_opens_where_the_zoo_is_at_chance(zoo_reference):
     path: (0.01 * rng.standard_normal(value.shape)).astype(np.float32)
     for path, value in zoo_reference.train.items()
   }
-  fresh = methods.take(train, slice(24))
-  reference = dataclasses.replace(zoo_reference, train=methods.take(train, slice(24, None)))
+  fresh = networks.take(train, slice(24))
+  reference = dataclasses.replace(zoo_reference, train=networks.take(train, slice(24, None)))
   found = evaluator.evaluate(
     [methods.Method('dead', 'model', fresh), methods.Method('again', 'baseline', fresh)],
     reference,

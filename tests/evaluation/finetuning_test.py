@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation import given
+from wsjax import networks
 from wsjax.evaluation import baselines, methods
 from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import finetuning
@@ -69,7 +70,7 @@ def test_training_on_helps_those_that_need_it(zoo_reference):
     assert len(finetuning.curve(sample)['accuracy']) == len(LADDER)
     return finetuning.right(sample)
 
-  zoo = climb(methods.take(zoo_reference.heldout, np.arange(8)))
+  zoo = climb(networks.take(zoo_reference.heldout, np.arange(8)))
   target = float(np.median(zoo[0].mean(axis=1)))
   fresh = climb(baselines.random_init(np.random.default_rng(0), zoo_reference, 8))
   assert finetuning.steps_to(zoo, target).min() == 0
@@ -77,5 +78,5 @@ def test_training_on_helps_those_that_need_it(zoo_reference):
   accuracy = fresh.mean(axis=(1, 2))
   assert accuracy[0] < 0.3 < 0.8 < accuracy[-1]
   # Batches depend on the seed alone.
-  again = climb(methods.take(zoo_reference.heldout, np.arange(8)))
+  again = climb(networks.take(zoo_reference.heldout, np.arange(8)))
   np.testing.assert_array_equal(zoo, again)

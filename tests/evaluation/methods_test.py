@@ -13,16 +13,6 @@ def _params(n, value=0.0):
   }
 
 
-def test_vectors_and_parameters_are_two_forms_of_the_same():
-  params = _params(4, 3.0)
-  vectors = methods.flatten(params)
-  assert vectors.shape == (4, 8)
-  back = methods.unflatten(vectors, params)
-  assert {path: value.tolist() for path, value in back.items()} == {
-    path: value.tolist() for path, value in params.items()
-  }
-
-
 def test_merged_seeds_are_blocks():
   merged = methods.merge(
     [methods.Method(f'flow/{s}', 'model', _params(3, s), 2.0, 5, (s,))

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from wsjax import networks as networks_lib
 from wsjax.evaluation import baselines, evaluator, methods, metrics
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import sample as sample_lib
@@ -43,7 +44,7 @@ def _measure(chosen, reference, names, limits=None):
 
 @pytest.fixture(scope='module')
 def nets(zoo_reference):
-  return methods.take(zoo_reference.heldout, np.arange(32))
+  return networks_lib.take(zoo_reference.heldout, np.arange(32))
 
 
 @pytest.fixture(scope='module')
@@ -52,14 +53,14 @@ def made(zoo_reference, nets):
   spec = zoo_reference.architecture.spec
   moved = baselines.move(nets, spec, seed=3)
   dead = {path: np.full_like(value, np.nan) for path, value in nets.items()}
-  one = methods.take(nets, np.zeros(32, int))
+  one = networks_lib.take(nets, np.zeros(32, int))
   return _measure(
     [
       methods.Method('zoo', 'reference', zoo_reference.train),
       methods.Method('runs', 'model', nets, seeds=(0, 1)),
       methods.Method('moved', 'control', moved, seeds=(0, 1)),
       methods.Method('copies', 'control', one),
-      methods.Method('dead', 'control', methods.take(dead, np.arange(3))),
+      methods.Method('dead', 'control', networks_lib.take(dead, np.arange(3))),
     ],
     zoo_reference,
     metrics.OPTIONAL,
@@ -91,7 +92,7 @@ def churn(method, reference):
 
 def test_an_evaluation_has_what_it_was_asked_for(zoo_reference, nets):
   result = evaluator.evaluate(
-    [methods.Method('runs', 'model', methods.take(nets, np.arange(8)))],
+    [methods.Method('runs', 'model', networks_lib.take(nets, np.arange(8)))],
     zoo_reference,
     progress=False,
     metrics=('ensembles', f'{__name__}:churn'),

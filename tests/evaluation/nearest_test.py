@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from wsjax.evaluation import baselines, methods, nearest, predictions
+from wsjax import networks
+from wsjax.evaluation import baselines, predictions
 from wsjax.models import mlp
 from wsjax.symmetry import distance
 
@@ -25,11 +26,11 @@ def _zoo(widths, count):
 def test_candidates_find_what_matching_every_pair_finds():
   spec, nets = _zoo((6, 8, 7, 4), 34)
   nets = baselines.move(nets, spec, seed=1)
-  train, samples = (methods.take(nets, index) for index in (np.arange(30), np.arange(30, 34)))
+  train, samples = (networks.take(nets, index) for index in (np.arange(30), np.arange(30, 34)))
   reference = {path: value[0] for path, value in train.items()}
   full = spec.distance(samples, train, reference=reference).min(axis=1)
-  found, _ = nearest.Search(train, spec, reference).nearest(samples)
-  every, _ = nearest.Search(train, spec, reference, num_nearest=30).nearest(samples)
+  found, _ = distance.Neighbours(train, spec, reference).nearest(samples)
+  every, _ = distance.Neighbours(train, spec, reference, num_nearest=30).nearest(samples)
   np.testing.assert_allclose(every, full, rtol=0.02)
   # An upper bound, and a tight one.
   assert np.all(found >= every - 1e-4)
@@ -46,7 +47,7 @@ def test_disguised_noisy_copies_are_found_by_their_behaviour():
   }
   copies = baselines.move(copies, spec, seed=3)
   likeness = np.eye(20)[source]
-  search = nearest.Search(train, spec, reference, num_nearest=1)
+  search = distance.Neighbours(train, spec, reference, num_nearest=1)
   found, index = search.nearest(copies, similarity=likeness)
   np.testing.assert_array_equal(index, source)
   # Balancing changes the size of the noise, but not its order.
@@ -55,7 +56,7 @@ def test_disguised_noisy_copies_are_found_by_their_behaviour():
 
 def test_nearest_network_is_the_one_that_was_changed(zoo_reference):
   context = zoo_reference
-  nets = methods.take(context.train, np.array([5, 2, 9]))
+  nets = networks.take(context.train, np.array([5, 2, 9]))
   nets['layer1/bias'] = nets['layer1/bias'] + np.float32(0.01)
   nets['layer0/kernel'][1] = np.nan
   distances, index = context.neighbours.nearest(nets)
@@ -67,19 +68,19 @@ def test_nearest_network_is_the_one_that_was_changed(zoo_reference):
 def test_leave_one_out_does_not_find_itself(zoo_reference):
   search = dataclasses.replace(zoo_reference.neighbours, num_similar=1)
   errors = zoo_reference.train_errors[:10]
-  first = methods.take(zoo_reference.train, np.arange(10))
+  first = networks.take(zoo_reference.train, np.arange(10))
   search = dataclasses.replace(search, zoo=first)
   distances, index = search.nearest(
     first, similarity=predictions.error_iou(errors, errors), exclude_same_index=True
   )
   assert np.all(distances > 0.1) and np.all(index != np.arange(10))
-  one = dataclasses.replace(search, zoo=methods.take(first, np.array([0])))
+  one = dataclasses.replace(search, zoo=networks.take(first, np.array([0])))
   with pytest.raises(ValueError, match='left'):
-    one.nearest(methods.take(first, np.array([0])), exclude_same_index=True)
+    one.nearest(networks.take(first, np.array([0])), exclude_same_index=True)
 
 
 def test_blocks_of_rows_find_the_same(zoo_reference, monkeypatch):
-  few = methods.take(zoo_reference.train, np.arange(12))
+  few = networks.take(zoo_reference.train, np.arange(12))
   search = dataclasses.replace(zoo_reference.neighbours, zoo=few, num_nearest=1, num_similar=1)
   # One candidate by likeness alone: a wrong row would give another network.
   alike = np.random.default_rng(0).random((12, 12))
@@ -95,8 +96,8 @@ def test_blocks_of_rows_find_the_same(zoo_reference, monkeypatch):
 
 
 def test_a_broken_training_network_is_refused(zoo_reference):
-  nets = methods.take(zoo_reference.train, np.arange(3))
+  nets = networks.take(zoo_reference.train, np.arange(3))
   nets['layer0/kernel'][1] = np.nan
   search = dataclasses.replace(zoo_reference.neighbours, zoo=nets)
-  with pytest.raises(ValueError, match='1 training network'):
-    search.nearest(methods.take(zoo_reference.train, np.arange(2)))
+  with pytest.raises(ValueError, match='1 networks of the zoo'):
+    search.nearest(networks.take(zoo_reference.train, np.arange(2)))

@@ -6,7 +6,8 @@ import pytest
 import scipy.optimize
 from hypothesis import strategies as st
 
-from wsjax.evaluation import baselines, methods, neighbours
+from wsjax import networks
+from wsjax.evaluation import baselines, neighbours
 from wsjax.models import mlp
 from wsjax.symmetry import canonicalize
 
@@ -37,7 +38,7 @@ def _search(nets, train, spec, **options):
 
 def test_distance_is_about_that_of_matching_every_pair(zoo):
   spec, nets = zoo
-  samples, train = methods.take(nets, slice(24, 30)), methods.take(nets, slice(24))
+  samples, train = networks.take(nets, slice(24, 30)), networks.take(nets, slice(24))
   found = _search(samples, train, spec)
   assert found.neighbours.shape == (6, 16)
   assert all(len(set(row)) == 16 for row in found.neighbours.tolist())
@@ -49,20 +50,20 @@ def test_distance_is_about_that_of_matching_every_pair(zoo):
 
 def test_no_network_is_its_own_neighbour(zoo):
   spec, nets = zoo
-  few = methods.take(nets, slice(4))
+  few = networks.take(nets, slice(4))
   found = _search(few, few, spec, excluded=np.arange(4))
   assert found.neighbours.shape == (4, 3)
   assert np.all(found.neighbours != np.arange(4)[:, None])
   assert np.all(found.distance > 0.1)
-  one = methods.take(nets, slice(1))
+  one = networks.take(nets, slice(1))
   with pytest.raises(ValueError, match='No network is left'):
     _search(one, one, spec, excluded=np.arange(1))
 
 
 def test_both_parents_of_a_lopsided_blend_are_found(zoo):
   spec, nets = zoo
-  train = methods.take(nets, slice(24))
-  vectors = methods.flatten(train)
+  train = networks.take(nets, slice(24))
+  vectors = networks.flatten(train)
   far = int(np.argmax(np.linalg.norm(vectors - vectors[3:4], axis=1)))
   share = np.float32(0.9)
   blend = {path: share * value[[3]] + (1 - share) * value[[far]] for path, value in train.items()}
@@ -76,15 +77,15 @@ def test_both_parents_of_a_lopsided_blend_are_found(zoo):
 
 def test_only_what_was_made_of_one_network_is_near_to_one(zoo):
   spec, nets = zoo
-  samples, train = methods.take(nets, slice(24, 30)), methods.take(nets, slice(24))
+  samples, train = networks.take(nets, slice(24, 30)), networks.take(nets, slice(24))
   found = _search(samples, train, spec)
   two = np.sort(np.sqrt(np.diagonal(found.gram, axis1=1, axis2=2)), axis=1)
   np.testing.assert_allclose(found.ratio, two[:, 0] / two[:, 1], rtol=1e-5)
   assert found.ratio.min() > 0.8
   noisy = {path: value[:6] + np.float32(0.05) for path, value in train.items()}
   assert _search(noisy, train, spec).ratio.max() < 0.2
-  assert np.all(_search(methods.take(train, slice(6)), train, spec).ratio < 1e-2)
-  one = _search(samples, methods.take(train, slice(1)), spec)
+  assert np.all(_search(networks.take(train, slice(6)), train, spec).ratio < 1e-2)
+  one = _search(samples, networks.take(train, slice(1)), spec)
   assert np.isnan(one.ratio).all()
 
 
@@ -111,9 +112,9 @@ def test_blocks_of_rows_find_the_same(zoo, monkeypatch):
 
 def test_moved_networks_have_the_same_neighbourhood(zoo):
   spec, nets = zoo
-  train = methods.take(nets, slice(24))
+  train = networks.take(nets, slice(24))
   reference = {path: value[0] for path, value in train.items()}
-  samples = _canonical(methods.take(nets, slice(24, 30)), spec, reference)
+  samples = _canonical(networks.take(nets, slice(24, 30)), spec, reference)
   moved = _canonical(baselines.move(samples, spec, seed=1), spec, reference)
   here, there = (_search(x, train, spec) for x in (samples, moved))
   np.testing.assert_array_equal(here.neighbours, there.neighbours)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.reference import evaluation as reference
-from wsjax.evaluation import baselines, methods
+from wsjax import networks as networks_lib
+from wsjax.evaluation import baselines
 
 
 def test_bar_is_that_of_a_slow_loop(zoo_reference):
@@ -21,7 +22,7 @@ def test_bar_is_that_of_a_slow_loop(zoo_reference):
 
 
 def test_tau_is_no_larger_than_raw_distances(zoo_reference):
-  vectors = methods.flatten(zoo_reference.train)
+  vectors = networks_lib.flatten(zoo_reference.train)
   raw = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
   np.fill_diagonal(raw, np.inf)
   assert np.all(zoo_reference.train_distance <= raw.min(axis=1) + 1e-3)
@@ -48,7 +49,7 @@ def test_a_wrong_context_is_refused(zoo_reference, change, message):
 
 
 def test_one_network_is_no_zoo(zoo_reference):
-  one = methods.take(zoo_reference.train, np.array([0]))
+  one = networks_lib.take(zoo_reference.train, np.array([0]))
   with pytest.raises(ValueError, match='no spread'):
     dataclasses.replace(zoo_reference, train=one)
 

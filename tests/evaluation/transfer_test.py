@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax.evaluation import methods, pgd
+from wsjax import networks
+from wsjax.evaluation import pgd
 from wsjax.evaluation.metrics import adversarial
 from wsjax.models import mlp
 
@@ -36,7 +37,7 @@ class Masked(mlp.MLP):
 @pytest.fixture(scope='module', params=pgd.NORMS)
 def made(request, zoo_reference):
   """Norm, and points made on four networks."""
-  some = methods.take(zoo_reference.train, np.arange(4))
+  some = networks.take(zoo_reference.train, np.arange(4))
   points = _on(adversarial.craft, zoo_reference, some, request.param)
   return request.param, np.asarray(points)
 
@@ -53,7 +54,7 @@ def test_points_are_in_the_ball_and_in_the_box(made, zoo_reference):
 
 
 def test_on_one_network_it_is_the_attack_on_itself(zoo_reference):
-  net = methods.take(zoo_reference.train, np.arange(1))
+  net = networks.take(zoo_reference.train, np.arange(1))
   points = _on(adversarial.craft, zoo_reference, net, 'linf')
   found = _on(adversarial.attack, zoo_reference, net, 'linf', others=points)
   alone = _on(adversarial.attack, zoo_reference, net, 'linf')
@@ -66,7 +67,7 @@ def test_on_one_network_it_is_the_attack_on_itself(zoo_reference):
 
 def test_others_fall_too_but_later(made, zoo_reference):
   norm, points = made
-  nets = methods.take(zoo_reference.heldout, np.arange(6))
+  nets = networks.take(zoo_reference.heldout, np.arange(6))
   found = _on(adversarial.attack, zoo_reference, nets, norm, others=points)
   share = (found.clean[:, None] & found.transfer).mean(axis=(0, 2))
   own = (found.clean[:, None] & found.pgd).mean(axis=(0, 2))
@@ -78,7 +79,7 @@ def test_others_fall_too_but_later(made, zoo_reference):
 def test_a_network_without_gradients_cannot_hide(made, zoo_reference):
   norm, points = made
   masked = Masked(widths=zoo_reference.architecture.widths)
-  nets = methods.take(zoo_reference.heldout, np.arange(6))
+  nets = networks.take(zoo_reference.heldout, np.arange(6))
   hidden = dataclasses.replace(zoo_reference, architecture=masked)
   alone = _on(adversarial.attack, hidden, nets, norm)
   found = _on(adversarial.attack, hidden, nets, norm, others=points)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tests.evaluation import given
-from wsjax.evaluation import baselines, methods
+from wsjax import networks
+from wsjax.evaluation import baselines
 from wsjax.evaluation.metrics import weight_robustness
 
 RNG = np.random.default_rng(0)
@@ -57,7 +58,7 @@ def test_pruning_takes_the_smaller_half_of_every_kernel():
 
 @pytest.fixture(scope='module')
 def nets(zoo_reference):
-  return methods.take(zoo_reference.train, np.arange(8))
+  return networks.take(zoo_reference.train, np.arange(8))
 
 
 def _change(context, params, **overrides):
@@ -107,7 +108,7 @@ def test_small_changes_are_harmless_and_large_ones_are_not(zoo_reference, nets, 
 
 
 def test_sixteen_bits_are_as_good_as_all(zoo_reference, nets):
-  one = zoo_reference.align(methods.take(nets, np.array([0])))
+  one = zoo_reference.align(networks.take(nets, np.array([0])))
   rounded = weight_robustness.quantise({k: v[0] for k, v in one.items()}, 16)
   both = {path: np.stack([one[path][0], np.asarray(rounded[path])]) for path in one}
   before, after = zoo_reference.predict(both).nll

@@ -39,14 +39,14 @@ def zoo_parts():
 @pytest.fixture(scope='module')
 def gallery(zoo_parts):
   net, draw, nets, images = zoo_parts
-  train = methods.take(nets, np.arange(TRAIN))
+  train = networks.take(nets, np.arange(TRAIN))
   zoo = reference.Population(
     architecture=net,
     train=train,
-    heldout=methods.take(nets, TRAIN + NUM + HALF),
+    heldout=networks.take(nets, TRAIN + NUM + HALF),
     reference={path: value[0] for path, value in train.items()},
   )
-  real = draw(methods.take(nets, TRAIN + HALF))
+  real = draw(networks.take(nets, TRAIN + HALF))
   return inr_generation.Gallery(zoo, draw(train), real, images)
 
 
@@ -73,7 +73,7 @@ def test_held_out_beside_held_out_is_near_the_ideal(zoo_parts, gallery):
 
 
 def test_a_permuted_copy_is_a_copy(zoo_parts, gallery):
-  some = methods.take(gallery.zoo.train, HALF)
+  some = networks.take(gallery.zoo.train, HALF)
   moved = baselines.move(some, zoo_parts[0].spec, seed=1)
   found, drawn = measure(zoo_parts, gallery, moved)
   np.testing.assert_array_equal(drawn.nearest, HALF)
@@ -85,7 +85,7 @@ def test_a_permuted_copy_is_a_copy(zoo_parts, gallery):
 
 
 def test_a_copy_of_a_snapshot_is_a_copy(zoo_parts, gallery):
-  real = methods.take(zoo_parts[2], TRAIN + HALF)
+  real = networks.take(zoo_parts[2], TRAIN + HALF)
   zoo = dataclasses.replace(gallery.zoo, snapshots=real)
   shown = np.concatenate([gallery.shown, gallery.real])
   told = dataclasses.replace(gallery, zoo=zoo, shown=shown)
@@ -99,7 +99,7 @@ def test_a_copy_of_a_snapshot_is_a_copy(zoo_parts, gallery):
 
 
 def test_a_copier_of_one_network_is_told_apart(zoo_parts, gallery):
-  one = methods.take(gallery.zoo.train, np.full(NUM, 3))
+  one = networks.take(gallery.zoo.train, np.full(NUM, 3))
   found, _ = measure(zoo_parts, gallery, one)
   assert found['nna']['value'] > 0.8 and found['mmd']['p'] < 0.01
   assert found['coverage']['value'] < 0.3
@@ -151,7 +151,7 @@ def test_measures_are_those_of_all_pairs(zoo_parts, gallery):
 def test_sets_of_unequal_size_are_cut_to_the_smaller(zoo_parts, gallery):
   heldout = gallery.zoo.heldout
   more = {k: np.concatenate([v, v]) for k, v in heldout.items()}
-  fewer = methods.take(heldout, np.arange(20))
+  fewer = networks.take(heldout, np.arange(20))
   single, _ = measure(zoo_parts, gallery, heldout)
   found, _ = measure(zoo_parts, gallery, more)
   assert found['nna'] == single['nna'] and found['novelty']['n'] == 2 * NUM

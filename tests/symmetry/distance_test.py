@@ -166,6 +166,6 @@ def test_bad_input_raises():
   zoo, one = case.params(0, 1), case.params(1)
   search = distance.Neighbours(zoo, case.spec, one)
   with pytest.raises(ValueError, match='No network is left'):
-    search.nearest(zoo, excluded=np.arange(1))
+    search.nearest(zoo, exclude_same_index=True)
   with pytest.raises(ValueError, match='shape'):
     case.spec.distance(one, zoo, reference=one)

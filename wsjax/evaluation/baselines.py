@@ -69,11 +69,15 @@ def _makers(
 ) -> list[tuple[str, str, int, _Make]]:
   """Name, kind, bytes to keep and maker of every method."""
   train, count = population.train, population.num_train
-  raw, aligned = methods.flatten(train), methods.flatten(population.aligned_train)
+  raw, aligned = networks.flatten(train), networks.flatten(population.aligned_train)
   zoo_bytes, net_bytes = raw.nbytes, raw[0].nbytes
 
+  def of_vectors(vectors: np.ndarray) -> typing.StackedParams:
+    vectors = np.asarray(vectors, np.float32)
+    return networks.Networks.from_flat(vectors, population.architecture.spec).params
+
   def vectors(make: Callable[[np.random.Generator], np.ndarray]) -> _Make:
-    return lambda rng: methods.unflatten(make(rng), train)
+    return lambda rng: of_vectors(make(rng))
 
   makers: list[tuple[str, str, int, _Make]] = [
     (f'noise({size})', 'baseline', zoo_bytes,
@@ -96,7 +100,7 @@ def _makers(
     ('pca-gaussian', 'baseline', (rank + 1) * net_bytes,
      vectors(lambda rng: pca_gaussian(rng, aligned, n, rank))),
     ('retrieval', 'baseline', zoo_bytes,
-     lambda rng: methods.take(train, rng.integers(count, size=n))),
+     lambda rng: networks.take(train, rng.integers(count, size=n))),
     ('permuted copy', 'control', zoo_bytes, lambda rng: permuted_copy(rng, population, n)),
   ]  # fmt: skip
   if population.architecture.can_init:
@@ -105,13 +109,13 @@ def _makers(
     fresh = networks.length(heldout)
     makers.append(
       ('fresh runs', 'ceiling', net_bytes,
-       lambda rng: methods.take(heldout, rng.permutation(fresh)[:n]))
+       lambda rng: networks.take(heldout, rng.permutation(fresh)[:n]))
     )  # fmt: skip
   if (finetune := population.finetune) is not None:
     for steps in population.finetune_steps:
 
       def tuned(rng: np.random.Generator, steps: int = steps) -> typing.StackedParams:
-        start = methods.unflatten(noisy(rng, raw, n, FINETUNE_NOISE), train)
+        start = of_vectors(noisy(rng, raw, n, FINETUNE_NOISE))
         return finetune(start, steps=steps, seed=_seed(rng))
 
       makers.append((f'finetune-{steps}', 'baseline', zoo_bytes, tuned))
@@ -164,7 +168,7 @@ def permuted_copy(
   rng: np.random.Generator, population: reference_lib.Population, n: int
 ) -> typing.StackedParams:
   """Path -> [n, ...] random training networks moved by symmetry, whose novelty must be 0."""
-  copies = methods.take(population.train, rng.integers(population.num_train, size=n))
+  copies = networks.take(population.train, rng.integers(population.num_train, size=n))
   return move(copies, population.architecture.spec, seed=_seed(rng))
 
 

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wsjax import typing
+from wsjax import networks, typing
+from wsjax.symmetry import spec as spec_lib
 
 KINDS = ('model', 'baseline', 'control', 'ceiling', 'reference')
-
-# Beyond this no distance in float32 means anything.
-MAX_WEIGHT = 1e6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +65,7 @@ class Method:
   @property
   def usable(self) -> np.ndarray:
     """[N] whether all weights are finite and of a size one can measure."""
-    return usable(self.params)
+    return spec_lib.finite(self.params)
 
 
 def merge(methods: Sequence[Method], name: str) -> Method:
@@ -88,52 +86,9 @@ def merge(methods: Sequence[Method], name: str) -> Method:
   return Method(
     name=name,
     kind=methods[0].kind,
-    params=join([method.params for method in methods]),
+    params=networks.join([method.params for method in methods]),
     seconds=None if None in seconds else sum(seconds),
     num_bytes=sum(method.num_bytes for method in methods),
     seeds=tuple(method.seeds[0] for method in methods),
     fit_seconds=None if None in fits else sum(fits),
   )
-
-
-def usable(params: typing.StackedParams) -> np.ndarray:
-  """[N] whether all weights of each network are finite and below 1e6."""
-  return np.all(
-    [
-      np.max(np.abs(_rows(value)), axis=1) <= MAX_WEIGHT  # False for NaN.
-      for value in params.values()
-    ],
-    axis=0,
-  )
-
-
-def flatten(params: typing.StackedParams) -> np.ndarray:
-  """[N, d] float32: every network as one vector, parameters in sorted order of their paths."""
-  return np.concatenate([_rows(params[path]) for path in sorted(params)], axis=1)
-
-
-def unflatten(vectors: np.ndarray, like: typing.StackedParams) -> typing.StackedParams:
-  """The inverse of `flatten`: vectors [N, d] as float32, with paths and shapes of `like`."""
-  shapes = {path: np.shape(like[path])[1:] for path in sorted(like)}
-  ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
-  parts = np.split(vectors, ends[:-1], axis=1)
-  return {
-    path: np.ascontiguousarray(part.reshape(len(vectors), *shape), np.float32)
-    for (path, shape), part in zip(shapes.items(), parts, strict=True)
-  }
-
-
-def join(parts: Sequence[typing.StackedParams]) -> typing.StackedParams:
-  """The networks of all parts, one part behind the other, on the host."""
-  return {path: np.concatenate([np.asarray(part[path]) for part in parts]) for path in parts[0]}
-
-
-def take(params: typing.StackedParams, indices: np.ndarray | slice) -> typing.StackedParams:
-  """The networks at `indices`, host float32."""
-  return {path: np.asarray(value)[indices] for path, value in params.items()}
-
-
-def _rows(value: typing.Array) -> np.ndarray:
-  """[N, ...] as [N, size] float32 on the host."""
-  value = np.asarray(value, np.float32)
-  return value.reshape(len(value), -1)

@@ -15,7 +15,6 @@ import numpy as np
 from sklearn.metrics import pairwise
 
 from wsjax import networks, typing
-from wsjax.evaluation import methods
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
@@ -162,7 +161,7 @@ def search(
   Raises:
     ValueError: if nothing is left to be a neighbour.
   """
-  vectors, mine = methods.flatten(zoo), methods.flatten(params)
+  vectors, mine = networks.flatten(zoo), networks.flatten(params)
   if len(vectors) <= (excluded is not None):
     raise ValueError(f'No network is left to be a neighbour: the zoo has {len(vectors)}.')
   blocks = []
@@ -232,8 +231,8 @@ def _products(
     moved = canonicalize.apply_all(
       jax.tree.map(lambda table, at=at: np.asarray(table)[at], g), still, spec
     )
-    here = methods.flatten(methods.take(params, rows))[:, None]
-    gaps = [methods.flatten(x).reshape(size, k, -1) - here for x in (moved, still)]
+    here = networks.flatten(networks.take(params, rows))[:, None]
+    gaps = [networks.flatten(x).reshape(size, k, -1) - here for x in (moved, still)]
     parts.append([gap @ np.swapaxes(gap, 1, 2) for gap in gaps])
   gram, still = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
   return gram, still

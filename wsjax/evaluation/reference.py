@@ -10,10 +10,11 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from wsjax import networks, typing
-from wsjax.evaluation import methods, nearest, predictions, statistics
+from wsjax.evaluation import predictions, statistics
 from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry import distance as distance_lib
+from wsjax.symmetry import spec as spec_lib
 
 # A sample nearer than this many tau to a training network is a copy of it.
 COPY = 0.1
@@ -144,19 +145,19 @@ class Population:
     return self.num_train if self.independent else 1
 
   @functools.cached_property
-  def neighbours(self) -> nearest.Search:
+  def neighbours(self) -> distance_lib.Neighbours:
     """Search among the training networks."""
     return self._among(self.train)
 
   @functools.cached_property
-  def shown(self) -> nearest.Search:
+  def shown(self) -> distance_lib.Neighbours:
     """Search among training networks, then snapshots."""
     if self.snapshots is None:
       return self.neighbours
-    return self._among(methods.join([self.train, self.snapshots]))
+    return self._among(networks.join([self.train, self.snapshots]))
 
-  def _among(self, params: typing.StackedParams) -> nearest.Search:
-    return nearest.Search(
+  def _among(self, params: typing.StackedParams) -> distance_lib.Neighbours:
+    return distance_lib.Neighbours(
       params, self.architecture.spec, self.reference, restarts=self.restarts, seed=self.seed
     )
 
@@ -168,7 +169,7 @@ class Population:
   @property
   def norm(self) -> float:
     """Median norm of the canonical forms of the training networks."""
-    return float(np.median(np.linalg.norm(methods.flatten(self.aligned_train), axis=1)))
+    return float(np.median(np.linalg.norm(networks.flatten(self.aligned_train), axis=1)))
 
   @property
   def runs(self) -> Self:
@@ -184,7 +185,7 @@ class Population:
         'Checkpoints of one run do not show how runs differ; the test split needs at least 2 '
         'networks.'
       )
-    usable = methods.take(self.heldout, methods.usable(self.heldout))
+    usable = networks.take(self.heldout, spec_lib.finite(self.heldout))
     return dataclasses.replace(self, train=usable, heldout=None, snapshots=None, independent=True)
 
   def align(self, params: typing.StackedParams) -> typing.StackedParams:

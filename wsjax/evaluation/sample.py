@@ -10,6 +10,7 @@ import numpy as np
 from wsjax import networks, typing
 from wsjax.evaluation import methods, metric, predictions, statistics
 from wsjax.evaluation import reference as reference_lib
+from wsjax.symmetry import spec as spec_lib
 
 # Name of the training networks as a method, each compared with the others.
 ZOO = 'zoo, leave one out'
@@ -69,7 +70,7 @@ class Sample:
     """Path -> [N, ...] weights."""
     if len(self.networks) == self.method.num_networks:
       return self.method.params
-    return methods.take(self.method.params, self.networks)
+    return networks.take(self.method.params, self.networks)
 
   @property
   def groups(self) -> np.ndarray:
@@ -121,7 +122,7 @@ class Sample:
   @functools.cached_property
   def usable(self) -> np.ndarray:
     """[N] whether all weights are finite and small enough to measure."""
-    return methods.usable(self.params)
+    return spec_lib.finite(self.params)
 
   @functools.cached_property
   def finite(self) -> 'Sample':

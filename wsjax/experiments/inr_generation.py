@@ -196,7 +196,7 @@ class INRGeneration(generation.Generation):
     count = 0 if heldout is None else networks_lib.length(heldout)
     if heldout is None or count < 2 * num:
       raise ValueError(_too_few(count, num))
-    return methods.take(heldout, slice(num)), methods.take(heldout, slice(num, None))
+    return networks_lib.take(heldout, slice(num)), networks_lib.take(heldout, slice(num, None))
 
   def _draw(self, pixels: int) -> Callable[[typing.StackedParams], np.ndarray]:
     """Networks -> images [N, pixels, pixels, channels]."""

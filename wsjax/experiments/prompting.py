@@ -14,20 +14,21 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-from scipy.spatial import distance as distance_lib
+import scipy.spatial
 
 from wsjax import config as config_lib
 from wsjax import networks as networks_lib
 from wsjax import typing
-from wsjax.evaluation import methods, statistics, two_sample
 from wsjax.evaluation import metric as metric_lib
-from wsjax.evaluation import nearest as nearest_lib
+from wsjax.evaluation import statistics
 from wsjax.evaluation.metrics import control
 from wsjax.evaluation.report import model
 from wsjax.experiments import base, sections
 from wsjax.generators.parts import prompted
 from wsjax.heads import prediction
 from wsjax.models import model as model_lib
+from wsjax.symmetry import distance as distance_lib
+from wsjax.symmetry import spec as spec_lib
 from wsjax.train import prompting as objective_lib
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
@@ -186,7 +187,7 @@ class Prompting(base.Experiment):
     return self.measure(params, 'val')['loss']
 
   @functools.cached_property
-  def ends(self) -> nearest_lib.Search:
+  def ends(self) -> distance_lib.Neighbours:
     """Search for the nearest end of a training run."""
     return _search(self.architecture, self.at('train', -1))
 
@@ -234,7 +235,7 @@ class Prompting(base.Experiment):
     grid = np.geomspace(beyond, self.config.prompt.highest, section.num_prompts)
     few = np.arange(min(len(loss), section.num_grid))
     requested = np.repeat(grid, len(few))
-    nets = update(methods.take(start, np.tile(few, len(grid))), requested)
+    nets = update(networks_lib.take(start, np.tile(few, len(grid))), requested)
     achieved = {'val': self.val_loss(nets), 'test': self.measure(nets)['loss']}
     return Updates(made, requested, achieved, seconds)
 
@@ -439,9 +440,12 @@ class Prompting(base.Experiment):
     train = self.at('train', -1)
     made, own = first.methods[self.main], self.at('test', -1)
     nearest, _ = self.ends.nearest(made)
+    vectors = networks_lib.flatten(train)
+    apart = scipy.spatial.distance.cdist(vectors, vectors)
+    np.fill_diagonal(apart, np.inf)
     return {
       'raw': float(np.median(places(made, own, train)['nearest'])),
-      'raw_zoo': float(np.median(two_sample.radii(methods.flatten(train), 1))),
+      'raw_zoo': float(np.median(apart.min(1))),
       'matched': float(np.nanmedian(nearest)),
       'matched_zoo': self.apart,
       'matched_self': spacing(self.architecture, made),
@@ -454,18 +458,18 @@ def spacing(architecture: model_lib.Model, params: typing.StackedParams) -> floa
 
   Only networks whose weights are finite count; NaN where fewer than two are.
   """
-  usable = np.flatnonzero(methods.usable(params))
+  usable = np.flatnonzero(spec_lib.finite(params))
   if len(usable) < 2:
     return float('nan')
-  return _spacing(_search(architecture, methods.take(params, usable)))
+  return _spacing(_search(architecture, networks_lib.take(params, usable)))
 
 
-def _search(architecture: model_lib.Model, params: typing.StackedParams) -> nearest_lib.Search:
+def _search(architecture: model_lib.Model, params: typing.StackedParams) -> distance_lib.Neighbours:
   first = {path: x[0] for path, x in params.items()}
-  return nearest_lib.Search(params, architecture.spec, first)
+  return distance_lib.Neighbours(params, architecture.spec, first)
 
 
-def _spacing(networks: nearest_lib.Search) -> float:
+def _spacing(networks: distance_lib.Neighbours) -> float:
   distance, _ = networks.nearest(networks.zoo, exclude_same_index=True)
   return float(np.median(distance))
 
@@ -500,13 +504,13 @@ def places(
   Returns:
     name of a metric -> [n]: 'own', 'own_ratio', 'own_nearest' (0 or 1) and 'nearest'.
   """
-  made, ends = methods.flatten(params), methods.flatten(own)
-  table = distance_lib.cdist(made, ends)
+  made, ends = networks_lib.flatten(params), networks_lib.flatten(own)
+  table = scipy.spatial.distance.cdist(made, ends)
   mine = np.diagonal(table)
   others = table[~np.eye(len(table), dtype=bool)].reshape(len(table), -1)
   return {
     'own': mine.copy(),
     'own_ratio': mine / others.mean(1),
     'own_nearest': (mine < others.min(1)).astype(float),
-    'nearest': distance_lib.cdist(made, methods.flatten(train)).min(1),
+    'nearest': scipy.spatial.distance.cdist(made, networks_lib.flatten(train)).min(1),
   }

@@ -107,18 +107,39 @@ class Neighbours:
     params: typing.StackedParams,
     *,
     similarity: Float[np.ndarray, 'a b'] | None = None,
-    excluded: Int[np.ndarray, ' a'] | None = None,
+    exclude_same_index: bool = False,
   ) -> tuple[Float[np.ndarray, ' a'], Int[np.ndarray, ' a']]:
-    """Distance to the nearest network of the zoo, and which one it is.
+    """Distance to the nearest network of the zoo, an upper bound, and which one it is.
 
     Args:
-      params: path -> [a, ...] networks with finite weights.
+      params: path -> [a, ...] networks.
       similarity: of behaviour, such as the error-IoU; None if it is not known.
-      excluded: for each network the number of one that it is not compared with.
+      exclude_same_index: whether network i is network i of the zoo, and is not compared with it.
+
+    Returns:
+      Distance and index; NaN and -1 for a network whose weights are not finite.
 
     Raises:
-      ValueError: if weights are not finite, or none is left to be nearest.
+      ValueError: if networks of the zoo have weights that are not finite, or none is left to be
+        nearest.
     """
+    if broken := np.sum(~spec_lib.finite(self.zoo)):
+      raise ValueError(f'{broken} networks of the zoo have weights that are not finite.')
+    usable = spec_lib.finite(params)
+    distance, index = np.full(len(usable), np.nan), np.full(len(usable), -1)
+    rows = np.flatnonzero(usable)
+    if len(rows):
+      distance[rows], index[rows] = self._nearest(
+        {path: np.asarray(value)[rows] for path, value in params.items()},
+        None if similarity is None else similarity[rows],
+        rows if exclude_same_index else None,
+      )
+    return distance, index
+
+  def _nearest(
+    self, params: typing.StackedParams, similarity: np.ndarray | None, excluded: np.ndarray | None
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Distance and index for networks with finite weights; `excluded` are indices into the zoo."""
     mine, zoo = ([_flat(form) for form in forms] for forms in (self.forms(params), self.zoo_forms))
     pairs = [np.zeros((0, 2), int)]
     for start in range(0, len(mine[0]), _ROWS):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
   from wsjax.symmetry import group as group_lib
 
+# Above this size of a weight, distances in float32 mean nothing.
+MAX_WEIGHT = 1e6
 KINDS = ('permutation', 'positive_scale', 'sign', 'phase')
 
 # Kinds of symmetry of each activation.
@@ -260,6 +262,15 @@ class Spec:
       return cls(groups, leaves)
     except (KeyError, TypeError, AttributeError) as error:
       raise ValueError(f'Not a Spec: {error!r}.') from error
+
+
+def finite(params: typing.StackedParams) -> np.ndarray:
+  """[n] bool, whether all weights of each network, path -> [n, ...], are finite and at most 1e6."""
+  sizes = [
+    np.abs(np.asarray(value, np.float32)).reshape(len(value), -1).max(axis=1, initial=0.0)
+    for value in params.values()
+  ]
+  return np.all([size <= MAX_WEIGHT for size in sizes], axis=0)  # False for NaN.
 
 
 def _room(name: str) -> Any:

@@ -80,7 +80,7 @@ def find(zoo: store.Zoo, *, restarts: int = 3, seed: int = 0) -> Duplicates:
     raise ValueError(f'Network {int(np.argmin(finite))} of {zoo!r} is not finite; leave it out.')
   first = nets[0]
   search = distance_lib.Neighbours(params, spec, first, restarts=restarts, seed=seed)
-  distance, nearest = search.nearest(params, excluded=np.arange(len(zoo)))
+  distance, nearest = search.nearest(params, exclude_same_index=True)
   rng = np.random.default_rng(seed)
   pairs = rng.integers(len(zoo), size=(_PAIRS, 2))
   pairs = pairs[pairs[:, 0] != pairs[:, 1]]

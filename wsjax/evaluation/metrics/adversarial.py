@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import networks, typing
-from wsjax.evaluation import methods
 from wsjax.evaluation import pgd as pgd_lib
 from wsjax.evaluation.metric import Metric, Stat, metric
 from wsjax.evaluation.metrics import corruptions
@@ -153,7 +152,7 @@ def _surrogates(reference: Reference) -> np.ndarray:
 def transferred(zoo: Sample, norm: str) -> jax.Array:
   """[E, R, n, d] points made on the surrogates."""
   reference = zoo.reference
-  surrogates = methods.take(reference.train, _surrogates(reference))
+  surrogates = networks.take(reference.train, _surrogates(reference))
   threat = pgd_lib.Threat(norm, EPSILONS[norm])
   return craft(reference.architecture, surrogates, zoo.x, zoo.y, threat, seed=reference.seed)
 

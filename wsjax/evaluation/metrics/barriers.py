@@ -10,7 +10,7 @@ import numpy as np
 import scipy.spatial.distance
 
 from wsjax import networks, typing
-from wsjax.evaluation import methods, predictions
+from wsjax.evaluation import predictions
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.metrics import novelty
 from wsjax.evaluation.reference import Reference
@@ -79,7 +79,7 @@ def nearest(method: Sample) -> typing.StackedParams:
   reference, finite = method.reference, method.finite
   whole = Sample(finite.method, reference, rows=finite.networks)  # On all test items.
   found = reference.neighbours.nearest(finite.params, similarity=novelty.overlap(whole))[1]
-  return methods.take(reference.train, found)
+  return networks.take(reference.train, found)
 
 
 @metric('barrier to the zoo as trained', '.3f', heading='to zoo', unit='nats')
@@ -113,7 +113,7 @@ def barrier_self(method: Sample, reference: Reference) -> Stat:
   for group in np.unique(finite.groups):
     members = np.flatnonzero(finite.groups == group)
     following[members] = np.roll(members, -1)
-  others = methods.take(finite.params, following)
+  others = networks.take(finite.params, following)
   heights = _heights(method, *matched(finite.params, others, reference))
   alone = following == np.arange(len(following))
   return finite.over_networks(np.where(alone, np.nan, heights))
@@ -124,7 +124,7 @@ def alignment(reference: Reference) -> dict[str, Any]:
   chosen = np.arange(min(reference.num_train, _ALIGNMENT_NETWORKS))
 
   def distances(zoo: typing.StackedParams) -> list[float]:
-    vectors = methods.flatten(methods.take(zoo, chosen))
+    vectors = networks.flatten(networks.take(zoo, chosen))
     pairs = scipy.spatial.distance.pdist(vectors)
     return np.sort(pairs / reference.thresholds.tau).tolist()
 
@@ -146,8 +146,8 @@ def zoo_barriers(reference: Reference) -> dict[str, Any]:
       unit.
   """
   count = min(reference.num_train // 2, _BARRIER_PAIRS)
-  first = methods.take(reference.train, np.arange(count))
-  second = methods.take(reference.train, np.arange(count, 2 * count))
+  first = networks.take(reference.train, np.arange(count))
+  second = networks.take(reference.train, np.arange(count, 2 * count))
   lines = {'raw': (first, second), 'aligned': matched(first, second, reference)}
   return {
     't': np.linspace(0, 1, NUM_POINTS).tolist(),

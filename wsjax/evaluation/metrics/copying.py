@@ -10,7 +10,8 @@ import numpy as np
 import scipy.stats
 import sklearn.metrics
 
-from wsjax.evaluation import methods, neighbours, statistics
+from wsjax import networks as networks_lib
+from wsjax.evaluation import neighbours, statistics
 from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.metrics import novelty
@@ -47,7 +48,7 @@ def around(method: Sample) -> neighbours.Neighbourhood:
 @once
 def vectors(method: Sample) -> np.ndarray:
   """[N, d] canonical forms of finite networks."""
-  return methods.flatten(method.canonical)
+  return networks_lib.flatten(method.canonical)
 
 
 @once

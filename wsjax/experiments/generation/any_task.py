@@ -253,9 +253,9 @@ def _spread(method: methods.Method, reference: Reference) -> Stat:
     return statistics.not_run('fewer than two networks have finite weights')
 
   def deviation(params: typing.StackedParams) -> float:
-    flat = methods.flatten(params)
+    flat = networks.flatten(params)
     return float(np.sqrt(np.mean((flat - flat.mean(axis=0)) ** 2)))
 
-  aligned = reference.align(methods.take(method.params, usable))
+  aligned = reference.align(networks.take(method.params, usable))
   value = deviation(aligned) / deviation(reference.aligned_train)
   return statistics.stat(value, None, n=int(usable.sum()), method='none')
