@@ -49,66 +49,47 @@ def captured(profiler, capture, *, begin=0, end=60, size=10):
     ('60:70', ()),
   ],
 )
-def test_a_trace_is_of_the_blocks_that_cover_the_steps(
-  wanted, blocks, profiler, tmp_path, monkeypatch, caplog
-):
-  monkeypatch.setenv('WSJAX_PROFILE', wanted)
-  with profile.Capture(tmp_path) as capture:
+def test_a_trace_is_of_the_blocks_that_cover_the_steps(wanted, blocks, profiler, tmp_path, caplog):
+  with profile.Capture(tmp_path, profile.parse(wanted)) as capture:
     assert captured(profiler, capture) == list(blocks)
   assert profiler.calls == (['start', 'stop'] if blocks else [])
   assert caplog.text.count('The trace is in') == bool(blocks)
   assert caplog.text.count('Nothing was profiled') == (not blocks)
 
 
-def test_a_process_that_goes_on_after_the_steps_says_it_has_no_trace(
-  profiler, tmp_path, monkeypatch, caplog
-):
-  monkeypatch.setenv('WSJAX_PROFILE', '5:20')
-  with profile.Capture(tmp_path) as capture:
+def test_a_process_that_goes_on_after_the_steps_says_it_has_no_trace(profiler, tmp_path, caplog):
+  with profile.Capture(tmp_path, range(5, 20)) as capture:
     assert captured(profiler, capture, begin=20) == []
   assert 'no block with a step in 5:20' in caplog.text
 
 
-def test_without_a_length_a_block_counts_by_its_first_step(profiler, tmp_path, monkeypatch):
-  monkeypatch.setenv('WSJAX_PROFILE', '5:20')
-  capture = profile.Capture(tmp_path)
+def test_without_a_length_a_block_counts_by_its_first_step(profiler, tmp_path):
+  capture = profile.Capture(tmp_path, range(5, 20))
   capture.before(0, 1)
   assert profiler.calls == []
   capture.before(10, 1)
   assert profiler.calls == ['start']
 
 
-def test_an_exception_stops_the_trace_and_is_not_hidden(profiler, tmp_path, monkeypatch):
-  monkeypatch.setenv('WSJAX_PROFILE', '0:99')
+def test_an_exception_stops_the_trace_and_is_not_hidden(profiler, tmp_path):
   with pytest.raises(KeyError, match='in a block'):
-    with profile.Capture(tmp_path) as capture:
+    with profile.Capture(tmp_path, range(99)) as capture:
       capture.before(0, 10)
       raise KeyError('in a block')
   capture.close()
   assert profiler.calls == ['start', 'stop']
 
 
-@pytest.mark.parametrize('variable, enabled', [('', True), ('0:9', False)])
-def test_nothing_happens_unless_asked(variable, enabled, profiler, tmp_path, monkeypatch, caplog):
-  monkeypatch.setenv('WSJAX_PROFILE', variable)
-  with profile.Capture(tmp_path, enabled=enabled) as capture:
-    assert captured(profiler, capture) == []
-  assert not profiler.calls and not caplog.text
-  assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize(
   'text', ['7', '7:', ':7', '7:7', '9:7', '-1:7', '1.5:7', '1:2:3', ' 1:2', '²:9']
 )
-def test_anything_but_two_growing_steps_is_refused(text, monkeypatch):
-  monkeypatch.setenv('WSJAX_PROFILE', text)
+def test_anything_but_two_growing_steps_is_refused(text):
   with pytest.raises(ValueError, match='is .*, not START:STOP; allowed are'):
-    profile.wanted()
+    profile.parse(text)
 
 
-def test_a_capture_writes_a_trace_and_says_where(tmp_path, monkeypatch, caplog):
-  monkeypatch.setenv('WSJAX_PROFILE', '0:1')
-  with profile.Capture(tmp_path) as capture:
+def test_a_capture_writes_a_trace_and_says_where(tmp_path, caplog):
+  with profile.Capture(tmp_path, range(1)) as capture:
     capture.before(0, 1)
     jax.jit(lambda x: x @ x)(jnp.ones((8, 8))).block_until_ready()
     capture.after(1)

@@ -48,9 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Runs the experiment and prints its table and the path of its report."""
-  _observe(args)
+  profiled = _observe(args)
   config, overrides = configs.load(args.config, args.overrides)
-  _check_profile(config.to_dict())
+  if profiled is not None:
+    _check_profile(config.to_dict(), profiled)
 
   from wsjax import distributed, pipeline
   from wsjax.evaluation.report import terminal as report_terminal
@@ -62,13 +63,10 @@ def run(args: argparse.Namespace) -> int:
   return 0
 
 
-def _check_profile(config: Mapping[str, Any]) -> None:
+def _check_profile(config: Mapping[str, Any], steps: range) -> None:
   """Raises ValueError if no training of a config has the steps that are to be profiled."""
-  from wsjax.train.monitor import profile
-
-  steps = profile.wanted()
   longest = max(_steps({key: value for key, value in config.items() if key != 'zoo'}), default=0)
-  if steps is not None and 0 < longest <= steps.start:
+  if 0 < longest <= steps.start:
     raise ValueError(
       f'{steps.start}:{steps.stop} is to be profiled; the longest training has {longest} steps, '
       'counted from 0.'
@@ -84,15 +82,20 @@ def _steps(section: Mapping[str, Any]) -> Iterator[int]:
       yield value
 
 
-def _observe(args: argparse.Namespace) -> None:
-  """Sets the environment that training reads; refuses what it would refuse."""
+def _observe(args: argparse.Namespace) -> range | None:
+  """Sets the environment that training reads, and returns the steps that are to be profiled.
+
+  Raises:
+    ValueError: for what training would refuse, which reads it only after the zoo is built.
+  """
   from wsjax.train.monitor import metrics_writer, profile
 
-  if args.profile is not None:
-    profile.parse(args.profile, name='--profile')
-    os.environ[profile.VARIABLE] = args.profile
   if args.tensorboard:
     os.environ[metrics_writer.TENSORBOARD] = '1'
-  # Also what was set by hand: training reads it only after the zoo is built.
-  profile.wanted()
   metrics_writer.tensorboard_wanted()
+  if args.profile is not None:
+    steps = profile.parse(args.profile, name='--profile')
+    os.environ[profile.VARIABLE] = args.profile
+    return steps
+  wanted = os.environ.get(profile.VARIABLE)
+  return profile.parse(wanted) if wanted else None

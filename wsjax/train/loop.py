@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -233,7 +234,9 @@ def fit(
     metrics = stack.enter_context(
       metrics_writer.Metrics(workdir, resume_step=done, tensorboard=tensorboard, enabled=is_writer)
     )
-    capture = stack.enter_context(profile.Capture(workdir, enabled=is_writer))
+    capture = None
+    if is_writer and (wanted := os.environ.get(profile.VARIABLE)):
+      capture = stack.enter_context(profile.Capture(workdir, profile.parse(wanted)))
     bar = stack.enter_context(
       terminal.Progress('train', settings.steps, done=done, show=progress and is_writer)
     )
@@ -249,7 +252,8 @@ def fit(
     data = program.data(done, _block_length(settings, done))
     while (count := _block_length(settings, done)) and not over:
       start = time.perf_counter()
-      capture.before(done, count)
+      if capture:
+        capture.before(done, count)
       with _no_transfers():
         state, values = program.train_block(state, data, count)
       done += count
@@ -258,7 +262,8 @@ def fit(
       values = {key: np.asarray(x) for key, x in values.items()}
       seconds = time.perf_counter() - start
       guard.wait(True)  # From here on there is something to save.
-      capture.after(done)
+      if capture:
+        capture.after(done)
       recorder.block(done - count, done, seconds=seconds, compiled=count not in compiled)
       compiled.add(count)
 

@@ -5,7 +5,6 @@ part in them are captured as a whole.
 """
 
 import contextlib
-import os
 import pathlib
 import re
 
@@ -29,12 +28,6 @@ def parse(text: str, *, name: str = VARIABLE) -> range:
   return range(int(match[1]), int(match[2]))
 
 
-def wanted() -> range | None:
-  """The steps that the environment asks for, see `parse`; None if the variable is empty."""
-  text = os.environ.get(VARIABLE, '')
-  return parse(text) if text else None
-
-
 class Capture(contextlib.AbstractContextManager):
   """Starts and stops the profiler around blocks of steps; use as a context.
 
@@ -42,10 +35,10 @@ class Capture(contextlib.AbstractContextManager):
   in the wanted steps to the last, or to the end of the context.
   """
 
-  def __init__(self, folder: pathlib.Path | str, *, enabled: bool = True):
-    """Reads WSJAX_PROFILE, see `parse`; if not enabled, nothing is captured."""
+  def __init__(self, folder: pathlib.Path | str, steps: range):
+    """Args: steps: those that are captured."""
     self._folder = pathlib.Path(folder).absolute() / 'profile'
-    self._steps = wanted() if enabled else None
+    self._steps: range | None = steps
     self._running = False
 
   def __exit__(self, *_) -> None:
