@@ -7,7 +7,6 @@ import pytest
 from tests.evaluation import given
 from wsjax import networks
 from wsjax.evaluation import baselines, methods
-from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import barriers
 
 NETS = np.arange(8)
@@ -15,7 +14,7 @@ NETS = np.arange(8)
 
 def _measured(reference, params, seeds=()):
   method = methods.Method('some', 'model', params, seeds=seeds)
-  return given.measured('barriers', sample_lib.Sample(method, reference), reference)
+  return given.measured('barriers', methods.Sample(method, reference), reference)
 
 
 @pytest.fixture(scope='module')

@@ -9,7 +9,6 @@ from wsjax import networks as networks_lib
 from wsjax.evaluation import baselines, evaluator, methods
 from wsjax.evaluation import metrics as metrics_lib
 from wsjax.evaluation import reference as reference_lib
-from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import copying, diversity, fidelity, flags
 
 _FIDELITY = {metric.name: metric for metric in fidelity.METRICS}
@@ -109,7 +108,7 @@ def test_tests_flag_cheaters_too(audited, cheater, metric):
   assert metric.flag in _named(audited[cheater]), audited[cheater].flags
 
 
-@pytest.mark.parametrize('name', ['truth', 'moved truth', sample_lib.ZOO])
+@pytest.mark.parametrize('name', ['truth', 'moved truth', methods.ZOO])
 def test_truth_and_the_zoo_itself_are_not_named(audited, name):
   assert audited[name].flags == []
 

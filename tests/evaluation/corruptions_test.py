@@ -6,7 +6,6 @@ import pytest
 from tests.evaluation import given
 from wsjax import networks
 from wsjax.evaluation import image_corruptions, methods
-from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import corruptions
 
 KINDS = image_corruptions.KINDS
@@ -78,7 +77,7 @@ def test_a_reference_that_loses_nothing_gives_no_ratio():
 
 
 def _sample(reference, params):
-  return sample_lib.Sample(methods.Method('some', 'control', params), reference, (48, 100))
+  return methods.Sample(methods.Method('some', 'control', params), reference, (48, 100))
 
 
 def test_errors_are_those_of_the_forward_pass(zoo_reference):

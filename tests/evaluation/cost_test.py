@@ -10,7 +10,6 @@ import pytest
 from tests.evaluation import given
 from wsjax import networks
 from wsjax.evaluation import methods
-from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import cost
 from wsjax.models import mlp
 
@@ -108,7 +107,7 @@ def test_networks_drawn_in_vain_count_and_unmeasured_times_are_said(zoo_referenc
   made = methods.Method('a', 'model', nets, 8.0, 16, (0, 1), fit_seconds=20.0)
 
   def measured(reference=reference, **changes):
-    sample = sample_lib.Sample(dataclasses.replace(made, **changes), reference)
+    sample = methods.Sample(dataclasses.replace(made, **changes), reference)
     return given.measured('cost', sample, reference)
 
   found = measured()

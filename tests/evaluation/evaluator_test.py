@@ -8,7 +8,6 @@ import pytest
 from wsjax import networks
 from wsjax.evaluation import baselines, evaluator, methods
 from wsjax.evaluation import metrics as metrics_lib
-from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.report import html, model
 from wsjax.experiments.generation import verdict
 
@@ -83,7 +82,7 @@ def test_fresh_runs_pass_about_half(rows):
 
 
 def test_the_zoo_left_out_one_by_one_is_the_scale(rows, zoo_reference):
-  row = rows[sample_lib.ZOO]
+  row = rows[methods.ZOO]
   values = _values(row)
   assert row.kind == 'reference'
   assert values['novelty'] == pytest.approx(1)

@@ -6,7 +6,6 @@ import pytest
 from tests.evaluation import given
 from wsjax import networks
 from wsjax.evaluation import baselines, methods
-from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.metrics import finetuning
 
 LADDER = finetuning.LADDER
@@ -66,7 +65,7 @@ def test_of_an_even_number_the_median_is_the_lower_one():
 def test_training_on_helps_those_that_need_it(zoo_reference):
   def climb(params):
     method = methods.Method('some', 'model', params)
-    sample = sample_lib.Sample(method, zoo_reference)
+    sample = methods.Sample(method, zoo_reference)
     assert len(finetuning.curve(sample)['accuracy']) == len(LADDER)
     return finetuning.right(sample)
 

@@ -9,7 +9,6 @@ import pytest
 from wsjax import networks as networks_lib
 from wsjax.evaluation import baselines, evaluator, methods, metrics
 from wsjax.evaluation import metric as metric_lib
-from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation.report import html, model
 
 OPTIONAL = {metric.name for name in metrics.OPTIONAL for metric in metrics.load(name).metrics}
@@ -25,9 +24,9 @@ def _measure(chosen, reference, names, limits=None):
     made['metrics'] |= {metric.name: metric.declaration() for metric in group.metrics}
     curves = {}
     for number, method in enumerate(chosen):
-      sample = sample_lib.Sample(method, reference, size)
+      sample = methods.Sample(method, reference, size)
       if method.params is reference.train:
-        sample = sample_lib.zoo(reference, size)
+        sample = methods.zoo(reference, size)
       if len(made['methods']) <= number:
         made['methods'].append({'name': method.name, 'n': method.num_networks, 'metrics': {}})
       row = made['methods'][number]

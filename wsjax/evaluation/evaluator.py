@@ -17,7 +17,6 @@ from wsjax.evaluation import methods as methods_lib
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation import metrics as metrics_lib
 from wsjax.evaluation import reference as reference_lib
-from wsjax.evaluation import sample as sample_lib
 from wsjax.evaluation import statistics
 from wsjax.evaluation.metric import NotRun
 from wsjax.evaluation.metrics import barriers, copying, diversity, fidelity, flags, novelty
@@ -121,7 +120,7 @@ def paired(a: Mean, b: Mean) -> dict[str, Any]:
 
 
 # Keys of a histogram that are no methods.
-_RESERVED = (sample_lib.ZOO, 'bins', 'zoo')
+_RESERVED = (methods_lib.ZOO, 'bins', 'zoo')
 
 
 @dataclasses.dataclass
@@ -201,12 +200,12 @@ def evaluate(
   densities = {'zoo': fidelity.densities(reference.aligned_train, edges)}
   rows: dict[str, model.Row] = {}
   tables, curves = {}, {group.name: {} for group in groups if group.curve}
-  zoo = sample_lib.zoo(reference, None)
+  zoo = methods_lib.zoo(reference, None)
   for method in terminal.track([zoo.method, *methods], 'evaluate', show=progress):
     samples = {
-      size: sample_lib.zoo(reference, size)
+      size: methods_lib.zoo(reference, size)
       if method is zoo.method
-      else sample_lib.Sample(method, reference, size)
+      else methods_lib.Sample(method, reference, size)
       for size in {None, *limit.values()}
     }
     found = {}
@@ -226,7 +225,7 @@ def evaluate(
     metrics_of_all,
     rows,
     against_baselines(rows, tables, resampler),
-    _zoo(reference, rows[sample_lib.ZOO]),
+    _zoo(reference, rows[methods_lib.ZOO]),
     {
       path: {
         'bins': edges[path].tolist(),
@@ -241,7 +240,9 @@ def evaluate(
 
 
 def _row(
-  method: sample_lib.Sample, stats: dict[str, metric_lib.Stat], metrics: Sequence[metric_lib.Metric]
+  method: methods_lib.Sample,
+  stats: dict[str, metric_lib.Stat],
+  metrics: Sequence[metric_lib.Metric],
 ) -> model.Row:
   """Row of one method."""
   reference = method.reference
@@ -274,7 +275,7 @@ def _row(
   return row
 
 
-def _per_seed(method: sample_lib.Sample) -> dict[str, list[float | None]]:
+def _per_seed(method: methods_lib.Sample) -> dict[str, list[float | None]]:
   """Means over the networks of each training seed, in the order of seeds."""
   values = {
     'accuracy': method.accuracy,
@@ -302,5 +303,5 @@ def _zoo(reference: reference_lib.Reference, row: model.Row) -> dict[str, Any]:
     'accuracy_p5': reference.thresholds.accuracy,
     'tau': reference.thresholds.tau,
     'loo_max_iou': row.value('max_iou'),
-    'rms': diversity.root_mean_square(sample_lib.zoo(reference, None)),
+    'rms': diversity.root_mean_square(methods_lib.zoo(reference, None)),
   }

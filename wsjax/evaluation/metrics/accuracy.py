@@ -3,9 +3,9 @@
 import numpy as np
 
 from wsjax.evaluation import statistics
+from wsjax.evaluation.methods import Sample
 from wsjax.evaluation.metric import Stat, metric
 from wsjax.evaluation.reference import Reference, above_chance
-from wsjax.evaluation.sample import Sample
 
 GROUP = 'Function'
 

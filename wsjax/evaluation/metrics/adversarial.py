@@ -16,10 +16,10 @@ import numpy as np
 
 from wsjax import networks, typing
 from wsjax.evaluation import pgd as pgd_lib
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import Metric, Stat, metric
 from wsjax.evaluation.metrics import corruptions
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 from wsjax.models import model as model_lib
 
 LIMIT = (32, 128)

@@ -11,10 +11,10 @@ import scipy.spatial.distance
 
 from wsjax import networks, typing
 from wsjax.evaluation import predictions
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.metrics import novelty
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry.matching import weight_matching

@@ -4,9 +4,9 @@ The expected calibration error is biased upwards, so it is given with the value 
 calibrated network with the same confidences would have by chance.
 """
 
+from wsjax.evaluation.methods import Sample
 from wsjax.evaluation.metric import Stat, metric
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample
 
 GROUP = 'Calibration'
 

@@ -11,12 +11,11 @@ import scipy.stats
 import sklearn.metrics
 
 from wsjax import networks as networks_lib
-from wsjax.evaluation import neighbours, statistics
-from wsjax.evaluation import sample as sample_lib
+from wsjax.evaluation import methods, neighbours, statistics
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.metrics import novelty
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 
 MIN_NETWORKS = 10  # Of each of two sets that are compared.
 QUANTILE = 0.01  # Of the distances of held-out networks: nearer samples are replicas.
@@ -58,7 +57,7 @@ def apart(method: Sample) -> tuple[np.ndarray, np.ndarray]:
   Raises:
     NotRun: if there are fewer than 10 held-out networks.
   """
-  mine, theirs = disjoint(vectors(method), vectors(sample_lib.heldout(method.reference)))
+  mine, theirs = disjoint(vectors(method), vectors(methods.heldout(method.reference)))
   if theirs.sum() < MIN_NETWORKS:
     raise NotRun(f'there are fewer than {MIN_NETWORKS} held-out networks')
   return mine, theirs
@@ -199,7 +198,7 @@ def beside_heldout(
     test: whether to add 'p'.
   """
   try:
-    heldout = values_of(sample_lib.heldout(method.reference))
+    heldout = values_of(methods.heldout(method.reference))
   except NotRun:
     return stat
   if stat['value'] is None or not np.isfinite(heldout).any():
@@ -226,7 +225,7 @@ def _authentic(method: Sample) -> np.ndarray:
 def distances(method: Sample) -> tuple[np.ndarray, np.ndarray]:
   """Distances over tau to the training networks, [n] of finite networks and [m] held out."""
   mine, theirs = apart(method)
-  other = around(sample_lib.heldout(method.reference))
+  other = around(methods.heldout(method.reference))
   tau = method.reference.thresholds.tau
   return around(method).distance[mine] / tau, other.distance[theirs] / tau
 
@@ -246,7 +245,7 @@ def replica_rate_ratio(method: Sample, reference: Reference) -> Stat:
   near to one, not to all.
   """
   mine, theirs = apart(method.finite)
-  ratios = around(method.finite).ratio[mine], around(sample_lib.heldout(reference)).ratio[theirs]
+  ratios = around(method.finite).ratio[mine], around(methods.heldout(reference)).ratio[theirs]
   if not all(np.isfinite(ratio).all() for ratio in ratios):
     raise NotRun('a training network has one other one')
   return replicas(*ratios)
@@ -281,7 +280,7 @@ def authenticity(method: Sample, reference: Reference) -> Stat:
   hits = _authentic(method.finite)
   stat = statistics.rate(hits)
   try:
-    others = _authentic(sample_lib.heldout(reference))
+    others = _authentic(methods.heldout(reference))
     stat['heldout'] = float(np.mean(others))
     mine, theirs = apart(method.finite)
   except NotRun:
@@ -305,7 +304,7 @@ def iou_excess(method: Sample, reference: Reference) -> Stat:
   """Largest error-IoU with a training network, less that of held-out networks within half a point
   of accuracy; n is the number of networks that have any.
   """
-  finite, heldout = method.finite, sample_lib.heldout(reference)
+  finite, heldout = method.finite, methods.heldout(reference)
   mine, theirs = apart(finite)
   others = novelty.max_overlap(heldout)[theirs], heldout.accuracy[theirs]
   excess = overlap_excess(novelty.max_overlap(finite)[mine], finite.accuracy[mine], *others)

@@ -8,9 +8,9 @@ import dataclasses
 import numpy as np
 
 from wsjax.evaluation import image_corruptions, predictions, statistics
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import Metric, NotRun, Stat, metric
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 
 LIMIT = (64, 256)
 GROUP = 'Robustness to corrupted images'

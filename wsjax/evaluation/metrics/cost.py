@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from wsjax.evaluation import statistics
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 
 GROUP = 'Cost'
 

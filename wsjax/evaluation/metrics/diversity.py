@@ -6,12 +6,11 @@ its neurons.
 
 import numpy as np
 
-from wsjax.evaluation import neighbours, predictions, statistics
-from wsjax.evaluation import sample as sample_lib
+from wsjax.evaluation import methods, neighbours, predictions, statistics
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.metrics import copying, fidelity
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 
 GROUP = 'Diversity'
 # Candidates for the nearest other network of a method: nearest, far side, similar in function.
@@ -116,7 +115,7 @@ def rms_ratio(method: Sample, reference: Reference) -> Stat:
   finite = method.finite
   if len(finite.networks) < 2:
     raise NotRun('one network has no spread')
-  unit = float(dispersion(products(sample_lib.zoo(reference, None))))
+  unit = float(dispersion(products(methods.zoo(reference, None))))
   resamples = dispersion(products(finite), weights=finite.resampler.networks(finite.groups))
   return statistics.stat(
     float(dispersion(products(finite))) / unit,
@@ -131,7 +130,7 @@ def norm_ratio(method: Sample, reference: Reference) -> Stat:
   """Root mean square of the canonical weights over that of the zoo."""
   finite = method.finite
   sizes = np.sqrt(np.mean(np.square(copying.vectors(finite), dtype=np.float64), axis=1))
-  return finite.over_networks(sizes / root_mean_square(sample_lib.zoo(reference, None)))
+  return finite.over_networks(sizes / root_mean_square(methods.zoo(reference, None)))
 
 
 @metric('disagreement over error', '.2f', better='higher', heading='disagree / error')
@@ -178,6 +177,6 @@ def centre_distance(method: Sample, reference: Reference) -> Stat:
   """Median distance of canonical forms to the mean of the zoo, over that of the training networks:
   0 is a collapse to the mean.
   """
-  unit, finite = np.median(to_centre(sample_lib.zoo(reference, None))), method.finite
+  unit, finite = np.median(to_centre(methods.zoo(reference, None))), method.finite
   stat = finite.over_networks(to_centre(finite) / unit, None)
   return copying.beside_heldout(stat, lambda sample: to_centre(sample) / unit, method)

@@ -9,9 +9,9 @@ import dataclasses
 import numpy as np
 
 from wsjax.evaluation import predictions, statistics
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import Better, Metric, NotRun, Stat, metric
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 
 LIMIT = (128, 1024)
 GROUP = 'Ensembles'

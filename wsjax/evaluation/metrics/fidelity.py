@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from wsjax import typing
-from wsjax.evaluation import neighbours, predictions, statistics, two_sample
-from wsjax.evaluation import sample as sample_lib
+from wsjax.evaluation import methods, neighbours, predictions, statistics, two_sample
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import Better, Metric, NotRun, Stat, metric
 from wsjax.evaluation.metrics import copying
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 
 SPACES = ('weights', 'functional')
 # Flag that a small p-value raises.
@@ -37,7 +36,7 @@ def vectors(method: Sample, space: str) -> np.ndarray:
 @once
 def projection(reference: Reference, space: str) -> neighbours.Projection:
   """Principal components of the training networks."""
-  return neighbours.fit(vectors(sample_lib.zoo(reference, None), space))
+  return neighbours.fit(vectors(methods.zoo(reference, None), space))
 
 
 @once
@@ -49,7 +48,7 @@ def features(method: Sample, space: str) -> np.ndarray:
 @once
 def width(reference: Reference, space: str) -> float:
   """Width of the kernel of a space: median distance of two training networks."""
-  return two_sample.bandwidth(features(sample_lib.zoo(reference, None), space))
+  return two_sample.bandwidth(features(methods.zoo(reference, None), space))
 
 
 @once
@@ -60,7 +59,7 @@ def comparison(method: Sample) -> dict[str, Stat]:
     NotRun: if there are fewer than 10 networks on a side.
   """
   reference = method.reference
-  heldout, zoo = sample_lib.heldout(reference), sample_lib.zoo(reference, None)
+  heldout, zoo = methods.heldout(reference), methods.zoo(reference, None)
   rng = np.random.default_rng([reference.seed, 3, 1])  # It does not differ between methods.
   mine, theirs = map(
     np.flatnonzero, copying.disjoint(copying.vectors(method), copying.vectors(heldout))

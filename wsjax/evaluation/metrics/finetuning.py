@@ -8,9 +8,9 @@ function does not determine.
 import numpy as np
 
 from wsjax.evaluation import predictions, statistics
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 
 LIMIT = (32, 1024)
 # Numbers of steps that are tried, and the one whose accuracy is shown.

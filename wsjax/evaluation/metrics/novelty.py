@@ -3,9 +3,9 @@
 import numpy as np
 
 from wsjax.evaluation import predictions, statistics
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.reference import Reference, above_chance
-from wsjax.evaluation.sample import Sample, once
 
 _NOVELTY, _GATES = 'Novelty', 'Gates'
 

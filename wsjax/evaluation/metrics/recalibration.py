@@ -4,9 +4,9 @@ import numpy as np
 import scipy.special
 
 from wsjax.evaluation import predictions
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import Stat, metric
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 
 LIMIT = (64, 1024)
 GROUP = 'Calibration'

@@ -14,9 +14,9 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.evaluation import predictions
+from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import Metric, Stat, metric
 from wsjax.evaluation.reference import Reference
-from wsjax.evaluation.sample import Sample, once
 from wsjax.models import model as model_lib
 
 LIMIT = (64, 512)
