@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wsjax import config, sine
-from wsjax.models import cnn, mlp, model, parts, siren
+from wsjax.models import cnn, mlp, model, siren
 
 
 def test_record_gives_back_an_equal_architecture():
@@ -71,7 +71,7 @@ def test_inits_have_their_standard_deviation():
     'glorot_uniform': (2 / (256 + 128)) ** 0.5,
     'torch_uniform': (1 / 3 / 256) ** 0.5,
   }
-  assert set(expected) == set(parts.INITIALIZERS)
+  assert set(expected) == set(mlp.INITIALIZERS)
   for init, std in expected.items():
     params = mlp.MLP((256, 128, 2), 'relu', init).init(key)
     assert float(jnp.std(params['layer0/kernel'])) == pytest.approx(std, 0.02)

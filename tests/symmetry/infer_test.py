@@ -8,7 +8,7 @@ import pytest
 from tests import strategies
 from tests.symmetry import infer_cases
 from wsjax import sine
-from wsjax.models import cnn, mlp, parts, siren
+from wsjax.models import cnn, mlp, siren
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import infer
 
@@ -19,7 +19,7 @@ def test_inferred_spec_equals_the_hand_written_one(case):
   assert infer_cases.canonical(inferred.spec) == infer_cases.canonical(case.spec)
 
 
-@pytest.mark.parametrize('activation', sorted(parts.ACTIVATIONS))
+@pytest.mark.parametrize('activation', sorted(mlp.ACTIVATIONS))
 @pytest.mark.parametrize(
   'made',
   [

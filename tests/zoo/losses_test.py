@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax.models import cnn, mlp, parts, siren
+from wsjax.models import cnn, mlp, siren
 from wsjax.zoo import losses, recipe, training_records
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
@@ -135,7 +135,7 @@ def test_training_accuracy_is_that_of_the_batch(digits):
 @pytest.mark.parametrize('net', [NET, cnn.CNN((8, 8, 1), (3,), (5,), 10)], ids=lambda net: net.name)
 def test_dropout_leaves_out_its_share_and_keeps_the_mean(net):
   x = np.ones((50, 40), np.float32)
-  dropped = parts.drop(x, (jax.random.key(0), 0.25), 0)
+  dropped = mlp.drop(x, (jax.random.key(0), 0.25), 0)
   assert np.mean(np.asarray(dropped) == 0) == pytest.approx(0.25, abs=0.03)
   assert np.mean(dropped) == pytest.approx(1, abs=0.04)
   params = net.init(jax.random.key(1))

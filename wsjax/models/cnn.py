@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 
 from wsjax import config as config_lib
 from wsjax import typing
+from wsjax.models import mlp
 from wsjax.models import model as model_lib
-from wsjax.models import parts
 from wsjax.symmetry import spec as spec_lib
 
 _Size = config_lib.PositiveInt
@@ -32,9 +32,9 @@ class CNN(config_lib.Section, model_lib.Model):
     channels: outputs of every convolution.
     dense: units of every hidden dense layer behind the flatten.
     num_classes: number of outputs.
-    activation: key of `parts.ACTIVATIONS`, behind every hidden layer.
+    activation: key of `mlp.ACTIVATIONS`, behind every hidden layer.
     pool: side of the mean-pooling window; rows and columns left over are cut.
-    initializer: key of `parts.INITIALIZERS`.
+    initializer: key of `mlp.INITIALIZERS`.
     window: side of the window of every convolution.
     stride: pixels from one window to the next.
     padding: rows and columns of zeros on every side; None is as many as keep height and width at
@@ -48,9 +48,9 @@ class CNN(config_lib.Section, model_lib.Model):
   channels: tuple[_Size, ...] = (8, 16)
   dense: tuple[_Size, ...] = (32,)
   num_classes: _Size = 10
-  activation: parts.Activation = 'relu'
+  activation: mlp.Activation = 'relu'
   pool: _Size = 2
-  initializer: parts.Initializer = 'lecun_normal'
+  initializer: mlp.Initializer = 'lecun_normal'
   window: _Size = 3
   stride: _Size = 1
   padding: config_lib.NonNegativeInt | None = None
@@ -107,13 +107,13 @@ class CNN(config_lib.Section, model_lib.Model):
 
   def init(self, key: jax.Array) -> typing.Params:
     """Draws kernels and biases by the initializer."""
-    return parts.init_params(key, self.spec, self.initializer)
+    return mlp.init_params(key, self.spec, self.initializer)
 
   def forward(
     self, params: typing.Params, inputs: Float[Array, 'b h w c'], dropout: model_lib.Dropout = None
   ) -> tuple[Float[Array, 'b d'], dict[str, Float[Array, 'b n']]]:
     """Runs one network."""
-    activation = parts.ACTIVATIONS[self.activation]
+    activation = mlp.ACTIVATIONS[self.activation]
     x = jnp.asarray(inputs)
     hidden = {}
     for i in range(len(self.channels)):
@@ -122,13 +122,13 @@ class CNN(config_lib.Section, model_lib.Model):
       kernel = params[f'conv{i}/kernel']
       x = patches(x, self.window, self._pads, self.stride) @ kernel.reshape(-1, kernel.shape[-1])
       x = activation(x + params[f'conv{i}/bias'][None, None, None])
-      x = parts.drop(_mean_pool(x, self.pool), dropout, i)
+      x = mlp.drop(_mean_pool(x, self.pool), dropout, i)
       hidden[f'channel{i}'] = x.mean((1, 2))
     x = x.reshape(x.shape[0], -1)
     for i in range(len(self.dense) + 1):
       x = x @ params[f'dense{i}/kernel'] + params[f'dense{i}/bias'][None]
       if i < len(self.dense):
-        x = parts.drop(activation(x), dropout, len(self.channels) + i)
+        x = mlp.drop(activation(x), dropout, len(self.channels) + i)
         hidden[f'hidden{i}'] = x
     return x, hidden
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from wsjax import config as config_lib
 from wsjax import sine, typing
-from wsjax.models import mlp, parts
+from wsjax.models import mlp
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 
@@ -63,7 +63,7 @@ class SIREN(config_lib.Section, model_lib.Model):
       bound = 1 / fan_in if i == 0 else math.sqrt(6 / fan_in) / self.omega
       stds[f'layer{i}/kernel'] = bound / math.sqrt(3)
       stds[f'layer{i}/bias'] = fan_in**-0.5 / math.sqrt(3)
-    return parts.draw_params(key, self.spec, stds, 'uniform')
+    return mlp.draw_params(key, self.spec, stds, 'uniform')
 
   def forward(
     self, params: typing.Params, inputs: Float[Array, 'b d'], dropout: model_lib.Dropout = None

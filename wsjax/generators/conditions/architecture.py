@@ -8,10 +8,10 @@ import numpy as np
 
 from wsjax import config
 from wsjax.generators import conditions
-from wsjax.models import parts
+from wsjax.models import mlp
 
 # Sine is for implicit representations only.
-ACTIVATIONS = (*parts.ACTIVATIONS, 'sine')
+ACTIVATIONS = (*mlp.ACTIVATIONS, 'sine')
 
 
 @dataclasses.dataclass(frozen=True)
