@@ -17,7 +17,6 @@ from absl import logging
 from wsjax import config as config_lib
 from wsjax import distributed, files
 from wsjax.evaluation.report import model
-from wsjax.generators.parts import sampling
 from wsjax.train import generative, settings
 from wsjax.train.monitor import goodput
 
@@ -208,7 +207,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
   kept = {key: train[key] for key in set(train) - set(settings.EXECUTION)}
   # A run from before there was an option goes on with its default.
   strategy = generative.DEFAULTS | dict(config.get('strategy', {}))
-  sample = sampling.DEFAULTS | dict(config.get('sample', {}))
+  sample = config_lib.defaults(generative.Sampling) | dict(config.get('sample', {}))
   return {**config, 'train': kept, 'strategy': strategy, 'sample': sample}
 
 

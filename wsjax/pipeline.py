@@ -13,7 +13,7 @@ Each stage leaves its result in the work directory, where an interrupted run goe
 import contextlib
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import ml_collections
@@ -21,12 +21,14 @@ import numpy as np
 
 from wsjax import config as config_lib
 from wsjax import distributed, files, manifest
-from wsjax.evaluation import methods
 from wsjax.evaluation.report import html, model
-from wsjax.experiments import base, configs, generation
+from wsjax.experiments import base, configs
 from wsjax.train import loop
 from wsjax.zoo import comparable
 from wsjax.zoo.store import store
+
+if TYPE_CHECKING:
+  from wsjax.experiments import generation
 
 
 def run(
@@ -122,6 +124,8 @@ def evaluate_zoo(
     ValueError: if the models or the data that they learned from differ, the work directory belongs
       to a run or to another evaluation, or a field of the config is wrong.
   """
+  from wsjax.evaluation import methods  # Slow to import, and not needed by other experiments.
+
   workdir, zoo_path = files.folder(workdir, 'workdir'), files.folder(zoo_path, 'zoo')
   config = configs.with_defaults(config)
   configs.check(config)
@@ -147,8 +151,10 @@ def evaluate_zoo(
 
 def _generation(
   config: ml_collections.ConfigDict, zoo: store.Zoo, workdir: pathlib.Path
-) -> generation.Generation:
+) -> 'generation.Generation':
   """Constructs the experiment of a config that has a generator."""
+  from wsjax.experiments import generation  # Slow to import, and not needed by other experiments.
+
   kind = base.find(config.get('experiment', ''))
   if not issubclass(kind, generation.Generation):
     raise ValueError(f'experiment is {config.experiment!r}, which has no generator of networks.')

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from wsjax.models import mlp
-from wsjax.zoo import build, splits, training_records
+from wsjax.zoo import build, training_records
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import log, record, store
@@ -54,12 +54,12 @@ def test_every_subset_is_there_once_beside_its_complement(num_classes, seed):
 
 @hypothesis.given(
   counts=st.fixed_dictionaries(
-    {s: st.integers(s == 'train', 10).map(lambda n: 2 * n) for s in splits.SPLITS}
+    {s: st.integers(s == 'train', 10).map(lambda n: 2 * n) for s in record.SPLITS}
   ),
   seed=st.integers(0, 5),
 )
 def test_complements_are_of_one_split(counts, seed):
-  names = subsets.assign(counts, seed=seed)
+  names = build.assign(counts, seed=seed, in_pairs=True)
   assert names[::2] == names[1::2]
   assert {split: names.count(split) for split in counts} == counts
 

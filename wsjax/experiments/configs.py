@@ -176,7 +176,6 @@ def with_defaults(config: Mapping[str, Any]) -> 'config_dict.ConfigDict':
   """Copies a config, with every field of its sections: those that are not given have defaults."""
   from ml_collections import config_dict
 
-  from wsjax.generators.parts import sampling
   from wsjax.train import generative, settings
 
   defaults: dict[str, Any] = {}
@@ -184,7 +183,7 @@ def with_defaults(config: Mapping[str, Any]) -> 'config_dict.ConfigDict':
     defaults['train'] = settings.DEFAULTS
   if 'generator' in config:
     defaults['strategy'] = generative.DEFAULTS
-    defaults['sample'] = sampling.DEFAULTS
+    defaults['sample'] = config_lib.defaults(generative.Sampling)
     defaults['evaluate'] = {'metrics': ()}
   config = config_dict.ConfigDict(config)
   with config.unlocked():
@@ -219,7 +218,6 @@ def check(config: 'config_dict.ConfigDict') -> None:
   """
   from wsjax import distributed
   from wsjax.experiments import base
-  from wsjax.generators.parts import sampling
   from wsjax.train import generative, settings
   from wsjax.zoo import build
 
@@ -232,11 +230,12 @@ def check(config: 'config_dict.ConfigDict') -> None:
     if name not in config:
       raise ValueError(f'{name} is missing; every config needs it.')
   _check_names(config, kind)
-  for section, read in (('train', settings.read), ('strategy', generative.read)):
+  parts = {
+    'train': settings.Settings, 'strategy': generative.Strategy, 'sample': generative.Sampling
+  }  # fmt: skip
+  for section, fields in parts.items():
     if section in config:
-      read(config_lib.check_section(config[section], section))
-  if 'sample' in config:
-    sampling.read(config_lib.check_section(config.sample, 'sample'))
+      config_lib.read(fields, section, config_lib.check_section(config[section], section))
   zoo = dict(config_lib.check_section(config.zoo, 'zoo'))
   if not isinstance(zoo.pop('path', ''), str):
     raise ValueError(f"zoo.path is {config.zoo.path!r}; allowed: a folder, or '' for the workdir.")

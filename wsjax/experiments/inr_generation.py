@@ -20,7 +20,7 @@ from wsjax import terminal, typing
 from wsjax.evaluation import baselines, methods, reference, statistics, two_sample
 from wsjax.evaluation import metric as metric_lib
 from wsjax.evaluation.report import model
-from wsjax.experiments import generation, sections
+from wsjax.experiments import generation
 from wsjax.zoo.data import images as images_lib
 
 _SHOWN = 10  # Networks in the figure.
@@ -91,7 +91,7 @@ _SUMMARY = ('nna', 'nna_worse', 'coverage', 'legible', 'novelty', 'copy_rate')
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate(sections.EvaluateSamples):
+class Evaluate(generation.Evaluate):
   """The section `evaluate`; `noise` are deviations of the baseline that adds noise to weights."""
 
   noise: tuple[config_lib.PositiveFloat, ...] = dataclasses.field(kw_only=True)

@@ -15,7 +15,6 @@ from wsjax.interop import checkpoint as checkpoint_lib
 from wsjax.interop import layout as layout_lib
 from wsjax.interop import records as records_lib
 from wsjax.models import model as model_lib
-from wsjax.zoo import splits
 from wsjax.zoo.store import record as record_lib
 from wsjax.zoo.store import store
 
@@ -89,7 +88,8 @@ def import_checkpoints(
     kept = [entry for entry, _ in entries()]
     if not kept:
       raise ValueError(f'{paths} holds no network.')
-    splits.check([e.record['split_group'] for e in kept], [e.record['split'] for e in kept])
+    made = [entry.record for entry in kept]
+    record_lib.check_splits([r['split_group'] for r in made], [r['split'] for r in made])
 
     def read(rows: np.ndarray) -> typing.StackedParams:
       nets = [kept[row].params for row in rows]
@@ -258,8 +258,9 @@ def _shares(split: Mapping[str, float] | None) -> dict[str, float] | None:
   """Split -> end of its part of [0, 1)."""
   if split is None:
     return None
-  if unknown := set(split) - set(splits.SPLITS):
-    raise ValueError(f'Unknown split {sorted(unknown)[0]!r}; allowed: {", ".join(splits.SPLITS)}.')
+  known = record_lib.SPLITS
+  if unknown := set(split) - set(known):
+    raise ValueError(f'Unknown split {sorted(unknown)[0]!r}; allowed: {", ".join(known)}.')
   total = math.fsum(split.values())
   if not all(share >= 0 for share in split.values()) or not 0 < total < math.inf:
     raise ValueError(f'Shares of splits must not be negative, nor all 0; got {dict(split)}.')

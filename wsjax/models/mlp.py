@@ -1,4 +1,4 @@
-"""Multilayer perceptron, and the activations and initializers that the other models share with it."""
+"""Multilayer perceptron, and the activations and initializers that other models share."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Training objective of generators.
+"""Training objective of generators, and the sections `strategy` and `sample` of a config.
 
 The distribution loss is that of the family, on latents. The functional loss is the mean loss of
 generated networks on examples of their task, with gradients through the sampler and the decoder.
@@ -62,6 +62,32 @@ class Strategy(config.Section):
 DEFAULTS = config.defaults(Strategy)
 # The strategy that a section describes.
 read = functools.partial(config.read, Strategy, 'strategy')
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling(config.Section):
+  """The section `sample` of a config; without it networks are what the generator draws.
+
+  Attributes:
+    task_scale: of the gradient of the loss on training images, taken off the field at every step of
+      the solver; 0 is no guidance.
+    task_items: training images of that loss, the same for all networks.
+    refine_steps: updates by the recipe of the zoo after drawing.
+  """
+
+  task_scale: config.NonNegativeFloat = 0.0
+  task_items: config.PositiveInt = 256
+  refine_steps: config.NonNegativeInt = 0
+
+  def __str__(self):
+    parts = []
+    if self.task_scale:
+      parts.append(
+        f'led by the loss on {self.task_items} training images at scale {self.task_scale:g}'
+      )
+    if self.refine_steps:
+      parts.append(f'trained on for {self.refine_steps} steps')
+    return ', '.join(parts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

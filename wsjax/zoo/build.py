@@ -20,15 +20,16 @@ from jaxtyping import Int
 from wsjax import config as config_lib
 from wsjax import distributed, files, terminal
 from wsjax.models import model as model_lib
-from wsjax.zoo import splits as splits_lib
 from wsjax.zoo import train, training_records
 from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import digest, published, store
 from wsjax.zoo.store import log as log_lib
+from wsjax.zoo.store import record as record_lib
 
 _LOG = 'log.lmdb'
 _SECONDS = 'seconds.json'
 _MEASURED = ('seconds', 'networks')
+_MOST_RUNS = 10_000_000  # Their names are a list in memory.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +92,42 @@ def check(section: Mapping[str, Any], seed: int) -> tuple[Build, list[model_lib.
   config_lib.check_seed(seed, 'seed')
   settings = config_lib.read(Build, 'zoo', section)
   # A subset of classes and its complement are in one split.
-  assign = subsets.assign if settings.dataset.labels == 'subsets' else splits_lib.assign
-  return settings, settings.models(), assign(settings.splits, seed=seed)
+  splits = assign(settings.splits, seed=seed, in_pairs=settings.dataset.labels == 'subsets')
+  return settings, settings.models(), splits
+
+
+def assign(counts: Mapping[str, int], *, seed: int, in_pairs: bool = False) -> list[str]:
+  """Draws one of `record.SPLITS` for every run (not checkpoint), exactly as many of each as given.
+
+  The count of 'holdout_audit' must be given, if only as 0, so that nobody forgets it.
+
+  Args:
+    counts: split -> number of runs.
+    seed: of the draw.
+    in_pairs: whether runs 2j and 2j + 1 are in one split.
+
+  Raises:
+    ValueError: for an unknown split, a missing 'holdout_audit', a count that is no whole number, no
+      run at all, or an odd count of pairs.
+  """
+  known = record_lib.SPLITS
+  if unknown := sorted(set(counts) - set(known)):
+    raise ValueError(f'zoo.splits has no split {unknown[0]!r}; allowed: {", ".join(known)}.')
+  if 'holdout_audit' not in counts:
+    advice = 'which cannot be added later: give the number of runs to reserve, or 0'
+    raise ValueError(f'zoo.splits is {dict(counts)} without holdout_audit, {advice}.')
+  if any(type(n) is not int or n < 0 for n in counts.values()) or not sum(counts.values()):
+    allowed = 'numbers of runs, whole and not negative, not all 0'
+    raise ValueError(f'zoo.splits is {dict(counts)}; allowed: {allowed}.')
+  if sum(counts.values()) > _MOST_RUNS:
+    raise ValueError(f'zoo.splits is {dict(counts)}; allowed: {_MOST_RUNS} runs together.')
+  size = 2 if in_pairs else 1
+  if odd := {split: n for split, n in counts.items() if n % size}:
+    allowed = 'even numbers, for a subset and its complement are in one split'
+    raise ValueError(f'zoo.splits has {odd}; allowed: {allowed}.')
+  names = [split for split in known for _ in range(counts.get(split, 0) // size)]
+  order = np.random.default_rng(seed).permutation(len(names))
+  return [names[place] for place in order for _ in range(size)]
 
 
 def build(

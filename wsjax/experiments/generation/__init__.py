@@ -26,7 +26,6 @@ from wsjax.evaluation.report import model
 from wsjax.experiments import base, configs, sections
 from wsjax.experiments.generation import any_task, prepare, verdict
 from wsjax.generators import publish as publish_lib
-from wsjax.generators.parts import sampling as sampling_lib
 from wsjax.train import generative, loop, sharding
 from wsjax.train.monitor import goodput
 from wsjax.zoo import build
@@ -35,6 +34,33 @@ from wsjax.zoo.data import datasets
 from wsjax.zoo.store import digest, store
 
 _PROBES = 4  # Random directions of an estimated divergence.
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(sections.Evaluate):
+  """The section `evaluate`.
+
+  Attributes:
+    num_samples: generated networks per training seed, and networks of each baseline.
+    finetune_steps: updates after which samples are evaluated once more.
+    membership: whether densities of training and of held-out networks are compared.
+    metrics: groups of optional metrics, and metrics of the user's own.
+    metric_limits: name in `metrics` -> most networks and items of each method.
+  """
+
+  num_samples: config_lib.PositiveInt
+  finetune_steps: config_lib.PositiveInt = 50
+  membership: bool = False
+  metrics: tuple[str, ...] = ()
+  metric_limits: dict | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    try:
+      evaluator.check(self.metrics, self.metric_limits)
+    except (ValueError, TypeError) as error:
+      given = f'{self.metrics} with evaluate.metric_limits {self.metric_limits}'
+      raise ValueError(f'evaluate.metrics is {given}: {error}') from error
 
 
 class Generation(base.Experiment):
@@ -50,7 +76,7 @@ class Generation(base.Experiment):
   """
 
   SECTIONS: ClassVar[Mapping[str, type]] = {
-    'evaluate': sections.EvaluateSamples,
+    'evaluate': Evaluate,
     'symmetry': sections.Symmetry,
     'normalize': sections.Normalize,
   }
@@ -77,7 +103,7 @@ class Generation(base.Experiment):
     super().__init__(config, zoo)
     self.data = prepare.prepare(config, zoo, load)
     self.generator = config_lib.build('generators', config.generator)
-    self.sampling = sampling_lib.read(config.get('sample', {}))
+    self.sampling = config_lib.read(generative.Sampling, 'sample', config.get('sample', {}))
     self._check()
     self.rivals = {
       name: type(self)(_of_rival(config, name), zoo) for name in config.get('rivals', {})

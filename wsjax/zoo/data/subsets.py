@@ -4,11 +4,7 @@ A network of the complement of a subset has the two outputs exchanged. So both a
 else the test networks could be read off training networks.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
-
-from wsjax.zoo import splits as splits_lib
 
 
 def codes(num_classes: int, *, seed: int) -> np.ndarray:
@@ -24,20 +20,6 @@ def codes(num_classes: int, *, seed: int) -> np.ndarray:
   first = np.pad(first, ((0, 0), (1, 0)))
   first = first[np.random.default_rng(seed).permutation(len(first))]
   return np.stack([first, 1 - first], 1).reshape(-1, num_classes).astype('i4')
-
-
-def assign(counts: Mapping[str, int], *, seed: int) -> list[str]:
-  """Draws a split for every row of `codes`, one for both complements, as `splits.assign`.
-
-  Raises:
-    ValueError: for an odd count, or as `splits.assign`.
-  """
-  if odd := {split: n for split, n in counts.items() if type(n) is not int or n % 2}:
-    allowed = 'even numbers, for a subset and its complement are in one split'
-    raise ValueError(f'zoo.splits has {odd}; allowed: {allowed}.')
-  halves = {split: count // 2 for split, count in counts.items()}
-  names = splits_lib.assign(halves, seed=seed)
-  return [name for name in names for _ in range(2)]
 
 
 def text(code: np.ndarray) -> str:

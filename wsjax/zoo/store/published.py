@@ -17,7 +17,6 @@ from absl import logging
 
 from wsjax import files, typing
 from wsjax.symmetry import spec as spec_lib
-from wsjax.zoo import splits
 from wsjax.zoo.store import columns, digest, safetensors_io
 from wsjax.zoo.store import log as log_lib
 from wsjax.zoo.store import record as record_lib
@@ -184,7 +183,7 @@ def _write(
     os.fsync(lines.fileno())
   if not count:
     raise ValueError(f'{folder.parent} is not published: it would be empty.')
-  splits.check(table['split_group'], table['split'])
+  record_lib.check_splits(table['split_group'], table['split'])
   for column in table.values():
     column.extend([None] * (count - len(column)))
   _write_table(table, folder / TABLE)
@@ -195,7 +194,7 @@ def _write(
     'format': FORMAT,
     'schema_version': VERSION,
     'num_nets': count,
-    'splits': {split: table['split'].count(split) for split in splits.SPLITS},
+    'splits': {split: table['split'].count(split) for split in record_lib.SPLITS},
     # Of the weights alone: two zoos of one config share it, although their records differ in time
     # and place.
     'content_digest': digests.hexdigest(),
@@ -287,7 +286,7 @@ def read_lines(path: pathlib.Path, manifest: Mapping[str, Any]) -> list[dict[str
   if len(lines) != manifest['num_nets']:
     raise ValueError(f'{file} has {len(lines)} records; the manifest says {manifest["num_nets"]}.')
   records = [line['record'] for line in lines]
-  splits.check([r['split_group'] for r in records], [r['split'] for r in records])
+  record_lib.check_splits([r['split_group'] for r in records], [r['split'] for r in records])
   return lines
 
 
@@ -395,7 +394,7 @@ def _check_line(line: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
         raise ValueError(f'its field {name!r} holds {item!r:.80}.')
   if not isinstance((record['optimizer'] or {}).get('hparams', {}), dict):
     raise ValueError(f"its field 'optimizer' is {record['optimizer']!r:.80}.")
-  if record['split'] not in splits.SPLITS:
+  if record['split'] not in record_lib.SPLITS:
     raise ValueError(f"its field 'split' is {record['split']!r}.")
   shard, row = line.get('shard'), line.get('row')
   is_file = isinstance(shard, str) and shard in manifest['files']

@@ -17,7 +17,7 @@ import pathlib
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -97,6 +97,9 @@ def _version(package: str) -> str | None:
 _FILE = pathlib.Path(__file__).parent / 'schema/checkpoint_record.v1.json'
 SCHEMA = json.loads(_FILE.read_text())
 VERSION = SCHEMA['properties']['schema_version']['const']
+# Networks of 'holdout_audit' are reserved for memorization and privacy audits when a zoo is built;
+# they cannot be set aside afterwards.
+SPLITS = ('train', 'val', 'test', 'holdout_audit')
 ROLES = ('kernel', 'bias', 'scale', 'embed', 'stat', 'lora_a', 'lora_b')
 # Fields that may be added to a record without making it another record.
 UNSIGNED = ('record_id', 'attestations', 'signature_ref')
@@ -244,6 +247,16 @@ def check_names(record: Mapping[str, Any]) -> None:
   if missing := [name for name in SCHEMA['required'] if name not in record]:
     advice = 'null says that it is not known, where the schema allows it'
     raise ValueError(f'Record lacks required field {missing[0]!r}; {advice}.')
+
+
+def check_splits(groups: Iterable[str], splits: Iterable[str]) -> None:
+  """Raises ValueError, naming the group, unless all networks of a split group are in one split."""
+  seen: dict[str, str] = {}
+  for group, split in zip(groups, splits, strict=True):
+    if seen.setdefault(group, split) != split:
+      raise ValueError(
+        f'Split group {group!r} is in both {seen[group]!r} and {split!r}; a run has one split.'
+      )
 
 
 def spec(record: Mapping[str, Any]) -> spec_lib.Spec:

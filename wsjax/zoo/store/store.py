@@ -22,7 +22,6 @@ from wsjax import networks as networks_lib
 from wsjax import typing
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
-from wsjax.zoo import splits
 from wsjax.zoo.store import columns, digest, published
 from wsjax.zoo.store import log as log_lib
 from wsjax.zoo.store import record as record_lib
@@ -189,7 +188,7 @@ class Zoo:
       record_lib.of_given(common, net, row, task=model.task, run_id=key)[0]
       for net, row, key in zip(nets, rows, keys, strict=True)
     ]
-    splits.check([r['split_group'] for r in made], [r['split'] for r in made])
+    record_lib.check_splits([r['split_group'] for r in made], [r['split'] for r in made])
     return cls(keys, made, lambda indices: nets[indices].params, model=model)
 
   def __len__(self) -> int:
@@ -239,13 +238,13 @@ class Zoo:
     """Returns the indices [n] of networks, increasing; None for an argument means any.
 
     Args:
-      split: one of `splits.SPLITS`, else ValueError.
+      split: one of `record.SPLITS`, else ValueError.
       final: True for the last checkpoint of a run, False for earlier ones.
       diverged: False for networks that did not fail.
       arch_id: name of the architecture.
     """
-    if split is not None and split not in splits.SPLITS:
-      raise ValueError(f'Unknown split {split!r}; allowed: {", ".join(splits.SPLITS)}.')
+    if split is not None and split not in record_lib.SPLITS:
+      raise ValueError(f'Unknown split {split!r}; allowed: {", ".join(record_lib.SPLITS)}.')
     chosen = np.ones(len(self), bool)
     wanted = {'split': split, 'final': final, 'diverged': diverged, 'arch_id': arch_id}
     for name, value in wanted.items():
