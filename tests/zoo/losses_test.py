@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from wsjax.models import cnn, mlp, siren
-from wsjax.zoo import losses, recipe, training_records
+from wsjax.zoo import entries as entries_lib
+from wsjax.zoo import losses, recipe
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import record
@@ -177,7 +178,7 @@ def test_images_are_moved_by_whole_pixels_and_filled_with_zeros(digits):
 
 
 def test_records_tell_every_factor_and_what_was_seen(digits, varied):
-  entries = training_records.entries(
+  entries = entries_lib.of_trained(
     varied, NET, digits, VARIED, seed=3, config_sha256='0' * 64, splits=['train'] * 6
   )
   for row, entry in enumerate(entries):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import strategies as st
 
 from wsjax.models import mlp
-from wsjax.zoo import build, training_records
+from wsjax.zoo import build
+from wsjax.zoo import entries as entries_lib
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import log, record, store
@@ -83,7 +84,7 @@ def test_a_planted_leak_is_refused(digits, tmp_path):
   trained = train(digits, np.arange(4))
   how = dict(seed=1, config_sha256='0' * 64)
   for names in ('train train test test', 'train train test train'):
-    made = training_records.entries(trained, net, digits, recipe, splits=names.split(), **how)
+    made = entries_lib.of_trained(trained, net, digits, recipe, splits=names.split(), **how)
     folder = tmp_path / names.replace(' ', '_')
     with log.Log(folder / 'log.lmdb') as entries:
       entries.append(made)

@@ -20,7 +20,8 @@ from jaxtyping import Int
 from wsjax import config as config_lib
 from wsjax import distributed, files, terminal
 from wsjax.models import model as model_lib
-from wsjax.zoo import train, training_records
+from wsjax.zoo import entries as entries_lib
+from wsjax.zoo import train
 from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import digest, published, store
 from wsjax.zoo.store import log as log_lib
@@ -178,7 +179,7 @@ def build(
             trained = train.train_networks(model, dataset, recipe, chosen, seed=seed)
           if log is not None:
             facts = {'seed': seed, 'config_sha256': digest.of_json(plan), 'splits': splits}
-            made = training_records.entries(trained, model, dataset, recipe, **facts)
+            made = entries_lib.of_trained(trained, model, dataset, recipe, **facts)
             entries |= {entry.key: entry for entry in made}
         count = len(set(indices.tolist()))
         if log is not None:
@@ -243,7 +244,7 @@ def _open_log(
 def _missing(log: store.Log | None, num_networks: int, steps: int) -> Int[np.ndarray, ' n']:
   """Networks that the log lacks, equal in all processes."""
   done = set(() if log is None else log.keys())
-  lacks = np.array([training_records.key(i, steps) not in done for i in range(num_networks)])
+  lacks = np.array([entries_lib.key(i, steps) not in done for i in range(num_networks)])
   return np.flatnonzero(distributed.of_writer(lacks))
 
 

@@ -25,10 +25,9 @@ from wsjax.evaluation.metrics import membership
 from wsjax.evaluation.report import model
 from wsjax.experiments import base, configs, sections
 from wsjax.experiments.generation import any_task, prepare, verdict
-from wsjax.generators import publish as publish_lib
 from wsjax.train import generative, loop, sharding
 from wsjax.train.monitor import goodput
-from wsjax.zoo import build
+from wsjax.zoo import build, entries
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import digest, store
@@ -301,7 +300,7 @@ class Generation(base.Experiment):
     flat = {jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)}
     name = f'{self.config.generator.name}:{digest.of_tensors(flat)}'
     sources = config_lib.provenance({k: v for k, v in self.config.items() if k != 'name'})
-    publish_lib.publish(
+    entries.publish_generated(
       path,
       networks,
       self.data.architecture,

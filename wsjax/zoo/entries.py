@@ -1,17 +1,20 @@
-"""Log entries of trained networks: keys, records and weights of their checkpoints."""
+"""Entries of a zoo, weights and records: checkpoints of trained networks, generated networks."""
 
 import functools
-from collections.abc import Sequence
+import hashlib
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.stats
 
 import wsjax
+from wsjax import typing
 from wsjax.models import model as model_lib
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets, subsets
-from wsjax.zoo.store import log
+from wsjax.zoo.store import log, published, store
 from wsjax.zoo.store import record as record_lib
 
 # Licence of the weights that wsjax trains, to which that of the data is added.
@@ -33,7 +36,7 @@ def key(index: int, step: int) -> str:
   return f'{index:08d}/{step:08d}'
 
 
-def entries(
+def of_trained(
   trained: train_lib.TrainedNetworks,
   architecture: model_lib.Model,
   dataset: datasets.Dataset,
@@ -86,6 +89,68 @@ def entries(
         {'record_id': record['record_id'], 'relation': 'checkpoint_of', 'detail': {'step': step}}
       ]
   return result
+
+
+def publish_generated(
+  path: pathlib.Path,
+  params: typing.StackedParams,
+  architecture: model_lib.Model,
+  *,
+  generated: Mapping[str, Any],
+  parents: typing.PyTree,
+  source: Mapping[str, Any],
+) -> store.Zoo:
+  """Publishes generated networks as a zoo, each with a record of its making.
+
+  A network that is not finite is marked diverged. All are in the split 'test': nothing generated
+  may slip into a training split unnoticed.
+
+  Args:
+    path: folder of the new zoo.
+    params: path -> [N, ...] weights, unselected.
+    architecture: of all networks.
+    generated: record field of that name, without what differs by network.
+    parents: record field of that name: generator and training zoo.
+    source: record of a training network; data, licence and task carry over.
+
+  Raises:
+    ValueError: if there is a zoo at `path` already, or the networks of another draw are published
+      there.
+  """
+  shared = {
+    **record_lib.describe_model(architecture),
+    **record_lib.environment(),
+    **{key: source[key] for key in ('task', 'datasets', 'license', 'redistributable')},
+    **{'trace': [], 'final': [], 'screens': []},
+    'parents': parents,
+    'split': 'test',
+  }
+  # Nobody trained these networks: the recipe is known not to exist.
+  unknown = ('objective', 'optimizer', 'batch_size', 'steps', 'step')
+  shared |= dict.fromkeys((*unknown, 'seed', 'precision', 'config_sha256'))
+  run = hashlib.sha256(repr(sorted(generated.items())).encode()).hexdigest()
+  count = len(next(iter(params.values())))
+  entries = []
+  for i in range(count):
+    net = {key: np.asarray(value[i]) for key, value in params.items()}
+    name = f'generated-{run[:8]}-{i:08d}'
+    made = record_lib.make(
+      **shared,
+      **record_lib.describe_params(net),
+      run_id=name,
+      split_group=name,
+      generated={**generated, 'condition': None},
+      diverged=not all(record_lib.is_finite(value) for value in net.values()),
+    )
+    entries.append(store.Entry(key=f'{i:08d}', params=net, record=made))
+  draw = {'generated': dict(generated), 'parents': parents, 'networks': count}
+  log.check_plan(path, draw, parts=(published.MANIFEST, 'log.lmdb'))
+  if (path / published.MANIFEST).exists():
+    raise ValueError(f'{path} holds a zoo already; give another folder.')
+  log.write_plan(path, draw)
+  with log.Log(path / 'log.lmdb') as made_log:
+    made_log.append([entry for entry in entries if entry.key not in set(made_log.keys())])
+    return store.publish(made_log, path)
 
 
 def _common(
