@@ -4,9 +4,11 @@ import ast
 import dataclasses
 import functools
 
+import chex
 import jax
 import numpy as np
 import pytest
+from absl.testing import parameterized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +98,17 @@ def test_weights_and_outputs_have_their_shapes(name, arguments, shape):
   one = apply(params, inputs[:1])
   np.testing.assert_allclose(outputs[:1], one, atol=1e-5)
   assert all(np.isfinite(value).all() for value in params.values())
+
+
+class VariantsTest(chex.TestCase):
+  @chex.variants(with_jit=True, without_jit=True, with_device=True)
+  @parameterized.parameters(*ALL)
+  def test_outputs_are_those_of_the_compiled_model(self, name, arguments, shape):
+    net, apply, _ = programs(name, repr(arguments), shape)
+    params, inputs = params_and_inputs(net, shape, 0)
+    chex.assert_trees_all_close(
+      self.variant(net.apply)(params, inputs), apply(params, inputs), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(('name', 'arguments', 'shape'), ALL)
