@@ -14,7 +14,7 @@ demo: $(VENV)/ready
 	@echo 'The command wsjax is $(BIN)/wsjax; source $(BIN)/activate makes it wsjax.'
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow

@@ -1,5 +1,7 @@
 """What every test runs under: one CPU backend, strict shapes, no network."""
 
+import contextlib
+import ctypes
 import fcntl
 import functools
 import gc
@@ -40,6 +42,7 @@ hypothesis.settings.load_profile('wsjax')
 
 # What takes longest begins first, so that no worker waits for another one in the end.
 _FIRST = (
+  'evaluation',
   'golden_test.py',
   'contracts/generators_test.py',
   'run_test.py',
@@ -49,6 +52,8 @@ _FIRST = (
   'contracts/encoders_test.py',
   'encoders/graph_net_test.py',
 )
+# Folders that stay with one worker, for their files share a fixture of the session.
+_TOGETHER = ('tests/evaluation/',)
 # Bytes of a worker above which it forgets its compiled programs.
 _MEMORY = 2 << 30
 
@@ -56,7 +61,21 @@ _MEMORY = 2 << 30
 def pytest_collection_modifyitems(items):
   folder = pathlib.Path(__file__).parent
   order = {folder / name: -len(_FIRST) + place for place, name in enumerate(_FIRST)}
-  items.sort(key=lambda item: order.get(item.path, 0))
+  items.sort(key=lambda item: order.get(item.path, order.get(item.path.parent, 0)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+  """A file goes to a worker as a whole, whatever `--dist` says, in the order above."""
+  from xdist.scheduler import LoadScopeScheduling  # Absent from a run without xdist.
+
+  class Files(LoadScopeScheduling):
+    def _split_scope(self, nodeid):
+      file = nodeid.split('::', 1)[0]
+      return next((folder for folder in _TOGETHER if file.startswith(folder)), file)
+
+  config.option.loadscopereorder = False
+  return Files(config, log)
 
 
 def pytest_collection_finish():
@@ -66,23 +85,27 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(scope='module', autouse=True)
-def _programs_end_before_memory_does(request):
-  """Files share programs, but a worker that kept all of them would take 6 GiB.
-
-  A file that replaces code shares none: they may have been compiled from what it replaces.
-  """
-  here = [item for item in request.session.items if item.path == request.path]
-  patched = any('monkeypatch' in item.fixturenames for item in here)
-  if patched:
-    jax.clear_caches()
+def _programs_end_before_memory_does():
+  """Files share programs, but a worker that kept all of them would take 6 GiB."""
   yield
   try:
     resident = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
   except OSError:  # Not on Linux.
     resident = _MEMORY
-  if patched or resident * os.sysconf('SC_PAGE_SIZE') >= _MEMORY:
+  if resident * os.sysconf('SC_PAGE_SIZE') >= _MEMORY:
     jax.clear_caches()
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+      # Freed memory that stays with the process would be counted again after the next file.
+      ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture
+def fresh_programs():
+  """For a test that replaces code which others may have compiled, under an equal name."""
+  jax.clear_caches()
+  yield
+  jax.clear_caches()
 
 
 @pytest.fixture(scope='session')

@@ -1,5 +1,9 @@
 """The documentation runs as it is written, and its numbers are those of results/*.json."""
 
+import ast
+import functools
+import importlib
+import inspect
 import pathlib
 import re
 import subprocess
@@ -7,18 +11,51 @@ import sys
 
 import pytest
 
+from tests import marks
+
 ROOT = pathlib.Path(__file__).parents[1]
 # A block with a title is a file that the reader saves.
 BLOCK = re.compile(r'^```python(?: title="([^"]+)")?\n(.*?)^```', re.M | re.S)
 PAGES = [
-  path
+  path.relative_to(ROOT).as_posix()
   for path in [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
   if BLOCK.search(path.read_text())
 ]
+# The README does in short what these do: fit, sample, evaluate and run a config of one's own.
+LONG = ('docs/how-to/experiment.md', 'docs/how-to/own_networks.md', 'docs/tutorials/generate.md')
 
 
-@pytest.mark.parametrize('path', PAGES, ids=lambda path: path.stem)
-def test_every_block_of_python_runs_in_turn(path, tmp_path, monkeypatch):
+@pytest.mark.parametrize('page', PAGES)
+def test_every_name_and_keyword_of_wsjax_on_a_page_exists(page):
+  blocks = BLOCK.findall((ROOT / page).read_text())
+  nodes = [node for _, code in blocks for node in ast.walk(ast.parse(code))]
+  for node in nodes:
+    if isinstance(node, ast.ImportFrom) and node.module.split('.')[0] == 'wsjax':
+      for name in node.names:
+        assert _found(f'{node.module}.{name.name}'), ast.unparse(node)
+    if isinstance(node, ast.Attribute) and (name := ast.unparse(node)).startswith('wsjax.'):
+      assert _found(name), name
+    if isinstance(node, ast.Call) and (name := ast.unparse(node.func)).startswith('wsjax.'):
+      parameters = inspect.signature(_found(name)).parameters.values()
+      if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        assert {word.arg for word in node.keywords} <= {x.name for x in parameters}, name
+
+
+def _found(name):
+  """What a dotted name stands for, None for nothing."""
+  try:
+    return importlib.import_module(name)
+  except ImportError:
+    return functools.reduce(
+      lambda found, part: getattr(found, part, None),
+      name.split('.')[1:],
+      importlib.import_module('wsjax'),
+    )
+
+
+@pytest.mark.parametrize('page', marks.slow(PAGES, *LONG))
+def test_every_block_of_python_runs_in_turn(page, tmp_path, monkeypatch):
+  path = ROOT / page
   text = path.read_text()
   monkeypatch.chdir(tmp_path)
   monkeypatch.syspath_prepend(str(tmp_path))

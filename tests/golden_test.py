@@ -21,10 +21,11 @@ from wsjax.experiments import configs
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / 'tests/golden'
 NAMES = sorted(path.stem for path in GOLDEN.glob('*.json'))
-# Other generators in the experiment of `digits_flow`; their contracts are tested by default.
+# Other generators and zoos in the experiments of `digits_flow` and `cnn_property`; their contracts
+# are tested by default.
 HEAVY = (
-  'demo', 'digits_diffusion', 'digits_equivariant', 'digits_normalizing_flow',
-  'memorization', 'mnist_dwf',
+  'demo', 'digits_diffusion', 'digits_equivariant', 'digits_normalizing_flow', 'foreign_agents',
+  'hypernetwork', 'inr_classification', 'memorization', 'mnist_dwf', 'simple',
 )  # fmt: skip
 # What a report says of the run and not of its result: times, sizes of files, names of folders.
 _OF_THE_RUN = {
@@ -165,9 +166,7 @@ def test_a_smoke_config_runs_to_the_recorded_report(name, smoke_run):
 
 
 # One config of each experiment; the others differ in numbers.
-@pytest.mark.parametrize(
-  'name', marks.slow(NAMES, *HEAVY, 'foreign_agents', 'hypernetwork', 'simple')
-)
+@pytest.mark.parametrize('name', marks.slow(NAMES, *HEAVY))
 def test_a_page_is_rendered_again_from_the_report(name, smoke_run, tmp_path, capsys):
   _, workdir, config = smoke_run(name)
   page = (workdir / 'report.html').read_bytes()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import wsjax
+from tests import marks
 from wsjax.evaluation import methods
 from wsjax.experiments.generation import any_task
 from wsjax.zoo import losses
@@ -170,7 +171,7 @@ def test_a_copy_of_a_snapshot_is_a_copy_and_one_run_gives_no_thresholds(zoo):
     _ = any_task.Reference(independent=False, **given).thresholds
 
 
-@pytest.mark.parametrize('family', ['diffusion', 'flow_matching'])
+@pytest.mark.parametrize('family', marks.slow(['diffusion', 'flow_matching'], 'diffusion'))
 def test_families_with_a_backbone_need_no_field(zoo, family):
   assert len(wsjax.fit(zoo, family, steps=2, progress=False).sample(2)) == 2
 

@@ -218,6 +218,7 @@ def test_metrics_are_checked_before_anything_is_trained(tmp_path, name, metrics,
   assert not (tmp_path / 'train').exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_patience_can_be_drawn_from(tmp_path):
   changes = ('patience=1', 'keep_best=1', 'steps=8')
   changes = [f'--config.train.{change}' for change in changes]
@@ -262,6 +263,7 @@ def test_trajectories_are_learned_from_behind_the_ends_of_runs(tmp_path):
   assert gaps.max((2, 3)).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_snapshots_are_what_a_sample_may_be_a_copy_of(tmp_path):
   config = smoke()
   with config.unlocked():

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests import marks
 from wsjax import signals
 
 # What a program does when the signal comes; 'ready' is printed right before.
@@ -49,6 +50,7 @@ finally:
   print('cleaned', flush=True)
 """,
 }
+STATUS = {'SIGTERM': 75, 'SIGINT': 130}
 PROGRAM = """
 import sys, time
 from wsjax import signals
@@ -77,9 +79,17 @@ def start(work, grace=signals.GRACE):
   return process
 
 
-@pytest.mark.parametrize('number, status', [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-@pytest.mark.parametrize('work', WORK)
-def test_f1_a_signal_ends_a_program_whatever_it_does(work, number, status):
+# One of the two where the end is the same: the patience with a program that does not end itself.
+@pytest.mark.parametrize(
+  'case',
+  marks.slow(
+    [f'{work} {name}' for work in WORK for name in STATUS],
+    *(f'{work} SIGINT' for work in ('garbage', 'finalizers', 'native', 'deaf')),
+  ),
+)
+def test_f1_a_signal_ends_a_program_whatever_it_does(case):
+  work, name = case.split()
+  number, status = getattr(signal, name), STATUS[name]
   process = start(WORK[work], grace=1.5)  # Cleaning up takes half a second.
   began = time.monotonic()
   process.send_signal(number)

@@ -85,7 +85,7 @@ def encode(
   module = config_lib.build('encoders', section, 'encoder')
   predictor = prediction.Predictor(module, _Identity(), prediction.parameter_scales(given))
   first = jax.tree.map(lambda x: x[0], given)
-  variables = predictor.init(jax.random.key(seed), first)
+  variables = jax.jit(predictor.init)(jax.random.key(seed), first)
   if steps:
     settings = {'objective': objective, 'steps': steps}
     with tempfile.TemporaryDirectory() as workdir:

@@ -88,8 +88,8 @@ def test_an_editor_that_runs_the_network_runs_it_as_it_is():
     variables = jax.jit(module.init)(jax.random.key(0), params)
     # What it says of weights divided by their scale, asked about the network.
     divided = {path: value / size for path, value in params.items()}
-    change = editor.apply({'params': variables['params']['editor']}, divided, raw=params)
-    edited = module.apply(variables, params)
+    change = jax.jit(editor.apply)({'params': variables['params']['editor']}, divided, raw=params)
+    edited = jax.jit(module.apply)(variables, params)
     for path, value in change.items():
       np.testing.assert_allclose(
         edited[path] - params[path], 0.01 * size * value, rtol=1e-3, atol=1e-6

@@ -14,10 +14,15 @@ MODELS = {
 }
 
 
-# The convolutions have the symmetries of relu, the SIREN those of tanh and phases.
-@pytest.mark.parametrize('model', marks.slow(MODELS, 'relu mlp', 'tanh mlp'))
-@pytest.mark.parametrize('name', config.plugins('encoders'))
-def test_an_encoder_obeys_its_contract(name, model):
+CASES = [f'{name} of {model}' for name in config.plugins('encoders') for model in MODELS]
+# The convolutions have the symmetries of relu, the SIREN those of tanh and phases. The longest to
+# compile has its laws tested for relu networks in tests/encoders/scale_equivariant_test.py.
+LATER = [case for case in CASES if case.endswith((' of relu mlp', ' of tanh mlp'))]
+
+
+@pytest.mark.parametrize('case', marks.slow(CASES, *LATER, 'scale_equivariant of cnn'))
+def test_an_encoder_obeys_its_contract(case):
+  name, _, model = case.partition(' of ')
   model = MODELS[model]
   section = {'name': name, 'architecture': model}
   if 'depth' in config.defaults(config.find('encoders', name, 'encoder')):

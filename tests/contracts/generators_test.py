@@ -35,7 +35,11 @@ def build(name, **options):
   return config.build('generators', {'name': name, **SMALL.get(name, {}), **options})
 
 
-@pytest.mark.parametrize('name', config.plugins('generators'))
+# What compiles for long has its laws tested one by one in tests/generators.
+HEAVY = ('autoregressive', 'diffusion', 'graph_flow')
+
+
+@pytest.mark.parametrize('name', marks.slow(config.plugins('generators'), *HEAVY))
 def test_a_generator_keeps_the_contract(name):
   generator = build(name)
   conditional = None if hasattr(generator, 'fit') else build(name, condition_size=2)

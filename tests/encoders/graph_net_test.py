@@ -60,6 +60,11 @@ def case_and_heads(request):
   return CASES[case], HEADS[kind]
 
 
+def tokenized(case, seed, capacity=None):
+  tokenize = jax.jit(lambda params: graph_lib.Graph(capacity).tokenize(params, case.spec))
+  return tokenize(case.params(seed))
+
+
 def capacity_of(case):
   return graph_lib.wiring(case.spec).capacity
 
@@ -74,7 +79,7 @@ def make(case, heads, kind=graph_net.GraphNet, **options):
 def encoder(case, heads, capacity=None):
   """(encoder, variables, compiled apply) of a small encoder."""
   model = make(case, heads, capacity=capacity, embedding=6)
-  zeros = {leaf.path: jnp.zeros(leaf.shape) for leaf in case.spec.leaves}
+  zeros = {leaf.path: np.zeros(leaf.shape, np.float32) for leaf in case.spec.leaves}
   variables = jax.jit(model.init)(jax.random.key(0), zeros)
   return model, variables, jax.jit(model.apply)
 
@@ -125,7 +130,7 @@ def test_dense_and_sparse_give_the_same_numbers(case_and_heads):
   larger = dataclasses.replace(own, nodes=own.nodes + 3, edges=own.edges + 7)
   for capacity in (own, larger):
     _, variables, run = encoder(case, heads, capacity)
-    graph = graph_lib.Graph(capacity).tokenize(case.params(3), case.spec)
+    graph = tokenized(case, 3, capacity)
     wanted = run(variables, case.params(3))
     np.testing.assert_allclose(run(variables, graph), wanted, rtol=1e-4, atol=1e-5)
 
@@ -135,7 +140,7 @@ def test_what_is_in_the_padding_does_not_matter(heads):
   own = capacity_of(case)
   capacity = dataclasses.replace(own, nodes=own.nodes + 3, edges=own.edges + 7)
   _, variables, run = encoder(case, heads, capacity)
-  graph = graph_lib.Graph(capacity).tokenize(case.params(0), case.spec)
+  graph = tokenized(case, 0, capacity)
   dirty = graph.replace(
     nodes=jnp.where(graph.node_mask[:, None], graph.nodes, 9.0),
     edges=jnp.where(graph.edge_mask[:, None], graph.edges, 9.0),
@@ -149,7 +154,7 @@ def test_architectures_of_several_sizes_share_one_encoder(heads):
   model, variables, _ = encoder(cases[0], heads, capacity)
   graphs, wanted = [], []
   for case in cases:
-    graphs.append(graph_lib.Graph(capacity).tokenize(case.params(2), case.spec))
+    graphs.append(tokenized(case, 2, capacity))
     wanted.append(encoder(case, heads, capacity)[2](variables, case.params(2)))
   batch = jax.tree.map(lambda *x: jnp.stack(x), *graphs)
   got = jax.jit(jax.vmap(lambda graph: model.apply(variables, graph)))(batch)
@@ -183,7 +188,7 @@ def test_bad_input_is_refused():
   model = encoder(case, 0)[0]
   with pytest.raises(ValueError, match='lack'):
     model.apply(variables, {})
-  other = graph_lib.Graph().tokenize(CASES['cnn'].params(0), CASES['cnn'].spec)
+  other = tokenized(CASES['cnn'], 0)
   with pytest.raises(ValueError, match='is padded to'):
     model.apply(variables, other)
   with pytest.raises(ValueError, match='positions'):

@@ -13,7 +13,7 @@ CAPACITY = graph_lib.wiring(SMALL.spec).capacity | graph_lib.wiring(LARGE.spec).
 
 
 def graph_of(architecture, seed=0):
-  params = architecture.init(jax.random.key(seed))
+  params = jax.jit(architecture.init)(jax.random.key(seed))
   return params, graph_lib.Graph(CAPACITY).tokenize(params, architecture.spec)
 
 

@@ -41,7 +41,7 @@ def test_networks_are_batched_by_vmap():
   one = jax.tree.map(lambda x: x[0], zoo)
   variables = jax.jit(module.init)(jax.random.key(0), one)
   many = jax.jit(jax.vmap(lambda p: module.apply(variables, p)))(zoo)
-  for path, value in module.apply(variables, one).items():
+  for path, value in jax.jit(module.apply)(variables, one).items():
     np.testing.assert_allclose(many[path][0], value, atol=1e-5)
 
 

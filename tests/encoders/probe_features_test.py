@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import marks
 from wsjax import config, testing
 from wsjax.heads import classifier, prediction
 from wsjax.models import cnn, mlp, siren
@@ -27,16 +28,23 @@ def make(architecture, name='graph_net', num_probes=5):
 
 
 def weights(architecture):
-  params = architecture.init(jax.random.key(0))
+  params = jax.jit(architecture.init)(jax.random.key(0))
   return {
     path: value + 0.1 * jax.random.normal(jax.random.key(1), value.shape)
     for path, value in params.items()
   }
 
 
-@pytest.mark.parametrize('name', ['graph_net', 'graph_transformer'])
-@pytest.mark.parametrize('kind', ARCHITECTURES)
-def test_an_encoder_with_probes_ignores_the_order_of_units(kind, name):
+# Every kind of network with one encoder, and the first one with both.
+CASES = [
+  f'{name} of {kind}' for kind in ARCHITECTURES for name in ('graph_net', 'graph_transformer')
+]
+LATER = ('graph_transformer of siren', 'graph_transformer of cnn')
+
+
+@pytest.mark.parametrize('case', marks.slow(CASES, *LATER))
+def test_an_encoder_with_probes_ignores_the_order_of_units(case):
+  name, _, kind = case.partition(' of ')
   architecture = ARCHITECTURES[kind]
   encoder = make(architecture, name)
   testing.assert_invariant(encoder, architecture.spec, weights(architecture))
@@ -46,25 +54,28 @@ def test_answers_are_those_of_the_weights_that_are_run():
   """Scaled weights are read; the answers come from the true ones."""
   architecture = ARCHITECTURES['siren']
   encoder, params = make(architecture), weights(architecture)
-  variables = encoder.init(jax.random.key(2), params)
+  variables = jax.jit(encoder.init)(jax.random.key(2), params)
   scales = tuple((path, 0.5) for path in params)
   whole = prediction.Predictor(encoder, classifier.Classifier(3), scales)
-  inner = whole.init(jax.random.key(2), params)
+  inner = jax.jit(whole.init)(jax.random.key(2), params)
   inner['params']['encoder'] = variables['params']
   divided = {path: value / 0.5 for path, value in params.items()}
   dense = inner['params']['head']['Dense_0']
-  expected = encoder.apply(variables, divided, raw=params)
+  expected = jax.jit(encoder.apply)(variables, divided, raw=params)
   np.testing.assert_allclose(
-    whole.apply(inner, params), expected @ dense['kernel'] + dense['bias'], rtol=1e-5, atol=1e-5
+    jax.jit(whole.apply)(inner, params),
+    expected @ dense['kernel'] + dense['bias'],
+    rtol=1e-5,
+    atol=1e-5,
   )
-  assert not np.allclose(expected, encoder.apply(variables, divided))
+  assert not np.allclose(expected, jax.jit(encoder.apply)(variables, divided))
 
 
 @pytest.mark.slow
 def test_probes_are_learned():
   architecture = ARCHITECTURES['relu mlp']
   encoder, params = make(architecture), weights(architecture)
-  variables = encoder.init(jax.random.key(0), params)
+  variables = jax.jit(encoder.init)(jax.random.key(0), params)
   gradient = jax.grad(lambda v: jnp.sum(encoder.apply(v, params)))(variables)
   questions = gradient['params']['stack']['probed']['questions']
   assert questions.shape == (5, 6) and np.abs(questions).max() > 0

@@ -22,7 +22,7 @@ SIREN = siren.SIREN((2, 8, 8, 1))
 )
 def test_probes_are_learned(options):
   encoder = probes.Probes(SIREN, **options)
-  params = SIREN.init(jax.random.key(0))
+  params = jax.jit(SIREN.init)(jax.random.key(0))
   variables = jax.jit(encoder.init)(jax.random.key(1), params)
   gradients = jax.jit(jax.grad(lambda v: encoder.apply(v, params).sum()))(variables)
   for path, value in jax.tree.leaves_with_path(gradients):
@@ -58,14 +58,14 @@ def test_a_grid_needs_two_coordinates():
 def test_what_the_network_computes_is_all_that_counts():
   """A unit that is never read may have any weights."""
   encoder = probes.Probes(SIREN, num_probes=6)
-  params = SIREN.init(jax.random.key(0))
+  params = jax.jit(SIREN.init)(jax.random.key(0))
   params['layer1/kernel'] = params['layer1/kernel'].at[3].set(0.0)
   variables = jax.jit(encoder.init)(jax.random.key(1), params)
   other = {
     **params, 'layer0/bias': params['layer0/bias'].at[3].set(jnp.float32(9.0))
   }  # fmt: skip
   np.testing.assert_allclose(
-    encoder.apply(variables, params), encoder.apply(variables, other), atol=1e-6
+    jax.jit(encoder.apply)(variables, params), jax.jit(encoder.apply)(variables, other), atol=1e-6
   )
 
 
@@ -74,7 +74,7 @@ def test_what_the_network_computes_is_all_that_counts():
 def test_products_of_patches_are_a_convolution(window, stride, size):
   x = jax.random.normal(jax.random.key(0), (size, size, 2))
   layer = probes._Convolution(3, window, stride)
-  variables = layer.init(jax.random.key(1), x)
+  variables = jax.jit(layer.init)(jax.random.key(1), x)
   dense = variables['params']['Dense_0']
   pads = (window // 2, window // 2)
   expected = jax.lax.conv_general_dilated(

@@ -90,7 +90,7 @@ def test_no_equivariant_linear_map_is_missing(name):
   def matrix(vector):
     return as_matrix(lambda f: layer.apply(unflatten(vector), f), spec)
 
-  matrices = jax.vmap(matrix)(jnp.eye(len(flat)))
+  matrices = jax.jit(jax.vmap(matrix))(jnp.eye(len(flat)))
   rank = np.linalg.matrix_rank(np.asarray(matrices).reshape(len(flat), -1), tol=1e-4)
   constraints = []
   identity = as_matrix(lambda f: f, spec)

@@ -29,7 +29,7 @@ def test_statistics_ignore_the_order_and_a_flat_mlp_does_not():
     (statistics.Statistics(CASE.model, hidden=(8,), embedding=6), True),
     (flat_mlp.FlatMlp(CASE.model, hidden=(8,), embedding=6), False),
   ):
-    variables = model.init(jax.random.key(0), params)
+    variables = jax.jit(model.init)(jax.random.key(0), params)
     one, two = (model.apply(variables, p) for p in (params, moved))
     assert np.allclose(one, two, rtol=1e-4, atol=1e-5) == ignores
 

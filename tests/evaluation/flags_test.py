@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests import marks
 from wsjax.evaluation import statistics
 from wsjax.evaluation.metrics import copying, fidelity, flags
 from wsjax.evaluation.report import model
@@ -92,7 +93,7 @@ def _tested(distance, heldout, seed=0, kind='model'):
   return row, {flag['name'] for flag in flags.find(row, 0.5, declared)}
 
 
-@pytest.mark.parametrize('num', (16, 40, 100))
+@pytest.mark.parametrize('num', marks.slow((16, 40, 100), 16, 100))
 def test_honest_methods_are_rarely_flagged(num):
   """At most 1 % of them, whatever the numbers of networks: here of 400."""
   found = []

@@ -63,7 +63,12 @@ def made(zoo_reference, nets):
     ],
     zoo_reference,
     metrics.OPTIONAL,
-    limits={'finetuning': (8, 360), 'adversarial': (16, 128)},
+    limits={
+      'adversarial': (8, 128),
+      'barriers': (8, 128),
+      'finetuning': (6, 360),
+      'weight_robustness': (8, 128),
+    },
   )
 
 

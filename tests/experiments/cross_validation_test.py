@@ -56,7 +56,7 @@ def test_a_held_out_network_has_no_part_in_its_fold(zoo, at):
   config = load(at, '--config.train.seeds=(0,)')
   made = cross_validation.CrossValidation(config, zoo)
   data, objective = made.train, made.objective(0)
-  variables = objective.init(jax.random.key(0), jax.tree.map(lambda x: x[0], data))
+  variables = jax.jit(objective.init)(jax.random.key(0), jax.tree.map(lambda x: x[0], data))
   gradient = jax.jit(jax.grad(lambda v, d: objective.loss(v, d, jax.random.key(1))[0]))
   row, fold = 3, int(data['fold'][3])
   changed = {**data, 'target': data['target'].copy()}
@@ -80,6 +80,7 @@ def test_a_held_out_network_has_no_part_in_its_fold(zoo, at):
   assert (objective.scales['edges'] != other.scales['edges']).any()
 
 
+@pytest.mark.slow
 def test_fixed_splits_take_several_architectures_too(zoo, at, tmp_path):
   config = load(
     at, '--config.experiment=property', '--config.property.folds=0', '--config.train.seeds=(0,)',

@@ -119,7 +119,7 @@ PIXELS = 6
 
 def zoo(num, seed=0):
   """Random networks: their pictures are smooth noise."""
-  params = jax.vmap(ARCHITECTURE.init)(jax.random.split(jax.random.key(seed), num))
+  params = jax.jit(jax.vmap(ARCHITECTURE.init))(jax.random.split(jax.random.key(seed), num))
   return {path: np.asarray(value) for path, value in params.items()}
 
 
@@ -154,11 +154,11 @@ def slow_draw(params):
 
 def test_the_loss_is_the_error_to_the_dilated_picture(variables):
   objective, nets = make(), zoo(3)
-  loss, metrics = objective.loss(variables, nets, jax.random.key(0))
+  loss, metrics = jax.jit(objective.loss)(variables, nets, jax.random.key(0))
   errors = []
   for i in range(3):
     one = {path: x[i] for path, x in nets.items()}
-    edited = objective.module.apply(variables, one)
+    edited = jax.jit(objective.module.apply)(variables, one)
     target = scipy.ndimage.grey_dilation(np.clip(slow_draw(one), 0, 1), size=3)
     after = slow_draw({path: np.asarray(x) for path, x in edited.items()})
     errors.append(np.mean((after - target) ** 2))
@@ -170,7 +170,9 @@ def test_the_loss_is_the_error_to_the_dilated_picture(variables):
 def test_the_loss_does_not_see_the_order_of_units(variables):
   objective, nets = make(), zoo(4)
   shuffle = augment.make({'symmetry': True}, ARCHITECTURE)
-  plain = objective.loss(variables, nets, jax.random.key(0), train=False)[0]
+  plain = jax.jit(objective.loss, static_argnames='train')(
+    variables, nets, jax.random.key(0), train=False
+  )[0]
   order = np.random.default_rng(0).permutation(8)
   moved = {
     **nets,
@@ -179,17 +181,18 @@ def test_the_loss_does_not_see_the_order_of_units(variables):
     'layer1/kernel': nets['layer1/kernel'][..., order, :],
   }
   assert float(plain) == pytest.approx(
-    float(objective.loss(variables, moved, jax.random.key(0))[0]), rel=1e-5
+    float(jax.jit(objective.loss)(variables, moved, jax.random.key(0))[0]), rel=1e-5
   )
   # Signs and half turns draw the same picture but are other weights to it.
-  signs = make(shuffle).loss(variables, nets, jax.random.key(0))[0]
+  signs = jax.jit(make(shuffle).loss)(variables, nets, jax.random.key(0))[0]
   assert float(signs) != pytest.approx(float(plain), rel=1e-5)
 
 
 def test_augmentation_is_for_training_only(variables):
   objective = make(augment.make({'shift': 0.5}, ARCHITECTURE))
+  loss, nets = jax.jit(objective.loss, static_argnames='train'), zoo(4)
   values = [
-    [float(objective.loss(variables, zoo(4), jax.random.key(k), train=train)[0]) for k in range(3)]
+    [float(loss(variables, nets, jax.random.key(k), train=train)[0]) for k in range(3)]
     for train in (True, False)
   ]
   assert len(set(values[0])) == 3

@@ -61,6 +61,18 @@ def test_led_networks_have_a_lower_loss_the_more_so_the_more_they_are_led(zoo, p
   jax.tree.map(np.testing.assert_array_equal, unled, drawn(zoo, task_scale=0.0))
 
 
+def test_what_was_done_is_in_the_records(zoo, tmp_path):
+  config = configured(refine_steps=3)
+  with config.unlocked():
+    config.generator = dict(name='kde')  # The quickest.
+  experiment = generation.Generation(config, zoo)
+  params = experiment.generator.fit(experiment.data.latents, jax.random.key(0))
+  experiment.publish(params, experiment.draw(params, 2, 1), tmp_path / 'made', 1)
+  record = store.Zoo.open(tmp_path / 'made').records[0]
+  assert record['generated']['sampler'] == 'kde, trained on for 3 steps'
+
+
+@pytest.mark.slow
 def test_what_was_done_is_in_the_report_and_in_the_records(tmp_path):
   config = configured(refine_steps=3)
   with config.unlocked():

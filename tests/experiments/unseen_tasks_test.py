@@ -260,8 +260,10 @@ def test_sets_of_images_are_training_images_with_the_labels_of_the_task(finished
 
 def test_validation_deals_the_images_out_to_all_its_tasks():
   objective = make(Conditioned())
-  variables = objective.init(jax.random.key(0), None)
-  loss, metrics = objective.loss(variables, BATCH, jax.random.key(1), train=False)
+  variables = jax.jit(objective.init)(jax.random.key(0), None)
+  loss, metrics = jax.jit(objective.loss, static_argnames='train')(
+    variables, BATCH, jax.random.key(1), train=False
+  )
   expected = []
   for place, code in enumerate(VAL):
     params = {
@@ -275,7 +277,7 @@ def test_validation_deals_the_images_out_to_all_its_tasks():
 
 def test_training_draws_training_tasks_and_no_others():
   objective = make(Unconditioned())
-  variables = objective.init(jax.random.key(0), None)
+  variables = jax.jit(objective.init)(jax.random.key(0), None)
   params = {k: np.asarray(x) for k, x in variables['params']['base'].items()}
   of_codes = [
     [reference(params, code, BATCH['x'][i : i + 6], BATCH['y'][i : i + 6])[0]
@@ -284,7 +286,7 @@ def test_training_draws_training_tasks_and_no_others():
   ]  # fmt: skip
   for seed in range(3):
     key = jax.random.key(seed)
-    loss, _ = objective.loss(variables, BATCH, key)
+    loss, _ = jax.jit(objective.loss)(variables, BATCH, key)
     rows = jax.random.randint(key, (4,), 0, len(CODES))
     expected = np.mean([of_codes[i][row] for i, row in enumerate(rows)])
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
@@ -293,10 +295,10 @@ def test_training_draws_training_tasks_and_no_others():
 def test_images_that_are_given_are_not_those_that_are_scored():
   objective = make(Unconditioned(), set_size=2)
   example = {part: x[0] for part, x in BATCH.items()}
-  variables = objective.init(jax.random.key(0), example)
+  variables = jax.jit(objective.init)(jax.random.key(0), example)
 
   def loss(x):
-    return objective.loss(variables, {**BATCH, 'x': x}, jax.random.key(0))[0]
+    return jax.jit(objective.loss)(variables, {**BATCH, 'x': x}, jax.random.key(0))[0]
 
   slopes = np.abs(np.asarray(jax.grad(loss)(jnp.asarray(BATCH['x']))))
   slopes = slopes.reshape(4, 6, -1).max(-1)

@@ -18,8 +18,8 @@ def test_a_new_model_has_unit_loss_and_denoises_to_a_shrunk_input():
   generator = diffusion.Diffusion(BACKBONE, data_std=2.0, num_steps=4)
   rng = np.random.default_rng(0)
   batch = 2 * rng.standard_normal((4000, 1, 3)).astype(np.float32)
-  params = generator.init(jax.random.key(0), batch[0])
-  loss, _ = generator.loss(params, batch, jax.random.key(1))
+  params = jax.jit(generator.init)(jax.random.key(0), batch[0])
+  loss, _ = jax.jit(generator.loss)(params, batch, jax.random.key(1))
   assert abs(float(loss) - 1) < 0.05
 
 
@@ -39,7 +39,7 @@ def exact(mean, data_std, **keys):
   generator = diffusion.Diffusion(BACKBONE, data_std=data_std, sigma_max=20.0, **keys)
   backbone = fields.Residual(mean, data_std, generator.sigma)
   generator = dataclasses.replace(generator, backbone=backbone)
-  return generator, generator.init(jax.random.key(0), np.zeros((1, 2)))
+  return generator, jax.jit(generator.init)(jax.random.key(0), np.zeros((1, 2)))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_density_of_a_gaussian_is_known():
   growth = np.sqrt((0.25 + 20.0**2) / (0.25 + 0.002**2))
   noise = 1.5 + (x - 1.5) * growth
   want = scipy.stats.norm.logpdf(noise, scale=20.0) + np.log(growth)
-  got = generator.log_prob(params, x)
+  got = jax.jit(generator.log_prob)(params, x)
   np.testing.assert_allclose(got, want.sum((1, 2)), atol=5e-3)
   data = scipy.stats.norm.logpdf(x, 1.5, 0.5).sum((1, 2))
   np.testing.assert_allclose(got, data, atol=0.3)
@@ -71,12 +71,14 @@ def test_the_density_of_a_gaussian_is_known():
 
 def test_conditions_reach_the_backbone():
   generator = diffusion.Diffusion(BACKBONE, condition_size=2, num_steps=2)
-  params = generator.init(jax.random.key(0), np.zeros((1, 2), np.float32))
+  params = jax.jit(generator.init)(jax.random.key(0), np.zeros((1, 2), np.float32))
   params = jax.tree.map(lambda w: w + 0.1, params)
   batch, given = np.ones((2, 1, 2), np.float32), np.eye(2, dtype=np.float32)
   key = jax.random.key(0)
-  one, _ = generator.loss(params, batch, key, given, train=False)
-  two, _ = generator.loss(params, batch, key, 3 * given, train=False)
+  one, _ = jax.jit(generator.loss, static_argnames='train')(params, batch, key, given, train=False)
+  two, _ = jax.jit(generator.loss, static_argnames='train')(
+    params, batch, key, 3 * given, train=False
+  )
   assert float(one) != float(two)
 
 

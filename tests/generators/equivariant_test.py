@@ -79,7 +79,7 @@ def test_a_field_that_knows_the_order_is_caught():
     check(mlp.MLP(width=16, depth=1), CASES['mlp'])
 
 
-def test_a_planted_position_of_the_units_is_caught(monkeypatch):
+def test_a_planted_position_of_the_units_is_caught(monkeypatch, fresh_programs):
   read = unit_slots.read
 
   def marked(params, spec):

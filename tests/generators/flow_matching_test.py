@@ -26,7 +26,7 @@ def test_the_fixed_source_is_a_set_of_that_many_draws():
 
 def test_a_new_model_keeps_the_source_where_it_is():
   generator = flow_matching.FlowMatching(BACKBONE, source_std=0.5, num_steps=4)
-  params = generator.init(jax.random.key(0), jnp.zeros((1, 2)))
+  params = jax.jit(generator.init)(jax.random.key(0), jnp.zeros((1, 2)))
   x = generator.sample(params, jax.random.key(1), 4000, shape=(1, 2))
   assert abs(float(jnp.std(x)) - 0.5) < 0.02
 
@@ -34,8 +34,8 @@ def test_a_new_model_keeps_the_source_where_it_is():
 def test_the_loss_of_no_velocity_is_the_squared_distance():
   generator = flow_matching.FlowMatching(BACKBONE, source_std=0.5, path_std=0.1)
   batch = np.full((4000, 1, 2), 3.0, np.float32)
-  params = generator.init(jax.random.key(0), batch[0])
-  loss, _ = generator.loss(params, batch, jax.random.key(1))
+  params = jax.jit(generator.init)(jax.random.key(0), batch[0])
+  loss, _ = jax.jit(generator.loss)(params, batch, jax.random.key(1))
   assert abs(float(loss) - (9 + 0.25)) < 0.1
 
 
@@ -49,9 +49,9 @@ def test_the_density_of_a_gaussian_is_known():
   generator = flow_matching.FlowMatching(BACKBONE, num_steps=30)
   generator = dataclasses.replace(generator, backbone=fields.Velocity(mean, std))
   x = np.random.default_rng(0).normal(mean, std, (5, 2, 2)).astype(np.float32)
-  params = generator.init(jax.random.key(0), x[0])
+  params = jax.jit(generator.init)(jax.random.key(0), x[0])
   want = scipy.stats.norm.logpdf(x, mean, std).sum((1, 2))
-  got = generator.log_prob(params, x)
+  got = jax.jit(generator.log_prob)(params, x)
   np.testing.assert_allclose(got, want, atol=1e-3)
   # The Jacobian is diagonal: then random signs make no error.
   got = generator.log_prob(params, x, trace='hutchinson', key=jax.random.key(1))
@@ -61,6 +61,6 @@ def test_the_density_of_a_gaussian_is_known():
 def test_a_new_model_has_the_density_of_its_source():
   generator = flow_matching.FlowMatching(BACKBONE, source_std=0.5, source_draws=3, num_steps=2)
   x = np.random.default_rng(0).normal(0, 0.5, (5, 1, 2)).astype(np.float32)
-  params = generator.init(jax.random.key(0), x[0])
+  params = jax.jit(generator.init)(jax.random.key(0), x[0])
   want = scipy.stats.norm.logpdf(x, scale=0.5).sum((1, 2))
   np.testing.assert_allclose(generator.log_prob(params, x), want, rtol=1e-5)

@@ -146,7 +146,7 @@ def gaussian(family):
     plain = FAMILIES[family](data_std=0.5)
     backbone = fields.Residual(0.0, 0.5, plain.sigma)
     generator = toy(family, backbone, data_std=0.5)
-  return generator, generator.init(jax.random.key(0), np.zeros((1, 2)))
+  return generator, jax.jit(generator.init)(jax.random.key(0), np.zeros((1, 2)))
 
 
 @EVERY

@@ -15,7 +15,7 @@ SHAPE = (2, 3)
 
 def trained(generator, batch, condition=None, steps=400):
   """Parameters after some steps on one batch."""
-  params = generator.init(jax.random.key(0), jnp.asarray(batch[0]))
+  params = jax.jit(generator.init)(jax.random.key(0), jnp.asarray(batch[0]))
   tx = optax.adam(1e-2)
 
   def step(carry, key):
@@ -33,8 +33,8 @@ def test_the_energy_score_is_that_of_the_obvious_sum():
   generator = hypernetwork.Hypernetwork(width=8, depth=1, noise_size=2, draws=3)
   batch = np.random.default_rng(0).standard_normal((4, *SHAPE))
   batch = batch.astype(np.float32)
-  params = generator.init(jax.random.key(0), batch[0])
-  got, metrics = generator.loss(params, batch, jax.random.key(1))
+  params = jax.jit(generator.init)(jax.random.key(0), batch[0])
+  got, metrics = jax.jit(generator.loss)(params, batch, jax.random.key(1))
   made = [
     np.asarray(generator.sample(params, key, 4, shape=SHAPE))
     for key in jax.random.split(jax.random.key(1), 3)
@@ -51,7 +51,7 @@ def test_the_energy_score_is_that_of_the_obvious_sum():
   assert float(metrics['to_data']) == pytest.approx(to_data, abs=1e-4)
 
   both = hypernetwork.Hypernetwork(width=8, depth=1, noise_size=2, draws=3, single=2.0)
-  got_both, _ = both.loss(params, batch, jax.random.key(1))
+  got_both, _ = jax.jit(both.loss)(params, batch, jax.random.key(1))
   single = np.mean([np.abs(draw - batch) for draw in made]) - np.mean(
     [np.abs(a - b) / 2 for a, b in itertools.combinations(made, 2)]
   )
@@ -124,7 +124,7 @@ def test_options_that_mean_nothing_are_refused():
 
 def test_a_network_in_parts_is_the_network():
   generator = hypernetwork.Hypernetwork('chunks', width=16, depth=1, noise_size=3)
-  params = generator.init(jax.random.key(0), jnp.zeros((7, 5)))
+  params = jax.jit(generator.init)(jax.random.key(0), jnp.zeros((7, 5)))
   key = jax.random.key(1)
   whole = generator.sample(params, key, 1, shape=(7, 5))[0]
   parts = list(generator.stream(params, key, shape=(7, 5), rows=3))
@@ -135,6 +135,6 @@ def test_a_network_in_parts_is_the_network():
 
 def test_a_network_whose_tokens_need_each_other_has_no_parts():
   generator = hypernetwork.Hypernetwork('mlp', width=8, depth=1, noise_size=3)
-  params = generator.init(jax.random.key(0), jnp.zeros((7, 5)))
+  params = jax.jit(generator.init)(jax.random.key(0), jnp.zeros((7, 5)))
   with pytest.raises(ValueError, match="needs network 'chunks'"):
     next(generator.stream(params, jax.random.key(1), shape=(7, 5), rows=3))

@@ -70,7 +70,7 @@ def test_the_state_has_the_variance_of_its_drive():
 
   @jax.jit
   def states(x):
-    variables = module.init(jax.random.key(0), x[:2])
+    variables = jax.jit(module.init)(jax.random.key(0), x[:2])
     decay, inputs, _ = module.apply(variables, x, method='_terms')
     return decay, inputs, linear_recurrence.scan(decay, inputs)
 

@@ -16,8 +16,8 @@ EXAMPLES = np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32)
 @functools.cache
 def encode(pool):
   module = task_network.SetEncoder(3, width=16, depth=1, pool=pool)
-  variables = module.init(jax.random.key(0), EXAMPLES)
-  return functools.partial(module.apply, variables)
+  variables = jax.jit(module.init)(jax.random.key(0), EXAMPLES)
+  return functools.partial(jax.jit(module.apply), variables)
 
 
 @pytest.mark.parametrize('pool', POOLS)
@@ -43,7 +43,7 @@ def test_what_is_masked_is_not_there(pool):
 
 @pytest.mark.parametrize('pool', POOLS)
 def test_every_number_of_every_example_is_read(pool):
-  jacobian = np.asarray(jax.jacrev(encode(pool))(EXAMPLES))
+  jacobian = np.asarray(jax.jit(jax.jacrev(encode(pool)))(EXAMPLES))
   assert np.all(np.isfinite(jacobian)) and np.all(jacobian != 0)
 
 
@@ -52,7 +52,7 @@ def test_attention_weighs_examples_and_the_mean_does_not():
 
   def added(pool, others):
     module = task_network.SetEncoder(3, width=16, depth=0, pool=pool)
-    variables = module.init(jax.random.key(0), EXAMPLES)
+    variables = jax.jit(module.init)(jax.random.key(0), EXAMPLES)
     pooled = module.apply(variables, others, capture_intermediates=True)[1]['intermediates'][
       'wide'
     ]['__call__'][0]

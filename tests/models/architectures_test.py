@@ -17,7 +17,7 @@ def test_record_gives_back_an_equal_architecture():
 
 def test_mlp_is_the_numpy_mlp():
   net = mlp.MLP((6, 5, 3), 'tanh', 'torch_uniform')
-  params = net.init(jax.random.key(0))
+  params = jax.jit(net.init)(jax.random.key(0))
   x = np.random.default_rng(0).standard_normal((4, 2, 3, 1), np.float32)
   p = {key: np.asarray(value, np.float64) for key, value in params.items()}
   hidden = np.tanh(x.reshape(4, 6) @ p['layer0/kernel'] + p['layer0/bias'])
@@ -27,7 +27,7 @@ def test_mlp_is_the_numpy_mlp():
 
 def test_cnn_layer_is_the_convolution_of_lax():
   net = cnn.CNN((6, 7, 2), (3,), (), 4, 'relu', 1)
-  params = net.init(jax.random.key(1))
+  params = jax.jit(net.init)(jax.random.key(1))
   x = np.random.default_rng(0).standard_normal((2, 6, 7, 2), np.float32)
   hidden = jax.lax.conv_general_dilated(
     x, params['conv0/kernel'], (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
@@ -57,7 +57,7 @@ def test_sine_agrees_with_float64_and_so_does_its_derivative():
 
 def test_siren_starts_with_unit_phases():
   net = siren.SIREN((2, 64, 64, 1), 30.0)
-  params = net.init(jax.random.key(0))
+  params = jax.jit(net.init)(jax.random.key(0))
   assert np.abs(params['layer0/kernel']).max() <= 1 / 2
   assert np.abs(params['layer1/kernel']).max() <= np.sqrt(6 / 64) / 30
   assert net.spec.groups[0].half_turn == pytest.approx(np.pi / 30)

@@ -106,7 +106,7 @@ def test_a_model_of_another_library_passes_the_contract(name):
 def test_a_network_takes_its_native_form_and_computes_the_same():
   module = Linen()
   made = model.Model.from_flax(module, IMAGES, call={'train': False})
-  variables = module.init(jax.random.key(1), IMAGES, train=False)
+  variables = jax.jit(module.init, static_argnames='train')(jax.random.key(1), IMAGES, train=False)
   outputs = made.apply(made.flatten(variables), IMAGES)
   np.testing.assert_array_equal(outputs, module.apply(variables, IMAGES, train=False))
   assert jax.tree.structure(made.unflatten(made.flatten(variables))) == jax.tree.structure(
@@ -118,7 +118,7 @@ def test_a_module_is_converted_in_evaluation_mode_and_left_as_it_is():
   module = Nnx(nnx.Rngs(0))
   made = model.Model.from_nnx(module, IMAGES)
   params = made.flatten(module)
-  np.testing.assert_array_equal(made.apply(params, IMAGES), made.apply(params, IMAGES))
+  np.testing.assert_array_equal(made.apply(params, IMAGES), jax.jit(made.apply)(params, IMAGES))
   assert not module.norm.use_running_average
   assert isinstance(made.unflatten(params), Nnx)
   with pytest.raises(ValueError):

@@ -10,7 +10,7 @@ from wsjax.train import augment
 from wsjax.zoo import train
 
 SIREN = siren.SIREN((2, 8, 8, 1), omega=5.0)
-PARAMS = SIREN.init(jax.random.key(0))
+PARAMS = jax.jit(SIREN.init)(jax.random.key(0))
 GRID = train.coordinates(6, 6)
 
 
@@ -44,7 +44,7 @@ def test_a_moved_network_is_the_network_at_moved_coordinates():
   scale = np.sqrt(np.linalg.det(matrix))
   assert abs(np.log(scale)) <= 0.2 + 1e-5
   np.testing.assert_allclose(matrix @ matrix.T, scale**2 * np.eye(2), atol=1e-4)
-  wanted = SIREN.apply(PARAMS, (GRID @ matrix.T + shift).astype(np.float32))
+  wanted = jax.jit(SIREN.apply)(PARAMS, (GRID @ matrix.T + shift).astype(np.float32))
   np.testing.assert_allclose(SIREN.apply(moved, GRID), wanted, atol=1e-4)
 
 

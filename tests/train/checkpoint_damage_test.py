@@ -118,7 +118,7 @@ def test_f3_5_two_steps_that_changed_places_are_found(saved, part):
 
 
 @pytest.mark.parametrize(
-  'change', marks.slow(('flip', 'truncate', 'delete', 'empty'), 'truncate', 'delete')
+  'change', marks.slow(('flip', 'truncate', 'delete', 'empty'), 'truncate', 'delete', 'empty')
 )
 def test_f3_5_whatever_happens_to_any_file_no_wrong_value_comes_back(
   saved, tmp_path_factory, change

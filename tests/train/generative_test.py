@@ -38,7 +38,7 @@ def batch():
   return {'latents': jnp.asarray(LATENTS)}
 
 
-PARAMS = GENERATOR.init(jax.random.key(1), jnp.asarray(LATENTS[0]))
+PARAMS = jax.jit(GENERATOR.init)(jax.random.key(1), jnp.asarray(LATENTS[0]))
 
 
 def test_the_task_loss_is_the_mean_log_loss_of_the_decoded_networks():
@@ -65,7 +65,7 @@ def test_validation_sees_the_validation_split_only():
 def test_the_plain_objective_is_the_loss_of_the_family():
   key = jax.random.key(3)
   got, metrics = objective(task=None).loss(PARAMS, batch(), key)
-  want, _ = GENERATOR.loss(PARAMS, batch()['latents'], key)
+  want, _ = jax.jit(GENERATOR.loss)(PARAMS, batch()['latents'], key)
   assert float(got) == float(want) == float(metrics['distribution'])
 
 
@@ -81,7 +81,7 @@ def test_a_functional_loss_alone_makes_networks_that_work_and_ignores_the_zoo():
   alone = objective(distribution=0.0, functional=1.0)
   other = {'latents': 5 + batch()['latents']}
   key = jax.random.key(4)
-  assert alone.loss(PARAMS, batch(), key)[0] == alone.loss(PARAMS, other, key)[0]
+  assert jax.jit(alone.loss)(PARAMS, batch(), key)[0] == jax.jit(alone.loss)(PARAMS, other, key)[0]
   tx = optax.adam(1e-2)
 
   def step(carry, key):

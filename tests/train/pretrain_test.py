@@ -75,7 +75,7 @@ def test_weights_are_in_the_units_of_the_reader(data):
     objective = make(each, 'masked', make_predictor(each))
     batch = {'example': each['example']}
     first = jax.tree.map(lambda x: x[0], batch)
-    variables = objective.init(jax.random.key(0), first)
+    variables = jax.jit(objective.init)(jax.random.key(0), first)
     losses.append(objective.loss(variables, batch, jax.random.key(1))[0])
   np.testing.assert_allclose(*losses, rtol=1e-4)
 

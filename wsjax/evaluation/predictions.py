@@ -169,12 +169,14 @@ def _call(
   return (join(predicted), join(nll), *sums)
 
 
+@functools.partial(jax.jit, static_argnames='num_bins')
 def bin_weights(confidence: jax.Array, num_bins: int = NUM_BINS) -> jax.Array:
   """[*b, k] one-hot membership of confidences [*b] in equal bins (0, 1/k], (1/k, 2/k], ..."""
   index = jnp.ceil(confidence * num_bins).astype(jnp.int32) - 1
   return jax.nn.one_hot(jnp.clip(index, 0, num_bins - 1), num_bins)
 
 
+@functools.partial(jax.jit, static_argnames='num_items')
 def expected_calibration_error(hits: jax.Array, confidence: jax.Array, num_items: int) -> jax.Array:
   """ECE [*b], sum over bins of (n_b / n) |accuracy_b - confidence_b|, from sums per bin.
 

@@ -421,6 +421,7 @@ def _from_init(
 ) -> Converted:
   """Wraps a function whose parameters are drawn by (key, inputs) -> params."""
 
+  @jax.jit  # Operation by operation, a first network takes seconds.
   def draw(key: jax.Array) -> typing.PyTree:
     return init(key, jnp.zeros(example.shape, example.dtype))
 

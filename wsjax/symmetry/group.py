@@ -13,6 +13,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from wsjax import typing
@@ -38,13 +39,16 @@ class GroupElement:
 
 def identity(spec: spec_lib.Spec) -> GroupElement:
   """The element that changes nothing."""
-  return GroupElement(
-    {g.id: jnp.arange(g.size, dtype=jnp.int32) for g in spec.groups},
-    {g.id: jnp.ones(g.size) for g in spec.groups if set(_SCALED) & set(g.kinds)},
-    {g.id: jnp.zeros(g.size, jnp.int32) for g in spec.groups if 'phase' in g.kinds},
+  # Made by NumPy, for which no size has to be compiled.
+  element = GroupElement(
+    {g.id: np.arange(g.size, dtype=np.int32) for g in spec.groups},
+    {g.id: np.ones(g.size) for g in spec.groups if set(_SCALED) & set(g.kinds)},
+    {g.id: np.zeros(g.size, np.int32) for g in spec.groups if 'phase' in g.kinds},
   )
+  return jax.tree.map(jnp.asarray, element)
 
 
+@jax.jit(static_argnums=(1, 2, 3), static_argnames=('spec', 'max_log_scale', 'max_turns'))
 def random(
   key: jax.Array, spec: spec_lib.Spec, max_log_scale: float = 1.0, max_turns: int = 2
 ) -> GroupElement:
@@ -77,6 +81,10 @@ def act(g: GroupElement, params: typing.Params, spec: spec_lib.Spec) -> typing.P
     ValueError: if `g` does not fit `spec`.
   """
   return shift(g.turns, scale(g.scales, permute(g.perms, params, spec), spec), spec)
+
+
+# Of one network outside of a program, where every operation would be compiled for itself.
+act_one = jax.jit(act, static_argnums=2)
 
 
 @jax.jit(static_argnums=2)

@@ -179,7 +179,7 @@ class Spec:
     leaf = self.leaves[0]
     if len(params[leaf.path].shape) > len(leaf.shape):
       return _room('group').act_all(g, dict(params), self)
-    return _room('group').act(g, params, self)
+    return _room('group').act_one(g, dict(params), self)
 
   def balance(self, networks: typing.StackedParams) -> dict[str, np.ndarray]:
     """Scales the units of n networks to the smallest norm; see `canonicalize.balance`."""

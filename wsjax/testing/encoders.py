@@ -7,6 +7,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wsjax import typing
 from wsjax.symmetry import spec as spec_lib
@@ -77,7 +78,7 @@ def check_head(head: Any, targets: typing.Array) -> None:
   """
   keys = jax.random.split(jax.random.key(0))
   embeddings = jax.random.normal(keys[0], (len(targets), 8))
-  variables = head.init(keys[1], embeddings[0])
+  variables = jax.jit(head.init)(keys[1], embeddings[0])
 
   def loss(variables: Any, embeddings: jax.Array, targets: jax.Array) -> Any:
     outputs = jax.vmap(lambda x: head.apply(variables, x))(embeddings)
@@ -87,7 +88,7 @@ def check_head(head: Any, targets: typing.Array) -> None:
   (value, metrics), gradients = run(variables, embeddings, jnp.asarray(targets))
   chex.assert_rank([value, *metrics.values()], 0)
   chex.assert_tree_all_finite((value, metrics, gradients))
-  if not any(jnp.any(x) for x in jax.tree.leaves(gradients)):
+  if not any(np.any(x) for x in jax.tree.leaves(gradients)):
     raise AssertionError('The gradient of the loss is 0.')
   reversed_batch, _ = run(variables, embeddings[::-1], jnp.asarray(targets)[::-1])
   chex.assert_trees_all_close(reversed_batch, (value, metrics), rtol=1e-4)
@@ -96,11 +97,12 @@ def check_head(head: Any, targets: typing.Array) -> None:
 def weights(model: Any, seed: int = 0) -> typing.Params:
   """Weights of a model, drawn and then shifted, since biases that are all 0 hide their order."""
   params = jax.jit(model.init)(jax.random.key(seed))
+  rng = np.random.default_rng(seed)
   return {
     path: value
     if path.endswith('kernel')
-    else value + 0.1 * jax.random.normal(jax.random.key(seed + place), value.shape)
-    for place, (path, value) in enumerate(sorted(params.items()))
+    else np.asarray(value) + 0.1 * rng.standard_normal(value.shape).astype(np.float32)
+    for path, value in sorted(params.items())
   }
 
 
@@ -119,10 +121,11 @@ def _check_module(
   alone = run(one)
   check_output(alone)
   # `vmap` gives every network the output that it has alone, and not one output for all.
-  both = jax.jit(jax.vmap(run))(jax.tree.map(lambda *x: jnp.stack(x), one, two))
+  both = jax.jit(jax.vmap(run))(jax.tree.map(lambda *x: np.stack(x), one, two))
+  both = jax.device_get(both)
   first, second = (jax.tree.map(lambda x, i=i: x[i], both) for i in (0, 1))
   chex.assert_trees_all_close(first, alone, rtol=1e-4, atol=1e-5)
-  if all(jnp.allclose(a, b) for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True)):
+  if all(np.allclose(a, b) for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True)):
     raise AssertionError('Two networks have the same output.')
 
   def loss(variables: Any) -> jax.Array:

@@ -49,7 +49,11 @@ def check_generator(
     _check_fit(generator, data[:1000], keys[0], params)
   else:
     params = _train(generator, data[:1000], keys[0])
-    values = [generator.loss(params, data[:16], keys[1], train=False)[0] for _ in range(2)]
+    # Traced twice, so that randomness of the host is seen, too.
+    values = [
+      jax.jit(functools.partial(generator.loss, train=False))(params, data[:16], keys[1])[0]
+      for _ in range(2)
+    ]
     _require(float(values[0]) == float(values[1]), 'The loss depends on more than its key.')
   draw = functools.partial(generator.sample, params, shape=shape)
   # As many each time, so that one program draws them all.
@@ -76,27 +80,27 @@ def check_backbone(backbone: Any, example: Float[Array, 't d'], *, dropout: Any 
       training, or none in it.
   """
   keys = jax.random.split(jax.random.key(0), 3)
-  t, condition = jnp.float32(0.3), np.ones(2, np.float32)
-  params = backbone.init(keys[0], example, t, condition)
-  out = backbone.apply(params, example, t, condition)
+  t, condition = np.float32(0.3), np.ones(2, np.float32)
+  params = jax.jit(backbone.init)(keys[0], example, t, condition)
+  run = jax.jit(backbone.apply)
+  out = run(params, example, t, condition)
   chex.assert_equal_shape([out, example])
   _require(not np.any(out), 'The output is not zero at initialisation.')
-  params = _jittered(params, keys[1])
-  apply = functools.partial(backbone.apply, params)
-  jacobians = jax.jit(jax.jacrev(apply, (0, 1, 2)))(example, t, condition)
+  params = _jittered(params)
+  jacobians = jax.jit(jax.jacrev(backbone.apply, (1, 2, 3)))(params, example, t, condition)
   for name, jacobian in zip(('tokens', 'time', 'condition'), jacobians, strict=True):
     chex.assert_tree_all_finite(jacobian)
     _require(np.mean(np.asarray(jacobian) != 0) > 0.9, f'Outputs do not depend on the {name}.')
-  batch, times = np.stack([example, 2 * example]), jnp.asarray([0.1, 0.7])
-  outs = jax.vmap(lambda x, t: apply(x, t, condition))(batch, times)
-  each = jnp.stack([apply(x, t, condition) for x, t in zip(batch, times, strict=True)])
-  chex.assert_trees_all_close(outs, each, atol=1e-5)
+  batch, times = np.stack([example, 2 * example]), np.asarray([0.1, 0.7], np.float32)
+  outs = jax.jit(jax.vmap(backbone.apply, (None, 0, 0, None)))(params, batch, times, condition)
+  each = np.stack([run(params, x, t, condition) for x, t in zip(batch, times, strict=True)])
+  chex.assert_trees_all_close(outs, each, rtol=1e-5, atol=1e-5)
   if dropout is None:
     return
 
-  def out_of(key: jax.Array, train: bool) -> np.ndarray:
-    rngs = {'dropout': key}
-    return np.asarray(dropout.apply(params, example, t, condition, train=train, rngs=rngs))
+  @functools.partial(jax.jit, static_argnums=1)
+  def out_of(key: jax.Array, train: bool) -> jax.Array:
+    return dropout.apply(params, example, t, condition, train=train, rngs={'dropout': key})
 
   _require(not np.array_equal(out_of(keys[1], True), out_of(keys[2], True)), 'Nothing is dropped.')
   _require(np.array_equal(out_of(keys[1], False), out_of(keys[2], False)), 'Dropout in prediction.')
@@ -166,12 +170,12 @@ def _two_modes(num: int, shape: generator_lib.Shape) -> np.ndarray:
   return (sign * _centre(shape)[None] + noise).astype(np.float32)
 
 
-def _jittered(params: typing.PyTree, key: jax.Array) -> typing.PyTree:
+def _jittered(params: typing.PyTree) -> typing.PyTree:
   """Parameters that are nowhere zero, as after training."""
-  leaves, tree = jax.tree.flatten(params)
-  keys = jax.random.split(key, len(leaves))
-  moved = [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-  return jax.tree.unflatten(tree, moved)
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda x: np.asarray(x) + 0.3 * rng.standard_normal(x.shape).astype(np.float32), params
+  )
 
 
 def _fit(generator: Any, data: np.ndarray, key: jax.Array, **options: Any) -> typing.PyTree:
@@ -246,7 +250,7 @@ def _check_condition(
   generator: Any, batch: np.ndarray, shape: generator_lib.Shape, key: jax.Array
 ) -> None:
   # A new model may have one output for all.
-  params = _jittered(jax.jit(generator.init)(key, batch[0]), key)
+  params = _jittered(jax.jit(generator.init)(key, batch[0]))
   loss = jax.jit(functools.partial(generator.loss, train=False))
 
   def values(condition: list[float]) -> dict[str, jax.Array]:

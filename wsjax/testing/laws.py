@@ -35,10 +35,11 @@ def assert_equivariant(
     tolerance: largest relative error.
   """
   init, apply = layer if isinstance(layer, tuple) else (layer.init, layer.apply)
-  init_key, feature_key, key = jax.random.split(jax.random.key(seed), 3)
+  init_key, key = jax.random.split(jax.random.key(seed))
+  rng = np.random.default_rng(seed)
   features = {
-    leaf.path: jax.random.normal(jax.random.fold_in(feature_key, place), (*leaf.shape, channels))
-    for place, leaf in enumerate(spec.leaves)
+    leaf.path: rng.standard_normal((*leaf.shape, channels)).astype(np.float32)
+    for leaf in spec.leaves
   }
   variables = jax.jit(init)(init_key, features)
   return assert_law(
@@ -117,7 +118,7 @@ def assert_law(
   for path, value in _leaves(before).items():
     if not np.all(np.isfinite(value)):
       raise AssertionError(f'The output {path!r} is not finite.')
-  other = {path: 2 * value + 0.1 for path, value in example.items()}
+  other = {path: 2 * np.asarray(value) + np.float32(0.1) for path, value in example.items()}
   if max(_errors(run(other), before).values()) <= TOLERANCE:
     raise AssertionError('The output is constant: it does not depend on the input.')
   jitted = jax.jit(act)

@@ -6,6 +6,7 @@ from typing import Annotated
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from wsjax import config, typing
@@ -93,7 +94,7 @@ class TaskNetwork(config.Section, nn.Module):
     if self.encoder is not None:
       condition = self.encoder(condition)
     if self.pairs:
-      rows, columns = jnp.triu_indices(len(condition), 1)
+      rows, columns = np.triu_indices(len(condition), 1)
       products = condition[rows] * condition[columns]
       condition = jnp.concatenate([condition, products])
     h = nn.Dense(self.width, name='in')(condition)
