@@ -16,13 +16,19 @@ from tests import marks
 ROOT = pathlib.Path(__file__).parents[1]
 # A block with a title is a file that the reader saves.
 BLOCK = re.compile(r'^```python(?: title="([^"]+)")?\n(.*?)^```', re.M | re.S)
+NAME = re.compile(r'wsjax(\.\w+)+')
 PAGES = [
   path.relative_to(ROOT).as_posix()
   for path in [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
   if BLOCK.search(path.read_text())
 ]
 # The README does in short what these do: fit, sample, evaluate and run a config of one's own.
-LONG = ('docs/how-to/experiment.md', 'docs/how-to/own_networks.md', 'docs/tutorials/generate.md')
+LONG = (
+  'docs/how-to/experiment.md',
+  'docs/how-to/generator.md',
+  'docs/how-to/own_networks.md',
+  'docs/tutorials/generate.md',
+)
 
 
 @pytest.mark.parametrize('page', PAGES)
@@ -33,9 +39,9 @@ def test_every_name_and_keyword_of_wsjax_on_a_page_exists(page):
     if isinstance(node, ast.ImportFrom) and node.module.split('.')[0] == 'wsjax':
       for name in node.names:
         assert _found(f'{node.module}.{name.name}'), ast.unparse(node)
-    if isinstance(node, ast.Attribute) and (name := ast.unparse(node)).startswith('wsjax.'):
+    if isinstance(node, ast.Attribute) and NAME.fullmatch(name := ast.unparse(node)):
       assert _found(name), name
-    if isinstance(node, ast.Call) and (name := ast.unparse(node.func)).startswith('wsjax.'):
+    if isinstance(node, ast.Call) and NAME.fullmatch(name := ast.unparse(node.func)):
       parameters = inspect.signature(_found(name)).parameters.values()
       if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         assert {word.arg for word in node.keywords} <= {x.name for x in parameters}, name

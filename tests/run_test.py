@@ -280,6 +280,7 @@ def test_snapshots_are_what_a_sample_may_be_a_copy_of(tmp_path):
   assert rates[0] == 1 and rates[1] < 0.6
 
 
+@pytest.mark.slow
 def test_rivals_stand_in_the_same_report(finished, tmp_path):
   config = smoke('digits_flow', f'--config.zoo.path={finished / "zoo"}')
   with config.unlocked():

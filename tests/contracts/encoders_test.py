@@ -17,7 +17,9 @@ MODELS = {
 CASES = [f'{name} of {model}' for name in config.plugins('encoders') for model in MODELS]
 # The convolutions have the symmetries of relu, the SIREN those of tanh and phases. The longest to
 # compile has its laws tested for relu networks in tests/encoders/scale_equivariant_test.py.
-LATER = [case for case in CASES if case.endswith((' of relu mlp', ' of tanh mlp'))]
+LATER = {case for case in CASES if case.endswith((' of relu mlp', ' of tanh mlp'))}
+# Graphs and tokens carry no phases; one encoder of each form is tried on them.
+LATER |= {f'{name} of siren' for name in ('graph_transformer', 'graph_statistics', 'probes')}
 
 
 @pytest.mark.parametrize('case', marks.slow(CASES, *LATER, 'scale_equivariant of cnn'))

@@ -52,7 +52,7 @@ def heads(request):
 @pytest.fixture(
   params=marks.slow(
     [f'{case} {kind}' for case in CASES for kind in HEADS],
-    *('cnn attention', 'siren messages', 'rnn messages', 'normed attention'),
+    *('cnn attention', 'siren messages', 'siren attention', 'rnn messages', 'normed attention'),
   )
 )
 def case_and_heads(request):

@@ -18,7 +18,7 @@ NET = {
 
 
 def test_noise_is_a_share_of_every_filter():
-  noisy = weight_robustness.filter_noise(jax.random.key(0), NET, 0.1)
+  noisy = jax.jit(weight_robustness.filter_noise)(jax.random.key(0), NET, 0.1)
   for path, value in NET.items():
     change = np.asarray(noisy[path]) - value
     for unit in range(value.shape[-1]):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import strategies
+from tests import marks, strategies
 from wsjax import config, testing
 from wsjax.experiments import configs
 from wsjax.generators.backbones import graph_transformer, mlp, neural_functional
@@ -67,7 +67,7 @@ def check(module, case):
   )
 
 
-@pytest.mark.parametrize('name', ['cnn', 'rnn'])
+@pytest.mark.parametrize('name', marks.slow(['cnn', 'rnn'], 'rnn'))
 def test_the_fields_move_with_the_units(name):
   case = CASES[name]
   check(graph_transformer.GraphTransformer(case, 8, 4, 1, 2), case)
@@ -126,7 +126,7 @@ def losses_of_moved(name, backbone, monkeypatch):
 EQUIVARIANT = {'name': 'neural_functional', 'architecture': NETWORK, 'width': 8, 'depth': 1}
 
 
-@pytest.mark.parametrize('name', ['flow_matching', 'diffusion'])
+@pytest.mark.parametrize('name', marks.slow(['flow_matching', 'diffusion'], 'diffusion'))
 def test_the_loss_does_not_see_the_order_of_units(name, monkeypatch):
   before, after = losses_of_moved(name, EQUIVARIANT, monkeypatch)
   np.testing.assert_allclose(after, before, rtol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from tests import marks
 from wsjax.generators import hypernetwork
 
 SHAPE = (2, 3)
@@ -58,7 +59,7 @@ def test_the_energy_score_is_that_of_the_obvious_sum():
   assert float(got_both - got) == pytest.approx(2 * single, abs=1e-4)
 
 
-@pytest.mark.parametrize('network', hypernetwork.NETWORKS)
+@pytest.mark.parametrize('network', marks.slow(hypernetwork.NETWORKS, 'transformer'))
 def test_without_noise_it_learns_a_function_of_the_condition(network):
   generator = hypernetwork.Hypernetwork(
     network, width=16, depth=1, num_heads=2, noise_size=0, condition_size=2

@@ -39,7 +39,9 @@ def test_a_linear_field_gives_the_gaussian_that_algebra_gives():
   np.testing.assert_allclose(got, want.logpdf(X[:, 0]), atol=1e-4)
 
 
-@pytest.mark.parametrize('condition', [None, np.ones((4, 1), np.float32)])
+@pytest.mark.parametrize(
+  'condition', [pytest.param(None, marks=pytest.mark.slow), np.ones((4, 1), np.float32)]
+)
 def test_the_exact_trace_is_the_log_det_of_the_map(condition):
   got = log_prob(bent, X, condition)
 
