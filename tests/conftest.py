@@ -87,6 +87,7 @@ def pytest_collection_finish():
 @pytest.fixture(scope='module', autouse=True)
 def _programs_end_before_memory_does():
   """Files share programs, but a worker that kept all of them would take 6 GiB."""
+  gc.freeze()  # What earlier files left is not walked through by every collection of this one.
   yield
   try:
     resident = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
@@ -94,6 +95,7 @@ def _programs_end_before_memory_does():
     resident = _MEMORY
   if resident * os.sysconf('SC_PAGE_SIZE') >= _MEMORY:
     jax.clear_caches()
+    gc.unfreeze()
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
       # Freed memory that stays with the process would be counted again after the next file.

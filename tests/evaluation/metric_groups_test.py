@@ -80,12 +80,20 @@ def values(made):
   }
 
 
-def test_every_metric_declares_itself_and_has_a_column(made):
+def test_every_metric_declares_itself():
+  groups = [metrics.load(name) for name in metrics.OPTIONAL]
+  declared = [metric.declaration() for group in groups for metric in group.metrics]
+  assert not OPTIONAL & STANDARD
+  for fields in declared:
+    assert fields['doc'] and fields['label'] and fields['group']
+
+
+# Of all groups at once, which takes long; each has these laws tested in a file of its own.
+@pytest.mark.slow
+def test_every_metric_has_a_column(made):
   for row in made['methods']:
     assert set(row['metrics']) == OPTIONAL
-  assert set(made['metrics']) == OPTIONAL and not OPTIONAL & STANDARD
-  for fields in made['metrics'].values():
-    assert fields['doc'] and fields['label'] and fields['group']
+  assert set(made['metrics']) == OPTIONAL
 
 
 @metric_lib.metric('churn', group='Stability')
@@ -113,6 +121,7 @@ def test_an_evaluation_has_what_it_was_asked_for(zoo_reference, nets):
   assert '>Ensembles<' in page and '>Stability<' in page and '>Fine-tuning<' not in page
 
 
+@pytest.mark.slow
 def test_every_number_has_its_n_and_its_method(made):
   for row in made['methods']:
     for key in OPTIONAL:
@@ -125,6 +134,7 @@ def test_every_number_has_its_n_and_its_method(made):
   assert json.loads(json.dumps(made, allow_nan=False)) == made
 
 
+@pytest.mark.slow
 def test_a_disguise_changes_nothing(values):
   # Units as they stand are what the first one of these looks at.
   for key in OPTIONAL - {'barrier_train_raw', 'ensemble16_gain'}:
@@ -136,6 +146,7 @@ def test_a_disguise_changes_nothing(values):
     assert there == pytest.approx(here, abs=tolerance), key
 
 
+@pytest.mark.slow
 def test_the_zoo_is_its_own_reference(values):
   zoo = values['zoo']
   assert zoo['mce'] == pytest.approx(1)
@@ -150,6 +161,7 @@ def test_the_zoo_is_its_own_reference(values):
   assert zoo['finetune_steps'] <= 5 and zoo['finetune_reached'] > 0.5
 
 
+@pytest.mark.slow
 def test_copies_of_one_network_gain_nothing_together(values):
   assert values['copies']['ensemble4_gain'] == pytest.approx(0, abs=1e-5)
   assert values['copies']['barrier_self'] == pytest.approx(0, abs=1e-3)
@@ -157,6 +169,7 @@ def test_copies_of_one_network_gain_nothing_together(values):
   assert values['runs']['ensemble4_gain'] > 0.003
 
 
+@pytest.mark.slow
 def test_broken_networks_break_nothing(values):
   dead = values['dead']
   assert dead['mce'] > 1 and dead['robust_linf'] == 0
@@ -164,6 +177,7 @@ def test_broken_networks_break_nothing(values):
   assert dead['finetune_steps'] is None and dead['barrier_self'] is None
 
 
+@pytest.mark.slow
 def test_curves_are_there_for_figures(made):
   names = {row['name'] for row in made['methods']}
   assert set(made['corruptions']) == set(made['adversarial']) == names
