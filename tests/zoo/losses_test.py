@@ -120,7 +120,7 @@ def test_exactly_the_given_share_of_labels_is_wrong():
 
 
 def test_training_accuracy_is_that_of_the_batch(digits):
-  params = jax.jit(NET.init)(jax.random.key(0))
+  params = NET.init(jax.random.key(0))
   data = {
     part: jax.numpy.asarray(getattr(digits, part))
     for part in ('train_x', 'train_y', 'val_x', 'val_y')
@@ -129,7 +129,7 @@ def test_training_accuracy_is_that_of_the_batch(digits):
   task = losses.classify(NET, data, PLAIN, {}, network_key=key, order_key=key)
   rows = task.batches[7]
   _, metrics = task.loss(params, rows)
-  found = jax.jit(NET.apply)(params, digits.train_x[rows]).argmax(-1)
+  found = NET.apply(params, digits.train_x[rows]).argmax(-1)
   assert metrics['train_accuracy'] == np.mean(found == digits.train_y[rows])
 
 
@@ -139,7 +139,7 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean(net):
   dropped = mlp.drop(x, (jax.random.key(0), 0.25), 0)
   assert np.mean(np.asarray(dropped) == 0) == pytest.approx(0.25, abs=0.03)
   assert np.mean(dropped) == pytest.approx(1, abs=0.04)
-  params = jax.jit(net.init)(jax.random.key(1))
+  params = net.init(jax.random.key(1))
   images = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
   whole = net.apply(params, images)
   draws = jax.jit(jax.vmap(lambda key: net.apply(params, images, (key, 0.3))))(
