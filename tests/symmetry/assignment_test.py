@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from wsjax.symmetry.matching import coordinate_descent
+from wsjax.symmetry.matching import weight_matching
 
 
 def brute_force(table):
@@ -11,9 +11,7 @@ def brute_force(table):
   return max(sum(table[i, p[i]] for i in range(n)) for p in itertools.permutations(range(n)))
 
 
-@pytest.mark.parametrize(
-  'solve', [coordinate_descent.solve_on_host, coordinate_descent.solve_on_device]
-)
+@pytest.mark.parametrize('solve', [weight_matching.solve_on_host, weight_matching.solve_on_device])
 def test_assignments_are_the_best_of_all(solve):
   tables = np.random.default_rng(0).normal(size=(20, 5, 5)).astype(np.float32)
   tables[0] = np.eye(5)[[4, 2, 0, 1, 3]]  # Solved by its largest entries.
@@ -24,7 +22,7 @@ def test_assignments_are_the_best_of_all(solve):
 
 
 def test_solver_names():
-  assert coordinate_descent.resolve('auto') == 'scipy'  # Tests run on CPU.
-  assert coordinate_descent.resolve('optax') == 'optax'
+  assert weight_matching.resolve('auto') == 'scipy'  # Tests run on CPU.
+  assert weight_matching.resolve('optax') == 'optax'
   with pytest.raises(ValueError, match="'greedy'"):
-    coordinate_descent.resolve('greedy')
+    weight_matching.resolve('greedy')

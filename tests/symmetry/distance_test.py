@@ -6,7 +6,7 @@ import pytest
 from tests import strategies
 from tests.reference import symmetry as reference
 from wsjax.symmetry import canonicalize, distance
-from wsjax.symmetry.matching import coordinate_descent, weight_matching
+from wsjax.symmetry.matching import weight_matching
 
 
 def norm(zoo):
@@ -67,7 +67,7 @@ def test_noisy_copies_read_as_copies(case):
 
 def test_without_the_matcher_copies_would_be_new(monkeypatch):
   monkeypatch.setattr(
-    coordinate_descent,
+    weight_matching,
     'solve_on_host',
     lambda tables: np.tile(np.arange(tables.shape[1], dtype=np.int32), (len(tables), 1)),
   )

@@ -9,7 +9,7 @@ from tests import strategies
 from tests.reference import symmetry as reference
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry import spec as spec_lib
-from wsjax.symmetry.matching import coordinate_descent, weight_matching
+from wsjax.symmetry.matching import weight_matching
 
 NUM = 4
 
@@ -55,7 +55,7 @@ def test_noisy_orbit_members_are_brought_back(case, seed):
 
 def test_a_matcher_that_does_nothing_is_caught(monkeypatch):
   monkeypatch.setattr(
-    coordinate_descent,
+    weight_matching,
     'solve_on_host',
     lambda tables: np.tile(np.arange(tables.shape[1], dtype=np.int32), (len(tables), 1)),
   )
