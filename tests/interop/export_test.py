@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 
 import flax.linen as nn
@@ -155,6 +156,23 @@ def test_an_adapter_of_peft_goes_in_and_out(tmp_path):
   )
   config = json.loads((tmp_path / 'out/adapter_config.json').read_text())
   assert (config['r'], config['lora_alpha'], config['target_modules']) == (2, 6, ['down', 'up'])
+  folder = tmp_path / 'changed'
+  shutil.copytree(GOLDEN / 'adapter', folder)
+  given = json.loads((folder / 'adapter_config.json').read_text())
+
+  def change(**fields):
+    (folder / 'adapter_config.json').write_text(json.dumps({**given, **fields}))
+    return wsjax.import_checkpoints(None, folder)
+
+  rank_stabilized = change(use_rslora=True, fan_in_fan_out=True)
+  scaled = rank_stabilized.model.apply(rank_stabilized.networks()[0], inputs)
+  np.testing.assert_allclose(scaled, outputs * 2**0.5, rtol=1e-5)
+  wsjax.export(rank_stabilized, 'peft', tmp_path / 'rslora')
+  config = json.loads((tmp_path / 'rslora/adapter_config.json').read_text())
+  assert config['use_rslora'] and config['fan_in_fan_out']
+  for field in ('use_dora', 'alpha_pattern'):
+    with pytest.raises(ValueError, match=field):
+      change(**{field: {'x': 3}})
   with pytest.raises(ValueError, match='holds adapters'):
     wsjax.export(networks_of(wsjax.mlp((2, 2))), 'peft', tmp_path / 'no')
 

@@ -50,6 +50,7 @@ class Move:
     flip: axes of the parameter that run backwards; windows of transposed convolutions.
     pixels: (axis, channels, pixels, to_last): an axis of the parameter behind the flatten of an
       image goes from channels x pixels to pixels x channels, or back where `to_last` is False.
+    shape: of the parameter, where the heads of attention have an axis of their own in it.
     is_ambiguous: whether the shape fits with the first two axes swapped, too.
   """
 
@@ -58,26 +59,60 @@ class Move:
   axes: tuple[int, ...]
   flip: tuple[int, ...] = ()
   pixels: tuple[int, int, int, bool] | None = None
+  shape: tuple[int, ...] | None = None
   is_ambiguous: bool = dataclasses.field(default=False, compare=False)
 
   def apply(self, tensor: np.ndarray) -> np.ndarray:
-    """The parameter of a tensor."""
-    turned = tensor.transpose(self.axes)
-    return self._reorder(np.flip(turned, self.flip) if self.flip else turned, forward=True)
+    """The parameter of a tensor, which may have an axis over networks before its own."""
+    first = tensor.ndim - len(self.axes)
+    turned = tensor.transpose(*range(first), *(first + axis for axis in self.axes))
+    flip = tuple(first + axis for axis in self.flip)
+    made = self._reorder(np.flip(turned, flip) if flip else turned, first, forward=True)
+    return made if self.shape is None else made.reshape(*made.shape[:first], *self.shape)
 
   def invert(self, parameter: np.ndarray) -> np.ndarray:
     """The tensor of a parameter."""
-    flipped = np.flip(self._reorder(np.asarray(parameter), forward=False), self.flip)
+    parameter = np.asarray(parameter)
+    if self.shape is not None:
+      parameter = parameter.reshape(_without_heads(self.path, self.shape))
+    flipped = np.flip(self._reorder(parameter, 0, forward=False), self.flip)
     return np.ascontiguousarray(flipped.transpose(np.argsort(self.axes)))
 
-  def _reorder(self, array: np.ndarray, *, forward: bool) -> np.ndarray:
+  def _reorder(self, array: np.ndarray, first: int, *, forward: bool) -> np.ndarray:
     if self.pixels is not None:
       axis, channels, pixels, to_last = self.pixels
+      axis += first
       blocks = (channels, pixels) if to_last == forward else (pixels, channels)
       split = array.reshape(*array.shape[:axis], *blocks, *array.shape[axis + 1 :])
       array = split.swapaxes(axis, axis + 1).reshape(array.shape)
     # Not ascontiguousarray: that gives a scalar an axis.
     return np.asarray(array, order='C')
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+  """A part of tensors that PyTorch keeps as one, such as a gate of a recurrent layer.
+
+  Attributes:
+    name: of the part, as if the file had it.
+    sources: (tensor, place among its equal parts along the first axis); they are added.
+    count: number of parts of each tensor.
+    ndim: of the tensors.
+  """
+
+  name: str
+  sources: tuple[tuple[str, int], ...]
+  count: int
+  ndim: int
+
+  def apply(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The part; tensors may have an axis over networks before their own."""
+    parts = []
+    for name, place in self.sources:
+      tensor = tensors[name]
+      axis = tensor.ndim - self.ndim
+      parts.append(np.split(tensor, self.count, axis)[place])
+    return functools.reduce(np.add, parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,19 +123,29 @@ class Plan:
     moves: one for each parameter, in the order of the model.
     unused: tensors that no parameter takes, and that nobody misses.
     layout: that was found, for people.
+    pieces: parts of tensors, which moves take by their names.
   """
 
   moves: tuple[Move, ...]
   unused: tuple[str, ...]
   layout: str
+  pieces: tuple[Piece, ...] = ()
 
   def apply(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Parameters of the model; dtypes stay as they are."""
+    """Parameters of the model, of one network or of n; dtypes stay as they are."""
+    tensors = {**tensors, **{piece.name: piece.apply(tensors) for piece in self.pieces}}
     return {move.path: move.apply(tensors[move.name]) for move in self.moves}
 
   def invert(self, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Tensors of the file, but the unused ones."""
-    return {move.name: move.invert(params[move.path]) for move in self.moves}
+    """Tensors of the file, but the unused ones; of tensors that were added, the others are 0."""
+    tensors = {move.name: move.invert(params[move.path]) for move in self.moves}
+    whole: dict[str, list[np.ndarray]] = {}
+    for piece in self.pieces:
+      part = tensors.pop(piece.name)
+      for number, (name, place) in enumerate(piece.sources):
+        parts = whole.setdefault(name, [np.zeros_like(part)] * piece.count)
+        parts[place] = part if not number else np.zeros_like(part)
+    return tensors | {name: np.concatenate(parts) for name, parts in whole.items()}
 
   @property
   def notes(self) -> list[str]:
@@ -141,6 +186,18 @@ def plans(
     raise ValueError(f'flatten is {flatten!r}; allowed: channels_first, channels_last.')
   unused = tuple(n for n in shapes if any(fnmatch.fnmatchcase(n, p) for p in (*UNUSED, *ignore)))
   shapes = {name: shape for name, shape in shapes.items() if name not in unused}
+  pieces = _pieces(shapes, spec)
+  if pieces:
+    whole = {name for piece in pieces for name, _ in piece.sources}
+    parts = {
+      piece.name: (shapes[name][0] // piece.count, *shapes[name][1:])
+      for piece in pieces
+      for name, _ in piece.sources[:1]
+    }
+    shapes = {name: shape for name, shape in shapes.items() if name not in whole} | parts
+    options: dict[str, Any] = {'layout': layout or 'torch', 'names': names, 'flatten': flatten}
+    found = plans(shapes, spec, **options)
+    return [dataclasses.replace(plan, unused=unused, pieces=pieces) for plan in found]
   if layout is not None:
     return [_plan(shapes, spec, layout, names or {}, flatten, unused)]
   guess = _by_names(shapes, spec)
@@ -163,6 +220,58 @@ def plans(
       f'square matrices are ambiguous; say which layout it has ({", ".join(LAYOUTS)}).'
     )
   return list(found.values())
+
+
+# Gates in the order of PyTorch, by the names of Flax.
+_LSTM, _GRU, _HEADS = ('i', 'f', 'g', 'o'), ('r', 'z', 'n'), ('query', 'key', 'value')
+_RECURRENT = re.compile(r'(?:(.*)\.)?(weight|bias)_(ih|hh)(?:_(l[0-9]+(?:_reverse)?))?')
+_ATTENTION = re.compile(r'(?:(.*)\.)?(?:in_proj_(weight|bias)|out_proj\.(weight|bias))')
+
+
+def _pieces(shapes: Mapping[str, tuple[int, ...]], spec: spec_lib.Spec) -> tuple[Piece, ...]:
+  """Parts of the recurrent and attention layers of PyTorch that Flax has as layers."""
+  layers = {leaf.path.split('/')[-2] for leaf in spec.leaves if '/' in leaf.path}
+  gates = _LSTM if {'ig', 'hg'} <= layers else _GRU if {'ir', 'hr'} <= layers else ()
+  found: list[Piece] = []
+  recurrent: dict[str, dict[tuple[str, str], str]] = {}
+  for name, shape in shapes.items():
+    if gates and (match := _RECURRENT.fullmatch(name)) and shape[0] % len(gates) == 0:
+      place = '.'.join(filter(None, (match[1], match[4])))
+      recurrent.setdefault(f'{place}.' if place else '', {})[match[2], match[3]] = name
+  for place, names in recurrent.items():
+    for number, gate in enumerate(gates):
+      for side in ('i', 'h'):
+        if name := names.get(('weight', f'{side}h')):
+          found.append(Piece(f'{place}{side}{gate}.weight', ((name, number),), len(gates), 2))
+      biases = [(name, number) for (role, _), name in names.items() if role == 'bias']
+      biases.sort(key=lambda pair: '_hh' in pair[0])
+      if gates == _GRU and gate == 'n':  # Its two biases are used apart.
+        for side, source in zip('ih', biases, strict=False):
+          found.append(Piece(f'{place}{side}n.bias', (source,), len(gates), 1))
+      elif biases:
+        side = 'h' if gates == _LSTM else 'i'
+        found.append(Piece(f'{place}{side}{gate}.bias', tuple(biases), len(gates), 1))
+  if set(_HEADS) <= layers:
+    for name, shape in shapes.items():
+      match = _ATTENTION.fullmatch(name)
+      if not match or not shape:
+        continue
+      place = f'{match[1]}.' if match[1] else ''
+      role, parts = (match[2], _HEADS) if match[2] else (match[3], ('out',))
+      for number, part in enumerate(parts):
+        found.append(Piece(f'{place}{part}.{role}', ((name, number),), len(parts), len(shape)))
+  return tuple(found)
+
+
+def _without_heads(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+  """The shape of a parameter of attention in Flax, with its heads side by side."""
+  layer, _, role = path.rpartition('/')
+  layer = layer.rpartition('/')[2]
+  if layer in _HEADS and len(shape) == (3 if role == 'kernel' else 2):
+    return (*shape[:-2], shape[-2] * shape[-1])
+  if layer == 'out' and role == 'kernel' and len(shape) == 3:
+    return shape[0] * shape[1], shape[2]
+  return shape
 
 
 def choose(found: Sequence[Plan]) -> Plan:
@@ -192,7 +301,7 @@ def to_torch(spec: spec_lib.Spec) -> Plan:
   leaves = {leaf.path: leaf for leaf in spec.leaves}
   moves = []
   for path, name in torch_names(leaves).items():
-    shape = leaves[path].shape
+    shape = _without_heads(path, leaves[path].shape)
     spatial = tuple(range(2, len(shape)))
     stored = shape
     if _convention(path) == 'jax' and len(shape) > 1 and not _is_table(name, path):
@@ -262,6 +371,8 @@ def _behind_pinned_images(
   made, channels = list(moves), 0
   for i, (move, leaf) in enumerate(zip(moves, leaves, strict=True)):
     is_torch = _convention(leaf.path) == 'torch'
+    if move.shape is not None:  # Heads of attention, no window.
+      continue
     if len(leaf.shape) > 2:
       channels = leaf.shape[0 if is_torch else -1]
     elif len(leaf.shape) == 2 and channels:
@@ -291,6 +402,11 @@ def _moves(
   """Ways in which a tensor becomes a parameter, in a layout; none where its shape forbids it."""
   target, ndim = _convention(leaf.path), len(shape)
   identity = tuple(range(ndim))
+  flat = _without_heads(leaf.path, leaf.shape)
+  if flat != leaf.shape and ndim == len(flat):
+    joined = dataclasses.replace(leaf, shape=flat, axes=leaf.axes[: len(flat)])
+    moves = _moves(name, shape, joined, layout, flatten, frozenset())
+    return [dataclasses.replace(move, shape=leaf.shape) for move in moves]
   plain = Move(name, leaf.path, identity)
   if ndim < 2 or layout == 'same' or _is_table(name, leaf.path):
     return [plain] if shape == leaf.shape else []
@@ -311,7 +427,7 @@ def _moves(
     if tuple(shape[axis] for axis in axes) == leaf.shape:
       pixels = _pixels(leaf, kind, layout, flatten, images)
       square = shape[0] == shape[1] if ndim == 2 else False
-      options.append(Move(name, leaf.path, axes, flip, pixels, square))
+      options.append(Move(name, leaf.path, axes, flip, pixels, is_ambiguous=square))
   return list(dict.fromkeys(options))
 
 
@@ -334,7 +450,7 @@ def _pixels(
 
 def _images(spec: spec_lib.Spec) -> frozenset[str]:
   """Groups whose units are channels of a convolution."""
-  leaves = (leaf for leaf in spec.leaves if len(leaf.shape) > 2)
+  leaves = (leaf for leaf in spec.leaves if len(_without_heads(leaf.path, leaf.shape)) > 2)
   return frozenset(axis.group for leaf in leaves for axis in leaf.axes if axis.group is not None)
 
 

@@ -22,6 +22,12 @@ from wsjax.interop import checkpoint, safetensors
 from wsjax.models import model as model_lib
 
 _CONFIG, _WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
+# Fields of the config by which an adapter computes something else than B (A x).
+_UNREAD = {
+  'use_dora': 'the adapter of DoRA also has magnitudes of columns',
+  'alpha_pattern': 'the scale differs from place to place',
+  'rank_pattern': 'the rank differs from place to place',
+}
 _A, _B = 'lora_A/weight', 'lora_B/weight'
 
 
@@ -43,8 +49,9 @@ def read(path: pathlib.Path, id: str) -> Iterator[checkpoint.Checkpoint]:
   for name, array in found.tensors.items():
     place, _, end = name.rpartition('.lora_')
     tensors[f'{place}/lora_{end.replace(".", "/")}'] = array
-  if config.get('use_dora') or config.get('alpha_pattern') or config.get('rank_pattern'):
-    raise ValueError(f'{path / _CONFIG} has DoRA or patterns of ranks, which are not read.')
+  for field, what in _UNREAD.items():
+    if config.get(field):
+      raise ValueError(f'{path / _CONFIG} has {field}: {what}, which is not read.')
   scale = alpha / (rank**0.5 if config.get('use_rslora') else rank)
   shapes = tuple((name, array.shape, array.dtype.name) for name, array in tensors.items())
   try:
@@ -52,7 +59,9 @@ def read(path: pathlib.Path, id: str) -> Iterator[checkpoint.Checkpoint]:
   except ValueError as error:
     raise ValueError(f'{path / _WEIGHTS}: {error}.') from error
   # A record holds canonical JSON, which has neither long integers nor NaN.
-  kept = ('base_model_name_or_path', 'r', 'lora_alpha', 'target_modules', 'use_rslora')
+  kept = (
+    'base_model_name_or_path', 'r', 'lora_alpha', 'target_modules', 'use_rslora', 'fan_in_fan_out'
+  )  # fmt: skip
   record = {'peft': {name: config[name] for name in kept if config.get(name) is not None}}
   yield checkpoint.Checkpoint(id, tensors, 'same', str(path), record, model=model)
 
@@ -71,9 +80,10 @@ def write(
     'lora_alpha': rank,
     'r': rank,
     'target_modules': places,
+    # Whether the base stores [in, out]; A and B are [r, in] and [out, r] in any case.
+    'fan_in_fan_out': False,
     **config,
     'bias': 'none',
-    'fan_in_fan_out': False,
     'inference_mode': True,
     'lora_dropout': 0.0,
     'peft_type': 'LORA',
