@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 
+import wsjax
 from wsjax import networks
 from wsjax.models import mlp, model
 from wsjax.zoo.store import columns, store
@@ -172,3 +173,39 @@ def test_weights_keep_their_precision():
 def test_what_does_not_fit_is_refused(params, records):
   with pytest.raises(ValueError):
     store.Zoo.of(MLP, params, records)
+
+
+def test_records_made_in_bulk_are_spelled_as_one_by_one():
+  from wsjax.zoo.store import record
+
+  odd = [0.1 + 0.2, 1.0, -0.0, 1e-7, 1e21, 123456789012345.6, None, float('nan'), 7, -3]
+  given = [
+    {
+      'accuracy': value,
+      'loss': np.float32(0.3),
+      'optimizer': ('adam', {'name': 'sgd', 'hparams': {'lr': 1e-5, 'b': 2.5}}, 'rät')[i % 3],
+      'seed': i,
+      'note': ('plain', 'quote "', 'ünï', 'back\\slash', 'a\nb')[i % 5],
+      'many': [1, {'x': value}],
+      'z1e5': 10**16,
+      'run_id': f'run{i}',
+    }
+    for i, value in enumerate(odd)
+  ]
+  model = wsjax.mlp((3, 2))
+  params = {
+    path: np.full((len(odd), *struct.shape), 0.5, np.float32)
+    for path, struct in model.shapes.items()
+  }
+  params['layer0/bias'][4, 0] = np.nan
+  common = record.prepare(record.UNKNOWN | record.describe_model(model))
+  ids = [str(i) for i in range(len(odd))]
+  records, texts = record.of_given(common, params, given, task='classification', run_ids=ids)
+  assert [record.validate(made) for made in records] == texts
+  assert [made['diverged'] for made in records] == [i == 4 for i in range(len(odd))]
+  nets = [{path: array[i] for path, array in params.items()} for i in range(len(odd))]
+  for made, net in zip(records, nets, strict=True):
+    record.check_params(made, net)
+  for wrong in ({'seed': -1}, {'optimizer': ''}, {'steps': 'many'}, {'split': 'exam'}):
+    with pytest.raises(ValueError, match=f'network .0. is no record.*{next(iter(wrong))}'):
+      record.of_given(common, params, [wrong] * len(odd), task='x', run_ids=ids)

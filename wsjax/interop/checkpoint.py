@@ -7,8 +7,8 @@ import itertools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,6 +91,100 @@ def checkpoints(paths: Any) -> Iterator[Checkpoint]:
   Raises:
     ValueError: naming the file that cannot be read, or if there is none.
   """
+  for found in _found(paths):
+    yield from [found] if isinstance(found, Checkpoint) else _read(found)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stack:
+  """Networks whose tensors have equal names, shapes and dtypes.
+
+  Attributes:
+    ids: [n] names in their source.
+    tensors: name -> [n, ...].
+    layout: as of `Checkpoint`.
+    where: [n] files.
+    records: [n] known fields of the records.
+    run: as of `Checkpoint`, of the first network.
+    model: as of `Checkpoint`.
+  """
+
+  ids: Sequence[str]
+  tensors: Mapping[str, np.ndarray]
+  layout: layout_lib.Layout
+  where: Sequence[str]
+  records: Sequence[Mapping[str, Any]]
+  run: Callable[[np.ndarray], np.ndarray] | None = None
+  model: Any = None
+
+
+def stacks(paths: Any) -> Iterator[Stack]:
+  """Reads networks as `checkpoints` does, those that follow each other and are alike at once.
+
+  So what files have in common is looked into once, which is most of the time of small ones. At most
+  `MAX_ROWS` networks or `MAX_BYTES` bytes are in memory.
+  """
+  pending: list[Checkpoint] = []
+  for is_plain, group in itertools.groupby(_found(paths), lambda x: _kind(x) == 'safetensors'):
+    if is_plain:
+      from wsjax.interop import safetensors  # It imports this module.
+
+      yield from safetensors.read_stacks(group)
+      continue
+    for found in group:
+      for read in [found] if isinstance(found, Checkpoint) else _read(found):
+        if pending and (_alike(pending[0]) != _alike(read) or len(pending) >= _rows(read)):
+          yield _stack(pending)
+          pending = []
+        pending.append(read)
+    if pending:
+      yield _stack(pending)
+      pending = []
+
+
+MAX_ROWS = 1000
+MAX_BYTES = 1 << 25
+
+
+def _alike(found: Checkpoint) -> Any:
+  """Equal for networks of one `Stack`."""
+  arrays = [(name, array.shape, array.dtype) for name, array in found.tensors.items()]
+  return arrays, str(found.layout), id(found.model), found.run is None
+
+
+def _rows(found: Checkpoint) -> int:
+  """How many networks like this may be in a stack."""
+  if found.run is not None or found.model is not None:
+    return 1
+  size = sum(array.nbytes for array in found.tensors.values())
+  return min(MAX_ROWS, max(1, MAX_BYTES // max(1, size)))
+
+
+def _stack(found: Sequence[Checkpoint]) -> Stack:
+  first = found[0]
+  tensors = {
+    name: array[None] if len(found) == 1 else np.stack([each.tensors[name] for each in found])
+    for name, array in first.tensors.items()
+  }
+  ids, where = [each.id for each in found], [each.where for each in found]
+  records = [each.record for each in found]
+  return Stack(ids, tensors, first.layout, where, records, first.run, first.model)
+
+
+class Source(NamedTuple):
+  """A file or folder: its path, the id of its network, the module of this room that reads it."""
+
+  path: str
+  id: str
+  reader: str
+
+
+def _kind(found: Checkpoint | Source) -> str | None:
+  return found.reader if isinstance(found, Source) else None
+
+
+def _found(paths: Any) -> Iterator[Checkpoint | Source]:
+  """Every network of `checkpoints`, files not yet read."""
   if isinstance(paths, Checkpoint):
     yield paths
   elif isinstance(paths, Mapping):
@@ -101,52 +195,57 @@ def checkpoints(paths: Any) -> Iterator[Checkpoint]:
     yield from _from_path(os.fspath(paths))
   else:
     for path in paths:
-      yield from checkpoints(path)
+      yield from _found(path)
 
 
-def _from_path(path: str) -> Iterator[Checkpoint]:
+def _from_path(path: str) -> Iterator[Source]:
   if path.startswith(HUB):
     from wsjax.interop import hub
 
-    yield from _read(hub.download(path.removeprefix(HUB)), path)
+    yield _source(str(hub.download(path.removeprefix(HUB))), path)
     return
-  if glob.has_magic(path) and not os.path.exists(path):
+  if not os.path.exists(path):
+    if not glob.has_magic(path):
+      raise ValueError(f'There is no {path}.')
     found = natural(glob.glob(path, recursive=True))
     if not found:
       raise ValueError(f'No file matches {path}.')
     yield from _many(found, os.path.dirname(path))
-    return
-  place = pathlib.Path(path)
-  if not place.exists():
-    raise ValueError(f'There is no {path}.')
-  if place.is_dir() and _reader(place) is None:
-    names = [name for name in natural(os.listdir(place)) if _reader(place / name) is not None]
+  elif _reader(path) is None and os.path.isdir(path):
+    names = [name for name in natural(os.listdir(path)) if _reader(os.path.join(path, name))]
     yield from _many([os.path.join(path, name) for name in names], path)
   else:
-    yield from _read(place, place.stem)
+    yield _source(path, os.path.splitext(os.path.basename(path.rstrip('/')))[0])
 
 
-def _many(paths: list[str], where: str) -> Iterator[Checkpoint]:
-  """Reads many files; their ids are their paths below the folder that they share."""
+def _many(paths: list[str], where: str) -> Iterator[Source]:
+  """Many files; their ids are their paths below the folder that they share."""
   if not paths:
     raise ValueError(f'{where} holds no checkpoint; known are {", ".join(_SUFFIXES)} and folders.')
   start = len(os.path.commonpath({os.path.dirname(path) for path in paths}))
   for path in paths:
-    yield from _read(pathlib.Path(path), os.path.splitext(path)[0][start:].lstrip('/'))
+    yield _source(path, os.path.splitext(path)[0][start:].lstrip('/'))
 
 
-def _read(path: pathlib.Path, id: str) -> Iterator[Checkpoint]:
-  name = _reader(path)
-  if name is None:
+def _source(path: str, id: str) -> Source:
+  reader = _reader(path)
+  if reader is None:
     raise ValueError(f'{path} is of no known format; known are {", ".join(_SUFFIXES)}.')
-  yield from importlib.import_module(f'wsjax.interop.{name}').read(path, id)
+  return Source(path, id, reader)
 
 
-def _reader(path: pathlib.Path) -> str | None:
+def _read(source: Source) -> Iterator[Checkpoint]:
+  module = importlib.import_module(f'wsjax.interop.{source.reader}')
+  yield from module.read(pathlib.Path(source.path), source.id)
+
+
+def _reader(path: str) -> str | None:
   """The module that reads a file or a folder; None if there is none."""
-  if path.suffix in _SUFFIXES and not os.path.isdir(path):
-    return _SUFFIXES[path.suffix]
-  return next((module for name, module in _FOLDERS.items() if (path / name).exists()), None)
+  suffix = os.path.splitext(path)[1]
+  if suffix in _SUFFIXES and not os.path.isdir(path):
+    return _SUFFIXES[suffix]
+  folders = _FOLDERS.items()
+  return next((module for name, module in folders if os.path.exists(f'{path}/{name}')), None)
 
 
 def natural(names: Iterable[str]) -> list[str]:

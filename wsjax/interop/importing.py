@@ -1,5 +1,6 @@
 """Networks of others as a zoo: read, laid out as a model has them, described, published."""
 
+import dataclasses
 import hashlib
 import itertools
 import math
@@ -21,6 +22,7 @@ from wsjax.zoo.store import store
 # A model, or a function that makes it from the tensors of one network.
 ModelOrMaker: TypeAlias = model_lib.Model | Callable[[Mapping[str, np.ndarray]], model_lib.Model]
 _TOLERANCE = 1e-4
+_FORBIDDEN = re.compile(r'[^A-Za-z0-9_./=-]')  # In keys.
 
 
 def import_checkpoints(
@@ -70,40 +72,41 @@ def import_checkpoints(
   reader = _Reader(model, layout, options, check)
   models: dict[model_lib.Model, None] = {}
 
-  def entries() -> Iterator[tuple[store.Entry, bytes]]:
-    for key, id, made, params, given in reader.networks(paths):
+  def blocks() -> Iterator[store.Block]:
+    for keys, stack, made, params in reader.networks(paths):
       models.setdefault(made)
+      given = [{'run_id': id, **known} for id, known in zip(stack.ids, stack.records, strict=True)]
       if table is not None:
-        given = {**given, **_nested(table.row(id))}
+        for row, id in zip(given, stack.ids, strict=True):
+          row.update(_nested(table.row(id)))
       if share is not None:
-        given.setdefault('split', _draw(share, str(given['run_id'])))
+        for row in given:
+          row.setdefault('split', _draw(share, str(row['run_id'])))
       described = reader.describe(made, params)
-      try:
-        record, text = record_lib.of_given(described, params, given, task=made.task, run_id=id)
-      except ValueError as error:
-        raise ValueError(f'What is known about network {id!r} is no record: {error}') from error
-      yield store.Entry(key, params, record), text
+      records, texts = record_lib.of_given(
+        described, params, given, task=made.task, run_ids=stack.ids
+      )
+      yield store.Block(keys, params, records, texts)
 
   if out is None:
-    kept = [entry for entry, _ in entries()]
+    kept = list(blocks())
     if not kept:
       raise ValueError(f'{paths} holds no network.')
-    made = [entry.record for entry in kept]
-    record_lib.check_splits([r['split_group'] for r in made], [r['split'] for r in made])
+    records = [record for block in kept for record in block.records]
+    record_lib.check_splits([r['split_group'] for r in records], [r['split'] for r in records])
+    places = [(block.params, row) for block in kept for row in range(len(block.keys))]
 
     def read(rows: np.ndarray) -> typing.StackedParams:
-      nets = [kept[row].params for row in rows]
-      return {path: np.stack([net[path] for net in nets]) for path in nets[0]}
+      chosen = [places[row] for row in rows]
+      return {path: np.stack([net[path][row] for net, row in chosen]) for path in chosen[0][0]}
 
     model = next(iter(models)) if len(models) == 1 else None
-    return store.Zoo(
-      [entry.key for entry in kept], [dict(entry.record) for entry in kept], read, model=model
-    )
+    return store.Zoo([key for block in kept for key in block.keys], records, read, model=model)
   out = pathlib.Path(out)
   is_new = not out.exists()
   out.mkdir(parents=True, exist_ok=True)
   try:
-    zoo = store.Zoo.publish(entries(), out)
+    zoo = store.Zoo.publish(blocks(), out)
   except ValueError:
     if is_new:
       out.rmdir()
@@ -131,18 +134,19 @@ class _Reader:
 
   def networks(
     self, paths: Any
-  ) -> Iterator[tuple[str, str, model_lib.Model, typing.Params, dict[str, Any]]]:
-    """Yields key, id, model, parameters and known fields of the record of every network."""
-    keys = set()
-    for found in checkpoint_lib.checkpoints(paths):
-      for id, model, tensors, plan in self._laid_out(found):
-        key = re.sub(r'[^A-Za-z0-9_./=-]', '_', id)[-200:]
-        if key in keys:
-          raise ValueError(f'{found.where}: two networks have the id {key!r}.')
-        keys.add(key)
-        yield key, id, model, plan.apply(tensors), {'run_id': id, **found.record}
+  ) -> Iterator[tuple[list[str], checkpoint_lib.Stack, model_lib.Model, typing.StackedParams]]:
+    """Yields keys, networks as they were found, their model, and parameters, path -> [n, ...]."""
+    seen: set[str] = set()
+    for found in checkpoint_lib.stacks(paths):
+      for stack, model, plan in self._laid_out(found):
+        keys = [_FORBIDDEN.sub('_', id)[-200:] for id in stack.ids]
+        for key, where in zip(keys, stack.where, strict=True):
+          if key in seen:
+            raise ValueError(f'{where}: two networks have the id {key!r}.')
+          seen.add(key)
+        yield keys, stack, model, plan.apply(stack.tensors)
 
-  def describe(self, model: model_lib.Model, params: typing.Params) -> record_lib.Prepared:
+  def describe(self, model: model_lib.Model, params: typing.StackedParams) -> record_lib.Prepared:
     """The fields of a record that all networks of a model share."""
     identity = model, tuple(params[path].dtype for path in params)
     if identity not in self._described:
@@ -151,43 +155,49 @@ class _Reader:
     return self._described[identity]
 
   def _laid_out(
-    self, found: checkpoint_lib.Checkpoint
-  ) -> Iterator[tuple[str, model_lib.Model, Mapping[str, np.ndarray], layout_lib.Plan]]:
-    """The networks of a checkpoint, several where it holds them stacked."""
-    tensors = found.tensors
-    shapes = {name: array.shape for name, array in tensors.items()}
-    # The shapes decide about everything but what a function of the user makes of the values.
-    identity = tuple(shapes.items()), str(found.layout)
-    try:
-      model = self._model_of(found)
+    self, found: checkpoint_lib.Stack
+  ) -> Iterator[tuple[checkpoint_lib.Stack, model_lib.Model, layout_lib.Plan]]:
+    """Networks with their model and the way to read them; more where files hold them stacked."""
+    # A function of the user makes a model of the values of every network.
+    parts = (
+      [found]
+      if isinstance(self._model, model_lib.Model)
+      else [_row(found, row) for row in range(len(found.ids))]
+    )
+    for part in parts:
+      shapes = {name: array.shape[1:] for name, array in part.tensors.items()}
+      # The shapes decide about everything else.
+      identity = tuple(shapes.items()), str(part.layout)
       try:
-        plan = self._plans.get((identity, model)) or self._plan(shapes, model, found)
-      except ValueError as error:
-        count = _stacked(shapes)
-        if not count:
-          raise
-        one = {name: array[0] for name, array in tensors.items()}
+        model = self._model_of(part)
         try:
-          plan = self._plan({name: x.shape for name, x in one.items()}, model, found, one)
-        except ValueError:
-          raise error from None
-        for row in range(count):
-          part = {name: array[row] for name, array in tensors.items()}
-          yield f'{found.id}/{row:05d}', model, part, plan
-        return
-    except ValueError as error:
-      raise ValueError(f'{found.where}: {str(error).rstrip(".")}.') from error
-    self._plans[identity, model] = plan
-    yield found.id, model, tensors, plan
+          plan = self._plans.get((identity, model)) or self._plan(shapes, model, part)
+        except ValueError as error:
+          count = _stacked(shapes)
+          if not count:
+            raise
+          inner = [_unstacked(part, row, count) for row in range(len(part.ids))]
+          shapes = {name: array.shape[1:] for name, array in inner[0].tensors.items()}
+          try:
+            plan = self._plan(shapes, model, inner[0])
+          except ValueError:
+            raise error from None
+          for each in inner:
+            yield each, model, plan
+          continue
+      except ValueError as error:
+        raise ValueError(f'{part.where[0]}: {str(error).rstrip(".")}.') from error
+      self._plans[identity, model] = plan
+      yield part, model, plan
 
-  def _model_of(self, found: checkpoint_lib.Checkpoint) -> model_lib.Model:
+  def _model_of(self, found: checkpoint_lib.Stack) -> model_lib.Model:
     if isinstance(self._model, model_lib.Model):
       return self._model
     if self._model is None:
       if found.model is None:
         raise ValueError('it does not say what it computes; give a model')
       return found.model
-    made = self._model(found.tensors)
+    made = self._model({name: array[0] for name, array in found.tensors.items()})
     if not isinstance(made, model_lib.Model):
       raise ValueError(f'the function of the model returned {type(made).__name__}, not a Model')
     try:
@@ -196,11 +206,7 @@ class _Reader:
       return made
 
   def _plan(
-    self,
-    shapes: Mapping[str, tuple[int, ...]],
-    model: model_lib.Model,
-    found: checkpoint_lib.Checkpoint,
-    tensors: Mapping[str, np.ndarray] | None = None,
+    self, shapes: Mapping[str, tuple[int, ...]], model: model_lib.Model, found: checkpoint_lib.Stack
   ) -> layout_lib.Plan:
     """The way to read a file, compared with what its network computes where that is known."""
     layout = self._layout or found.layout
@@ -219,7 +225,8 @@ class _Reader:
         plans += layout_lib.plans(shapes, model.spec, layout=layout, **options)
     errors = []
     for plan in plans:
-      outputs = np.asarray(model.apply(plan.apply(tensors or found.tensors), check[0]), np.float32)
+      first = {name: array[0] for name, array in found.tensors.items()}
+      outputs = np.asarray(model.apply(plan.apply(first), check[0]), np.float32)
       expected = np.asarray(check[1], np.float32)
       if outputs.shape != expected.shape:
         raise ValueError(f'the model gives outputs {outputs.shape}, the file {expected.shape}')
@@ -232,6 +239,28 @@ class _Reader:
     )
 
 
+def _row(found: checkpoint_lib.Stack, row: int) -> checkpoint_lib.Stack:
+  """One network of a stack, as a stack."""
+  return dataclasses.replace(
+    found,
+    ids=found.ids[row : row + 1],
+    tensors={name: array[row : row + 1] for name, array in found.tensors.items()},
+    where=found.where[row : row + 1],
+    records=found.records[row : row + 1],
+  )
+
+
+def _unstacked(found: checkpoint_lib.Stack, row: int, count: int) -> checkpoint_lib.Stack:
+  """The networks that one file of a stack holds stacked."""
+  return dataclasses.replace(
+    found,
+    ids=[f'{found.ids[row]}/{place:05d}' for place in range(count)],
+    tensors={name: array[row] for name, array in found.tensors.items()},
+    where=[found.where[row]] * count,
+    records=[found.records[row]] * count,
+  )
+
+
 def _stacked(shapes: Mapping[str, tuple[int, ...]]) -> int:
   """The length of the first axis that all tensors share, or 0."""
   lengths = {shape[0] if shape else 0 for shape in shapes.values()}
@@ -240,6 +269,8 @@ def _stacked(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
   """A row with 'optimizer/hparams/learning_rate' as a value inside values."""
+  if not any('/' in name for name in row) and not isinstance(row.get('optimizer'), dict):
+    return dict(row)
   made: dict[str, Any] = {}
   for name, value in row.items():
     *outer, last = name.split('/')

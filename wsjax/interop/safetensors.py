@@ -4,7 +4,8 @@ import functools
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import safetensors.numpy
@@ -20,6 +21,13 @@ _NAME = re.compile(r'[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,512}')
 
 def read(path: pathlib.Path, id: str) -> Iterator[checkpoint.Checkpoint]:
   """Reads a file; a large one is mapped into memory."""
+  header, content = _open(path)
+  tensors = safetensors_io.views(header, content)
+  yield checkpoint.Checkpoint(id, tensors, _layout(header), str(path))
+
+
+def _open(path: pathlib.Path | str) -> tuple[safetensors_io.Header, np.ndarray]:
+  """The header of a file and all its bytes, [n] uint8."""
   size = os.stat(path).st_size
   content: np.ndarray
   if size > files.MAX_BYTES:
@@ -33,12 +41,56 @@ def read(path: pathlib.Path, id: str) -> Iterator[checkpoint.Checkpoint]:
     header = _header(head, size)
   except ValueError:  # And now by its name.
     header = safetensors_io.parse(memoryview(head), size, str(path), check_name)
-  yield checkpoint.Checkpoint(
-    id,
-    safetensors_io.views(header, content),
-    _LAYOUTS.get(header.metadata.get('format', '')),
-    str(path),
-  )
+  return header, content
+
+
+def _layout(header: safetensors_io.Header) -> str | None:
+  return _LAYOUTS.get(header.metadata.get('format', ''))
+
+
+def read_stacks(sources: Iterable[checkpoint.Source]) -> Iterator[checkpoint.Stack]:
+  """Reads files one after another, those with equal headers that follow each other at once."""
+  remaining = list(sources)
+  start = 0
+  while start < len(remaining):
+    header, first = _open(remaining[start].path)
+    length = 8 + int.from_bytes(first[:8].tobytes(), 'little')
+    rows = min(checkpoint.MAX_ROWS, max(1, checkpoint.MAX_BYTES // len(first)))
+    block = remaining[start : start + rows]
+    if len(block) == 1:
+      content = first[None]
+    else:
+      # Rows begin where any dtype may.
+      content = np.empty((len(block), -(-len(first) // 8) * 8), np.uint8)[:, : len(first)]
+      content[0] = first
+      count = 1
+      while count < len(block) and _fill(content[count], block[count].path, first[:length]):
+        count += 1
+      content, block = content[:count], block[:count]
+    tensors = {
+      name: content[:, x.start : x.stop].view(x.dtype).reshape(len(block), *x.shape)
+      for name, x in header.tensors.items()
+    }
+    ids, where = [source.id for source in block], [source.path for source in block]
+    yield checkpoint.Stack(ids, tensors, _layout(header), where, [{}] * len(block))
+    start += len(block)
+
+
+def _fill(row: np.ndarray, path: str, head: np.ndarray) -> bool:
+  """Reads a file into a row of bytes if it is as long and begins alike."""
+  try:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+  except OSError:
+    return False  # It is the first of the next stack, and then an error that names it.
+  try:
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_size != len(row):
+      return False
+    if os.readv(descriptor, [row]) != len(row):
+      return False
+  finally:
+    os.close(descriptor)
+  return row[: len(head)].tobytes() == head.tobytes()
 
 
 def write(

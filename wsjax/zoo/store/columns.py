@@ -31,10 +31,31 @@ def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
   columns = _scalars(record.get('extra') or {}, '')
   for name in ('optimizer', 'seed', 'generated'):
     columns |= _scalars(record.get(name) or {}, f'{name}/')
-  columns |= _scalars((record['optimizer'] or {}).get('hparams', {}), 'optimizer/hparams/')
-  for metric in record['final']:
+  columns |= _scalars((record.get('optimizer') or {}).get('hparams', {}), 'optimizer/hparams/')
+  for metric in record.get('final') or ():
     columns[f'final/{metric["split"]}/{metric["metric"]}'] = metric['value']
   return columns | _scalars(record, '')
+
+
+def table(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+  """`flatten` of n records, name -> [n]; None where a record has no such column.
+
+  Values that records share are looked into once, so that thousands of records take no longer than
+  their own fields.
+  """
+  names = records[0].keys()
+  if any(record.keys() != names for record in records):
+    names = dict.fromkeys(name for record in records for name in record)
+  firsts = {name: records[0].get(name) for name in names}
+  varied = [n for n in names if any(record.get(n) is not firsts[n] for record in records)]
+  shared = {name: value for name, value in firsts.items() if name not in varied}
+  made = {name: [value] * len(records) for name, value in flatten(shared).items()}
+  for place, record in enumerate(records):
+    for name, value in flatten({n: record[n] for n in varied if n in record}).items():
+      if name not in made:
+        made[name] = [None] * len(records)
+      made[name][place] = value
+  return made
 
 
 def column(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> np.ndarray:

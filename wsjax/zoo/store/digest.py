@@ -6,12 +6,15 @@ import hashlib
 import json
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import rfc8785
 
 from wsjax import files, typing
+
+_MAX_ROW = 1 << 20  # Bytes of networks that are hashed side by side.
 
 
 def canonical_json(value: Any) -> bytes:
@@ -88,11 +91,30 @@ def of_stacked(stacked: typing.StackedParams) -> list[str]:
     array = contiguous(stacked[path])
     rows = array.reshape(-1).view(np.uint8).reshape(len(array), -1) if array.size else array
     leaves.append((_header(path, array.dtype, array.shape[1:]), rows))
+  count = len(leaves[0][1]) if leaves else 0
+  size = sum(len(header) + rows[:1].nbytes for header, rows in leaves)
+  if not count or size > _MAX_ROW:
+    return [_of_parts(leaves, net) for net in range(count)]
+  # Small networks are hashed in one call each, which is most of their time.
   digests = []
-  for net in range(len(leaves[0][1]) if leaves else 0):
-    hasher = hashlib.sha256()
+  block = np.empty((min(count, max(1, _MAX_ROW // size)), size), np.uint8)
+  for start in range(0, count, len(block)):
+    stop = min(start + len(block), count)
+    place = 0
     for header, rows in leaves:
-      hasher.update(header)
-      hasher.update(rows[net])
-    digests.append(hasher.hexdigest())
+      if not start:
+        block[:, place : place + len(header)] = np.frombuffer(header, np.uint8)
+      place += len(header)
+      if rows.size:
+        block[: stop - start, place : place + rows.shape[1]] = rows[start:stop]
+        place += rows.shape[1]
+    digests += [hashlib.sha256(row).hexdigest() for row in block[: stop - start]]
   return digests
+
+
+def _of_parts(leaves: Sequence[tuple[bytes, np.ndarray]], net: int) -> str:
+  hasher = hashlib.sha256()
+  for header, rows in leaves:
+    hasher.update(header)
+    hasher.update(rows[net])
+  return hasher.hexdigest()

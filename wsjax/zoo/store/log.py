@@ -48,7 +48,7 @@ def check_plan(path: pathlib.Path, plan: Mapping[str, Any], *, parts: Sequence[s
     if old.get(k, ...) != new.get(k, ...)
   ]
   if changes:
-    advice = 'It is left as it is; give another folder.'
+    advice = 'It is left as it is; give another folder, such as with --config.zoo.path=DIR.'
     raise ValueError(f'{path} holds a zoo of another config: {", ".join(changes)}. {advice}')
 
 
@@ -59,11 +59,11 @@ def write_plan(path: pathlib.Path, plan: Mapping[str, Any]) -> None:
 
 
 def _flat(plan: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-  """Nested keys joined by dots; the section itself without a prefix."""
+  """Nested keys joined by dots, as a config has them."""
   flat = {}
   for key, value in plan.items():
     if isinstance(value, Mapping):
-      flat |= _flat(value, prefix + ('' if key == 'section' else f'{key}.'))
+      flat |= _flat(value, prefix + ('zoo.' if key == 'section' else f'{key}.'))
     else:
       flat[prefix + key] = value
   return flat
@@ -81,6 +81,23 @@ class Entry:
   key: str
   params: typing.Params
   record: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+  """Checkpoints of one architecture.
+
+  Attributes:
+    keys: [n].
+    params: path -> [n, ...].
+    records: [n].
+    texts: [n] canonical JSON of the records.
+  """
+
+  keys: Sequence[str]
+  params: typing.StackedParams
+  records: Sequence[dict[str, Any]]
+  texts: Sequence[bytes]
 
 
 class Log:

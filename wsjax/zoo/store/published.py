@@ -9,13 +9,14 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
 from typing import Any
 
 import numpy as np
 from absl import logging
 
-from wsjax import files, typing
+from wsjax import files, networks, typing
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo.store import columns, digest, safetensors_io
 from wsjax.zoo.store import log as log_lib
@@ -69,17 +70,13 @@ _TYPES = {
 
 
 def write(
-  entries: Iterable[tuple[log_lib.Entry, bytes]],
-  path: pathlib.Path,
-  *,
-  shard_size: int,
-  keep: bool = False,
+  blocks: Iterable[log_lib.Block], path: pathlib.Path, *, shard_size: int, keep: bool = False
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
   """Writes a zoo folder; see `store.publish`.
 
   Args:
-    entries: networks whose records are those of their weights, and canonical JSON of the records;
-      one shard of each architecture is in memory.
+    blocks: networks whose records are those of their weights; two shards of each architecture are
+      in memory.
     path: of the folder.
     shard_size: networks per file.
     keep: whether records stay in memory.
@@ -103,7 +100,7 @@ def write(
   _remove(staging)
   (staging / SHARDS).mkdir(parents=True)
   try:
-    written = _write(entries, staging, shard_size, keep)
+    written = _write(blocks, staging, shard_size, keep)
   except OSError as error:
     _remove(staging)  # The disk may be full of it.
     raise OSError(error.errno, f'{path} was not published, the log is intact: {error}') from error
@@ -133,68 +130,48 @@ def _remove(path: pathlib.Path) -> None:
 
 
 def _write(
-  entries: Iterable[tuple[log_lib.Entry, bytes]], folder: pathlib.Path, shard_size: int, keep: bool
+  blocks: Iterable[log_lib.Block], folder: pathlib.Path, shard_size: int, keep: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
   """Writes all files of a zoo into an empty folder; returns what `write` does."""
-  pending: dict[str, tuple[str, list]] = {}  # Architecture -> the shard being filled.
-  sums = {}  # File -> SHA-256.
-  table: dict[str, list[Any]] = {}
+  table = _Table()
   kept = []
-  identities: dict[tuple[int, ...], tuple[str, Any]] = {}
-  count = 0
-  digests = hashlib.sha256()
-  num_shards = 0
-
-  def write_shard(name: str, nets: Sequence[typing.Params]) -> None:
-    stacked = {path: np.stack([net[path] for net in nets]) for path in nets[0]}
-    sums[name] = safetensors_io.save(folder / name, stacked, {'num_nets': len(nets)})
-
-  with open(folder / RECORDS, 'wb') as lines:
-    for entry, text in entries:
-      parts = [entry.record[name] for name in ARCHITECTURE]
-      same = tuple(map(id, parts))  # Records that were made together share these.
-      if same not in identities:
-        identities[same] = json.dumps(parts), parts
-        if len(identities) > _NUM_COPIES:
-          del identities[next(iter(identities))]
-      identity = identities[same][0]
-      if identity not in pending:
-        pending[identity] = f'{SHARDS}/{num_shards:05d}.safetensors', []
-        num_shards += 1
-      shard, nets = pending[identity]
-      place = {'key': entry.key, 'row': len(nets), 'shard': shard}
-      # The record is spelled already.
-      spelled = {name: digest.canonical_json(value) for name, value in place.items()}
-      lines.write(record_lib.join(spelled | {'record': text}) + b'\n')
-      for name, value in {**place, **columns.flatten(entry.record)}.items():
-        column = table.setdefault(name, [])
-        column.extend([None] * (count - len(column)))
-        column.append(value)
-      count += 1
-      if keep:
-        kept.append({**place, 'record': entry.record})
-      digests.update(entry.record['tensor_digest'].encode())
-      nets.append(entry.params)
-      if len(nets) == shard_size:
-        write_shard(*pending.pop(identity))
-    for shard, nets in pending.values():
-      write_shard(shard, nets)
+  digests, sha256 = hashlib.sha256(), hashlib.sha256()
+  with futures.ThreadPoolExecutor(1) as executor, open(folder / RECORDS, 'wb') as lines:
+    shards = _ShardWriter(folder, shard_size, executor)
+    for block in blocks:
+      for part, shard, first in shards.add(block):
+        # The record is spelled already; 'key', 'record', 'row', 'shard' is their canonical order.
+        head, tail = b'{"key":%s,"record":', b',"row":%d,"shard":%s}\n'
+        name = digest.canonical_json(shard)
+        text = b''.join(
+          head % digest.canonical_json(key) + record + tail % (row, name)
+          for row, (key, record) in enumerate(zip(part.keys, part.texts, strict=True), first)
+        )
+        lines.write(text)
+        sha256.update(text)
+        table.add(part, shard, first)
+        digests.update(''.join(r['tensor_digest'] for r in part.records).encode())
+        if keep:
+          kept += [
+            {'key': key, 'row': row, 'shard': shard, 'record': record}
+            for row, (key, record) in enumerate(zip(part.keys, part.records, strict=True), first)
+          ]
+    sums = shards.finish()
     lines.flush()
     os.fsync(lines.fileno())
-  if not count:
+  if not table.count:
     raise ValueError(f'{folder.parent} is not published: it would be empty.')
-  record_lib.check_splits(table['split_group'], table['split'])
-  for column in table.values():
-    column.extend([None] * (count - len(column)))
-  _write_table(table, folder / TABLE)
-  for name in (RECORDS, TABLE):
-    if (folder / name).exists():
-      sums[name] = digest.of_file(folder / name)
+  values = table.columns()
+  record_lib.check_splits(values['split_group'], values['split'])
+  _write_table(values, folder / TABLE)
+  sums[RECORDS] = sha256.hexdigest()
+  if (folder / TABLE).exists():
+    sums[TABLE] = digest.of_file(folder / TABLE)
   manifest = {
     'format': FORMAT,
     'schema_version': VERSION,
-    'num_nets': count,
-    'splits': {split: table['split'].count(split) for split in record_lib.SPLITS},
+    'num_nets': table.count,
+    'splits': {split: values['split'].count(split) for split in record_lib.SPLITS},
     # Of the weights alone: two zoos of one config share it, although their records differ in time
     # and place.
     'content_digest': digests.hexdigest(),
@@ -211,6 +188,98 @@ def _write(
     os.fsync(file.fileno())
   safetensors_io.sync_folder(folder)
   return json.loads(text), kept
+
+
+class _ShardWriter:
+  """Fills shards, one of each architecture at a time, and writes them while others are filled."""
+
+  def __init__(self, folder: pathlib.Path, size: int, executor: futures.Executor):
+    self._folder = folder
+    self._size = size
+    self._executor = executor
+    # Architecture -> name of the shard that is being filled, and its parts.
+    self._pending: dict[str, tuple[str, list[typing.StackedParams]]] = {}
+    self._identities: dict[tuple[int, ...], tuple[str, Any]] = {}
+    self._count = 0
+    self._writing: futures.Future[None] | None = None
+    self._sums: dict[str, str] = {}  # File -> SHA-256.
+
+  def add(self, block: log_lib.Block) -> Iterator[tuple[log_lib.Block, str, int]]:
+    """Yields parts of a block, each with its shard and the row of its first network."""
+    identity = self._identity(block.records[0])
+    start = 0
+    while start < len(block.keys):
+      if identity not in self._pending:
+        self._pending[identity] = f'{SHARDS}/{self._count:05d}.safetensors', []
+        self._count += 1
+      shard, parts = self._pending[identity]
+      first = sum(networks.length(part) for part in parts)
+      rows = slice(start, start + self._size - first)
+      part = log_lib.Block(
+        block.keys[rows],
+        {path: array[rows] for path, array in block.params.items()},
+        block.records[rows],
+        block.texts[rows],
+      )
+      parts.append(part.params)
+      yield part, shard, first
+      start += len(part.keys)
+      if first + len(part.keys) == self._size:
+        self._write(*self._pending.pop(identity))
+
+  def finish(self) -> dict[str, str]:
+    """Writes what is left; returns the digest of every shard."""
+    for shard, parts in self._pending.values():
+      self._write(shard, parts)
+    if self._writing is not None:
+      self._writing.result()
+    return self._sums
+
+  def _identity(self, record: Mapping[str, Any]) -> str:
+    """The architecture of a record."""
+    parts = [record[name] for name in ARCHITECTURE]
+    same = tuple(map(id, parts))  # Records that were made together share these.
+    if same not in self._identities:
+      self._identities[same] = json.dumps(parts), parts
+      if len(self._identities) > _NUM_COPIES:
+        del self._identities[next(iter(self._identities))]
+    return self._identities[same][0]
+
+  def _write(self, name: str, parts: Sequence[typing.StackedParams]) -> None:
+    """Writes a shard in another thread, after the one before it."""
+    if self._writing is not None:
+      self._writing.result()
+
+    def write() -> None:
+      stacked = {path: np.concatenate([part[path] for part in parts]) for path in parts[0]}
+      count = {'num_nets': networks.length(stacked)}
+      self._sums[name] = safetensors_io.save(self._folder / name, stacked, count)
+
+    self._writing = self._executor.submit(write)
+
+
+class _Table:
+  """Records as columns, filled block by block."""
+
+  def __init__(self) -> None:
+    self.count = 0
+    self._columns: dict[str, list[Any]] = {}
+
+  def add(self, block: log_lib.Block, shard: str, first: int) -> None:
+    """Adds the records of a block, whose networks lie in a shard from a row on."""
+    size = len(block.keys)
+    place = {'key': block.keys, 'row': list(range(first, first + size)), 'shard': [shard] * size}
+    for name, values in (place | columns.table(block.records)).items():
+      column = self._columns.setdefault(name, [])
+      column.extend([None] * (self.count - len(column)))
+      column.extend(values)
+    self.count += size
+
+  def columns(self) -> dict[str, list[Any]]:
+    """Name -> one value for each network, None where there is none."""
+    for column in self._columns.values():
+      column.extend([None] * (self.count - len(column)))
+    return self._columns
 
 
 def _write_table(values: Mapping[str, list[Any]], path: pathlib.Path) -> None:
@@ -410,13 +479,16 @@ def _check_digest(file: pathlib.Path, sha256: str) -> None:
 
 def share(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
   """Makes equal values of the fields `SHARED` one object, in the given records."""
-  copies: dict[str, list[Any]] = {name: [] for name in SHARED}
-  shared = []
-  for record in records:
-    for name, seen in copies.items():
+  shared = list(records)
+  for name in SHARED:
+    seen: list[Any] = []
+    last: Any = None
+    for record in shared:
       value = record.get(name)
-      record[name] = next((copy for copy in seen if copy is value or copy == value), value)
-      if record[name] is value and len(seen) < _NUM_COPIES and all(x is not value for x in seen):
+      if value is last:
+        continue
+      last = next((copy for copy in seen if copy is value or copy == value), value)
+      record[name] = last
+      if last is value and len(seen) < _NUM_COPIES and all(x is not value for x in seen):
         seen.append(value)
-    shared.append(record)
   return shared

@@ -17,7 +17,7 @@ import pathlib
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -105,6 +105,20 @@ ROLES = ('kernel', 'bias', 'scale', 'embed', 'stat', 'lora_a', 'lora_b')
 UNSIGNED = ('record_id', 'attestations', 'signature_ref')
 _OF_THE_MODEL = ('arch_id', 'arch_config', 'param_tree', 'symmetry', 'activation')
 _METRICS = ('accuracy', 'loss', 'psnr')  # In a user's record they are of a val split.
+# Fields that are not for a user to give.
+_SET_HERE = (
+  *_OF_THE_MODEL, 'schema_version', 'record_id', 'tensor_digest', 'file_sha256', 'format',
+  'n_bytes', 'n_params',
+)  # fmt: skip
+_SCALARS = (str, int, float, bool, type(None))
+_CONSTANTS = {None: b'null', True: b'true', False: b'false'}
+# Fields that differ from record to record, so that it does not pay to keep their spelling.
+_VARIED = ('extra', 'final', 'trace', 'optimizer', 'schedule', 'seed', 'generated')
+# What the encoder of Python may spell in another way than the canonical one.
+_NOT_CANONICAL = re.compile(r'[^ -~]|\\|(?<![0-9.])[0-9]{16}|\.0(?![0-9])|[0-9][eE]')
+_encode = json.JSONEncoder(
+  sort_keys=True, separators=(',', ':'), ensure_ascii=False, allow_nan=False
+).encode
 # Values of required fields that nobody has told.
 UNKNOWN = {
   name: [] if SCHEMA['properties'][name].get('type') == 'array' else None
@@ -169,50 +183,150 @@ def _make(shared: Prepared, values: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
 
 def of_given(
-  model: Prepared, params: typing.Params, given: Mapping[str, Any], *, task: str, run_id: str
-) -> tuple[dict[str, Any], bytes]:
-  """Makes the record of a network that was trained elsewhere, and its canonical JSON.
+  model: Prepared,
+  params: typing.StackedParams,
+  given: Sequence[Mapping[str, Any]],
+  *,
+  task: str,
+  run_ids: Sequence[str],
+) -> tuple[list[dict[str, Any]], list[bytes]]:
+  """Makes the records of networks that were trained elsewhere, and their canonical JSON.
 
   Args:
     model: of `UNKNOWN` and `describe_model`.
-    params: weights of the network.
-    given: fields of the record; 'optimizer' and 'schedule' may be their names and 'seed' a number;
+    params: weights, path -> [n, ...].
+    given: fields of each record; 'optimizer' and 'schedule' may be their names and 'seed' a number;
       'accuracy', 'loss' and 'psnr' are of a val split; any other name is kept as a field of the
       user's own. Fields that are not given are null.
     task: where `given` has none.
-    run_id: where `given` has none.
+    run_ids: where `given` has none.
 
   Raises:
-    ValueError: as `validate`.
+    ValueError: as `validate`; it begins with the run.
   """
-  given = dict(given)
-  if isinstance(optimizer := given.get('optimizer'), str):
-    given['optimizer'] = {'name': optimizer, 'hparams': {}}
-  if type(seed := given.get('seed')) is int:
-    given['seed'] = {'init': seed, 'data': None}
-  if isinstance(schedule := given.get('schedule'), str):
-    given['schedule'] = {'name': schedule}
-  if not isinstance(final := given.get('final', []), list | tuple):
+  now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds').replace('+00:00', 'Z')
+  common = describe_sizes({path: array[0] for path, array in params.items()}) | {
+    'task': task, 'created_at': now, 'schema_version': VERSION, 'split': 'train', 'diverged': False,
+    'extra': None,
+  }  # fmt: skip
+  parts = {**model.parts, **{name: canonical(name, value) for name, value in common.items()}}
+  shared = Prepared({**model.values, **common, 'record_id': None}, parts)
+  _check_sizes(shared.values, parts)
+  templates: dict[tuple[str, ...], _Template] = {}
+  finite = np.all([are_finite(array) for array in params.values()], axis=0)
+  records, texts = [], []
+  rows = zip(digest.of_stacked(params), finite.tolist(), given, run_ids, strict=True)
+  for tensor_digest, is_whole, row, run_id in rows:
+    try:
+      own, spelled = _own(row)
+      own['run_id'] = run_id = str(own.get('run_id') or run_id)
+      own['split_group'] = str(own.get('split_group') or run_id)
+      if not is_whole:
+        own.setdefault('diverged', True)
+      own['tensor_digest'] = tensor_digest
+      spelled['tensor_digest'] = b'"%s"' % tensor_digest.encode()
+      names = tuple(own)
+      if names not in templates:
+        check_names({**shared.values, **own})
+        templates[names] = _Template(shared.parts, names)
+      record = {**shared.values, **own}
+      record['record_id'], text = templates[names].fill(own, spelled)
+      _check_facts(record)
+    except ValueError as error:
+      raise ValueError(f'What is known about network {run_id!r} is no record: {error}') from error
+    records.append(record)
+    texts.append(text)
+  return records, texts
+
+
+class _Template:
+  """Canonical JSON of records that share all fields but some."""
+
+  def __init__(self, shared: Mapping[str, bytes], own: Sequence[str]):
+    self._names = own
+    self._pieces: list[bytes] = []
+    self._slots: dict[str, int] = {}
+    self._signed: list[int] = []  # Pieces that the id depends on.
+    for name in sorted({*shared, *own, 'record_id'}):
+      start = len(self._pieces)
+      self._pieces += [b',' + _key(name), shared.get(name, b'')]
+      if name in own or name == 'record_id':
+        self._slots[name] = start + 1
+      if name not in UNSIGNED:
+        self._signed += [start, start + 1]
+
+  def fill(self, own: Mapping[str, Any], spelled: Mapping[str, bytes]) -> tuple[str, bytes]:
+    """The id and the text of the record with these fields, of which some are canonical already."""
+    pieces = self._pieces
+    for name in self._names:
+      text = spelled.get(name)
+      pieces[self._slots[name]] = canonical(name, own[name]) if text is None else text
+    content = b'{%s}' % b''.join([pieces[place] for place in self._signed])[1:]
+    record_id = f'wsr1:{hashlib.sha256(content).hexdigest()}'
+    pieces[self._slots['record_id']] = b'"%s"' % record_id.encode()
+    return record_id, b'{%s}' % b''.join(pieces)[1:]
+
+
+def _own(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+  """The fields of a record that its user gave, as plain JSON values, and canonical JSON of some."""
+  own: dict[str, Any] = {}
+  spelled: dict[str, bytes] = {}
+  extra: dict[str, Any] = {}
+  metrics: dict[str, Any] = {}
+  for name, value in given.items():
+    value = _plain_scalar(value) if type(value) in _SCALARS else plain(value)
+    if name in _METRICS:
+      metrics[name] = value
+    elif name not in SCHEMA['properties']:
+      extra[name if type(name) is str else str(name)] = value
+    elif name not in _SET_HERE:
+      own[name] = value
+  if type(optimizer := own.get('optimizer')) is str:
+    own['optimizer'] = {'name': optimizer, 'hparams': {}}
+    if optimizer and (text := _spell(optimizer)):
+      spelled['optimizer'] = b'{"hparams":{},"name":%s}' % text
+  if type(seed := own.get('seed')) is int:
+    own['seed'] = {'init': seed, 'data': None}
+    if seed >= 0:
+      spelled['seed'] = b'{"data":null,"init":%d}' % seed
+  if type(schedule := own.get('schedule')) is str:
+    own['schedule'] = {'name': schedule}
+  if not isinstance(final := own.get('final', []), list):
     raise ValueError(f"Record field 'final' is {final!r:.80}, not a list.")
-  given['final'] = list(final)
-  for name in _METRICS:
-    if name in given:
-      metric = {'dataset': None, 'split': 'val', 'metric': name, 'value': given.pop(name)}
-      given['final'].append(metric)
-  extra = {name: given.pop(name) for name in list(given) if name not in SCHEMA['properties']}
-  run_id = str(given.get('run_id') or run_id)
-  return _make(
-    model,
-    {
-      'task': task,
-      'split': 'train',
-      'diverged': not all(is_finite(np.asarray(x)) for x in params.values()),
-      'extra': extra or None,
-    }
-    | {name: value for name, value in given.items() if name not in _OF_THE_MODEL}
-    | {'run_id': run_id, 'split_group': str(given.get('split_group') or run_id)}
-    | describe_params(params),
-  )
+  made = [
+    {'dataset': None, 'split': 'val', 'metric': name, 'value': value}
+    for name, value in metrics.items()
+  ]
+  own['final'] = final + made
+  if not final and all(type(value) in (int, float, type(None)) for value in metrics.values()):
+    texts = [_spell(value) for value in metrics.values()]
+    if None not in texts:
+      spelled['final'] = b'[%s]' % b','.join(
+        [
+          b'{"dataset":null,"metric":"%s","split":"val","value":%s}' % (name.encode(), text)
+          for name, text in zip(metrics, texts, strict=True)
+        ]
+      )
+  if extra:
+    own['extra'] = extra
+    pairs = [(_spell(name), _spell(extra[name])) for name in sorted(extra)]
+    if all(None not in pair for pair in pairs):
+      spelled['extra'] = b'{%s}' % b','.join([b'%s:%s' % pair for pair in pairs])
+  return own, spelled
+
+
+def _spell(value: Any) -> bytes | None:
+  """Canonical JSON of a scalar; None where it is not simple."""
+  kind = type(value)
+  if kind is str:
+    is_simple = value.isascii() and value.isprintable() and not ('"' in value or '\\' in value)
+    return b'"%s"' % value.encode() if is_simple else None
+  if kind is float:
+    text = repr(value)
+    return None if 'e' in text or text.endswith('.0') or text[-1] in 'nf' else text.encode()
+  if kind is int:
+    return b'%d' % value if -(1 << 50) < value < 1 << 50 else None
+  return _CONSTANTS.get(value) if kind is bool or value is None else None
 
 
 def validate(record: Mapping[str, Any]) -> bytes:
@@ -286,9 +400,13 @@ def describe_model(model: model_lib.Model, params: typing.Params | None = None) 
 
 def describe_params(params: typing.Params) -> dict[str, Any]:
   """Returns the fields of the weights of one network, stored with others."""
+  return {'tensor_digest': digest.of_tensors(params), **describe_sizes(params)}
+
+
+def describe_sizes(params: typing.Params) -> dict[str, Any]:
+  """Returns the fields of weights that all networks of one model share."""
   arrays = [np.asarray(array) for array in params.values()]
   return {
-    'tensor_digest': digest.of_tensors(params),
     'file_sha256': None,
     'format': 'safetensors',
     'n_bytes': sum(array.nbytes for array in arrays),
@@ -302,22 +420,39 @@ def check_params(record: Mapping[str, Any], params: typing.Params) -> None:
   They have the paths, shapes and dtypes of `param_tree` and the digest, and are finite if they are
   not marked diverged.
   """
-  spec(record).check(params)
-  for leaf in record['param_tree']:
+  check_stacked([record], {path: np.asarray(array)[None] for path, array in params.items()})
+
+
+def check_stacked(records: Sequence[Mapping[str, Any]], params: typing.StackedParams) -> None:
+  """`check_params` of the records of n networks of one architecture, path -> [n, ...]."""
+  first = records[0]
+  spec(first).check(params, stacked=True)
+  finite = np.ones(len(records), bool)
+  for leaf in first['param_tree']:
     array = np.asarray(params[leaf['path']])
     if array.dtype.name != leaf['dtype']:
       raise ValueError(f'{leaf["path"]} is {array.dtype.name}; its record says {leaf["dtype"]}.')
-    if not record['diverged'] and not is_finite(array):
-      problem = 'NaN or infinite weights, but the record is not marked diverged'
-      raise ValueError(f'{leaf["path"]} has {problem}.')
-  if (expected := record['tensor_digest']) != (found := digest.of_tensors(params)):
-    problem = f'but the weights hash to {found}; one of them was changed'
-    raise ValueError(f"Record field 'tensor_digest' is {expected}, {problem}.")
+    finite &= are_finite(array)
+    for row in np.flatnonzero(~finite):
+      if not records[row]['diverged']:
+        problem = 'NaN or infinite weights, but the record is not marked diverged'
+        raise ValueError(f'{leaf["path"]} has {problem}.')
+  for record, found in zip(records, digest.of_stacked(params), strict=True):
+    if (expected := record['tensor_digest']) != found:
+      problem = f'but the weights hash to {found}; one of them was changed'
+      raise ValueError(f"Record field 'tensor_digest' is {expected}, {problem}.")
 
 
 def is_finite(array: np.ndarray) -> bool:
   """Whether no value is NaN or infinite; integers and booleans always."""
   return array.dtype.kind in 'iub' or bool(np.isfinite(array).all())
+
+
+def are_finite(stacked: np.ndarray) -> np.ndarray:
+  """`is_finite` of each of n arrays [n, ...]."""
+  if stacked.dtype.kind in 'iub':
+    return np.ones(len(stacked), bool)
+  return np.isfinite(stacked.reshape(len(stacked), -1)).all(axis=1)
 
 
 @functools.lru_cache(maxsize=256)
@@ -345,13 +480,23 @@ def licence_problem(expression: str) -> str | None:
 
 def canonical(name: str, value: Any) -> bytes:
   """Canonical JSON of one field; raises ValueError if the schema or JSON forbids its value."""
-  if type(value) is str and _is_simple(name, value):
-    return b'"%s"' % value.encode()
+  if type(value) is str:
+    if _is_simple(name, value):
+      return b'"%s"' % value.encode()
+  elif (type(value) in _SCALARS or name in _VARIED) and _checker(name)(value):
+    try:
+      text = _encode(value)
+    except (TypeError, ValueError, RecursionError):
+      text = '\\'  # And now in the way that names what is wrong.
+    if not _NOT_CANONICAL.search(text):
+      return text.encode()
   return _canonical(name, _text(value))
 
 
 def _is_simple(name: str, value: str) -> bool:
   """Whether a text is valid and spells itself in JSON; most differ from record to record."""
+  if name == 'split':
+    return value in SPLITS
   pattern = _pattern(name)
   return (
     pattern is not None
@@ -373,6 +518,72 @@ def _pattern(name: str) -> re.Pattern[str] | None:
   return re.compile(schema.get('pattern') or ('.' if 'minLength' in schema else ''))
 
 
+_TYPES: dict[str, tuple[type, ...]] = {
+  'string': (str,),
+  'integer': (int,),
+  'number': (int, float),
+  'boolean': (bool,),
+  'null': (type(None),),
+  'object': (dict,),
+  'array': (list,),
+}
+
+
+@functools.cache
+def _checker(name: str) -> Callable[[Any], bool]:
+  """A function that is true of a value only if the schema allows it in a field."""
+  return _compile(SCHEMA['properties'].get(name, {'not': {}}))
+
+
+def _compile(schema: Mapping[str, Any]) -> Callable[[Any], bool]:
+  """The checks of a schema; where one is not known here, nothing passes."""
+  known = {
+    'description', 'type', 'enum', 'pattern', 'minLength', 'minItems', 'minimum', 'items',
+    'properties', 'required', 'additionalProperties',
+  }  # fmt: skip
+  if not schema.keys() <= known:
+    return lambda value: False
+  kinds = schema.get('type', list(_TYPES))
+  types = frozenset(
+    x for kind in ([kinds] if isinstance(kinds, str) else kinds) for x in _TYPES[kind]
+  )
+  enum = frozenset((type(x), x) for x in schema['enum']) if 'enum' in schema else None
+  if enum is not None:
+    types &= {kind for kind, _ in enum}
+  pattern = re.compile(schema['pattern']).search if 'pattern' in schema else None
+  shortest, fewest = schema.get('minLength', 0), schema.get('minItems', 0)
+  least = schema.get('minimum', -math.inf)
+  item = _compile(schema['items']) if 'items' in schema else None
+  fields = {name: _compile(x) for name, x in schema.get('properties', {}).items()}
+  required = schema.get('required', ())
+  rest = schema.get('additionalProperties', True)
+  other = rest if isinstance(rest, bool) else _compile(rest)
+
+  def check(value: Any) -> bool:
+    kind = type(value)
+    if kind not in types or (enum is not None and (kind, value) not in enum):
+      return False
+    if kind is str:
+      return len(value) >= shortest and (pattern is None or pattern(value) is not None)
+    if kind is int or kind is float:
+      return value >= least
+    if kind is list:
+      return len(value) >= fewest and (item is None or all(map(item, value)))
+    if kind is dict:
+      for name, part in value.items():
+        if type(name) is not str:
+          return False
+        if name in fields:
+          if not fields[name](part):
+            return False
+        elif other is not True and (other is False or not other(part)):
+          return False
+      return all(name in value for name in required)
+    return True
+
+  return check
+
+
 def join(parts: Mapping[str, bytes]) -> bytes:
   """Canonical JSON of an object from that of its values."""
   return b'{%s}' % b','.join([_key(name) + parts[name] for name in sorted(parts)])
@@ -390,6 +601,17 @@ def plain(value: Any) -> Any:
     ValueError: if there is anything else than dicts, lists, tuples, strings, numbers and None.
   """
   return digest.parse_json(_text(_finite(value)))
+
+
+def _plain_scalar(value: Any) -> Any:
+  """`plain` of a text, a number, a boolean or None."""
+  if type(value) is float:
+    return value if math.isfinite(value) else None
+  if type(value) is int:
+    return value if -(1 << 50) < value < 1 << 50 else plain(value)
+  if type(value) is str and not value.isascii():
+    return plain(value)
+  return value
 
 
 def _text(value: Any) -> str:
@@ -446,6 +668,12 @@ def _spdx() -> Any:
 
 def _check_agreement(record: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
   """Raises ValueError where valid fields contradict each other."""
+  _check_sizes(record, parts)
+  _check_facts(record)
+
+
+def _check_sizes(record: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
+  """Raises ValueError unless the sizes are those of the parameters, and these fit the symmetry."""
   sizes = _sizes(parts['param_tree'])
   for name, expected in zip(('n_params', 'n_bytes'), sizes, strict=True):
     if record[name] != expected:
@@ -453,6 +681,10 @@ def _check_agreement(record: Mapping[str, Any], parts: Mapping[str, bytes]) -> N
         f"Record field {name!r} is {record[name]}, but 'param_tree' has {expected} of them."
       )
   _spec(parts['param_tree'], parts['symmetry'])
+
+
+def _check_facts(record: Mapping[str, Any]) -> None:
+  """Raises ValueError where what is known about a network contradicts itself."""
   step, steps = record['step'], record['steps']
   if None not in (step, steps) and step > steps:
     raise ValueError(f"Record field 'step' is {step}, beyond the {steps} of 'steps'.")

@@ -27,6 +27,7 @@ from wsjax.zoo.store import log as log_lib
 from wsjax.zoo.store import record as record_lib
 
 Entry = log_lib.Entry
+Block = log_lib.Block
 Log = log_lib.Log
 _Read = Callable[[np.ndarray], typing.StackedParams]
 # Fields that `record.make` sets.
@@ -67,7 +68,11 @@ def publish(log: Log, path: pathlib.Path | str, *, shard_size: int = 1000) -> 'Z
       call; the log is empty or corrupt; or networks of one split group are in different splits.
     OSError: if a file cannot be written.
   """
-  published.write(map(log.read, log.keys()), pathlib.Path(path), shard_size=shard_size)
+  blocks = (
+    Block([entry.key], {p: x[None] for p, x in entry.params.items()}, [entry.record], [text])
+    for entry, text in map(log.read, log.keys())
+  )
+  published.write(blocks, pathlib.Path(path), shard_size=shard_size)
   return Zoo.open(path)
 
 
@@ -119,20 +124,18 @@ class Zoo:
     return cls._published(path, manifest, published.read_lines(path, manifest), model)
 
   @classmethod
-  def publish(
-    cls, entries: Iterable[tuple[Entry, bytes]], path: pathlib.Path, *, shard_size: int = 1000
-  ) -> 'Zoo':
-    """Publishes networks one after another, and opens the folder without reading it again.
+  def publish(cls, blocks: Iterable[Block], path: pathlib.Path, *, shard_size: int = 1000) -> 'Zoo':
+    """Publishes networks block by block, and opens the folder without reading it again.
 
     Args:
-      entries: networks, and canonical JSON of their records, which `record.of_given` makes.
+      blocks: networks, with records that `record.of_given` makes.
       path: folder of the zoo, which is there.
       shard_size: networks per file.
 
     Raises:
-      ValueError: as the function `publish`, or from `entries`; nothing is published then.
+      ValueError: as the function `publish`, or from `blocks`; nothing is published then.
     """
-    manifest, lines = published.write(entries, path, shard_size=shard_size, keep=True)
+    manifest, lines = published.write(blocks, path, shard_size=shard_size, keep=True)
     return cls._published(path, manifest, lines, None)
 
   @classmethod
@@ -184,10 +187,7 @@ class Zoo:
     rows = _rows(records, len(nets))
     common = record_lib.prepare(record_lib.UNKNOWN | record_lib.describe_model(model, nets[0]))
     keys = [f'{index:08d}' for index in range(len(nets))]
-    made = [
-      record_lib.of_given(common, net, row, task=model.task, run_id=key)[0]
-      for net, row, key in zip(nets, rows, keys, strict=True)
-    ]
+    made, _ = record_lib.of_given(common, nets.params, rows, task=model.task, run_ids=keys)
     record_lib.check_splits([r['split_group'] for r in made], [r['split'] for r in made])
     return cls(keys, made, lambda indices: nets[indices].params, model=model)
 
@@ -234,6 +234,7 @@ class Zoo:
     final: bool | None = True,
     diverged: bool | None = False,
     arch_id: str | None = None,
+    architecture: Description | None = None,
   ) -> np.ndarray:
     """Returns the indices [n] of networks, increasing; None for an argument means any.
 
@@ -242,6 +243,7 @@ class Zoo:
       final: True for the last checkpoint of a run, False for earlier ones.
       diverged: False for networks that did not fail.
       arch_id: name of the architecture.
+      architecture: one of `architectures`.
     """
     if split is not None and split not in record_lib.SPLITS:
       raise ValueError(f'Unknown split {split!r}; allowed: {", ".join(record_lib.SPLITS)}.')
@@ -250,6 +252,8 @@ class Zoo:
     for name, value in wanted.items():
       if value is not None:
         chosen &= self._index[name] == value
+    if architecture is not None:
+      chosen &= self._architecture_of == self.architectures.index(architecture)
     return np.flatnonzero(chosen)
 
   def networks(
@@ -336,14 +340,19 @@ class Zoo:
     """Publishes the zoo in a folder and opens it; arguments and errors are those of `publish`."""
     path = pathlib.Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    published.write(self._entries(), path, shard_size=shard_size)
+    published.write(self._blocks(shard_size), path, shard_size=shard_size)
     return Zoo.open(path, model=self._model)
 
-  def _entries(self) -> Iterator[tuple[Entry, bytes]]:
-    for row, (key, record) in enumerate(zip(self.keys, self.records, strict=True)):
-      params = {path: value[0] for path, value in self.params([row]).items()}
-      record_lib.check_params(record, params)
-      yield Entry(key, params, record), record_lib.validate(record)
+  def _blocks(self, size: int) -> Iterator[Block]:
+    """The networks in their order, at most `size` of one architecture at once."""
+    starts = np.flatnonzero(np.diff(self._architecture_of, prepend=-1))
+    for rows in np.split(np.arange(len(self)), starts[1:]):
+      for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        params, records = self.params(part), [self.records[row] for row in part]
+        texts = [record_lib.validate(record) for record in records]
+        record_lib.check_stacked(records, params)
+        yield Block([self.keys[row] for row in part], params, records, texts)
 
   def params(self, indices: Sequence[int] | np.ndarray) -> typing.StackedParams:
     """Reads weights path -> [n, ...] of networks of one architecture, in any order, also repeated.

@@ -1,0 +1,78 @@
+"""Import a folder of small networks, against reading and hashing the bytes of the files."""
+
+import argparse
+import csv
+import hashlib
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+import wsjax
+from benchmarks import timing
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Options of the benchmark."""
+  parser.add_argument('--networks', type=int, default=10_000, help='number of files')
+  parser.add_argument('--widths', default='64,32,32,10', help='of the networks, input to output')
+  parser.add_argument('--repeats', type=int, default=3, help='rounds')
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+  """Times both in turn, on files that the page cache holds."""
+  widths = tuple(map(int, options.widths.split(',')))
+  if options.networks < 1 or options.repeats < 1 or len(widths) < 2 or min(widths) < 1:
+    raise ValueError('import_zoo needs networks, repeats and at least two widths, all positive.')
+  model = wsjax.mlp(widths, 'relu')
+  with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+    paths = _write(folder, widths, options.networks)
+    zoos = iter(range(options.repeats + 1))
+
+    def hash_bytes() -> None:
+      for path in paths:
+        with open(path, 'rb') as file:
+          hashlib.sha256(file.read()).hexdigest()
+
+    def import_all() -> None:
+      wsjax.import_checkpoints(model, paths, folder / 'runs.csv', out=folder / f'zoo{next(zoos)}')
+
+    import_all()  # Compiles nothing, but imports what it needs.
+    hash_bytes()
+    seconds = timing.interleaved(
+      {'read and hash': hash_bytes, 'import': import_all}, repeats=options.repeats
+    )
+    size = sum(pathlib.Path(path).stat().st_size for path in paths) / len(paths)
+  ratios = np.divide(seconds['import'], seconds['read and hash'])
+  rows = [
+    {'what': what, 'microseconds_per_network': 1e6 * min(times) / len(paths), 'seconds': times}
+    for what, times in seconds.items()
+  ]
+  notes = [
+    f'{len(paths)} files of {size:.0f} bytes on {timing.machine()}',
+    f'the import takes {np.median(ratios):.1f} times as long (median of {len(ratios)} rounds)',
+  ]
+  return {'rows': rows, 'ratio': float(np.median(ratios)), 'notes': notes}
+
+
+def _write(folder: pathlib.Path, widths: tuple[int, ...], count: int) -> list[str]:
+  """Writes networks as PyTorch would save them, and a table of what is known about each."""
+  rng = np.random.default_rng(0)
+  paths, rows = [], []
+  for i in range(count):
+    tensors = {}
+    for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+      shapes = {'weight': (outputs, inputs), 'bias': (outputs,)}
+      for role, shape in shapes.items():
+        tensors[f'fc{layer}.{role}'] = rng.standard_normal(shape, np.float32)
+    paths.append(str(folder / f'net{i:06d}.safetensors'))
+    safetensors.numpy.save_file(tensors, paths[-1], {'format': 'pt'})
+    rows.append({'file': f'net{i:06d}', 'accuracy': rng.random(), 'optimizer': 'adam', 'seed': i})
+  with open(folder / 'runs.csv', 'w', newline='') as file:
+    writer = csv.DictWriter(file, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(rows)
+  return paths
