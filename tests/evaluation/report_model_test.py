@@ -178,3 +178,25 @@ def test_runs_of_several_kinds_have_no_common_table():
   del report.tables['methods'].rows['flow <b>']
   with pytest.raises(ValueError, match="'x'"):
     sweep.side_by_side('x', {'a': report})
+
+
+def test_a_sweep_shows_paired_differences_and_is_rendered_again(tmp_path):
+  from wsjax.cli import main
+
+  def run(values):
+    entry = stat(sum(values) / len(values)) | {'per_seed': values}
+    rows = {'m': model.Row(8, {'accuracy': entry, 'nll': stat(0.1)}, seeds=[0, 1, 2])}
+    return make(tables={'methods': model.Table('Methods', METRICS, rows)}, figures={})
+
+  made = sweep.side_by_side('x', {'a': run([0.5, 0.6, 0.7]), 'b': run([0.6, 0.7, 0.81])})
+  table = made.tables['differences']
+  found = table.rows['b'].stats['accuracy']
+  assert list(table.rows) == ['b'] and table.metrics[0].text(found['value']).startswith('+')
+  # The runs differ by 0.1 for every seed, although seeds differ by as much.
+  assert 0.08 < found['low'] < found['value'] < found['high'] < 0.13
+  assert 'low' not in table.rows['b'].stats['nll'] or table.rows['b'].stats['nll']['low'] is None
+  page = made.write(tmp_path, html.page, stem='sweep')
+  text = page.read_text()
+  page.unlink()
+  assert main.main(['report', '--workdir', str(tmp_path)]) == 0
+  assert page.read_text() == text and 'Differences from a' in text

@@ -8,7 +8,7 @@ share the resampled items, so that their differences are paired.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import scipy.stats
@@ -204,6 +204,24 @@ def over_seeds(
   if undefined:
     entry = not_run(f'not defined for {undefined} of {num_seeds} training seeds')
   return entry | {'per_seed': finite(per_seed)}
+
+
+def paired(values: Sequence[float], others: Sequence[float]) -> metric.Stat:
+  """Mean difference values - others [s] over training seeds that both share, with a t interval.
+
+  What a seed does to both cancels. Of one seed there is a difference and no interval.
+  """
+  from scipy import stats  # Slow to import.
+
+  gaps = np.subtract(values, others, dtype=np.float64)
+  if not len(gaps) or not np.isfinite(gaps).all():
+    return not_run('not defined for every training seed')
+  entry = stat(float(gaps.mean()), None, n=len(gaps), method='none')
+  if len(gaps) > 1:
+    half = stats.t.ppf((1 + LEVEL) / 2, len(gaps) - 1) * gaps.std(ddof=1) / math.sqrt(len(gaps))
+    low, high = float(gaps.mean() - half), float(gaps.mean() + half)
+    entry |= {'low': low, 'high': high, 'method': 'paired-t-seeds'}
+  return entry | {'per_seed': finite(gaps)}
 
 
 def jackknife(

@@ -329,7 +329,8 @@ def figures(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, m
       'densities',
       {'panels': evaluation.histograms, 'models': models},
       'Weights of zoo and generators',
-      'Density of the entries of each parameter. A narrower curve is a blend of networks.',
+      'Density of the entries of each parameter: filled, the training networks of the zoo; lines, '
+      'the generators. A narrower curve is a blend of networks.',
     ),
     'alignment': model.Figure(
       'histogram',

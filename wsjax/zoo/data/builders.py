@@ -21,7 +21,7 @@ import numpy as np
 import PIL.Image
 import tensorflow_datasets as tfds
 
-from wsjax import files
+from wsjax import files, terminal
 
 SPLITS = {
   'train': ('train-images-idx3-ubyte.gz', 'train-labels-idx1-ubyte.gz'),
@@ -51,8 +51,8 @@ class _WithoutTensorFlow:
   def _generate_examples(
     self, images: os.PathLike[str], labels: os.PathLike[str]
   ) -> Iterator[tuple[int, dict[str, Any]]]:
-    pairs = zip(_read_idx(images, 3), _read_idx(labels, 1), strict=True)
-    for number, (image, label) in enumerate(pairs):
+    pairs = list(zip(_read_idx(images, 3), _read_idx(labels, 1), strict=True))
+    for number, (image, label) in enumerate(terminal.track(pairs, f'prepare {self.name}')):
       yield number, {'image': PIL.Image.fromarray(image), 'label': int(label)}
 
 
@@ -173,8 +173,12 @@ def _decode(
   arrays = {}
   for split in SPLITS:
     examples = builder.as_data_source(split)
-    arrays[f'{split}_x'] = np.stack([example['image'] for example in examples])
-    arrays[f'{split}_y'] = np.array([example['label'] for example in examples], np.int32)
+    images, labels = [], []
+    for example in terminal.track(examples, f'decode {name}, {split}'):
+      images.append(example['image'])
+      labels.append(example['label'])
+    arrays[f'{split}_x'] = np.stack(images)
+    arrays[f'{split}_y'] = np.array(labels, np.int32)
   buffer = io.BytesIO()
   np.savez(buffer, **arrays)
   data = buffer.getvalue()
