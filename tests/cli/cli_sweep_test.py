@@ -70,6 +70,23 @@ def test_dry_run_prints_one_command_per_run(file, tmp_path, capsys, experiment):
   assert not (tmp_path / 'out').exists()
 
 
+def test_a_zoo_that_the_command_line_changes_is_not_the_shared_one(tmp_path, capsys):
+  config = tmp_path / 'config.py'
+  zoo = "dict(path='runs/zoos/shared', architecture=dict(name='mlp'), splits=dict(train=9))"
+  config.write_text(CONFIG.replace('  return c', f'  c.zoo = {zoo}\n  return c'))
+  file = tmp_path / 'sweep.py'
+  file.write_text(f'def sweep():\n  yield "a", {str(config)!r}, {{}}\n')
+  own = f'--config.zoo.path={tmp_path / "out/zoos/shared"}'
+  for more, moved in (
+    ((), False),
+    (('--config.train.steps=2',), False),
+    (('--config.zoo.splits.train=2',), True),
+    (('--config.zoo.splits.train=2', '--config.zoo.path=elsewhere'), False),
+  ):
+    assert main.main(words(str(file), tmp_path, '--dry-run', *more)) == 0
+    assert (own in capsys.readouterr().out) == moved
+
+
 def test_dry_run_refuses_an_override_that_no_config_has(file, tmp_path, capsys):
   more = ('--dry-run', '--config.train.step=1')
   assert main.main(words(file, tmp_path, *more)) == 2

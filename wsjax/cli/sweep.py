@@ -75,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
   # All of them first: an error in the last method should not wait for the others.
   loaded = {name: configs.load(file, flags) for name, file, flags in runs}
   folder = files.folder(args.workdir, '--workdir')
+  moved = _with_own_zoos(runs, loaded, folder, args.overrides)
+  if moved != runs:
+    runs, loaded = moved, {name: configs.load(file, flags) for name, file, flags in moved}
   commands = {}
   for name, file, flags in runs:
     words = ['wsjax', 'run', '--config', file, '--workdir', str(folder / name), *flags]
@@ -99,6 +102,29 @@ def run(args: argparse.Namespace) -> int:
   if finished:
     _gather(path, folder, finished)
   return _conclude(statuses, finished)
+
+
+def _with_own_zoos(
+  runs: Sequence[Run],
+  loaded: Mapping[str, tuple['config_dict.ConfigDict', dict[str, Any]]],
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+) -> list[Run]:
+  """Moves zoos that the command line changes out of the folder that other sweeps share.
+
+  A zoo of fewer networks, say, would otherwise take the place of the whole one.
+  """
+  changed = {word.split('=')[0].removeprefix('--config.') for word in overrides}
+  if 'zoo.path' in changed or not any(name.startswith('zoo.') for name in changed):
+    return list(runs)
+  made = []
+  for name, file, flags in runs:
+    zoo = loaded[name][0].get('zoo') or {}
+    if zoo.get('path') and 'architecture' in zoo:
+      own = folder / 'zoos' / pathlib.PurePath(zoo['path']).name
+      flags = [*flags, f'--config.zoo.path={own}']
+    made.append((name, file, flags))
+  return made
 
 
 def _gather(
