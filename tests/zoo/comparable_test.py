@@ -18,6 +18,23 @@ def test_networks_of_other_functions_are_refused_although_their_shapes_agree():
       comparable.check(zoo(given), zoo(own))
 
 
+def test_models_of_equal_symmetries_are_told_apart_by_what_they_compute(tmp_path):
+  def own(activation):
+    params = {'w': jax.numpy.ones((4, 6)), 'v': jax.numpy.ones((6, 2))}
+    model = wsjax.Model.from_function(
+      lambda p, x: activation(x @ p['w']) @ p['v'], params, jax.numpy.zeros((1, 4))
+    )
+    return wsjax.Zoo.of(model, [params] * 2)
+
+  gelu, silu = own(jax.nn.gelu), own(jax.nn.silu)
+  assert gelu.spec == silu.spec
+  with pytest.raises(ValueError, match='another function'):
+    comparable.check(silu, gelu)
+  assert len(comparable.check(own(jax.nn.gelu), gelu)) == 1
+  unnamed = silu.save(tmp_path / 'zoo').path
+  assert 'Which function' in comparable.check(wsjax.Zoo.open(unnamed), gelu)[0]
+
+
 def test_networks_that_learned_from_other_data_are_refused():
   def data(digest):
     found = zoo('relu')
