@@ -2,7 +2,7 @@
 
   python -m tests.symmetry.fuzz 0 1000
 
-checks seeds 0 to 999 and prints those that fail.
+checks seeds 0 to 999, each with variants of other primitives, and prints those that fail.
 """
 
 import math
@@ -12,15 +12,18 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.extend import core
 
 from tests.symmetry import numeric
-from wsjax.symmetry import blocks, gauge, group
-from wsjax.symmetry.inference import infer
+from wsjax.symmetry import blocks, gauge, group, slot
+from wsjax.symmetry.inference import infer, lower
 
 BATCH, TIME = 2, 3
 WIDTHS = (4, 6)
 TOLERANCE = 1e-6
 _MAX_SIZE = 600
+VARIANTS = 8
 
 
 class Net:
@@ -297,8 +300,40 @@ class Net:
         lambda: jnp.swapaxes(many(n, m), 0, 1).reshape(n, -1),
       ))()  # fmt: skip
 
+    def places():
+      """Parts of one kernel that lie apart from each other."""
+      heads = self.pick((1, 2))
+      shape = self.pick_fixed(((3, heads, m), (heads, 3, m), (heads, m, 3)), choice)
+      axis = self.pick_fixed((0, 1, 2), choice) - 3
+      w = self.weight(n, 3 * heads * m)
+      if self.chance(0.5):
+        z = jnp.moveaxis(
+          (x @ w + self.weight(3 * heads * m)).reshape(*x.shape[:-1], *shape), axis, 0
+        )
+      else:
+        z = jnp.moveaxis(jnp.einsum('...i,iabc->...abc', x, self.weight(n, *shape)), axis, 0)
+      one, two, three = (z[i] for i in range(3)) if self.chance(0.8) else (z[0], z[1], z[0])
+      return self.pick((
+        lambda: act(one) * two + three, lambda: act(one) + jax.nn.relu(two) * three,
+        lambda: (one * two).sum(-1, keepdims=True) * three, lambda: act(one) @ self.weight(m, m),
+        lambda: act(one) @ self.weight(m, last)
+        + jax.nn.relu(two) @ self.weight(m, last) * three.sum(-1)[..., None],
+      ))().reshape(*x.shape[:-1], -1)  # fmt: skip
+
+    def unrolled(x):
+      a, b = many(n, m), many(m, n)
+      for i in self.pick((range(num), (0, 1), (0, 1, 2, 1))):
+        x = layer(x, (a[i], b[i]))[0] if choice != 2 else x + act(x @ a[i]) @ b[i]
+      return x
+
+    def halves_of_heads():
+      z = (x @ self.weight(n, 2 * 2 * m)).reshape(*x.shape[:-1], 2, 2 * m)
+      one, two = jnp.split(z, 2, -1)
+      return (act(one) * two).reshape(*x.shape[:-1], -1)
+
     first = lambda x: x.reshape(-1, n)[:2]  # noqa: E731
     return self.pick((
+      places, places, lambda: unrolled(x), halves_of_heads,
       lambda: jax.lax.scan(layer, x, (many(n, m), many(m, n)))[0],
       lambda: jax.lax.scan(layer, first(x), (many(n, m), many(m, n)), reverse=True)[1],
       lambda: jnp.einsum('lbi,lio->bo', jax.lax.scan(layer, first(x), (many(n, m), many(m, n)))[1],
@@ -329,19 +364,22 @@ class Net:
     return options[index]
 
 
-def changes(seed, draws=1):
+def changes(seed, draws=1, variant=0, traced=None):
   """(what, change) of every inferred element, where it changes the function.
 
   Args:
     seed: of the function.
     draws: how many weights are tried.
+    variant: 0 for the function itself, others for some with other elementwise primitives.
+    traced: what `trace` returned for this seed.
 
   Returns:
     One entry per element and draw, and how many elements were tried.
   """
-  with jax.enable_x64(True), jax.numpy_rank_promotion('allow'):
-    net = Net(seed)
-    closed = jax.make_jaxpr(net)(dict(net.shapes), *net.inputs)
+  net, closed = traced or trace(seed)
+  if variant:
+    closed = _mutated(closed, np.random.default_rng((seed, variant)))
+  with jax.enable_x64(True):
     inferred = infer.of_jaxpr(closed, list(net.shapes))
     found, tried = [], 0
     for draw in range(draws):
@@ -352,20 +390,70 @@ def changes(seed, draws=1):
   return found, tried
 
 
+def trace(seed):
+  """(random function, its jaxpr)."""
+  with jax.enable_x64(True), jax.numpy_rank_promotion('allow'):
+    net = Net(seed)
+    return net, jax.make_jaxpr(net)(dict(net.shapes), *net.inputs)
+
+
+_CALLS = {*lower.CALLS, 'scan', 'while'}
+_UNARY = (
+  lax.tanh_p, lax.sin_p, lax.cos_p, lax.abs_p, lax.sign_p, lax.neg_p, lax.square_p, lax.floor_p,
+  lax.logistic_p, lax.cbrt_p, lax.atan_p, lax.copy_p,
+)  # fmt: skip
+_BINARY = lax.add_p, lax.sub_p, lax.mul_p, lax.max_p, lax.min_p, lax.atan2_p
+
+
+def _mutated(jaxpr, rng):
+  """A jaxpr with other elementwise primitives here and there."""
+  if isinstance(jaxpr, core.ClosedJaxpr):
+    return core.ClosedJaxpr(_mutated(jaxpr.jaxpr, rng), jaxpr.consts)
+  eqns = []
+  for eqn in jaxpr.eqns:
+    params = {}
+    for key, value in eqn.params.items():
+      if isinstance(value, core.Jaxpr | core.ClosedJaxpr) and eqn.primitive.name in _CALLS:
+        value = _mutated(value, rng)
+      elif key == 'branches':
+        value = tuple(_mutated(branch, rng) for branch in value)
+      params[key] = value
+    primitive = eqn.primitive
+    if rng.random() < 0.25 and eqn.outvars[0].aval.dtype == np.float64:
+      for group_of in (_UNARY, _BINARY):
+        if primitive in group_of:
+          primitive, params = group_of[rng.integers(len(group_of))], {}
+    eqns.append(eqn.replace(primitive=primitive, params=params))
+  return jaxpr.replace(eqns=eqns)
+
+
 def _each(net, inferred, closed, seed):
   rng = np.random.default_rng(seed)
-  params = {
-    name: rng.integers(-3, 4, leaf.shape).astype(leaf.dtype)
-    if leaf.dtype == np.int8
-    else np.asarray(rng.normal(size=leaf.shape) / max(math.prod(leaf.shape[:-1]), 1) ** 0.5)
-    for name, leaf in net.shapes.items()
-  }
+  params = {name: _weights(leaf, rng) for name, leaf in net.shapes.items()}
   args = (
     rng.normal(size=net.inputs[0].shape),
     rng.integers(-1, 6, net.inputs[1].shape).astype(np.int32),
     rng.normal(size=net.inputs[2].shape),
   )
   yield from changes_of(inferred, closed, params, args, seed)
+
+
+def _weights(leaf, rng):
+  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+    return jax.random.key(0) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf
+  if not np.issubdtype(leaf.dtype, np.inexact):
+    return rng.integers(-3, 4, leaf.shape).astype(leaf.dtype)
+  return np.asarray(rng.normal(size=leaf.shape) / max(math.prod(leaf.shape[:-1]), 1) ** 0.5)
+
+
+def drawn(shapes, seed):
+  """Random arrays for a tree of shapes: vectors in [0.5, 1.5], as for variances."""
+  rng = np.random.default_rng(seed)
+  is_vector = lambda leaf: len(leaf.shape) < 2 and leaf.dtype == np.float64  # noqa: E731
+  return jax.tree.map(
+    lambda x: np.asarray(rng.uniform(0.5, 1.5, x.shape)) if is_vector(x) else _weights(x, rng),
+    shapes,
+  )
 
 
 def changes_of(inferred, closed, params, args, seed):
@@ -384,7 +472,11 @@ def changes_of(inferred, closed, params, args, seed):
   flat = dict(zip(paths, leaves, strict=True))
   moved = []
   # The code of the product acts, on numpy, which compiles nothing.
-  with mock.patch.object(group, 'jnp', np), mock.patch.object(gauge, 'jnp', np):
+  with (
+    mock.patch.multiple(group, jnp=numeric.NUMPY),
+    mock.patch.multiple(gauge, jnp=np),
+    mock.patch.multiple(slot, jnp=np),
+  ):
     if spec.groups:
       kinds = sorted({kind for g in spec.groups for kind in g.kinds})
       moved.append((' '.join(kinds), group.act(_element(spec, rng), flat, spec)))
@@ -434,27 +526,35 @@ def _beyond(beyond, rng):
   if isinstance(beyond, blocks.Blocks):
     return np.argsort(rng.random((*shape, n)), -1)
   if beyond.kind == 'sign':
-    return rng.choice((-1.0, 1.0), n)
-  scale = np.exp(rng.uniform(-0.5, 0.5, n))
+    return rng.choice((-1.0, 1.0), (*shape, n))
+  scale = np.exp(rng.uniform(-0.5, 0.5, (*shape, n)))
   if beyond.kind == 'positive_scale':
     return scale
   one, two = np.linalg.qr(rng.normal(size=(2, *shape, n, n)))[0]
-  return one if beyond.kind == 'orthogonal' else one * scale @ two
+  return one if beyond.kind == 'orthogonal' else one * scale[..., None, :] @ two
 
 
-def main(start, stop):
-  """Checks seeds; returns how many fail on two of three draws of the weights."""
+def failures(seed, variants=1):
+  """(variant, [(what, change)]) of a seed that fail on two of three draws of the weights."""
+  traced = trace(seed)
+  for variant in range(variants):
+    found, tried = changes(seed, 1, variant, traced)
+    found = found and changes(seed, 3, variant, traced)[0]
+    yield variant, found if len(found) > 1 else [], tried
+
+
+def main(start, stop, variants=VARIANTS):
+  """Checks seeds with their variants; returns how many fail."""
   failed, tried = 0, 0
   for seed in range(start, stop):
-    found, n = changes(seed)
-    tried += n
-    if found:
-      found, _ = changes(seed, 3)
-      if len(found) > 1:
+    for variant, found, n in failures(seed, variants):
+      tried += n
+      if found:
         failed += 1
-        sys.stdout.write(f'{seed} {found}\n')
+        sys.stdout.write(f'{seed} {variant} {found}\n')
         sys.stdout.flush()
-  sys.stdout.write(f'{stop - start} functions, {tried} elements, {failed} failed\n')
+  count = variants * (stop - start)
+  sys.stdout.write(f'{count} functions, {tried} elements, {failed} failed\n')
   return failed
 
 

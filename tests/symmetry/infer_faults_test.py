@@ -147,13 +147,21 @@ def _interleaved(z):
   return jnp.moveaxis(z.reshape(2, 5, 2, 3, 4), 3, 0)
 
 
-@pytest.mark.parametrize('parts', [_split_in_thirds, _last, _interleaved])
-def test_fused_attention_has_orthogonal_matrices_only(parts):
+def _fused(parts):
   def fn(params, x):
     return _attend(*parts(x @ params['qkv'])).reshape(2, 5, 8) @ params['o']
 
-  gauges = _gauges(fn, {'qkv': _shape(3, 24), 'o': _shape(8, 2)}, _shape(2, 5, 3))
-  assert list(gauges) == [('orthogonal', 4, 2)]
+  return fn, {'qkv': _shape(3, 24), 'o': _shape(8, 2)}, _shape(2, 5, 3)
+
+
+@pytest.mark.parametrize('parts', [_split_in_thirds, _last, _interleaved])
+def test_each_part_of_fused_attention_has_matrices_of_its_own(parts):
+  gauges = _inferred(*_fused(parts)).report.gauges
+  names = ['qkv:1[0:8]', 'qkv:1[8:16]^-T', 'qkv:1[16:24]']
+  if parts is not _split_in_thirds:
+    names = [f'qkv[{i} of 3 along 1]:1' + '^-T' * (i == 1) for i in range(3)]
+  assert {g.names for g in gauges} == {(names[0], names[1]), (names[2], 'o:0^-T')}
+  assert all((g.kind, g.size, g.per) == ('general_linear', 4, (('qkv:1', 2),)) for g in gauges)
 
 
 VECTORS = {

@@ -1,4 +1,7 @@
-"""Evaluates a jaxpr with numpy, which compiles nothing: a small function takes milliseconds."""
+"""Evaluates a jaxpr with numpy, which compiles nothing: a small function takes milliseconds.
+
+All floats are computed in double precision, so that a network in float32 is checked as sharply.
+"""
 
 import jax
 import numpy as np
@@ -14,7 +17,28 @@ def evaluate(jaxpr, args):
 
 
 def _array(x):
-  return x if _is_key(x) else np.asarray(x)
+  if _is_key(x):
+    return x
+  x = np.asarray(x)
+  return x.astype(_wide(x.dtype), copy=False)
+
+
+class _Numpy:
+  """numpy, but keys of random numbers stay as they are."""
+
+  asarray = staticmethod(_array)
+
+  def __getattr__(self, name):
+    return getattr(np, name)
+
+
+NUMPY = _Numpy()
+
+
+def _wide(dtype):
+  if np.issubdtype(dtype, np.complexfloating):
+    return np.dtype(np.complex128)
+  return np.dtype(np.float64) if jax.dtypes.issubdtype(dtype, np.floating) else np.dtype(dtype)
 
 
 def _is_key(x):
@@ -42,10 +66,8 @@ def _apply(eqn, args):
     return _CONTROL[name](params, args)
   if name in lower.CALLS:
     return _closed(params[lower.CALLS[name]], args)
-  dtypes = [v.aval.dtype for v in eqn.outvars]
   if any(map(_is_key, (*args, *(v.aval for v in eqn.outvars)))):
-    outs = eqn.primitive.bind(*args, **params)
-    return [_array(x) for x in (outs if eqn.primitive.multiple_results else [outs])]
+    return _bind(eqn.primitive, args, params)
   if name in _ELEMENTWISE:
     with np.errstate(all='ignore'):
       outs = [_ELEMENTWISE[name](*args)]
@@ -59,9 +81,17 @@ def _apply(eqn, args):
     if name == 'split':
       outs = np.split(args[0], np.cumsum(params['sizes'])[:-1], params['axis'])
   else:
-    outs = eqn.primitive.bind(*args, **params)
-    return [_array(x) for x in (outs if eqn.primitive.multiple_results else [outs])]
+    return _bind(eqn.primitive, args, params)
+  dtypes = [_wide(v.aval.dtype) for v in eqn.outvars]
   return [np.asarray(x, dtype) for x, dtype in zip(outs, dtypes, strict=True)]
+
+
+def _bind(primitive, args, params):
+  """A primitive without a line here, compiled."""
+  if params.get('preferred_element_type') is not None:
+    params = {**params, 'preferred_element_type': _wide(params['preferred_element_type'])}
+  outs = primitive.bind(*args, **params)
+  return [_array(x) for x in (outs if primitive.multiple_results else [outs])]
 
 
 def _scan(params, args):
@@ -77,7 +107,7 @@ def _scan(params, args):
     carry, ys[t] = outs[:carried], outs[carried:]
   if not rounds:
     avals = [v.aval for v in params['jaxpr'].jaxpr.outvars[carried:]]
-    return [*carry, *(np.zeros((0, *a.shape), a.dtype) for a in avals)]
+    return [*carry, *(np.zeros((0, *a.shape), _wide(a.dtype)) for a in avals)]
   return [*carry, *(np.stack(columns) for columns in zip(*(ys[t] for t in rounds), strict=True))]
 
 

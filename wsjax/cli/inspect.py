@@ -191,7 +191,8 @@ def _hint(inferred: 'infer.Inferred', apply_fn: Any, params: Any, inputs: Any) -
 
   from wsjax.symmetry.inference import infer
 
-  outputs = len(jax.tree.leaves(jax.eval_shape(apply_fn, params, *inputs)))
+  pin = inferred.report.pin('output')
+  outputs = pin.count if pin else 0
   if outputs < 2:
     return
   first = infer.infer(lambda *args: jax.tree.leaves(apply_fn(*args))[0], params, *inputs)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import typing
+from wsjax.symmetry import slot as slot_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,19 +40,27 @@ class Blocks:
     size: number of units n.
     leaves: (path, factors of every axis) of the parameters with such units.
     per: (name, size) of the sets for each unit of which there is a permutation of its own.
+    slots: for each of `leaves`, which part of the parameter it is; empty for whole ones.
   """
 
   group: str | None
   size: int
   leaves: tuple[tuple[str, tuple[tuple[Factor, ...], ...]], ...]
   per: tuple[tuple[str, int], ...] = ()
+  slots: tuple[tuple[slot_lib.Slot, ...], ...] = ()
+
+  @property
+  def parts(self) -> list[tuple[str, tuple[tuple[Factor, ...], ...], tuple[slot_lib.Slot, ...]]]:
+    """`leaves` with their slots."""
+    slots = self.slots or ((),) * len(self.leaves)
+    return [(*leaf, part) for leaf, part in zip(self.leaves, slots, strict=True)]
 
   @property
   def names(self) -> tuple[str, ...]:
     """Parameter axes with the units, as 'path:dim'."""
     return tuple(
-      f'{path}:{dim}'
-      for path, axes in self.leaves
+      f'{path}{"".join(map(str, slots))}:{dim}'
+      for path, axes, slots in self.parts
       for dim, factors in enumerate(axes)
       if any(role == 'units' for role, _, _ in _coordinates(factors))
     )
@@ -70,8 +79,8 @@ class Blocks:
   def act(self, element: jax.Array, params: typing.Params) -> dict[str, jax.Array]:
     """Weights of the same function: `params`, path -> weights of one network, with moved units."""
     moved = dict(params)
-    for path, axes in self.leaves:
-      value = moved[path]
+    for path, axes, slots in self.parts:
+      value = slot_lib.take(slots, moved[path])
       ndim = len(axes)
       coordinates = [list(_coordinates(factors)) for factors in axes]
       block = [np.zeros((1,) * ndim, np.int64) for _ in self.per]
@@ -89,7 +98,7 @@ class Blocks:
             index = index + step * _along(stride * (place >= 0), dim, ndim)
         if index is not grid[dim]:
           value = value[(*grid[:dim], index, *grid[dim + 1 :])]
-      moved[path] = value
+      moved[path] = slot_lib.put(slots, moved[path], value)
     return moved
 
 
@@ -122,5 +131,5 @@ def _coordinates(factors: tuple[Factor, ...]) -> Iterator[tuple[str | int, np.nd
       inside = (at >= start) & (at < start + length)
       shifted = np.where(inside, at - start, 0)
       for role, place, stride in _coordinates(piece):
-        yield role, np.where(inside, place[shifted], -1), stride[shifted] * inner
+        yield (role, np.where(inside, place[shifted], -1), stride[shifted] * inner)
       start += length

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import typing
+from wsjax.symmetry import slot as slot_lib
 
 KINDS = ('general_linear', 'orthogonal', 'positive_scale', 'sign')
 
@@ -25,6 +26,10 @@ class GaugeAxis:
     at: position of the units in `factors`.
     power: +1 for A and -1 for its inverse transpose; the power of the scale or sign.
     per: positions in `factors` of the sets for each unit of which there is a matrix.
+    piece: (start, stop) along the axis, if the gauge acts on that part of the parameter, of which
+      `factors` is the shape.
+    slots: if it acts on a part of the parameter that is taken at places of other axes; all else is
+      about that part.
   """
 
   path: str
@@ -33,6 +38,14 @@ class GaugeAxis:
   at: int
   power: int = 1
   per: tuple[int, ...] = ()
+  piece: tuple[int, int] | None = None
+  slots: tuple[slot_lib.Slot, ...] = ()
+
+  @property
+  def name(self) -> str:
+    """'path:dim', with the part of the parameter and the piece of the axis."""
+    piece = '[{}:{}]'.format(*self.piece) if self.piece else ''
+    return f'{self.path}{"".join(map(str, self.slots))}:{self.dim}{piece}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +57,7 @@ class Gauge:
     group: id of the group of the spec whose units it acts on; None if the spec has none.
     size: number of units n.
     axes: parameter axes that it acts on.
-    per: (name, size) of the sets for each unit of which there is a matrix.
+    per: (name, size) of the sets for each unit of which there is a matrix, or scales.
   """
 
   kind: str
@@ -57,9 +70,7 @@ class Gauge:
   def names(self) -> tuple[str, ...]:
     """Parameter axes as 'path:dim'; '^power' where it is not 1, '^-T' the inverse transpose."""
     inverse = '^-T' if self.kind in KINDS[:2] else None
-    return tuple(
-      f'{a.path}:{a.dim}' + ('' if a.power == 1 else inverse or f'^{a.power}') for a in self.axes
-    )
+    return tuple(a.name + ('' if a.power == 1 else inverse or f'^{a.power}') for a in self.axes)
 
   def __str__(self) -> str:
     symbols = ('GL({n})', 'O({n})', 'scales of {n} units', 'signs of {n} units')
@@ -69,13 +80,14 @@ class Gauge:
     return text
 
   def random(self, key: jax.Array) -> jax.Array:
-    """A random element: matrices [*per, n, n] with condition number at most e, or [n] numbers."""
-    if self.kind == 'sign':
-      return jax.random.rademacher(key, (self.size,), jnp.float32)
-    if self.kind == 'positive_scale':
-      return jnp.exp(jax.random.uniform(key, (self.size,), minval=-0.5, maxval=0.5))
-    one, two, three = jax.random.split(key, 3)
+    """A random element: matrices [*per, n, n] with condition number at most e, or numbers
+    [*per, n]."""
     shape = tuple(n for _, n in self.per)
+    if self.kind == 'sign':
+      return jax.random.rademacher(key, (*shape, self.size), jnp.float32)
+    if self.kind == 'positive_scale':
+      return jnp.exp(jax.random.uniform(key, (*shape, self.size), minval=-0.5, maxval=0.5))
+    one, two, three = jax.random.split(key, 3)
     turn = jax.random.orthogonal(one, self.size, shape)
     if self.kind == 'orthogonal':
       return turn
@@ -84,20 +96,26 @@ class Gauge:
 
   def act(self, element: jax.Array, params: typing.Params) -> dict[str, jax.Array]:
     """Weights of the same function: `params`, path -> weights of one network, moved by an element,
-    matrices [*per, n, n], or [n] scales or signs.
+    matrices [*per, n, n], or [*per, n] scales or signs.
     """
     moved = dict(params)
     for axis in self.axes:
-      value = jnp.asarray(moved[axis.path])
-      split = value.reshape(axis.factors)
+      value = slot_lib.take(axis.slots, jnp.asarray(moved[axis.path]))
+      ends = axis.piece or (0, value.shape[axis.dim])
+      before, piece, after = (
+        value[(slice(None),) * axis.dim + (slice(*cut),)]
+        for cut in ((0, ends[0]), ends, (ends[1], None))
+      )
+      split = piece.reshape(axis.factors)
+      dims, new = list(range(split.ndim)), split.ndim
       if self.kind in KINDS[2:]:
-        shape = [1] * split.ndim
-        shape[axis.at] = self.size
-        split = split * (element**axis.power).reshape(shape)
+        split = jnp.einsum(split, dims, element**axis.power, [*axis.per, axis.at], dims)
       else:
         a = jnp.linalg.inv(element) if axis.power < 0 else jnp.swapaxes(element, -1, -2)
-        dims, new = list(range(split.ndim)), split.ndim
         mixed = [new if dim == axis.at else dim for dim in dims]
         split = jnp.einsum(split, dims, a, [*axis.per, axis.at, new], mixed)
-      moved[axis.path] = split.reshape(value.shape).astype(value.dtype)
+      piece = split.reshape(piece.shape).astype(value.dtype)
+      if axis.piece:
+        piece = jnp.concatenate([before, piece, after], axis.dim)
+      moved[axis.path] = slot_lib.put(axis.slots, jnp.asarray(moved[axis.path]), piece)
     return moved

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 Label = tuple[int, ...]
 Piece = tuple[Label, int]  # With its length.
+Span = tuple[int, int, Label]  # Elements start to stop of an axis, and their factors.
 
 
 class Atoms:
@@ -58,6 +59,19 @@ class Atoms:
   def length(self, label: Label) -> int:
     """Length of an axis with that label."""
     return math.prod(self._size[atom] for atom in self.expand(label))
+
+  def spread(self, label: Label, start: int = 0) -> list[Span]:
+    """The pieces of an axis that begins at `start`; one if no sum is its outermost factor."""
+    atoms = self.expand(label)
+    pieces = self._sums.get(atoms[0]) if atoms else None
+    if pieces is None:
+      return [(start, start + self.length(label), tuple(atoms))]
+    spans: list[Span] = []
+    inner = math.prod(self._size[atom] for atom in atoms[1:])
+    for piece, length in pieces:
+      spans += self.spread((*piece, *atoms[1:]), start)
+      start += length * inner
+    return spans
 
   def glue(self, pieces: Sequence[Piece]) -> Label:
     """The label of an axis that consists of pieces one after the other."""

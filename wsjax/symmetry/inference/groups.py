@@ -11,6 +11,7 @@ from wsjax.symmetry.inference import axes as axes_lib
 from wsjax.symmetry.inference import gauges as gauges_lib
 from wsjax.symmetry.inference import laws as laws_lib
 from wsjax.symmetry.inference import phase as phase_lib
+from wsjax.symmetry.inference import pieces as pieces_lib
 from wsjax.symmetry.inference import program as program_lib
 from wsjax.symmetry.inference import states
 from wsjax.symmetry.inference import units as units_lib
@@ -231,12 +232,24 @@ def report(found: Found, laws: Laws, spec: spec_lib.Spec) -> Report:
   dropped = tuple(
     Dropped(found.size(atom), names[atom], why) for atom, why in found.dropped.items()
   )
-  gauges = gauges_lib.matrices(found, ids)
-  rescalings = gauges_lib.rescalings(found, laws, ids)
+  units = units_lib.Units(found.paths, found.program)
+  finer = pieces_lib.find(units)
+  gauges = _joined(gauges_lib.matrices(found, ids), finer[0])
+  rescalings = _joined(gauges_lib.rescalings(found, laws, ids), finer[1])
   refused = _refused(found, laws, ids)
-  blocks = units_lib.find(found.paths, found.program, spec)
+  blocks = units_lib.find(units, spec)
   pins = _pins(found)
   return Report(pins, gauges, rescalings, blocks, dropped, refused, len(found.program.ops))
+
+
+def _joined(coarse: Sequence[gauge.Gauge], finer: Sequence[gauge.Gauge]) -> tuple[gauge.Gauge, ...]:
+  """All gauges, less those that finer ones on the same axes are made of."""
+  known = {(g.kind, frozenset(g.names)): len(g.per) for g in coarse}
+  finer = [g for g in finer if len(g.per) > known.get((g.kind, frozenset(g.names)), -1)]
+  axes = {(g.kind, g.size, a.path, a.dim) for g in finer for a in g.axes}
+  axes |= {('orthogonal', *rest) for kind, *rest in axes if kind == 'general_linear'}
+  kept = [g for g in coarse if not {(g.kind, g.size, a.path, a.dim) for a in g.axes} <= axes]
+  return (*kept, *finer)
 
 
 def _kinds(found: Found, laws: Laws, atom: int) -> tuple[tuple[str, ...], float]:

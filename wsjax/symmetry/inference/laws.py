@@ -22,7 +22,7 @@ from wsjax.symmetry.inference import states as states_lib
 
 Op = program_lib.Op
 Broken = states_lib.Broken
-Place = tuple[int, int]  # (leaf, axis)
+Place = states_lib.Place
 Form = tuple[tuple[Place, Any], ...]  # Linear form in the unknown powers, without zeros.
 FREE: Form = states_lib.Law.FREE
 ZERO = states_lib.Law.ZERO
@@ -41,7 +41,9 @@ MOVES = frozenset(
 )
 SAME = MOVES | _LINEAR
 SUMS = frozenset(('add', 'add_any', 'sub'))
-PRODUCTS = frozenset(('mul', 'dot_general', 'conv_general_dilated', 'convolution_in_groups'))
+PRODUCTS = frozenset(
+  'mul dot_general ragged_dot_general conv_general_dilated convolution_in_groups'.split()
+)
 EXTREMES = frozenset(
   'max min clamp pmax pmin reduce_max reduce_min reduce_window_max reduce_window_min '
   'cummax cummin scatter-min scatter-max'.split()
@@ -102,7 +104,7 @@ class AlgebraLaw(states_lib.Law):
       self.vanish(op, atom, states[1])
       return self.agree(op, atom, [states[0], *([FREE] if fills(op) else [])])
     if op.name in SAME:
-      return self.agree(op, atom, moved(op, states, linked))
+      return self.agree(op, atom, moved(states, linked))
     if op.name in SUMS:
       return self.agree(op, atom, states)
     if op.name in PRODUCTS:
@@ -142,9 +144,9 @@ class ScaleLaw(AlgebraLaw):
     """Only the last walk counts, when the states of loops are known."""
     self.equations = {atom: dict(fixed) for atom, fixed in self._fixed.items()}
 
-  def leaf(self, leaf: program_lib.Value, axis: int, atom: int) -> Any:
+  def leaf(self, leaf: program_lib.Value, place: Place, atom: int) -> Any:
     """One unknown per axis; 0 where the type cannot hold a scaled value."""
-    form = (((leaf.index, axis), 1),)
+    form = ((place, 1),)
     if self.allows(leaf.dtype):
       return form
     self._fixed.setdefault(atom, {})[str(leaf.dtype), form] = None
@@ -201,6 +203,9 @@ class ScaleLaw(AlgebraLaw):
     if op.name in COMPARISONS:
       self.nonlinear(atom, self.agree(op, atom, states), rises=False)
       return FREE
+    if op.name == 'sort' and len(op.ins) == 1:
+      self.nonlinear(atom, states[0], rises=False)
+      return states[0]
     power = op.params['y'] if op.name == 'integer_pow' else _POWERS.get(op.name)
     if power is None or states[0] == ZERO:
       return AlgebraLaw.function(self, op, atom, states, linked)
@@ -310,12 +315,12 @@ class MatrixLaw(AlgebraLaw):
     """Whether a parameter axis transforms with the inverse transpose."""
     return self._root(atom, place)[1] < 0
 
-  def leaf(self, leaf: program_lib.Value, axis: int, atom: int) -> Any:
+  def leaf(self, leaf: program_lib.Value, place: Place, atom: int) -> Any:
     """Every parameter of floats is a vector over its units."""
     if mantissa(leaf.dtype) < _MIN_MANTISSA:
       self.broken(atom, str(leaf.dtype))
       return FREE
-    return ((leaf.index, axis),)
+    return (place,)
 
   def vanish(self, op: Op, atom: int, state: Any) -> None:
     """Vectors are not invariant."""
@@ -387,15 +392,12 @@ class MatrixLaw(AlgebraLaw):
       self.orthogonal.add(atom)
 
 
-def moved(op: Op, states: Sequence[Any], linked: Sequence[bool]) -> list[Any]:
+def moved(states: Sequence[Any], linked: Sequence[bool]) -> list[Any]:
   """States of the operands that a linear operation puts into its result.
 
   An operation that makes an axis, such as a broadcast, fills it with its operand.
   """
-  chosen = [s for s, is_linked in zip(states, linked, strict=True) if is_linked]
-  if op.name == 'pad' and chosen:
-    chosen.append(states[1])
-  return chosen or list(states)
+  return [s for s, is_linked in zip(states, linked, strict=True) if is_linked] or list(states)
 
 
 def fills(op: Op) -> bool:

@@ -45,10 +45,10 @@ def lower(closed: core.ClosedJaxpr, num_leaves: int) -> Program:
   ]
   writer = _Writer()
   outs = writer.call(closed, ins)
-  return Program(ins[:num_leaves], ins[num_leaves:], outs, _alive(writer.ops, outs))
+  return Program(ins[:num_leaves], ins[num_leaves:], outs, alive(writer.ops, outs))
 
 
-def _alive(ops: Sequence[Op], outputs: Sequence[Value]) -> list[Op]:
+def alive(ops: Sequence[Op], outputs: Sequence[Value]) -> list[Op]:
   """The operations that outputs depend on, in the same order."""
   makers = {id(out): op for op in ops for out in op.outs}
   alive, todo = set(), list(outputs)

@@ -42,9 +42,9 @@ class OriginLaw(states_lib.Law):
     self.reads: set[tuple[int, int]] = set()
     self.biases: set[tuple[int, int]] = set()
 
-  def leaf(self, leaf: program_lib.Value, axis: int, atom: int) -> Any:
+  def leaf(self, leaf: program_lib.Value, place: states_lib.Place, atom: int) -> Any:
     """A parameter comes from itself."""
-    return frozenset([(leaf.index, axis)]), True
+    return frozenset([place]), True
 
   def contract(self, op: Op, atom: int, pair: tuple[int, int], states: Sequence[Any]) -> None:
     """Notes outgoing weights; of two parameters, those of the second."""
@@ -81,9 +81,8 @@ class PhaseLaw(laws.SignLaw):
     self._reads, self._biases = frozenset(reads), frozenset(biases)
     self.half_turns: dict[int, float] = {}
 
-  def leaf(self, leaf: program_lib.Value, axis: int, atom: int) -> Any:
+  def leaf(self, leaf: program_lib.Value, place: states_lib.Place, atom: int) -> Any:
     """A bias is shifted, an outgoing weight negated, all else stays."""
-    place = leaf.index, axis
     if place in self._biases | self._reads and not self.allows(leaf.dtype):
       self.broken(atom, str(leaf.dtype))
     if place in self._biases:
@@ -117,7 +116,7 @@ class PhaseLaw(laws.SignLaw):
   ) -> Any:
     """Shift and parity where an operand is shifted; unlike a sign, a shift moves a zero."""
     if op.name in laws.MOVES or (op.name == 'convert_element_type' and _is_real(op)):
-      return self._equal(laws.moved(op, states, linked))
+      return self._equal(laws.moved(states, linked))
     if op.name == 'gather':
       if laws.fills(op) or op.params['fill_value'] == 0:
         raise Broken

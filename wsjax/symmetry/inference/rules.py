@@ -253,6 +253,7 @@ RULES = {
   'stack': _stack,
   'unstack': _unstack,
   'dot_general': linear.dot_general,
+  'ragged_dot_general': linear.ragged_dot,
   'conv_general_dilated': linear.convolution,
   'convolution_in_groups': linear.grouped_convolution,
   'gather': linear.gather,

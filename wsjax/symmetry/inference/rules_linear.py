@@ -43,6 +43,31 @@ def dot_general(axes: Axes, op: Op) -> None:
         out_axis += 1
 
 
+def ragged_dot(axes: Axes, op: Op) -> None:
+  """Rows in groups, each times a matrix of its own: rows and groups are pinned."""
+  numbers = op.params['ragged_dot_dimension_numbers']
+  contracting, batch = numbers.dot_dimension_numbers
+  (rows,), groups = numbers.lhs_ragged_dimensions, numbers.rhs_group_dimensions
+  if len(groups) != 1 or rows in (*contracting[0], *batch[0]):
+    return axes.pin_all(op)
+  axes.pin(op, axes.of(op.ins[0])[rows])
+  axes.pin(op, axes.of(op.ins[1])[groups[0]])
+  for label in axes.of(op.ins[2]):
+    axes.pin(op, label)
+  for one, two in zip(*contracting, strict=True):
+    axes.contract(op, 0, one, 1, two)
+  out_axis = 0
+  for one, two in zip(*batch, strict=True):
+    axes.link(op, 0, one, 0, out_axis)
+    axes.link(op, 1, two, 0, out_axis)
+    out_axis += 1
+  for i, gone in ((0, ()), (1, groups)):
+    for axis in range(len(op.ins[i].shape)):
+      if axis not in (*contracting[i], *batch[i], *gone):
+        axes.link_if(op, (i, axis) != (0, rows), (i, axis, 0, out_axis))
+        out_axis += 1
+
+
 def convolution(axes: Axes, op: Op) -> None:
   """Features are contracted; positions under a window are pinned."""
   if op.params['batch_group_count'] != 1:

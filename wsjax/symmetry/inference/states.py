@@ -15,7 +15,11 @@ from wsjax.symmetry.inference import program as program_lib
 
 Op = program_lib.Op
 States = list[tuple[Any, ...]]
+Place = tuple[int, ...]  # (leaf, axis), and which of its atoms if the axis has pieces.
+Occurrence = tuple[int, int, int]  # An atom, and where on an axis its piece starts and stops.
 _MAX_ROUNDS = 20
+# Results whose axes may be other pieces than those of the operands.
+_PIECEWISE = frozenset(('slice', 'split', 'pad', 'concatenate'))
 
 
 class Broken(Exception):  # noqa: N818
@@ -38,7 +42,7 @@ class Law:
   def start(self) -> None:
     """Called before every walk from the first operation to the last."""
 
-  def leaf(self, leaf: program_lib.Value, axis: int, atom: int) -> Any:
+  def leaf(self, leaf: program_lib.Value, place: Place, atom: int) -> Any:
     """State of a parameter along an axis."""
     raise NotImplementedError
 
@@ -64,14 +68,15 @@ class Walk:
     self._program, self._axes = program, axes
     self._kept = frozenset(kept)
     self._atoms: dict[int, list[tuple[int, ...]]] = {}
+    self._spans: dict[int, list[tuple[Occurrence, ...]]] = {}
     self._states: dict[int, States] = {}
 
   def follow(self, law: Law) -> None:
     """Walks until the states of all loops stay as they are."""
     self._states = {
       id(leaf): [
-        tuple(law.leaf(leaf, axis, atom) for atom in atoms)
-        for axis, atoms in enumerate(self.atoms(leaf))
+        tuple(law.leaf(leaf, place, atom) for place, (atom, _, _) in row)
+        for row in self.places(leaf)
       ]
       for leaf in self._program.leaves
     }
@@ -90,12 +95,34 @@ class Walk:
   def atoms(self, value: program_lib.Value) -> list[tuple[int, ...]]:
     """The atoms of each axis of a value that are followed."""
     if id(value) not in self._atoms:
-      expand = self._axes.atoms.expand
-      self._atoms[id(value)] = [
-        tuple(atom for atom in expand(label) if atom in self._kept)
+      rows = self.occurrences(value)
+      self._atoms[id(value)] = [tuple(atom for atom, _, _ in row) for row in rows]
+    return self._atoms[id(value)]
+
+  def occurrences(self, value: program_lib.Value) -> list[tuple[Occurrence, ...]]:
+    """The same with their places."""
+    if id(value) not in self._spans:
+      self._spans[id(value)] = [
+        tuple(
+          (atom, start, stop)
+          for start, stop, atoms in self._axes.atoms.spread(label)
+          for atom in atoms
+          if atom in self._kept
+        )
         for label in self._axes.of(value)
       ]
-    return self._atoms[id(value)]
+    return self._spans[id(value)]
+
+  def places(self, leaf: program_lib.Value) -> list[list[tuple[Place, Occurrence]]]:
+    """The atoms of each axis of a parameter that are followed, by place."""
+    rows: list[list[tuple[Place, Occurrence]]] = []
+    for axis, row in enumerate(self.occurrences(leaf)):
+      whole = all((start, stop) == (0, leaf.shape[axis]) for _, start, stop in row)
+      rows.append([
+        ((leaf.index, axis) if whole else (leaf.index, axis, place), occurrence)
+        for place, occurrence in enumerate(row)
+      ])  # fmt: skip
+    return rows
 
   def _step(self, law: Law, op: Op) -> None:
     trace = self._axes.traces[id(op)]
@@ -125,6 +152,11 @@ class Walk:
     atoms = self.atoms(op.outs[o])[axis]
     if not atoms:
       return ()
+    if op.name in _PIECEWISE:
+      return tuple(
+        self._piece(law, op, o, axis, occurrence)
+        for occurrence in self.occurrences(op.outs[o])[axis]
+      )
     # States along this axis, of each operand that is linked with it.
     froms: list[tuple[Any, ...] | None] = [None] * len(op.ins)
     for i, from_axis, to, to_axis in self._axes.traces[id(op)].links:
@@ -145,6 +177,36 @@ class Walk:
       given = [rest[i] if f is None else f[place] for i, f in enumerate(froms)]
       states.append(self._try(law, op, atom, law.combine, given, linked))
     return tuple(states)
+
+  def _piece(self, law: Law, op: Op, o: int, axis: int, occurrence: Occurrence) -> Any:
+    """State of a piece of an axis of a result: that of all pieces of operands that it has."""
+    atom, start, stop = occurrence
+    states: list[Any] = []
+    for i, from_axis, to, to_axis in self._axes.traces[id(op)].links:
+      value, shift = op.ins[i], _shift(op, i, o, axis)
+      if (to, to_axis) != (o, axis) or not _meet(start, stop, shift, value.shape[from_axis]):
+        continue
+      if value.number is not None:
+        states.append(self._unlinked(law, value))
+        continue
+      row = self.occurrences(value)[from_axis]
+      known = zip(row, self._along(law, value, from_axis, len(row)), strict=True)
+      found = [
+        state for (a, one, two), state in known
+        if a == atom and _meet(start, stop, shift + one, two - one)
+      ]  # fmt: skip
+      if not found:
+        law.broken(atom, op.name)
+      states += found
+    if op.name == 'pad':
+      low, n = op.params['padding_config'][axis][0], op.ins[0].shape[axis]
+      others = [c for i, c in enumerate(op.params['padding_config']) if i != axis]
+      if start < low or stop > low + n or any(map(any, others)):
+        states.append(self._unlinked(law, op.ins[1]))
+    if not states:
+      law.broken(atom, op.name)
+      return law.ZERO
+    return self._try(law, op, atom, law.combine, states, [True] * len(states))
 
   def _try(self, law: Law, op: Op, atom: int, rule: Any, *args: Any) -> Any:
     try:
@@ -199,3 +261,21 @@ class Walk:
       states = [law.ZERO] * len(after)
     rest = iter(states)
     self._states[id(out)] = [tuple(itertools.islice(rest, len(atoms))) for atoms in self.atoms(out)]
+
+
+def _shift(op: Op, i: int, o: int, axis: int) -> int:
+  """Where the first element of operand i along an axis lies in result o."""
+  params = op.params
+  if op.name == 'slice':
+    return -params['start_indices'][axis]
+  if op.name == 'split':
+    return -sum(params['sizes'][:o]) if axis == params['axis'] else 0
+  if op.name == 'pad':
+    return params['padding_config'][axis][0]
+  before = op.ins[:i] if axis == params['dimension'] else []
+  return sum(value.shape[axis] for value in before)
+
+
+def _meet(start: int, stop: int, other: int, length: int) -> bool:
+  """Whether elements start to stop are also among those from another one on."""
+  return other < stop and start < other + length

@@ -5,27 +5,29 @@ units may be permuted differently for each unit of another set, as for each laye
 every value that the permutation moves has both, and every operation passes both on together.
 """
 
+import collections
+import math
 from collections.abc import Mapping, Sequence
 
 from wsjax.symmetry import blocks
+from wsjax.symmetry import slot as slot_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import atoms as atoms_lib
 from wsjax.symmetry.inference import axes as axes_lib
 from wsjax.symmetry.inference import program as program_lib
 from wsjax.symmetry.inference import rules
+from wsjax.symmetry.inference import slots as slots_lib
 
 Label = atoms_lib.Label
 Op = program_lib.Op
 Value = program_lib.Value
+Part = tuple[str, tuple[tuple[blocks.Factor, ...], ...], slots_lib.Slots]
 # An atom on an axis: (atom, atoms that it is a product with, whether it is in no piece).
 Occurrence = tuple[int, frozenset[int], bool]
 
 
-def find(
-  paths: Sequence[str], program: program_lib.Program, spec: spec_lib.Spec
-) -> tuple[blocks.Blocks, ...]:
+def find(found: 'Units', spec: spec_lib.Spec) -> tuple[blocks.Blocks, ...]:
   """All sets of interchangeable units besides those that the spec holds."""
-  found = _Found(paths, program)
   known = {_key(_group(spec, group.id)): group.id for group in spec.groups}
   result = []
   for atom, leaves in found.leaves.items():
@@ -40,48 +42,87 @@ def find(
 def _group(spec: spec_lib.Spec, id: str) -> blocks.Blocks:
   """A group of a spec as blocks."""
   leaves = []
+  size = spec.group(id).size
   for leaf in spec.leaves:
+    if all(axis.group != id for axis in leaf.axes):
+      continue
     axes = []
     for length, axis in zip(leaf.shape, leaf.axes, strict=True):
-      size = spec.group(id).size
       parts = (axis.outer, size, axis.inner) if axis.group == id else (length,)
       roles = ('other', 'units', 'other') if axis.group == id else ('other',)
       axes.append(tuple(map(blocks.Factor, parts, roles)))
-    if any(axis.group == id for axis in leaf.axes):
-      leaves.append((leaf.path, tuple(axes)))
-  return blocks.Blocks(id, spec.group(id).size, tuple(leaves))
+    leaves.append((leaf.path, tuple(axes)))
+  return blocks.Blocks(id, size, tuple(leaves))
 
 
 def _key(units: blocks.Blocks) -> object:
   """Equal for blocks that move the same elements alike."""
   return frozenset(
-    (path, dim, units.size, elements)
-    for path, axes in units.leaves
+    (path, slots, dim, units.size, elements)
+    for path, axes, slots in units.parts
     for dim, factors in enumerate(axes)
     if (elements := blocks.elements(factors))
   )
 
 
-class _Found:
-  """Labels of a program with pieces; `leaves` has the leaves of every free atom."""
+def _whole(parts: Sequence[Part]) -> list[Part]:
+  """Parts of parameters, all parts of one that has the same units in each as a whole."""
+  families = collections.defaultdict(list)
+  for path, axes, slots in parts:
+    place = slots[-1].place if slots else 0
+    family = (slots[:-1], slots[-1].dim, slots[-1].factors) if slots else ()
+    families[path, axes, family].append(place)
+  result: list[Part] = []
+  for (path, axes, family), places in families.items():
+    rest, dim, (outer, num, _) = family or ((), 0, (1, 1, 1))
+    at = next((i for i in range(len(axes[dim]) + 1) if _length(axes[dim][:i]) == outer), None)
+    if family and at is not None and sorted(places) == list(range(num)):
+      row = (*axes[dim][:at], blocks.Factor(num), *axes[dim][at:])
+      result.append((path, (*axes[:dim], row, *axes[dim + 1 :]), rest))
+    else:
+      for place in places:
+        slot = (slot_lib.Slot(*family[1:], place),) if family else ()
+        result.append((path, axes, (*rest, *slot)))
+  return result
+
+
+def _length(factors: Sequence[blocks.Factor]) -> int:
+  return math.prod(factor.size for factor in factors)
+
+
+class Units:
+  """Labels of a program with pieces.
+
+  Attributes:
+    paths: of the leaves.
+    slots: of the leaves that are parts of a parameter.
+    program: of the function, with a leaf for each part of a stacked parameter.
+    axes: its labels.
+    order: leaves in forward order.
+    leaves: free atom -> leaves that it lies along, in forward order.
+  """
 
   def __init__(self, paths: Sequence[str], program: program_lib.Program):
-    self._paths, self._program = paths, program
-    self._axes = axes_lib.Axes(program, rules.FINE)
+    program, parts = slots_lib.apart(program)
+    self.program = program
+    self.paths = [paths[origin] for origin, _ in parts]
+    self.slots = [slots for _, slots in parts]
+    self.axes = axes_lib.Axes(program, rules.FINE)
     uses = program.first_uses()
-    order = sorted(range(len(paths)), key=lambda i: uses[i])
-    for index in order:
+    self.order = sorted(range(len(self.paths)), key=lambda i: uses[i])
+    for index in self.order:
       if uses[index] == len(program.ops):
-        for label in self._axes.of(program.leaves[index]):
-          self._axes.atoms.pin(label, 'unused')
+        for label in self.axes.of(program.leaves[index]):
+          self.axes.atoms.pin(label, 'unused')
     self._rows: dict[int, dict[int, list[Occurrence]]] = {}
     self.leaves: dict[int, list[int]] = {}
-    for index in order:
+    for index in self.order:
       rows = self._occurrences(program.leaves[index])
       for atom in dict.fromkeys(atom for row in rows.values() for atom, _, _ in row):
-        if not self._axes.atoms.reasons(atom):
+        if not self.axes.atoms.reasons(atom):
           self.leaves.setdefault(atom, []).append(index)
     self._moves = self._moved()
+    self._selectors: dict[int, tuple[int, ...]] = {}
 
   def blocks_of(
     self, atom: int, leaves: Sequence[int], per: Sequence[int], id: str | None
@@ -89,22 +130,27 @@ class _Found:
     """The units of an atom, with a permutation for each unit of others."""
     roles: dict[int, str | int] = {beta: place for place, beta in enumerate(per)}
     roles[atom] = 'units'
-    sizes = self._axes.atoms.size
+    sizes = self.axes.atoms.size
+    parts = [
+      (
+        self.paths[i],
+        tuple(self._factors(label, roles) for label in self.axes.of(self.program.leaves[i])),
+        self.slots[i],
+      )
+      for i in leaves
+    ]
+    if any(slots for _, _, slots in parts):
+      parts = _whole(parts)
     return blocks.Blocks(
       id,
       sizes(atom),
-      tuple(
-        (
-          self._paths[i],
-          tuple(self._factors(label, roles) for label in self._axes.of(self._program.leaves[i])),
-        )
-        for i in leaves
-      ),
-      tuple((self._name(leaves, beta), sizes(beta)) for beta in per),
+      tuple((path, axes) for path, axes, _ in parts),
+      tuple((self.name(leaves, beta), sizes(beta)) for beta in per),
+      tuple(slots for *_, slots in parts) if any(slots for *_, slots in parts) else (),
     )
 
   def _factors(self, label: Label, roles: Mapping[int, str | int]) -> tuple[blocks.Factor, ...]:
-    atoms = self._axes.atoms
+    atoms = self.axes.atoms
     return tuple(
       blocks.Factor(
         atoms.size(atom),
@@ -114,29 +160,29 @@ class _Found:
       for atom in atoms.expand(label)
     )
 
-  def _name(self, leaves: Sequence[int], atom: int) -> str:
+  def name(self, leaves: Sequence[int], atom: int) -> str:
     """The first axis of a leaf with an atom."""
     for index in leaves:
-      for axis, row in self._occurrences(self._program.leaves[index]).items():
+      for axis, row in self._occurrences(self.program.leaves[index]).items():
         if any(atom == other for other, _, _ in row):
-          return f'{self._paths[index]}:{axis}'
+          return f'{self.paths[index]}:{axis}'
     raise AssertionError(atom)
 
   def _occurrences(self, value: Value) -> dict[int, list[Occurrence]]:
     """Axis -> atoms on it; the rounds of scan s around a value are its axis -1 - s."""
     if id(value) not in self._rows:
-      rows = {axis: list(self._within(label)) for axis, label in enumerate(self._axes.of(value))}
+      rows = {axis: list(self._within(label)) for axis, label in enumerate(self.axes.of(value))}
       for scan in value.scans:
-        rows[-1 - scan] = list(self._within(self._axes.scans.get(scan, ())))
+        rows[-1 - scan] = list(self._within(self.axes.scans.get(scan, ())))
       self._rows[id(value)] = rows
     return self._rows[id(value)]
 
   def _within(self, label: Label) -> list[Occurrence]:
-    factors = self._axes.atoms.expand(label)
+    factors = self.axes.atoms.expand(label)
     found: list[Occurrence] = []
     for place, atom in enumerate(factors):
       beside = frozenset([*factors[:place], *factors[place + 1 :]])
-      pieces = self._axes.atoms.pieces(atom)
+      pieces = self.axes.atoms.pieces(atom)
       if pieces is None:
         found.append((atom, beside, True))
       for piece, _ in pieces or ():
@@ -151,8 +197,8 @@ class _Found:
       rows = self._occurrences(value).values()
       return free.intersection(atom for row in rows for atom, _, _ in row)
 
-    moved = {id(leaf): on(leaf) for leaf in self._program.leaves}
-    for op in self._program.ops:
+    moved = {id(leaf): on(leaf) for leaf in self.program.leaves}
+    for op in self.program.ops:
       some = frozenset[int]().union(*(moved.get(id(value), frozenset()) for value in op.ins))
       for out in op.outs:
         # What comes around a loop is not known yet.
@@ -160,12 +206,15 @@ class _Found:
     return moved
 
   def _at(self, value: Value, atom: int, beta: int) -> int | None:
-    """The axis of the one beta that all places of an atom have; None if there is none."""
+    """The axis of the one beta that all places of an atom have; None if there is none.
+
+    Pieces of that axis may have it once each.
+    """
     rows = self._occurrences(value)
-    axes = [(axis, top) for axis, row in rows.items() for a, _, top in row if a == beta]
-    if len(axes) != 1:
+    axes = [(axis, at) for axis, row in rows.items() for at in row if at[0] == beta]
+    if len({axis for axis, _ in axes}) != 1 or any(beta in beside for _, (_, beside, _) in axes):
       return None
-    at, top = axes[0]
+    at, top = axes[0][0], axes[0][1][2]
     for axis, row in rows.items():
       for a, beside, _ in row:
         if a == atom and not (beta in beside if axis == at else top):
@@ -174,12 +223,17 @@ class _Found:
 
   def selectors(self, atom: int) -> tuple[int, ...]:
     """The atoms for each unit of which there may be a permutation of its own."""
-    leaves = [self._program.leaves[i] for i in self.leaves[atom]]
+    if atom not in self._selectors:
+      self._selectors[atom] = self._find_selectors(atom)
+    return self._selectors[atom]
+
+  def _find_selectors(self, atom: int) -> tuple[int, ...]:
+    leaves = [self.program.leaves[i] for i in self.leaves[atom]]
     rows = self._occurrences(leaves[0]).values()
     betas = dict.fromkeys(beta for row in rows for beta, _, _ in row if beta != atom)
     for leaf in leaves:
       betas = {beta: None for beta in betas if self._at(leaf, atom, beta) is not None}
-    for op in self._program.ops:
+    for op in self.program.ops:
       if not betas:
         break
       if any(atom in self._moves.get(id(value), ()) for value in op.ins):
@@ -197,7 +251,7 @@ class _Found:
             return False
           found_at[i] = axis
     ins, outs = at
-    trace = self._axes.traces[id(op)]
+    trace = self.axes.traces[id(op)]
     if op.name == 'close':
       return len(set(ins.values())) <= 1
     if trace.flat:
@@ -240,5 +294,5 @@ class _Found:
     """Whether units of operand i are part of result o along a linked axis."""
     return any(
       link[0] == i and link[2] == o and self._on(op.ins[i], link[1], atom)
-      for link in self._axes.traces[id(op)].links
+      for link in self.axes.traces[id(op)].links
     )
