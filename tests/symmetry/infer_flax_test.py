@@ -109,7 +109,7 @@ def test_heads_are_moved_where_one_kernel_makes_all():
     {'embed': 'x', 'qkv': 'heads'},
   )  # fmt: skip
   gauges = {(g.kind, g.size, *g.per) for g in inferred.report.gauges}
-  assert gauges == {('general_linear', 8), ('orthogonal', 3, ('qkv', 2))}
+  assert gauges == {('general_linear', 8), ('general_linear', 3, ('params/qkv/kernel:1', 2))}
 
 
 def test_lstm_with_a_kernel_per_gate():

@@ -100,7 +100,9 @@ class Gauge:
     """
     moved = dict(params)
     for axis in self.axes:
-      value = slot_lib.take(axis.slots, jnp.asarray(moved[axis.path]))
+      whole = moved[axis.path]
+      xp = whole.__array_namespace__()  # NumPy compiles nothing.
+      value = slot_lib.take(axis.slots, whole)
       ends = axis.piece or (0, value.shape[axis.dim])
       before, piece, after = (
         value[(slice(None),) * axis.dim + (slice(*cut),)]
@@ -109,13 +111,13 @@ class Gauge:
       split = piece.reshape(axis.factors)
       dims, new = list(range(split.ndim)), split.ndim
       if self.kind in KINDS[2:]:
-        split = jnp.einsum(split, dims, element**axis.power, [*axis.per, axis.at], dims)
+        split = xp.einsum(split, dims, element**axis.power, [*axis.per, axis.at], dims)
       else:
-        a = jnp.linalg.inv(element) if axis.power < 0 else jnp.swapaxes(element, -1, -2)
+        a = xp.linalg.inv(element) if axis.power < 0 else xp.swapaxes(element, -1, -2)
         mixed = [new if dim == axis.at else dim for dim in dims]
-        split = jnp.einsum(split, dims, a, [*axis.per, axis.at, new], mixed)
+        split = xp.einsum(split, dims, a, [*axis.per, axis.at, new], mixed)
       piece = split.reshape(piece.shape).astype(value.dtype)
       if axis.piece:
-        piece = jnp.concatenate([before, piece, after], axis.dim)
-      moved[axis.path] = slot_lib.put(axis.slots, jnp.asarray(moved[axis.path]), piece)
+        piece = xp.concatenate([before, piece, after], axis.dim)
+      moved[axis.path] = slot_lib.put(axis.slots, whole, piece)
     return moved

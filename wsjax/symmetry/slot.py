@@ -6,9 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
@@ -44,14 +41,15 @@ class Slot:
     at = (slice(None),) * (self.dim + 1)
     return split[(*at, self.place)].reshape(self.shape(value.shape))
 
-  def put(self, value: Any, part: Any) -> jax.Array:
+  def put(self, value: Any, part: Any) -> Any:
     """The array with another part."""
     outer, _, inner = self.factors
     split = value.reshape(*value.shape[: self.dim], *self.factors, *value.shape[self.dim + 1 :])
     at = (slice(None),) * (self.dim + 1)
     part = part.reshape(*part.shape[: self.dim], outer, 1, inner, *part.shape[self.dim + 1 :])
     pieces = [split[(*at, slice(0, self.place))], part, split[(*at, slice(self.place + 1, None))]]
-    return jnp.concatenate(pieces, self.dim + 1).reshape(value.shape)
+    xp = value.__array_namespace__()
+    return xp.concatenate(pieces, self.dim + 1).reshape(value.shape)
 
 
 def take(slots: Sequence[Slot], value: Any) -> Any:

@@ -110,12 +110,13 @@ def verify(
     if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves((start, args))):
       continue
     before = jax.tree.leaves(fn(start, *args))
-    flat = dict(zip(paths, jax.tree.leaves(start), strict=True))
+    # With NumPy, for which no action has to be compiled.
+    flat = dict(zip(paths, map(_host, jax.tree.leaves(start)), strict=True))
     for index in range(num):
       keys = jax.random.split(jax.random.fold_in(key, index), 1 + len(gauges))
       moved = flat
       for gauge, gauge_key in zip(gauges, keys[1:], strict=True):
-        moved = gauge.act(gauge.random(gauge_key), moved)
+        moved = gauge.act(_host(gauge.random(gauge_key)), moved)
       tried = [act(inferred.spec.random(keys[0]), start, inferred.spec)]
       if gauges:
         tried.append(jax.tree.unflatten(tree, [moved[path] for path in paths]))
@@ -123,6 +124,12 @@ def verify(
         for one, two in zip(before, jax.tree.leaves(fn(moved, *args)), strict=True):
           worst = np.maximum(worst, _change(one, two))
   return float(worst)
+
+
+def _host(leaf: Any) -> Any:
+  """An array of NumPy; keys of random numbers have none."""
+  is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+  return leaf if is_key else np.asarray(leaf)
 
 
 def _change(one: typing.Array, two: typing.Array) -> float:
