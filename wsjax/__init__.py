@@ -20,6 +20,9 @@ if TYPE_CHECKING:
   from wsjax.evaluation.report.model import Report
   from wsjax.experiments.base import Experiment
   from wsjax.experiments.configs import load_config
+  from wsjax.fusion.editing import edit, edit_files
+  from wsjax.fusion.merging import merge
+  from wsjax.fusion.stream import merge_files
   from wsjax.generators.generator import Generator
   from wsjax.interop.exporting import export
   from wsjax.interop.importing import import_checkpoints
@@ -55,6 +58,8 @@ _WHERE = {
   'build_zoo': 'zoo.build:build',
   'cnn': 'models.cnn:CNN',
   'config': 'config',
+  'edit': 'fusion.editing:edit',
+  'edit_files': 'fusion.editing:edit_files',
   'encode': 'own_networks:encode',
   'evaluate': 'own_networks:evaluate',
   'evaluate_zoo': 'pipeline:evaluate_zoo',
@@ -64,6 +69,8 @@ _WHERE = {
   'infer': 'symmetry.inference.infer:infer',
   'interop': 'interop',
   'load_config': 'experiments.configs:load_config',
+  'merge': 'fusion.merging:merge',
+  'merge_files': 'fusion.stream:merge_files',
   'metric': 'evaluation.metric:metric',
   'mlp': 'models.mlp:MLP',
   'run': 'pipeline:run',
@@ -74,9 +81,10 @@ _WHERE = {
 }
 __all__ = [
   'Dataset', 'Experiment', 'FittedGenerator', 'Generator', 'Metric', 'Model', 'Networks',
-  'Objective', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'encode', 'evaluate',
-  'evaluate_zoo', 'export', 'fit', 'import_checkpoints', 'infer', 'interop', 'load_config',
-  'metric', 'mlp', 'run', 'sample', 'siren', 'testing', 'verify', '__version__',
+  'Objective', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'edit', 'edit_files',
+  'encode', 'evaluate', 'evaluate_zoo', 'export', 'fit', 'import_checkpoints', 'infer', 'interop',
+  'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'run', 'sample', 'siren', 'testing',
+  'verify', '__version__',
 ]  # fmt: skip
 
 

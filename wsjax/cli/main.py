@@ -21,7 +21,7 @@ from wsjax import signals, terminal
 
 COMMANDS = (
   'run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'inspect', 'configs', 'export',
-  'align', 'distance',
+  'align', 'distance', 'merge', 'edit',
 )  # fmt: skip
 # Those that every process of a run of several starts with the same words.
 DISTRIBUTED = ('run', 'zoo', 'sample')
