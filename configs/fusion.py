@@ -33,9 +33,10 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     architecture=dict(
       name='mlp', widths=(784, 128, 128, 10) if seeds else (784, 256, 128, 10), activation='relu'
     ),
-    dataset=dict(name='mnist', val_fraction=0.1),
-    recipe=common.recipe(learning_rate=1e-3, steps=600 if seeds else 60),
-    splits=dict(train=32 if seeds else 5, val=0, test=0, holdout_audit=0),
+    # 20,000 images are left to train on.
+    dataset=dict(name='mnist', val_fraction=2 / 3),
+    recipe=common.recipe(steps=600 if seeds else 60),
+    splits=dict(train=24 if seeds else 4, val=0, test=0, holdout_audit=0),
     chunk_size=16,
   )
   c.fusion = dict(
@@ -54,7 +55,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.evaluate = dict(num_bootstrap=1_000)
   if arg['smoke']:
     c.zoo.architecture.widths = (64, 16, 16, 10)
-    c.zoo.dataset.name = 'digits'
+    c.zoo.dataset = dict(name='digits', val_fraction=0.1)
     c.zoo.splits.train, c.zoo.recipe.steps = (4 if seeds else 1), 60
     c.zoo.chunk_size = 4
     c.fusion.parents, c.fusion.num_tasks = (2,), 2

@@ -222,6 +222,6 @@ def test_kernels_of_convolutions_are_layers_in_both_forms():
   rows = activations.features(apply, params, x)['w']
   product = (rows @ layer.matrix(params['w'])).reshape(2, 4, 4, 5)
   np.testing.assert_allclose(product, apply(params, x), atol=1e-5)
-  model = cnn_lib.CNN()
+  model = cnn_lib.CNN(image=(8, 8, 2))
   found = activations.layers(model.apply, net(0, model), np.zeros((2, *model.input_shape), 'f'))
   assert found[0].inputs == (0, 1, 2) and 2 * len(found) == len(model.spec.leaves)

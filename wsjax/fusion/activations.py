@@ -31,7 +31,8 @@ class Layer:
 
   Attributes:
     kernel: path of its parameter.
-    inputs: axes of the kernel that are summed over, in the order of the features.
+    inputs: axes of the kernel that are summed over, in the order of the features; of length 1
+      perhaps not all.
     bias: path of the parameter that is added to the product; None without one.
   """
 
@@ -280,7 +281,7 @@ def of_units(
       if axis.group is not None and axis.power < 0:
         middle = tuple(slice(None) if i == place else lengths[i] // 2 for i in range(len(lengths)))
         made[axis.group].append(_by_unit(shaped[(slice(None), slice(None), *middle)], axis, spec))
-    outputs = [i for i in range(len(leaf.shape)) if i not in layer.inputs]
+    outputs = [i for i, n in enumerate(leaf.shape) if i not in layer.inputs and n > 1]
     if len(outputs) == 1 and leaf.axes[outputs[0]].group is not None:
       axis = leaf.axes[outputs[0]]
       kernels = np.asarray(params[layer.kernel])

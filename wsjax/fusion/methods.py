@@ -102,15 +102,27 @@ def slerp(a: np.ndarray, b: np.ndarray, t: float, collinear: float = _COLLINEAR)
 
   Source: Shoemake 1985, doi:10.1145/325165.325242.
   """
-  x, y = (v.ravel().astype(np.float64) for v in (a, b))
-  norms = [max(float(np.linalg.norm(v)), _EPS) for v in (x, y)]
-  cosine = np.clip(np.dot(x / norms[0], y / norms[1]), -1, 1)
+  x, y = a.ravel(), b.ravel()
+  norms = [math.sqrt(_dot(v, v)) for v in (x, y)]
+  # Zero has no direction: the line to it is straight.
+  cosine = 1.0 if min(norms) < _EPS else min(max(_dot(x, y) / norms[0] / norms[1], -1.0), 1.0)
   if abs(cosine) > collinear:
     left, right = 1 - t, t
   else:
     angle = np.arccos(cosine)
     left, right = np.sin((1 - t) * angle) / np.sin(angle), np.sin(t * angle) / np.sin(angle)
-  return (left * x + right * y).reshape(a.shape).astype(a.dtype)
+  merged = x * x.dtype.type(left)
+  merged += y * y.dtype.type(right)
+  return merged.reshape(a.shape)
+
+
+def _dot(x: np.ndarray, y: np.ndarray) -> float:
+  """Inner product, summed in double precision piece by piece."""
+  size = 1 << 15
+  return math.fsum(
+    float(np.dot(x[start : start + size], y[start : start + size]))
+    for start in range(0, x.size, size)
+  )
 
 
 def _slerp(stack, base, each, shared, rng):
@@ -364,7 +376,7 @@ def _passthrough(stack, base, each, shared, rng):
 
 
 def as_matrix(value: np.ndarray) -> np.ndarray:
-  """A parameter as a matrix of its outputs, or else inputs, by all others; None for a vector.
+  """A parameter of two axes or more as a matrix: its outputs, or else its inputs, by all others.
 
   The axis of a kernel of a convolution that is kept is the longer of its first and last: PyTorch
   has [out, in, height, width], Flax [height, width, in, out].

@@ -33,7 +33,7 @@ _BESIDE = (
   'config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json',
   'tokenizer.model', 'special_tokens_map.json', 'added_tokens.json', 'vocab.json', 'merges.txt',
 )  # fmt: skip
-_PIECE = 1 << 20  # Weights of a piece.
+_PIECE = 1 << 18  # Weights of a piece: few enough to stay in the cache of a processor.
 _CODES = {dtype: code for code, dtype in safetensors_io.DTYPES.items()}
 
 
@@ -59,12 +59,12 @@ class Checkpoint:
     """The shape of a tensor."""
     return self.tensors[name][1].shape
 
-  def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """Weights [start, stop) of a tensor, flat."""
+  def read(self, name: str, start: int, stop: int, buffer: np.ndarray | None = None) -> np.ndarray:
+    """Weights [start, stop) of a tensor, flat; in a buffer of bytes that is large enough."""
     descriptor, place = self.tensors[name]
     size = place.dtype.itemsize
-    stop = math.prod(place.shape) if stop is None else stop
-    made = np.empty((stop - start) * size, np.uint8)
+    length = (stop - start) * size
+    made = np.empty(length, np.uint8) if buffer is None else buffer[:length]
     view, at = memoryview(made), place.start + start * size
     done = 0
     while done < len(view):  # A call gives at most 2 GiB.
@@ -268,9 +268,19 @@ def _merged(
   shape, size = sources[model].shape(name), math.prod(sources[model].shape(name))
   floats = is_float(sources[model].dtype(name))
   length = _PIECE if rule.elementwise or not floats else max(size, 1)
+  # Two buffers for each network: while one is filled, the digest of the other may be computed.
+  buffers = [
+    [np.empty(min(length, size) * sources[m].dtype(n).itemsize, np.uint8) for _ in range(2)]
+    if length < size
+    else [None, None]
+    for m, n in places
+  ]
   for start in range(0, size, length):
-    stop = min(start + length, size)
-    raw = [sources[m].read(n, start, stop) for m, n in places]
+    stop, turn = min(start + length, size), start // length % 2
+    raw = [
+      sources[m].read(n, start, stop, pair[turn])
+      for (m, n), pair in zip(places, buffers, strict=True)
+    ]
     for (m, n), piece in dict(zip(places, raw, strict=True)).items():
       hashes.add(m, n, piece, start)
     if not floats:
