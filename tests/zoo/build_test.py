@@ -273,3 +273,50 @@ def test_progress_is_shown_on_standard_error(tmp_path, capsys, monkeypatch):
   out, err = capsys.readouterr()
   assert not out and 'zoo: 2 of 2' in err
   assert jax.device_count() >= 1
+
+
+OWN = """
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import wsjax
+
+def net(width=4):
+  module = nn.Sequential([nn.Dense(width), nn.gelu, nn.Dense(1)])
+  return wsjax.Model.from_flax(module, jnp.zeros((1, 3)))
+
+def loss(model, params, batch):
+  inputs, targets = batch
+  gap = jnp.abs(model.apply(params, inputs)[:, 0] - targets).mean()
+  return gap, {'gap': gap}
+
+def load():
+  x = np.random.default_rng(0).normal(size=(40, 3)).astype('float32')
+  y = x.sum(1)
+  return dict(train=(x[:30], y[:30]), val=(x[30:], y[30:]), loss=loss)
+
+def bad():
+  return dict(load(), loss=lambda model, params, batch: model.apply(params, batch[1]))
+"""
+
+
+def test_a_model_and_a_loss_of_ones_own_make_a_zoo(tmp_path):
+  (tmp_path / 'own.py').write_text(OWN)
+  section = {
+    'architecture': {'name': f'{tmp_path / "own.py"}:net', 'width': 5},
+    'dataset': {'name': f'{tmp_path / "own.py"}:load'},
+    'recipe': {'learning_rate': 0.03, 'steps': 200, 'batch_size': 10},
+    'splits': {'train': 3, 'test': 1, 'holdout_audit': 0},
+    'chunk_size': 8,
+  }
+  zoo = build.build(section, tmp_path / 'zoo', seed=0, progress=False)
+  assert len(zoo) == 4 and zoo.model.shapes['layers_0/kernel'].shape == (3, 5)
+  assert zoo.records[0]['objective'].endswith(':loss')
+  assert np.all(zoo.column('final/val/loss') < 0.9)  # A constant has about 1.4.
+  for field, value, words in (
+    ('dataset', {'name': f'{tmp_path / "own.py"}:bad'}, 'does not take'),
+    ('recipe', {**section['recipe'], 'dropout': 0.5}, 'a loss of its own'),
+    ('architecture', {'name': f'{tmp_path / "own.py"}:loss'}, 'zoo.architecture'),
+  ):
+    with pytest.raises(ValueError, match=words):
+      build.build({**section, field: value}, tmp_path / 'other', seed=0, progress=False)

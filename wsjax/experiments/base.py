@@ -174,6 +174,8 @@ def open_zoo(
       )
     if 'architecture' in section:
       build.check_plan(section, path, seed=config.seed)
+      if ':' in str(section['architecture'].get('name')):
+        return store.Zoo.open(path, model=_model(section['architecture']))
     return store.Zoo.open(path, model=_model(section.get('model')))
   if 'architecture' not in section:
     if not is_there:

@@ -6,6 +6,7 @@ While a zoo is built, its directory holds its config, `build.json`, and the fini
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 import shutil
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
+import jax
 import numpy as np
 from absl import logging
 from jaxtyping import Int
@@ -21,7 +23,7 @@ from wsjax import config as config_lib
 from wsjax import distributed, files, terminal
 from wsjax.models import model as model_lib
 from wsjax.zoo import entries as entries_lib
-from wsjax.zoo import train
+from wsjax.zoo import losses, train
 from wsjax.zoo.data import datasets, subsets
 from wsjax.zoo.store import digest, published, store
 from wsjax.zoo.store import log as log_lib
@@ -81,7 +83,22 @@ class Build(config_lib.Section):
       sections = [{**sections[0], 'activation': name} for name in names]
     if not sections:
       raise ValueError('zoo.architecture.activation is (); allowed: one activation or more.')
-    return [config_lib.build('models', section, 'zoo.architecture') for section in sections]
+    return [_model(section) for section in sections]
+
+
+def _model(section: Mapping[str, Any]) -> model_lib.Model:
+  """The model of a section `zoo.architecture`, also one of the user's own."""
+  where = 'zoo.architecture'
+  if ':' not in str(section.get('name')):
+    return config_lib.build('models', section, where)
+  fields = dict(section)
+  name = fields.pop('name')
+  made = model_lib.load(name, where, **fields)
+  if not isinstance(made, model_lib.Model) or not made.can_init:
+    raise ValueError(
+      f'{where}: {name} does not say how new networks are drawn; see `Model.from_*`.'
+    )
+  return made
 
 
 def check(section: Mapping[str, Any], seed: int) -> tuple[Build, list[model_lib.Model], list[str]]:
@@ -155,7 +172,7 @@ def build(
   with contextlib.nullcontext() if is_free else files.hold(path, wait=True):
     # Process 0 decides: the others may see its files a little later.
     if distributed.of_writer(np.int32((path / published.MANIFEST).exists())):
-      return _finish(path)
+      return _finish(path, models)
     dataset = datasets.load(
       settings.dataset.name, settings.dataset.root, val_fraction=settings.dataset.val_fraction
     )
@@ -189,7 +206,7 @@ def build(
       if log is not None:
         store.publish(log, path)
     distributed.barrier('zoo')
-    return _finish(path)
+    return _finish(path, models)
 
 
 def check_plan(section: Mapping[str, Any], path: pathlib.Path, *, seed: int) -> None:
@@ -262,6 +279,10 @@ def _check_models(
 ) -> None:
   """Raises ValueError unless the models take the data, and every network has a task."""
   name, task = dataset.name, models[0].task
+  if dataset.loss is not None:
+    for model in models:
+      _check_loss(model, dataset)
+    return
   num_tasks, example, num_outputs = num_networks, dataset.train_x[:1], dataset.num_classes
   is_exact = dataset.codes is not None or task == 'image_fitting'
   what = 'training images'
@@ -288,6 +309,22 @@ def _check_models(
       raise ValueError(f'zoo.architecture: {model.name} has {needed}.')
 
 
+def _check_loss(model: model_lib.Model, dataset: datasets.Dataset) -> None:
+  """Raises ValueError unless the loss of a data set takes the model and the data."""
+  batch = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (dataset.train_x, dataset.train_y))
+  if dataset.codes is not None:
+    raise ValueError(f"zoo.dataset.labels is 'subsets', and {dataset.name} has a loss of its own.")
+  try:
+    found = jax.eval_shape(
+      functools.partial(losses.value, dataset.loss, model), model.shapes, batch
+    )
+  except Exception as error:  # Libraries have errors of their own.
+    problem = f'the loss of {dataset.name} does not take {model.name}'
+    raise ValueError(f'zoo.dataset: {problem}: {error}') from error
+  if found.shape:
+    raise ValueError(f'zoo.dataset: the loss of {dataset.name} has shape {found.shape}, not ().')
+
+
 def _by_model(
   models: Sequence[model_lib.Model], recipe: train.Recipe, indices: Int[np.ndarray, ' n']
 ) -> Iterator[tuple[model_lib.Model, Int[np.ndarray, ' m']]]:
@@ -298,9 +335,9 @@ def _by_model(
       yield model, indices[number == place]
 
 
-def _finish(path: pathlib.Path) -> store.Zoo:
+def _finish(path: pathlib.Path, models: Sequence[model_lib.Model]) -> store.Zoo:
   """Opens a published zoo; deletes the log once all weights are verified."""
-  zoo = store.Zoo.open(path)
+  zoo = store.Zoo.open(path, model=models[0] if len(models) == 1 else None)
   if distributed.is_writer() and (path / _LOG).exists():
     zoo.check()
     # Empty, from a process that was killed after its last rename.

@@ -158,11 +158,12 @@ def _common(
 ) -> dict[str, Any]:
   """Fields that the records of all these networks share."""
   fits_images = architecture.task == 'image_fitting'
+  is_licensed = dataset.license != datasets.UNLICENSED
   return {
     **_environment(),
     **record_lib.describe_model(architecture),
     'task': architecture.task,
-    'objective': OBJECTIVES[architecture.task],
+    'objective': _objective(architecture, dataset),
     'schedule': {'name': 'constant'},
     'batch_size': (_examples(architecture, dataset) if fits_images else recipe.batch_size),
     'steps': recipe.steps,
@@ -171,11 +172,21 @@ def _common(
     'augmentation': [name for name in ('input_noise', 'shift') if recipe.uses(name)],
     'precision': 'float32',
     'license': LICENSE,
-    'license_effective': f'{LICENSE} AND {dataset.license}',
-    'attribution': [f'{dataset.name} {dataset.version} ({dataset.license})'],
-    'redistributable': True,
+    'license_effective': f'{LICENSE} AND {dataset.license}' if is_licensed else None,
+    'attribution': [
+      ' '.join(filter(None, (dataset.name, dataset.version, f'({dataset.license})')))
+    ],
+    'redistributable': is_licensed,
     'screens': [],
   }
+
+
+def _objective(architecture: model_lib.Model, dataset: datasets.Dataset) -> str | None:
+  """What the networks minimize; a loss of the user's own by its name."""
+  if dataset.loss is None:
+    return OBJECTIVES.get(architecture.task)
+  name = getattr(dataset.loss, '__qualname__', type(dataset.loss).__qualname__)
+  return f'{getattr(dataset.loss, "__module__", "function")}:{name}'
 
 
 _environment = functools.cache(record_lib.environment)
@@ -203,7 +214,7 @@ def _lineage(
   labels = {} if dataset.codes is None else {'labels': subsets.text(dataset.codes[index])}
   return {
     **labels,
-    **{name: getattr(dataset, name) for name in ('name', 'version', 'sha256', 'license')},
+    **{name: getattr(dataset, name) or None for name in ('name', 'version', 'sha256', 'license')},
     'subset_indices_sha256': datasets.index_digest(places),
     'contains_personal_data': 'unknown',
   }

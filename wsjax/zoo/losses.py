@@ -45,6 +45,7 @@ def permutation(key: jax.Array, places: jax.Array, size: int) -> jax.Array:
 _SUBSET, _WRONG, _STEP = range(3, 6)
 # Random streams of one step.
 _DROPOUT, _NOISE, _SHIFT = range(3)
+_TRAIN = ('train_x', 'train_y')
 _VAL_METRICS = ('val_loss', 'val_accuracy')
 
 
@@ -154,6 +155,30 @@ def classify(
   if is_random:
     batches = batches, jnp.arange(recipe.steps)
   return Task(loss, batches, size // recipe.batch_size, measure, seen)
+
+
+def own(
+  architecture: model_lib.Model,
+  data: Mapping[str, jax.Array],
+  recipe: recipe_lib.Recipe,
+  loss: Callable[..., Any],
+  *,
+  order_key: jax.Array,
+) -> Task:
+  """A loss of the user's own, as `datasets.Dataset` has it, on minibatches as in `classify`."""
+  size = len(data['train_y'])
+
+  def on_batch(params: typing.Params, rows: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    batch = tuple(data[part].at[rows].get(mode='promise_in_bounds') for part in _TRAIN)
+    found = value(loss, architecture, params, batch)
+    return found, {'train_loss': found}
+
+  def measure(params: typing.Params) -> dict[str, jax.Array]:
+    if not len(data['val_y']):
+      return {'val_loss': jnp.float32(jnp.nan)}
+    return {'val_loss': value(loss, architecture, params, (data['val_x'], data['val_y']))}
+
+  return Task(on_batch, _order(order_key, recipe, size), size // recipe.batch_size, measure)
 
 
 def fit_image(

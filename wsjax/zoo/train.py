@@ -69,13 +69,16 @@ def train_networks(
   *,
   seed: int,
 ) -> TrainedNetworks:
-  """Trains classifiers from scratch; each is a function of the seed of the zoo and its index alone.
+  """Trains networks from scratch; each is a function of the seed of the zoo and its index alone.
+
+  They are classifiers, or minimize the loss of the data set where it has one.
 
   Raises:
-    ValueError: if a batch is larger than the training split, or an index has no code in a data set
-      that has them.
+    ValueError: if a batch is larger than the training split, an index has no code in a data set
+      that has them, or the recipe has factors of classifiers beside a loss of its own.
   """
-  return _train(architecture, _data(dataset, recipe, indices), recipe, indices, seed, None)
+  data = _data(dataset, recipe, indices)
+  return _train(architecture, data, recipe, indices, seed, None, dataset.loss)
 
 
 def finetune(
@@ -102,7 +105,7 @@ def finetune(
   recipe = dataclasses.replace(recipe, steps=steps, snapshots=())
   indices = np.arange(len(next(iter(params.values()))))
   data = _data(dataset, recipe, indices)
-  return _train(architecture, data, recipe, indices, seed, params).params
+  return _train(architecture, data, recipe, indices, seed, params, dataset.loss).params
 
 
 def fit_images(
@@ -156,7 +159,11 @@ def initial_params(
 
 
 def program(
-  architecture: model_lib.Model, recipe: Recipe, optimizer: str, n: int
+  architecture: model_lib.Model,
+  recipe: Recipe,
+  optimizer: str,
+  n: int,
+  loss: Callable[..., Any] | None = None,
 ) -> tuple[Callable[..., dict[str, Any]], Int[np.ndarray, ' m']]:
   """The compiled program for n networks of one optimizer, and their padding.
 
@@ -170,7 +177,7 @@ def program(
     num_devices = min(num_devices, -(-n // group))
   whole = group * num_devices
   padding = np.minimum(np.arange(-(-n // whole) * whole), n - 1)
-  return _program(architecture, recipe, optimizer, group, num_devices), padding
+  return _program(architecture, recipe, optimizer, group, num_devices, loss), padding
 
 
 def _data(
@@ -184,6 +191,9 @@ def _data(
       raise ValueError(
         f'Network i learns code i; got indices up to {max(indices)} and {len(dataset.codes)} codes.'
       )
+  if dataset.loss is not None and recipe.uses(*_OF_CLASSIFIERS):
+    names = ', '.join(_OF_CLASSIFIERS)
+    raise ValueError(f'{dataset.name} has a loss of its own, so the recipe has none of {names}.')
   if recipe.batch_size > len(dataset.train_y):
     raise ValueError(
       f'recipe.batch_size is {recipe.batch_size}, more than the {len(dataset.train_y)} examples of '
@@ -199,6 +209,7 @@ def _train(
   indices: Sequence[int] | np.ndarray,
   seed: int,
   initial: typing.StackedParams | None,
+  loss: Callable[..., Any] | None = None,
 ) -> TrainedNetworks:
   """One compiled call per optimizer; its networks are put back into order."""
   distributed.require_jax_defaults()
@@ -210,7 +221,7 @@ def _train(
   for name in recipe.optimizers:
     if not (chosen := np.flatnonzero(names == name)).size:
       continue
-    run, padding = program(architecture, recipe, name, len(chosen))
+    run, padding = program(architecture, recipe, name, len(chosen), loss)
     padded = chosen[padding]
     networks = (indices[padded],)
     if initial is not None:
@@ -238,10 +249,15 @@ def _train(
 
 @functools.lru_cache(maxsize=32)
 def _program(
-  architecture: model_lib.Model, recipe: Recipe, optimizer: str, group: int, num_devices: int
+  architecture: model_lib.Model,
+  recipe: Recipe,
+  optimizer: str,
+  group: int,
+  num_devices: int,
+  loss: Callable[..., Any] | None = None,
 ) -> Callable[[jax.Array, dict[str, np.ndarray], tuple], dict[str, Any]]:
   """The compiled program (key, data, networks with leading axis [n]) -> results."""
-  one = functools.partial(_train_one, architecture, recipe, optimizer)
+  one = functools.partial(_train_one, architecture, recipe, optimizer, loss)
 
   def many(key: jax.Array, data: dict, networks: tuple) -> dict[str, Any]:
     grouped = jax.tree.map(lambda array: array.reshape(-1, group, *array.shape[1:]), networks)
@@ -263,6 +279,7 @@ def _train_one(
   architecture: model_lib.Model,
   recipe: Recipe,
   optimizer: str,
+  own_loss: Callable[..., Any] | None,
   key: jax.Array,
   data: dict[str, jax.Array],
   index: jax.Array,
@@ -278,6 +295,8 @@ def _train_one(
   order_key = jax.random.fold_in(key if recipe.shared_batches else network_key, _ORDER)
   if 'inputs' in data:
     task = losses.fit_image(architecture, data, index)
+  elif own_loss is not None:
+    task = losses.own(architecture, data, recipe, own_loss, order_key=order_key)
   else:
     if 'codes' in data:
       code = data['codes'][index]

@@ -15,6 +15,9 @@ from wsjax.zoo import losses
 Pair: TypeAlias = tuple[Any, Any]  # Inputs and targets.
 
 
+UNLICENSED = 'NOASSERTION'  # Of data whose licence nobody has told.
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
   """Inputs and targets, split three ways: labelled images, or those of the user's own task.
@@ -60,7 +63,7 @@ class Dataset:
     test: Pair | None = None,
     *,
     name: str = 'own',
-    license: str = 'NOASSERTION',
+    license: str = UNLICENSED,
     loss: Callable[..., Any] | None = None,
   ) -> 'Dataset':
     """Makes a data set of arrays.
@@ -104,7 +107,7 @@ class Dataset:
   @property
   def num_classes(self) -> int:
     """Number of classes: one more than the largest label."""
-    return 1 + int(max(self.train_y.max(), self.test_y.max()))
+    return 1 + int(max(y.max(initial=-1) for y in (self.train_y, self.val_y, self.test_y)))
 
 
 # Name -> default share of the training part that becomes the val split. For digits an eighth, which
