@@ -7,6 +7,7 @@ import pytest
 
 import wsjax
 from tests import marks
+from wsjax import config
 from wsjax.evaluation import methods
 from wsjax.experiments.generation import any_task
 from wsjax.zoo import losses
@@ -171,9 +172,35 @@ def test_a_copy_of_a_snapshot_is_a_copy_and_one_run_gives_no_thresholds(zoo):
     _ = any_task.Reference(independent=False, **given).thresholds
 
 
-@pytest.mark.parametrize('family', marks.slow(['diffusion', 'flow_matching'], 'diffusion'))
-def test_families_with_a_backbone_need_no_field(zoo, family):
-  assert len(wsjax.fit(zoo, family, steps=2, progress=False).sample(2)) == 2
+@pytest.mark.parametrize(
+  'name',
+  marks.slow(
+    config.plugins('generators'), 'autoregressive', 'best_of_n', 'diffusion', 'flow', 'graph_flow'
+  ),
+)
+def test_every_generator_needs_no_field(zoo, name):
+  if name == 'best_of_n':
+    with pytest.raises(ValueError, match='give task='):
+      wsjax.fit(zoo, name, progress=False)
+    model = wsjax.mlp((1, 4, 3))
+    params = jax.vmap(model.init)(jax.random.split(jax.random.key(0), 8))
+    zoo, task = wsjax.Zoo.of(model, jax.device_get(params)), (X, np.arange(64) % 3)
+    made = wsjax.fit(zoo, name, task=task, candidates=8, keep=4, progress=False)
+  else:
+    made = wsjax.fit(zoo, name, steps=2, progress=False)
+  assert len(made.sample(2)) == 2 and made.sample(2).finite().all()
+
+
+@pytest.mark.parametrize(
+  'name',
+  marks.slow(
+    config.plugins('encoders'), 'graph_net', 'graph_transformer', 'probes', 'scale_equivariant',
+    'token_transformer',
+  ),
+)  # fmt: skip
+def test_every_encoder_needs_no_field(zoo, name):
+  embedding = wsjax.encode(zoo, name, progress=False)
+  assert len(embedding) == 24 and np.isfinite(embedding).all()
 
 
 def test_metrics_of_classifiers_are_refused_where_networks_are_compared_by_a_loss(zoo):

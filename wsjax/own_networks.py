@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from wsjax import config as config_lib
-from wsjax import files, typing
+from wsjax import files, mixed_networks, typing
 from wsjax import networks as networks_lib
 from wsjax.encoders import examples
 from wsjax.evaluation import methods
@@ -30,7 +30,14 @@ Data: TypeAlias = datasets.Dataset | tuple[Any, Any]  # Or inputs and targets.
 
 _STEPS = 2_000
 # Fields that generators of these families need.
-_NEEDED = dict.fromkeys(('diffusion', 'flow_matching'), {'backbone': {'name': 'mlp'}})
+_NEEDED = {
+  'autoregressive': {'head': {'name': 'mlp'}},
+  'diffusion': {'backbone': {'name': 'mlp'}},
+  'flow_matching': {'backbone': {'name': 'mlp'}},
+}
+# Families that learn whole weights, and the tokens of those that are not learned as one vector.
+_WHOLE = ('autoregressive', 'graph_flow', 'hypernetwork')
+_TOKENS = {'autoregressive': 'neurons'}
 # Training of generators and encoders, where the caller gives nothing else.
 _TRAIN = dict(
   learning_rate=1e-3,
@@ -81,7 +88,6 @@ def encode(
   section = {'name': encoder, **fields, 'architecture': kinds.architectures[0]}
   if kinds.capacity is not None:
     section['capacity'] = kinds.capacity
-    del section['architecture']
   module = config_lib.build('encoders', section, 'encoder')
   predictor = prediction.Predictor(module, _Identity(), prediction.parameter_scales(given))
   first = jax.tree.map(lambda x: x[0], given)
@@ -148,14 +154,16 @@ def fit(
   progress: bool = True,
   sections: Mapping[str, Any] | None = None,
   **fields: Any,
-) -> FittedGenerator:
+) -> FittedGenerator | mixed_networks.MixedGenerator:
   """Fits a generator to the training networks of a zoo.
 
   Scales are balanced and permutations aligned first. A hypernetwork learns whole weights, other
-  families up to 64 whitened principal components.
+  families up to 64 whitened principal components, and 'autoregressive' and 'graph_flow' weights as
+  they are. Of a zoo of several architectures 'flow_matching'
+  learns all of them at once, as tokens with masks, and samples each.
 
   Args:
-    zoo: networks of one model.
+    zoo: networks of one model, or of several.
     generator: plug-in of `wsjax.generators`, or a class of the user's own.
     task: what the networks learned: inputs [n, ...] and targets [n, ...], or a `Dataset`. The loss
       of generated networks on it is then part of the objective of the generator.
@@ -174,20 +182,38 @@ def fit(
   num = len(zoo.select(split='train'))
   if num < 2:
     raise ValueError(f'{zoo!r} has {num} training networks; at least 2 are needed.')
-  is_hypernetwork = generator == 'hypernetwork'
+  if len(zoo.architectures) > 1:
+    if generator != mixed_networks.NAME or task is not None or sections:
+      raise ValueError(
+        f'{zoo!r} has {len(zoo.architectures)} architectures; allowed are the generator '
+        f'{mixed_networks.NAME!r} without a task and sections, or a zoo of one architecture, '
+        'such as zoo.subset(zoo.select(architecture=zoo.architectures[0])).'
+      )
+    with _folder(workdir) as path:
+      train = _train(steps, min(64, num))
+      options = {'train': train, 'seed': seed, 'progress': progress, 'fields': fields}
+      return mixed_networks.fit(zoo, workdir=path, **options)
+  needed = dict(_NEEDED.get(generator, {}))
+  if generator == 'graph_flow':
+    needed['architecture'] = zoo.model
+  selects = getattr(config_lib.find('generators', generator, 'generator'), 'NEEDS_SCORE', False)
+  if selects and task is None:
+    raise ValueError(
+      f'{generator!r} selects networks by their accuracy; give task=(inputs, targets).'
+    )
   codec = {'name': 'pca', 'rank': min(64, num - 1), 'whiten': True}
   config = {
     'name': generator,
     'seed': seed,
     'zoo': {},
     'symmetry': {'canonicalize': 'permutation+scale', 'restarts': 3},
-    'tokens': {'name': 'flat'},
+    'tokens': {'name': _TOKENS.get(generator, 'flat')},
     'normalize': {'how': 'layer'},
-    'codec': {'name': 'identity'} if is_hypernetwork else codec,
-    'generator': {'name': generator, **_NEEDED.get(generator, {}), **fields},
+    'codec': {'name': 'identity'} if generator in _WHOLE else codec,
+    'generator': {'name': generator, **needed, **fields},
     'strategy': {'distribution': 4.0, 'functional': 1.0} if task is not None else {},
     'sample': {},
-    'train': _train(steps, min(16 if is_hypernetwork else 64, num)),
+    'train': _train(steps, min(16 if generator == 'hypernetwork' else 64, num)),
     'evaluate': {},
   }
   for name, values in (sections or {}).items():
@@ -195,16 +221,24 @@ def fit(
       raise ValueError(f'sections has {name!r}; allowed: {", ".join(config)}.')
     config[name] = {**config[name], **values}
   dataset = None if task is None else _dataset(task, 'train')
+  if selects and not isinstance(task, datasets.Dataset):
+    dataset = datasets.Dataset.of(train=task, val=task)
   experiment = generation.Generation(
     ml_collections.ConfigDict(config), zoo, dataset and (lambda: dataset)
   )
   experiment.progress = progress
+  with _folder(workdir) as experiment.workdir:
+    params, history = experiment.fit(seed)
+  return FittedGenerator(experiment, params, history)
+
+
+@contextlib.contextmanager
+def _folder(workdir: str | pathlib.Path | None) -> Iterator[pathlib.Path]:
+  """The directory of checkpoints; a temporary one for None."""
   with contextlib.ExitStack() as stack:
     if workdir is None:
       workdir = stack.enter_context(tempfile.TemporaryDirectory())
-    experiment.workdir = files.folder(workdir, 'workdir')
-    params, history = experiment.fit(seed)
-  return FittedGenerator(experiment, params, history)
+    yield files.folder(workdir, 'workdir')
 
 
 def evaluate(

@@ -214,7 +214,8 @@ def _lineage(
   labels = {} if dataset.codes is None else {'labels': subsets.text(dataset.codes[index])}
   return {
     **labels,
-    **{name: getattr(dataset, name) or None for name in ('name', 'version', 'sha256', 'license')},
+    **{name: getattr(dataset, name) or None for name in ('name', 'version', 'sha256')},
+    'license': None if dataset.license == datasets.UNLICENSED else dataset.license,
     'subset_indices_sha256': datasets.index_digest(places),
     'contains_personal_data': 'unknown',
   }
