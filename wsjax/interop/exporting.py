@@ -154,4 +154,7 @@ def _stablehlo(model: model_lib.Model, params: typing.Params) -> bytes:
   exported = jax_export.export(
     jax.jit(lambda x: model.apply(params, x)), platforms=('cpu', 'cuda', 'tpu')
   )(inputs)
-  return bytes(exported.serialize())
+  try:
+    return bytes(exported.serialize())
+  except ImportError:
+    raise checkpoint_lib.missing('flatbuffers', 'StableHLO') from None

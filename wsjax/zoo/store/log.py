@@ -96,7 +96,7 @@ class Block:
 
   keys: Sequence[str]
   params: typing.StackedParams
-  records: Sequence[dict[str, Any]]
+  records: Sequence[Mapping[str, Any]]
   texts: Sequence[bytes]
 
 
