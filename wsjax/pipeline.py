@@ -74,6 +74,9 @@ def run(
     with stages.stage('evaluate'):
       report = experiment.report(predictions)
     report.figures |= base.training_figures(history)
+    if distributed.is_writer() and (workdir / 'samples').exists():
+      with stages.stage('gates'):
+        _add_gates(report, experiment)
     examples = len(jax.tree.leaves(experiment.train)[0])
     if history and (note := loop.batch_note(config.train.batch_size, examples)):
       report.notes.append(note)
@@ -147,6 +150,26 @@ def evaluate_zoo(
       report = experiment.compare([method])
     report.notes += unknown
     return _write(report, config.experiment, workdir, stages)
+
+
+def _add_gates(report: model.Report, experiment: base.Experiment) -> None:
+  """Says which gates a release of generated networks would pass."""
+  from wsjax.experiments import sections  # Not needed by other experiments, like the gates.
+  from wsjax.governance import gates
+  from wsjax.zoo.store import published
+
+  paths = [experiment.workdir / f'samples/seed{seed}' for seed in experiment.config.train.seeds]
+  samples = [store.Zoo.open(path) for path in paths if (path / published.MANIFEST).exists()]
+  if not samples:
+    return
+  section = experiment.config.get('gates', {})
+  decisions = gates.of_run(
+    experiment.zoo, samples, report.plain(), config_lib.read(sections.Gates, 'gates', section)
+  )
+  report.findings['Release'] = gates.sentence(decisions)
+  report.facts['Gates of a release'] = {
+    f'{decision.gate} {gates.GATES[decision.gate]}': str(decision) for decision in decisions
+  }
 
 
 def _generation(

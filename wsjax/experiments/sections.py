@@ -43,3 +43,25 @@ class Normalize(config.Section):
 
   how: Annotated[str, config.OneOf(normalize.HOW)] = 'layer'
   weights: tuple[tuple[str, config.PositiveFloat], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Gates(config.Section):
+  """The section `gates`: thresholds of what may be released.
+
+  Attributes:
+    max_z: largest robust z-score of any statistic of a network.
+    max_weight: largest absolute weight.
+    max_replica_rate: upper end of the interval of the replica rate of a generator.
+    max_membership_tpr: upper end of the interval of the share of training networks that an attack
+      finds at a false positive rate of 1 %.
+    payload_p: level of the test of low bits for payloads, over all networks together.
+    personal_data_waiver: who waives, and why, that data may contain personal data; '' is nobody.
+  """
+
+  max_z: config.PositiveFloat = 6.0
+  max_weight: config.PositiveFloat = 1e4
+  max_replica_rate: config.Share = 0.03
+  max_membership_tpr: config.Share = 0.05
+  payload_p: config.Rate = 1e-3
+  personal_data_waiver: str = ''

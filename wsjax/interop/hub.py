@@ -88,24 +88,24 @@ def card(record: Mapping[str, Any]) -> str:
   # In JSON, which YAML contains, so that a text of a stranger stays a text.
   head = {'library_name': 'wsjax', 'license': record.get('license') or 'unknown'}
   lines = ['---', *(f'{name}: {json.dumps(value)}' for name, value in head.items()), '---', '']
-  lines += [f'# {_text(record.get("arch_id") or "Network")}', '']
+  lines += [f'# {text(record.get("arch_id") or "Network")}', '']
   lines += ['| field | value |', '| --- | --- |']
   for name in _CARD:
     value = record.get(name)
     if value is not None:
       shown = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-      lines.append(f'| {name} | {_text(shown)} |')
+      lines.append(f'| {name} | {text(shown)} |')
   for entry in record.get('final') or []:
-    lines.append(f'| {_text(entry["metric"])} ({entry["split"]}) | {entry["value"]} |')
+    lines.append(f'| {text(entry["metric"])} ({entry["split"]}) | {entry["value"]} |')
   for dataset in record.get('datasets') or []:
-    lines.append(f'| data | {_text(dataset["name"])} ({_text(dataset["license"] or "unknown")}) |')
-  for text in record.get('attribution') or []:
-    lines.append(f'| attribution | {_text(text)} |')
+    lines.append(f'| data | {text(dataset["name"])} ({text(dataset["license"] or "unknown")}) |')
+  for line in record.get('attribution') or []:
+    lines.append(f'| attribution | {text(line)} |')
   lines += ['', f'Record `{record.get("record_id")}`, weights `{record.get("tensor_digest")}`.', '']
   lines += ['Written by wsjax from the checkpoint record; nothing was added by hand.', '']
   return '\n'.join(lines)
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
   """Text of a stranger as Markdown that is only text."""
   return re.sub(r'([\\`*_{}\[\]<>()#+!|~])', r'\\\1', ' '.join(terminal.plain(str(value)).split()))

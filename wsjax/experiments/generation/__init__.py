@@ -78,9 +78,10 @@ class Generation(base.Experiment):
     'evaluate': Evaluate,
     'symmetry': sections.Symmetry,
     'normalize': sections.Normalize,
+    'gates': sections.Gates,
   }
   PLUGINS: ClassVar[tuple[str, ...]] = ('tokens', 'codec', 'generator')
-  OPTIONAL: ClassVar[tuple[str, ...]] = ('condition', 'rivals', 'sample', 'strategy')
+  OPTIONAL: ClassVar[tuple[str, ...]] = ('condition', 'gates', 'rivals', 'sample', 'strategy')
 
   @classmethod
   def check(cls, config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:

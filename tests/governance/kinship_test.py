@@ -1,0 +1,77 @@
+"""Relatives are told from weights alone, also after reordering and rescaling."""
+
+import jax
+import numpy as np
+import pytest
+
+import wsjax
+from wsjax.governance import kinship
+from wsjax.symmetry import canonicalize
+
+MODEL = wsjax.mlp((8, 12, 4))
+
+
+def independent(count, seed=0):
+  rng = np.random.default_rng(seed)
+  return {
+    leaf.path: rng.normal(size=(count, *leaf.shape)).astype('float32') for leaf in MODEL.spec.leaves
+  }
+
+
+def finetune(params, steps, seed):
+  """Stands for training: noise that grows with the number of steps."""
+  rng = np.random.default_rng(seed + steps)
+  size = 0.02 * np.sqrt(steps)
+  return {
+    path: (x + size * rng.normal(size=x.shape)).astype('float32') for path, x in params.items()
+  }
+
+
+@pytest.fixture(scope='module')
+def kin():
+  return kinship.fit(independent(60), MODEL.spec, finetune, steps=(10, 100))
+
+
+@pytest.fixture(scope='module')
+def unseen():
+  params = independent(60, seed=1)
+  return kinship.breed(params, MODEL.spec, finetune, steps=(10, 100), num_independent=200, seed=3)
+
+
+def test_relatives_of_networks_never_seen_are_told(kin, unseen):
+  found = kin.probabilities(unseen.a, unseen.b)
+  np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+  said = np.array(kin.relation(found))
+  truth = np.array(kinship.RELATIONS)[unseen.relation]
+  assert np.mean(said == truth) >= 0.97
+  assert np.mean(said[truth == 'independent'] != 'independent') <= 0.02
+
+
+def test_order_of_a_pair_and_moves_of_the_symmetry_change_nothing(kin, unseen):
+  rows = np.linspace(0, len(unseen.relation) - 1, 40).astype(int)
+  a, b = ({path: x[rows] for path, x in y.items()} for y in (unseen.a, unseen.b))
+  expected = kin.probabilities(a, b)
+  keys = jax.random.split(jax.random.key(5), len(rows))
+  moved = canonicalize.apply_all(jax.vmap(MODEL.spec.random)(keys), a, MODEL.spec)
+  for one, two in ((b, a), (moved, b)):
+    np.testing.assert_allclose(kin.probabilities(one, two), expected, atol=0.05)
+
+
+def test_bred_relatives_are_what_they_are_called(unseen):
+  distance = MODEL.spec.distance(
+    unseen.a, unseen.b, reference={p: x[0] for p, x in unseen.a.items()},
+    pairs=np.stack([np.arange(len(unseen.relation))] * 2, axis=1),
+  )  # fmt: skip
+  by = [np.median(distance[unseen.relation == kind]) for kind in range(4)]
+  assert by[0] < 0.1 * by[1] < by[1] < by[2] < by[3]
+
+
+def test_too_few_networks_are_an_error():
+  with pytest.raises(ValueError, match='40 independent ones'):
+    kinship.fit(independent(10), MODEL.spec, finetune)
+
+
+def test_the_family_of_a_zoo_that_was_not_trained_here_is_not_known(tmp_path):
+  zoo = wsjax.Zoo.of(MODEL, independent(40)).save(tmp_path / 'zoo')
+  with pytest.raises(ValueError, match=r'has no build\.json'):
+    kinship.of_zoo(zoo)

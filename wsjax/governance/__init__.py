@@ -1,0 +1,1 @@
+"""Governance: signed releases, lineage, licences, gates, quarantine."""
