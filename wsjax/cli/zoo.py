@@ -15,8 +15,9 @@ units, and networks that are derived from each other.
 Import makes a zoo of networks that were trained elsewhere: safetensors, npz, PyTorch (.pt), ONNX,
 Orbax, PEFT, folders and hub:OWNER/NAME of the Hugging Face Hub, folders of the ModelZoo project.
 my.py:net is a Model, or a function that returns one: without arguments, or of the tensors of one
-network where networks differ. A folder may also be of a published family that is known by name. A
-column of the records such as 'file' names the network of a row.
+network where networks differ. A column of the records such as 'file' names the network of a row.
+What is not finite or unlike all others is put aside, in the folder OUT.quarantine, with the
+reason. A folder may also be of a published family that is known by name.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from wsjax import terminal
 from wsjax.cli import run as run_command
 from wsjax.experiments import configs
 
+_SHOWN = 20  # Networks put aside that are named.
 # Modules of wsjax.interop.families.
 FAMILIES = ('rl_agents', 'es_policies', 'third_party_classifiers')
 
@@ -75,6 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   foreign.add_argument(
     '--ignore', action='append', default=[], metavar='PATTERN', help='tensors that are left out'
   )
+  foreign.add_argument(
+    '--max-z', type=float, default=6.0,
+    help='networks with a statistic of a layer so many robust deviations off are put aside',
+  )  # fmt: skip
   foreign.add_argument('--split', metavar='train=0.8,val=0.1,test=0.1', help='shares of the runs')
 
 
@@ -154,10 +160,11 @@ def _import(args: argparse.Namespace) -> int:
     family = importlib.import_module(f'wsjax.interop.families.{args.family}').FAMILY
     zoo = family.import_zoo(args.source[0], args.out)
   else:
-    from wsjax import files, interop
+    from wsjax import files
+    from wsjax.governance import quarantine
     from wsjax.models import model as model_lib
 
-    zoo = interop.import_checkpoints(
+    zoo, aside = quarantine.import_checkpoints(
       model_lib.load(args.model, '--model') if args.model else None,
       args.source,
       args.records,
@@ -167,7 +174,12 @@ def _import(args: argparse.Namespace) -> int:
       ignore=args.ignore,
       flatten=args.flatten,
       split=_shares(args.split) if args.split else None,
+      max_z=args.max_z,
     )
+    for reason in aside[:_SHOWN]:
+      terminal.show_line(f'put aside {reason.id}: {reason.screen}: {reason.detail}')
+    if aside:
+      terminal.show_line(f'{len(aside)} networks in {args.out}.quarantine')
   terminal.show_line(f'{len(zoo)} networks')
   terminal.show_line(zoo.path)
   return 0

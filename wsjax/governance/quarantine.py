@@ -1,0 +1,104 @@
+"""Quarantine: imported networks that fail the screens of intake are put aside, with the reason."""
+
+import contextlib
+import json
+import pathlib
+import shutil
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wsjax import files, interop, networks
+from wsjax.governance import screen
+from wsjax.zoo.store import store
+
+REASONS, ASIDE = 'reasons.jsonl', 'zoo'
+
+
+class Reason(NamedTuple):
+  """Why a network was put aside: its id, the screen, and what it found."""
+
+  id: str
+  screen: str
+  detail: str
+
+
+def import_checkpoints(
+  model: Any,
+  paths: Any,
+  records: Any = None,
+  *,
+  out: pathlib.Path | str,
+  max_z: float = 6.0,
+  **options: Any,
+) -> tuple[store.Zoo, list[Reason]]:
+  """Imports networks as `interop.import_checkpoints`, and puts aside what fails a screen.
+
+  Files are read strictly, and what is known has to make a record: that is an error of the whole
+  import. Screens of what was read are: finite, and outliers: robust z-scores of statistics of every
+  layer among networks of one model, where there are enough. What was put aside is in the folder
+  `OUT.quarantine`: reasons.jsonl, and the networks as a zoo.
+
+  Args:
+    model: of the networks.
+    paths: files, patterns or folders.
+    records: table of what is known.
+    out: folder of the zoo.
+    max_z: largest z-score of any statistic.
+    **options: other arguments of `interop.import_checkpoints`.
+
+  Returns:
+    The zoo, and why each other network was put aside.
+
+  Raises:
+    ValueError: if a file cannot be read, no network passes, or there is something in the way.
+  """
+  out = pathlib.Path(out)
+  aside, draft = (out.with_name(f'{out.name}.{what}') for what in ('quarantine', 'incoming'))
+  if out.exists() and any(out.iterdir()):
+    raise ValueError(f'{out} holds something already; nothing is overwritten. Give another folder.')
+  if aside.exists():
+    raise ValueError(f'{aside} is there already, of an earlier import; look into it and move it.')
+  shutil.rmtree(draft, ignore_errors=True)  # Of a process that was killed.
+  try:
+    zoo = interop.import_checkpoints(model, paths, records, out=draft, **options)
+    found = _screened(zoo, max_z)
+    reasons = [Reason(zoo.keys[row], *why) for row, why in sorted(found.items())]
+    if len(found) == len(zoo):
+      raise ValueError(f'No network passes: {reasons[0].id}: {reasons[0].detail}.')
+    if found:
+      rows = np.array(sorted(found))
+      zoo.subset(rows).save(aside / ASIDE)
+      kept = zoo.subset(np.setdiff1d(np.arange(len(zoo)), rows)).save(out)
+    else:
+      draft.rename(out)
+      kept = store.Zoo.open(out)
+      if len(zoo.architectures) == 1:
+        with contextlib.suppress(ValueError):  # A model that nobody can build again.
+          kept.with_model(zoo.model)
+    if reasons:
+      aside.mkdir(exist_ok=True)
+      lines = ''.join(json.dumps(reason._asdict()) + '\n' for reason in reasons)
+      files.replace(aside / REASONS, lines)
+  finally:
+    shutil.rmtree(draft, ignore_errors=True)
+  return kept, reasons
+
+
+def _screened(zoo: store.Zoo, max_z: float) -> dict[int, tuple[str, str]]:
+  """Row of each network that fails a screen -> its name, and what it found."""
+  found: dict[int, tuple[str, str]] = {}
+  for number, description in enumerate(zoo.architectures):
+    rows = np.flatnonzero(zoo._architecture_of == number)
+    params = zoo.params(rows)
+    finite = networks.Networks(params, description.spec).finite()
+    found |= {
+      int(row): ('finite', 'weights are NaN, infinite or beyond 1e6') for row in rows[~finite]
+    }
+    if finite.sum() < screen.FEWEST:
+      continue
+    outliers = screen.outliers(params, None, description.spec)
+    for place in np.flatnonzero(finite & (outliers.z > max_z)):
+      detail = f'{outliers.worst[place]} has |z| {outliers.z[place]:.1f}, more than {max_z:g}'
+      found[int(rows[place])] = 'outlier', detail
+  return found
