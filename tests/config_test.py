@@ -179,7 +179,7 @@ def test_flax_modules_are_sections():
 
 
 def test_plugins_are_the_files_with_a_class_of_their_name():
-  assert config.plugins('models') == ['cnn', 'mlp', 'siren']
+  assert config.plugins('models') == ['cnn', 'mlp', 'siren', 'transformer']
   with pytest.raises(ValueError, match='no room'):
     config.plugins('nowhere')
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
   from wsjax.models.siren import SIREN as siren
   from wsjax.networks import Networks
   from wsjax.own_networks import FittedGenerator, encode, evaluate, fit
+  from wsjax.personalizer import Personalizer
   from wsjax.pipeline import evaluate_zoo, run, sample
   from wsjax.symmetry.inference.infer import infer, verify
   from wsjax.symmetry.spec import Spec
@@ -52,6 +53,7 @@ _WHERE = {
   'Model': 'models.model:Model',
   'Networks': 'networks:Networks',
   'Objective': 'train.objective:Objective',
+  'Personalizer': 'personalizer:Personalizer',
   'Report': 'evaluation.report.model:Report',
   'Spec': 'symmetry.spec:Spec',
   'Zoo': 'zoo.store.store:Zoo',
@@ -81,10 +83,10 @@ _WHERE = {
 }
 __all__ = [
   'Dataset', 'Experiment', 'FittedGenerator', 'Generator', 'Metric', 'Model', 'Networks',
-  'Objective', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'edit', 'edit_files',
-  'encode', 'evaluate', 'evaluate_zoo', 'export', 'fit', 'import_checkpoints', 'infer', 'interop',
-  'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'run', 'sample', 'siren', 'testing',
-  'verify', '__version__',
+  'Objective', 'Personalizer', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'edit',
+  'edit_files', 'encode', 'evaluate', 'evaluate_zoo', 'export', 'fit', 'import_checkpoints', 'infer',
+  'interop', 'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'run', 'sample', 'siren',
+  'testing', 'verify', '__version__',
 ]  # fmt: skip
 
 

@@ -48,6 +48,7 @@ CASES = {
     ),
   ],
   'siren': [(dict(widths=(2, 6, 5, 1)), (2,)), (dict(widths=(3, 4, 2), omega=10.0), (3,))],
+  'transformer': [(dict(vocabulary=5, length=4, width=8, depth=2, heads=2), (4,))],
 }
 ALL = [
   (name, arguments, shape)
@@ -94,7 +95,8 @@ def test_weights_and_outputs_have_their_shapes(name, arguments, shape):
   params = jax.jit(net.init)(jax.random.key(0))
   net.spec.check(params)
   outputs = apply(params, inputs)
-  assert outputs.shape == (5, net.spec.leaves[-1].shape[0])
+  # A language model has outputs for every token.
+  assert (len(outputs), outputs.shape[-1]) == (5, net.spec.leaves[-1].shape[0])
   one = apply(params, inputs[:1])
   np.testing.assert_allclose(outputs[:1], one, atol=1e-5)
   assert all(np.isfinite(value).all() for value in params.values())

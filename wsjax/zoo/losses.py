@@ -77,6 +77,18 @@ def squared_error(
   return jnp.mean((outputs - jnp.reshape(y, outputs.shape)) ** 2)
 
 
+def next_token(
+  model: model_lib.Model, params: typing.Params, batch: tuple[jax.Array, jax.Array]
+) -> Float[Array, '']:
+  """Mean cross-entropy of one language model, nats per token.
+
+  A batch is the tokens [b, t] that it reads and those that it has to say; -1 counts as none.
+  """
+  x, y = batch
+  nats = optax.softmax_cross_entropy_with_integer_labels(model.apply(params, x), jnp.maximum(y, 0))
+  return jnp.sum(jnp.where(y < 0, 0, nats)) / jnp.sum(y >= 0)
+
+
 def value(
   loss: Callable[..., Any] | None, model: model_lib.Model, params: typing.Params, batch: Any
 ) -> Float[Array, '']:

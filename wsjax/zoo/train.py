@@ -28,7 +28,8 @@ Recipe = recipe_lib.Recipe
 _OF_CLASSIFIERS = ('dropout', 'train_fraction', 'label_noise', 'input_noise', 'shift')
 # Random streams of one network; those after them are in losses.py.
 _INIT, _HPARAMS, _ORDER = range(3)
-# Networks that are trained side by side on one CPU device, in its cache.
+# Networks that are trained side by side on one CPU device, in its cache. Language models fill it
+# alone.
 _CPU_GROUP = 8
 
 
@@ -172,7 +173,9 @@ def program(
   """
   on_cpu = jax.default_backend() == 'cpu'
   num_devices = jax.device_count()
-  group = _CPU_GROUP if on_cpu else -(-n // num_devices)
+  group = -(-n // num_devices)
+  if on_cpu:
+    group = 1 if architecture.task == 'language_modelling' else _CPU_GROUP
   if jax.process_count() == 1:  # With several, each takes part in every call.
     num_devices = min(num_devices, -(-n // group))
   whole = group * num_devices

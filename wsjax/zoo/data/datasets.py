@@ -112,7 +112,9 @@ class Dataset:
 
 # Name -> default share of the training part that becomes the val split. For digits an eighth, which
 # makes 1257 / 180 / 360.
-NAMES = {'digits': 0.125, 'mnist': 0.1, 'fashion_mnist': 0.1}
+NAMES = {
+  'digits': 0.125, 'mnist': 0.1, 'fashion_mnist': 0.1, 'lexicon': 0.02, 'lexicon_small': 0.05,
+}  # fmt: skip
 
 
 def load(
@@ -121,9 +123,9 @@ def load(
   """Loads a data set; ValueError if name or fraction is not allowed, or it has not been prepared.
 
   Args:
-    name: 'digits' (inside scikit-learn), 'mnist' or 'fashion_mnist'; or a function of the user's
-      own as 'my_lab.data:load' or 'path/to/data.py:load', which gives a `Dataset` or the arguments
-      of `Dataset.of`.
+    name: 'digits' (inside scikit-learn), 'mnist', 'fashion_mnist'; 'lexicon' or 'lexicon_small',
+      words of training tasks, see `lexicon`; or a function of the user's own as 'my_lab.data:load'
+      or 'path/to/data.py:load', which gives a `Dataset` or the arguments of `Dataset.of`.
     root: folder of prepared data sets; None is $WSJAX_DATASETS or ~/.cache/wsjax.
     val_fraction: share of the source's training part that becomes the val split, drawn once with a
       fixed seed. None is `NAMES[name]`.
@@ -139,6 +141,10 @@ def load(
     raise ValueError(f'val_fraction must be in [0, 1); got {fraction}.')
   if name == 'digits':
     return _digits(fraction)
+  if name.startswith('lexicon'):
+    from wsjax.zoo.data import lexicon
+
+    return lexicon.dataset(name, root, fraction)
   from wsjax.zoo.data import builders  # TFDS takes a second to import.
 
   x, y, test_x, test_y, facts = builders.read(name, default_root(root))
