@@ -44,7 +44,7 @@ bench: $(VENV)/ready
 
 # Rewrites the lock from the ranges in setup.cfg: one file for 3.11 and newer.
 lock: $(VENV)/ready
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra zoo --extra interop \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra zoo --extra interop --extra text \
 	  --extra provenance --extra cards --extra docs --extra dev --no-header -q --generate-hashes -o $(LOCK) --upgrade setup.cfg
 
 $(VENV)/ready: $(LOCK) setup.cfg pyproject.toml

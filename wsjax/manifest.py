@@ -23,7 +23,7 @@ from wsjax.train.monitor import goodput
 _TEXTS = {'type': 'object', 'additionalProperties': {'type': 'string'}}
 _SECTIONS = (
   'train', 'zoo', 'symmetry', 'tokens', 'codec', 'encoder', 'editor', 'head', 'generator', 'rivals',
-  'strategy', 'sample', 'evaluate', 'property', 'tasks', 'prompt', 'gates',
+  'strategy', 'sample', 'evaluate', 'property', 'tasks', 'prompt', 'personalize', 'gates',
 )  # fmt: skip
 # The schema of run.json.
 _RUN = {
