@@ -53,7 +53,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )
   c.train = common.train(
     seeds=(0, 1, 2),
-    steps=6_000,
+    steps=3_000,
     batch_size=16,
     learning_rate=2e-3,
     warmup_steps=100,

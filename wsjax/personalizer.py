@@ -132,7 +132,7 @@ class AdaptedModel:
 
   model: model_lib.Model
   weights: typing.Params
-  lora: lora_lib.LoRA
+  lora: lora_lib.LowRank
   adapter: lora_lib.Adapter
   generated: dict[str, Any]
   source: dict[str, Any]

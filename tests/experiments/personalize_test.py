@@ -27,7 +27,7 @@ def run(smoke_run):
 
 
 def adapted(**fields):
-  network = adapter_network.AdapterNetwork(NET, lora_lib.LoRA(rank=2), width=8, neck=4, **fields)
+  network = adapter_network.AdapterNetwork(NET, lora_lib.LowRank(rank=2), width=8, neck=4, **fields)
   return adapting.Adapted(network, NET.init(jax.random.key(0)))
 
 

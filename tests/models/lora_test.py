@@ -13,7 +13,7 @@ from wsjax.models import mlp, transformer
 
 SEEDS = st.integers(0, 2**20)
 NET = mlp.MLP(widths=(7, 6, 5))
-LORA = lora_lib.LoRA(rank=3, alpha=6.0)
+LORA = lora_lib.LowRank(rank=3, alpha=6.0)
 
 
 def draw(seed, lora=LORA, model=NET):
@@ -44,10 +44,10 @@ def close(one, other, tolerance=1e-4):
 
 def test_a_pattern_names_the_kernels_that_are_adapted():
   model = transformer.Transformer(width=8, depth=1, heads=2)
-  modules = lora_lib.LoRA('block*/query/kernel|logits/kernel').modules(model)
+  modules = lora_lib.LowRank('block*/query/kernel|logits/kernel').modules(model)
   assert modules == {'block0/query/kernel': (8, 8), 'logits/kernel': (8, 31)}
   with pytest.raises(ValueError, match='pattern'):
-    lora_lib.LoRA('layer9/*').modules(NET)
+    lora_lib.LowRank('layer9/*').modules(NET)
 
 
 def test_a_fresh_adapter_changes_nothing_and_merging_adds_the_scaled_product():
@@ -148,4 +148,4 @@ def test_an_adapter_goes_to_peft_and_comes_back(tmp_path):
   expected = [x[:, :7] @ products['layer0/kernel'].T, x[:, 7:] @ products['layer1/kernel'].T]
   np.testing.assert_allclose(added, 2.0 * np.concatenate(expected, 1), rtol=1e-3, atol=1e-4)
   with pytest.raises(ValueError, match='has shape|one of them'):
-    lora_lib.from_peft(found.tensors, lora_lib.LoRA(rank=2), NET)
+    lora_lib.from_peft(found.tensors, lora_lib.LowRank(rank=2), NET)

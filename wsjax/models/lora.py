@@ -23,7 +23,7 @@ Adapter = typing.Params  # Path -> array: `module + A` is [r, in] and `module + 
 
 
 @dataclasses.dataclass(frozen=True)
-class LoRA(config_lib.Section):
+class LowRank(config_lib.Section):
   """What an adapter of a model is.
 
   Attributes:
@@ -76,7 +76,7 @@ class LoRA(config_lib.Section):
 
 @functools.cache
 def _modules(
-  lora: LoRA, leaves: tuple[tuple[str, tuple[int, ...]], ...]
+  lora: LowRank, leaves: tuple[tuple[str, tuple[int, ...]], ...]
 ) -> dict[str, tuple[int, int]]:
   patterns = lora.pattern.split('|')
   found = {
@@ -208,7 +208,7 @@ def to_peft(adapter: Adapter) -> dict[str, jax.Array]:
   }
 
 
-def from_peft(tensors: Mapping[str, jax.Array], lora: LoRA, model: model_lib.Model) -> Adapter:
+def from_peft(tensors: Mapping[str, jax.Array], lora: LowRank, model: model_lib.Model) -> Adapter:
   """The adapter of a model from the tensors that `to_peft` named.
 
   Raises:

@@ -105,7 +105,8 @@ class Transformer(config_lib.Section, model_lib.Model):
     del dropout
     tokens = jnp.clip(jnp.asarray(inputs).astype(jnp.int32), 0, self.vocabulary - 1)
     batch, length = tokens.shape
-    x = params['embed/embedding'][tokens] + params['position/embedding'][None, :length]
+    x = jnp.asarray(params['embed/embedding'])[tokens]
+    x = x + params['position/embedding'][None, :length]
     hidden = {}
     seen = jnp.tril(jnp.ones((length, length), bool))
     for i in range(self.depth):

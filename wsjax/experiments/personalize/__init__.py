@@ -73,7 +73,7 @@ class Section(config_lib.Section):
 
   Attributes:
     encoder: of descriptions: 'minilm', which is in a wheel, or 'bag_of_words'.
-    lora: fields of `models.lora.LoRA`.
+    lora: fields of `models.lora.LowRank`.
     network: fields of `adapter_network.AdapterNetwork`.
     words: of each task in a training step.
     pool: most words of a task to learn from.
@@ -103,7 +103,7 @@ class Section(config_lib.Section):
 
   def __post_init__(self):
     super().__post_init__()
-    config_lib.check_fields(lora_lib.LoRA, self.lora, 'personalize.lora')
+    config_lib.check_fields(lora_lib.LowRank, self.lora, 'personalize.lora')
     config_lib.check_fields(
       adapter_network.AdapterNetwork, self.network, 'personalize.network', given=('model', 'lora')
     )
@@ -215,7 +215,7 @@ class Personalize(base.Experiment):
     fields.pop('encoder', None)
     pattern = fields.pop('pattern', None)
     lora = {**self.options.lora, **({'pattern': pattern} if pattern else {})}
-    network = adapter_network.AdapterNetwork(self.model, lora_lib.LoRA(**lora), **fields)
+    network = adapter_network.AdapterNetwork(self.model, lora_lib.LowRank(**lora), **fields)
     return adapting.Adapted(network, self.weights)
 
   def examples(self, split: str, encoder: str) -> dict[str, np.ndarray]:

@@ -36,7 +36,7 @@ class AdapterNetwork(config.Section, nn.Module):
   """
 
   model: model_lib.Model
-  lora: lora_lib.LoRA
+  lora: lora_lib.LowRank
   width: config.PositiveInt = 256
   depth: config.NonNegativeInt = 2
   neck: config.PositiveInt = 96
@@ -76,6 +76,6 @@ class AdapterNetwork(config.Section, nn.Module):
     if TOLD in made:
       begin, always = made[TOLD]
       embedding, position = merged['embed/embedding'], merged['position/embedding']
-      merged['embed/embedding'] = embedding.at[0].add(begin)
+      merged['embed/embedding'] = jnp.asarray(embedding).at[0].add(begin)
       merged['position/embedding'] = position + jnp.broadcast_to(always, position.shape)
     return merged
