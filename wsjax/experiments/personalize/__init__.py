@@ -32,7 +32,7 @@ from wsjax.train import objective as objective_lib
 from wsjax.zoo.data import lexicon
 from wsjax.zoo.store import store
 
-MODEL, OWN, BASE = 'generated from the text', 'own trained adapter', 'base model'
+MODEL, BASE, OWN = 'generated from the text', baselines.BASE, baselines.OWN
 
 NATS = metric_lib.Metric(
   'nats', 'loss', unit='nats', better='lower', format='.3f', heading='nats per character',
@@ -165,6 +165,7 @@ class Personalize(base.Experiment):
     suite: all tasks.
     model: of the base.
     weights: of the base, path -> array.
+    chosen: steps, rates and penalties that validation tasks chose, by name.
   """
 
   METRICS = (NATS, SHARE, BEHIND, WON, MILLISECONDS)
@@ -191,6 +192,7 @@ class Personalize(base.Experiment):
     self.weights = {path: x[0] for path, x in zoo.params([self.row_of_base]).items()}
     section = config.zoo.dataset
     self.suite = lexicon.load(section.name, section.get('root'))
+    self.chosen: dict[str, str] = {}
 
   @functools.cached_property
   def data(self) -> dict[str, tasks_lib.Tasks]:
@@ -208,6 +210,12 @@ class Personalize(base.Experiment):
       split: tasks_lib.read(self.suite.of(split), vectors, self.options.pool)
       for split in base.SPLITS
     }
+
+  @property
+  def validation(self) -> tasks_lib.Tasks:
+    """The tasks that choices are made on."""
+    val = self.data['val']
+    return val.take(np.arange(min(len(val), self.options.validation)))
 
   def adapted(self, **changes: Any) -> adapting.Adapted:
     """The base model under a network, whose fields may be changed as in `RIVALS`."""
@@ -286,7 +294,7 @@ class Personalize(base.Experiment):
     start = time.perf_counter()
     jax.block_until_ready(run(vectors[:, 0]))
     found['seconds'] = (time.perf_counter() - start) / len(test)
-    val = self.data['val'].first(self.options.validation)
+    val = self.validation
     found['tuned'], rate = baselines.tuned(
       adapted, made, test, run(val.vectors[encoder][:, 0]), val, self.options
     )
@@ -306,7 +314,7 @@ class Personalize(base.Experiment):
     steps = [f'generated, then {n} steps' for n in options.tune_steps]
     curves = {
       'generated': np.stack([each['tuned'] for each in predictions]),  # [S, steps, n].
-      'zero': panel.pop('tuned from zero')[None],
+      'zero': panel.pop(baselines.TUNED)[None],
     }
     losses = {
       MODEL: ours,
@@ -329,6 +337,7 @@ class Personalize(base.Experiment):
       'description of another task': 'control',
     }
     kinds |= dict.fromkeys([MODEL, 'unseen paraphrase', *steps], 'model')
+    kinds |= {f'own adapter, {n} steps': 'reference' for n in options.own_steps}
     rows = {
       name: self.score(x, ours, plain, own, kinds.get(name, 'baseline'))
       for name, x in losses.items()
@@ -338,10 +347,14 @@ class Personalize(base.Experiment):
     levels = self._levels(ours, plain, own)
     share, behind = rows[MODEL].stats['share'], rows['unseen paraphrase'].stats['behind']
     last = next((n for n in steps if n.endswith(' 15 steps')), steps[-1])
+    nats = {name: row.value('nats') or 0 for name, row in rows.items()}
+    from_zero = [f'from zero, {n} steps' for n in options.tune_steps]
     best = min(
-      (name for name, row in rows.items() if row.kind == 'baseline'),
-      key=lambda name: rows[name].value('nats') or 0,
+      (name for name, row in rows.items() if row.kind == 'baseline' and name not in from_zero),
+      key=nats.__getitem__,
     )
+    zero = min(from_zero, key=nats.__getitem__)
+    ahead = self.row({'behind': losses[zero] - losses[last]}).stats['behind']
     return model.Report(
       f'From the text alone, {len(test)} held-out tasks get {SHARE.text(share["value"])} % '
       f'[{SHARE.interval(share)}] of the gain of an adapter of their own; {last} on '
@@ -400,6 +413,9 @@ class Personalize(base.Experiment):
         'Best baseline': f'{best}: {NATS.text(rows[best].value("nats"))} nats, '
         f'{BEHIND.text(rows[best].value("behind"))} '
         f'[{BEHIND.interval(rows[best].stats["behind"])}] behind generated.',
+        'Tuning': f'The examples alone: {zero} has {NATS.text(nats[zero])} nats, '
+        f'{BEHIND.text(ahead["value"])} [{BEHIND.interval(ahead)}] more than {last}.',
+        'Cost': self._cost(1e3 * seconds, nats),
       },
       facts={
         'Generator': self.model_facts(
@@ -414,11 +430,23 @@ class Personalize(base.Experiment):
       },
     )
 
-  # What validation tasks chose, by name.
-  @functools.cached_property
-  def chosen(self) -> dict[str, Any]:
-    """Steps, rates and penalties that validation tasks chose."""
-    return {}
+  def _cost(self, milliseconds: float, nats: Mapping[str, float]) -> str:
+    """Compares one pass with the training of an own adapter to the loss that it has."""
+    found = baselines.milliseconds(self)
+    reached = [n for n in self.options.own_steps if nats[f'own adapter, {n} steps'] <= nats[MODEL]]
+    text = (
+      f'An adapter takes {milliseconds:.2g} ms from the vector of a text, which takes '
+      f'{found["text"]:.2g} ms; a step of training one on {self.options.own_words} words takes '
+      f'{found["step"]:.2g} ms'
+    )
+    if not reached:
+      return f'{text}, and no number of steps that was tried has a loss as low.'
+    own = reached[0] * found['step']
+    with_text = own / (milliseconds + found['text'])
+    return (
+      f'{text}, and {reached[0]} of them, the fewest that were tried with a loss as low, '
+      f'{own / milliseconds:,.0f} times as long as the pass, {with_text:.2g} times with the text.'
+    )
 
   def score(
     self,

@@ -1,5 +1,6 @@
 """Methods beside generated adapters: training, retrieval, regression, and rival networks."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,6 +14,7 @@ from wsjax.experiments.personalize import tasks as tasks_lib
 if TYPE_CHECKING:
   from wsjax.experiments import personalize
 
+BASE, OWN, TUNED = 'base model', 'own trained adapter', 'tuned from zero'
 # Penalties of the ridge regression, in units of the mean squared feature.
 _PENALTIES = (1e-2, 1e-1, 1.0, 10.0)
 
@@ -48,12 +50,41 @@ def tuned(
   return run(rate, start, test), rate
 
 
-def panel(experiment: 'personalize.Personalize') -> dict[str, np.ndarray]:
-  """Losses [n] of the test tasks; of 'tuned from zero' [steps, n]."""
-  from wsjax.experiments.personalize import BASE, OWN
+def milliseconds(experiment: 'personalize.Personalize') -> dict[str, float]:
+  """Wall time of one step of training one adapter, and of the vector of one text."""
+  options, adapted = experiment.options, experiment.adapted()
+  tasks = experiment.data['test'].take(np.arange(min(16, len(experiment.data['test']))))
+  start = adapted.network.lora.init(jax.random.key(0), experiment.model)
+  start = {path: jnp.broadcast_to(x, (len(tasks), *x.shape)) for path, x in start.items()}
 
+  def train() -> list[typing.StackedParams]:
+    return adapted.tune(
+      start,
+      tasks.targets,
+      tasks.counts,
+      rate=1e-3,
+      steps=options.own_steps[:1],
+      words=options.own_words,
+      seed=0,
+    )
+
+  sentence = tasks.tasks[0].sentences[0]
+  found = {}
+  for name, run, count in (
+    ('step', train, len(tasks) * options.own_steps[0]),
+    ('text', lambda: tasks_lib.encode(options.encoder, [sentence]), 1),
+  ):
+    jax.block_until_ready(run())  # Compiles.
+    begin = time.perf_counter()
+    jax.block_until_ready(run())
+    found[name] = 1e3 * (time.perf_counter() - begin) / count
+  return found
+
+
+def panel(experiment: 'personalize.Personalize') -> dict[str, np.ndarray]:
+  """Losses [n] of the test tasks; of `TUNED` [steps, n]."""
   options, data = experiment.options, experiment.data
-  test, val = data['test'], data['val'].first(options.validation)
+  test, val = data['test'], experiment.validation
   adapted, encoder = experiment.adapted(), options.encoder
   seed = experiment.config.seed
   zero = adapted.network.lora.init(jax.random.key(seed), experiment.model)
@@ -85,8 +116,10 @@ def panel(experiment: 'personalize.Personalize') -> dict[str, np.ndarray]:
     for place, each in enumerate(train(val, rate))
   }
   rate, place = best(on_val, 'own adapter: rate, place of steps')
-  losses[OWN] = adapted.evaluate(train(test, rate)[place], test.heldout)
-  losses['tuned from zero'], rate_of_zero = tuned(
+  for steps, each in zip(options.own_steps, train(test, rate), strict=True):
+    losses[f'own adapter, {steps} steps'] = adapted.evaluate(each, test.heldout)
+  losses[OWN] = losses[f'own adapter, {options.own_steps[place]} steps']
+  losses[TUNED], rate_of_zero = tuned(
     adapted, repeat(len(test)), test, repeat(len(val)), val, options
   )
   experiment.chosen['tuning from zero: rate'] = str(rate_of_zero)
@@ -99,16 +132,7 @@ def panel(experiment: 'personalize.Personalize') -> dict[str, np.ndarray]:
   rng = np.random.default_rng(seed)
   others = rng.permutation(len(seen))[: options.neighbours]
   rows = np.unique(np.concatenate([nearest['val'], nearest['test'], others]))
-  trained = train(
-    tasks_lib.Tasks(
-      [seen.tasks[i] for i in rows],
-      {name: x[rows] for name, x in seen.vectors.items()},
-      seen.targets[rows],
-      seen.counts[rows],
-      seen.heldout[rows],
-    ),
-    rate,
-  )
+  trained = train(seen.take(rows), rate)
 
   def taken(place: int, name: str) -> typing.StackedParams:
     found = np.searchsorted(rows, nearest[name])

@@ -39,14 +39,14 @@ class Tasks:
   def __len__(self) -> int:
     return len(self.tasks)
 
-  def first(self, count: int) -> 'Tasks':
-    """The first tasks, at most `count`."""
+  def take(self, rows: Int[np.ndarray, ' m']) -> 'Tasks':
+    """Some of the tasks, by their places."""
     return Tasks(
-      self.tasks[:count],
-      {name: x[:count] for name, x in self.vectors.items()},
-      self.targets[:count],
-      self.counts[:count],
-      self.heldout[:count],
+      [self.tasks[row] for row in rows],
+      {name: x[rows] for name, x in self.vectors.items()},
+      self.targets[rows],
+      self.counts[rows],
+      self.heldout[rows],
     )
 
 
