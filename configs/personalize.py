@@ -71,6 +71,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     c.personalize.update(
       words=4, pool=32, examples=4, tune_steps=(1, 2), own_steps=(2, 4), own_words=4,
       rates=(1e-2,), neighbours=8,
+      rivals=('multi-task adapter', 'multi-task adapter, text as a prefix'),
     )  # fmt: skip
     c.train.update(
       seeds=(0, 1), steps=20, batch_size=8, warmup_steps=2, inner_steps=10,

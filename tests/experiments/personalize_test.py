@@ -37,7 +37,8 @@ def test_the_report_has_every_baseline_and_level(run):
   names = {
     personalize.MODEL, personalize.BASE, personalize.OWN, 'unseen paraphrase',
     'description of another task', 'mean description', 'nearest training description',
-    "nearest task's adapter", 'ridge from the text', *personalize.RIVALS,
+    "nearest task's adapter", 'ridge from the text', 'multi-task adapter',
+    'multi-task adapter, text as a prefix',
     'generated, then 2 steps', 'from zero, 2 steps',
   }  # fmt: skip
   assert names <= set(rows)
@@ -47,6 +48,11 @@ def test_the_report_has_every_baseline_and_level(run):
   assert all(row.n == tested for row in rows.values())
   levels = report.tables['levels'].rows
   assert {f'held out: {level}' for level in lexicon.LEVELS} <= set(levels)
+
+
+def test_the_head_is_the_layer_of_the_logits():
+  pattern = personalize.RIVALS['head only, from the text']['pattern']
+  assert list(lora_lib.LowRank(pattern).modules(NET)) == ['logits/kernel']
 
 
 def test_held_out_words_are_not_to_learn_from():

@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from wsjax.cli import main
 from wsjax.zoo.data import datasets, lexicon
 
 
@@ -149,7 +150,8 @@ def test_a_suite_is_built_from_packages_that_are_not_run(tmp_path):
   assert 'Poland' in found['faker/person.last_names.pl_PL'].sentences[0]
   content = path.read_bytes()
   path.unlink()
-  lexicon.prepare(tmp_path, tmp_path / 'data')
+  words_of_command = ['data', 'prepare', 'lexicon', '--from', str(tmp_path)]
+  assert main.main([*words_of_command, '--root', str(tmp_path / 'data')]) == 0
   assert path.read_bytes() == content
 
 

@@ -76,6 +76,8 @@ class Section(config_lib.Section):
     lora: fields of `models.lora.LowRank`.
     network: fields of `adapter_network.AdapterNetwork`.
     words: of each task in a training step.
+    noise: standard deviation of noise on the vectors in training, which have length 1; without it
+      the network learns the lists of its tasks by heart.
     pool: most words of a task to learn from.
     rivals: names of `RIVALS` that are trained, with the first seed.
     examples: words of a held-out task that tuning is given.
@@ -91,6 +93,7 @@ class Section(config_lib.Section):
   lora: Mapping = dataclasses.field(default_factory=dict)
   network: Mapping = dataclasses.field(default_factory=dict)
   words: config_lib.PositiveInt = 12
+  noise: config_lib.NonNegativeFloat = 0.0
   pool: config_lib.PositiveInt = 256
   rivals: tuple[Annotated[str, config_lib.OneOf(RIVALS)], ...] = tuple(RIVALS)
   examples: config_lib.PositiveInt = 16
@@ -122,12 +125,14 @@ class Objective(objective_lib.Objective):
   Attributes:
     adapted: the frozen base model under the network.
     words: of each task in a step.
+    noise: standard deviation of noise on vectors in training.
   """
 
   val_draws: ClassVar[int] = 1
 
   adapted: adapting.Adapted
   words: int
+  noise: float = 0.0
 
   def init(self, key: jax.Array, example: Mapping[str, Any]) -> typing.PyTree:
     """Initializes the network."""
@@ -142,13 +147,14 @@ class Objective(objective_lib.Objective):
     train: bool = True,
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Computes the mean over tasks, each with one of its sentences; nats per character."""
-    del train
 
     def of_task(
       key: jax.Array, vectors: jax.Array, targets: jax.Array, count: jax.Array
     ) -> jax.Array:
-      first, second = jax.random.split(key)
+      first, second, third = jax.random.split(key, 3)
       vector = vectors[jax.random.randint(first, (), 0, len(vectors))]
+      if train and self.noise:
+        vector = vector + self.noise * jax.random.normal(third, vector.shape)
       rows = jax.random.randint(second, (self.words,), 0, count)
       made = self.adapted.network.apply(params, vector)
       return self.adapted.loss(made, targets[rows])
@@ -238,7 +244,7 @@ class Personalize(base.Experiment):
   def objective(self, seed: int) -> Objective:
     """Makes the loss of adapted models."""
     del seed
-    return Objective(self.adapted(), self.options.words)
+    return Objective(self.adapted(), self.options.words, self.options.noise)
 
   def fit(self, seed: int, *, trains: bool = True) -> tuple[typing.PyTree, loop.History]:
     """Reads the tasks, and trains; see `Experiment.fit`."""
@@ -258,7 +264,7 @@ class Personalize(base.Experiment):
     seed = self.config.train.seeds[0]
     folder = name.replace(',', '').replace(' ', '_')
     params, _ = loop.fit(
-      Objective(adapted, self.options.words),
+      Objective(adapted, self.options.words, self.options.noise),
       self.examples('train', encoder),
       self.config.train.to_dict(),
       seed=seed,
