@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 
 from wsjax import config as config_lib
 from wsjax import typing
+from wsjax.models import mlp
 from wsjax.models import model as model_lib
-from wsjax.models import parts
 from wsjax.symmetry import spec as spec_lib
 
 
@@ -92,7 +92,7 @@ class Transformer(config_lib.Section, model_lib.Model):
       if leaf.path.endswith(('out/kernel', 'down/kernel')):
         std /= (2 * self.depth) ** 0.5
       stds[leaf.path] = std
-    params = parts.draw_params(key, self.spec, stds, 'normal')
+    params = mlp.draw_params(key, self.spec, stds, 'normal')
     return {path: jnp.ones_like(x) if path.endswith('/scale') else x for path, x in params.items()}
 
   def forward(
