@@ -49,17 +49,22 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     lora=dict(pattern='*/kernel', rank=4, alpha=4.0),
     network=dict(width=256, depth=1, neck=80),
     words=12,
+    noise=0.05,
     pool=256,
   )
   c.train = common.train(
     seeds=(0, 1, 2),
-    steps=3_000,
+    steps=1_500,
     batch_size=16,
     learning_rate=2e-3,
     warmup_steps=100,
-    weight_decay=0.0,
+    weight_decay=0.1,
     ema_decay=0.99,
-    checkpoint_every_steps=500,
+    # It learns the training lists by heart in the end: validation tasks say when to stop.
+    patience=5,
+    keep_best=1,
+    inner_steps=100,
+    checkpoint_every_steps=100,
   )
   c.evaluate = dict(num_bootstrap=1_000)
   if arg['smoke']:
