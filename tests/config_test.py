@@ -105,7 +105,7 @@ def test_values_take_the_form_of_their_type():
     ('flag', 1, 'a bool'),
     ('limit', 'x', 'an int or None'),
     ('inner', 3, 'an Inner'),
-    ('model', 'mlp', "a section with 'name' in cnn, mlp, siren"),
+    ('model', 'mlp', "a section with 'name' in cnn, mlp, siren, transformer"),
     ('rest', 3, 'a Mapping'),
     ('later', 'x', 'an int'),
   ],
