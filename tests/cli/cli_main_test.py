@@ -1,5 +1,6 @@
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def test_help_names_every_command(capsys):
     main.main(['--help'])
   assert stop.value.code == 0
   out = capsys.readouterr().out
-  assert all(f'    {name} ' in out for name in main.COMMANDS)
+  assert all(re.search(rf'^    {name}\b', out, re.M) for name in main.COMMANDS)
 
 
 @pytest.mark.parametrize(
