@@ -84,8 +84,8 @@ _WHERE = {
 __all__ = [
   'Dataset', 'Experiment', 'FittedGenerator', 'Generator', 'Metric', 'Model', 'Networks',
   'Objective', 'Personalizer', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'edit',
-  'edit_files', 'encode', 'evaluate', 'evaluate_zoo', 'export', 'fit', 'import_checkpoints', 'infer',
-  'interop', 'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'run', 'sample', 'siren',
+  'edit_files', 'encode', 'evaluate', 'evaluate_zoo', 'export', 'fit', 'import_checkpoints',
+  'infer', 'interop', 'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'run', 'sample', 'siren',
   'testing', 'verify', '__version__',
 ]  # fmt: skip
 
