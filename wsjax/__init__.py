@@ -85,8 +85,8 @@ __all__ = [
   'Dataset', 'Experiment', 'FittedGenerator', 'Generator', 'Metric', 'Model', 'Networks',
   'Objective', 'Personalizer', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'edit',
   'edit_files', 'encode', 'evaluate', 'evaluate_zoo', 'export', 'fit', 'import_checkpoints',
-  'infer', 'interop', 'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'run', 'sample', 'siren',
-  'testing', 'verify', '__version__',
+  'infer', 'interop', 'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'run', 'sample',
+  'siren', 'testing', 'verify', '__version__',
 ]  # fmt: skip
 
 
