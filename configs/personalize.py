@@ -14,8 +14,8 @@ Options: `suite`, where 'lexicon_small' comes with wsjax; `encoder`, where 'bag_
 further package; `smoke`, which runs every stage in seconds.
 
 Hardware: 2 CPU cores shared with other work, so times are upper bounds.
-Time: see results.
-Measured: results/personalize.json.
+Time: not measured at full size; the smoke run takes a minute.
+Measured: nothing is recorded yet.
 """
 
 from ml_collections import config_dict

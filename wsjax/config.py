@@ -277,6 +277,16 @@ def check_fields(
     raise FieldError(f'{where}.{missing[0]} is missing; it is {_describe(hint)}.')
 
 
+def require(module: str, extra: str = 'provenance') -> Any:
+  """Imports a module of an extra; raises ValueError that says how to install it."""
+  try:
+    return importlib.import_module(module)
+  except ImportError as error:
+    package = module.partition('.')[0].replace('_', '-')
+    advice = f"pip install 'wsjax[{extra}]'"
+    raise ValueError(f'This needs {package}, which is not installed; {advice}.') from error
+
+
 def provenance(config: Mapping[str, Any]) -> dict[str, str]:
   """The sources of the plug-ins in a config, or a section of one, that are the user's own.
 

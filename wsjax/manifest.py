@@ -17,7 +17,7 @@ from absl import logging
 from wsjax import config as config_lib
 from wsjax import distributed, files
 from wsjax.evaluation.report import model
-from wsjax.train import generative, settings
+from wsjax.train import generative, loop
 from wsjax.train.monitor import goodput
 
 _TEXTS = {'type': 'object', 'additionalProperties': {'type': 'string'}}
@@ -159,8 +159,8 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
   """
   config = _tuples(read_run(workdir)['config'])
   # Whatever it was trained on; what is kept of it stays.
-  fields = [key for key in settings.DEFAULTS if key in settings.EXECUTION]
-  here = {key: settings.DEFAULTS[key] for key in fields if key not in ('keep', 'keep_best')}
+  fields = [key for key in loop.DEFAULTS if key in loop.EXECUTION]
+  here = {key: loop.DEFAULTS[key] for key in fields if key not in ('keep', 'keep_best')}
   config['train'] |= here | {'mesh': (('data', -1),)}
   return ml_collections.ConfigDict(config, convert_dict=True).lock()
 
@@ -203,8 +203,8 @@ def _tuples(value: Any) -> Any:
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
   """A config without what changes no number, such as the devices."""
-  train = settings.DEFAULTS | dict(config.get('train', {}))
-  kept = {key: train[key] for key in set(train) - set(settings.EXECUTION)}
+  train = loop.DEFAULTS | dict(config.get('train', {}))
+  kept = {key: train[key] for key in set(train) - set(loop.EXECUTION)}
   # A run from before there was an option goes on with its default.
   strategy = generative.DEFAULTS | dict(config.get('strategy', {}))
   sample = config_lib.defaults(generative.Sampling) | dict(config.get('sample', {}))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tests import strategies
-from wsjax.generators import decode
+from wsjax.experiments.generation import prepare
 
 CASE = strategies.make_mlp((5, 4, 3, 2))
 
 
 def fitted(zoo, codec, how='coordinate', tokens=None):
-  return decode.fit(
+  return prepare.fit(
     zoo, CASE.spec, tokens=tokens or {'name': 'flat'}, normalize={'how': how}, codec=codec
   )
 

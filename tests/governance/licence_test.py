@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip('license_expression', reason="licences need: pip install 'wsjax[zoo]'")
 
-from wsjax.governance import licence  # noqa: E402
+from wsjax import config as config_lib
+from wsjax.governance import lineage
 
 
 @pytest.mark.parametrize(
@@ -23,9 +24,9 @@ from wsjax.governance import licence  # noqa: E402
   ],
 )  # fmt: skip
 def test_what_can_be_combined_may_be_passed_on(sources, expression):
-  found = licence.meet(sources)
+  found = lineage.meet(sources)
   assert (found.expression, found.redistributable, found.reason) == (expression, True, '')
-  assert found == licence.meet(reversed(sources))
+  assert found == lineage.meet(reversed(sources))
   assert found.commercial == ('-NC-' not in expression)
 
 
@@ -48,11 +49,11 @@ def test_what_can_be_combined_may_be_passed_on(sources, expression):
   ],
 )
 def test_what_is_unknown_or_conflicts_may_not(sources, reason):
-  found = licence.meet(sources)
+  found = lineage.meet(sources)
   assert not found.redistributable and not found.commercial and reason in found.reason
 
 
 def test_the_table_knows_only_licences_of_spdx():
-  library = licence.signing.require('license_expression', 'zoo')
+  library = config_lib.require('license_expression', 'zoo')
   known = library.get_spdx_licensing().known_symbols
-  assert not [name for name in licence.MAY_BECOME if name not in known]
+  assert not [name for name in lineage.MAY_BECOME if name not in known]

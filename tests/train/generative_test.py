@@ -8,12 +8,13 @@ import pytest
 import sklearn.metrics
 
 from wsjax import config
-from wsjax.generators import decode, hypernetwork
+from wsjax.experiments.generation import prepare
+from wsjax.generators import hypernetwork
 from wsjax.train import generative
 
 MLP = config.build('models', {'name': 'mlp', 'widths': (6, 5, 3), 'activation': 'relu'})
 NETS = jax.vmap(MLP.init)(jax.random.split(jax.random.key(0), 12))
-DECODER, LATENTS = decode.fit(
+DECODER, LATENTS = prepare.fit(
   NETS, MLP.spec, tokens={'name': 'flat'}, normalize={'how': 'layer'}, codec={'name': 'identity'}
 )
 RNG = np.random.default_rng(0)

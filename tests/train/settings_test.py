@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from wsjax.train import generative, settings
+from wsjax.train import generative, loop
 
 SECTION = {
   'steps': 10,
@@ -18,7 +18,7 @@ SECTION = {
 
 
 def test_values_of_another_form_become_those_of_their_fields():
-  read = settings.read(
+  read = loop.read_settings(
     SECTION | {'steps': 1e3, 'mesh': [['data', 2], ['model', -1]], 'clip_norm': 1, 'seeds': [3, 1]}
   )
   assert read.steps == 1000 and type(read.steps) is int
@@ -27,15 +27,15 @@ def test_values_of_another_form_become_those_of_their_fields():
 
 
 def test_every_field_has_a_default_or_must_be_given():
-  read = settings.read(SECTION)
-  for name, value in settings.DEFAULTS.items():
+  read = loop.read_settings(SECTION)
+  for name, value in loop.DEFAULTS.items():
     assert getattr(read, name) == value
   # What changes no number is a field, or the exceptions would have no effect.
-  assert set(settings.EXECUTION) <= {*settings.DEFAULTS, *SECTION}
+  assert set(loop.EXECUTION) <= {*loop.DEFAULTS, *SECTION}
   for name in SECTION:
     section = {k: v for k, v in SECTION.items() if k != name}
     with pytest.raises(ValueError, match=rf'train\.{name} is missing'):
-      settings.read(section)
+      loop.read_settings(section)
 
 
 # Field -> values that are not allowed.
@@ -75,7 +75,7 @@ WRONG = {
 def test_a_wrong_field_is_named(name):
   for value in WRONG[name]:
     with pytest.raises(ValueError, match=rf'train\.{name} is|train has no field {name!r}'):
-      settings.read(SECTION | {name: value})
+      loop.read_settings(SECTION | {name: value})
 
 
 @pytest.mark.parametrize(

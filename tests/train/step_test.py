@@ -7,7 +7,7 @@ import pytest
 
 from tests.reference import toy
 from tests.train import settings_test
-from wsjax.train import settings, sharding, step
+from wsjax.train import loop, sharding, step
 
 DATA = np.random.default_rng(0).standard_normal((50, 1, 3)).astype(np.float32)
 
@@ -114,7 +114,7 @@ def test_meshes_and_batches_that_do_not_fit_are_refused():
 
 
 def adamw(**changes):
-  return settings.read(settings_test.SECTION | changes).optimizer()
+  return loop.read_settings(settings_test.SECTION | changes).optimizer()
 
 
 def test_the_schedule_rises_and_falls():

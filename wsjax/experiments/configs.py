@@ -176,11 +176,11 @@ def with_defaults(config: Mapping[str, Any]) -> 'config_dict.ConfigDict':
   """Copies a config, with every field of its sections: those that are not given have defaults."""
   from ml_collections import config_dict
 
-  from wsjax.train import generative, settings
+  from wsjax.train import generative, loop
 
   defaults: dict[str, Any] = {}
   if 'train' in config:
-    defaults['train'] = settings.DEFAULTS
+    defaults['train'] = loop.DEFAULTS
   if 'generator' in config:
     defaults['strategy'] = generative.DEFAULTS
     defaults['sample'] = config_lib.defaults(generative.Sampling)
@@ -218,7 +218,7 @@ def check(config: 'config_dict.ConfigDict') -> None:
   """
   from wsjax import distributed
   from wsjax.experiments import base
-  from wsjax.train import generative, settings
+  from wsjax.train import generative, loop
   from wsjax.zoo import build
 
   distributed.require_jax_defaults()
@@ -231,7 +231,7 @@ def check(config: 'config_dict.ConfigDict') -> None:
       raise ValueError(f'{name} is missing; every config needs it.')
   _check_names(config, kind)
   parts = {
-    'train': settings.Settings, 'strategy': generative.Strategy, 'sample': generative.Sampling
+    'train': loop.Settings, 'strategy': generative.Strategy, 'sample': generative.Sampling
   }  # fmt: skip
   for section, fields in parts.items():
     if section in config:

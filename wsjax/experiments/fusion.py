@@ -27,7 +27,6 @@ from wsjax.fusion import align, layerwise, learned, merging, synthesis
 from wsjax.models import model as model_lib
 from wsjax.train import loop
 from wsjax.train import objective as objective_lib
-from wsjax.train import settings as settings_lib
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import store
 
@@ -124,7 +123,7 @@ class Fusion(base.Experiment):
   def __init__(self, config: ml_collections.ConfigDict, zoo: store.Zoo):
     super().__init__(config, zoo)
     self.section = config_lib.read(Section, 'fusion', config.fusion)
-    self.settings = settings_lib.read(config.train)
+    self.settings = loop.read_settings(config.train)
     self.model = zoo.model
     self.data = datasets.load(**config.zoo.dataset)
     self.nets = {k: np.asarray(v) for k, v in zoo.networks().params.items()}
@@ -395,7 +394,7 @@ def _tune(
   nets: typing.StackedParams,
   x: np.ndarray,
   targets: np.ndarray,
-  settings: settings_lib.Settings,
+  settings: loop.Settings,
   seed: int,
 ) -> dict[str, np.ndarray]:
   """Trains n networks, each on images [n, m, ...] and class probabilities [n, m, classes]."""

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from wsjax.governance import signing
+from wsjax import config as config_lib
 from wsjax.zoo.store import digest
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def check(bom: Mapping[str, Any]) -> bool:
     return False
   import json
 
-  schema = signing.require('cyclonedx.schema', 'cards').SchemaVersion.V1_6
-  validation = signing.require('cyclonedx.validation.json', 'cards')
+  schema = config_lib.require('cyclonedx.schema', 'cards').SchemaVersion.V1_6
+  validation = config_lib.require('cyclonedx.validation.json', 'cards')
   error = validation.JsonStrictValidator(schema).validate_str(json.dumps(bom))
   if error is not None:
     raise ValueError(f'The bill of materials is not CycloneDX 1.6: {str(error.data)[:300]}.')

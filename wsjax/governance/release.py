@@ -30,7 +30,6 @@ from wsjax import config as config_lib
 from wsjax import files, manifest, typing
 from wsjax.experiments import base, configs, generation, sections
 from wsjax.governance import audit, bom, card, croissant, gates, lineage, signing
-from wsjax.governance import licence as licence_lib
 from wsjax.governance import verify as verify_lib
 from wsjax.zoo.store import digest, published, record, safetensors_io, store
 
@@ -61,7 +60,7 @@ class Contents:
   path: pathlib.Path
   zoos: dict[str, store.Zoo]
   graph: lineage.Graph
-  licence: licence_lib.Effective
+  licence: lineage.Effective
   contact: str
   run: Mapping[str, Any] | None = None
   report: Mapping[str, Any] | None = None
@@ -263,8 +262,8 @@ def _sign(contents: Contents, key: pathlib.Path | str, signer: Any) -> None:
   """Signs the bytes, where the kind of the key allows it, and then how all of it was made."""
   path = contents.path
   if signing.kind(signer.public_key) == 'p256':
-    hashing = signing.require('model_signing.hashing')
-    model_signing = signing.require('model_signing.signing')
+    hashing = config_lib.require('model_signing.hashing')
+    model_signing = config_lib.require('model_signing.signing')
     signature = path / verify_lib.BYTES_SIGNATURE
     ignored = [verify_lib.BYTES_SIGNATURE, verify_lib.ATTESTATION]
     hashed = hashing.Config().set_ignored_paths(paths=ignored, ignore_git_paths=False)
@@ -276,9 +275,9 @@ def _sign(contents: Contents, key: pathlib.Path | str, signer: Any) -> None:
 
 def _statement(contents: Contents) -> dict[str, Any]:
   """Says how the files of a release were made, as in-toto v1 with the predicate SLSA v1."""
-  json_format = signing.require('google.protobuf.json_format')
-  statement = signing.require('in_toto_attestation.v1.statement')
-  resource = signing.require('in_toto_attestation.v1.resource_descriptor').ResourceDescriptor
+  json_format = config_lib.require('google.protobuf.json_format')
+  statement = config_lib.require('in_toto_attestation.v1.statement')
+  resource = config_lib.require('in_toto_attestation.v1.resource_descriptor').ResourceDescriptor
   path, run = contents.path, contents.run
   subjects = [
     resource(str(file.relative_to(path).as_posix()), digest={'sha256': digest.of_file(file)}).pb

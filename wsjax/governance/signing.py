@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
+from wsjax import config as config_lib
 from wsjax import files
 
 if TYPE_CHECKING:
@@ -43,18 +44,6 @@ _ENVELOPE = {
 }
 
 
-def require(module: str, extra: str = 'provenance') -> Any:
-  """Imports a module of an extra; raises ValueError that says how to install it."""
-  import importlib
-
-  try:
-    return importlib.import_module(module)
-  except ImportError as error:
-    package = module.partition('.')[0].replace('_', '-')
-    advice = f"pip install 'wsjax[{extra}]'"
-    raise ValueError(f'This needs {package}, which is not installed; {advice}.') from error
-
-
 def new_key(path: pathlib.Path | str, kind: str = 'p256') -> tuple[pathlib.Path, pathlib.Path]:
   """Makes a pair of keys: the private one at `path`, for its owner only, the public one beside it.
 
@@ -70,13 +59,13 @@ def new_key(path: pathlib.Path | str, kind: str = 'p256') -> tuple[pathlib.Path,
   """
   if kind not in KINDS:
     raise ValueError(f'Keys are of kind {" or ".join(KINDS)}, not {kind!r}.')
-  serialization = require('cryptography.hazmat.primitives.serialization')
+  serialization = config_lib.require('cryptography.hazmat.primitives.serialization')
   asymmetric = 'cryptography.hazmat.primitives.asymmetric'
   if kind == 'p256':
-    ec = require(f'{asymmetric}.ec')
+    ec = config_lib.require(f'{asymmetric}.ec')
     key = ec.generate_private_key(ec.SECP256R1())
   else:
-    key = require(f'{asymmetric}.ed25519').Ed25519PrivateKey.generate()
+    key = config_lib.require(f'{asymmetric}.ed25519').Ed25519PrivateKey.generate()
   private = pathlib.Path(path)
   public = private.with_name(f'{private.name}.pub')
   pem = serialization.Encoding.PEM
@@ -100,8 +89,8 @@ def new_key(path: pathlib.Path | str, kind: str = 'p256') -> tuple[pathlib.Path,
 
 def private_key(path: pathlib.Path | str) -> 'signer_lib.CryptoSigner':
   """Reads a private key, unencrypted PEM; raises ValueError for any other file."""
-  serialization = require('cryptography.hazmat.primitives.serialization')
-  signer = require('securesystemslib.signer')
+  serialization = config_lib.require('cryptography.hazmat.primitives.serialization')
+  signer = config_lib.require('securesystemslib.signer')
   content = files.read_bytes(path, max_bytes=_MAX_KEY_BYTES)
   try:
     found = signer.CryptoSigner(serialization.load_pem_private_key(content, None))
@@ -114,8 +103,8 @@ def private_key(path: pathlib.Path | str) -> 'signer_lib.CryptoSigner':
 
 def public_key(path: pathlib.Path | str) -> 'signer_lib.SSlibKey':
   """Reads a public key, PEM; raises ValueError for any other file."""
-  serialization = require('cryptography.hazmat.primitives.serialization')
-  signer = require('securesystemslib.signer')
+  serialization = config_lib.require('cryptography.hazmat.primitives.serialization')
+  signer = config_lib.require('securesystemslib.signer')
   content = files.read_bytes(path, max_bytes=_MAX_KEY_BYTES)
   try:
     found = signer.SSlibKey.from_crypto(serialization.load_pem_public_key(content))
@@ -134,7 +123,7 @@ def kind(key: 'signer_lib.SSlibKey', where: object = 'The key') -> str:
 
 def sign(value: Mapping[str, Any], payload_type: str, signer: 'signer_lib.CryptoSigner') -> bytes:
   """Signs a JSON object; returns the envelope as one line."""
-  dsse = require('securesystemslib.dsse')
+  dsse = config_lib.require('securesystemslib.dsse')
   envelope = dsse.Envelope(rfc8785.dumps(value), payload_type, {})
   envelope.sign(signer)
   return _spell(envelope)
@@ -159,7 +148,7 @@ def verify(
   Raises:
     ValueError: if it is not such an envelope, or no trusted key signed what it holds.
   """
-  dsse = require('securesystemslib.dsse')
+  dsse = config_lib.require('securesystemslib.dsse')
   parsed = files.parse_json(content, where, schema=_ENVELOPE)
   try:
     envelope = dsse.Envelope.from_dict(parsed)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
+from wsjax import config as config_lib
 from wsjax import files
 from wsjax.governance import revocation, signing
 
@@ -317,7 +318,7 @@ def _check_model_signing(
 
   Its bytes are signed by the attestation, so that only what it says is to be checked.
   """
-  dsse = signing.require('securesystemslib.dsse')
+  dsse = config_lib.require('securesystemslib.dsse')
   where = path / BYTES_SIGNATURE
   if BYTES_SIGNATURE not in found:
     raise ValueError(f'{path} has no {BYTES_SIGNATURE}, which releases with keys of its kind have.')
