@@ -83,7 +83,8 @@ def _apply(eqn, args):
   else:
     return _bind(eqn.primitive, args, params)
   dtypes = [_wide(v.aval.dtype) for v in eqn.outvars]
-  return [np.asarray(x, dtype) for x, dtype in zip(outs, dtypes, strict=True)]
+  with np.errstate(invalid='ignore'):  # XLA casts NaN to an integer without a word.
+    return [np.asarray(x, dtype) for x, dtype in zip(outs, dtypes, strict=True)]
 
 
 def _bind(primitive, args, params):
