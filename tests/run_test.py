@@ -37,7 +37,7 @@ def test_a_run_ends_in_a_report_with_every_baseline(finished):
   names = set(report.tables['methods'].rows)
   assert {'flow_matching', 'noise(0.01)', 'soup-16 aligned', 'gaussian',
           'retrieval', 'permuted copy', 'fresh runs'} <= names  # fmt: skip
-  assert set(report.run.wall_seconds) == {'zoo', 'prepare', 'train', 'predict', 'evaluate'}
+  assert set(report.run.wall_seconds) == {'zoo', 'prepare', 'train', 'predict', 'evaluate', 'gates'}
   assert (finished / 'report.html').stat().st_size > 10_000
 
 
