@@ -141,28 +141,15 @@ def _recipe(args: argparse.Namespace, options: dict[str, Any]) -> Any:
   """The recipe that the words of a command line say."""
   from wsjax.fusion import methods, recipe
 
-  rule = methods.METHODS[args.method]
-  count = len(args.networks)
-  shared: dict[str, Any] = {}
-  each: list[dict[str, Any]] = [{} for _ in range(count)]
+  each, count = methods.METHODS[args.method].each, len(args.networks)
   for name, value in options.items():
-    if isinstance(value, list):
-      if name not in rule.each or len(value) != count:
-        raise ValueError(f'--option {name} has {len(value)} values for {count} networks.')
-      for own, x in zip(each, value, strict=True):
-        own[name] = x
-    else:
-      shared[name] = value
-  if rule.each.get('weight') is methods.REQUIRED:
-    shared.setdefault('weight', 1 / count if args.method in ('linear', 'multislerp') else 1.0)
+    if isinstance(value, list) and (name not in each or len(value) != count):
+      raise ValueError(f'--option {name} has {len(value)} values for {count} networks.')
   if args.dtype not in (None, *recipe.DTYPES):
     raise ValueError(f'--dtype is {args.dtype!r}; allowed: {", ".join(recipe.DTYPES)}.')
-  sources = tuple(map(recipe.Source, args.networks, each))
-  made = recipe.Recipe(
-    args.method, (recipe.Slice(sources),), args.base, shared, out_dtype=args.dtype
+  return recipe.of_options(
+    args.method, args.networks, options, base=args.base, out_dtype=args.dtype
   )
-  recipe.check(made)
-  return made
 
 
 def _refuse(args: argparse.Namespace, names: tuple[str, ...], why: str) -> None:

@@ -45,8 +45,6 @@ def edit(
   parts = [merging.read(networks, model) for networks in (network, plus, minus)]
   if len(parts[0]) != 1:
     raise ValueError(f'One network is edited; got {len(parts[0])}.')
-  if not math.isfinite(factor):
-    raise ValueError(f'factor is {factor}; it has to be a finite number.')
   model = parts[0].model if model is None else model
   nets = [net for zoo in parts for net in zoo.networks(final=None, diverged=None)]
   records = [record for zoo in parts for record in zoo.records]
@@ -67,13 +65,13 @@ def edit_files(
   """`edit` of files of safetensors, tensor by tensor; see `merge_files`."""
   paths = [str(path) for path in (network, *plus, *minus)]
   weights = _weights(factor, len(plus), len(minus))
-  sources = tuple(
-    recipe_lib.Source(path, {'weight': weight}) for path, weight in zip(paths, weights, strict=True)
-  )
-  recipe = recipe_lib.Recipe('linear', (recipe_lib.Slice(sources),), None, {'normalize': False})
-  recipe_lib.check(recipe)
+  options = {'weight': weights, 'normalize': False}
+  recipe = recipe_lib.of_options('linear', paths, options)
   return stream.merge_files(recipe, out)
 
 
 def _weights(factor: float, plus: int, minus: int) -> list[float]:
+  """Weight of every network; raises ValueError for a factor that is not finite."""
+  if not math.isfinite(factor):
+    raise ValueError(f'factor is {factor}; it has to be a finite number.')
   return [1.0, *[factor / plus] * plus, *[-factor / minus] * minus]

@@ -121,25 +121,10 @@ def of_tensors(
   Arguments and errors are those of `merge`.
   """
   recipe_lib.check_method(method)
-  rule = methods.METHODS[method]
-  count = networks_lib.length(params)
-  shared, each = dict(parameters or {}), [{} for _ in range(count)]
-  for name, value in options.items():
-    if name in rule.each and isinstance(value, list | tuple | np.ndarray):
-      if len(value) != count:
-        raise ValueError(f'{name} has {len(value)} values for {count} networks.')
-      for own, x in zip(each, value, strict=True):
-        own[name] = x.item() if isinstance(x, np.generic) else x
-    else:
-      shared[name] = value
-  if 'weight' in rule.each and rule.each['weight'] is methods.REQUIRED:
-    shared.setdefault('weight', 1 / count if method in ('linear', 'multislerp') else 1.0)
-  names = [f'network {i}' for i in range(count)]
-  sources = tuple(map(recipe_lib.Source, names, each))
-  recipe = recipe_lib.Recipe(
-    method, (recipe_lib.Slice(sources),), None if base is None else 'base', shared
+  names = [f'network {i}' for i in range(networks_lib.length(params))]
+  recipe = recipe_lib.of_options(
+    method, names, options, base=None if base is None else 'base', parameters=parameters
   )
-  recipe_lib.check(recipe)
   places: dict[str, Any] = {
     name: {path: value[i] for path, value in params.items()} for i, name in enumerate(names)
   }

@@ -12,6 +12,8 @@ import reprlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from wsjax import files
 from wsjax.fusion import methods
 
@@ -185,6 +187,46 @@ def parse(value: Any, find: Any = str) -> Recipe:
   )
   check(recipe)
   return recipe
+
+
+def of_options(
+  method: str,
+  names: Sequence[str],
+  options: Mapping[str, Any],
+  *,
+  base: str | None = None,
+  parameters: Mapping[str, Any] | None = None,
+  out_dtype: str | None = None,
+) -> Recipe:
+  """The recipe that merges some networks by a method with options.
+
+  Args:
+    method: key of `methods.METHODS`.
+    names: of the networks.
+    options: a setting for all networks, or a list of numbers, one for each.
+    base: network that the others are compared with.
+    parameters: further settings, which may be filters.
+    out_dtype: type of the merged tensors.
+
+  Raises:
+    ValueError: if number of networks, base and options do not fit the method.
+  """
+  rule, count = methods.METHODS[method], len(names)
+  shared, each = dict(parameters or {}), [{} for _ in names]
+  for name, value in options.items():
+    if name in rule.each and isinstance(value, list | tuple | np.ndarray):
+      if len(value) != count:
+        raise ValueError(f'{name} has {len(value)} values for {count} networks.')
+      for own, x in zip(each, value, strict=True):
+        own[name] = x.item() if isinstance(x, np.generic) else x
+    else:
+      shared[name] = value
+  if rule.each.get('weight') is methods.REQUIRED:
+    shared.setdefault('weight', 1 / count if method in ('linear', 'multislerp') else 1.0)
+  sources = tuple(map(Source, names, each))
+  made = Recipe(method, (Slice(sources),), base, shared, out_dtype=out_dtype)
+  check(made)
+  return made
 
 
 def check_method(method: Any) -> None:
