@@ -183,7 +183,7 @@ class Fusion(base.Experiment):
   def _seeds(self, count: int, seed: int) -> dict[str, dict[str, Any]]:
     """Merges all groups of `count` networks that share none."""
     total = networks_lib.length(self.nets) // count * count
-    groups = [{k: v[i : i + count] for k, v in self.nets.items()} for i in range(0, total, count)]
+    groups = [networks_lib.take(self.nets, slice(i, i + count)) for i in range(0, total, count)]
     apply, spec, images = self.model.apply, self.model.spec, self.images
     options: dict[str, Any] = {'restarts': self.section.restarts, 'seed': seed}
 
@@ -311,7 +311,7 @@ class Fusion(base.Experiment):
         'reference',
         lambda g: self._distilled(
           layerwise.mean(g[1]),
-          [({k: v[t : t + 1] for k, v in g[1].items()}, images[t]) for t in tasks], seed,
+          [(networks_lib.take(g[1], slice(t, t + 1)), images[t]) for t in tasks], seed,
         ),
       ),
     }  # fmt: skip

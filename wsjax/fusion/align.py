@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
+from wsjax import networks as networks_lib
 from wsjax import typing
 from wsjax.fusion import activations as activations_lib
 from wsjax.symmetry import canonicalize, group
@@ -85,7 +86,7 @@ def _to_mean_of_weights(
   Source: Ainsworth et al. 2023, arXiv:2209.04836, algorithm 3 (merge many); Crisostomi et al. 2024,
   arXiv:2405.17897 (the universe as the mean).
   """
-  count = len(next(iter(moved.values())))
+  count = networks_lib.length(moved)
   moved = {path: np.array(value) for path, value in moved.items()}
   rng = np.random.default_rng(options['seed'])
   for _ in range(_MAX_ROUNDS):
@@ -94,10 +95,10 @@ def _to_mean_of_weights(
       others = {path: np.delete(x, i, 0) for path, x in moved.items()}
       if reference is not None:  # It takes part, and is not moved.
         others = {path: np.concatenate([x, reference[path][None]]) for path, x in others.items()}
-      if not len(next(iter(others.values()))):
+      if not networks_lib.length(others):
         return moved
       mean = {path: x.mean(0) for path, x in others.items()}
-      one = {path: x[i : i + 1] for path, x in moved.items()}
+      one = networks_lib.take(moved, slice(i, i + 1))
       found = spec.match(mean, one, from_identity=True, **options)
       if _is_identity(found):
         continue
@@ -137,7 +138,7 @@ def _by_activations(
   found = activations_lib.layers(apply, one, data)
   features = activations_lib.stacked_features(apply, everyone, data)
   units = activations_lib.of_units(found, features, everyone, spec)
-  count = len(next(iter(everyone.values())))
+  count = networks_lib.length(everyone)
   perms, scales = {}, {}
   rng = np.random.default_rng(seed)
   for each in spec.groups:

@@ -47,18 +47,18 @@ def regmean(
   count = networks_lib.length(params)
   found = activations.layers(apply, one, data[0])
   own = [
-    _features(apply, {p: x[i : i + 1] for p, x in params.items()}, data[i]) for i in range(count)
+    _features(apply, networks_lib.take(params, slice(i, i + 1)), data[i]) for i in range(count)
   ]
   for layer in found:
     gram, cross = 0.0, 0.0
+    stacked = {path: x[None] for path, x in merged.items()}
     theirs = None
-    if propagate:
-      stacked = {path: x[None] for path, x in merged.items()}
-      theirs = [_features(apply, stacked, data[i]) for i in range(count)]
+    if propagate:  # Networks may share their data.
+      theirs = {id(x): _features(apply, stacked, x) for x in {id(x): x for x in data}.values()}
     for i in range(count):
       features = _with_ones(own[i][layer.kernel], layer)
       target = features @ _matrix(layer, params, i)
-      inputs = features if theirs is None else _with_ones(theirs[i][layer.kernel], layer)
+      inputs = features if theirs is None else _with_ones(theirs[id(data[i])][layer.kernel], layer)
       scale = 1 / len(inputs)
       if theirs is None and shrink < 1:
         own_gram = features.T @ features * scale
@@ -69,7 +69,7 @@ def regmean(
         gram, cross = gram + inputs.T @ inputs * scale, cross + inputs.T @ target * scale
     # Towards the mean, not towards 0.
     pull = ridge * np.trace(gram) / len(gram)
-    start = _matrix(layer, {path: x[None] for path, x in merged.items()}, 0)
+    start = _matrix(layer, stacked, 0)
     solved = np.linalg.solve(gram + pull * np.eye(len(gram)), cross + pull * start)
     _put(merged, layer, solved)
   return merged
@@ -134,7 +134,7 @@ def repair(
   merged = {path: np.asarray(x) for path, x in merged.items()}
   count = networks_lib.length(params)
   found = activations.layers(apply, merged, data)
-  own = [_features(apply, {p: x[i : i + 1] for p, x in params.items()}, data) for i in range(count)]
+  own = [_features(apply, networks_lib.take(params, slice(i, i + 1)), data) for i in range(count)]
   for layer in found:
     products = [
       _with_ones(own[i][layer.kernel], layer) @ _matrix(layer, params, i) for i in range(count)

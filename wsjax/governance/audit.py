@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from wsjax import files, manifest, typing
+from wsjax import networks as networks_lib
 from wsjax.evaluation import metric, predictions, statistics
 from wsjax.evaluation.metrics import membership as membership_lib
 from wsjax.experiments import base, configs, generation
@@ -177,7 +178,7 @@ def _finite(zoos: Sequence[store.Zoo]) -> typing.StackedParams:
   parts = [zoo.params(rows) for zoo in zoos if len(rows := zoo.select(final=None))]
   if not parts:
     raise ValueError('The generator drew no network with finite weights.')
-  return {path: np.concatenate([part[path] for part in parts]) for path in parts[0]}
+  return networks_lib.join(parts)
 
 
 def _collapse(

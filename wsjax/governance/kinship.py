@@ -8,7 +8,6 @@ and rescaling units changes nothing.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import Float, Int
 
 from wsjax import config as config_lib
 from wsjax import files, typing
+from wsjax import networks as networks_lib
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
@@ -83,7 +83,7 @@ def features(
     seed: of the starts.
   """
   a, b = canonicalize.balance_all(a, spec), canonicalize.balance_all(b, spec)
-  count = len(next(iter(a.values())))
+  count = networks_lib.length(a)
   rows = np.arange(count)
   pairs = np.stack([rows, rows], axis=1)
   if spec.groups:
@@ -148,11 +148,8 @@ def breed(
   import ml_dtypes
 
   params = {path: np.asarray(value) for path, value in params.items()}
-  count = len(next(iter(params.values())))
-  rng = np.random.default_rng(seed)
-
-  def take(networks: typing.StackedParams, rows: Any) -> typing.StackedParams:
-    return {path: value[rows] for path, value in networks.items()}
+  count = networks_lib.length(params)
+  rng, take = np.random.default_rng(seed), networks_lib.take
 
   parts: list[tuple[typing.StackedParams, typing.StackedParams, str, str]] = []
   for part, kind in zip(np.array_split(rng.permutation(count), 3), ('float32', 'float16',
@@ -186,8 +183,8 @@ def breed(
   first = rng.integers(count, size=num_independent)
   second = (first + rng.integers(1, count, num_independent)) % count
   parts.append((take(params, first), take(params, second), 'independent', 'runs'))
-  a, b = ({p: np.concatenate([part[i][p] for part in parts]) for p in params} for i in (0, 1))
-  lengths = [len(next(iter(part[0].values()))) for part in parts]
+  a, b = (networks_lib.join([part[i] for part in parts]) for i in (0, 1))
+  lengths = [networks_lib.length(part[0]) for part in parts]
   relation = np.repeat([RELATIONS.index(part[2]) for part in parts], lengths)
   detail = [part[3] for part, length in zip(parts, lengths, strict=True) for _ in range(length)]
   swap = rng.random(len(relation)) < 0.5
@@ -206,7 +203,7 @@ def _scramble(params: typing.StackedParams, spec: spec_lib.Spec, seed: int) -> t
   """Moves every network by a random element of its symmetry."""
   if not spec.groups:
     return params
-  count = len(next(iter(params.values())))
+  count = networks_lib.length(params)
   keys = jax.random.split(jax.random.key(seed), count)
   return canonicalize.apply_all(jax.vmap(spec.random)(keys), params, spec)
 
@@ -284,7 +281,7 @@ def fit(
   Raises:
     ValueError: if there are fewer than 40 networks.
   """
-  count = len(next(iter(params.values())))
+  count = networks_lib.length(params)
   if count < 40:
     raise ValueError(f'{count} networks; relatives are learned from 40 independent ones or more.')
   rng = np.random.default_rng(seed)
@@ -321,16 +318,16 @@ def of_zoo(
   slow = dataclasses.replace(recipe, learning_rate=recipe.learning_rate / 10)
 
   def finetune(params: typing.StackedParams, steps: int, seed: int) -> typing.StackedParams:
-    half = len(next(iter(params.values()))) // 2
+    half = networks_lib.length(params) // 2
     parts = [
       train.finetune(zoo.model, dataset, part, how, steps=steps, seed=seed)
       for part, how in (
-        ({path: value[:half] for path, value in params.items()}, recipe),
-        ({path: value[half:] for path, value in params.items()}, slow),
+        (networks_lib.take(params, slice(half)), recipe),
+        (networks_lib.take(params, slice(half, None)), slow),
       )
-      if len(next(iter(part.values())))
+      if networks_lib.length(part)
     ]
-    return {path: np.concatenate([part[path] for part in parts]) for path in params}
+    return networks_lib.join(parts)
 
   params = zoo.networks('train').params
   return fit(params, zoo.spec, finetune, steps=steps, level=level, seed=seed)

@@ -88,8 +88,8 @@ def import_checkpoints(
 def _screened(zoo: store.Zoo, max_z: float) -> dict[int, tuple[str, str]]:
   """Row of each network that fails a screen -> its name, and what it found."""
   found: dict[int, tuple[str, str]] = {}
-  for number, description in enumerate(zoo.architectures):
-    rows = np.flatnonzero(zoo._architecture_of == number)
+  for description in zoo.architectures:
+    rows = zoo.select(final=None, diverged=None, architecture=description)
     params = zoo.params(rows)
     finite = networks.Networks(params, description.spec).finite()
     found |= {

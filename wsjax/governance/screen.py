@@ -94,13 +94,13 @@ def outliers(
     ValueError: if there are too few networks to compare with.
   """
   finite = networks.Networks(dict(params), spec).finite()
-  usable = {path: np.asarray(value)[finite] for path, value in params.items()}
+  usable = networks.take(params, finite)
   z, worst = np.full(len(finite), np.inf), ['not finite'] * len(finite)
   others = usable
   if population is not None:
     keep = networks.Networks(dict(population), spec).finite()
-    others = {path: np.asarray(value)[keep] for path, value in population.items()}
-  count = len(next(iter(others.values())))
+    others = networks.take(population, keep)
+  count = networks.length(others)
   if count < FEWEST:
     raise ValueError(f'{count} networks to compare with; at least {FEWEST} are needed.')
   if not finite.any():
@@ -130,7 +130,7 @@ def low_bits(params: typing.StackedParams) -> Float[np.ndarray, ' n']:
   Source: Pearson's chi-squared test of the 256 values of the lowest byte.
   """
   chosen = [np.asarray(x) for x in params.values() if np.asarray(x).dtype == np.float32]
-  p = np.ones(len(next(iter(params.values()))))
+  p = np.ones(networks.length(params))
   for row in range(len(p) if chosen else 0):
     weights = np.concatenate([array[row].ravel() for array in chosen])[:_MOST]
     values = (weights.view(np.uint32) & 255)[weights != 0]
