@@ -46,9 +46,7 @@ def regmean(
   one = {path: x[0] for path, x in params.items()}
   count = networks_lib.length(params)
   found = activations.layers(apply, one, data[0])
-  own = [
-    _features(apply, networks_lib.take(params, slice(i, i + 1)), data[i]) for i in range(count)
-  ]
+  own = _of_each(apply, params, data)
   for layer in found:
     gram, cross = 0.0, 0.0
     stacked = {path: x[None] for path, x in merged.items()}
@@ -88,6 +86,15 @@ def _features(
   """What the layers of the first network of a stack read."""
   found = activations.stacked_features(apply, params, jnp.asarray(inputs))
   return {path: np.asarray(x[0], np.float64) for path, x in found.items()}
+
+
+def _of_each(
+  apply: Apply, params: typing.StackedParams, data: Sequence[np.ndarray]
+) -> list[dict[str, np.ndarray]]:
+  """What the layers of every network read at its data."""
+  return [
+    _features(apply, networks_lib.take(params, slice(i, i + 1)), x) for i, x in enumerate(data)
+  ]
 
 
 def _with_ones(features: np.ndarray, layer: activations.Layer) -> np.ndarray:
@@ -134,7 +141,7 @@ def repair(
   merged = {path: np.asarray(x) for path, x in merged.items()}
   count = networks_lib.length(params)
   found = activations.layers(apply, merged, data)
-  own = [_features(apply, networks_lib.take(params, slice(i, i + 1)), data) for i in range(count)]
+  own = _of_each(apply, params, [data] * count)
   for layer in found:
     products = [
       _with_ones(own[i][layer.kernel], layer) @ _matrix(layer, params, i) for i in range(count)
