@@ -13,7 +13,7 @@ Each stage leaves its result in the work directory, where an interrupted run goe
 import contextlib
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import ml_collections
@@ -26,9 +26,6 @@ from wsjax.experiments import base, configs
 from wsjax.train import loop
 from wsjax.zoo import comparable
 from wsjax.zoo.store import store
-
-if TYPE_CHECKING:
-  from wsjax.experiments import generation
 
 
 def run(
@@ -98,13 +95,15 @@ def sample(
     ValueError: if the work directory has no trained generator, its zoo is not there, or `out` is
       taken or belongs to other samples.
   """
+  from wsjax.experiments import generation  # Slow to import, and not needed by other experiments.
+
   workdir, out = files.folder(workdir, 'workdir'), files.folder(out, 'out')
   config_lib.check_seed(seed, 'seed')
   if num < 1:
     raise ValueError(f'num is {num}; at least 1 is allowed.')
   config = manifest.load_config(workdir)
   zoo = base.open_zoo(config, workdir, progress=False, trains=False)
-  experiment = _generation(config, zoo, workdir)
+  experiment = generation.of_run(config, zoo, workdir)
   params, _ = experiment.fit(config.train.seeds[0], trains=False)
   networks = experiment.draw(params, num, seed)
   if distributed.is_writer():
@@ -127,7 +126,9 @@ def evaluate_zoo(
     ValueError: if the models or the data that they learned from differ, the work directory belongs
       to a run or to another evaluation, or a field of the config is wrong.
   """
-  from wsjax.evaluation import methods  # Slow to import, and not needed by other experiments.
+  # Slow to import, and not needed by other experiments.
+  from wsjax.evaluation import methods
+  from wsjax.experiments import generation
 
   workdir, zoo_path = files.folder(workdir, 'workdir'), files.folder(zoo_path, 'zoo')
   config = configs.with_defaults(config)
@@ -140,7 +141,7 @@ def evaluate_zoo(
     with stages.stage('zoo'):
       zoo = base.open_zoo(config, workdir, progress=True)
     unknown = comparable.check(given, zoo)
-    experiment = _generation(config, zoo, workdir)
+    experiment = generation.of_run(config, zoo, workdir)
     experiment.seconds, experiment.progress = stages.seconds, True
     params = given.params(np.arange(len(given)))
     experiment.data.architecture.spec.check(params, stacked=True)
@@ -170,20 +171,6 @@ def _add_gates(report: model.Report, experiment: base.Experiment) -> None:
   report.facts['Gates of a release'] = {
     f'{decision.gate} {gates.GATES[decision.gate]}': str(decision) for decision in decisions
   }
-
-
-def _generation(
-  config: ml_collections.ConfigDict, zoo: store.Zoo, workdir: pathlib.Path
-) -> 'generation.Generation':
-  """Constructs the experiment of a config that has a generator."""
-  from wsjax.experiments import generation  # Slow to import, and not needed by other experiments.
-
-  kind = base.find(config.get('experiment', ''))
-  if not issubclass(kind, generation.Generation):
-    raise ValueError(f'experiment is {config.experiment!r}, which has no generator of networks.')
-  experiment = kind(configs.filled(config, kind), zoo)
-  experiment.workdir = workdir
-  return experiment
 
 
 def _read(workdir: pathlib.Path) -> model.Report:

@@ -17,8 +17,8 @@ from wsjax import files, manifest, typing
 from wsjax import networks as networks_lib
 from wsjax.evaluation import metric, predictions, statistics
 from wsjax.evaluation.metrics import membership as membership_lib
-from wsjax.experiments import base, configs, generation
-from wsjax.governance import screen
+from wsjax.experiments import base, generation
+from wsjax.governance import lineage, screen
 from wsjax.symmetry import distance
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo.store import store
@@ -144,9 +144,7 @@ def audit(workdir: pathlib.Path | str, *, level: float = 0.01) -> dict[str, Any]
   workdir = files.folder(workdir, 'workdir')
   config = manifest.load_config(workdir)
   zoo = base.open_zoo(config, workdir, progress=False, trains=False)
-  kind = base.find(config.get('experiment', ''))
-  if not issubclass(kind, generation.Generation):
-    raise ValueError(f'{workdir} has no generator to audit.')
+  experiment = generation.of_run(config, zoo, workdir)
   drawn = [store.Zoo.open(workdir / f'samples/seed{seed}') for seed in config.train.seeds]
   held_out = np.concatenate([zoo.select(split=split) for split in ('test', 'holdout_audit')])
   if not len(held_out):
@@ -154,13 +152,10 @@ def audit(workdir: pathlib.Path | str, *, level: float = 0.01) -> dict[str, Any]
   samples = _finite(drawn)
   members = zoo.params(zoo.select(split='train'))
   found = membership(samples, members, zoo.params(held_out), zoo.spec, level=level)
-  experiment = kind(configs.filled(config, kind), zoo)
   collapse = None
   if experiment.data.architecture.task == 'classification':
     collapse = _collapse(experiment, samples, members)
-  names = sorted(
-    {r['generated']['generator_record_id'] for one in drawn for r in one.records if r['generated']}
-  )
+  names = sorted(lineage.generators(drawn))
   value = {'generators': names, 'membership': dataclasses.asdict(found), 'collapse': collapse}
   files.replace(workdir / FILE, files.seal(value))
   return value

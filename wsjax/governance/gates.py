@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wsjax import files
+from wsjax import files, typing
 from wsjax.experiments import sections
 from wsjax.governance import lineage, screen
 from wsjax.zoo.store import store
@@ -190,7 +190,7 @@ def of_run(
   model = next((row for row in rows.values() if row['kind'] == 'model'), None)
   return [
     Decision('G0', tuple(_intake(training, section))),
-    Decision('G1', tuple(_training(training, rows, section))),
+    Decision('G1', tuple(_training(training, rows, graph, section))),
     Decision('G2', tuple(_samples(training, samples, model, graph, section, audit))),
     Decision('G3', tuple(_generator(model, section, audit))),
     Decision('G5', tuple(_takedown(samples, graph))),
@@ -264,7 +264,9 @@ def _population(zoo: store.Zoo | None) -> np.ndarray | None:
   return rows if len(rows) >= screen.FEWEST else None
 
 
-def _training(training: store.Zoo, rows: Mapping[str, Any], section: sections.Gates) -> list[Check]:
+def _training(
+  training: store.Zoo, rows: Mapping[str, Any], graph: lineage.Graph, section: sections.Gates
+) -> list[Check]:
   """G1."""
   groups = {(record['split_group'], record['split']) for record in training.records}
   shared = len(groups) - len({group for group, _ in groups})
@@ -275,7 +277,7 @@ def _training(training: store.Zoo, rows: Mapping[str, Any], section: sections.Ga
   else:
     detail = f'{fresh["value"]:.1%} of held-out runs are copies of training networks'
     checks.append(_check(fresh['value'] == 0, 'no held-out copies', detail))
-  checks.append(_licence(lineage.graph([training]), training))
+  checks.append(_licence(graph, training))
   personal = {
     data.get('contains_personal_data') or 'unknown'
     for record in training.records
@@ -315,17 +317,17 @@ def _samples(
   checks = [_check(not diverged, 'finite', f'{diverged} of {count} are not')]
   declared = sum(bool(record['generated']) for zoo in samples for record in zoo.records)
   checks.append(_check(declared == count, 'declared as generated', f'{declared} of {count}'))
-  rows = _population(training)
+  rows, drawn = _population(training), [zoo.params(np.arange(len(zoo))) for zoo in samples]
   if training is None or rows is None:
     checks.append(_not_run('outliers', f'needs {screen.FEWEST} training networks of one model'))
   else:
-    checks.append(_outliers(samples, training, rows, section))
-  largest = max(float(np.max(_largest(zoo))) for zoo in samples)
+    checks.append(_outliers(drawn, training, rows, section))
+  sizes = [np.abs(np.asarray(x, float)) for params in drawn for x in params.values()]
+  largest = float(np.max([np.max(size, initial=0) for size in sizes]))
   passed = bool(np.isfinite(largest) and largest <= section.max_weight)
   checks.append(_check(passed, 'largest weight', f'{largest:.3g}'))
   payloads = sum(
-    int((screen.low_bits(zoo.params(np.arange(len(zoo)))) < section.payload_p / count).sum())
-    for zoo in samples
+    int((screen.low_bits(params) < section.payload_p / count).sum()) for params in drawn
   )
   checks.append(_check(not payloads, 'payload in low bits', f'{payloads} of {count}'))
   copies = _stat(model, 'copy_rate')
@@ -345,24 +347,20 @@ def _samples(
 
 
 def _outliers(
-  samples: Sequence[store.Zoo], training: store.Zoo, rows: np.ndarray, section: sections.Gates
+  drawn: Sequence[typing.StackedParams],
+  training: store.Zoo,
+  rows: np.ndarray,
+  section: sections.Gates,
 ) -> Check:
   population, outside, count = training.params(rows), 0, 0
   try:
-    for zoo in samples:
-      found = screen.outliers(zoo.params(np.arange(len(zoo))), population, training.spec)
-      outside, count = outside + int((found.z > section.max_z).sum()), count + len(zoo)
+    for params in drawn:
+      found = screen.outliers(params, population, training.spec)
+      outside, count = outside + int((found.z > section.max_z).sum()), count + len(found.z)
   except ValueError as error:
     return _not_run('outliers', str(error))
   detail = f'{outside} of {count} have a statistic with |z| above {section.max_z:g}'
   return _check(not outside, 'outliers', detail)
-
-
-def _largest(zoo: store.Zoo) -> np.ndarray:
-  params = zoo.params(np.arange(len(zoo)))
-  return np.array(
-    [np.max(np.abs(np.asarray(value, float)), initial=0) for value in params.values()]
-  )
 
 
 def _generator(
@@ -405,12 +403,7 @@ def _generator(
 def _takedown(samples: Sequence[store.Zoo], graph: lineage.Graph) -> list[Check]:
   """G5: every sample is found from its generator, and can be listed as its descendant."""
   ids = [record['record_id'] for zoo in samples for record in zoo.records]
-  generators = {
-    record['generated']['generator_record_id']
-    for zoo in samples
-    for record in zoo.records
-    if record['generated']
-  }
+  generators = lineage.generators(samples)
   found = set(graph.descendants(*generators)) if generators else set()
   lost = len(set(ids) - found)
   return [_check(bool(ids) and not lost, 'descendants are listed', f'{lost} of {len(ids)} lost')]
@@ -420,13 +413,8 @@ def _of_these(
   audit: Mapping[str, Any] | None, samples: Sequence[store.Zoo]
 ) -> Mapping[str, Any] | None:
   """The audit, if it is of the generators of these samples."""
-  names = {
-    record['generated']['generator_record_id']
-    for zoo in samples
-    for record in zoo.records
-    if record['generated']
-  }
-  return audit if audit is not None and set(audit['generators']) == names else None
+  drawn_by = lineage.generators(samples)
+  return audit if audit is not None and set(audit['generators']) == drawn_by else None
 
 
 def _stat(row: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:

@@ -17,6 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from wsjax import config as config_lib
 
+if TYPE_CHECKING:
+  from rich import tree as rich_tree
+
+  from wsjax.zoo.store import store
+
 _FREE = (
   '0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause BSL-1.0 CC-BY-3.0 CC-BY-4.0 CC0-1.0 '
   'CDLA-Permissive-2.0 ISC MIT MIT-0 ODC-By-1.0 PDDL-1.0 Unlicense Zlib'
@@ -155,11 +160,6 @@ def _simplify(text: str) -> str:
   library = config_lib.require('license_expression', 'zoo')
   return str(library.get_spdx_licensing().parse(text).simplify())
 
-
-if TYPE_CHECKING:
-  from rich import tree as rich_tree
-
-  from wsjax.zoo.store import store
 
 KINDS = ('record', 'generator', 'zoo', 'data', 'external')
 # Relation of an edge, of records or between other nodes -> how it is read.
@@ -359,6 +359,16 @@ def graph(zoos: Iterable['store.Zoo']) -> Graph:
       add_record(made, record, key)
       made.link(name, 'contains', record['record_id'])
   return made
+
+
+def generators(zoos: Iterable['store.Zoo']) -> set[str]:
+  """Ids of the generators that drew networks of some zoos."""
+  return {
+    record['generated']['generator_record_id']
+    for zoo in zoos
+    for record in zoo.records
+    if record['generated']
+  }
 
 
 def add_record(graph: Graph, record: Mapping[str, Any], key: str = '') -> None:

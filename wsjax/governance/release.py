@@ -169,17 +169,12 @@ def _of_run(source: pathlib.Path, draft: pathlib.Path, contact: str) -> Contents
     shutil.copyfile(source / audit.FILE, draft / audit.FILE)
   config = manifest.load_config(source)
   training = base.open_zoo(config, source, progress=False, trains=False)
-  kind = base.find(config.get('experiment', ''))
-  if not issubclass(kind, generation.Generation):
-    raise ValueError(f'{source} has no generator; `release` takes runs of generators, and zoos.')
-  experiment = kind(configs.filled(config, kind), training)
-  experiment.workdir = source
+  experiment = generation.of_run(config, training, source)
   zoos, names = {}, {}
   for seed in config.train.seeds:
     params, _ = experiment.fit(seed, trains=False)
     zoo = _copy_zoo(source / f'samples/seed{seed}', draft / f'samples/seed{seed}')
-    flat = {jax.tree_util.keystr(k): np.asarray(v) for k, v in jax.tree.leaves_with_path(params)}
-    names[seed] = f'{config.generator.name}:{digest.of_tensors(flat)}'
+    names[seed] = experiment.generator_id(params)
     drawn_by = {r['generated'] and r['generated']['generator_record_id'] for r in zoo.records}
     if drawn_by != {names[seed]}:
       raise ValueError(f'The networks of {source}/samples/seed{seed} are not of {names[seed]}.')
@@ -221,10 +216,10 @@ def _copy_zoo(source: pathlib.Path, target: pathlib.Path) -> store.Zoo:
 
 def _write_generator(path: pathlib.Path, params: typing.PyTree) -> None:
   """Writes the parameters of a generator, 'params/Dense_0/kernel' -> array."""
-  arrays = {}
-  for place, value in jax.tree.leaves_with_path(params):
-    parts = [str(getattr(p, 'key', getattr(p, 'name', getattr(p, 'idx', p)))) for p in place]
-    arrays['/'.join(parts) or 'params'] = np.asarray(value)
+  arrays = {
+    jax.tree_util.keystr(place, simple=True, separator='/') or 'params': np.asarray(value)
+    for place, value in jax.tree.leaves_with_path(params)
+  }
   path.parent.mkdir(parents=True, exist_ok=True)
   safetensors_io.save(path, arrays, {})
 

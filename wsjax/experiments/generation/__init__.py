@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import functools
 import inspect
+import pathlib
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -294,12 +295,16 @@ class Generation(base.Experiment):
     auc = membership.auc(*densities, num_bootstrap=num_bootstrap, seed=seed)
     return {'auc': auc, 'seed': seed, **medians}
 
+  def generator_id(self, params: typing.PyTree) -> str:
+    """The generator in records: its name in the config, and the digest of its parameters."""
+    flat = {jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)}
+    return f'{self.config.generator.name}:{digest.of_tensors(flat)}'
+
   def publish(
     self, params: typing.PyTree, networks: typing.StackedParams, path: Any, seed: int
   ) -> None:
     """Writes generated networks as a zoo, with records of how they were made."""
-    flat = {jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)}
-    name = f'{self.config.generator.name}:{digest.of_tensors(flat)}'
+    name = self.generator_id(params)
     sources = config_lib.provenance({k: v for k, v in self.config.items() if k != 'name'})
     entries.publish_generated(
       path,
@@ -385,6 +390,20 @@ class Generation(base.Experiment):
       'dataset': data.dataset.name, 'digest': self.zoo.digest, 'path': str(self.zoo.path)
     }  # fmt: skip
     return report
+
+
+def of_run(
+  config: ml_collections.ConfigDict, zoo: store.Zoo, workdir: pathlib.Path
+) -> 'Generation':
+  """The experiment of a run, whose config is as it was given; ValueError without a generator."""
+  kind = base.find(config.get('experiment', ''))
+  if not issubclass(kind, Generation):
+    raise ValueError(
+      f'{workdir}: experiment is {config.experiment!r}, which has no generator of networks.'
+    )
+  experiment = kind(configs.filled(config, kind), zoo)
+  experiment.workdir = workdir
+  return experiment
 
 
 def judge(
