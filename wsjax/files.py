@@ -126,6 +126,11 @@ def folder(path: pathlib.Path | str, name: str) -> pathlib.Path:
   return pathlib.Path(expanded)
 
 
+def is_free(path: pathlib.Path) -> bool:
+  """Whether something new may be written: nothing is there, or an empty folder."""
+  return not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir()))
+
+
 def check_no_links(path: pathlib.Path) -> None:
   """Raises ValueError if a folder inside a folder is a symbolic link, which leads elsewhere."""
   for parent, names, _ in os.walk(path):

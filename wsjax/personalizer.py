@@ -180,7 +180,7 @@ class AdaptedModel:
       ValueError: if there is something in the folder.
     """
     folder = files.folder(folder, 'folder')
-    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
+    if not files.is_free(folder):
       raise ValueError(f'{folder} is there already; nothing is overwritten.')
     record = self.record
     tensors = {name: np.asarray(x) for name, x in lora_lib.to_peft(self.adapter).items()}

@@ -36,8 +36,10 @@ def test_networks_are_put_aside_with_the_reason(folder):
   assert [json.loads(line)['id'] for line in lines] == [reason.id for reason in aside]
   kept = wsjax.Zoo.open(folder / 'zoo.quarantine/zoo')
   assert kept.keys == ['net3', 'net5'] and not (folder / 'zoo.incoming').exists()
-  with pytest.raises(ValueError, match='holds something already'):
-    quarantine.import_checkpoints(MODEL, folder / 'ckpts', out=folder / 'zoo')
+  (folder / 'file').touch()
+  for taken in ('zoo', 'file'):
+    with pytest.raises(ValueError, match='holds something already'):
+      quarantine.import_checkpoints(MODEL, folder / 'ckpts', out=folder / taken)
 
 
 def test_a_sound_folder_makes_no_quarantine(folder):

@@ -101,7 +101,9 @@ def in_memory(args: argparse.Namespace, paths: list[str]) -> bool:
 
 def check_out(out: pathlib.Path) -> None:
   """Raises ValueError if there is something where a network is to be written."""
-  if out.exists() and (out.is_file() or any(out.iterdir())):
+  from wsjax import files
+
+  if not files.is_free(out):
     raise ValueError(f'{out} is there already; nothing is overwritten.')
 
 

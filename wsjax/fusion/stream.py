@@ -143,7 +143,7 @@ def merge_files(
   """
   out = pathlib.Path(out)
   is_file = out.suffix == '.safetensors'
-  if out.exists() and (is_file or not out.is_dir() or any(out.iterdir())):
+  if not files.is_free(out) or (is_file and out.exists()):
     raise ValueError(f'{out} is there already; nothing is overwritten.')
   target = out if is_file else out / _WEIGHTS
   with contextlib.ExitStack() as stack:

@@ -55,7 +55,7 @@ def import_checkpoints(
   """
   out = pathlib.Path(out)
   aside, draft = (out.with_name(f'{out.name}.{what}') for what in ('quarantine', 'incoming'))
-  if out.exists() and any(out.iterdir()):
+  if not files.is_free(out):
     raise ValueError(f'{out} holds something already; nothing is overwritten. Give another folder.')
   if aside.exists():
     raise ValueError(f'{aside} is there already, of an earlier import; look into it and move it.')

@@ -65,7 +65,7 @@ def export(
   if like is not None and format != 'torch':
     raise ValueError(f"A checkpoint to be like is for format 'torch'; got it with {format!r}.")
   path, count = pathlib.Path(path), _count(source)
-  if path.exists() and (path.is_file() or any(path.iterdir())):
+  if not files.is_free(path):
     raise ValueError(f'{path} is there already; nothing is overwritten.')
   if model is None and isinstance(source, store.Zoo) and format in _FUNCTIONS:
     model = _model_of(source)
