@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import wsjax
+from wsjax import networks
+from wsjax.evaluation import statistics
 from wsjax.governance import kinship
 from wsjax.symmetry import canonicalize
 
@@ -45,6 +47,37 @@ def test_relatives_of_networks_never_seen_are_told(kin, unseen):
   truth = np.array(kinship.RELATIONS)[unseen.relation]
   assert np.mean(said == truth) >= 0.97
   assert np.mean(said[truth == 'independent'] != 'independent') <= 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('widths', 'activation'), [((64, 16, 10), 'relu'), ((64, 24, 16, 10), 'tanh')]
+)
+def test_relatives_of_trained_networks_never_seen_are_told(
+  widths, activation, tmp_path, record_property
+):
+  zoo = wsjax.build_zoo(
+    dict(
+      architecture=dict(name='mlp', widths=widths, activation=activation),
+      dataset=dict(name='digits'),
+      recipe=dict(learning_rate=3e-3, batch_size=64, steps=400),
+      splits=dict(train=600, val=0, test=0, holdout_audit=0),
+      chunk_size=200,
+    ),
+    tmp_path / 'zoo',
+    seed=0,
+    progress=False,
+  )
+  finetune, params = kinship.finetuning(zoo), zoo.networks('train').params
+  seen, unseen = (networks.take(params, rows) for rows in (slice(300), slice(300, None)))
+  kin = kinship.fit(seen, zoo.spec, finetune)
+  pairs = kinship.breed(unseen, zoo.spec, finetune, num_independent=2000, seed=7)
+  truth = np.array(kinship.RELATIONS)[pairs.relation]
+  said = np.array(kin.relation(kin.probabilities(pairs.a, pairs.b)))
+  right, independent = said == truth, truth == 'independent'
+  for name, chosen in (('right', right), ('independent pairs right', right[independent])):
+    record_property(name, f'{chosen.sum()} of {len(chosen)}: {statistics.rate(chosen)}')
+  assert right.mean() >= 0.99 and np.mean(~right[independent]) <= 0.01
 
 
 def test_order_of_a_pair_and_moves_of_the_symmetry_change_nothing(kin, unseen):

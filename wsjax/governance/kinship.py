@@ -299,11 +299,18 @@ def of_zoo(
 ) -> Kinship:
   """`fit` to the training networks of a zoo that `wsjax zoo build` trained.
 
-  Relatives are fine-tuned on its data by its recipe, half of them with a tenth of its rate.
+  Raises:
+    ValueError: as `finetuning`, or if the zoo has fewer than 40 training networks.
+  """
+  finetune, params = finetuning(zoo), zoo.networks('train').params
+  return fit(params, zoo.spec, finetune, steps=steps, level=level, seed=seed)
+
+
+def finetuning(zoo: store.Zoo) -> Finetune:
+  """Fine-tunes networks on the data of a zoo by its recipe, half of them with a tenth of its rate.
 
   Raises:
-    ValueError: if nothing says how the zoo was trained, its data are not there, or it has fewer
-      than 40 training networks.
+    ValueError: if nothing says how the zoo was trained, or its data are not there.
   """
   if zoo.path is None or not (zoo.path / log.NAME).exists():
     raise ValueError(f'{zoo!r} has no {log.NAME}, which says how its networks were trained.')
@@ -329,8 +336,7 @@ def of_zoo(
     ]
     return networks_lib.join(parts)
 
-  params = zoo.networks('train').params
-  return fit(params, zoo.spec, finetune, steps=steps, level=level, seed=seed)
+  return finetune
 
 
 def learn(
