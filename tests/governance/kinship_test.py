@@ -37,7 +37,9 @@ def kin():
 @pytest.fixture(scope='module')
 def unseen():
   params = independent(60, seed=1)
-  return kinship.breed(params, MODEL.spec, finetune, steps=(10, 100), num_independent=200, seed=3)
+  return kinship.make_pairs(
+    params, MODEL.spec, finetune, steps=(10, 100), num_independent=200, seed=3
+  )
 
 
 def test_relatives_of_networks_never_seen_are_told(kin, unseen):
@@ -71,7 +73,7 @@ def test_relatives_of_trained_networks_never_seen_are_told(
   finetune, params = kinship.finetuning(zoo), zoo.networks('train').params
   seen, unseen = (networks.take(params, rows) for rows in (slice(300), slice(300, None)))
   kin = kinship.fit(seen, zoo.spec, finetune)
-  pairs = kinship.breed(unseen, zoo.spec, finetune, num_independent=2000, seed=7)
+  pairs = kinship.make_pairs(unseen, zoo.spec, finetune, num_independent=2000, seed=7)
   truth = np.array(kinship.RELATIONS)[pairs.relation]
   said = np.array(kin.relation(kin.probabilities(pairs.a, pairs.b)))
   right, independent = said == truth, truth == 'independent'
@@ -90,7 +92,7 @@ def test_order_of_a_pair_and_moves_of_the_symmetry_change_nothing(kin, unseen):
     np.testing.assert_allclose(kin.probabilities(one, two), expected, atol=0.05)
 
 
-def test_bred_relatives_are_what_they_are_called(unseen):
+def test_relatives_are_what_they_are_called(unseen):
   distance = MODEL.spec.distance(
     unseen.a, unseen.b, reference={p: x[0] for p, x in unseen.a.items()},
     pairs=np.stack([np.arange(len(unseen.relation))] * 2, axis=1),

@@ -4,8 +4,8 @@
   wsjax edit net --plus base --minus tuned --factor 0.5 --out forgotten
   wsjax edit a1 --plus b2 c2 d2 --minus b1 c1 d1 --out a2
 
-The result is A + factor * (mean of PLUS - mean of MINUS). Averages over several pairs make better
-directions than one pair. With a --model networks are aligned to A first, as in `wsjax merge`.
+The result is A + factor * (mean of PLUS - mean of MINUS). With a --model networks are aligned to A
+first, as in `wsjax merge`.
 """
 
 import argparse

@@ -3,7 +3,7 @@
   wsjax kin a.safetensors suspects/*.safetensors --zoo runs/demo/zoo
 
 What a distance means depends on the family of networks. So relatives of the independent networks
-of ZOO, which `wsjax zoo build` trained, are bred on its data, and a classifier learns to tell them,
+of ZOO, which `wsjax zoo build` trained, are made on its data, and a classifier learns to tell them,
 also after units were reordered and rescaled. Of independent networks at most 1 % are called
 related; all four relations are as likely before.
 """

@@ -1,7 +1,7 @@
 """Lineage inference: is a network a copy of another, fine-tuned from it, a merge of it, or neither?
 
 Records may be missing or wrong, so this looks at weights alone. What a distance means depends on
-the family of networks, so a classifier is fitted to relatives that are bred from networks known to
+the family of networks, so a classifier is fitted to relatives that are made of networks known to
 be independent. All its features are those of the best alignment of two networks, so that reordering
 and rescaling units changes nothing.
 """
@@ -122,7 +122,7 @@ def features(
   )
 
 
-def breed(
+def make_pairs(
   params: typing.StackedParams,
   spec: spec_lib.Spec,
   finetune: Finetune,
@@ -131,7 +131,7 @@ def breed(
   num_independent: int,
   seed: int = 0,
 ) -> Pairs:
-  """Breeds relatives of independent networks, each then reordered and rescaled at random.
+  """Makes relatives of independent networks, each then reordered and rescaled at random.
 
   Of every network come: a copy, as it is or rounded to float16 or bfloat16; a network fine-tuned
   for some number of steps, or beside it another one fine-tuned from the same; a merge with one or
@@ -289,9 +289,10 @@ def fit(
   pairs = np.stack([first, (first + rng.integers(1, count, 400)) % count], axis=1)
   reference = {path: np.asarray(value)[0] for path, value in params.items()}
   tau = float(np.median(spec.distance(params, params, reference=reference, pairs=pairs)))
-  bred = breed(params, spec, finetune, steps=steps, num_independent=max(4 * count, 1000), seed=seed)
-  found = features(bred.a, bred.b, spec, tau=tau)
-  return learn(found, bred.relation, spec, tau, level=level, seed=seed)
+  num = max(4 * count, 1000)
+  made = make_pairs(params, spec, finetune, steps=steps, num_independent=num, seed=seed)
+  found = features(made.a, made.b, spec, tau=tau)
+  return learn(found, made.relation, spec, tau, level=level, seed=seed)
 
 
 def of_zoo(
@@ -318,7 +319,7 @@ def finetuning(zoo: store.Zoo) -> Finetune:
   recipe = config_lib.read(train.Recipe, 'zoo.recipe', section['recipe'])
   data = config_lib.read(build.Data, 'zoo.dataset', section['dataset'])
   if data.labels != 'classes':
-    raise ValueError(f'{zoo!r} has networks of several tasks; relatives are bred on one.')
+    raise ValueError(f'{zoo!r} has networks of several tasks; relatives are made on one.')
   dataset = datasets.load_for(
     zoo.records, name=data.name, root=data.root, val_fraction=data.val_fraction
   )
