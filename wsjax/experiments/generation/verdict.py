@@ -129,6 +129,7 @@ def findings(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, 
       'Copies': _copies(row),
       'Errors': _errors(evaluation, row),
       'Spread': _spread(row),
+      'Distribution': _distribution(table, row),
       'Flags': _flags(evaluation, row),
       'Baselines': _baselines(evaluation, name),
     }
@@ -229,6 +230,25 @@ def _spread(row: model.Row) -> str:
   else:
     text = f'Samples are {centre}' if centre else 'No collapse to the mean'
   return f'{text}: the weights have {ratio:.2f} of the spread of the zoo.'
+
+
+def _distribution(table: model.Table, row: model.Row) -> str:
+  """Whether two-sample tests tell the samples from fresh runs, gate D, beside fresh runs."""
+  gate = row.stats.get('gate_distribution', {})
+  if gate.get('value') is None:
+    return ''
+  fresh = table.rows.get(_FRESH)
+  told = []
+  for metric, features in (('told_by_weights', 'norms of units'), ('told_by_function', 'outputs')):
+    text = f'{percent(row.value(metric))} by {features}'
+    if fresh is not None and (other := fresh.value(metric)) is not None:
+      text += f' (fresh runs: {percent(other)})'
+    told.append(text)
+  passes = 'passes' if gate['value'] == 1 else 'does not pass'
+  return (
+    f'The generator {passes} the gate D: a random forest tells samples from fresh runs at '
+    f'{", ".join(told)}, where 50 % is chance; it {gate["note"]}.'
+  )
 
 
 def _flags(evaluation: evaluator.Evaluation, row: model.Row) -> str:
