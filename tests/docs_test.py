@@ -29,7 +29,10 @@ LONG = (
   'docs/how-to/experiment.md',
   'docs/how-to/generator.md',
   'docs/how-to/own_networks.md',
+  'docs/how-to/personalize.md',
+  'docs/tutorials/experiment.md',
   'docs/tutorials/generate.md',
+  'docs/tutorials/properties.md',
 )
 
 

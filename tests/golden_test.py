@@ -21,11 +21,12 @@ from wsjax.experiments import configs
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / 'tests/golden'
 NAMES = sorted(path.stem for path in GOLDEN.glob('*.json'))
-# Other generators and zoos in the experiments of `digits_flow` and `cnn_property`; their contracts
-# are tested by default.
+# One generator, one property and one editor are run by default. Contracts of the other generators,
+# and the parts of the other experiments, have tests of their own.
 HEAVY = (
   'demo', 'digits_diffusion', 'digits_equivariant', 'digits_normalizing_flow', 'foreign_agents',
-  'hypernetwork', 'inr_classification', 'memorization', 'mnist_dwf', 'simple',
+  'hypernetwork', 'inr_classification', 'inr_generation', 'memorization', 'mnist_dwf',
+  'prompting', 'simple',
 )  # fmt: skip
 # What a report says of the run and not of its result: times, sizes of files, names of folders.
 _OF_THE_RUN = {

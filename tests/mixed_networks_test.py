@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import wsjax
+from tests import marks
 
 WIDTHS = ((4, 3, 2), (4, 5, 2), (4, 4, 3, 2))
 
@@ -37,7 +38,7 @@ def moved(zoo):
   return wsjax.import_checkpoints(made_of, params)
 
 
-@pytest.mark.parametrize('name', ['graph_statistics', 'graph_net'])
+@pytest.mark.parametrize('name', marks.slow(['graph_statistics', 'graph_net'], 'graph_net'))
 def test_an_encoder_embeds_networks_of_random_widths_and_depths(zoo, name):
   fields = {} if name == 'graph_statistics' else {'width': 8, 'embedding': 6}
   first = wsjax.encode(zoo, name, progress=False, **fields)
@@ -49,6 +50,7 @@ def test_an_encoder_embeds_networks_of_random_widths_and_depths(zoo, name):
     wsjax.encode(zoo, 'flat_mlp', progress=False)
 
 
+@pytest.mark.slow
 def test_a_generator_samples_each_architecture(zoo):
   fields = {'backbone': {'name': 'transformer', 'width': 16, 'depth': 1}, 'num_steps': 4}
   made = wsjax.fit(zoo, 'flow_matching', steps=60, progress=False, **fields)
@@ -78,6 +80,7 @@ def test_a_generator_samples_each_architecture(zoo):
       call()
 
 
+@pytest.mark.slow
 def test_published_agents_of_many_sizes_are_embedded(shared_data):
   folder = shared_data / 'rl_agents'
   index = json.loads((folder / 'index.json').read_text())

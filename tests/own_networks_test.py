@@ -56,6 +56,7 @@ def test_an_encoder_embeds_every_network_alike_in_every_order_of_units(zoo):
   np.testing.assert_allclose(again, found, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_without_labels_changes_the_embedding_and_masks_only_tokens(zoo):
   plain = wsjax.encode(zoo, 'statistics')
   assert not np.allclose(wsjax.encode(zoo, 'statistics', steps=3, progress=False), plain)
@@ -63,6 +64,7 @@ def test_training_without_labels_changes_the_embedding_and_masks_only_tokens(zoo
     wsjax.encode(zoo, 'statistics', steps=3, objective='masked', progress=False)
 
 
+@pytest.mark.slow
 def test_a_generator_of_regressors_is_fitted_sampled_saved_and_evaluated(zoo, tmp_path):
   generator = wsjax.fit(zoo, 'hypernetwork', task=(X, Y), steps=40, width=64, progress=False)
   networks = generator.sample(8, seed=3)
@@ -175,7 +177,13 @@ def test_a_copy_of_a_snapshot_is_a_copy_and_one_run_gives_no_thresholds(zoo):
 @pytest.mark.parametrize(
   'name',
   marks.slow(
-    config.plugins('generators'), 'autoregressive', 'best_of_n', 'diffusion', 'flow', 'graph_flow'
+    config.plugins('generators'),
+    'autoregressive',
+    'best_of_n',
+    'diffusion',
+    'flow',
+    'flow_matching',
+    'graph_flow',
   ),
 )
 def test_every_generator_needs_no_field(zoo, name):

@@ -39,6 +39,7 @@ def load(folder, **codec):
   return config
 
 
+@pytest.mark.slow
 def test_a_run_takes_a_plugin_from_a_file_and_names_its_source(tmp_path):
   source = tmp_path / 'own.py'
   source.write_text(OWN)

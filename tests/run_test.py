@@ -54,6 +54,7 @@ def test_another_config_does_not_enter_the_workdir(finished):
   assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+@pytest.mark.slow
 def test_samples_are_a_function_of_the_seed(finished, tmp_path):
   zoos = [
     store.Zoo.open(pipeline.sample(finished, num=3, seed=seed, out=tmp_path / name))
@@ -177,6 +178,7 @@ def test_a_home_is_expanded(tmp_path, monkeypatch):
   assert files.folder('~/r:1/ü', 'workdir') == tmp_path / 'r:1/ü'
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_where_it_would_have_ended(finished, tmp_path, monkeypatch):
   save = checkpoint.Checkpoints.save
 
@@ -323,6 +325,7 @@ def test_data_that_changed_are_refused_before_anything_is_trained(finished, tmp_
   assert not (tmp_path / 'run/train').exists()
 
 
+@pytest.mark.slow
 def test_a_batch_that_was_cut_is_told_in_the_report(finished):
   (note,) = [note for note in model.load(finished).notes if 'batch_size' in note]
   assert note == loop.batch_note(64, 16) and loop.batch_note(16, 16) == ''

@@ -209,6 +209,7 @@ def kinds(facts):
   return {(c['kind'], c['devices']): c for c in facts['collectives']}
 
 
+@pytest.mark.slow
 def test_data_parallel_training_reduces_its_gradient_once_a_step():
   jit, mapped = built(dict(mode='jit'), dict(mode='shard_map'))
   (one,), (other,) = jit['collectives'], mapped['collectives']

@@ -43,6 +43,7 @@ def test_rows_are_what_the_processes_answer(tmp_path, monkeypatch):
   assert len(ours['step_seconds']) == 2  # The first round warms up.
 
 
+@pytest.mark.slow
 def test_an_encoder_answers_requests():
   command, build = encoders._jax(
     {'name': 'neural_functional', 'channels': 4, 'depth': 1}, 3, (2, 5, 1)

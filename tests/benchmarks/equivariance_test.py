@@ -2,9 +2,12 @@
 
 import argparse
 
+import pytest
+
 from benchmarks import equivariance
 
 
+@pytest.mark.slow
 def test_errors_are_small_and_every_claim_is_tried():
   parser = argparse.ArgumentParser()
   equivariance.add_arguments(parser)

@@ -6,6 +6,7 @@ import pytest
 from benchmarks import match
 
 
+@pytest.mark.slow
 def test_rows_compare_equal_work(monkeypatch):
   monkeypatch.setattr(match, 'ZOO_WIDTHS', (12, 6, 5, 3))
   monkeypatch.setattr(match, 'WIDE_WIDTHS', (12, 6, 5, 4, 3))

@@ -28,9 +28,11 @@ def call(words, *, shell='', **environment):
   'words, environment, message',
   [
     (REPORT, {'PYTHONOPTIMIZE': '2'}, 'PYTHONOPTIMIZE'),
-    (RUN, {'JAX_PLATFORMS': 'cuda'}, 'JAX_PLATFORMS'),
+    pytest.param(RUN, {'JAX_PLATFORMS': 'cuda'}, 'JAX_PLATFORMS', marks=pytest.mark.slow),
     (RUN, {'JAX_ENABLE_X64': '1'}, 'JAX_ENABLE_X64'),
-    (RUN, {'JAX_DEFAULT_PRNG_IMPL': 'rbg'}, 'JAX_DEFAULT_PRNG_IMPL'),
+    pytest.param(
+      RUN, {'JAX_DEFAULT_PRNG_IMPL': 'rbg'}, 'JAX_DEFAULT_PRNG_IMPL', marks=pytest.mark.slow
+    ),
     (REPORT, {'HOME': None, 'WSJAX_DEBUG': '0'}, 'There is no report'),
     (['report', '--workdir', '/nö\x9bwhere'], {'PYTHONIOENCODING': 'ascii'}, 'There is no report'),
   ],

@@ -71,6 +71,7 @@ def _environment(monkeypatch):
   monkeypatch.setattr(sys, 'path', list(sys.path))
 
 
+@pytest.mark.slow
 def test_a_flax_module_is_inspected_and_drawn(model, tmp_path, capsys):
   out = tmp_path / 'graph.png'
   assert main.main(['inspect', f'{model}:module', '--out', str(out)]) == 0

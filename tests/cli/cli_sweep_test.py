@@ -239,7 +239,9 @@ def test_wrong_launchers_are_errors(file, tmp_path, capsys, experiment):
   assert '--jobs is 0; at least 1' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('number, status', [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+  'number, status', [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_is_passed_on_to_the_arms(number, status, file, tmp_path, launcher):
   via = launcher(seed0='wait')
   with subprocess.Popen(
@@ -256,6 +258,7 @@ def test_a_signal_is_passed_on_to_the_arms(number, status, file, tmp_path, launc
   assert launcher.log() == ['start seed0']  # The others were not begun.
 
 
+@pytest.mark.slow
 def test_no_arm_outlives_a_sweep_that_is_killed(file, tmp_path, launcher):
   via = launcher(seed0='wait')
   command = [sys.executable, '-m', 'wsjax', *words(file, tmp_path, *via)]
@@ -268,6 +271,7 @@ def test_no_arm_outlives_a_sweep_that_is_killed(file, tmp_path, launcher):
   assert (launcher.folder / 'stopped').read_text() == str(int(signal.SIGTERM))
 
 
+@pytest.mark.slow
 def test_jobs_run_no_code_of_the_current_folder(file, tmp_path):
   here = tmp_path / 'here'
   here.mkdir()

@@ -70,6 +70,7 @@ def test_directions_below_the_noise_are_not_used():
   np.testing.assert_array_equal(state.log_variance[3:], 0)
 
 
+@pytest.mark.slow
 def test_training_beats_principal_components_where_networks_are_bent():
   x, unseen = bent(256), bent(256, seed=1)
   codec = vae.VAE(rank=2, kl_weight=1e-3, width=64, learning_rate=3e-3)
@@ -81,6 +82,7 @@ def test_training_beats_principal_components_where_networks_are_bent():
   jax.tree.map(np.testing.assert_array_equal, state, again)
 
 
+@pytest.mark.slow
 def test_more_weight_on_the_divergence_costs_reconstruction():
   x = straight(100)
   errors = []

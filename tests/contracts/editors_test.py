@@ -77,6 +77,7 @@ def test_what_is_added_to_weights_keeps_the_symmetry(name):
   error(module, architecture, type(editor).EQUIVARIANT_TO)
 
 
+@pytest.mark.slow
 def test_an_editor_that_runs_the_network_runs_it_as_it_is():
   architecture = ARCHITECTURES['siren']
   params = contract.weights(architecture)

@@ -41,6 +41,7 @@ def check(result, want):
     np.testing.assert_allclose(result[name], want[name], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_every_mode_on_four_devices_ends_where_one_device_does(tmp_path, by_one):
   alone, other = by_one
   modes = {name: MODES[name] for name in ('shard_map', 'pmap')}

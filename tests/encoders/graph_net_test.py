@@ -43,7 +43,8 @@ CASES = {
 HEADS = {'messages': 0, 'attention': 2}
 
 
-@pytest.fixture(params=HEADS)
+# The contracts of encoders and editors try attention.
+@pytest.fixture(params=marks.slow(HEADS, 'attention'))
 def heads(request):
   return HEADS[request.param]
 
@@ -52,7 +53,14 @@ def heads(request):
 @pytest.fixture(
   params=marks.slow(
     [f'{case} {kind}' for case in CASES for kind in HEADS],
-    *('cnn attention', 'siren messages', 'siren attention', 'rnn messages', 'normed attention'),
+    *(
+      'cnn messages',
+      'cnn attention',
+      'siren messages',
+      'siren attention',
+      'rnn messages',
+      'normed attention',
+    ),
   )
 )
 def case_and_heads(request):
@@ -161,6 +169,7 @@ def test_architectures_of_several_sizes_share_one_encoder(heads):
   np.testing.assert_allclose(got, jnp.stack(wanted), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_inputs_are_told_apart_by_position_alone():
   case = CASES['siren']
   params = case.params(0)
@@ -173,6 +182,7 @@ def test_inputs_are_told_apart_by_position_alone():
     assert same == (positions == 'none')
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_also_for_weights_of_zero(heads):
   case = CASES['siren']
   model, variables, _ = encoder(case, heads)

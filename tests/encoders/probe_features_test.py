@@ -50,6 +50,7 @@ def test_an_encoder_with_probes_ignores_the_order_of_units(case):
   testing.assert_invariant(encoder, architecture.spec, weights(architecture))
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_the_weights_that_are_run():
   """Scaled weights are read; the answers come from the true ones."""
   architecture = ARCHITECTURES['siren']

@@ -23,7 +23,9 @@ CASES = {
 }
 
 
-@pytest.fixture(params=marks.slow(CASES, 'tanh', 'gelu', 'relu cnn', 'relu rnn', 'tanh rnn'))
+@pytest.fixture(
+  params=marks.slow(CASES, 'siren', 'tanh', 'gelu', 'relu cnn', 'relu rnn', 'tanh rnn')
+)
 def case(request):
   return CASES[request.param]
 
@@ -49,6 +51,7 @@ def test_the_embedding_ignores_the_whole_group_of_the_spec(case):
   assert not np.allclose(run(variables, case.params(1)), before, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('activation', ['gelu', 'relu', 'tanh'])
 def test_what_an_activation_forbids_is_seen(activation):
   """Signs are seen in relu nets, scales in tanh nets, both in gelu nets."""
@@ -66,6 +69,7 @@ def test_what_an_activation_forbids_is_seen(activation):
   assert not np.allclose(after, before, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_weight_that_feeds_on_its_other_axis_is_read_the_other_way_round():
   """A kernel stored [out, in] has its powers on the other axes."""
   case = CASES['relu']
@@ -81,6 +85,7 @@ def test_a_weight_that_feeds_on_its_other_axis_is_read_the_other_way_round():
   )
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_also_where_vectors_are_zero():
   case = CASES['relu']
   for edge_width in (0, 4):

@@ -34,6 +34,7 @@ def test_statistics_ignore_the_order_and_a_flat_mlp_does_not():
     assert np.allclose(one, two, rtol=1e-4, atol=1e-5) == ignores
 
 
+@pytest.mark.slow
 def test_gradients_of_a_constant_leaf_are_finite():
   zeros = jax.tree.map(np.zeros_like, CASE.params(0))
   gradients = jax.grad(lambda p: statistics.statistics(p, CASE.spec).sum())(zeros)

@@ -62,6 +62,7 @@ def test_nt_xent_is_what_the_definition_says():
     self_supervised.nt_xent(same[:1], same[:1])
 
 
+@pytest.mark.slow
 def test_a_view_without_noise_is_the_same_function():
   params = CASE.params(0)
   moved = self_supervised.view(jax.random.key(0), params, CASE.spec, noise=0.0)
@@ -106,6 +107,7 @@ def test_contrast_teaches_to_ignore_the_order():
   assert similarity(trained) < similarity(variables)
 
 
+@pytest.mark.slow
 def test_masked_training_fills_in_what_networks_share():
   model = token_transformer.TokenReconstructor(make().stack())
   shared = CASE.params(0)

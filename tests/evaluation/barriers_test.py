@@ -86,6 +86,7 @@ def test_path_losses_are_those_of_points_on_the_line(zoo_reference):
   assert losses[1, 1] == pytest.approx(float(slow), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_alignment_brings_networks_nearer_and_lowers_the_barrier(report):
   distances = report.alignment
   assert np.median(distances['after']) < 0.9 * np.median(distances['before'])

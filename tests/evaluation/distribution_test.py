@@ -80,9 +80,7 @@ def test_features_do_not_depend_on_the_order_of_units(zoo):
   moved = {
     leaf.path: params[leaf.path]
     if all(axis.group != group for axis in leaf.axes)
-    else np.take(
-      params[leaf.path], order, axis=1 + [axis.group for axis in leaf.axes].index(group)
-    )
+    else np.take(params[leaf.path], order, axis=1 + [axis.group for axis in leaf.axes].index(group))
     for leaf in MODEL.spec.leaves
   }
   one, two = (

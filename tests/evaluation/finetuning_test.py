@@ -62,6 +62,7 @@ def test_of_an_even_number_the_median_is_the_lower_one():
   assert (many['low'], many['value'], many['high']) == (5, 5, 5)
 
 
+@pytest.mark.slow
 def test_training_on_helps_those_that_need_it(zoo_reference):
   def climb(params):
     method = methods.Method('some', 'model', params)

@@ -43,6 +43,7 @@ def test_a_run_over_two_architectures_ends_in_a_report(zoo, at, tmp_path):
   assert rows | {'train_seconds': stats['train_seconds']} == stats
 
 
+@pytest.mark.slow
 def test_a_number_is_read_over_folds(zoo, at, tmp_path):
   config = load(at, '--config.property.target=val_accuracy', '--config.train.seeds=(0,)')
   report = pipeline.run(config, tmp_path, progress=False)
@@ -51,6 +52,7 @@ def test_a_number_is_read_over_folds(zoo, at, tmp_path):
   assert len(report.figures['outcome'].data['x']) == 12
 
 
+@pytest.mark.slow
 def test_a_held_out_network_has_no_part_in_its_fold(zoo, at):
   """Its label, and its weights, may change: its fold does not notice."""
   config = load(at, '--config.train.seeds=(0,)')
@@ -94,6 +96,7 @@ def test_fixed_splits_take_several_architectures_too(zoo, at, tmp_path):
   assert report.facts['Property']['num_test'] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('encoder', ['graph_net', 'statistics'])
 def test_predictions_do_not_see_how_a_network_is_arranged(zoo, at, encoder):
   config = load(at, arg=f',encoder={encoder}')

@@ -152,6 +152,7 @@ def slow_draw(params):
   return x.reshape(PIXELS, PIXELS)
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_error_to_the_dilated_picture(variables):
   objective, nets = make(), zoo(3)
   loss, metrics = jax.jit(objective.loss)(variables, nets, jax.random.key(0))

@@ -18,6 +18,7 @@ def reports(tmp_path_factory):
   return made
 
 
+@pytest.mark.slow
 def test_groups_of_other_seeds_are_merged(reports):
   (table,) = reports['seeds'].tables.values()
   rows = table.rows

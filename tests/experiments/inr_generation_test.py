@@ -20,6 +20,7 @@ def finished(smoke_run):
   return smoke_run('inr_generation')[:2]
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_a_report_with_every_baseline(finished):
   report, workdir = finished
   rows = report.tables['methods'].rows
@@ -40,6 +41,7 @@ def test_a_run_ends_in_a_report_with_every_baseline(finished):
   assert text.count('<image ') == 10 * len(images) and 'http' not in text
 
 
+@pytest.mark.slow
 def test_too_few_test_networks_are_refused(finished):
   _, workdir = finished
   config = smoke('--config.evaluate.num_samples=13')
@@ -48,6 +50,7 @@ def test_too_few_test_networks_are_refused(finished):
     experiment.compare([])
 
 
+@pytest.mark.slow
 def test_samples_of_a_run_are_evaluated_like_any_zoo(finished, tmp_path):
   _, workdir = finished
   out = pipeline.sample(workdir, num=12, seed=1, out=tmp_path / 'samples')

@@ -56,6 +56,7 @@ def measure(zoo_parts, gallery, params, seeds=()):
   return inr_generation.measure(method, drawn, gallery, num_bootstrap=50, seed=0), drawn
 
 
+@pytest.mark.slow
 def test_held_out_beside_held_out_is_near_the_ideal(zoo_parts, gallery):
   found, _ = measure(zoo_parts, gallery, gallery.zoo.heldout)
   nna = found['nna']

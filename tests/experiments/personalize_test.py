@@ -31,6 +31,7 @@ def adapted(**fields):
   return adapting.Adapted(network, NET.init(jax.random.key(0)))
 
 
+@pytest.mark.slow
 def test_the_report_has_every_baseline_and_level(run):
   report, _, _ = run
   rows = report.tables['methods'].rows
@@ -81,6 +82,7 @@ def test_only_what_a_network_reaches_depends_on_the_text():
     assert all(changed in path for path in differ) and bool(differ) == bool(changed)
 
 
+@pytest.mark.slow
 def test_a_generated_adapter_begins_as_the_base_and_tuning_helps_its_task():
   one = adapted()
   network = one.network
@@ -99,6 +101,7 @@ def test_a_generated_adapter_begins_as_the_base_and_tuning_helps_its_task():
   np.testing.assert_allclose(one.evaluate(whole, words)[0], losses[1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_description_becomes_an_adapter_with_its_record(run, tmp_path):
   _, workdir, _ = run
   personalizer = wsjax.Personalizer(workdir)
@@ -127,6 +130,7 @@ def test_a_description_becomes_an_adapter_with_its_record(run, tmp_path):
   assert lora_lib.distance(tuned.adapter, made.adapter) > 0
 
 
+@pytest.mark.slow
 def test_the_command_shows_words_and_writes_an_adapter(run, tmp_path, capsys):
   _, workdir, _ = run
   words = ['personalize', 'names of languages', '--workdir', str(workdir)]
@@ -136,6 +140,7 @@ def test_the_command_shows_words_and_writes_an_adapter(run, tmp_path, capsys):
   assert (tmp_path / 'made/adapter_config.json').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('words', 'named'),
   [
@@ -152,6 +157,7 @@ def test_wrong_requests_are_one_sentence(run, words, named, capsys):
   assert named in error and error.count('\n') == 1
 
 
+@pytest.mark.slow
 def test_a_changed_generator_is_told(run, tmp_path):
   _, workdir, _ = run
   copy = tmp_path / 'run'

@@ -19,6 +19,7 @@ def finished(smoke_run):
   return smoke_run('prompting')
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_a_report_with_every_baseline(finished):
   report, workdir, _ = finished
   rows = report.tables['methods'].rows
@@ -50,6 +51,7 @@ def test_a_run_ends_in_a_report_with_every_baseline(finished):
   assert report.headline in text and 'http' not in text
 
 
+@pytest.mark.slow
 def test_one_network_for_all_starts_is_seen_however_its_units_stand():
   architecture = mlp.MLP((4, 5, 3))
   rng = np.random.default_rng(0)

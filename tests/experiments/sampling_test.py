@@ -44,6 +44,7 @@ def loss(prepared, networks):
   return -outputs[:, np.arange(len(y)), y].mean()
 
 
+@pytest.mark.slow
 def test_refined_networks_are_the_drawn_ones_trained_on(zoo, prepared):
   plain, refined = drawn(zoo), drawn(zoo, refine_steps=20)
   recipe = train.Recipe(**configured().zoo.recipe.to_dict())
@@ -54,6 +55,7 @@ def test_refined_networks_are_the_drawn_ones_trained_on(zoo, prepared):
   assert loss(prepared, refined) < loss(prepared, plain) - 0.1
 
 
+@pytest.mark.slow
 def test_led_networks_have_a_lower_loss_the_more_so_the_more_they_are_led(zoo, prepared):
   losses = [loss(prepared, drawn(zoo, task_scale=scale)) for scale in (0, 0.5, 5.0)]
   assert losses[0] > losses[1] > losses[2]

@@ -74,6 +74,7 @@ def test_f3_2_killed_between_two_changes_of_a_save_it_ends_bitwise_alike(whole, 
   assert finish(tmp_path / TASK) == whole[0]
 
 
+@pytest.mark.slow
 def test_f3_2_the_comparison_finds_what_a_kill_could_do(whole, tmp_path):
   folder = shutil.copytree(whole[2], tmp_path / 'copy')
   assert runs.outcome(folder) == whole[0]

@@ -66,6 +66,7 @@ def test_f3_8_skipping_ends_bitwise_alike_after_a_restart(tmp_path):
   np.testing.assert_equal(runs.outcome(tmp_path / 'b'), runs.outcome(tmp_path / 'a'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('inner_steps', marks.slow([1, 2, 10], 1, 2))
 def test_f3_8_too_many_in_a_row_end_the_run_and_every_restart(tmp_path, inner_steps):
   data = worker.examples()[..., 1:]

@@ -28,6 +28,7 @@ def outcomes(tmp_path_factory):
   return {mode: tuple(runs.outcome(folder / f'{mode}{i}') for i in range(2)) for mode in MODES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', ['jit', 'host'])
 def test_f3_1_stopped_at_a_step_it_ends_bitwise_like_one_that_was_not(outcomes, mode):
   whole, stopped = outcomes[mode]
@@ -35,10 +36,12 @@ def test_f3_1_stopped_at_a_step_it_ends_bitwise_like_one_that_was_not(outcomes, 
   assert stopped == whole
 
 
+@pytest.mark.slow
 def test_f3_1_both_feeds_take_the_same_examples_and_end_alike(outcomes):
   assert outcomes['host'] == outcomes['jit']
 
 
+@pytest.mark.slow
 def test_f3_1_data_that_differ_by_process_are_found(outcomes):
   whole, stopped = outcomes['unsteady']
   assert stopped['metrics'][:4] == whole['metrics'][:4]

@@ -59,6 +59,7 @@ def test_networks_that_differ_by_symmetry_are_one_after_alignment(how, reference
   assert np.abs(MLP.apply(weights(raw), X) - MLP.apply(one, X)).max() > 0.01
 
 
+@pytest.mark.slow
 def test_channels_of_convolutions_are_aligned_by_activations():
   model = cnn_lib.CNN()
   x = np.random.default_rng(1).random((6, *model.input_shape)).astype('f')
@@ -209,6 +210,7 @@ def test_units_that_are_not_seen_are_named():
   assert align.HOW and merging.NAMES
 
 
+@pytest.mark.slow
 def test_kernels_of_convolutions_are_layers_in_both_forms():
   def apply(params, x):
     return jax.lax.conv_general_dilated(

@@ -84,6 +84,7 @@ def toy(num, seed=0):
   return (x + 0.05 * rng.standard_normal(x.shape)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_it_learns_that_a_token_is_a_function_of_those_before():
   generator = autoregressive.Autoregressive(HEAD, width=32, state_size=32, depth=1)
   data = jnp.asarray(toy(2048))
@@ -110,6 +111,7 @@ def test_it_learns_that_a_token_is_a_function_of_those_before():
   assert abs(np.corrcoef(number, product)[0, 1]) < 0.15
 
 
+@pytest.mark.slow
 def test_noise_on_contexts_is_for_training_only():
   small = {'width': 4, 'state_size': 4, 'depth': 1}
   quiet = autoregressive.Autoregressive(HEAD, **small)

@@ -61,6 +61,7 @@ def test_the_inverse_inverts_and_log_dets_cancel():
     np.testing.assert_allclose(log_det, -log_det_back, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_log_det_is_that_of_the_jacobian():
   x = weights(3)
   _, log_det = compiled('forward')(x)

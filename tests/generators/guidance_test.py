@@ -149,6 +149,7 @@ def gaussian(family):
   return generator, jax.jit(generator.init)(jax.random.key(0), np.zeros((1, 2)))
 
 
+@pytest.mark.slow
 @EVERY
 def test_samples_under_a_task_loss_have_less_of_it(family):
   generator, params = gaussian(family)
@@ -165,6 +166,7 @@ def test_samples_under_a_task_loss_have_less_of_it(family):
   assert after.mean() < 0.7 * before.mean()
 
 
+@pytest.mark.slow
 def test_the_score_is_weighted_by_the_exponential_of_the_loss():
   # A linear loss shifts a Gaussian by variance x slope, and nothing else.
   generator, params = gaussian('diffusion')

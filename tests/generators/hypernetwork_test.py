@@ -72,6 +72,7 @@ def test_without_noise_it_learns_a_function_of_the_condition(network):
   np.testing.assert_allclose(made, batch, atol=0.1)
 
 
+@pytest.mark.slow
 def test_with_noise_and_condition_it_learns_each_conditional_spread():
   generator = hypernetwork.Hypernetwork(width=32, depth=1, noise_size=4, condition_size=1)
   rng = np.random.default_rng(0)
@@ -89,6 +90,7 @@ def test_with_noise_and_condition_it_learns_each_conditional_spread():
   assert 0.7 < made[128:].std(0).mean() < 1.3
 
 
+@pytest.mark.slow
 def test_own_noise_finds_which_latents_vary_each_for_itself():
   generator = hypernetwork.Hypernetwork(
     width=16, depth=1, noise_size=2, latent_noise=True, single=1.0

@@ -39,6 +39,7 @@ def test_a_linear_field_gives_the_gaussian_that_algebra_gives():
   np.testing.assert_allclose(got, want.logpdf(X[:, 0]), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'condition', [pytest.param(None, marks=pytest.mark.slow), np.ones((4, 1), np.float32)]
 )
@@ -57,6 +58,7 @@ def test_the_exact_trace_is_the_log_det_of_the_map(condition):
     np.testing.assert_allclose(value, noise + log_det, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_random_probes_are_right_on_average():
   want = float(log_prob(bent, X[:1])[0])
   many = np.repeat(X[:1], 2000, 0)

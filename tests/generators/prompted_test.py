@@ -43,6 +43,7 @@ def farthest(a, b):
   return max(float(jnp.abs(a[path] - b[path]).max()) for path in a)
 
 
+@pytest.mark.slow
 def test_before_training_the_weights_stay_as_they_are():
   start = network(3)
   assert farthest(APPLY(untrained(), start, 2.0, 0.1), start) == 0

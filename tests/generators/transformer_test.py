@@ -21,6 +21,7 @@ def loss_of(net):
   return loss
 
 
+@pytest.mark.slow
 def test_blocks_that_are_computed_again_keep_little_and_change_nothing():
   values, gradients, kept = [], [], []
   for remat in (False, True):

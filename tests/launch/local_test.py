@@ -268,6 +268,7 @@ print('total', int(total[0]), 'over', jax.device_count())
 """
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_add_over_all_four():
   done = subprocess.run(
     [

@@ -134,6 +134,7 @@ def test_other_modules_are_told():
     lora_lib.factors({path: x for path, x in adapter.items() if path.endswith(lora_lib.A)})
 
 
+@pytest.mark.slow
 def test_an_adapter_goes_to_peft_and_comes_back(tmp_path):
   adapter = draw(5)
   peft_names = lora_lib.to_peft(adapter)

@@ -69,6 +69,7 @@ def test_group_norm_leaves_what_keeps_its_groups():
   assert [d.size for d in inferred.report.dropped] == [2, 2, 2]
 
 
+@pytest.mark.slow
 def test_vit_equals_its_hand_written_spec():
   inferred = _found(infer_models.ViT(), IMAGES)
   spec = {
@@ -96,6 +97,7 @@ def test_vit_equals_its_hand_written_spec():
   assert gauges == [(4, f'attention{i}/query') for i in (0, 1) for _ in ('qk', 'v')]
 
 
+@pytest.mark.slow
 def test_heads_are_moved_where_one_kernel_makes_all():
   inferred = _found(infer_models.FusedAttention(), IMAGES[:, 0])
   _assert_table(
@@ -112,6 +114,7 @@ def test_heads_are_moved_where_one_kernel_makes_all():
   assert gauges == {('general_linear', 8), ('general_linear', 3, ('params/qkv/kernel:1', 2))}
 
 
+@pytest.mark.slow
 def test_lstm_with_a_kernel_per_gate():
   spec = {'head/kernel': 'h -', 'head/bias': '-'}
   for gate in 'ifgo':
@@ -138,6 +141,7 @@ def test_lstm_with_four_gates_in_one_kernel():
   )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_u_net_ties_what_a_skip_concatenates():
   inferred = _found(infer_models.UNet(), IMAGES)
   sizes = {g.id: g.size for g in inferred.spec.groups}
@@ -149,6 +153,7 @@ def test_u_net_ties_what_a_skip_concatenates():
   assert not inferred.report.unsupported
 
 
+@pytest.mark.slow
 def test_mixer_mixes_tokens_and_channels():
   inferred = _found(infer_models.Mixer(), IMAGES)
   assert {g.id: g.size for g in inferred.spec.groups} == {
@@ -158,6 +163,7 @@ def test_mixer_mixes_tokens_and_channels():
   assert table['params/tokens0/kernel'] == (None, ('tokens0', 1, 1))
 
 
+@pytest.mark.slow
 def test_graph_network_has_the_sign_of_its_odd_updates():
   rng = np.random.default_rng(0)
   edges = rng.integers(0, 5, 7), rng.integers(0, 5, 7)

@@ -47,6 +47,7 @@ def finds_copies(case, seed):
   return (found <= distances(params, noisy) + 1e-5).all()
 
 
+@pytest.mark.slow
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
 @hypothesis.settings(max_examples=8)
 def test_noisy_orbit_members_are_brought_back(case, seed):

@@ -34,6 +34,7 @@ def expected_line(step):
   return topology_worker.describe(step, topology_worker.values())
 
 
+@pytest.mark.slow
 def test_f3_6_what_one_mesh_saved_every_other_restores(tmp_path):
   lines = run('meshes', tmp_path, devices=8)[0]
   assert lines == [expected_line(10)] * 16

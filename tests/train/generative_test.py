@@ -78,6 +78,7 @@ def test_the_parts_add_up_with_their_weights():
   assert float(total) == pytest.approx(float(want), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_functional_loss_alone_makes_networks_that_work_and_ignores_the_zoo():
   alone = objective(distribution=0.0, functional=1.0)
   other = {'latents': 5 + batch()['latents']}

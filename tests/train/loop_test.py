@@ -140,6 +140,7 @@ def test_a_loss_that_is_not_finite_names_only_a_checkpoint_that_is_there(tmp_pat
     fit(tmp_path / 'b', generator=toy.Exploding(22), **still)
 
 
+@pytest.mark.slow
 def test_a_nan_is_found_where_it_arises_and_not_where_constants_are_transferred(tmp_path):
   with jax.disable_jit():
     params, _ = fit(tmp_path / 'a', steps=4, inner_steps=2, warmup_steps=0)

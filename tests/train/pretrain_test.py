@@ -41,6 +41,7 @@ def make(data, objective, predictor=None):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'objective', [pytest.param('contrastive', marks=pytest.mark.slow), 'masked']
 )

@@ -102,6 +102,7 @@ def test_either_part_can_be_switched_off(variables, kept):
     make(reconstruction=0.0, functional=0.0)
 
 
+@pytest.mark.slow
 def test_fresh_starts_are_for_the_functional_loss_in_training(variables):
   batch, key = runs(4), jax.random.key(0)
   without = value(make(), variables, batch, key)[1]
@@ -115,6 +116,7 @@ def test_fresh_starts_are_for_the_functional_loss_in_training(variables):
   assert float(val['functional']) == pytest.approx(float(without['functional']), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_dispersion_is_the_shortfall_of_able_pairs_by_hand():
   """Two pairs: the first knows something, of the second one knows nothing."""
   objective = make(fresh=4, dispersion=1.0, apart=20.0)
@@ -138,6 +140,7 @@ def test_dispersion_is_the_shortfall_of_able_pairs_by_hand():
   assert float(far._near(stacked, jnp.array(orders), found, wanted)) == 0
 
 
+@pytest.mark.slow
 def test_dispersion_is_learned_in_training_alone(variables):
   batch, key = runs(4), jax.random.key(0)
   objective = make(fresh=4, dispersion=2.0, apart=50.0)

@@ -44,6 +44,7 @@ def section(**changes):
   }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_property_of_weights_is_learned(tmp_path):
   predictor = make({'name': 'classifier', 'num_outputs': 2})
   change = augment.make({'symmetry': True}, ARCHITECTURE)
@@ -59,6 +60,7 @@ def test_a_property_of_weights_is_learned(tmp_path):
   assert np.mean(logits.argmax(-1) == test['target']) > 0.95
 
 
+@pytest.mark.slow
 def test_validation_sees_no_dropout_and_no_augmentation():
   predictor = make({'name': 'classifier', 'num_outputs': 2}, dropout=0.5)
   noise = augment.make({'noise': 1.0}, ARCHITECTURE)

@@ -144,6 +144,7 @@ with store.Log(sys.argv[1]) as log:
 WRITTEN = [zoo_samples.entry(seed) for seed in range(8)]
 
 
+@pytest.mark.slow
 def test_whole_transactions_survive_kill_9(tmp_path):
   rng = np.random.default_rng()
   tests = pathlib.Path(zoo_samples.__file__).parent

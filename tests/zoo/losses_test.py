@@ -61,6 +61,7 @@ def test_every_factor_is_drawn_within_its_bounds(varied):
     assert len(set(varied.hparams[name].tolist())) > 1
 
 
+@pytest.mark.slow
 def test_factors_drawn_at_their_neutral_value_change_nothing(digits, plain):
   neutral = {
     name: (factor.neutral, factor.neutral)
@@ -74,6 +75,7 @@ def test_factors_drawn_at_their_neutral_value_change_nothing(digits, plain):
     np.testing.assert_allclose(same.params[path], array, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_initial_kernels_are_scaled_and_nothing_else(digits):
   still = dataclasses.replace(PLAIN, optimizer='sgd', learning_rate=1e-50, steps=1, init_scale=3.0)
   scaled = train_lib.train_networks(NET, digits, still, [1], seed=3).params

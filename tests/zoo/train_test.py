@@ -42,6 +42,7 @@ def test_a_net_is_bitwise_the_same_alone_and_in_any_chunk(net, digits, trained):
     np.testing.assert_array_equal(again.trace['val_loss'], trained.trace['val_loss'][indices])
 
 
+@pytest.mark.slow
 def test_snapshots_are_of_their_steps_however_they_are_spaced(net, digits, trained):
   # One loop over three equal stretches, or one stretch after the other.
   recipe = dataclasses.replace(RECIPE, snapshots=(20, 40))
@@ -57,6 +58,7 @@ def test_snapshots_are_of_their_steps_however_they_are_spaced(net, digits, train
   np.testing.assert_array_equal(equal.trace['val_loss'][:, [0, 2]], trained.trace['val_loss'])
 
 
+@pytest.mark.slow
 def test_devices_do_not_change_a_net(trained):
   code = (
     'import numpy as np, jax; assert jax.device_count() == 3\n'
