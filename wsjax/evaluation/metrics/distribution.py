@@ -15,7 +15,7 @@ import sklearn.model_selection
 from wsjax.evaluation import methods, statistics, two_sample
 from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import NotRun, Stat, metric
-from wsjax.evaluation.metrics import copying, diversity, fidelity
+from wsjax.evaluation.metrics import copying, fidelity
 from wsjax.evaluation.reference import Reference
 
 GROUP = 'Distribution'
