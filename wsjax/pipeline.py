@@ -81,7 +81,12 @@ def run(
 
 
 def sample(
-  workdir: str | pathlib.Path, *, num: int, seed: int, out: str | pathlib.Path
+  workdir: str | pathlib.Path,
+  *,
+  num: int,
+  seed: int,
+  out: str | pathlib.Path,
+  watermark: str | pathlib.Path | None = None,
 ) -> pathlib.Path:
   """Samples new networks from the generator of a finished run, which is only read.
 
@@ -90,10 +95,11 @@ def sample(
     num: number of networks.
     seed: of the samples.
     out: directory of the new zoo, which is returned.
+    watermark: file with the key that marks them; None is that of the run, if it has one.
 
   Raises:
-    ValueError: if the work directory has no trained generator, its zoo is not there, or `out` is
-      taken or belongs to other samples.
+    ValueError: if the work directory has no trained generator, its zoo is not there, `out` is taken
+      or belongs to other samples, or samples of the generator cannot be marked.
   """
   from wsjax.experiments import generation  # Slow to import, and not needed by other experiments.
 
@@ -102,6 +108,10 @@ def sample(
   if num < 1:
     raise ValueError(f'num is {num}; at least 1 is allowed.')
   config = manifest.load_config(workdir)
+  if watermark is not None:
+    with config.unlocked():
+      config.sample = config.get('sample', {})
+      config.sample.watermark = str(watermark)
   zoo = base.open_zoo(config, workdir, progress=False, trains=False)
   experiment = generation.of_run(config, zoo, workdir)
   params, _ = experiment.fit(config.train.seeds[0], trains=False)

@@ -94,7 +94,8 @@ def test_a_generator_passes_what_was_measured_and_nothing_else():
     'watermark', 'class-prior collapse',
   }, found['G2']  # fmt: skip
   assert {k for k, v in status(found['G3']).items() if v != 'pass'} == {
-    'membership audit', 'backdoor inheritance',
+    'membership audit', 'backdoor inheritance', 'watermark after attacks',
+    'watermark in unmarked networks', 'accuracy of marked samples',
   }  # fmt: skip
   said = gates.sentence(found.values())
   assert said == 'A release would pass G0, G1, G5; G2, G3 would need an override.'
@@ -115,6 +116,48 @@ def test_an_audit_counts_for_the_generator_that_it_is_of():
     found = {d.gate: status(d) for d in decisions}
     assert found['G3']['membership audit'] == expected
     assert found['G2']['class-prior collapse'] == ('not_run' if expected == 'not_run' else 'pass')
+
+
+@pytest.mark.parametrize(
+  ('fault', 'gate', 'criterion'),
+  [
+    (None, None, None),
+    ('emitted', 'G2', 'watermark'),
+    ('attacks', 'G3', 'watermark after attacks'),
+    ('false_positives', 'G3', 'watermark in unmarked networks'),
+    ('accuracy_cost', 'G3', 'accuracy of marked samples'),
+  ],
+)
+def test_marks_are_as_good_as_what_was_measured_of_these_samples(fault, gate, criterion):
+  def stat(value):
+    return {'value': value, 'low': value, 'high': value}
+
+  samples = drawn()
+  (name,) = {record['generated']['generator_record_id'] for record in samples.records}
+  marks = {
+    'samples': [samples.digest],
+    'emitted': stat(0.98 if fault == 'emitted' else 1.0),
+    'attacks': {
+      'int4': {'found': stat(0.94 if fault == 'attacks' else 0.96), 'required': True},
+      'int2': {'found': stat(0.0), 'required': False},
+    },
+    'false_positives': {'0.01': stat(0.02 if fault == 'false_positives' else 0.01)},
+    'accuracy_cost': stat(0.2 if fault == 'accuracy_cost' else -0.1),
+  }
+  membership = {'auroc': stat(0.5), 'tpr': stat(0.0), 'fpr': stat(0.0), 'level': 0.01}
+  audit = {'generators': [name], 'membership': membership, 'collapse': stat(0.0)}
+  of_generator = (
+    'watermark after attacks', 'watermark in unmarked networks', 'accuracy of marked samples',
+  )  # fmt: skip
+  names = {'G2': ['watermark'], 'G3': of_generator}
+  decisions = gates.of_run(zoo(), [samples], report(), audit=audit | {'watermark': marks})
+  found = {d.gate: status(d) for d in decisions}
+  wrong = {(g, c) for g, checks in names.items() for c in checks if found[g][c] != 'pass'}
+  assert wrong == ({(gate, criterion)} if fault else set())
+  # Of other samples it says nothing.
+  marks['samples'] = ['0' * 64]
+  decisions = gates.of_run(zoo(), [samples], report(), audit=audit | {'watermark': marks})
+  assert {d.gate: status(d) for d in decisions}['G2']['watermark'] == 'not_run'
 
 
 def test_thresholds_are_a_section_of_the_config():

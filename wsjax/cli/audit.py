@@ -1,10 +1,13 @@
-"""Audit the generator of a run: membership of its training networks, collapse of its samples.
+"""Audit the generator of a run: membership of its training networks, marks of its samples.
 
   wsjax audit runs/demo
+  wsjax audit runs/demo --watermark ~/.wsjax/release.pem
 
 Whether a network was in the training set is guessed from its distance to the nearest sample; the
-share that is found at a false positive rate of 1 % has an exact interval. The result is written to
-audit.json in the run, which the gates of a release look into.
+share that is found at a false positive rate of 1 % has an exact interval. Samples that give nearly
+all inputs one class are counted. With a key, the watermark of the samples (see `wsjax detect`) is
+looked for, after attacks of many kinds too, and in held-out networks, which have none. The result
+is written to audit.json in the run, which the gates of a release look into.
 """
 
 import argparse
@@ -16,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
   parser.add_argument('workdir', metavar='RUN', help='work directory of a run with a generator')
   parser.add_argument('--level', type=float, default=0.01, help='false positive rate')
+  parser.add_argument('--watermark', metavar='KEY', help='key that its samples are marked with')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,14 +28,20 @@ def run(args: argparse.Namespace) -> int:
 
   if not 0 < args.level < 1:
     raise ValueError(f'--level is {args.level}; it has to be between 0 and 1.')
-  found = audit.audit(args.workdir, level=args.level)
+  found = audit.audit(args.workdir, level=args.level, key=args.watermark)
   attack = found['membership']
-  names = (f'share of members found at {args.level:g}', 'share of others found')
-  for name, stat in zip(
-    ('AUROC of membership', *names, 'collapsed samples'),
-    (*(attack[key] for key in ('auroc', 'tpr', 'fpr')), found['collapse']),
-    strict=True,
-  ):
+  lines = [
+    ('AUROC of membership', attack['auroc']),
+    (f'share of members found at {args.level:g}', attack['tpr']),
+    ('share of others found', attack['fpr']),
+    ('collapsed samples', found['collapse']),
+  ]
+  if (marks := found['watermark']) is not None:
+    lines.append(('watermarks found, p < 1e-6', marks['emitted']))
+    lines += [(f'  after {name}', row['found']) for name, row in marks['attacks'].items()]
+    lines += [(f'unmarked, p < {p}', rate) for p, rate in marks['false_positives'].items()]
+    lines.append(('points of accuracy that marks cost', marks['accuracy_cost']))
+  for name, stat in lines:
     if stat is None or stat['value'] is None:
       terminal.show_line(f'{name}: not run. {(stat or {}).get("not_run", "")}'.rstrip())
     else:

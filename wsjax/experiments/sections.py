@@ -55,6 +55,9 @@ class Gates(config.Section):
     max_replica_rate: upper end of the interval of the replica rate of a generator.
     max_membership_tpr: upper end of the interval of the share of training networks that an attack
       finds at a false positive rate of 1 %.
+    min_marked: share of samples whose watermark has to be found.
+    min_survived: that share after every attack that a watermark has to survive.
+    max_mark_cost: points of accuracy that marks may cost.
     payload_p: level of the test of low bits for payloads, over all networks together.
     personal_data_waiver: who waives, and why, that data may contain personal data; '' is nobody.
   """
@@ -63,5 +66,8 @@ class Gates(config.Section):
   max_weight: config.PositiveFloat = 1e4
   max_replica_rate: config.Share = 0.03
   max_membership_tpr: config.Share = 0.05
+  min_marked: config.Share = 0.99
+  min_survived: config.Share = 0.95
+  max_mark_cost: config.NonNegativeFloat = 0.1
   payload_p: config.Rate = 1e-3
   personal_data_waiver: str = ''

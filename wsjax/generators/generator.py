@@ -44,7 +44,15 @@ class Sampler(Protocol):
 
 
 class Generator(Sampler, Protocol):
-  """A family that is trained in steps."""
+  """A family that is trained in steps.
+
+  A family whose samples can be marked, see `wsjax.governance.watermark`, has three more things.
+  `noise_parts(shape)` gives the numbers of standard normal draws behind a sample, in independent
+  parts; `sample` takes `noise` [num, k], all of them, in place of the key; and `recover(params,
+  latents, start, error)` estimates noise [n, k] from latents [n, T, D] that were changed since by
+  errors of deviation `error`, starting from an estimate [n, s] of the first part, and gives with it
+  an objective [n], lower for a better explanation.
+  """
 
   def init(self, key: jax.Array, example: Float[Array, 't d']) -> Params:
     """Draws parameters for latents with the shape of `example`."""

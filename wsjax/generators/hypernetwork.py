@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 
 from wsjax import config
 from wsjax.generators.generator import Condition, Latents, Metrics, Params, Shape
+from wsjax.generators.parts import inversion
 from wsjax.layers import mlp, transformer
 from wsjax.tokens import positions
 
@@ -32,6 +33,8 @@ from wsjax.tokens import positions
 _PLACES = 64
 # Below this a distance per coordinate has no direction worth following.
 _NEAREST = 1e-6
+# Recovered noise of a latent beyond this is an outlier, such as a weight that was pruned.
+_OWN = 3.0
 # Parameter of the logarithms of the scales of latent noise, and their initial scale.
 _SCALES, _SCALE = 'latent_noise', 0.3
 
@@ -181,15 +184,48 @@ class Hypernetwork(config.Section):
 
   @functools.partial(jax.jit, static_argnames=('self', 'num', 'shape'))
   def sample(
-    self, params: Params, key: jax.Array, num: int, *, shape: Shape, condition: Condition = None
+    self,
+    params: Params,
+    key: jax.Array,
+    num: int,
+    *,
+    shape: Shape,
+    condition: Condition = None,
+    noise: Float[Array, 'num k'] | None = None,
   ) -> Latents:
-    """Computes latents from noise in one pass."""
+    """Computes latents from noise in one pass; noise that is given takes the place of the key."""
+    shared, own = (None, None) if noise is None else jnp.split(noise, [self.noise_size], axis=1)
     apply = functools.partial(self.module.apply, {'params': params}, shape=shape)
-    made = jax.vmap(apply)(self._given(key, num, condition))
+    made = jax.vmap(apply)(self._given(key, num, condition, shared))
     if self.latent_noise:
-      noise = jax.random.normal(jax.random.fold_in(key, 1), made.shape)
-      made += jnp.exp(params[_SCALES])[None] * noise
+      if own is None:
+        own = jax.random.normal(jax.random.fold_in(key, 1), made.shape)
+      made += jnp.exp(params[_SCALES])[None] * own.reshape(made.shape)
     return made
+
+  def noise_parts(self, shape: Shape) -> tuple[int, ...]:
+    """Numbers of normal draws of one sample: of noise, and of noise of the latents' own."""
+    return (self.noise_size, shape[0] * shape[1]) if self.latent_noise else (self.noise_size,)
+
+  @functools.partial(jax.jit, static_argnames='self')
+  def recover(
+    self, params: Params, latents: Latents, start: Float[Array, 'n s'], error: Float[Array, '']
+  ) -> tuple[Float[Array, 'n k'], Float[Array, ' n']]:
+    """Estimates the noise behind latents; see `generator.Generator`."""
+    scales = jnp.exp(params[_SCALES]).ravel() if self.latent_noise else 0.0
+    std = jnp.broadcast_to(jnp.sqrt(scales**2 + error**2), latents[0].size)
+
+    def apply(z: jax.Array) -> jax.Array:
+      return self.module.apply({'params': params}, z, latents.shape[1:]).ravel()
+
+    def one(target: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
+      noise, value = inversion.invert(apply, target, start, std)
+      if self.latent_noise:
+        own = scales * (target - apply(noise)) / std**2
+        noise = jnp.concatenate([noise, jnp.clip(own, -_OWN, _OWN)])
+      return noise, value
+
+    return jax.vmap(one)(latents.reshape(len(latents), -1), start)
 
   def stream(
     self, params: Params, key: jax.Array, *, shape: Shape, rows: int, condition=None
@@ -216,9 +252,12 @@ class Hypernetwork(config.Section):
     """Tokens `first` to `first` + size[0] of one network."""
     return self.module.apply({'params': params}, given, size, first)
 
-  def _given(self, key: jax.Array, num: int, condition: Condition) -> Float[Array, 'num c']:
-    """Draws noise and appends the condition if there is one."""
-    noise = jax.random.normal(key, (num, self.noise_size))
+  def _given(
+    self, key: jax.Array, num: int, condition: Condition, noise: jax.Array | None = None
+  ) -> Float[Array, 'num c']:
+    """Draws noise that is not given, and appends the condition if there is one."""
+    if noise is None:
+      noise = jax.random.normal(key, (num, self.noise_size))
     if condition is None:
       return noise
     return jnp.concatenate([noise, jnp.asarray(condition)], axis=1)

@@ -18,7 +18,7 @@ from wsjax import networks as networks_lib
 from wsjax.evaluation import metric, predictions, statistics
 from wsjax.evaluation.metrics import membership as membership_lib
 from wsjax.experiments import base, generation
-from wsjax.governance import lineage, screen
+from wsjax.governance import lineage, screen, watermark
 from wsjax.symmetry import distance
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo.store import store
@@ -33,6 +33,25 @@ _STAT = {
     'high': {'type': ['number', 'null']},
   },
 }
+_WATERMARK = {
+  'type': 'object',
+  'required': ['key', 'samples', 'emitted', 'attacks', 'false_positives', 'accuracy_cost'],
+  'properties': {
+    'key': {'type': 'string'},
+    'samples': {'type': 'array', 'items': {'type': 'string'}},
+    'emitted': _STAT,
+    'attacks': {
+      'type': 'object',
+      'additionalProperties': {
+        'type': 'object',
+        'required': ['found', 'required'],
+        'properties': {'found': _STAT, 'required': {'type': 'boolean'}},
+      },
+    },
+    'false_positives': {'type': 'object', 'additionalProperties': _STAT},
+    'accuracy_cost': {'anyOf': [_STAT, {'type': 'null'}]},
+  },
+}
 _SCHEMA = {
   'type': 'object',
   'required': ['generators', 'membership', 'collapse'],
@@ -44,6 +63,7 @@ _SCHEMA = {
       'properties': {'auroc': _STAT, 'tpr': _STAT, 'fpr': _STAT, 'level': {'type': 'number'}},
     },
     'collapse': {'anyOf': [_STAT, {'type': 'null'}]},
+    'watermark': {'anyOf': [_WATERMARK, {'type': 'null'}]},
   },
 }
 
@@ -126,26 +146,32 @@ def membership(
   return attack(*scores, level=level, seed=seed)
 
 
-def audit(workdir: pathlib.Path | str, *, level: float = 0.01) -> dict[str, Any]:
+def audit(
+  workdir: pathlib.Path | str, *, level: float = 0.01, key: pathlib.Path | str | None = None
+) -> dict[str, Any]:
   """Audits the generator of a finished run and writes audit.json, which releases look into.
 
   Args:
     workdir: of the run; its zoo has to be there.
     level: false positive rate of the membership audit.
+    key: file with the key that the samples are marked with; None is none, and marks are not looked
+      for.
 
   Returns:
     'generators' that were audited; 'membership', see `Membership`; 'collapse': the share of samples
     that give one class to twice as many inputs as 99 % of trained networks do, None if they are no
-    classifiers.
+    classifiers; 'watermark': see `watermark.of_run`, None without a key.
 
   Raises:
-    ValueError: if there is no such run, or the zoo has no held-out networks.
+    ValueError: if there is no such run, the zoo has no held-out networks, or the samples are not
+      marked with the key.
   """
   workdir = files.folder(workdir, 'workdir')
   config = manifest.load_config(workdir)
   zoo = base.open_zoo(config, workdir, progress=False, trains=False)
   experiment = generation.of_run(config, zoo, workdir)
-  drawn = [store.Zoo.open(workdir / f'samples/seed{seed}') for seed in config.train.seeds]
+  by_seed = {seed: store.Zoo.open(workdir / f'samples/seed{seed}') for seed in config.train.seeds}
+  drawn = list(by_seed.values())
   held_out = np.concatenate([zoo.select(split=split) for split in ('test', 'holdout_audit')])
   if not len(held_out):
     raise ValueError(f'{zoo!r} has no networks of the splits test and holdout_audit.')
@@ -155,8 +181,17 @@ def audit(workdir: pathlib.Path | str, *, level: float = 0.01) -> dict[str, Any]
   collapse = None
   if experiment.data.architecture.task == 'classification':
     collapse = _collapse(experiment, samples, members)
+  marks = None
+  if key is not None:
+    fitted = {seed: experiment.fit(seed, trains=False)[0] for seed in by_seed}
+    marks = watermark.of_run(experiment, fitted, by_seed, key)
   names = sorted(lineage.generators(drawn))
-  value = {'generators': names, 'membership': dataclasses.asdict(found), 'collapse': collapse}
+  value = {
+    'generators': names,
+    'membership': dataclasses.asdict(found),
+    'collapse': collapse,
+    'watermark': marks,
+  }
   files.replace(workdir / FILE, files.seal(value))
   return value
 

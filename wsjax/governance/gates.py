@@ -342,7 +342,13 @@ def _samples(
   else:
     checks.append(_not_run('class-prior collapse', '`wsjax audit` was not run'))
   checks.append(_licence(graph, samples[0]))
-  checks.append(_not_run('watermark', 'no watermark is embedded'))
+  marks = None if audit is None else audit.get('watermark')
+  if marks is None or marks['samples'] != sorted(zoo.digest for zoo in samples):
+    checks.append(_not_run('watermark', 'marks of these samples were not audited'))
+  else:
+    share = marks['emitted']['value']
+    passed = share >= section.min_marked
+    checks.append(_check(passed, 'watermark', f'{share:.1%} of samples have p < 1e-6'))
   return checks
 
 
@@ -396,7 +402,39 @@ def _generator(
       )
       passed = tpr['high'] <= section.max_membership_tpr and level <= 0.01
       checks.append(_check(passed, 'membership audit', detail))
+  checks += _marks(None if audit is None else audit.get('watermark'), section)
   checks.append(_not_run('backdoor inheritance', 'no audit of backdoors was run'))
+  return checks
+
+
+def _marks(marks: Mapping[str, Any] | None, section: sections.Gates) -> list[Check]:
+  """Whether marks survive, are found where there are none, or cost accuracy."""
+  names = (
+    'watermark after attacks',
+    'watermark in unmarked networks',
+    'accuracy of marked samples',
+  )
+  if marks is None:
+    return [_not_run(name, 'marks were not audited') for name in names]
+  shares = {k: v['found']['value'] for k, v in marks['attacks'].items() if v['required']}
+  checks = [_not_run(names[0], 'no attack was run')]
+  if shares:
+    worst = min(shares, key=shares.get)
+    detail = f'{shares[worst]:.1%} found after {worst}, the worst of {len(shares)} that have to be'
+    checks = [_check(shares[worst] >= section.min_survived, names[0], detail)]
+  rates = marks['false_positives']
+  if not rates:
+    checks.append(_not_run(names[1], 'the zoo has no held-out networks'))
+  else:
+    wrong = [level for level, rate in rates.items() if rate['low'] > float(level)]
+    said = ', '.join(f'{rate["value"]:.2%} at p < {level}' for level, rate in rates.items())
+    checks.append(_check(not wrong, names[1], said))
+  cost = marks['accuracy_cost']
+  if cost is None:
+    checks.append(_not_run(names[2], 'the networks are no classifiers'))
+  else:
+    detail = f'{cost["value"]:.2f} points less [{cost["low"]:.2f}, {cost["high"]:.2f}]'
+    checks.append(_check(cost['value'] <= section.max_mark_cost, names[2], detail))
   return checks
 
 

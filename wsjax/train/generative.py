@@ -73,14 +73,17 @@ class Sampling(config.Section):
       the solver; 0 is no guidance.
     task_items: training images of that loss, the same for all networks.
     refine_steps: updates by the recipe of the zoo after drawing.
+    watermark: file with the key that the noise of samples is made from, so that its owner can tell
+      them; '' is noise from the seed. For generators with `recover`.
   """
 
   task_scale: config.NonNegativeFloat = 0.0
   task_items: config.PositiveInt = 256
   refine_steps: config.NonNegativeInt = 0
+  watermark: str = ''
 
   def __str__(self):
-    parts = []
+    parts = ['watermarked'] if self.watermark else []
     if self.task_scale:
       parts.append(
         f'led by the loss on {self.task_items} training images at scale {self.task_scale:g}'

@@ -99,6 +99,7 @@ def publish_generated(
   generated: Mapping[str, Any],
   parents: typing.PyTree,
   source: Mapping[str, Any],
+  nonces: Sequence[str] | None = None,
 ) -> store.Zoo:
   """Publishes generated networks as a zoo, each with a record of its making.
 
@@ -112,6 +113,7 @@ def publish_generated(
     generated: record field of that name, without what differs by network.
     parents: record field of that name: generator and training zoo.
     source: record of a training network; data, licence and task carry over.
+    nonces: of the keyed noise of each network, for `generated.noise_key_id`.
 
   Raises:
     ValueError: if there is a zoo at `path` already, or the networks of another draw are published
@@ -139,7 +141,7 @@ def publish_generated(
       **record_lib.describe_params(net),
       run_id=name,
       split_group=name,
-      generated={**generated, 'condition': None},
+      generated={**generated, 'condition': None, **({'noise_key_id': nonces[i]} if nonces else {})},
       diverged=not all(record_lib.is_finite(value) for value in net.values()),
     )
     entries.append(store.Entry(key=f'{i:08d}', params=net, record=made))

@@ -20,12 +20,14 @@ from jax.sharding import PartitionSpec as P
 
 from wsjax import config as config_lib
 from wsjax import distributed, typing
+from wsjax import networks as networks_lib
 from wsjax.evaluation import baselines, evaluator, methods, predictions
 from wsjax.evaluation import reference as reference_lib
 from wsjax.evaluation.metrics import membership
 from wsjax.evaluation.report import model
 from wsjax.experiments import base, configs, sections
 from wsjax.experiments.generation import any_task, prepare, verdict
+from wsjax.generators.parts import keyed_noise
 from wsjax.train import generative, loop, sharding
 from wsjax.train.monitor import goodput
 from wsjax.zoo import build, entries
@@ -122,6 +124,13 @@ class Generation(base.Experiment):
         'are 0 and 0.'
       )
     takes = inspect.signature(self.generator.sample).parameters
+    if self.sampling.watermark:
+      if not hasattr(self.generator, 'recover') or 'condition' in self.config:
+        raise ValueError(
+          'sample.watermark is for generators whose noise can be recovered, without a condition, '
+          f"such as hypernetwork; {self.config.generator.name} is none. Allowed is ''."
+        )
+      keyed_noise.read(self.sampling.watermark)  # A wrong file is an error now.
     if self.sampling.task_scale and 'task_loss' not in takes:
       raise ValueError(
         'sample.task_scale is for generators that sample step by step; '
@@ -209,7 +218,11 @@ class Generation(base.Experiment):
     Each device samples its share. Conditions are drawn from those of the training networks.
     """
     data, sampling = self.data, self.sampling
-    condition = guided = None
+    condition = guided = noise = None
+    if sampling.watermark:
+      parts = self.generator.noise_parts(data.latents.shape[1:])
+      key = keyed_noise.read(sampling.watermark)
+      noise = keyed_noise.normal(key, self.nonces(params, num, seed), sum(parts))
     if 'condition' in self.train:
       rows = np.random.default_rng(seed).integers(data.num_train, size=num)
       condition = self.train['condition'][rows]
@@ -222,9 +235,8 @@ class Generation(base.Experiment):
 
     def sample(params: typing.PyTree, seed: int) -> jax.Array:
       key, shape = jax.random.key(seed), data.latents.shape[1:]
-      return self.generator.sample(
-        params, key, num, shape=shape, condition=condition, **(guided or {})
-      )
+      given = (guided or {}) | ({} if noise is None else {'noise': noise})
+      return self.generator.sample(params, key, num, shape=shape, condition=condition, **given)
 
     if jax.device_count() > 1:
       mesh = sharding.make_mesh((('nets', -1),))
@@ -300,11 +312,19 @@ class Generation(base.Experiment):
     flat = {jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)}
     return f'{self.config.generator.name}:{digest.of_tensors(flat)}'
 
+  def nonces(self, params: typing.PyTree, num: int, seed: int) -> list[str]:
+    """Names of the keyed noise of `num` samples, no two alike."""
+    name = self.generator_id(params).rpartition(':')[2]
+    return [f'{name}/{seed}/{num}/{place}' for place in range(num)]
+
   def publish(
     self, params: typing.PyTree, networks: typing.StackedParams, path: Any, seed: int
   ) -> None:
     """Writes generated networks as a zoo, with records of how they were made."""
-    name = self.generator_id(params)
+    name, nonces, marked = self.generator_id(params), None, {}
+    if self.sampling.watermark:
+      marked = {'watermark_key_id': keyed_noise.read(self.sampling.watermark).id}
+      nonces = self.nonces(params, networks_lib.length(networks), seed)
     sources = config_lib.provenance({k: v for k, v in self.config.items() if k != 'name'})
     entries.publish_generated(
       path,
@@ -314,6 +334,7 @@ class Generation(base.Experiment):
         'generator_record_id': name,
         'sampler': ', '.join(filter(None, (self.config.generator.name, str(self.sampling)))),
         'seed': seed,
+        **marked,
       },
       parents=[
         {
@@ -324,6 +345,7 @@ class Generation(base.Experiment):
         }
       ],
       source=self.zoo.records[0],
+      nonces=nonces,
     )
 
   def report(self, predictions: list[methods.Method]) -> model.Report:
@@ -450,6 +472,8 @@ def _of_rival(config: ml_collections.ConfigDict, name: str) -> ml_collections.Co
   with config.unlocked(), config.ignore_type():
     changes = config_lib.check_section(config.rivals[name], f'rivals.{name}')
     del config.rivals
+    if 'sample' in config:  # Samples of rivals are not released.
+      config.sample.watermark = ''
     for section, values in changes.items():
       config_lib.check_section(values, f'rivals.{name}.{section}')
       if 'name' in values or section not in config:  # Another plug-in has other fields.
