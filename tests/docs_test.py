@@ -26,6 +26,7 @@ PAGES = [
 ]
 # The README does in short what these do: fit, sample, evaluate and run a config of one's own.
 LONG = (
+  'docs/how-to/audit.md',
   'docs/how-to/experiment.md',
   'docs/how-to/generator.md',
   'docs/how-to/own_networks.md',

@@ -1,11 +1,13 @@
-"""Membership by the nearest sample: copies are caught, honest samples tell nothing."""
+"""Audits: copies are caught, honest generators give nothing away, shadows see past difficulty."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
 import wsjax
 from wsjax import files
-from wsjax.governance import audit
+from wsjax.governance import audit, membership
 
 MODEL = wsjax.mlp((6, 8, 3))
 
@@ -17,37 +19,122 @@ def networks(count, seed):
   }
 
 
-def test_a_generator_that_copies_is_caught_and_an_honest_one_is_not():
-  members, others = networks(40, 0), networks(40, 1)
-  rng = np.random.default_rng(2)
-  copies = {p: x + 0.1 * rng.normal(size=x.shape).astype('float32') for p, x in members.items()}
-  found = audit.membership(copies, members, others, MODEL.spec, level=0.1, restarts=1)
-  assert found.auroc['value'] > 0.99 and found.tpr['value'] > 0.95
-  fresh = networks(40, 3)
-  found = audit.membership(fresh, members, others, MODEL.spec, level=0.1, restarts=1)
-  assert found.auroc['low'] < 0.5 < found.auroc['high'] and found.tpr['low'] < 0.1
+def fitted(factor, rank=39):
+  """A kernel density of 40 networks, whose samples lie as near to them as the factor says."""
+  sections = {'codec': {'name': 'pca', 'rank': rank, 'whiten': True}}
+  zoo = wsjax.Zoo.of(MODEL, networks(40, 0))
+  return wsjax.fit(zoo, 'kde', progress=False, factor=factor, per='joint', sections=sections)
+
+
+def attacks(made, tmp_path, shadows=0, others=160):
+  return membership.audit(
+    made.experiment, made.params, networks(others, 1), tmp_path, shadows=shadows, level=0.1,
+    num_samples=400,
+  )  # fmt: skip
+
+
+@pytest.mark.parametrize('shadows', [0, 3])
+def test_a_generator_that_copies_is_caught_by_every_attack(tmp_path, shadows):
+  found = attacks(fitted(0.05), tmp_path, shadows)
+  assert len(found) == 1 + 3 * (3 if shadows else 1)
+  control = found.pop('control: fresh runs')
+  assert control.auroc['low'] < 0.5 < control.auroc['high'] and control.tpr['low'] < 0.1
+  for name, attack in found.items():
+    assert attack.auroc['value'] > 0.99 and attack.tpr['value'] > 0.9, (name, attack)
+
+
+def test_a_codec_that_keeps_its_training_set_is_caught(tmp_path):
+  made = fitted(3.0)
+  found = attacks(made, tmp_path)
+  assert found['reconstruction'].auroc['value'] > 0.99
+
+
+def test_a_generator_that_never_saw_the_members_gives_nothing_away(tmp_path):
+  made = fitted(0.05)
+  others = membership.canonical(made.experiment, networks(40, 7))
+  stranger = membership.with_networks(made.experiment, others, tmp_path)
+  params, _ = stranger.fit(0)
+  stranger.data = dataclasses.replace(stranger.data, train=made.experiment.data.train)
+  found = membership.audit(stranger, params, networks(160, 1), tmp_path, level=0.1)
+  for name, attack in found.items():
+    assert attack.auroc['low'] < 0.5 < attack.auroc['high'], (name, attack)
+
+
+def simulated(effect, seed=0, count=300, shadows=12):
+  """Scores that depend much on how hard a network is, and a little on whether it was seen."""
+  rng = np.random.default_rng(seed)
+  hard = 10 * rng.normal(size=count)
+  seen = np.stack([np.roll(np.arange(count) % 2 == 0, i) for i in range(shadows)])
+  noise = rng.normal(size=(shadows + 1, count))
+  member = np.arange(count) < count // 2
+  target = hard + effect * member + noise[0]
+  others = 10 * rng.normal(size=500)
+  population = others + rng.normal(size=500)
+  references = others + rng.normal(size=(shadows, 500))
+  return target, hard + effect * seen + noise[1:], seen, member, population, references
+
+
+def test_shadows_see_past_how_hard_a_network_is():
+  target, shadows, seen, member, population, references = simulated(4.0)
+
+  def auroc(values):
+    return membership.evaluate(values[member], values[~member], num_bootstrap=50).auroc
+
+  assert auroc(target)['value'] < 0.7
+  assert auroc(membership.lira(target, shadows, seen))['value'] > 0.97
+  assert auroc(membership.rmia(target, shadows, population, references))['value'] > 0.97
+  # Shadows whose training sets are mixed up are no help to LiRA.
+  assert auroc(membership.lira(target, shadows, ~seen))['value'] < 0.1
+  target, shadows, seen, member, population, references = simulated(0.0)
+  for values in (
+    membership.lira(target, shadows, seen),
+    membership.rmia(target, shadows, population, references),
+  ):
+    found = auroc(values)
+    assert found['low'] < 0.5 < found['high']
+
+
+def test_networks_need_shadows_of_both_kinds(tmp_path):
+  seen = np.array([[True, False], [True, True]])
+  with pytest.raises(ValueError, match='Every network needs'):
+    membership.lira(np.zeros(2), np.zeros((2, 2)), seen)
+  with pytest.raises(ValueError, match='twice the 40 training networks'):
+    attacks(fitted(1.0), tmp_path, shadows=2, others=60)
+
+
+def test_the_strongest_attack_is_the_one_with_the_largest_rate():
+  def row(high, auroc):
+    return {'tpr': {'value': 0.0, 'high': high}, 'auroc': {'value': auroc}}
+
+  found = {'a': row(0.1, 0.9), 'b': row(0.2, 0.5), 'control: fresh runs': row(0.9, 0.9)}
+  assert membership.strongest(found) == 'b'
+  none = {'tpr': {'value': None}, 'auroc': {'value': 0.4}}
+  assert membership.strongest({'a': none, 'b': none | {'auroc': {'value': 0.6}}}) == 'b'
 
 
 def test_the_rate_of_false_positives_is_kept():
   rng = np.random.default_rng(0)
   rates = [
-    audit.attack(rng.normal(size=50), rng.normal(size=400), num_bootstrap=10, seed=i).fpr['value']
+    membership.evaluate(rng.normal(size=50), rng.normal(size=400), num_bootstrap=10, seed=i).fpr[
+      'value'
+    ]
     for i in range(40)
   ]
   assert 0.002 < np.mean(rates) < 0.018
 
 
 def test_too_few_held_out_networks_are_no_rate_of_one_percent():
-  found = audit.attack(np.arange(9.0), np.arange(100.0), num_bootstrap=10)
+  found = membership.evaluate(np.arange(9.0), np.arange(100.0), num_bootstrap=10)
   assert found.tpr['value'] is None and '198 are needed' in found.tpr['not_run']
-  assert audit.attack(np.arange(9.0), np.arange(198.0), num_bootstrap=10).tpr['value'] is not None
+  found = membership.evaluate(np.arange(9.0), np.arange(198.0), num_bootstrap=10)
+  assert found.tpr['value'] is not None
 
 
 def test_a_changed_audit_is_refused(tmp_path):
   assert audit.read(tmp_path) is None
   stat = {'value': 0.5, 'low': 0.0, 'high': 1.0}
   attack = {'auroc': stat, 'tpr': stat, 'fpr': stat, 'level': 0.01}
-  value = {'generators': ['flow:1'], 'membership': attack, 'collapse': None}
+  value = {'generators': ['flow:1'], 'membership': {'loss': attack}, 'collapse': None}
   text = files.seal(value)
   (tmp_path / 'audit.json').write_text(text)
   assert audit.read(tmp_path) == value

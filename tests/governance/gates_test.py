@@ -105,7 +105,9 @@ def test_an_audit_counts_for_the_generator_that_it_is_of():
   def audit(name, high):
     stat = {'value': high / 2, 'low': 0.0, 'high': high}
     found = {'auroc': stat, 'tpr': stat, 'fpr': stat, 'level': 0.01}
-    return {'generators': [name], 'membership': found, 'collapse': stat | {'value': 0.0}}
+    weak = found | {'tpr': stat | {'high': 0.01}}
+    attacks = {'loss': weak, 'loss, LiRA': found, 'control: fresh runs': weak}
+    return {'generators': [name], 'membership': attacks, 'collapse': stat | {'value': 0.0}}
 
   samples, replicas = drawn(), {'value': 0.0, 'high': 0.02}
   name = samples.records[0]['generated']['generator_record_id']
@@ -145,7 +147,7 @@ def test_marks_are_as_good_as_what_was_measured_of_these_samples(fault, gate, cr
     'accuracy_cost': stat(0.2 if fault == 'accuracy_cost' else -0.1),
   }
   membership = {'auroc': stat(0.5), 'tpr': stat(0.0), 'fpr': stat(0.0), 'level': 0.01}
-  audit = {'generators': [name], 'membership': membership, 'collapse': stat(0.0)}
+  audit = {'generators': [name], 'membership': {'loss': membership}, 'collapse': stat(0.0)}
   of_generator = (
     'watermark after attacks', 'watermark in unmarked networks', 'accuracy of marked samples',
   )  # fmt: skip

@@ -56,6 +56,29 @@ def test_a_file_that_cannot_be_read_leaves_nothing_behind(folder):
   assert sorted(path.name for path in folder.iterdir()) == ['ckpts']
 
 
+def test_broken_files_and_other_models_are_put_aside_alone(folder):
+  (folder / 'ckpts/net7.safetensors').write_bytes(b'no safetensors')
+  content = (folder / 'ckpts/net8.safetensors').read_bytes()
+  (folder / 'ckpts/net8.safetensors').write_bytes(content[: len(content) // 2])
+  other = {'layer0/kernel': np.zeros((2, 2), 'f')}
+  safetensors.numpy.save_file(other, folder / 'ckpts/net9.safetensors')
+  zoo, aside = quarantine.import_checkpoints(MODEL, folder / 'ckpts', out=folder / 'zoo')
+  assert len(zoo) == 25 and 'net10' in zoo.keys
+  assert {reason.id: reason.screen for reason in aside} == {
+    'net3': 'finite', 'net5': 'outlier', 'net7': 'unreadable', 'net8': 'unreadable',
+    'net9': 'unreadable',
+  }  # fmt: skip
+  assert all('net' in r.detail for r in aside if r.screen == 'unreadable')
+  lines = (folder / 'zoo.quarantine/reasons.jsonl').read_text().splitlines()
+  assert len(lines) == 5 and (folder / 'ckpts/net7.safetensors').exists()
+  # A mistake in what is known is no fault of a file.
+  with pytest.raises(ValueError, match='licen'):
+    quarantine.import_checkpoints(
+      MODEL, folder / 'ckpts', [{'id': f'net{i}', 'license': 3} for i in range(30)],
+      out=folder / 'zoo2',
+    )  # fmt: skip
+
+
 def test_the_command_says_what_it_put_aside(folder, capsys, monkeypatch):
   monkeypatch.chdir(folder)
   (folder / 'my.py').write_text('import wsjax\ndef net():\n  return wsjax.mlp((6, 8, 3))\n')

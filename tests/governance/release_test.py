@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from wsjax import files
 from wsjax.cli import main
 from wsjax.zoo.store import store
 
@@ -106,6 +107,27 @@ def test_a_release_is_never_overwritten_and_needs_a_run_or_a_zoo(zoo, keys, tmp_
   with pytest.raises(ValueError, match='not a published zoo'):
     release.release(tmp_path / 'there', keys['p256'][0], tmp_path / 'out')
   assert sorted(path.name for path in tmp_path.iterdir()) == ['there']
+
+
+def test_a_run_is_released_without_paths_of_the_machine(smoke_run, keys, verify, tmp_path):
+  from wsjax.governance import gates, release
+
+  workdir = smoke_run('hypernetwork')[1]
+  private, public = keys['ed25519']
+  given = [gates.Override(gate, 'A. Turing', 'a test', '2999-12-31') for gate in gates.GATES]
+  out = release.release(workdir, private, tmp_path / 'out', contact='me@lab.org', overrides=given)
+  found = verify(out, [public])
+  assert 'report.html' in found.files and 'generator/seed0.safetensors' in found.files
+  for path in out.rglob('*'):
+    if path.is_file():
+      assert str(workdir.parent).encode() not in path.read_bytes(), path
+  assert str(workdir.parent) in (workdir / 'report.json').read_text()  # Or nothing was tested.
+  report = files.read_sealed(out / 'report.json')
+  assert report['facts']['Zoo']['path'] == 'zoo'
+  path = out / 'report.json'
+  path.write_text(path.read_text().replace('"zoo"', '"zoq"', 1))
+  with pytest.raises(ValueError, match=r'report\.json'):
+    verify(out, [public])
 
 
 def test_what_is_revoked_is_refused_without_a_network(releases, zoo, keys, verify, tmp_path):

@@ -1,10 +1,12 @@
 """Audit the generator of a run: membership of its training networks, marks of its samples.
 
   wsjax audit runs/demo
-  wsjax audit runs/demo --watermark ~/.wsjax/release.pem
+  wsjax audit runs/demo --shadows 15 --watermark ~/.wsjax/release.pem
 
-Whether a network was in the training set is guessed from its distance to the nearest sample; the
-share that is found at a false positive rate of 1 % has an exact interval. Samples that give nearly
+Whether a network was in the training set is guessed from its distance to the nearest sample, the
+loss of the generator on it, and the error of the codec; with --shadows, these are compared with
+those under generators that are trained on other networks (LiRA, RMIA). The share that is found at a
+false positive rate of 1 % has an exact interval. Samples that give nearly
 all inputs one class are counted. With a key, the watermark of the samples (see `wsjax detect`) is
 looked for, after attacks of many kinds too, and in held-out networks, which have none. The result
 is written to audit.json in the run, which the gates of a release look into.
@@ -19,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
   parser.add_argument('workdir', metavar='RUN', help='work directory of a run with a generator')
   parser.add_argument('--level', type=float, default=0.01, help='false positive rate')
+  parser.add_argument(
+    '--shadows', type=int, default=0, metavar='N', help='generators to train for LiRA and RMIA'
+  )
   parser.add_argument('--watermark', metavar='KEY', help='key that its samples are marked with')
 
 
@@ -26,16 +31,19 @@ def run(args: argparse.Namespace) -> int:
   """Audits and prints what was found."""
   from wsjax.governance import audit
 
+  if args.shadows < 0:
+    raise ValueError(f'--shadows is {args.shadows}; it has to be 0 or more.')
   if not 0 < args.level < 1:
     raise ValueError(f'--level is {args.level}; it has to be between 0 and 1.')
-  found = audit.audit(args.workdir, level=args.level, key=args.watermark)
-  attack = found['membership']
-  lines = [
-    ('AUROC of membership', attack['auroc']),
-    (f'share of members found at {args.level:g}', attack['tpr']),
-    ('share of others found', attack['fpr']),
-    ('collapsed samples', found['collapse']),
-  ]
+  found = audit.audit(args.workdir, level=args.level, shadows=args.shadows, key=args.watermark)
+  lines = []
+  for name, attack in found['membership'].items():
+    lines += [
+      (f'membership by {name}: AUROC', attack['auroc']),
+      (f'  members found at {args.level:g}', attack['tpr']),
+      ('  others found', attack['fpr']),
+    ]
+  lines.append(('collapsed samples', found['collapse']))
   if (marks := found['watermark']) is not None:
     lines.append(('watermarks found, p < 1e-6', marks['emitted']))
     lines += [(f'  after {name}', row['found']) for name, row in marks['attacks'].items()]

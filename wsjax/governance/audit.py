@@ -1,26 +1,17 @@
-"""Audits of a generator: was a network in its training set, and do its samples answer anything?
-
-Membership is attacked through the nearest sample: a network that a generator learned from may lie
-closer to its samples than one that it never saw. An attack that fails is no evidence of privacy.
-"""
+"""Audits of a generator: membership of networks, collapse and marks of samples, in one file."""
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from wsjax import files, manifest, typing
 from wsjax import networks as networks_lib
 from wsjax.evaluation import metric, predictions, statistics
-from wsjax.evaluation.metrics import membership as membership_lib
 from wsjax.experiments import base, generation
-from wsjax.governance import lineage, screen, watermark
-from wsjax.symmetry import distance
-from wsjax.symmetry import spec as spec_lib
+from wsjax.governance import lineage, membership, screen, watermark
 from wsjax.zoo.store import store
 
 FILE = 'audit.json'
@@ -59,8 +50,12 @@ _SCHEMA = {
     'generators': {'type': 'array', 'items': {'type': 'string'}},
     'membership': {
       'type': 'object',
-      'required': ['auroc', 'tpr', 'fpr', 'level'],
-      'properties': {'auroc': _STAT, 'tpr': _STAT, 'fpr': _STAT, 'level': {'type': 'number'}},
+      'minProperties': 1,
+      'additionalProperties': {
+        'type': 'object',
+        'required': ['auroc', 'tpr', 'fpr', 'level'],
+        'properties': {'auroc': _STAT, 'tpr': _STAT, 'fpr': _STAT, 'level': {'type': 'number'}},
+      },
     },
     'collapse': {'anyOf': [_STAT, {'type': 'null'}]},
     'watermark': {'anyOf': [_WATERMARK, {'type': 'null'}]},
@@ -68,97 +63,26 @@ _SCHEMA = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Membership:
-  """How well an attack tells members of a training set from others.
-
-  Attributes:
-    auroc: chance that a member has the higher score, with its interval.
-    tpr: share of members above the threshold, with its exact interval; not run where there are too
-      few non-members for the level.
-    fpr: share of the non-members above it that it was not set on.
-    level: false positive rate for which the threshold was set.
-  """
-
-  auroc: metric.Stat
-  tpr: metric.Stat
-  fpr: metric.Stat
-  level: float
-
-
-def attack(
-  members: Float[np.ndarray, ' m'],
-  others: Float[np.ndarray, ' n'],
-  *,
-  level: float = 0.01,
-  num_bootstrap: int = 1000,
-  seed: int = 0,
-) -> Membership:
-  """Evaluates scores, higher for members, with a threshold from a half of the others.
-
-  Args:
-    members: scores of networks in the training set.
-    others: scores of held-out networks.
-    level: false positive rate.
-    num_bootstrap: resamples behind the interval of the AUROC.
-    seed: of them and of the halves.
-  """
-  auroc = membership_lib.auc(members, others, num_bootstrap=num_bootstrap, seed=seed)
-  shuffled = np.random.default_rng(seed).permutation(others)
-  calibration, rest = shuffled[: len(others) // 2], shuffled[len(others) // 2 :]
-  place = math.floor(level * (len(calibration) + 1))
-  if place < 1:
-    needed = 2 * (math.ceil(1 / level) - 1)
-    why = f'{len(others)} held-out networks; {needed} are needed for a rate of {level:g}'
-    return Membership(auroc, statistics.not_run(why), statistics.not_run(why), level)
-  threshold = np.sort(calibration)[-place]
-  tpr, fpr = statistics.rate(members > threshold), statistics.rate(rest > threshold)
-  return Membership(auroc, tpr, fpr, level)
-
-
-def membership(
-  samples: typing.StackedParams,
-  members: typing.StackedParams,
-  others: typing.StackedParams,
-  spec: spec_lib.Spec,
-  *,
-  level: float = 0.01,
-  restarts: int = 3,
-  seed: int = 0,
-) -> Membership:
-  """Attacks by the quotient distance to the nearest sample.
-
-  Args:
-    samples: path -> [s, ...] networks that the generator drew.
-    members: path -> [m, ...] networks that it learned from.
-    others: path -> [n, ...] networks of other runs.
-    spec: their symmetry.
-    level: false positive rate.
-    restarts: starts of every alignment.
-    seed: of the starts and resamples.
-
-  Raises:
-    ValueError: if weights are not finite.
-  """
-  reference = {path: np.asarray(value)[0] for path, value in samples.items()}
-  search = distance.Neighbours(samples, spec, reference, restarts=restarts, seed=seed)
-  scores = [-search.nearest(networks)[0] for networks in (members, others)]
-  return attack(*scores, level=level, seed=seed)
-
-
 def audit(
-  workdir: pathlib.Path | str, *, level: float = 0.01, key: pathlib.Path | str | None = None
+  workdir: pathlib.Path | str,
+  *,
+  level: float = 0.01,
+  shadows: int = 0,
+  key: pathlib.Path | str | None = None,
 ) -> dict[str, Any]:
   """Audits the generator of a finished run and writes audit.json, which releases look into.
 
   Args:
     workdir: of the run; its zoo has to be there.
     level: false positive rate of the membership audit.
+    shadows: generators that are trained on other networks for its stronger attacks; their
+      checkpoints are in the folder `audit` of the run, where an interrupted audit continues.
     key: file with the key that the samples are marked with; None is none, and marks are not looked
       for.
 
   Returns:
-    'generators' that were audited; 'membership', see `Membership`; 'collapse': the share of samples
+    'generators' that were audited; 'membership' of the first of them: see `membership.audit`;
+    'collapse': the share of samples
     that give one class to twice as many inputs as 99 % of trained networks do, None if they are no
     classifiers; 'watermark': see `watermark.of_run`, None without a key.
 
@@ -176,11 +100,13 @@ def audit(
   if not len(held_out):
     raise ValueError(f'{zoo!r} has no networks of the splits test and holdout_audit.')
   samples = _finite(drawn)
-  members = zoo.params(zoo.select(split='train'))
-  found = membership(samples, members, zoo.params(held_out), zoo.spec, level=level)
+  params, _ = experiment.fit(config.train.seeds[0], trains=False)
+  found = membership.audit(
+    experiment, params, zoo.params(held_out), workdir / 'audit', shadows=shadows, level=level
+  )
   collapse = None
   if experiment.data.architecture.task == 'classification':
-    collapse = _collapse(experiment, samples, members)
+    collapse = _collapse(experiment, samples, experiment.data.train)
   marks = None
   if key is not None:
     fitted = {seed: experiment.fit(seed, trains=False)[0] for seed in by_seed}
@@ -188,7 +114,7 @@ def audit(
   names = sorted(lineage.generators(drawn))
   value = {
     'generators': names,
-    'membership': dataclasses.asdict(found),
+    'membership': {name: dataclasses.asdict(attack) for name, attack in found.items()},
     'collapse': collapse,
     'watermark': marks,
   }

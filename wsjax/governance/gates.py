@@ -13,7 +13,7 @@ import numpy as np
 
 from wsjax import files, typing
 from wsjax.experiments import sections
-from wsjax.governance import lineage, screen
+from wsjax.governance import lineage, membership, screen
 from wsjax.zoo.store import store
 
 GATES = {
@@ -391,14 +391,15 @@ def _generator(
   if audit is None:
     checks.append(_not_run('membership audit', '`wsjax audit` was not run'))
   else:
-    found = audit['membership']
+    name = membership.strongest(audit['membership'])
+    found = audit['membership'][name]
     tpr, level = found['tpr'], found['level']
     if tpr['value'] is None:
       checks.append(_not_run('membership audit', tpr.get('not_run', 'too few held-out networks')))
     else:
       detail = (
-        f'TPR at {level:.1%} FPR {tpr["value"]:.1%} [{tpr["low"]:.1%}, {tpr["high"]:.1%}], upper '
-        f'end at most {section.max_membership_tpr:.1%}; AUROC {found["auroc"]["value"]:.3f}'
+        f'{name}: TPR at {level:.1%} FPR {tpr["value"]:.1%} [{tpr["low"]:.1%}, {tpr["high"]:.1%}], '
+        f'upper end at most {section.max_membership_tpr:.1%}; AUROC {found["auroc"]["value"]:.3f}'
       )
       passed = tpr['high'] <= section.max_membership_tpr and level <= 0.01
       checks.append(_check(passed, 'membership audit', detail))

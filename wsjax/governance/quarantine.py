@@ -4,12 +4,14 @@ import contextlib
 import json
 import pathlib
 import shutil
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from wsjax import files, interop, networks
 from wsjax.governance import screen
+from wsjax.interop import checkpoint
 from wsjax.zoo.store import store
 
 REASONS, ASIDE = 'reasons.jsonl', 'zoo'
@@ -34,8 +36,9 @@ def import_checkpoints(
 ) -> tuple[store.Zoo, list[Reason]]:
   """Imports networks as `interop.import_checkpoints`, and puts aside what fails a screen.
 
-  Files are read strictly, and what is known has to make a record: that is an error of the whole
-  import. Screens of what was read are: finite, and outliers: robust z-scores of statistics of every
+  Files are read strictly; those that are broken, or hold another model, are listed with the reason
+  and stay where they are. What is known has to make a record: that is an error of the whole import.
+  Screens of what was read are: finite, and outliers: robust z-scores of statistics of every
   layer among networks of one model, where there are enough. What was put aside is in the folder
   `OUT.quarantine`: reasons.jsonl, and the networks as a zoo.
 
@@ -51,7 +54,8 @@ def import_checkpoints(
     The zoo, and why each other network was put aside.
 
   Raises:
-    ValueError: if a file cannot be read, no network passes, or there is something in the way.
+    ValueError: if no network can be read or passes, what is known of one makes no record, or there
+      is something in the way.
   """
   out = pathlib.Path(out)
   aside, draft = (out.with_name(f'{out.name}.{what}') for what in ('quarantine', 'incoming'))
@@ -61,11 +65,20 @@ def import_checkpoints(
     raise ValueError(f'{aside} is there already, of an earlier import; look into it and move it.')
   shutil.rmtree(draft, ignore_errors=True)  # Of a process that was killed.
   try:
-    zoo = interop.import_checkpoints(model, paths, records, out=draft, **options)
+    unreadable: list[Reason] = []
+    try:
+      zoo = interop.import_checkpoints(model, paths, records, out=draft, **options)
+    except ValueError:
+      paths, unreadable = _readable(model, paths, options)
+      if not unreadable or not paths:  # It is not the fault of some files.
+        raise
+      shutil.rmtree(draft, ignore_errors=True)
+      zoo = interop.import_checkpoints(model, paths, records, out=draft, **options)
     found = _screened(zoo, max_z)
-    reasons = [Reason(zoo.keys[row], *why) for row, why in sorted(found.items())]
+    reasons = unreadable + [Reason(zoo.keys[row], *why) for row, why in sorted(found.items())]
     if len(found) == len(zoo):
-      raise ValueError(f'No network passes: {reasons[0].id}: {reasons[0].detail}.')
+      first = reasons[len(unreadable)]
+      raise ValueError(f'No network passes: {first.id}: {first.detail}.')
     if found:
       rows = np.array(sorted(found))
       zoo.subset(rows).save(aside / ASIDE)
@@ -82,6 +95,20 @@ def import_checkpoints(
       files.replace(aside / REASONS, lines)
   finally:
     shutil.rmtree(draft, ignore_errors=True)
+  return kept, reasons
+
+
+def _readable(model: Any, paths: Any, options: Mapping[str, Any]) -> tuple[list[Any], list[Reason]]:
+  """Sources that can be read one by one, and why the others cannot."""
+  options = {name: value for name, value in options.items() if name not in ('split', 'check')}
+  kept, reasons = [], []
+  for source in checkpoint.sources(paths):
+    try:
+      interop.import_checkpoints(model, source, **options)
+    except (ValueError, OSError) as error:
+      reasons.append(Reason(source.id, 'unreadable', str(error)))
+    else:
+      kept.append(source)
   return kept, reasons
 
 

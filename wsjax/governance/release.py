@@ -28,6 +28,7 @@ import rfc8785
 
 from wsjax import config as config_lib
 from wsjax import files, manifest, typing
+from wsjax.evaluation.report import html, model
 from wsjax.experiments import base, configs, generation, sections
 from wsjax.governance import audit, bom, card, croissant, gates, lineage, signing
 from wsjax.governance import verify as verify_lib
@@ -84,7 +85,12 @@ class Contents:
   @functools.cached_property
   def lineage(self) -> dict[str, Any]:
     """Nodes and edges of what it holds and of all that this was made from."""
-    return self.graph.subgraph([*self.ids, *self.graph.ancestors(*self.ids)])
+    found = self.graph.subgraph([*self.ids, *self.graph.ancestors(*self.ids)])
+    for node in found['nodes']:
+      if node['kind'] == 'zoo':  # Its folder, and how many networks.
+        folder, _, count = node['label'].rpartition(', ')
+        node['label'] = f'{_without_paths(folder, self.path)}, {count}'
+    return found
 
 
 def release(
@@ -162,8 +168,10 @@ def _of_run(source: pathlib.Path, draft: pathlib.Path, contact: str) -> Contents
   for name in _OF_THE_RUN:
     if not (source / name).is_file():
       raise ValueError(f'{source} has no {name}: only a finished run is released.')
-    shutil.copyfile(source / name, draft / name, follow_symlinks=False)
-  report = files.read_sealed(source / 'report.json')
+  run = _without_paths(run, source)
+  files.replace(draft / 'run.json', files.seal(run))
+  report = _without_paths(files.read_sealed(source / 'report.json'), source)
+  model.Report.from_plain(report).write(draft, html.page)
   audited = audit.read(source)
   if audited is not None:
     shutil.copyfile(source / audit.FILE, draft / audit.FILE)
@@ -201,6 +209,20 @@ def _of_run(source: pathlib.Path, draft: pathlib.Path, contact: str) -> Contents
       audited,
     ),
   )
+
+
+def _without_paths(value: Any, source: pathlib.Path) -> Any:
+  """JSON in which absolute paths are relative to a run, or only names where they lie outside."""
+  if isinstance(value, dict):
+    return {
+      name: _without_paths(child, source) for name, child in value.items() if name != 'sha256'
+    }
+  if isinstance(value, list):
+    return [_without_paths(child, source) for child in value]
+  if isinstance(value, str) and os.path.isabs(value):
+    path, root = pathlib.Path(os.path.normpath(value)), source.absolute()
+    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+  return value
 
 
 def _copy_zoo(source: pathlib.Path, target: pathlib.Path) -> store.Zoo:

@@ -41,6 +41,7 @@ from wsjax.governance import attacks
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry.matching import weight_matching
 from wsjax.zoo import train as train_lib
+from wsjax.zoo.data import datasets
 from wsjax.zoo.store import published, store
 
 LEVEL = 1e-6  # p below which a network is called marked.
@@ -281,10 +282,10 @@ def finetuning(experiment: generation.Generation, *, seed: int = 1) -> attacks.F
 
   None if the networks are no classifiers of images, or nothing says how they were trained.
   """
-  config, data = experiment.config, experiment.data
-  if 'recipe' not in config.zoo or data.architecture.task != 'classification':
+  config, data, dataset = experiment.config, experiment.data, _images(experiment)
+  if 'recipe' not in config.zoo or dataset is None:
     return None
-  recipe, dataset = train_lib.Recipe(**config.zoo.recipe.to_dict()), data.dataset
+  recipe = train_lib.Recipe(**config.zoo.recipe.to_dict())
   flipped = np.flip(dataset.train_x, axis=min(2, dataset.train_x.ndim - 1))
   mirrored = dataclasses.replace(dataset, train_x=flipped)
 
@@ -391,8 +392,8 @@ def _accuracy_cost(
   experiment: generation.Generation, detector: Detector, key: keyed_noise.Key, num: int = 2048
 ) -> dict[str, Any] | None:
   """Points of test accuracy that keyed noise costs, with a normal 95 % interval."""
-  data = experiment.data
-  if data.architecture.task != 'classification':
+  data, dataset = experiment.data, _images(experiment)
+  if dataset is None:
     return None
   size, nonces = sum(detector.parts), [f'cost/{i}' for i in range(num)]
   noises = (
@@ -408,6 +409,16 @@ def _accuracy_cost(
   cost = float(plain.mean() - marked.mean())
   half = 1.96 * float(np.sqrt((plain.var(ddof=1) + marked.var(ddof=1)) / num))
   return {'value': cost, 'low': cost - half, 'high': cost + half, 'n': num, 'method': 'normal'}
+
+
+def _images(experiment: generation.Generation) -> datasets.Dataset | None:
+  """What classifiers learned from; None for other networks, or if nothing says it."""
+  if experiment.data.architecture.task != 'classification':
+    return None
+  try:
+    return experiment.data.dataset
+  except ValueError:
+    return None
 
 
 def search(

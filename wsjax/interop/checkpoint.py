@@ -183,9 +183,18 @@ def _kind(found: Checkpoint | Source) -> str | None:
   return found.reader if isinstance(found, Source) else None
 
 
+def sources(paths: Any) -> list[Checkpoint | Source]:
+  """The networks of `checkpoints`, files not yet read; any of them may take the place of a path.
+
+  Raises:
+    ValueError: if there is none, or a file of no known format is named.
+  """
+  return list(_found(paths))
+
+
 def _found(paths: Any) -> Iterator[Checkpoint | Source]:
   """Every network of `checkpoints`, files not yet read."""
-  if isinstance(paths, Checkpoint):
+  if isinstance(paths, Checkpoint | Source):
     yield paths
   elif isinstance(paths, Mapping):
     for id, tensors in paths.items():
