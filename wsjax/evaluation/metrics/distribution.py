@@ -106,7 +106,8 @@ def forest(method: Sample, space: str) -> Stat:
   a, b = features(finite)[mine[:count]], features(methods.heldout(reference))[theirs[:count]]
   hits = told(a, b, seed=reference.seed)
   p = scipy.stats.binomtest(int(hits.sum()), len(hits), alternative='greater').pvalue
-  return statistics.rate(hits) | {'p': float(p)}
+  # Both sides were classified; n is of the method, as elsewhere.
+  return statistics.rate(hits) | {'n': count, 'p': float(p)}
 
 
 @metric('told from fresh runs by norms of units', '.0%', better='lower', heading='told by weights',
