@@ -36,7 +36,7 @@ import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
-hypothesis.settings.register_profile('wsjax', deadline=None, max_examples=15, derandomize=True)
+hypothesis.settings.register_profile('wsjax', deadline=None, max_examples=10, derandomize=True)
 hypothesis.settings.load_profile('wsjax')
 
 

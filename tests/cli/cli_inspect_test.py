@@ -97,6 +97,7 @@ def test_equal_blocks_are_told_once_and_extra_outputs_are_named(model, capsys):
   assert '    block{i}/{w:1, b:0}, block{i+1}/w:0' in lines
 
 
+@pytest.mark.slow
 def test_other_modules_and_imports_beside_the_file_are_understood(model, tmp_path, capsys):
   text = MODEL.replace('def module', 'def make')
   (tmp_path / 'beside.py').write_text(text)

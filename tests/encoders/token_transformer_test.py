@@ -20,7 +20,9 @@ def make(**options):
   return token_transformer.TokenTransformer(ARCHITECTURE, **sizes)
 
 
-@pytest.mark.parametrize('tokens', [neurons.Neurons(), chunks.Chunks(4)])
+@pytest.mark.parametrize(
+  'tokens', [neurons.Neurons(), pytest.param(chunks.Chunks(4), marks=pytest.mark.slow)]
+)
 def test_every_token_is_read_and_has_a_position(tokens):
   stack = make(tokens=tokens).stack()
   params = CASE.params(0)

@@ -168,6 +168,7 @@ def test_the_loss_is_the_error_to_the_dilated_picture(variables):
   assert float(metrics['psnr']) == pytest.approx(psnr, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_does_not_see_the_order_of_units(variables):
   objective, nets = make(), zoo(4)
   shuffle = augment.make({'symmetry': True}, ARCHITECTURE)

@@ -149,6 +149,7 @@ def test_measures_are_those_of_all_pairs(zoo_parts, gallery):
   assert found['legible']['value'] == pytest.approx(legible)
 
 
+@pytest.mark.slow
 def test_sets_of_unequal_size_are_cut_to_the_smaller(zoo_parts, gallery):
   heldout = gallery.zoo.heldout
   more = {k: np.concatenate([v, v]) for k, v in heldout.items()}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import marks
 from tests.faults import runs
 from tests.reference import toy
 from wsjax.train import loop
@@ -48,7 +49,7 @@ def final_state(workdir):
   return runs.state(workdir)[:2]
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('number', marks.slow([signal.SIGTERM, signal.SIGINT], signal.SIGINT))
 def test_a_run_that_was_stopped_ends_bitwise_like_one_that_was_not(tmp_path, number):
   want, want_history = fit(tmp_path / 'whole', val=DATA[:9])
   with pytest.raises(loop.Interrupted) as error:

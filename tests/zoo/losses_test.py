@@ -121,6 +121,7 @@ def test_exactly_the_given_share_of_labels_is_wrong():
   assert noisy.min() == 0 and noisy.max() == 9
 
 
+@pytest.mark.slow
 def test_training_accuracy_is_that_of_the_batch(digits):
   params = NET.init(jax.random.key(0))
   data = {
