@@ -33,7 +33,7 @@ _OF_THE_RUN = {
   'config', 'config_text', 'versions', 'device', 'goodput', 'notes', 'wall_seconds', 'created_at',
   'overrides', 'processes', 'schema_version', 'name', 'seconds', 'train_seconds', 'path', 'digest',
   'zoo_digest', 'seconds_per_net', 'break_even', 'break_even_with_zoo', 'cost', 'Cost',
-  'milliseconds',
+  'milliseconds', 'microseconds', 'peak_megabytes',
 }  # fmt: skip
 # A row whose number of steps is measured as time.
 _TIMED = 'SGD for as long'

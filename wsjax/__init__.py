@@ -20,6 +20,7 @@ if TYPE_CHECKING:
   from wsjax.evaluation.report.model import Report
   from wsjax.experiments.base import Experiment
   from wsjax.experiments.configs import load_config
+  from wsjax.experiments.deploy.fit import deploy, quantize
   from wsjax.fusion.editing import edit, edit_files
   from wsjax.fusion.merging import merge
   from wsjax.fusion.stream import merge_files
@@ -60,6 +61,7 @@ _WHERE = {
   'build_zoo': 'zoo.build:build',
   'cnn': 'models.cnn:CNN',
   'config': 'config',
+  'deploy': 'experiments.deploy.fit:deploy',
   'edit': 'fusion.editing:edit',
   'edit_files': 'fusion.editing:edit_files',
   'encode': 'own_networks:encode',
@@ -75,6 +77,7 @@ _WHERE = {
   'merge_files': 'fusion.stream:merge_files',
   'metric': 'evaluation.metric:metric',
   'mlp': 'models.mlp:MLP',
+  'quantize': 'experiments.deploy.fit:quantize',
   'run': 'pipeline:run',
   'sample': 'pipeline:sample',
   'siren': 'models.siren:SIREN',
@@ -83,10 +86,10 @@ _WHERE = {
 }
 __all__ = [
   'Dataset', 'Experiment', 'FittedGenerator', 'Generator', 'Metric', 'Model', 'Networks',
-  'Objective', 'Personalizer', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'edit',
-  'edit_files', 'encode', 'evaluate', 'evaluate_zoo', 'export', 'fit', 'import_checkpoints',
-  'infer', 'interop', 'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'run', 'sample',
-  'siren', 'testing', 'verify', '__version__',
+  'Objective', 'Personalizer', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'deploy',
+  'edit', 'edit_files', 'encode', 'evaluate', 'evaluate_zoo', 'export', 'fit', 'import_checkpoints',
+  'infer', 'interop', 'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'quantize', 'run',
+  'sample', 'siren', 'testing', 'verify', '__version__',
 ]  # fmt: skip
 
 

@@ -21,8 +21,8 @@ from wsjax import signals, terminal
 
 COMMANDS = (
   'run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'inspect', 'configs', 'export',
-  'align', 'distance', 'merge', 'edit', 'personalize', 'audit', 'detect', 'kin', 'lineage',
-  'release', 'verify', 'revoke', 'key',
+  'align', 'distance', 'merge', 'edit', 'personalize', 'deploy', 'audit', 'detect', 'kin',
+  'lineage', 'release', 'verify', 'revoke', 'key',
 )  # fmt: skip
 # Those that every process of a run of several starts with the same words.
 DISTRIBUTED = ('run', 'zoo', 'sample')

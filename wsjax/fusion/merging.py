@@ -13,7 +13,8 @@ from wsjax.fusion import align as align_lib
 from wsjax.fusion import layerwise, learned, methods
 from wsjax.fusion import recipe as recipe_lib
 from wsjax.models import model as model_lib
-from wsjax.zoo.store import digest, store
+from wsjax.zoo import derived
+from wsjax.zoo.store import store
 
 # Methods that see whole networks at work, and need data.
 WITH_DATA = ('regmean', 'fisher', 'adamerging')
@@ -220,43 +221,8 @@ def _published(
 ) -> store.Zoo:
   """The merged network with its record."""
   others = base.records if base else []
-  parents = [_edge(record, how) for record in given]
-  parents += [_edge(record, {'role': 'base'}) for record in others]
-  records = [*given, *others]
-  licences = {record['license'] for record in records}
-  name = f'merge-{digest.of_json(_plain(parents))[:12]}'
-  facts = {
-    'parents': _plain(parents),
-    'run_id': name,
-    'split_group': name,
-    # Nothing that was made of networks may slip into a training split unnoticed.
-    'split': 'test',
-    'license': licences.pop() if len(licences) == 1 else None,
-  }
-  facts['redistributable'] = facts['license'] is not None and all(
-    record['redistributable'] for record in records
-  )
+  parents = [derived.edge(record, 'merge', how) for record in given]
+  parents += [derived.edge(record, 'merge', {'role': 'base'}) for record in others]
+  facts = derived.facts('merge', parents, [*given, *others])
   made = {path: np.asarray(value)[None] for path, value in merged.items()}
   return store.Zoo.of(model, networks_lib.Networks(made, model.spec), [facts])
-
-
-def _edge(record: Mapping[str, Any], how: Mapping[str, Any]) -> dict[str, Any]:
-  return {
-    'record_id': record['record_id'],
-    'external_ref': f'tensors:sha256:{record["tensor_digest"]}',
-    'relation': 'merge',
-    'detail': dict(how),
-  }
-
-
-def _plain(value: Any) -> Any:
-  """JSON values of anything that may stand in options."""
-  if isinstance(value, Mapping):
-    return {str(key): _plain(item) for key, item in value.items()}
-  if isinstance(value, list | tuple):
-    return [_plain(item) for item in value]
-  if isinstance(value, np.ndarray):
-    return _plain(value.tolist())
-  if isinstance(value, np.generic):
-    return value.item()
-  return value if isinstance(value, str | bool | int | float | None) else str(value)[:200]

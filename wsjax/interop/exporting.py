@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from wsjax import files, networks, typing
+from wsjax import files, networks
 from wsjax.interop import checkpoint as checkpoint_lib
-from wsjax.interop import hub, npz, onnx, orbax, peft, safetensors
+from wsjax.interop import hub, npz, onnx, orbax, peft, quantized, safetensors
 from wsjax.interop import layout as layout_lib
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
@@ -112,7 +113,7 @@ def export(
       case 'onnx':
         files.replace(target, onnx.to_bytes(model, params))
       case 'stablehlo':
-        files.replace(target, _stablehlo(model, params))
+        files.replace(target, stablehlo(model, params))
     written.append(target)
   return written
 
@@ -144,17 +145,32 @@ def _networks(
     yield 'network', {k: np.asarray(v) for k, v in jax.device_get(source).items()}, spec, None
 
 
-def _stablehlo(model: model_lib.Model, params: typing.Params) -> bytes:
-  """The network as `jax.export.deserialize` reads it: inputs [b, ...] of any b -> outputs."""
+def stablehlo(model: model_lib.Model, params: quantized.Params) -> bytes:
+  """The network as `jax.export.deserialize` reads it: inputs [b, ...] of any b -> outputs.
+
+  Quantized parameters are packed integers in the file, and made float32 by the function.
+  """
   from jax import export as jax_export
 
+  def value(x: Any) -> Any:
+    if not isinstance(x, quantized.Quantized):
+      return jnp.asarray(x)
+    packed = jnp.asarray(quantized.pack(x.codes, x.precision))
+    codes = quantized.unpack(packed, x.precision, x.shape, jnp)
+    return codes.astype(jnp.float32) * x.scale
+
+  def run(inputs: jax.Array) -> jax.Array:
+    return model.apply({path: value(x) for path, x in params.items()}, inputs)
+
   (batch,) = jax_export.symbolic_shape('b')
-  dtype = onnx.input_dtype(model)
-  inputs = jax.ShapeDtypeStruct((batch, *model.input_shape), dtype)
-  exported = jax_export.export(
-    jax.jit(lambda x: model.apply(params, x)), platforms=('cpu', 'cuda', 'tpu')
-  )(inputs)
+  inputs = jax.ShapeDtypeStruct((batch, *model.input_shape), onnx.input_dtype(model))
+  limit = jax.config.jax_traceback_in_locations_limit
   try:
+    # Else the file would name the folders of this machine, and its size depend on them.
+    jax.config.update('jax_traceback_in_locations_limit', 0)
+    exported = jax_export.export(jax.jit(run), platforms=('cpu', 'cuda', 'tpu'))(inputs)
     return bytes(exported.serialize())
   except ImportError:
     raise checkpoint_lib.missing('flatbuffers', 'StableHLO') from None
+  finally:
+    jax.config.update('jax_traceback_in_locations_limit', limit)

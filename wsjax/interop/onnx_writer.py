@@ -11,7 +11,15 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-_OPSET = 18
+from wsjax.interop import quantized
+
+_OPSET, _IR = 18, 9
+# Precision -> type of its codes, bits, and the first operator set and file version that have it.
+_CODES = {
+  'int8': (onnx.TensorProto.INT8, 8, 21, 10),
+  'int4': (onnx.TensorProto.INT4, 4, 21, 10),
+  'ternary': (onnx.TensorProto.INT2, 2, 25, 13),
+}
 _NODES = {
   'add': 'Add', 'add_any': 'Add', 'sub': 'Sub', 'mul': 'Mul', 'div': 'Div', 'max': 'Max',
   'min': 'Min', 'pow': 'Pow', 'exp': 'Exp', 'log': 'Log', 'tanh': 'Tanh', 'logistic': 'Sigmoid',
@@ -28,19 +36,20 @@ _CALLS = {
 _LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 
 
-def write(closed: Any, params: Mapping[str, np.ndarray]) -> bytes:
+def write(closed: Any, params: quantized.Params, *, exact: bool = False) -> bytes:
   """The graph of a function of (parameters, inputs).
 
   Args:
     closed: whose first arguments are the parameters in this order, and the last the inputs.
     params: name -> value.
+    exact: see `onnx.to_bytes`.
 
   Raises:
     ValueError: if an operation has no counterpart in ONNX.
   """
   graph = _Graph()
   inputs = closed.jaxpr.invars[-1]
-  names = [graph.constant(value, name) for name, value in params.items()]
+  names = [graph.parameter(value, name, exact) for name, value in params.items()]
   (output,) = graph.run(closed.jaxpr, closed.consts, [*names, 'inputs'])
   graph.nodes.append(helper.make_node('Identity', [graph.name(output)], ['outputs']))
   made = helper.make_model(
@@ -51,8 +60,8 @@ def write(closed: Any, params: Mapping[str, np.ndarray]) -> bytes:
       [_value('outputs', closed.jaxpr.outvars[0].aval)],
       graph.initializers,
     ),
-    opset_imports=[helper.make_opsetid('', _OPSET)],
-    ir_version=9,
+    opset_imports=[helper.make_opsetid('', graph.opset)],
+    ir_version=graph.ir,
     producer_name='wsjax',
   )
   onnx.checker.check_model(made)
@@ -66,6 +75,29 @@ class _Graph:
     self.nodes: list[Any] = []
     self.initializers: list[Any] = []
     self._count = 0
+    self.opset, self.ir = _OPSET, _IR
+
+  def parameter(self, value: Any, name: str, exact: bool) -> str:
+    """A parameter as it is, or its codes and what makes it of them."""
+    if not isinstance(value, quantized.Quantized):
+      return self.constant(np.asarray(value), name)
+    kind, bits, opset, ir = _CODES[value.precision]
+    self.opset, self.ir = max(self.opset, opset), max(self.ir, ir)
+    per = 8 // bits
+    codes = value.codes.reshape(-1).view(np.uint8) & np.uint8(2**bits - 1)
+    parts = np.pad(codes, (0, -codes.size % per)).reshape(-1, per)
+    packed = (parts << np.arange(0, 8, bits, dtype=np.uint8)).sum(1).astype(np.uint8)
+    tensor = helper.make_tensor(name, kind, value.shape, packed.tobytes(), raw=True)
+    self.initializers.append(tensor)
+    axes = [i for i, length in enumerate(value.scale.shape) if length > 1]
+    if exact or len(axes) > 1:
+      wide = self.node('Cast', name, to=onnx.TensorProto.FLOAT)
+      return self.node('Mul', wide, self.constant(value.scale, f'{name}.scale'))
+    if not axes:  # One output: one scale.
+      scale = self.constant(value.scale.reshape(()), f'{name}.scale')
+      return self.node('DequantizeLinear', name, scale)
+    scale = self.constant(value.scale.reshape(-1), f'{name}.scale')
+    return self.node('DequantizeLinear', name, scale, axis=axes[0])
 
   def constant(self, value: np.ndarray, name: str = '') -> str:
     self._count += not name

@@ -26,6 +26,11 @@ def read(path: pathlib.Path, id: str) -> Iterator[checkpoint.Checkpoint]:
   yield checkpoint.Checkpoint(id, tensors, _layout(header), str(path))
 
 
+def metadata(path: pathlib.Path | str) -> Mapping[str, str]:
+  """The metadata of a file; raises ValueError if it is not of this format."""
+  return _open(path)[0].metadata
+
+
 def _open(path: pathlib.Path | str) -> tuple[safetensors_io.Header, np.ndarray]:
   """The header of a file and all its bytes, [n] uint8."""
   size = os.stat(path).st_size

@@ -13,7 +13,8 @@ import numpy as np
 from wsjax.evaluation.report import drawing, model
 
 NAMES = (
-  'confusion', 'densities', 'histogram', 'images', 'intervals', 'lines', 'plane', 'scatter'
+  'confusion', 'densities', 'histogram', 'images', 'intervals', 'lines', 'pareto', 'plane',
+  'scatter',
 )  # fmt: skip
 _HEX = drawing.COLOURS
 _CELL = 1.35  # Inches of an image.
@@ -230,6 +231,67 @@ def scatter(
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     axes.plot(ends, ends, color=_HEX['muted'], linewidth=1)
   axes.set(xlabel=xlabel, ylabel=ylabel)
+  return drawing.svg(canvas, name, description)
+
+
+@drawing.styled
+def pareto(name: str, description: str, table: model.Table, x: Sequence[str], y: str) -> str:
+  """Draws a metric against costs, one panel each, and the line of the methods that none dominates.
+
+  Args:
+    table: of the report. A higher `y` is better, a lower `x` too.
+    x: names of the metrics on the horizontal axes, which are logarithmic.
+    y: name of the metric on the vertical axis.
+  """
+  known = {metric.name: metric for metric in table.metrics}
+  canvas = drawing.figure(11.4, 5.4, layout='none')
+  canvas.subplots_adjust(left=0.075, right=0.985, bottom=0.11, top=0.93, wspace=0.06)
+  panels = canvas.subplots(1, len(x), sharey=True, squeeze=False)[0]
+  renderer = canvas.canvas.get_renderer()
+  for axes, key in zip(panels, x, strict=True):
+    rows = {m: r for m, r in table.rows.items() if None not in (r.value(key), r.value(y))}
+    for row in rows.values():
+      axes.plot(
+        row.value(key), row.value(y), drawing.MARKERS[row.kind], color=_HEX[row.kind], markersize=7,
+        markeredgecolor=_HEX['paper'], markeredgewidth=1, zorder=5,
+      )  # fmt: skip
+    points = sorted((row.value(key), -row.value(y)) for row in rows.values())
+    front: list[tuple[float, float]] = []
+    for cost, minus in points:
+      if not front or -minus > front[-1][1]:
+        front.append((cost, -minus))
+    if front:
+      axes.plot(*zip(*front, strict=True), color=_HEX['muted'], linewidth=1, zorder=2,
+                drawstyle='steps-post')  # fmt: skip
+      costs = [cost for cost, _ in points]
+      _log_axis(axes, 'x', min(costs), max(costs))
+      axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
+    unit = f' ({known[key].unit})' if known[key].unit else ''
+    axes.set_xlabel(f'{known[key].label}{unit}')
+    if known[y].format.endswith('%'):
+      axes.yaxis.set_major_formatter(lambda value, _: f'{100 * value:g}%')
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+  panels[0].set_ylabel(known[y].label)
+  for axes, key in zip(panels, x, strict=True):
+    rows = {m: r for m, r in table.rows.items() if None not in (r.value(key), r.value(y))}
+    texts = [
+      axes.text(0, 0, method, transform=None, color=_HEX[row.kind], fontsize=8.5, zorder=6)
+      for method, row in rows.items()
+    ]
+    sizes = [text.get_window_extent(renderer).size for text in texts]
+    places = [axes.transData.transform((r.value(key), r.value(y))) for r in rows.values()]
+    boxes = drawing.place(places, sizes, axes.get_window_extent(renderer).extents, [])
+    for text, box, (left, height) in zip(texts, boxes, places, strict=True):
+      text.set_position(box[:2])
+      text.set_verticalalignment('bottom')
+      end = min(max(left, box[0]), box[2]), min(max(height, box[1]), box[3])
+      if np.hypot(end[0] - left, end[1] - height) > 12:
+        axes.annotate(
+          '', end, (left, height), xycoords='figure pixels', textcoords='figure pixels',
+          arrowprops={'arrowstyle': '-', 'linewidth': 0.5, 'shrinkA': 4, 'shrinkB': 0,
+                      'color': text.get_color()},
+        )  # fmt: skip
   return drawing.svg(canvas, name, description)
 
 
