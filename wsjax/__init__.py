@@ -18,6 +18,7 @@ if TYPE_CHECKING:
   from wsjax import config, interop, testing
   from wsjax.evaluation.metric import Metric, metric
   from wsjax.evaluation.report.model import Report
+  from wsjax.experiments.architect.prediction import predict_weights
   from wsjax.experiments.base import Experiment
   from wsjax.experiments.configs import load_config
   from wsjax.experiments.deploy.fit import deploy, quantize
@@ -77,6 +78,7 @@ _WHERE = {
   'merge_files': 'fusion.stream:merge_files',
   'metric': 'evaluation.metric:metric',
   'mlp': 'models.mlp:MLP',
+  'predict_weights': 'experiments.architect.prediction:predict_weights',
   'quantize': 'experiments.deploy.fit:quantize',
   'run': 'pipeline:run',
   'sample': 'pipeline:sample',
@@ -88,8 +90,8 @@ __all__ = [
   'Dataset', 'Experiment', 'FittedGenerator', 'Generator', 'Metric', 'Model', 'Networks',
   'Objective', 'Personalizer', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'deploy',
   'edit', 'edit_files', 'encode', 'evaluate', 'evaluate_zoo', 'export', 'fit', 'import_checkpoints',
-  'infer', 'interop', 'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'quantize', 'run',
-  'sample', 'siren', 'testing', 'verify', '__version__',
+  'infer', 'interop', 'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'predict_weights',
+  'quantize', 'run', 'sample', 'siren', 'testing', 'verify', '__version__',
 ]  # fmt: skip
 
 

@@ -21,8 +21,8 @@ from wsjax import signals, terminal
 
 COMMANDS = (
   'run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'inspect', 'configs', 'export',
-  'align', 'distance', 'merge', 'edit', 'personalize', 'deploy', 'audit', 'detect', 'kin',
-  'lineage', 'release', 'verify', 'revoke', 'key',
+  'align', 'distance', 'merge', 'edit', 'personalize', 'predict-weights', 'deploy', 'audit',
+  'detect', 'kin', 'lineage', 'release', 'verify', 'revoke', 'key',
 )  # fmt: skip
 # Those that every process of a run of several starts with the same words.
 DISTRIBUTED = ('run', 'zoo', 'sample')
@@ -143,7 +143,7 @@ def _parser(command: str = '') -> Parser:
 
 
 def _module(name: str) -> ModuleType:
-  return importlib.import_module(f'wsjax.cli.{name}')
+  return importlib.import_module(f'wsjax.cli.{name.replace("-", "_")}')
 
 
 def _open_streams() -> None:
