@@ -13,7 +13,7 @@ from wsjax.experiments.generation import verdict
 
 PARTIAL = {'novelty', 'max_iou_at_threshold'} | {
   metric.name
-  for group in ('copying', 'diversity', 'fidelity', 'distribution')
+  for group in ('copying', 'diversity', 'fidelity')
   for metric in metrics_lib.load(group).metrics
 }
 GATES = ('gate_strict', 'gate_half', 'gate_functional')

@@ -9,9 +9,7 @@ from wsjax import config as config_lib
 from wsjax.evaluation import metric as metric_lib
 
 # Groups of every evaluation in the order of the table, and optional groups: files of this folder.
-STANDARD = (
-  'accuracy', 'novelty', 'copying', 'calibration', 'diversity', 'fidelity', 'distribution', 'cost',
-)  # fmt: skip
+STANDARD = ('accuracy', 'novelty', 'copying', 'calibration', 'diversity', 'fidelity', 'cost')
 OPTIONAL = (
   'corruptions', 'adversarial', 'recalibration', 'weight_robustness', 'barriers', 'finetuning',
   'ensembles',

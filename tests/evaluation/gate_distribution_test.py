@@ -6,7 +6,7 @@ import pytest
 
 import wsjax
 from wsjax.evaluation import methods, reference
-from wsjax.evaluation.metrics import distribution
+from wsjax.evaluation.metrics import fidelity
 
 MODEL = wsjax.mlp((3, 6, 4), 'relu')
 X = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
@@ -35,14 +35,14 @@ def zoo():
 
 def gate(zoo, params, kind='model'):
   sample = methods.Sample(methods.Method('samples', kind, params), zoo)
-  return distribution.gate_distribution(sample, zoo), sample
+  return fidelity.gate_distribution(sample, zoo), sample
 
 
 def test_further_runs_pass_in_all_parts(zoo):
   stat, sample = gate(zoo, runs(2, 60))
   assert stat['value'] == 1 and stat['note'] == 'passes in all parts'
-  assert distribution.told_by_weights(sample, zoo)['low'] < 0.5
-  assert distribution.told_by_weights(sample, zoo)['p'] > 0.05
+  assert fidelity.told_by_weights(sample, zoo)['low'] < 0.5
+  assert fidelity.told_by_weights(sample, zoo)['p'] > 0.05
 
 
 def test_held_out_runs_are_not_compared_with_themselves(zoo):
@@ -50,7 +50,7 @@ def test_held_out_runs_are_not_compared_with_themselves(zoo):
   fresh = {path: value[:60] for path, value in zoo.heldout.items()}
   stat, sample = gate(zoo, fresh, 'ceiling')
   assert stat['value'] == 1
-  mine, theirs = distribution.sides(sample)
+  mine, theirs = fidelity.sides(sample)
   assert len(mine) == 30 and len(theirs) == 90
   assert not set(mine) & set(theirs)
 
@@ -58,7 +58,7 @@ def test_held_out_runs_are_not_compared_with_themselves(zoo):
 def test_larger_weights_are_told_by_their_norms(zoo):
   stat, sample = gate(zoo, runs(2, 60, 1.5))
   assert 'weights' in stat['note'] and 'spread' in stat['note'] and stat['value'] < 1
-  assert distribution.told_by_weights(sample, zoo)['p'] < 1e-6
+  assert fidelity.told_by_weights(sample, zoo)['p'] < 1e-6
 
 
 def test_one_function_in_many_weights_is_told_by_its_function(zoo):
@@ -84,7 +84,7 @@ def test_features_do_not_depend_on_the_order_of_units(zoo):
     for leaf in MODEL.spec.leaves
   }
   one, two = (
-    distribution.geometry(methods.Sample(methods.Method('samples', 'model', some), zoo))
+    fidelity.geometry(methods.Sample(methods.Method('samples', 'model', some), zoo))
     for some in (params, moved)
   )
   np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5)
@@ -94,8 +94,8 @@ def test_a_forest_is_right_by_chance_on_one_distribution():
   # Measured here, for the p-value takes predictions of five folds as independent.
   rng = np.random.default_rng(0)
   rates = [
-    distribution.told(rng.normal(size=(40, 8)), rng.normal(size=(40, 8)), seed=seed).mean()
+    fidelity.told(rng.normal(size=(40, 8)), rng.normal(size=(40, 8)), seed=seed).mean()
     for seed in range(12)
   ]
   assert abs(np.mean(rates) - 0.5) < 4 * 0.5 / np.sqrt(80 * 12)
-  assert distribution.told(rng.normal(size=(40, 8)), rng.normal(2, 1, size=(40, 8))).mean() > 0.95
+  assert fidelity.told(rng.normal(size=(40, 8)), rng.normal(2, 1, size=(40, 8))).mean() > 0.95
