@@ -316,16 +316,41 @@ def _source(name: str, where: str) -> str:
 
 def _foreign(name: str, where: str) -> tuple[types.ModuleType, Callable[..., Any]]:
   """Module and class of 'package.module:Class' or 'path/to/file.py:Class'."""
+  module, found = foreign(name, where)
+  if not callable(found):
+    source, _, attribute = name.rpartition(':')
+    raise FieldError(f'{field_of(where)} is {name!r}: {source} defines no class {attribute!r}.')
+  return module, found
+
+
+def foreign(name: str, where: str) -> tuple[types.ModuleType, Any]:
+  """The module, and the object in it, that 'package.module:NAME' or 'path/to/file.py:NAME' names.
+
+  Raises:
+    FieldError: if there is no such module, or no such object in it.
+  """
   source, _, attribute = name.rpartition(':')
+  field = field_of(where)
   try:
     module = _file(source) if source.endswith('.py') else importlib.import_module(source)
   except (ModuleNotFoundError, FileNotFoundError) as error:
     rule = "A package must be installed; a file is named by its path, as 'path/to/file.py"
-    raise FieldError(f"{where}.name is {name!r}: {error}. {rule}:{attribute}'.") from error
-  found = getattr(module, attribute, None)
-  if not callable(found):
-    raise FieldError(f'{where}.name is {name!r}: {source} defines no class {attribute!r}.')
-  return module, found
+    raise FieldError(f"{field} is {name!r}: {error}. {rule}:{attribute}'.") from error
+  if not hasattr(module, attribute):
+    known = [
+      key for key, value in vars(module).items()
+      if getattr(value, '__module__', module.__name__) == module.__name__ and key[:1] != '_'
+    ]  # fmt: skip
+    raise FieldError(
+      f'{field} is {name!r}: {source} defines no class {attribute!r}, nor anything else of that '
+      f'name; it has {", ".join(known[:8]) or "nothing of its own"}.'
+    )
+  return module, getattr(module, attribute)
+
+
+def field_of(where: str) -> str:
+  """How errors call the field with the name of a plug-in: an option by itself."""
+  return where if where.startswith('--') else f'{where}.name'
 
 
 def _file(path: str) -> types.ModuleType:
@@ -336,6 +361,8 @@ def _file(path: str) -> types.ModuleType:
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    if str(file.parent) not in sys.path:  # Its neighbours may be imported, as of `python FILE.py`.
+      sys.path.append(str(file.parent))
     try:
       spec.loader.exec_module(module)
     except BaseException:

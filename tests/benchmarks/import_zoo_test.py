@@ -13,7 +13,7 @@ def options(**changes):
 
 def test_an_import_is_compared_with_reading_and_hashing():
   result = import_zoo.run(options())
-  assert [row['what'] for row in result['rows']] == ['read and hash', 'import']
+  assert [row['what'] for row in result['rows']] == ['read and hash', 'import', 'import and screen']
   assert result['ratio'] > 0 and '20 files' in result['notes'][0]
 
 

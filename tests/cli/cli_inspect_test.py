@@ -126,7 +126,7 @@ def test_a_function_with_shapes_is_inspected(model, capsys):
   ('target', 'message'),
   [
     ('{}', 'does not name a function; write FILE.py:FN'),
-    ('{}:number', 'returned int; needed: (apply_fn, params, inputs)'),
+    ('{}:number', 'gave int; needed: (apply_fn, params, inputs)'),
     ('{}:nothing', "no function 'nothing'; it has"),
     ('{}x:fn', 'There is no file'),
     ('{}:module --check -1', '--check is -1; it must be 0 or more'),

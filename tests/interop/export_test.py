@@ -105,6 +105,31 @@ def test_onnx_and_stablehlo_compute_what_the_model_computes(name, tmp_path):
   same(back.networks()[0], zoo.networks()[0])
 
 
+@pytest.mark.parametrize('name', MODELS)
+def test_litert_computes_what_the_model_computes(name, tmp_path):
+  """With litert-converter and ai-edge-litert, which are not in the lock file."""
+  pytest.importorskip('litert_converter', reason="pip install 'wsjax[litert]'")
+  interpreter = pytest.importorskip('ai_edge_litert.interpreter', reason='pip: ai-edge-litert')
+  model = MODELS[name]()
+  zoo = networks_of(model, 1)
+  (file,) = wsjax.export(zoo, 'litert', tmp_path / 'net.tflite')
+  run = interpreter.Interpreter(model_path=str(file)).get_signature_runner()
+  for count in (1,) if name == 'mixed' else (1, 5):  # It has a pooling.
+    inputs = np.random.default_rng(0).normal(size=(count, *model.input_shape)).astype(np.float32)
+    outputs = run(inputs=inputs)['outputs']
+    np.testing.assert_allclose(outputs, model.apply(zoo.networks()[0], inputs), atol=1e-5)
+
+
+def test_what_litert_cannot_hold_is_named(tmp_path):
+  pytest.importorskip('litert_converter', reason="pip install 'wsjax[litert]'")
+  params = {'w': jnp.ones((3, 2))}
+  model = wsjax.Model.from_function(
+    lambda p, x: jnp.fft.fft(x @ p['w']).real, params, jnp.zeros((1, 3)), name='spectrum'
+  )
+  with pytest.raises(ValueError, match='spectrum cannot be a LiteRT model: '):
+    wsjax.export(params, 'litert', tmp_path / 'net.tflite', model=model)
+
+
 def test_an_onnx_file_of_pytorch_is_compared_with_what_it_computes(tmp_path):
   """Gemm with transB, Conv, a flatten in PyTorch's order; a network that is another is refused."""
   onnx = pytest.importorskip('onnx')

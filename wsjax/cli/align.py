@@ -84,6 +84,8 @@ def read(args: argparse.Namespace) -> 'tuple[store.Zoo, store.Zoo]':
 
   def one(paths: list[str]) -> store.Zoo:
     if len(paths) == 1 and (pathlib.Path(paths[0]) / 'manifest.json').exists():
+      if model is not None and not isinstance(model, model_lib.Model):
+        raise ValueError(f'--model: {args.model} makes a model of tensors; {paths[0]} is a zoo.')
       return store.Zoo.open(paths[0], model=model)
     if model is None:
       raise ValueError(f'{paths[0]} is no zoo, so --model must say which model it is of.')

@@ -6,7 +6,7 @@
 
 One network is a file (or a folder of PEFT, Orbax or the Hub), several are a folder of them. Weights
 are the stored ones, bit by bit. --like gives PyTorch files the names and layout of a checkpoint.
-ONNX and StableHLO hold what a network computes: --model is needed where wsjax has no such model.
+ONNX, StableHLO and LiteRT hold what a network computes: --model is needed where wsjax has no such model.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
   from wsjax.models import model as model_lib
   from wsjax.zoo.store import store
 
-  model = model_lib.load(args.model, '--model') if args.model else None
+  model = model_lib.load_one(args.model, '--model') if args.model else None
   zoo = store.Zoo.open(args.zoo, model=model)
   if args.where:
     zoo = zoo.query(args.where)

@@ -3,9 +3,10 @@
   wsjax inspect model.py:fn
   wsjax inspect model.py:fn --out graph.png
 
-fn is a function without arguments in model.py, which is executed. It returns a wsjax.Model; or
-(apply_fn, params, inputs), where apply_fn(params, *inputs) is a JAX function and params and inputs
-hold arrays or jax.ShapeDtypeStructs; or a Flax module with an example input, or a tuple of inputs.
+fn is in model.py, which is executed: a wsjax.Model; or (apply_fn, params, inputs), where
+apply_fn(params, *inputs) is a JAX function and params and inputs hold arrays or
+jax.ShapeDtypeStructs; or a module of Flax, Haiku or Equinox with an example input, or a tuple of
+inputs; or a function without arguments that returns one of these.
 Nothing is trained; the network is run, on random weights if need be, only to check the groups.
 """
 
@@ -30,7 +31,7 @@ _TOLERANCE = 1e-3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this sub-command."""
-  parser.add_argument('model', metavar='FILE.py:FN', help='function that returns the network')
+  parser.add_argument('model', metavar='FILE.py:FN', help='network, or function that returns it')
   parser.add_argument('--out', metavar='GRAPH.png', help='draw the groups and what joins them')
   parser.add_argument(
     '--check',
@@ -146,11 +147,14 @@ def _call(model: str) -> Any:
     raise ValueError(f'There is no file {path}.')
   sys.path.insert(0, str(pathlib.Path(path).resolve().parent))  # As `python FILE.py` does.
   module = runpy.run_path(path)
-  if not callable(module.get(name)):
+  if name not in module:
     own = {k: v for k, v in module.items() if getattr(v, '__module__', '') == '<run_path>'}
     names = ', '.join(key for key, value in own.items() if callable(value))
     raise ValueError(f'{path} has no function {name!r}; it has {names or "none"}.')
-  return module[name]()
+  from wsjax.models import model as model_lib
+
+  found = module[name]
+  return found() if callable(found) and not model_lib.libraries(found) else found
 
 
 def _network(model: str, made: Any) -> tuple[Any, Any, tuple[Any, ...]]:
@@ -169,6 +173,9 @@ def _network(model: str, made: Any) -> tuple[Any, Any, tuple[Any, ...]]:
     return made[0], made[1], tuple(inputs)
   if isinstance(made, tuple) and len(made) == 2 and not callable(made[1]):
     module, inputs = made
+    if any(kind.__module__.startswith('equinox.') for kind in type(module).__mro__):
+      model = model_lib.Model.from_equinox(module, inputs)
+      return model.apply, dict(model.shapes), (model.example,)
     inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
     if isinstance(module, nn.Module):
       return module.apply, jax.eval_shape(module.init, jax.random.key(0), *inputs), inputs
@@ -179,9 +186,8 @@ def _network(model: str, made: Any) -> tuple[Any, Any, tuple[Any, ...]]:
       params = jax.eval_shape(module.init, jax.random.key(0), *inputs)
       return lambda params, *inputs: module.apply(params, None, *inputs), params, inputs
   raise ValueError(
-    f'{model} returned {type(made).__name__}; needed: (apply_fn, params, inputs), '
-    'a wsjax.Model, or (a Flax or Haiku module, its example input). Of an Equinox module, params, '
-    'static = equinox.partition(module, equinox.is_array).'
+    f'{model} gave {type(made).__name__}; needed: (apply_fn, params, inputs), a wsjax.Model, or (a '
+    'Flax, Haiku or Equinox module, its example input).'
   )
 
 

@@ -112,7 +112,7 @@ def alignment(args: argparse.Namespace) -> dict[str, Any]:
   from wsjax.models import model as model_lib
 
   return {
-    'model': model_lib.load(args.model, '--model') if args.model else None,
+    'model': model_lib.load_one(args.model, '--model') if args.model else None,
     'align': args.align,
     'reference': args.reference,
     'data': _data(args.data),

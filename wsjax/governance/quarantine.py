@@ -1,6 +1,5 @@
 """Quarantine: imported networks that fail the screens of intake are put aside, with the reason."""
 
-import contextlib
 import json
 import pathlib
 import shutil
@@ -12,6 +11,7 @@ import numpy as np
 from wsjax import files, interop, networks
 from wsjax.governance import screen
 from wsjax.interop import checkpoint
+from wsjax.models import model as model_lib
 from wsjax.zoo.store import store
 
 REASONS, ASIDE = 'reasons.jsonl', 'zoo'
@@ -66,15 +66,21 @@ def import_checkpoints(
   shutil.rmtree(draft, ignore_errors=True)  # Of a process that was killed.
   try:
     unreadable: list[Reason] = []
+    screens = _Screens()
     try:
-      zoo = interop.import_checkpoints(model, paths, records, out=draft, **options)
+      zoo = interop.import_checkpoints(
+        model, paths, records, out=draft, visit=screens.visit, **options
+      )
     except ValueError:
       paths, unreadable = _readable(model, paths, options)
       if not unreadable or not paths:  # It is not the fault of some files.
         raise
       shutil.rmtree(draft, ignore_errors=True)
-      zoo = interop.import_checkpoints(model, paths, records, out=draft, **options)
-    found = _screened(zoo, max_z)
+      screens = _Screens()
+      zoo = interop.import_checkpoints(
+        model, paths, records, out=draft, visit=screens.visit, **options
+      )
+    found = screens.failed(max_z)
     reasons = unreadable + [Reason(zoo.keys[row], *why) for row, why in sorted(found.items())]
     if len(found) == len(zoo):
       first = reasons[len(unreadable)]
@@ -84,11 +90,7 @@ def import_checkpoints(
       zoo.subset(rows).save(aside / ASIDE)
       kept = zoo.subset(np.setdiff1d(np.arange(len(zoo)), rows)).save(out)
     else:
-      draft.rename(out)
-      kept = store.Zoo.open(out)
-      if len(zoo.architectures) == 1:
-        with contextlib.suppress(ValueError):  # A model that nobody can build again.
-          kept.with_model(zoo.model)
+      kept = zoo.rename(out)
     if reasons:
       aside.mkdir(exist_ok=True)
       lines = ''.join(json.dumps(reason._asdict()) + '\n' for reason in reasons)
@@ -112,20 +114,39 @@ def _readable(model: Any, paths: Any, options: Mapping[str, Any]) -> tuple[list[
   return kept, reasons
 
 
-def _screened(zoo: store.Zoo, max_z: float) -> dict[int, tuple[str, str]]:
-  """Row of each network that fails a screen -> its name, and what it found."""
-  found: dict[int, tuple[str, str]] = {}
-  for description in zoo.architectures:
-    rows = zoo.select(final=None, diverged=None, architecture=description)
-    params = zoo.params(rows)
-    finite = networks.Networks(params, description.spec).finite()
-    found |= {
-      int(row): ('finite', 'weights are NaN, infinite or beyond 1e6') for row in rows[~finite]
-    }
-    if finite.sum() < screen.FEWEST:
-      continue
-    outliers = screen.outliers(params, None, description.spec)
-    for place in np.flatnonzero(finite & (outliers.z > max_z)):
-      detail = f'{outliers.worst[place]} has |z| {outliers.z[place]:.1f}, more than {max_z:g}'
-      found[int(rows[place])] = 'outlier', detail
-  return found
+class _Screens:
+  """Screens of networks while they are imported; statistics are kept, weights are not."""
+
+  def __init__(self) -> None:
+    self._count = 0
+    # Model -> rows of finite networks, names of their statistics, and values.
+    self._found: dict[Any, tuple[list[np.ndarray], list[str], list[np.ndarray]]] = {}
+    self._broken: list[int] = []
+
+  def visit(self, block: store.Block, model: model_lib.Model) -> None:
+    """Looks at networks that follow those before."""
+    rows = self._count + np.arange(len(block.keys))
+    self._count += len(rows)
+    finite = networks.Networks(dict(block.params), model.spec).finite()
+    self._broken += rows[~finite].tolist()
+    if not finite.any():
+      return
+    params = block.params if finite.all() else networks.take(block.params, finite)
+    names, values = screen.statistics(params, model.spec)
+    # By what statistics depend on: a model made anew for each network has equal parameters.
+    places, _, kept = self._found.setdefault((model.name, model.spec), ([], names, []))
+    places.append(rows[finite])
+    kept.append(values)
+
+  def failed(self, max_z: float) -> dict[int, tuple[str, str]]:
+    """Row of each network that fails a screen -> its name, and what it found."""
+    found = {row: ('finite', 'weights are NaN, infinite or beyond 1e6') for row in self._broken}
+    for places, names, kept in self._found.values():
+      rows, values = np.concatenate(places), np.concatenate(kept)
+      if len(rows) < screen.FEWEST:
+        continue
+      outliers = screen.compare(names, values, values)
+      for place in np.flatnonzero(outliers.z > max_z):
+        detail = f'{outliers.worst[place]} has |z| {outliers.z[place]:.1f}, more than {max_z:g}'
+        found[int(rows[place])] = 'outlier', detail
+    return found

@@ -4,6 +4,7 @@ A screen that finds nothing is no proof: it says that this screen found nothing.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.stats
@@ -19,6 +20,7 @@ STATISTICS = (
   'stable rank',
 )  # fmt: skip
 _MOST = 1 << 22  # Weights of a network whose low bits are looked at.
+_AT_ONCE = 128  # Networks whose statistics are computed together.
 FEWEST = 20  # Networks of a population that has quantiles.
 # A robust deviation is at least this, in the units of each statistic: where nearly all networks of
 # a population have one value, a network that differs by rounding is no outlier.
@@ -53,30 +55,61 @@ def statistics(
   Returns:
     Names, 'PATH: STATISTIC', and values.
   """
-  balanced = canonicalize.balance_all(params, spec)
+  count = networks.length(params)
+  parts = []
+  for start in range(0, count, _AT_ONCE):
+    part = {path: value[start : start + _AT_ONCE] for path, value in params.items()}
+    names, values = _statistics(canonicalize.balance_all(_filled(part, count), spec))
+    parts.append(values[: count - start])
+  return names, np.concatenate(parts)
+
+
+def _filled(params: typing.StackedParams, count: int) -> typing.StackedParams:
+  """The last networks of many, with copies of the first of them, so that one shape is compiled."""
+  missing = _AT_ONCE - networks.length(params)
+  if count < _AT_ONCE or not missing:
+    return params
+  first = {path: np.repeat(value[:1], missing, axis=0) for path, value in params.items()}
+  return {path: np.concatenate([value, first[path]]) for path, value in params.items()}
+
+
+def _statistics(
+  balanced: typing.StackedParams,
+) -> tuple[list[str], Float[np.ndarray, 'n features']]:
   names, columns = [], []
   for path, value in balanced.items():
     array = np.asarray(value, np.float64)
     if not array.size:
       continue
     flat = array.reshape(len(array), -1)
-    norm = np.linalg.norm(flat, axis=1)
+    squares = np.square(flat)
+    norm = np.sqrt(squares.sum(axis=1))
     rms = np.maximum(norm / np.sqrt(flat.shape[1]), 1e-30)
     found = [
       np.log(rms),
       flat.mean(axis=1) / rms,
-      np.log1p(np.mean((flat / rms[:, None]) ** 4, axis=1)),
+      np.log1p(np.square(squares / np.square(rms)[:, None]).mean(axis=1)),
       np.log(np.maximum(np.abs(flat).max(axis=1), 1e-30) / rms),
     ]
     if array.ndim > 2:  # Biases of units that never fire stay at the zero they began with.
-      found.append(np.mean(flat == 0, axis=1))
+      found.append(1 - np.count_nonzero(flat, axis=1) / flat.shape[1])
     if array.ndim == 3 and min(array.shape[1:]) > 1:
-      spectral = np.linalg.norm(array, ord=2, axis=(1, 2))
+      spectral = _spectral_norm(array)
       ratio = np.maximum(norm, 1e-30) / np.maximum(spectral, 1e-30)
       found += [np.log(np.maximum(spectral, 1e-30)), np.log(ratio)]
     columns += found
     names += [f'{path}: {name}' for name in STATISTICS[: len(found)]]
   return names, np.stack(columns, axis=1)
+
+
+def _spectral_norm(matrices: Float[np.ndarray, 'n rows columns']) -> Float[np.ndarray, ' n']:
+  """Largest singular values, from the smaller Gram matrix, in about half the time of an SVD."""
+  scale = np.maximum(np.abs(matrices).max(axis=(1, 2)), 1e-30)  # Squares stay in range.
+  scaled = matrices / scale[:, None, None]
+  turned = scaled.swapaxes(1, 2)
+  is_tall = matrices.shape[1] > matrices.shape[2]
+  gram = turned @ scaled if is_tall else scaled @ turned
+  return scale * np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[:, -1], 0.0))
 
 
 def outliers(
@@ -106,15 +139,24 @@ def outliers(
   if not finite.any():
     return Outliers(z, worst)
   names, values = statistics(usable, spec)
-  reference = values if population is None else statistics(others, spec)[1]
+  found = compare(names, values, values if population is None else statistics(others, spec)[1])
+  z[finite] = found.z
+  for row, name in zip(np.flatnonzero(finite), found.worst, strict=True):
+    worst[row] = name
+  return Outliers(z, worst)
+
+
+def compare(
+  names: Sequence[str],
+  values: Float[np.ndarray, 'n features'],
+  reference: Float[np.ndarray, 'm features'],
+) -> Outliers:
+  """Robust z-scores of `statistics` of n networks among those of m."""
   median = np.median(reference, axis=0)
   floor = np.array([_FLOOR[STATISTICS.index(name.rpartition(': ')[2])] for name in names])
   scale = np.maximum(_MAD * np.median(np.abs(reference - median), axis=0), floor)
   scores = np.abs(values - median) / scale
-  z[finite] = scores.max(axis=1)
-  for row, column in zip(np.flatnonzero(finite), scores.argmax(axis=1), strict=True):
-    worst[row] = names[column]
-  return Outliers(z, worst)
+  return Outliers(scores.max(axis=1), [names[column] for column in scores.argmax(axis=1)])
 
 
 def low_bits(params: typing.StackedParams) -> Float[np.ndarray, ' n']:

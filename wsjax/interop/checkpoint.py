@@ -35,6 +35,7 @@ _FOLDERS = {
   'index_dict.json': 'model_zoo',
 }
 HUB = 'hub:'
+_DIGITS = re.compile('([0-9]+)')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -213,7 +214,10 @@ def _from_path(path: str) -> Iterator[Source]:
 
     yield _source(str(hub.download(path.removeprefix(HUB))), path)
     return
-  if not os.path.exists(path):
+  reader = _SUFFIXES.get(os.path.splitext(path)[1])
+  if reader is not None and os.path.isfile(path):  # Most are; one look at each is enough.
+    yield Source(path, os.path.splitext(os.path.basename(path))[0], reader)
+  elif not os.path.exists(path):
     if not glob.has_magic(path):
       raise ValueError(f'There is no {path}.')
     found = natural(glob.glob(path, recursive=True))
@@ -261,11 +265,13 @@ def natural(names: Iterable[str]) -> list[str]:
   """Sorts names so that 'run10' comes behind 'run9'."""
 
   def key(name: str) -> list[Any]:
-    return [(0, int(x), '') if x.isdecimal() else (1, 0, x) for x in re.split('([0-9]+)', name)]
+    parts: list[Any] = _DIGITS.split(name)  # Texts and numbers in turn.
+    parts[1::2] = map(int, parts[1::2])
+    return parts
 
   return sorted(names, key=key)
 
 
-def missing(library: str, purpose: str) -> ValueError:
-  """The error for a library of the extra that is not installed."""
-  return ValueError(f"{purpose} needs {library}: pip install 'wsjax[interop]'.")
+def missing(library: str, purpose: str, *, extra: str = 'interop') -> ValueError:
+  """The error for a library of an extra that is not installed."""
+  return ValueError(f"{purpose} needs {library}: pip install 'wsjax[{extra}]'.")

@@ -11,7 +11,7 @@ import numpy as np
 
 from wsjax import files, networks
 from wsjax.interop import checkpoint as checkpoint_lib
-from wsjax.interop import hub, npz, onnx, orbax, peft, quantized, safetensors
+from wsjax.interop import hub, litert, npz, onnx, orbax, peft, quantized, safetensors
 from wsjax.interop import layout as layout_lib
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
@@ -26,10 +26,11 @@ FORMATS = {
   'peft': '',
   'onnx': '.onnx',
   'stablehlo': '.stablehlo',
+  'litert': '.tflite',
   'orbax': '',
   'hub': '',
 }
-_FUNCTIONS = ('onnx', 'stablehlo')  # Formats that hold what a network computes.
+_FUNCTIONS = ('onnx', 'stablehlo', 'litert')  # Formats that hold what a network computes.
 
 
 def export(
@@ -49,7 +50,7 @@ def export(
       `load_state_dict` takes; 'peft': an adapter; 'onnx' and 'stablehlo': the network as a function
       of its inputs; 'orbax'; 'hub': a folder for the Hugging Face Hub, with a card.
     path: of the file of one network; of several it is a folder with one file, or one folder, each.
-    model: of the networks, where neither a zoo nor its records tell; ONNX and StableHLO need it.
+    model: of the networks, where neither a zoo nor its records tell; formats of functions need it.
     like: for 'torch': a checkpoint, as `checkpoint.checkpoints` takes it, whose names and layout
       the files will have. What the model has no parameter for is copied from it.
     layout: of `like`.
@@ -114,6 +115,8 @@ def export(
         files.replace(target, onnx.to_bytes(model, params))
       case 'stablehlo':
         files.replace(target, stablehlo(model, params))
+      case 'litert':
+        files.replace(target, litert.to_bytes(model, params))
     written.append(target)
   return written
 

@@ -37,6 +37,7 @@ def import_checkpoints(
   flatten: str | None = None,
   split: Mapping[str, float] | None = None,
   check: tuple[Any, Any] | None = None,
+  visit: Callable[[store.Block, model_lib.Model], None] | None = None,
 ) -> store.Zoo:
   """Makes a zoo of networks that were trained elsewhere.
 
@@ -61,6 +62,7 @@ def import_checkpoints(
       networks are added. Without it and without a column, all are in split 'train'.
     check: (inputs [b, ...], outputs [b, d]) of the first network; the way to read the file that
       reproduces them is taken. A file that holds its function is compared with it in any case.
+    visit: called with networks of one model, [n] each time, while they are in memory.
 
   Raises:
     ValueError: naming the file: it cannot be read, its tensors are not those of the model, nothing
@@ -86,10 +88,14 @@ def import_checkpoints(
       records, texts = record_lib.of_given(
         described, params, given, task=made.task, run_ids=stack.ids
       )
-      yield store.Block(keys, params, records, texts)
+      block = store.Block(keys, params, records, texts)
+      if visit is not None:
+        visit(block, made)
+      yield block
 
   if out is None:
-    kept = list(blocks())
+    with store.few_collections():
+      kept = list(blocks())
     if not kept:
       raise ValueError(f'{paths} holds no network.')
     records = [record for block in kept for record in block.records]

@@ -13,7 +13,9 @@ from wsjax import files
 _KEYS = ('id', 'key', 'file', 'path', 'filename', 'checkpoint', 'name', 'run_id', 'run')
 _NUMBER = re.compile(r'[+-]?[0-9]{1,15}|[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?')
 _WORDS = {'true': True, 'false': False}
-_NOTHING = ('', 'nan', 'none', 'null', 'n/a', 'na')
+_NOTHING = {'', 'nan', 'none', 'null', 'n/a', 'na'}
+_UNKNOWN = object()  # The value of a cell that says nothing.
+_SUFFIX = re.compile(r'\.(safetensors|npz|pt|pth|bin|ckpt|onnx)$')
 
 
 class Table:
@@ -96,23 +98,21 @@ def read_csv(path: pathlib.Path) -> list[dict[str, Any]]:
   for number, row in enumerate(rows, 2):
     if len(row) != len(names):
       raise ValueError(f'{path} row {number} has {len(row)} cells; there are {len(names)} columns.')
-  return [
-    {name: _value(cell) for name, cell in zip(names, row, strict=True) if _is_known(cell)}
-    for row in rows
-  ]
-
-
-def _is_known(cell: str) -> bool:
-  return cell.strip().lower() not in _NOTHING
+  made = []
+  for row in rows:
+    values = map(_value, row)
+    made.append({n: x for n, x in zip(names, values, strict=True) if x is not _UNKNOWN})
+  return made
 
 
 def _value(cell: str) -> Any:
   cell = cell.strip()
   if _NUMBER.fullmatch(cell):
     return int(cell) if cell.lstrip('+-').isdigit() else float(cell)
-  return _WORDS.get(cell.lower(), cell)
+  word = cell.lower()
+  return _UNKNOWN if word in _NOTHING else _WORDS.get(word, cell)
 
 
 def _stem(name: str) -> str:
   """An id as `checkpoint.checkpoints` gives it: a path without its suffix."""
-  return re.sub(r'\.(safetensors|npz|pt|pth|bin|ckpt|onnx)$', '', name)
+  return _SUFFIX.sub('', name)

@@ -4,7 +4,6 @@ import functools
 import os
 import pathlib
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -68,8 +67,8 @@ def read_stacks(sources: Iterable[checkpoint.Source]) -> Iterator[checkpoint.Sta
       # Rows begin where any dtype may.
       content = np.empty((len(block), -(-len(first) // 8) * 8), np.uint8)[:, : len(first)]
       content[0] = first
-      count = 1
-      while count < len(block) and _fill(content[count], block[count].path, first[:length]):
+      head, beyond, count = first[:length].tobytes(), bytearray(1), 1
+      while count < len(block) and _fill(content[count], block[count].path, head, beyond):
         count += 1
       content, block = content[:count], block[:count]
     tensors = {
@@ -81,21 +80,21 @@ def read_stacks(sources: Iterable[checkpoint.Source]) -> Iterator[checkpoint.Sta
     start += len(block)
 
 
-def _fill(row: np.ndarray, path: str, head: np.ndarray) -> bool:
-  """Reads a file into a row of bytes if it is as long and begins alike."""
+def _fill(row: np.ndarray, path: str, head: bytes, beyond: bytearray) -> bool:
+  """Reads a file into a row of bytes if it is exactly as long, and says whether it begins alike."""
   try:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
   except OSError:
     return False  # It is the first of the next stack, and then an error that names it.
   try:
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_size != len(row):
+    # A longer file reaches into the byte beyond; of a pipe or a device there is nothing to read.
+    if os.readv(descriptor, [row, beyond]) != len(row):
       return False
-    if os.readv(descriptor, [row]) != len(row):
-      return False
+  except OSError:
+    return False
   finally:
     os.close(descriptor)
-  return row[: len(head)].tobytes() == head.tobytes()
+  return row[: len(head)].tobytes() == head
 
 
 def write(

@@ -379,8 +379,15 @@ def load(name: str, where: str, **fields: Any) -> Any:
   Raises:
     ValueError: if it is none of these.
   """
-  made = config_lib.find('models', name, where)
-  if callable(made) and not isinstance(made, Model):
+  if where.startswith('--') and ':' not in name and name not in config_lib.plugins('models'):
+    raise ValueError(f'{where} is {name!r}; write FILE.py:NAME, such as net.py:net.')
+  if not isinstance(name, str) or ':' not in name:
+    made = config_lib.find('models', name, where)
+  else:
+    made = config_lib.foreign(name, where)[1]
+  if isinstance(made, Model) and fields:
+    raise ValueError(f'{where}: {name} is a Model, which takes no {sorted(fields)[0]!r}.')
+  if callable(made) and not isinstance(made, Model) and not libraries(made):
     needed = [
       parameter
       for parameter in inspect.signature(made).parameters.values()
@@ -399,7 +406,7 @@ def load(name: str, where: str, **fields: Any) -> Any:
   if isinstance(made, tuple) and len(made) == 3 and callable(made[0]):
     return Model.from_function(*made)
   if isinstance(made, tuple) and len(made) == 2 and hasattr(made[1], 'shape'):
-    kinds = {kind.__module__.partition('.')[0] for kind in type(made[0]).__mro__}
+    kinds = libraries(made[0])
     if 'equinox' in kinds:
       return Model.from_equinox(*made)
     if 'flax' in kinds:
@@ -411,6 +418,23 @@ def load(name: str, where: str, **fields: Any) -> Any:
     f'{where}: {name} gave {type(made).__name__}; needed: a wsjax.Model, (a Flax, Equinox or Haiku '
     'module, an example of its inputs), or (apply, params, inputs).'
   )
+
+
+def load_one(name: str, where: str) -> Model:
+  """`load` where one model is needed; ValueError for a function of the tensors of a network."""
+  made = load(name, where)
+  if not isinstance(made, Model):
+    raise ValueError(
+      f'{where}: {name} makes a model of the tensors of each network; one model of all is needed '
+      'here.'
+    )
+  return made
+
+
+def libraries(value: Any) -> set[str]:
+  """Which of Flax and Equinox an object, not a class, is a module of."""
+  kinds = {kind.__module__.partition('.')[0] for kind in type(value).__mro__}
+  return kinds & {'flax', 'equinox'}
 
 
 def _from_init(

@@ -1,6 +1,7 @@
 """Fields of records as columns, and conditions on them."""
 
 import ast
+import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ _COMPARISONS = {
   ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
 }  # fmt: skip
 _Row = Mapping[str, Any]
+_WITH_PARTS = ('extra', 'optimizer', 'seed', 'generated', 'final')
+_SCALARS = {str, int, float, bool, type(None)}
 
 
 def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,13 +31,22 @@ def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     'split', 'optimizer/hparams/learning_rate', 'final/val/accuracy', ... -> string, number, boolean
     or None. Fields of the user's own, in 'extra', stand there by their names alone.
   """
-  columns = _scalars(record.get('extra') or {}, '')
-  for name in ('optimizer', 'seed', 'generated'):
-    columns |= _scalars(record.get(name) or {}, f'{name}/')
-  columns |= _scalars((record.get('optimizer') or {}).get('hparams', {}), 'optimizer/hparams/')
-  for metric in record.get('final') or ():
-    columns[f'final/{metric["split"]}/{metric["metric"]}'] = metric['value']
+  columns = {}
+  for name in _WITH_PARTS:
+    columns |= _parts(name, record.get(name))
   return columns | _scalars(record, '')
+
+
+def _parts(name: str, value: Any) -> dict[str, Any]:
+  """The columns of a field that holds values inside."""
+  if not value or name not in _WITH_PARTS:
+    return {}
+  if name == 'final':
+    return {f'final/{metric["split"]}/{metric["metric"]}': metric['value'] for metric in value}
+  columns = _scalars(value, '' if name == 'extra' else f'{name}/')
+  if name == 'optimizer':
+    columns |= _scalars(value.get('hparams', {}), 'optimizer/hparams/')
+  return columns
 
 
 def table(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -43,19 +55,29 @@ def table(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
   Values that records share are looked into once, so that thousands of records take no longer than
   their own fields.
   """
-  names = records[0].keys()
-  if any(record.keys() != names for record in records):
-    names = dict.fromkeys(name for record in records for name in record)
-  firsts = {name: records[0].get(name) for name in names}
-  varied = [n for n in names if any(record.get(n) is not firsts[n] for record in records)]
-  shared = {name: value for name, value in firsts.items() if name not in varied}
-  made = {name: [value] * len(records) for name, value in flatten(shared).items()}
-  for place, record in enumerate(records):
-    for name, value in flatten({n: record[n] for n in varied if n in record}).items():
-      if name not in made:
-        made[name] = [None] * len(records)
-      made[name][place] = value
-  return made
+  first = list(records[0])
+  names = first
+  if any(list(record) != first for record in records):
+    names = list(dict.fromkeys(name for record in records for name in record))
+    by_name = {name: [record.get(name) for record in records] for name in names}
+  else:
+    rows = zip(*(record.values() for record in records), strict=True)
+    by_name = {name: list(values) for name, values in zip(names, rows, strict=True)}
+  made: dict[str, list[Any]] = {}
+  shared = {}
+  for name, values in by_name.items():
+    if not any(map(operator.is_not, values, itertools.repeat(values[0]))):
+      shared[name] = values[0]
+    elif {*map(type, values)} <= _SCALARS:
+      made[name] = values
+    else:
+      for place, value in enumerate(values):
+        is_scalar = value is None or isinstance(value, str | int | float)
+        for part, item in ({name: value} if is_scalar else _parts(name, value)).items():
+          if part not in made:
+            made[part] = [None] * len(records)
+          made[part][place] = item
+  return {name: [value] * len(records) for name, value in flatten(shared).items()} | made
 
 
 def column(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> np.ndarray:

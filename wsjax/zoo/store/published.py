@@ -144,7 +144,7 @@ def _write(
         head, tail = b'{"key":%s,"record":', b',"row":%d,"shard":%s}\n'
         name = digest.canonical_json(shard)
         text = b''.join(
-          head % digest.canonical_json(key) + record + tail % (row, name)
+          head % _spelled(key) + record + tail % (row, name)
           for row, (key, record) in enumerate(zip(part.keys, part.texts, strict=True), first)
         )
         lines.write(text)
@@ -188,6 +188,11 @@ def _write(
     os.fsync(file.fileno())
   safetensors_io.sync_folder(folder)
   return json.loads(text), kept
+
+
+def _spelled(key: str) -> bytes:
+  """Canonical JSON of a key, most of which spell themselves."""
+  return b'"%s"' % key.encode() if log_lib.KEY.fullmatch(key) else digest.canonical_json(key)
 
 
 class _ShardWriter:
@@ -251,7 +256,9 @@ class _ShardWriter:
       self._writing.result()
 
     def write() -> None:
-      stacked = {path: np.concatenate([part[path] for part in parts]) for path in parts[0]}
+      stacked = parts[0]
+      if len(parts) > 1:
+        stacked = {path: np.concatenate([part[path] for part in parts]) for path in stacked}
       count = {'num_nets': networks.length(stacked)}
       self._sums[name] = safetensors_io.save(self._folder / name, stacked, count)
 
@@ -298,7 +305,7 @@ def _write_table(values: Mapping[str, list[Any]], path: pathlib.Path) -> None:
 
 def _one_type(values: list[Any]) -> list[Any]:
   """A column of mixed types as text; numbers together are one type."""
-  kinds = {type(value) for value in values} - {type(None)}
+  kinds = {*map(type, values)} - {type(None)}
   if kinds == {int, float}:
     return [None if value is None else float(value) for value in values]
   if len(kinds) > 1:
@@ -360,12 +367,16 @@ def read_lines(path: pathlib.Path, manifest: Mapping[str, Any]) -> list[dict[str
 
 
 class Shards:
-  """Weights of the networks of a published zoo, from its folder, manifest and `read_lines`."""
+  """Weights of the networks of a published zoo, from its folder, manifest and `read_lines`.
+
+  Attributes:
+    path: of the folder.
+  """
 
   def __init__(
     self, path: pathlib.Path, manifest: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
   ):
-    self._path = path
+    self.path = path
     self._files = manifest['files']
     self._names = sorted({line['shard'] for line in lines})
     numbers = {name: i for i, name in enumerate(self._names)}
@@ -410,7 +421,7 @@ class Shards:
   ) -> typing.StackedParams:
     """Memory-mapped arrays of a shard, whose digest is verified at the first call."""
     name = self._names[number]
-    file = self._path / name
+    file = self.path / name
     if number not in self._open:
       _check_digest(file, self._files[name]['sha256'])
       self._open[number] = safetensors_io.open_mapped(file)[0]
@@ -440,7 +451,7 @@ class Shards:
         problem = 'has NaN or infinite weights but is not marked diverged'
       else:
         continue
-      file = self._path / self._names[self._shard_of[index]]
+      file = self.path / self._names[self._shard_of[index]]
       raise ValueError(f'{file} net {self._keys[index]!r} {problem}.')
 
 

@@ -9,6 +9,7 @@ import datetime
 import functools
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import math
 import operator
@@ -112,6 +113,16 @@ _SET_HERE = (
 )  # fmt: skip
 _SCALARS = (str, int, float, bool, type(None))
 _CONSTANTS = {None: b'null', True: b'true', False: b'false'}
+# What a name or a number that a user gave is short for.
+_SHORT_FORMS: dict[str, Callable[[Any], Any]] = {
+  'optimizer': lambda value: {'name': value, 'hparams': {}} if type(value) is str else value,
+  'schedule': lambda value: {'name': value} if type(value) is str else value,
+  'seed': lambda value: {'init': value, 'data': None} if type(value) is int else value,
+}
+# Fields that `_check_facts` looks at.
+_FACTS = (
+  'step', 'steps', 'parents', 'license', 'license_effective', 'datasets', 'redistributable'
+)  # fmt: skip
 # Fields that differ from record to record, so that it does not pay to keep their spelling.
 _VARIED = ('extra', 'final', 'trace', 'optimizer', 'schedule', 'seed', 'generated')
 # What the encoder of Python may spell in another way than the canonical one.
@@ -212,107 +223,158 @@ def of_given(
   parts = {**model.parts, **{name: canonical(name, value) for name, value in common.items()}}
   shared = Prepared({**model.values, **common, 'record_id': None}, parts)
   _check_sizes(shared.values, parts)
-  templates: dict[tuple[str, ...], _Template] = {}
-  finite = np.all([are_finite(array) for array in params.values()], axis=0)
-  records, texts = [], []
-  rows = zip(digest.of_stacked(params), finite.tolist(), given, run_ids, strict=True)
-  for tensor_digest, is_whole, row, run_id in rows:
+  finite = np.all([are_finite(array) for array in params.values()], axis=0).tolist()
+  digests = digest.of_stacked(params)
+  records: list[dict[str, Any]] = []
+  texts: list[bytes] = []
+  start = 0
+  for _, group in itertools.groupby(given, tuple):  # Rows that tell the same fields.
+    rows = list(group)
+    stop = start + len(rows)
+    own = rows, run_ids[start:stop], digests[start:stop], finite[start:stop]
     try:
-      own, spelled = _own(row)
-      own['run_id'] = run_id = str(own.get('run_id') or run_id)
-      own['split_group'] = str(own.get('split_group') or run_id)
-      if not is_whole:
-        own.setdefault('diverged', True)
-      own['tensor_digest'] = tensor_digest
-      spelled['tensor_digest'] = b'"%s"' % tensor_digest.encode()
-      names = tuple(own)
-      if names not in templates:
-        check_names({**shared.values, **own})
-        templates[names] = _Template(shared.parts, names)
-      record = {**shared.values, **own}
-      record['record_id'], text = templates[names].fill(own, spelled)
-      _check_facts(record)
-    except ValueError as error:
-      raise ValueError(f'What is known about network {run_id!r} is no record: {error}') from error
+      made = _of_rows(shared, *own)
+    except ValueError:
+      for row, *rest in zip(*own, strict=True):  # And now the one that it is.
+        try:
+          _of_rows(shared, [row], *([x] for x in rest))
+        except ValueError as error:
+          name = str(row.get('run_id') or rest[0])
+          raise ValueError(f'What is known about network {name!r} is no record: {error}') from error
+      raise
+    records += made[0]
+    texts += made[1]
+    start = stop
+  return records, texts
+
+
+def _of_rows(
+  shared: Prepared,
+  rows: Sequence[Mapping[str, Any]],
+  run_ids: Sequence[str],
+  digests: Sequence[str],
+  finite: Sequence[bool],
+) -> tuple[list[dict[str, Any]], list[bytes]]:
+  """Records, and their canonical JSON, of rows with equal names; field by field, which is fast."""
+  own, spelled = _own(rows)
+  given = {name: own.pop(name, [None] * len(rows)) for name in ('run_id', 'split_group')}
+  runs = [str(value or run) for value, run in zip(given['run_id'], run_ids, strict=True)]
+  groups = [str(x or run) for x, run in zip(given['split_group'], runs, strict=True)]
+  if 'diverged' not in own and not all(finite):
+    own['diverged'] = [not is_finite for is_finite in finite]
+  own |= {'run_id': runs, 'split_group': groups, 'tensor_digest': list(digests)}
+  spelled['tensor_digest'] = [b'"%b"' % x.encode() for x in digests]
+  check_names({**shared.values, **dict.fromkeys(own)})
+  columns = [_canonical_column(name, own[name], spelled.get(name)) for name in own]
+  template = _Template(shared.parts, tuple(own))
+  records, texts = [], []
+  for values, parts in zip(
+    zip(*own.values(), strict=True), zip(*columns, strict=True), strict=True
+  ):
+    record = {**shared.values, **dict(zip(own, values, strict=True))}
+    record['record_id'], text = template.fill(parts)
     records.append(record)
     texts.append(text)
+  # What all of them share is checked once.
+  for record in records if any(name in own for name in _FACTS) else records[:1]:
+    _check_facts(record)
   return records, texts
+
+
+def _canonical_column(
+  name: str, values: Sequence[Any], spelled: Sequence[bytes | None] | None
+) -> list[bytes]:
+  """`canonical` of one field of many records; what is one object in them is spelled once."""
+  if spelled is not None:
+    pairs = zip(values, spelled, strict=True)
+    return [canonical(name, value) if text is None else text for value, text in pairs]
+  known = {id(value): value for value in values}
+  if len(known) == len(values):
+    return [canonical(name, value) for value in values]
+  texts = {key: canonical(name, value) for key, value in known.items()}
+  return [texts[id(value)] for value in values]
 
 
 class _Template:
   """Canonical JSON of records that share all fields but some."""
 
   def __init__(self, shared: Mapping[str, bytes], own: Sequence[str]):
-    self._names = own
-    self._pieces: list[bytes] = []
-    self._slots: dict[str, int] = {}
-    self._signed: list[int] = []  # Pieces that the id depends on.
+    whole, signed = [], []
     for name in sorted({*shared, *own, 'record_id'}):
-      start = len(self._pieces)
-      self._pieces += [b',' + _key(name), shared.get(name, b'')]
-      if name in own or name == 'record_id':
-        self._slots[name] = start + 1
+      is_own = name in own or name == 'record_id'
+      text = b'%%(%s)b' % name.encode() if is_own else shared[name].replace(b'%', b'%%')
+      whole.append(_key(name) + text)
       if name not in UNSIGNED:
-        self._signed += [start, start + 1]
+        signed.append(whole[-1])
+    self._names = [name.encode() for name in own]
+    self._whole, self._signed = (b'{%s}' % b','.join(parts) for parts in (whole, signed))
 
-  def fill(self, own: Mapping[str, Any], spelled: Mapping[str, bytes]) -> tuple[str, bytes]:
-    """The id and the text of the record with these fields, of which some are canonical already."""
-    pieces = self._pieces
-    for name in self._names:
-      text = spelled.get(name)
-      pieces[self._slots[name]] = canonical(name, own[name]) if text is None else text
-    content = b'{%s}' % b''.join([pieces[place] for place in self._signed])[1:]
-    record_id = f'wsr1:{hashlib.sha256(content).hexdigest()}'
-    pieces[self._slots['record_id']] = b'"%s"' % record_id.encode()
-    return record_id, b'{%s}' % b''.join(pieces)[1:]
+  def fill(self, parts: Sequence[bytes]) -> tuple[str, bytes]:
+    """The id and the text of the record whose own fields have this canonical JSON."""
+    values = dict(zip(self._names, parts, strict=True))
+    record_id = f'wsr1:{hashlib.sha256(self._signed % values).hexdigest()}'
+    values[b'record_id'] = b'"%s"' % record_id.encode()
+    return record_id, self._whole % values
 
 
-def _own(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
-  """The fields of a record that its user gave, as plain JSON values, and canonical JSON of some."""
-  own: dict[str, Any] = {}
-  spelled: dict[str, bytes] = {}
-  extra: dict[str, Any] = {}
-  metrics: dict[str, Any] = {}
-  for name, value in given.items():
-    value = _plain_scalar(value) if type(value) in _SCALARS else plain(value)
+def _own(
+  rows: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, list[Any]], dict[str, list[bytes | None]]]:
+  """The fields of records that their user gave, name -> [n] plain JSON values.
+
+  Also the canonical JSON of some, None where a value is not simple.
+  """
+  own: dict[str, list[Any]] = {}
+  extra: dict[str, list[Any]] = {}
+  metrics: dict[str, list[Any]] = {}
+  for name in rows[0]:
+    values = [_plain(row[name]) for row in rows]
     if name in _METRICS:
-      metrics[name] = value
+      metrics[name] = values
     elif name not in SCHEMA['properties']:
-      extra[name if type(name) is str else str(name)] = value
+      extra[name if type(name) is str else str(name)] = values
     elif name not in _SET_HERE:
-      own[name] = value
-  if type(optimizer := own.get('optimizer')) is str:
-    own['optimizer'] = {'name': optimizer, 'hparams': {}}
-    if optimizer and (text := _spell(optimizer)):
-      spelled['optimizer'] = b'{"hparams":{},"name":%s}' % text
-  if type(seed := own.get('seed')) is int:
-    own['seed'] = {'init': seed, 'data': None}
-    if seed >= 0:
-      spelled['seed'] = b'{"data":null,"init":%d}' % seed
-  if type(schedule := own.get('schedule')) is str:
-    own['schedule'] = {'name': schedule}
-  if not isinstance(final := own.get('final', []), list):
-    raise ValueError(f"Record field 'final' is {final!r:.80}, not a list.")
-  made = [
-    {'dataset': None, 'split': 'val', 'metric': name, 'value': value}
-    for name, value in metrics.items()
+      own[name] = values
+  spelled: dict[str, list[bytes | None]] = {}
+  for name, made in _SHORT_FORMS.items():
+    if name in own:
+      given = own[name]
+      # One object for equal values.
+      known = {value: made(value) for value in given if type(value) in (str, int)}
+      own[name] = [known[x] if type(x) in (str, int) else x for x in given]
+      if name == 'seed' and all(type(value) is int and value >= 0 for value in given):
+        spelled[name] = _fill(b'{"data":null,"init":%b}', [given])
+  final = [
+    [
+      {'dataset': None, 'split': 'val', 'metric': name, 'value': value}
+      for name, value in zip(metrics, row, strict=True)
+    ]
+    for row in (zip(*metrics.values(), strict=True) if metrics else [()] * len(rows))
   ]
-  own['final'] = final + made
-  if not final and all(type(value) in (int, float, type(None)) for value in metrics.values()):
-    texts = [_spell(value) for value in metrics.values()]
-    if None not in texts:
-      spelled['final'] = b'[%s]' % b','.join(
-        [
-          b'{"dataset":null,"metric":"%s","split":"val","value":%s}' % (name.encode(), text)
-          for name, text in zip(metrics, texts, strict=True)
-        ]
-      )
+  if 'final' in own:
+    for value in own['final']:
+      if not isinstance(value, list):
+        raise ValueError(f"Record field 'final' is {value!r:.80}, not a list.")
+    final = [given + made for given, made in zip(own['final'], final, strict=True)]
+  elif {type(x) for values in metrics.values() for x in values} <= {int, float, type(None)}:
+    parts = [
+      b'{"dataset":null,"metric":"%b","split":"val","value":%%b}' % x.encode() for x in metrics
+    ]
+    template = b'[%b]' % b','.join(parts)
+    spelled['final'] = _fill(template, [*metrics.values()]) if metrics else [template] * len(rows)
+  own['final'] = final
   if extra:
-    own['extra'] = extra
-    pairs = [(_spell(name), _spell(extra[name])) for name in sorted(extra)]
-    if all(None not in pair for pair in pairs):
-      spelled['extra'] = b'{%s}' % b','.join([b'%s:%s' % pair for pair in pairs])
+    own['extra'] = [dict(zip(extra, row, strict=True)) for row in zip(*extra.values(), strict=True)]
+    if all(map(_spell, extra)):
+      parts = [b'%b:%%b' % _spell(name).replace(b'%', b'%%') for name in sorted(extra)]
+      spelled['extra'] = _fill(b'{%b}' % b','.join(parts), [extra[x] for x in sorted(extra)])
   return own, spelled
+
+
+def _fill(template: bytes, columns: Sequence[Sequence[Any]]) -> list[bytes | None]:
+  """Canonical JSON with the values of columns [n] in a template; None where one is not simple."""
+  texts = [map(_spell, column) for column in columns]
+  return [None if None in parts else template % parts for parts in zip(*texts, strict=True)]
 
 
 def _spell(value: Any) -> bytes | None:
@@ -329,6 +391,10 @@ def _spell(value: Any) -> bytes | None:
   return _CONSTANTS.get(value) if kind is bool or value is None else None
 
 
+def _plain(value: Any) -> Any:
+  return _plain_scalar(value) if type(value) in _SCALARS else plain(value)
+
+
 def validate(record: Mapping[str, Any]) -> bytes:
   """The canonical JSON of a record that follows the schema and agrees with itself.
 
@@ -337,14 +403,30 @@ def validate(record: Mapping[str, Any]) -> bytes:
       does not match the content; the sizes do not match the parameters; a licence is not an SPDX
       expression; a network of unknown licence is marked redistributable.
   """
-  check_names(record)
-  parts = _parts(record)
-  parts['record_id'] = canonical('record_id', record['record_id'])
-  if (found := record['record_id']) != (expected := _id(parts)):
-    problem = f'but the content hashes to {expected}; the record was changed'
-    raise ValueError(f"Record field 'record_id' is {found!r}, {problem}.")
-  _check_agreement(record, parts)
-  return join(parts)
+  return validate_all([record])[0]
+
+
+def validate_all(records: Sequence[Mapping[str, Any]]) -> list[bytes]:
+  """`validate` of many records; what is one object in several of them is looked into once."""
+  texts = []
+  known: dict[tuple[str, int], bytes] = {}  # Field and identity of its value -> its text.
+  for record in records:
+    check_names(record)
+    parts = {}
+    for name, value in record.items():
+      if type(value) is str:
+        parts[name] = canonical(name, value)
+        continue
+      identity = name, id(value)
+      if identity not in known:
+        known[identity] = canonical(name, value)
+      parts[name] = known[identity]
+    if (found := record['record_id']) != (expected := _id(parts)):
+      problem = f'but the content hashes to {expected}; the record was changed'
+      raise ValueError(f"Record field 'record_id' is {found!r}, {problem}.")
+    _check_agreement(record, parts)
+    texts.append(join(parts))
+  return texts
 
 
 def record_id(record: Mapping[str, Any]) -> str:

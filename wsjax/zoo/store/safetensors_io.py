@@ -11,6 +11,7 @@ Source: the format, https://huggingface.co/docs/safetensors.
 import dataclasses
 import errno
 import hashlib
+import json
 import math
 import os
 import pathlib
@@ -21,7 +22,6 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import safetensors.numpy
 
 from wsjax import files, typing
 from wsjax.zoo.store import digest
@@ -42,6 +42,12 @@ DTYPES = {
   **{f'U{8 * n}': np.dtype(f'<u{n}') for n in (8, 4, 2, 1)},
   'BOOL': np.dtype('?'),
 }
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+# The library writes tensors in this order of dtypes, those of one dtype by their names.
+_ORDER = (
+  'U64', 'I64', 'F64', 'F32', 'U32', 'I32', 'BF16', 'F16', 'U16', 'I16', 'F8_E4M3', 'F8_E5M2', 'I8',
+  'U8', 'BOOL',
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,10 +169,13 @@ def save(
     OSError: if the file cannot be written, or reads back differently.
   """
   path = pathlib.Path(path)
-  content = pack(tensors, digest.canonical_json(dict(metadata or {})).decode())
+  parts = _parts(tensors, digest.canonical_json(dict(metadata or {})).decode())
+  hasher = hashlib.sha256()
   try:
     with files.replacing(path) as file:
-      file.write(content)
+      for part in parts:
+        file.write(part)
+        hasher.update(part)
       file.flush()
       written, _ = open_mapped(file.name)
       if any(not _are_equal(written[name], value) for name, value in tensors.items()):
@@ -174,7 +183,7 @@ def save(
   except OSError as error:
     raise OSError(error.errno, f'{path} was not written, {error.strerror or error}') from error
   sync_folder(path.parent)
-  return hashlib.sha256(content).hexdigest()
+  return hasher.hexdigest()
 
 
 def _are_equal(a: np.ndarray, b: typing.Array) -> bool:
@@ -188,16 +197,35 @@ def _are_equal(a: np.ndarray, b: typing.Array) -> bool:
 
 def pack(tensors: typing.Params, text: str) -> bytes:
   """The bytes of a file whose metadata are a text of canonical JSON; errors as in `save`."""
+  return b''.join(_parts(tensors, text))
+
+
+def _parts(tensors: typing.Params, text: str) -> list[bytes | np.ndarray]:
+  """The bytes of a file: those that the library writes, without its copies of large arrays."""
   arrays = {}
   for name, value in tensors.items():
     check_name(name, 'tensors')
     arrays[name] = digest.contiguous(value)
-    if (dtype := arrays[name].dtype) not in DTYPES.values():
+    if (dtype := arrays[name].dtype) not in _NAMES:
       allowed = f'a safetensors file cannot hold; allowed: {", ".join(DTYPES)}'
       raise ValueError(f'{name} has dtype {dtype}, which {allowed}.')
-  content = safetensors.numpy.save(arrays, {METADATA_KEY: text})
-  check_length(content, len(content), 'tensors')
-  return content
+  ranks = {dtype: rank for rank, dtype in enumerate(_ORDER)}
+  ordered = sorted(arrays, key=lambda name: (ranks[_NAMES[arrays[name].dtype]], name))
+  fields: dict[str, Any] = {'__metadata__': {METADATA_KEY: text}}
+  start = 0
+  for name in ordered:
+    array = arrays[name]
+    fields[name] = {
+      'dtype': _NAMES[array.dtype],
+      'shape': list(array.shape),
+      'data_offsets': [start, start + array.nbytes],
+    }
+    start += array.nbytes
+  head = json.dumps(fields, separators=(',', ':'), ensure_ascii=False).encode()
+  head += b' ' * (-len(head) % 8)
+  content = struct.pack('<Q', len(head)) + head
+  check_length(content[:8], len(content) + start, 'tensors')
+  return [content, *(arrays[name].reshape(-1).view(np.uint8) for name in ordered)]
 
 
 def open_mapped(path: pathlib.Path | str) -> tuple[typing.Params, dict[str, Any]]:

@@ -8,8 +8,10 @@ A zoo is built in a `Log` and published into a folder:
   shards/00000.safetensors  networks of one architecture, stacked
 """
 
+import contextlib
 import dataclasses
 import functools
+import gc
 import hashlib
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,6 +58,23 @@ class Description:
   def build(self) -> model_lib.Model:
     """Builds the model; raises ValueError if no plug-in has that name."""
     return model_lib.from_record(self.arch_id, self.arch_config)
+
+
+@contextlib.contextmanager
+def few_collections() -> Iterator[None]:
+  """Spares the garbage collector what is there already.
+
+  Thousands of records make it run often, and walking all objects of JAX each time takes a third of
+  the time of an import.
+  """
+  if gc.get_freeze_count():  # Somebody else's decision.
+    yield
+    return
+  gc.freeze()
+  try:
+    yield
+  finally:
+    gc.unfreeze()
 
 
 def publish(log: Log, path: pathlib.Path | str, *, shard_size: int = 1000) -> 'Zoo':
@@ -121,22 +140,32 @@ class Zoo:
     path = pathlib.Path(path)
     manifest = published.read_manifest(path)
     published.check_files(path, manifest)
-    return cls._published(path, manifest, published.read_lines(path, manifest), model)
+    with few_collections():
+      return cls._published(path, manifest, published.read_lines(path, manifest), model)
 
   @classmethod
-  def publish(cls, blocks: Iterable[Block], path: pathlib.Path, *, shard_size: int = 1000) -> 'Zoo':
+  def publish(
+    cls,
+    blocks: Iterable[Block],
+    path: pathlib.Path,
+    *,
+    shard_size: int = 1000,
+    model: model_lib.Model | None = None,
+  ) -> 'Zoo':
     """Publishes networks block by block, and opens the folder without reading it again.
 
     Args:
-      blocks: networks, with records that `record.of_given` makes.
+      blocks: networks, with valid records and their canonical JSON.
       path: folder of the zoo, which is there.
       shard_size: networks per file.
+      model: of the networks.
 
     Raises:
       ValueError: as the function `publish`, or from `blocks`; nothing is published then.
     """
-    manifest, lines = published.write(blocks, path, shard_size=shard_size, keep=True)
-    return cls._published(path, manifest, lines, None)
+    with few_collections():
+      manifest, lines = published.write(blocks, path, shard_size=shard_size, keep=True)
+      return cls._published(path, manifest, lines, model)
 
   @classmethod
   def _published(
@@ -149,8 +178,12 @@ class Zoo:
     """The zoo of a folder whose manifest and lines of records are known."""
     shards = published.Shards(path, manifest, lines)
 
+    # Not the zoo itself: it would refer to itself, and stay in memory until a full collection.
+    described: list[tuple[tuple[Description, ...], np.ndarray]] = []
+
     def read(indices: np.ndarray) -> typing.StackedParams:
-      description = zoo.architectures[zoo._architecture_of[indices[0]]]
+      architectures, places = described[0]
+      description = architectures[places[indices[0]]]
       return shards.read(indices, description.spec, description.dtypes)
 
     keys, records = ([line[name] for line in lines] for name in ('key', 'record'))
@@ -158,6 +191,7 @@ class Zoo:
       zoo = cls(keys, records, read, model=model, shards=shards)
     except ValueError as error:
       raise ValueError(f'{path / published.RECORDS} {error}') from error
+    described.append((zoo.architectures, zoo._architecture_of))
     zoo.path = path
     zoo.digest = digest.of_file(path / published.MANIFEST)
     zoo.content_digest = manifest['content_digest']
@@ -190,6 +224,15 @@ class Zoo:
     made, _ = record_lib.of_given(common, nets.params, rows, task=model.task, run_ids=keys)
     record_lib.check_splits([r['split_group'] for r in made], [r['split'] for r in made])
     return cls(keys, made, lambda indices: nets[indices].params, model=model)
+
+  def rename(self, path: pathlib.Path | str) -> 'Zoo':
+    """Moves the folder of the zoo; raises OSError as `os.rename`, ValueError if it has none."""
+    if self.path is None or self._shards is None:
+      raise ValueError(f'{self!r} is in memory; save it.')
+    path = pathlib.Path(path)
+    self.path.rename(path)
+    self.path = self._shards.path = path
+    return self
 
   def __len__(self) -> int:
     return len(self.keys)
@@ -340,8 +383,7 @@ class Zoo:
     """Publishes the zoo in a folder and opens it; arguments and errors are those of `publish`."""
     path = pathlib.Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    published.write(self._blocks(shard_size), path, shard_size=shard_size)
-    return Zoo.open(path, model=self._model)
+    return Zoo.publish(self._blocks(shard_size), path, shard_size=shard_size, model=self._model)
 
   def _blocks(self, size: int) -> Iterator[Block]:
     """The networks in their order, at most `size` of one architecture at once."""
@@ -350,7 +392,7 @@ class Zoo:
       for start in range(0, len(rows), size):
         part = rows[start : start + size]
         params, records = self.params(part), [self.records[row] for row in part]
-        texts = [record_lib.validate(record) for record in records]
+        texts = record_lib.validate_all(records)
         record_lib.check_stacked(records, params)
         yield Block([self.keys[row] for row in part], params, records, texts)
 
