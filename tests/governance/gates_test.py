@@ -10,6 +10,7 @@ import pytest
 import wsjax
 from wsjax.experiments import sections
 from wsjax.governance import gates, screen
+from wsjax.symmetry import canonicalize
 
 DAY = datetime.date(2026, 11, 30)
 
@@ -298,3 +299,16 @@ def test_a_payload_in_low_bits_is_found():
 def test_networks_that_give_one_class_are_found():
   predictions = np.stack([np.arange(100) % 10, np.zeros(100, int)])
   assert screen.collapsed(predictions, 10, 0.5).tolist() == [False, True]
+
+
+def test_statistics_of_many_networks_are_those_of_few():
+  spec = wsjax.mlp((4, 9, 3)).spec
+  rng = np.random.default_rng(0)
+  params = {x.path: rng.normal(size=(300, *x.shape)).astype('f4') for x in spec.leaves}
+  names, values = screen.statistics(params, spec)
+  some = {path: value[250:260] for path, value in params.items()}
+  np.testing.assert_allclose(screen.statistics(some, spec)[1], values[250:260], rtol=1e-5)
+  balanced = canonicalize.balance_all(some, spec)['layer0/kernel']
+  spectral = np.linalg.norm(balanced.astype(float), 2, axis=(1, 2))
+  place = names.index('layer0/kernel: log spectral norm')
+  np.testing.assert_allclose(values[250:260, place], np.log(spectral), rtol=1e-5)

@@ -189,6 +189,8 @@ def test_names_and_shapes_decide_or_nobody_does(tmp_path):
   names = {'hidden.kernel': 'layer0/kernel', 'hidden.bias': 'layer0/bias'}
   told = wsjax.import_checkpoints(model, {'a': swapped}, names=names).networks()[0]
   jax.tree.map(np.testing.assert_array_equal, dict(told), net)
+  checked = wsjax.import_checkpoints(model, {'a': swapped}, check=(x, model.apply(net, x)))
+  jax.tree.map(np.testing.assert_array_equal, dict(checked.networks()[0]), net)
   # Names say [out, in], the shape of one matrix says [in, out]: squares are not guessed.
   model = wsjax.mlp((4, 5, 5), 'relu')
   net = random_networks(model, 1)[0]

@@ -63,6 +63,15 @@ def torch_gru(t, x):
   return h
 
 
+def torch_rnn(t, x):
+  """Source: torch.nn.RNN."""
+  h = np.zeros((len(x), 4), np.float32)
+  for step in np.moveaxis(x, 1, 0):
+    h = step @ t['rnn.weight_ih_l0'].T + t['rnn.bias_ih_l0'] + h @ t['rnn.weight_hh_l0'].T
+    h = np.tanh(h + t['rnn.bias_hh_l0'])
+  return h
+
+
 def torch_attention(t, x):
   """Source: torch.nn.MultiheadAttention(4, 2, batch_first=True)."""
   q, k, v = np.split(x @ t['attn.in_proj_weight'].T + t['attn.in_proj_bias'], 3, -1)
@@ -83,6 +92,7 @@ def recurrent_tensors(gates):
 CASES = {
   'lstm': (lambda: Recurrent(nn.OptimizedLSTMCell), torch_lstm, lambda: recurrent_tensors(4)),
   'gru': (lambda: Recurrent(nn.GRUCell), torch_gru, lambda: recurrent_tensors(3)),
+  'rnn': (lambda: Recurrent(nn.SimpleCell), torch_rnn, lambda: recurrent_tensors(1)),
   'attention': (
     Attention,
     torch_attention,

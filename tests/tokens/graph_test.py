@@ -35,14 +35,39 @@ def test_outputs_have_the_same_kind_in_networks_of_any_depth():
     assert one[-1] == two[-1] and len(one) < len(two)
 
 
-def test_what_a_graph_has_no_place_for_is_refused():
-  group = spec_lib.Group('a', 3)
-  scalar = spec_lib.Leaf('scale', (), ())
-  heads = spec_lib.Leaf('kernel', (3, 2, 2), (spec_lib.Axis('a'), spec_lib.PINNED, spec_lib.PINNED))
-  with pytest.raises(ValueError, match='scale is a scalar'):
-    graph.wiring(spec_lib.Spec((group,), (scalar,)))
-  with pytest.raises(ValueError, match='last two axes'):
-    graph.wiring(spec_lib.Spec((group,), (heads,)))
+def test_weights_of_every_layout_are_read_back():
+  """Groups first, as in PyTorch; heads on an axis of their own; a scalar; two outputs."""
+  a, b = spec_lib.Group('a', 3), spec_lib.Group('b', 2)
+  one, two, pinned = spec_lib.Axis('a'), spec_lib.Axis('b'), spec_lib.PINNED
+  leaves = (
+    spec_lib.Leaf('conv/weight', (3, 5, 2, 2), (one, pinned, pinned, pinned)),
+    spec_lib.Leaf('conv/bias', (3,), (one,)),
+    spec_lib.Leaf('out/weight', (4, 3), (pinned, one)),
+    spec_lib.Leaf('out/bias', (4,), (pinned,)),
+    spec_lib.Leaf('query/kernel', (3, 2, 7), (one, two, pinned)),
+    spec_lib.Leaf('odd/kernel', (3, 2, 2), (one, pinned, pinned)),
+    spec_lib.Leaf('temperature', (), ()),
+    spec_lib.Leaf('mean', (3, 2), (one, pinned)),
+    spec_lib.Leaf('value', (3, 1), (one, pinned)),
+  )
+  spec = spec_lib.Spec((a, b), leaves)
+  rng = np.random.default_rng(0)
+  params = {x.path: rng.normal(size=x.shape).astype('f4') for x in leaves}
+  found = graph.Graph().detokenize(graph.Graph().tokenize(params, spec), spec)
+  for path, value in params.items():
+    np.testing.assert_array_equal(found[path], value)
+  blocks = {block.leaf.path: block for block in graph.wiring(spec).blocks}
+  # Edges run from inputs to outputs, and a bias is a feature of the neurons that its weights reach.
+  assert blocks['out/weight'].source == blocks['conv/weight'].target == blocks['conv/bias'].target
+  assert blocks['out/weight'].target == blocks['out/bias'].target
+  assert blocks['mean'].target != blocks['value'].target
+
+
+def test_a_weight_of_three_groups_is_refused():
+  groups = tuple(spec_lib.Group(name, 2) for name in 'abc')
+  leaf = spec_lib.Leaf('kernel', (2, 2, 2), tuple(map(spec_lib.Axis, 'abc')))
+  with pytest.raises(ValueError, match='joins neurons of two groups'):
+    graph.wiring(spec_lib.Spec(groups, (leaf,)))
 
 
 def test_an_architecture_that_does_not_fit_is_refused():

@@ -206,3 +206,14 @@ def test_half_precision_is_exact(tmp_path):
   read = safetensors_io.open_mapped(tmp_path / 'f')[0]['a']
   assert read.dtype == ml_dtypes.bfloat16
   assert read.tobytes() == a.tobytes()
+
+
+def test_files_are_those_of_the_library_for_every_dtype():
+  rng = np.random.default_rng(0)
+  arrays = {}
+  for i, (name, dtype) in enumerate(safetensors_io.DTYPES.items()):
+    arrays[f'z{99 - i}/{name}'] = rng.integers(0, 2, size=(3, i % 3)).astype(dtype)
+    arrays[f'a~{i}.{name}'] = rng.integers(0, 2, size=()).astype(dtype)
+  for text in ('{}', '{"a\\n":"\u00fc\u2028\x7f"}'):
+    expected = safetensors.numpy.save(arrays, {safetensors_io.METADATA_KEY: text})
+    assert safetensors_io.pack(arrays, text) == expected

@@ -1,6 +1,10 @@
+import weakref
+
+import jax
 import numpy as np
 import pytest
 
+import wsjax
 from tests.zoo import zoo_samples
 from wsjax.models import cnn, mlp, siren
 from wsjax.zoo.store import digest, store
@@ -145,3 +149,19 @@ def test_equal_parts_of_records_are_kept_once(published):
   zoo = store.Zoo.open(published)
   assert zoo.records[0]['param_tree'] is zoo.records[4]['param_tree']
   assert set(record_lib.SCHEMA['required']) <= set(zoo.records[0])
+
+
+def test_a_folder_is_renamed_and_goes_away_with_its_last_reader(tmp_path):
+  model = wsjax.mlp((3, 4, 2))
+  zoo = wsjax.Zoo.of(model, [model.init(jax.random.key(i)) for i in range(3)])
+  with pytest.raises(ValueError, match='is in memory'):
+    zoo.rename(tmp_path / 'b')
+  saved = zoo.save(tmp_path / 'a').rename(tmp_path / 'b')
+  assert saved.path == tmp_path / 'b' and not (tmp_path / 'a').exists()
+  same = store.Zoo.open(tmp_path / 'b', model=model)
+  assert same.digest == saved.digest and same.records == saved.records
+  np.testing.assert_array_equal(saved.networks().flat(), same.networks().flat())
+  # No reference cycle keeps it, so that memory of an import is free at once.
+  gone = weakref.ref(saved)
+  del saved
+  assert gone() is None

@@ -6,7 +6,8 @@
 
 One network is a file (or a folder of PEFT, Orbax or the Hub), several are a folder of them. Weights
 are the stored ones, bit by bit. --like gives PyTorch files the names and layout of a checkpoint.
-ONNX, StableHLO and LiteRT hold what a network computes: --model is needed where wsjax has no such model.
+ONNX, StableHLO and LiteRT hold what a network computes: --model is needed where wsjax has no such
+model.
 """
 
 import argparse

@@ -42,7 +42,7 @@ class Carry(nn.Module):
     arrived: dict[int, list[tuple[int, jax.Array]]] = {p: [] for p in POWERS}
     blocks = zip(graph.wiring.edge_blocks, graph.edges, strict=True)
     for number, (block, weights) in enumerate(blocks):
-      source, target = (axis.power for axis in block.leaf.axes[-2:])
+      source, target = (axis.power for axis in (block.leaf.axes[i] for i in block.axes))
       for way, (start, start_power), (end, end_power), grid in (
         ('on', (block.source, source), (block.target, target), weights),
         ('back', (block.target, target), (block.source, source), weights.swapaxes(0, 1)),
@@ -103,7 +103,7 @@ class ScaleLayer(nn.Module):
     own = []
     blocks = zip(graph.wiring.edge_blocks, graph.edges, strict=True)
     for number, (block, weights) in enumerate(blocks):
-      source, target = (axis.power for axis in block.leaf.axes[-2:])
+      source, target = (axis.power for axis in (block.leaf.axes[i] for i in block.axes))
       first = ends[0][-source][sets[block.source].nodes]
       second = ends[1][-target][sets[block.target].nodes]
       kernel = nn.Dense(width, use_bias=False, name=f'weight{number}')
@@ -157,7 +157,7 @@ class ScaleEquivariant(encoder.Encoder):
     wiring = graph_lib.wiring(self.architecture.spec)
     pieces = []
     for block in wiring.node_blocks:
-      if block.leaf.axes[-1].power == power:
+      if block.leaf.axes[block.axes[-1]].power == power:
         path = block.leaf.path
         dense = nn.Dense(self.width, use_bias=False, name=path.replace('/', '.'))
         pieces.append((block.target, dense(block.grid(params[path]))))

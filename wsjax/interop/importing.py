@@ -1,6 +1,7 @@
 """Networks of others as a zoo: read, laid out as a model has them, described, published."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import math
@@ -216,19 +217,27 @@ class _Reader:
   ) -> layout_lib.Plan:
     """The way to read a file, compared with what its network computes where that is known."""
     layout = self._layout or found.layout
-    plans = layout_lib.plans(shapes, model.spec, layout=layout, **self._options)
     check = None
     if found.run is not None:
       inputs = np.random.default_rng(0).normal(size=(3, *model.input_shape)).astype(np.float32)
       check = inputs, found.run(inputs)
     elif self._check is not None and not self._plans:
       check = self._check
+    # Outputs decide where names and shapes do not.
+    ways = functools.partial(
+      layout_lib.plans, shapes, model.spec, layout=layout, by_order=check is not None
+    )
+    flatten = self._options['flatten']
+    orders = ('channels_first', 'channels_last') if check and flatten is None else (flatten,)
+    plans: list[layout_lib.Plan] = []
+    for order in dict.fromkeys([flatten, *orders]):
+      try:
+        plans += ways(**{**self._options, 'flatten': order})
+      except ValueError:
+        if not check or order == orders[-1] and not plans:
+          raise
     if check is None:
       return layout_lib.choose(plans)
-    if self._options['flatten'] is None:
-      for order in ('channels_first', 'channels_last'):
-        options = {**self._options, 'flatten': order}
-        plans += layout_lib.plans(shapes, model.spec, layout=layout, **options)
     errors = []
     for plan in plans:
       first = {name: array[0] for name, array in found.tensors.items()}

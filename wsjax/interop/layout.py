@@ -167,6 +167,7 @@ def plans(
   names: Mapping[str, str] | None = None,
   ignore: Sequence[str] = (),
   flatten: str | None = None,
+  by_order: bool = False,
 ) -> list[Plan]:
   """Finds every way in which a file may be read; one is best.
 
@@ -178,6 +179,8 @@ def plans(
     ignore: patterns of names, such as '*value_net*', of tensors that are left out.
     flatten: 'channels_first' or 'channels_last', the order in which the file's network flattens an
       image; None is that of its layout.
+    by_order: whether layers that neither names nor shapes tell apart are taken in their order,
+      which has to be compared with what the network computes.
 
   Raises:
     ValueError: if there is none: a tensor or a parameter is left over, or several fit.
@@ -196,16 +199,18 @@ def plans(
     }
     shapes = {name: shape for name, shape in shapes.items() if name not in whole} | parts
     options: dict[str, Any] = {'layout': layout or 'torch', 'names': names, 'flatten': flatten}
+    options['by_order'] = by_order
     found = plans(shapes, spec, **options)
     return [dataclasses.replace(plan, unused=unused, pieces=pieces) for plan in found]
+  make = functools.partial(_plan, shapes, spec, by_order=by_order)
   if layout is not None:
-    return [_plan(shapes, spec, layout, names or {}, flatten, unused)]
+    return [make(layout, names or {}, flatten, unused)]
   guess = _by_names(shapes, spec)
   found: dict[tuple[Move, ...], Plan] = {}
   errors: dict[str, ValueError] = {}
   for kind in dict.fromkeys([guess or 'same', *LAYOUTS]):
     try:
-      plan = _plan(shapes, spec, kind, names or {}, flatten, unused)
+      plan = make(kind, names or {}, flatten, unused)
     except ValueError as error:
       errors[kind] = error
       continue
@@ -223,7 +228,8 @@ def plans(
 
 
 # Gates in the order of PyTorch, by the names of Flax.
-_LSTM, _GRU, _HEADS = ('i', 'f', 'g', 'o'), ('r', 'z', 'n'), ('query', 'key', 'value')
+_LSTM, _GRU, _SIMPLE = ('i', 'f', 'g', 'o'), ('r', 'z', 'n'), ('',)
+_HEADS = ('query', 'key', 'value')
 _RECURRENT = re.compile(r'(?:(.*)\.)?(weight|bias)_(ih|hh)(?:_(l[0-9]+(?:_reverse)?))?')
 _ATTENTION = re.compile(r'(?:(.*)\.)?(?:in_proj_(weight|bias)|out_proj\.(weight|bias))')
 
@@ -231,7 +237,9 @@ _ATTENTION = re.compile(r'(?:(.*)\.)?(?:in_proj_(weight|bias)|out_proj\.(weight|
 def _pieces(shapes: Mapping[str, tuple[int, ...]], spec: spec_lib.Spec) -> tuple[Piece, ...]:
   """Parts of the recurrent and attention layers of PyTorch that Flax has as layers."""
   layers = {leaf.path.split('/')[-2] for leaf in spec.leaves if '/' in leaf.path}
-  gates = _LSTM if {'ig', 'hg'} <= layers else _GRU if {'ir', 'hr'} <= layers else ()
+  gates: tuple[str, ...] = ()
+  for kind, cell in ((_LSTM, {'ig', 'hg'}), (_GRU, {'ir', 'hr'}), (_SIMPLE, {'i', 'h'})):
+    gates = gates or (kind if cell <= layers else ())
   found: list[Piece] = []
   recurrent: dict[str, dict[tuple[str, str], str]] = {}
   for name, shape in shapes.items():
@@ -319,6 +327,7 @@ def _plan(
   names: Mapping[str, str],
   flatten: str | None,
   unused: tuple[str, ...],
+  by_order: bool,
 ) -> Plan:
   if isinstance(layout, str) and layout not in LAYOUTS:
     raise ValueError(f'layout is {layout!r}; allowed: {", ".join(LAYOUTS)}.')
@@ -340,6 +349,7 @@ def _plan(
     _layers([path for path in leaves if path not in pairs.values()]),
     lambda name, path: bool(moves(name, path)),
     {**shapes, **{path: leaf.shape for path, leaf in leaves.items()}},
+    by_order,
   )
   by_path = {path: name for name, path in (pairs | rest).items()}
   found = []
@@ -516,6 +526,7 @@ def _pair(
   targets: dict[_Layer, _Roles],
   fit: Callable[[str, str], bool],
   shapes: Mapping[str, tuple[int, ...]],
+  by_order: bool,
 ) -> dict[str, str]:
   """Gives every layer of a model a layer of a file: tensor -> parameter."""
 
@@ -559,9 +570,15 @@ def _pair(
         made.setdefault(takers[0], source)
     if not made:
       found, wanted = next(iter(classes.items()))
+      if by_order and len(found) == len(wanted):
+        pairs.update(zip(wanted, _natural(found), strict=True))
+        continue
+      role = next(iter(sources[found[0]]))
+      pair = f'{sources[found[0]][role]!r}: {targets[wanted[0]][role]!r}'
       raise ValueError(
         f'names and shapes do not tell which of {tell(sources[s] for s in found)} becomes '
-        f'{tell(targets[t] for t in wanted)}; give names or ignore some.'
+        f'{tell(targets[t] for t in wanted)}; give names={{{pair}, ...}}, ignore some, or give '
+        'inputs and outputs to check.'
       )
     if len(set(made.values())) < len(made):
       made = dict([next(iter(made.items()))])
@@ -591,6 +608,12 @@ def _by_order(sources: Sequence[_Layer], targets: Sequence[_Layer]) -> dict[_Lay
     if len({re.sub('[0-9]+', '#', '/'.join(layer)) for layer in layers}) > 1:
       return {}
   return dict(zip(sorted(targets, key=_numbers), sorted(sources, key=_numbers), strict=True))
+
+
+def _natural(layers: Sequence[_Layer]) -> list[_Layer]:
+  """Layers in the order of numbers in their names, if these differ in nothing else."""
+  is_numbered = len({re.sub('[0-9]+', '#', '/'.join(layer)) for layer in layers}) == 1
+  return sorted(layers, key=_numbers) if is_numbered else list(layers)
 
 
 def _by_end(layers: Sequence[_Layer]) -> dict[str, list[_Layer]]:

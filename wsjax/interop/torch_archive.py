@@ -257,7 +257,10 @@ def _load(content: bytes) -> Any:
 def _name(text: str) -> _Name:
   module, _, attribute = text.partition(' ')
   if text not in _CALLS and (module != 'torch' or attribute not in _DTYPES):
-    raise ValueError(f'its pickle wants {text[:80]!r}; only tensors and dicts of them are read')
+    raise ValueError(
+      f'its pickle wants {text[:80]!r}; only tensors and dicts of them are '
+      'read; save net.state_dict()'
+    )
   return _Name(text)
 
 

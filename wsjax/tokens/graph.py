@@ -97,12 +97,14 @@ class Block:
 
   Attributes:
     leaf: the parameter.
-    splits: (outer, size, inner) of its last axis, or of its last two axes.
+    axes: its axis that lies along a set of nodes, or its two, source first.
+    splits: (outer, size, inner) of these axes.
     source: number of the set that its edges start from; None for node features.
     target: number of the set that they end at, or that has the features.
   """
 
   leaf: spec_lib.Leaf
+  axes: tuple[int, ...]
   splits: tuple[tuple[int, int, int], ...]
   source: int | None
   target: int
@@ -127,10 +129,16 @@ class Block:
   @property
   def _axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shape of window and splits, and the order of axes that puts sets first."""
-    lead = len(self.leaf.shape) - len(self.splits)
-    shape = (*self.leaf.shape[:lead], *(size for split in self.splits for size in split))
-    first = [lead + 3 * i + 1 for i in range(len(self.splits))]
-    return shape, (*first, *(i for i in range(len(shape)) if i not in first))
+    shape: list[int] = []
+    first = {}
+    for axis, size in enumerate(self.leaf.shape or (1,)):  # A scalar is a node of its own.
+      if axis in self.axes:
+        first[axis] = len(shape) + 1
+        shape += self.splits[self.axes.index(axis)]
+      else:
+        shape.append(size)
+    sets = [first[axis] for axis in self.axes]
+    return tuple(shape), (*sets, *(i for i in range(len(shape)) if i not in sets))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,38 +216,59 @@ def wiring(spec: spec_lib.Spec) -> Wiring:
   """The graph of an architecture.
 
   Raises:
-    ValueError: for a scalar parameter, or one with a group elsewhere than on its last two axes,
-      since a weight joins at most two neurons here.
+    ValueError: for a parameter with groups on more than two axes, since a weight joins at most two
+      neurons here.
   """
   sets: dict[str, NodeSet] = {}
   blocks = []
   for leaf in spec.leaves:
-    if not leaf.shape:
-      raise ValueError(f'{leaf.path} is a scalar; a graph has no place for it.')
-    if any(axis.group is not None for axis in leaf.axes[:-2]):
-      raise ValueError(
-        f'{leaf.path} has the groups {[axis.group for axis in leaf.axes]}; a graph takes weights '
-        'whose groups lie on the last two axes.'
-      )
     layer = leaf.path.rpartition('/')[0]
     splits, ends = [], []
-    for axis in range(-min(len(leaf.shape), 2), 0):
-      label, name = leaf.axes[axis], leaf.axes[axis].group
+    axes = _ends(leaf)
+    for axis in axes:
+      label = leaf.axes[axis] if leaf.shape else spec_lib.PINNED
+      name = label.group
       if name is None:
-        split = (1, leaf.shape[axis], 1)
-        name = f'= {"input" if axis == -2 else "output"} of {layer}'
+        split = (1, leaf.shape[axis] if leaf.shape else 1, 1)
+        name = f'= {"input" if axis != axes[-1] else "output"} of {layer}'
+        if not leaf.shape or (name in sets and sets[name].size != split[1]):
+          name = f'{name}: {leaf.path}'  # Neurons of its own.
       else:
         split = (label.outer, spec.group(name).size, label.inner)
       start = sum(each.size for each in sets.values())
       sets.setdefault(name, NodeSet(start, split[1], label.group))
       splits.append(split)
       ends.append(list(sets).index(name))
-    block = Block(leaf, tuple(splits), ends[0] if len(ends) == 2 else None, ends[-1])
+    block = Block(leaf, axes, tuple(splits), ends[0] if len(ends) == 2 else None, ends[-1])
     blocks.append(block)
     if block.source is None:
       here = sets[name]
       sets[name] = dataclasses.replace(here, features=here.features + block.features)
   return Wiring(tuple(sets.values()), tuple(blocks))
+
+
+def _ends(leaf: spec_lib.Leaf) -> tuple[int, ...]:
+  """The axis of a parameter that lies along nodes; of a weight the axes of its source and target.
+
+  They are the last two, or the second and the first in the layout of PyTorch and Equinox, or those
+  that have groups, as in attention whose heads are an axis of their own.
+  """
+  last = len(leaf.shape) - 1
+  if last < 1:
+    return (0,)
+  grouped = tuple(i for i, axis in enumerate(leaf.axes) if axis.group is not None)
+  if len(grouped) > 2:
+    raise ValueError(
+      f'{leaf.path} has the groups {[axis.group for axis in leaf.axes]}; a weight of a graph joins '
+      'neurons of two groups.'
+    )
+  is_turned = leaf.path.rpartition('/')[2] == 'weight'
+  for ends in ((1, 0),) if is_turned else ((last - 1, last), (1, 0)):
+    if set(grouped) <= set(ends):
+      return ends
+  if len(grouped) == 2:
+    return grouped
+  return (grouped[0], last) if grouped[0] != last else (0, last)
 
 
 @dataclasses.dataclass(frozen=True)
