@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import wsjax
 from tests.interop import import_test
@@ -163,6 +164,45 @@ def test_an_onnx_file_of_pytorch_is_compared_with_what_it_computes(tmp_path):
   (tmp_path / 'bad.onnx').write_bytes(b'\x08\xff' * 20)
   with pytest.raises(ValueError, match='bad.onnx'):
     wsjax.interop.read(tmp_path / 'bad.onnx')
+
+
+def test_an_adapter_of_an_image_model_has_windows_and_a_classifier(tmp_path):
+  """Of a convolution the input is a window; `modules_to_save` are layers that compute W x + b."""
+  rng, start = np.random.default_rng(0), 'base_model.model'
+  shapes = {
+    f'{start}.vit.query.lora_A.weight': (2, 6),
+    f'{start}.vit.query.lora_B.weight': (6, 2),
+    f'{start}.vit.patches.lora_A.weight': (2, 3, 2, 2),
+    f'{start}.vit.patches.lora_B.weight': (6, 2, 1, 1),
+    f'{start}.classifier.weight': (4, 6),
+    f'{start}.classifier.bias': (4,),
+    f'{start}.norm.weight': (6,),
+  }
+  tensors = {name: rng.normal(size=shape).astype('f4') for name, shape in shapes.items()}
+  config = {'peft_type': 'LORA', 'r': 2, 'lora_alpha': 2, 'target_modules': ['query', 'patches']}
+  config['modules_to_save'] = ['classifier', 'norm']
+  folder = tmp_path / 'adapter'
+  folder.mkdir()
+  safetensors.numpy.save_file(tensors, folder / 'adapter_model.safetensors', {'format': 'pt'})
+  (folder / 'adapter_config.json').write_text(json.dumps(config))
+  zoo = wsjax.import_checkpoints(None, folder)
+  wsjax.testing.check_model(zoo.model)
+  assert [group.size for group in zoo.spec.groups] == [2, 2]
+  window, x, image, y = (rng.normal(size=size).astype('f4') for size in (12, 6, 6, 6))
+  outputs = zoo.model.apply(zoo.networks()[0], np.concatenate([window, x, image, y])[None])[0]
+  a, b = (tensors[f'{start}.vit.patches.lora_{end}.weight'] for end in 'AB')
+  np.testing.assert_allclose(outputs[:6], b[:, :, 0, 0] @ (a.reshape(2, 12) @ window), rtol=1e-4)
+  logits = tensors[f'{start}.classifier.weight'] @ image + tensors[f'{start}.classifier.bias']
+  np.testing.assert_allclose(outputs[12:16], logits, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(outputs[16:], tensors[f'{start}.norm.weight'] * y, rtol=1e-5)
+  wsjax.export(zoo, 'peft', tmp_path / 'out')
+  same(wsjax.interop.read(tmp_path / 'out/adapter_model.safetensors'), tensors)
+  written = json.loads((tmp_path / 'out/adapter_config.json').read_text())
+  assert written['modules_to_save'] == config['modules_to_save']
+  tensors[f'{start}.words.lora_embedding_A'] = np.zeros((2, 6), 'f4')
+  safetensors.numpy.save_file(tensors, folder / 'adapter_model.safetensors')
+  with pytest.raises(ValueError, match='other tensors than'):
+    wsjax.import_checkpoints(None, folder)
 
 
 def test_an_adapter_of_peft_goes_in_and_out(tmp_path):

@@ -14,7 +14,7 @@ import argparse
 
 from wsjax import terminal
 
-FORMATS = ('safetensors', 'npz', 'torch', 'peft', 'onnx', 'stablehlo', 'orbax', 'hub')
+FORMATS = ('safetensors', 'npz', 'torch', 'peft', 'onnx', 'stablehlo', 'litert', 'orbax', 'hub')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

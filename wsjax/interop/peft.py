@@ -1,14 +1,17 @@
 """LoRA adapters in the format of PEFT: adapter_config.json and adapter_model.safetensors.
 
-An adapter is a network by itself: at each place it adds scale * B (A x) to what the base computes.
-As a model it takes the inputs of all places side by side, [b, sum of in], and gives what it adds at
-all of them, [b, sum of out]; its symmetries are those of the rank dimensions.
+An adapter is a network by itself: at each place it adds scale * B (A x) to what the base computes,
+and layers that it replaces, such as the classifier of an image model (`modules_to_save`), compute
+W x + b. As a model it takes the inputs of all places side by side, [b, sum of in], where those of a
+convolution are a window, and gives what it computes at all of them, [b, sum of out]; its symmetries
+are those of the rank dimensions.
 
 Source: Hu et al. 2021, arXiv:2106.09685; peft/utils/save_and_load.py.
 """
 
 import functools
 import json
+import math
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -35,7 +38,7 @@ def read(path: pathlib.Path, id: str) -> Iterator[checkpoint.Checkpoint]:
   """Reads the folder of an adapter.
 
   Raises:
-    ValueError: naming the file, if it is no LoRA adapter of dense layers.
+    ValueError: naming the file, if it is no LoRA adapter of dense layers and convolutions.
   """
   config = files.read_json(path / _CONFIG)
   if not isinstance(config, dict) or config.get('peft_type') != 'LORA':
@@ -47,8 +50,11 @@ def read(path: pathlib.Path, id: str) -> Iterator[checkpoint.Checkpoint]:
   # Names of tensors keep their dots; the last of them is the role.
   tensors = {}
   for name, array in found.tensors.items():
-    place, _, end = name.rpartition('.lora_')
-    tensors[f'{place}/lora_{end.replace(".", "/")}'] = array
+    place, is_lora, end = name.rpartition('.lora_')
+    if is_lora:
+      tensors[f'{place}/lora_{end.replace(".", "/")}'] = array
+    else:  # Of a layer that was trained whole.
+      tensors['/'.join(name.rsplit('.', 1))] = array
   for field, what in _UNREAD.items():
     if config.get(field):
       raise ValueError(f'{path / _CONFIG} has {field}: {what}, which is not read.')
@@ -60,7 +66,8 @@ def read(path: pathlib.Path, id: str) -> Iterator[checkpoint.Checkpoint]:
     raise ValueError(f'{path / _WEIGHTS}: {error}.') from error
   # A record holds canonical JSON, which has neither long integers nor NaN.
   kept = (
-    'base_model_name_or_path', 'r', 'lora_alpha', 'target_modules', 'use_rslora', 'fan_in_fan_out'
+    'base_model_name_or_path', 'r', 'lora_alpha', 'target_modules', 'use_rslora', 'fan_in_fan_out',
+    'modules_to_save',
   )  # fmt: skip
   record = {'peft': {name: config[name] for name in kept if config.get(name) is not None}}
   yield checkpoint.Checkpoint(id, tensors, 'same', str(path), record, model=model)
@@ -70,16 +77,19 @@ def write(
   path: pathlib.Path, params: Mapping[str, np.ndarray], record: Mapping[str, Any] | None
 ) -> None:
   """Writes the folder of an adapter; what its record says about the base is in the config."""
-  if not all(name.endswith((_A, _B)) for name in params):
+  if not any(name.endswith(_A) for name in params):
     raise ValueError(f'PEFT holds adapters, whose parameters end in {_A} and {_B}.')
   config = ((record or {}).get('extra') or {}).get('peft') or {}
-  places = sorted({name.partition('/lora_')[0].rpartition('.')[2] for name in params})
+  adapted = [name.partition('/lora_')[0] for name in params if name.endswith(_A)]
+  saved = [name.rpartition('/')[0] for name in params if not name.endswith((_A, _B))]
+  places, whole = (sorted({name.rpartition('.')[2] for name in x}) for x in (adapted, saved))
   rank = next(array.shape[0] for name, array in params.items() if name.endswith(_A))
   config = {
     'base_model_name_or_path': None,
     'lora_alpha': rank,
     'r': rank,
     'target_modules': places,
+    'modules_to_save': whole or None,
     # Whether the base stores [in, out]; A and B are [r, in] and [out, r] in any case.
     'fan_in_fan_out': False,
     **config,
@@ -102,7 +112,8 @@ def adapter(
 
   Args:
     shapes: (name, shape, dtype) of every parameter: '.../lora_A/weight' [r, in] and
-      '.../lora_B/weight' [out, r].
+      '.../lora_B/weight' [out, r], of convolutions [r, in, h, w] and [out, r, 1, 1]; and of layers
+      that are replaced '.../weight' [out, in, ...], or [n] of a norm, and '.../bias'.
     scale: factor of what it adds.
 
   Raises:
@@ -110,29 +121,39 @@ def adapter(
   """
   structs = {name: jax.ShapeDtypeStruct(shape, jnp.dtype(dtype)) for name, shape, dtype in shapes}
   places = sorted({name.removesuffix(_A) for name in structs if name.endswith(_A)})
-  if not places or {f'{p}{end}' for p in places for end in (_A, _B)} != set(structs):
-    raise ValueError('it has other tensors than lora_A.weight and lora_B.weight of dense layers')
+  known = {f'{place}{end}' for place in places for end in (_A, _B)}
+  whole = sorted({name.rpartition('/')[0] for name in structs if name not in known})
+  known |= {f'{place}/{role}' for place in whole for role in ('weight', 'bias')}
+  has_weights = all(f'{place}/weight' in structs for place in whole)
+  if not places or not known >= set(structs) or not has_weights or 'lora_' in ''.join(whole):
+    raise ValueError('it has other tensors than lora_A.weight, lora_B.weight and whole layers')
   widths = []
   for place in places:
     down, up = structs[place + _A].shape, structs[place + _B].shape
-    if len(down) != 2 or len(up) != 2 or down[0] != up[1]:
+    if len(down) < 2 or up[1:] != (down[0],) + (1,) * (len(down) - 2):
       raise ValueError(f'{place} has A {down} and B {up}, not [r, in] and [out, r]')
-    widths.append(down[1])
+    widths.append(math.prod(down[1:]))
+  for place in whole:
+    shape = structs[f'{place}/weight'].shape
+    widths.append(math.prod(shape[1:]) if len(shape) > 1 else shape[0])
 
   def apply(params: typing.Params, inputs: jax.Array) -> jax.Array:
-    parts = jnp.split(inputs, np.cumsum(widths)[:-1], axis=1)
-    return scale * jnp.concatenate(
-      [
-        (x @ params[place + _A].T) @ params[place + _B].T
-        for place, x in zip(places, parts, strict=True)
-      ],
-      axis=1,
-    )
+    parts = iter(jnp.split(inputs, np.cumsum(widths)[:-1], axis=1))
+    made = []
+    for place in places:
+      down, up = _matrix(params[place + _A]), _matrix(params[place + _B])
+      made.append(scale * ((next(parts) @ down.T) @ up.T))
+    for place in whole:
+      weight, x = params[f'{place}/weight'], next(parts)
+      outputs = x @ _matrix(weight).T if weight.ndim > 1 else x * weight[None]
+      bias = params.get(f'{place}/bias')
+      made.append(outputs if bias is None else outputs + bias[None])
+    return jnp.concatenate(made, axis=1)
 
   def init(key: jax.Array) -> typing.Params:
     keys = jax.random.split(key, len(structs))
     return {
-      name: jax.random.normal(k, x.shape, x.dtype) / x.shape[1] ** 0.5
+      name: jax.random.normal(k, x.shape, x.dtype) / math.prod(x.shape[1:]) ** 0.5
       for k, (name, x) in zip(keys, structs.items(), strict=True)
     }
 
@@ -140,3 +161,8 @@ def adapter(
   return model_lib.Model.from_function(
     apply, structs, example, init=init, name='peft:lora', task='adapter'
   )
+
+
+def _matrix(weight: jax.Array) -> jax.Array:
+  """A weight [out, in, ...] as [out, in]; those of dense layers are."""
+  return weight if weight.ndim == 2 else weight.reshape(len(weight), -1)
