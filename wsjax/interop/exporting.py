@@ -47,8 +47,8 @@ def export(
   Args:
     source: a `Zoo`, `Networks`, or the parameters of one network, path -> array.
     format: 'safetensors' and 'npz': arrays by the names of the model; 'torch': safetensors that
-      `load_state_dict` takes; 'peft': an adapter; 'onnx' and 'stablehlo': the network as a function
-      of its inputs; 'orbax'; 'hub': a folder for the Hugging Face Hub, with a card.
+      `load_state_dict` takes; 'peft': an adapter; 'onnx', 'stablehlo' and 'litert': the network as
+      a function of its inputs; 'orbax'; 'hub': a folder for the Hugging Face Hub, with a card.
     path: of the file of one network; of several it is a folder with one file, or one folder, each.
     model: of the networks, where neither a zoo nor its records tell; formats of functions need it.
     like: for 'torch': a checkpoint, as `checkpoint.checkpoints` takes it, whose names and layout

@@ -68,8 +68,14 @@ def _stablehlo(model: model_lib.Model, params: typing.Params, batch: int | None)
   size = batch or export.symbolic_shape('b')[0]
   inputs = jax.ShapeDtypeStruct((size, *model.input_shape), onnx.input_dtype(model))
   # Lowered as for a device that is no CPU: our sine for CPUs works on bits, which LiteRT cannot.
-  exported = export.export(jax.jit(lambda x: model.apply(params, x)), platforms=('tpu',))(inputs)
-  return exported.mlir_module()
+  run = jax.jit(lambda x: model.apply(params, x))
+  limit = jax.config.jax_traceback_in_locations_limit
+  try:
+    # Else the file would name the folders of this machine.
+    jax.config.update('jax_traceback_in_locations_limit', 0)
+    return export.export(run, platforms=('tpu',))(inputs).mlir_module()
+  finally:
+    jax.config.update('jax_traceback_in_locations_limit', limit)
 
 
 def _reason(error: Any) -> str:
