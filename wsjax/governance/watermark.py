@@ -122,13 +122,13 @@ class Detector:
     return (x @ self.coefficients + self.offset).astype(np.float32)
 
   def _invert(self, latents: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`recover` of the generator, in calls of one shape."""
+    """`recover` of the generator."""
     error = np.float32(self.error)
 
     def run(given: tuple) -> Any:
       return self.generator.recover(self.params, *given, error)
 
-    return networks_lib.in_chunks(run, (latents, guess), _CHUNK)
+    return networks_lib.in_chunks(run, (latents, guess), min(_CHUNK, len(latents)))
 
 
 def fit(
