@@ -5,7 +5,7 @@
 
 A graph hypernetwork learns to make the weights of dense networks for MNIST of 14 x 14 pixels, from
 the graph of their layers: 14,040 architectures of 1 to 4 hidden layers of 8 to 64 units and three
-activations, all run by one padded program. 100 held-out ones, and 8 that are wider and 8 that
+activations, all run by one padded program. 100 held-out ones, and 12 that are wider and 12 that
 are deeper than any of the space, get weights in one pass. They stand beside one epoch of training,
 whose optimizer, learning rate and initialization are chosen for each depth and activation, and
 beside an epoch from the predicted weights. A process on the vectors of their graphs ranks them,
@@ -13,7 +13,7 @@ beside the number of weights, operations, synflow, NASWOT and a random forest.
 Option: `smoke`, which runs every stage in seconds on the digits of scikit-learn.
 
 Hardware: 2 CPU cores shared with other work.
-Time: 10 min on busy cores.
+Time: 12 min on busy cores.
 Measured: results/architect.json.
 """
 
@@ -45,15 +45,15 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     deeper=(5, 6),
     wider=(72, 80, 88, 96),
     held_out=100,
-    beyond=8,
+    beyond=12,
     pool=2,
     per_step=8,
-    tune=1,
-    sgd=(0.05, 0.1),
-    adam=(3e-3,),
+    tune=2,
+    sgd=(0.01, 0.02, 0.05, 0.1, 0.2),
+    adam=(1e-3, 3e-3, 1e-2),
     initializers=('he_normal', 'torch_uniform'),
     batch=64,
-    ranked=64,
+    ranked=100,
   )
   c.network = dict(width=64, depth=2, num_heads=4, rank=48, code=32)
   c.train = common.train(
