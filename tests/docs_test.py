@@ -31,6 +31,7 @@ LONG = (
   'docs/how-to/generator.md',
   'docs/how-to/own_networks.md',
   'docs/how-to/personalize.md',
+  'docs/how-to/predict_weights.md',
   'docs/tutorials/experiment.md',
   'docs/tutorials/generate.md',
   'docs/tutorials/properties.md',

@@ -24,9 +24,9 @@ NAMES = sorted(path.stem for path in GOLDEN.glob('*.json'))
 # One generator, one property and one editor are run by default. Contracts of the other generators,
 # and the parts of the other experiments, have tests of their own.
 HEAVY = (
-  'demo', 'digits_diffusion', 'digits_equivariant', 'digits_normalizing_flow', 'foreign_agents',
-  'fusion', 'hypernetwork', 'inr_classification', 'inr_generation', 'memorization', 'mnist_dwf',
-  'personalize', 'prompting', 'simple',
+  'architect', 'demo', 'deploy', 'digits_diffusion', 'digits_equivariant',
+  'digits_normalizing_flow', 'foreign_agents', 'fusion', 'hypernetwork', 'inr_classification',
+  'inr_generation', 'memorization', 'mnist_dwf', 'personalize', 'prompting', 'simple',
 )  # fmt: skip
 # What a report says of the run and not of its result: times, sizes of files, names of folders.
 _OF_THE_RUN = {

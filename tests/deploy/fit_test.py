@@ -77,6 +77,7 @@ def test_the_best_network_is_chosen_and_its_record_names_it(zoos, tmp_path):
   assert saved.records[0]['parents'] == [edge]
 
 
+@pytest.mark.slow
 def test_a_tight_budget_takes_fewer_bits_and_then_the_smaller_network(zoos, tmp_path):
   made, data, targets = zoos
   sizes = []

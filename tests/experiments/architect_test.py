@@ -32,6 +32,7 @@ def made():
   return variables, tables, space.make(NETWORK, variables, tables, PADDING.width)
 
 
+@pytest.mark.slow
 def test_the_padded_program_makes_what_is_made_alone(made):
   variables, tables, nets = made
   x = np.random.default_rng(1).normal(size=(5, 9)).astype(np.float32)

@@ -109,6 +109,7 @@ def test_a_release_is_never_overwritten_and_needs_a_run_or_a_zoo(zoo, keys, tmp_
   assert sorted(path.name for path in tmp_path.iterdir()) == ['there']
 
 
+@pytest.mark.slow
 def test_a_run_is_released_without_paths_of_the_machine(smoke_run, keys, verify, tmp_path):
   from wsjax.governance import gates, release
 

@@ -95,7 +95,7 @@ def import_checkpoints(
       yield block
 
   if out is None:
-    with store.few_collections():
+    with store.no_collections():
       kept = list(blocks())
     if not kept:
       raise ValueError(f'{paths} holds no network.')

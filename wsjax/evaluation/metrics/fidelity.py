@@ -34,11 +34,11 @@ _RANGE = (0.001, 0.999)
 _MAX_VALUES = 500_000
 # Of gate D: networks of each side.
 MAX_NETWORKS = 256
-_FOLDS, _TREES = 5, 100
+_FOLDS, _TREES = 5, 50
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 # An axis without symmetry that is longer, such as one of pixels, gives no norms.
 _MAX_AXIS = 64
-_SPLITS = 200  # Of the held-out networks, for their own interval.
+_SPLITS = 100  # Of the held-out networks, for their own interval.
 _KINDS = ('model', 'ceiling', 'reference')
 
 
