@@ -98,6 +98,18 @@ def test_zeros_among_units_are_scaled_but_not_shifted():
   assert _kinds(infinite) in ((), ('sign',))
 
 
+def test_weights_that_read_ones_are_not_scaled_whatever_stands_beside_them():
+  """Pairs of units lie twice along the piece beside the ones, and are not followed."""
+
+  def fn(params, x):
+    h = x @ params['w']
+    pairs = (h[..., :, None] * h[..., None, :]).reshape(*h.shape[:-1], -1)
+    return jnp.tanh(jnp.concatenate([pairs, jnp.ones_like(pairs)], -1) @ params['v'])
+
+  params = {'w': _shape(3, 6), 'v': _shape(72, 5)}
+  assert not _inferred(fn, params, _shape(4, 3)).report.rescalings
+
+
 def test_signs_that_cancel_leave_the_sign_of_zero():
   def fn(params, x):
     h = (x @ params['w']).at[1].set(0.0)

@@ -15,7 +15,7 @@ from wsjax.symmetry.inference import program as program_lib
 
 Op = program_lib.Op
 States = list[tuple[Any, ...]]
-Place = tuple[int, ...]  # (leaf, axis), and which of its atoms if the axis has pieces.
+Place = tuple[int, ...]  # (leaf, axis), and where its piece starts if the axis has pieces.
 Occurrence = tuple[int, int, int]  # An atom, and where on an axis its piece starts and stops.
 _MAX_ROUNDS = 20
 # Results whose axes may be other pieces than those of the operands.
@@ -119,8 +119,8 @@ class Walk:
     for axis, row in enumerate(self.occurrences(leaf)):
       whole = all((start, stop) == (0, leaf.shape[axis]) for _, start, stop in row)
       rows.append([
-        ((leaf.index, axis) if whole else (leaf.index, axis, place), occurrence)
-        for place, occurrence in enumerate(row)
+        ((leaf.index, axis) if whole else (leaf.index, axis, occurrence[1]), occurrence)
+        for occurrence in row
       ])  # fmt: skip
     return rows
 
