@@ -8,6 +8,7 @@ import scipy.stats
 
 import wsjax
 from wsjax.cli import main
+from wsjax.evaluation import baselines
 from wsjax.generators.parts import inversion, keyed_noise
 from wsjax.governance import attacks, watermark
 
@@ -189,7 +190,7 @@ def test_attacks_do_what_they_say(model):
   params = {p.path: rng.normal(size=(3, *p.shape)).astype('f') for p in model.spec.leaves}
   x = rng.normal(size=(5, 8)).astype('f')
   run = jax.vmap(model.apply, (0, None))
-  moved = attacks.scramble(params, model.spec)
+  moved = baselines.move(params, model.spec, seed=0)
   np.testing.assert_allclose(run(moved, x), run(params, x), rtol=1e-3, atol=1e-4)
   assert not np.allclose(moved['layer0/kernel'], params['layer0/kernel'])
   wider = attacks.add_unit(params, model.spec)

@@ -76,14 +76,14 @@ def read(args: argparse.Namespace) -> 'tuple[store.Zoo, store.Zoo]':
   """
   from wsjax import interop
   from wsjax.models import model as model_lib
-  from wsjax.zoo.store import store
+  from wsjax.zoo.store import published, store
 
   model = model_lib.load(args.model, '--model') if args.model else None
   if args.restarts < 1:
     raise ValueError(f'--restarts is {args.restarts}; it must be 1 or more.')
 
   def one(paths: list[str]) -> store.Zoo:
-    if len(paths) == 1 and (pathlib.Path(paths[0]) / 'manifest.json').exists():
+    if len(paths) == 1 and published.is_zoo(paths[0]):
       if model is not None and not isinstance(model, model_lib.Model):
         raise ValueError(f'--model: {args.model} makes a model of tensors; {paths[0]} is a zoo.')
       return store.Zoo.open(paths[0], model=model)

@@ -11,7 +11,6 @@ several networks are compared, classes or values y. The suffix of --out is the f
 """
 
 import argparse
-import pathlib
 import re
 
 from wsjax import terminal
@@ -38,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
   from wsjax.experiments.deploy import exported, fit
   from wsjax.fusion import merging
   from wsjax.models import model as model_lib
+  from wsjax.zoo.store import published
 
   out = files.folder(args.out, '--out')
   formats = {suffix: name for name, suffix in exported.FORMATS.items()}
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
   arrays = files.read_npz(args.data)
   if 'x' not in arrays:
     raise ValueError(f'{args.data} has arrays {sorted(arrays)[:5]}; the inputs are to be x.')
-  model = model_lib.load(args.model, '--model') if args.model else None
-  are_zoos = [(pathlib.Path(path) / 'manifest.json').exists() for path in args.networks]
+  model = model_lib.load_one(args.model, '--model') if args.model else None
+  are_zoos = list(map(published.is_zoo, args.networks))
   if all(are_zoos):
     networks = [merging.read(path, model) for path in args.networks]
     if args.where:

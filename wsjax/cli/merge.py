@@ -95,8 +95,9 @@ def _run_in_memory(args: argparse.Namespace, out: pathlib.Path, options: dict[st
 
 def in_memory(args: argparse.Namespace, paths: list[str]) -> bool:
   """Whether networks are read whole, as networks of a model."""
-  is_zoo = any((pathlib.Path(path) / 'manifest.json').exists() for path in paths)
-  return args.model is not None or is_zoo
+  from wsjax.zoo.store import published
+
+  return args.model is not None or any(map(published.is_zoo, paths))
 
 
 def check_out(out: pathlib.Path) -> None:

@@ -39,9 +39,7 @@ def run(args: argparse.Namespace) -> int:
   if found:
     model = mlp.MLP(tuple(int(n) for n in found[1].split('-')), found[2])
   else:
-    model = model_lib.load(args.model, 'MODEL')
-    if not isinstance(model, model_lib.Model):
-      raise ValueError(f'{args.model} makes a model of tensors; weights are made for one model.')
+    model = model_lib.load_one(args.model, 'MODEL')
   zoo = prediction.predict_weights(model, args.workdir, seed=args.seed)
   if args.format == 'zoo':
     zoo.save(out)

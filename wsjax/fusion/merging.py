@@ -1,7 +1,6 @@
 """Merging of networks of one model in memory, after they are aligned."""
 
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from wsjax.fusion import layerwise, learned, methods
 from wsjax.fusion import recipe as recipe_lib
 from wsjax.models import model as model_lib
 from wsjax.zoo import derived
-from wsjax.zoo.store import store
+from wsjax.zoo.store import published, store
 
 # Methods that see whole networks at work, and need data.
 WITH_DATA = ('regmean', 'fisher', 'adamerging')
@@ -151,7 +150,7 @@ def read(networks: Any, model: model_lib.Model | None) -> store.Zoo:
   if isinstance(networks, store.Zoo):
     return networks
   is_path = isinstance(networks, str | os.PathLike)
-  if is_path and (pathlib.Path(networks) / 'manifest.json').exists():
+  if is_path and published.is_zoo(networks):
     return store.Zoo.open(networks, model=model)
   if model is None:
     raise ValueError('These networks do not say which model they are of; give the model.')

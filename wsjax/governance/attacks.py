@@ -10,11 +10,11 @@ arXiv:2108.04974 (pruning, quantization, fine-tuning).
 import dataclasses
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
 from wsjax import networks as networks_lib
 from wsjax import typing
+from wsjax.evaluation import baselines
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
@@ -42,8 +42,10 @@ class Attack:
 def suite(spec: spec_lib.Spec, finetune: Finetune | None = None, *, seed: int = 0) -> list[Attack]:
   """Every attack on networks of one model; without `finetune` none that trains them on."""
 
-  def of(name: str, fn: Callable, *args: object, required: bool = False) -> Attack:
-    return Attack(name, lambda networks: fn(networks, *args), required)
+  def of(
+    name: str, fn: Callable, *args: object, required: bool = False, **options: object
+  ) -> Attack:
+    return Attack(name, lambda networks: fn(networks, *args, **options), required)
 
   kinds = {kind for group in spec.groups for kind in group.kinds}
   moved = 'units reordered'
@@ -53,7 +55,7 @@ def suite(spec: spec_lib.Spec, finetune: Finetune | None = None, *, seed: int = 
     moved += ', signs flipped'
   found = [
     Attack('none', lambda networks: networks, True),
-    of(moved, scramble, spec, seed, required=True),
+    of(moved, baselines.move, spec, seed=seed, required=True),
     *(
       of(f'noise of {std:g} sd', add_noise, std, seed, required=std <= 0.3)
       for std in (0.1, 0.3, 1.0)
@@ -70,16 +72,6 @@ def suite(spec: spec_lib.Spec, finetune: Finetune | None = None, *, seed: int = 
     of('mean with another marked network', average, spec),
     of('new draws of a Gaussian fitted to the samples', regenerate, spec, seed),
   ]
-
-
-def scramble(
-  params: typing.StackedParams, spec: spec_lib.Spec, seed: int = 0
-) -> typing.StackedParams:
-  """Moves every network by a random element of its symmetry, which keeps its function."""
-  if not spec.groups:
-    return params
-  keys = jax.random.split(jax.random.key(seed), networks_lib.length(params))
-  return canonicalize.apply_all(jax.vmap(spec.random)(keys), params, spec)
 
 
 def add_noise(params: typing.StackedParams, std: float, seed: int = 0) -> typing.StackedParams:

@@ -100,16 +100,18 @@ def audit(
   if not len(held_out):
     raise ValueError(f'{zoo!r} has no networks of the splits test and holdout_audit.')
   samples = _finite(drawn)
-  params, _ = experiment.fit(config.train.seeds[0], trains=False)
+  first = config.train.seeds[0]
+  # Marks are looked for in the samples of all.
+  seeds = [first] if key is None else by_seed
+  fitted = {seed: experiment.fit(seed, trains=False)[0] for seed in seeds}
   found = membership.audit(
-    experiment, params, zoo.params(held_out), workdir / 'audit', shadows=shadows, level=level
+    experiment, fitted[first], zoo.params(held_out), workdir / 'audit', shadows=shadows, level=level
   )
   collapse = None
   if experiment.data.architecture.task == 'classification':
     collapse = _collapse(experiment, samples, experiment.data.train)
   marks = None
   if key is not None:
-    fitted = {seed: experiment.fit(seed, trains=False)[0] for seed in by_seed}
     marks = watermark.of_run(experiment, fitted, by_seed, key)
   names = sorted(lineage.generators(drawn))
   value = {

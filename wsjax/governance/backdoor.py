@@ -12,8 +12,7 @@ et al. 2019, arXiv:1902.11237 (sinusoid, clean label).
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -311,7 +310,7 @@ def inherited(
   model: model_lib.Model,
   samples: typing.StackedParams,
   trigger: Triggers,
-  dataset: Mapping[str, Any] | datasets.Dataset,
+  dataset: datasets.Dataset,
   *,
   limit: float = 0.5,
 ) -> Bool[np.ndarray, ' n']:

@@ -9,13 +9,13 @@ and rescaling units changes nothing.
 import dataclasses
 from collections.abc import Callable
 
-import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from wsjax import config as config_lib
 from wsjax import files, typing
 from wsjax import networks as networks_lib
+from wsjax.evaluation import baselines
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
@@ -192,20 +192,13 @@ def make_pairs(
     {p: np.where(swap.reshape(-1, *[1] * (x.ndim - 1)), y[p], x) for p, x in z.items()}
     for z, y in ((a, b), (b, a))
   )
-  return Pairs(_scramble(a, spec, seed), _scramble(b, spec, seed + 1), relation, detail)
+  return Pairs(
+    baselines.move(a, spec, seed=seed), baselines.move(b, spec, seed=seed + 1), relation, detail
+  )
 
 
 def _times(shares: np.ndarray, x: np.ndarray) -> np.ndarray:
   return (shares.reshape(-1, *[1] * (x.ndim - 1)) * x).astype(np.float32)
-
-
-def _scramble(params: typing.StackedParams, spec: spec_lib.Spec, seed: int) -> typing.StackedParams:
-  """Moves every network by a random element of its symmetry."""
-  if not spec.groups:
-    return params
-  count = networks_lib.length(params)
-  keys = jax.random.split(jax.random.key(seed), count)
-  return canonicalize.apply_all(jax.vmap(spec.random)(keys), params, spec)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -214,9 +214,7 @@ def _of_run(source: pathlib.Path, draft: pathlib.Path, contact: str) -> Contents
 def _without_paths(value: Any, source: pathlib.Path) -> Any:
   """JSON in which absolute paths are relative to a run, or only names where they lie outside."""
   if isinstance(value, dict):
-    return {
-      name: _without_paths(child, source) for name, child in value.items() if name != 'sha256'
-    }
+    return {name: _without_paths(child, source) for name, child in value.items()}
   if isinstance(value, list):
     return [_without_paths(child, source) for child in value]
   if isinstance(value, str) and os.path.isabs(value):

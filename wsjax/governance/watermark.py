@@ -446,7 +446,7 @@ def search(
   config = manifest.load_config(workdir)
   zoo = base.open_zoo(config, workdir, progress=False, trains=False)
   experiment = generation.of_run(config, zoo, workdir)
-  if len(networks) == 1 and (pathlib.Path(networks[0]) / published.MANIFEST).exists():
+  if len(networks) == 1 and published.is_zoo(networks[0]):
     suspects = store.Zoo.open(networks[0])
   else:
     suspects = interop.import_checkpoints(zoo.model, list(networks))

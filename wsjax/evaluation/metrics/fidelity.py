@@ -79,9 +79,7 @@ def comparison(method: Sample) -> dict[str, Stat]:
   reference = method.reference
   heldout, zoo = methods.heldout(reference), methods.zoo(reference, None)
   rng = np.random.default_rng([reference.seed, 3, 1])  # It does not differ between methods.
-  mine, theirs = map(
-    np.flatnonzero, copying.disjoint(copying.vectors(method), copying.vectors(heldout))
-  )
+  mine, theirs = map(np.flatnonzero, copying.apart(method))
   count = min(len(mine), len(theirs), len(zoo.networks))
   if count < copying.MIN_NETWORKS:
     raise NotRun(f'a comparison of two sets needs {copying.MIN_NETWORKS} networks in each')
@@ -213,10 +211,7 @@ def sides(method: Sample) -> tuple[np.ndarray, np.ndarray]:
   reference = method.reference
   if method.method.kind not in _KINDS:
     raise NotRun('gate D is for generators and training runs')
-  heldout = methods.heldout(reference)
-  mine, theirs = map(
-    np.flatnonzero, copying.disjoint(copying.vectors(method), copying.vectors(heldout))
-  )
+  mine, theirs = map(np.flatnonzero, copying.apart(method))
   if min(len(mine), len(theirs)) < copying.MIN_NETWORKS:
     raise NotRun(f'a comparison of two sets needs {copying.MIN_NETWORKS} networks in each')
   rng = np.random.default_rng([reference.seed, 3, 2])  # It does not differ between methods.

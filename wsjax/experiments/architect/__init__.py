@@ -188,7 +188,9 @@ class Architect(base.Experiment):
     super().__init__(config, zoo)
     self.section = config_lib.read(Section, 'architect', config.architect)
     data = datasets.load(**config.zoo.dataset)
-    parts = {part: _pooled(getattr(data, f'{part}_x'), self.section.pool) for part in base.SPLITS}
+    parts = {
+      part: space.pooled(getattr(data, f'{part}_x'), self.section.pool) for part in base.SPLITS
+    }
     # Of the training images alone.
     middle, size = parts['train'].mean(0), parts['train'].std() + 1e-6
     self.middle, self.size = middle, float(size)
@@ -485,17 +487,6 @@ class Architect(base.Experiment):
         )  # fmt: skip
       rows[name] = self.row(stats, 'model' if name == _OWN else 'baseline')
     return model.Table('Ranking without training', (TAU, AHEAD), rows)
-
-
-def _pooled(images: np.ndarray, size: int) -> np.ndarray:
-  """Means of squares of pixels, [n, d]."""
-  if not len(images):
-    return images.reshape(0, images.shape[1] * images.shape[2] // size**2)
-  n, height, width, _ = images.shape
-  if height % size or width % size:
-    raise ValueError(f'architect.pool is {size}; images have {height} x {width} pixels.')
-  parts = images.reshape(n, height // size, size, width // size, size, -1)
-  return parts.mean((2, 4, 5)).reshape(n, -1).astype(np.float32)
 
 
 def _vectors(

@@ -11,7 +11,7 @@ import numpy as np
 
 from wsjax import config as config_lib
 from wsjax import files, typing
-from wsjax.experiments.architect import hypernetwork
+from wsjax.experiments.architect import hypernetwork, space
 from wsjax.interop import safetensors
 from wsjax.models import model as model_lib
 from wsjax.zoo.store import store
@@ -112,10 +112,8 @@ def predict_weights(
 
 def prepare(images: Any, workdir: pathlib.Path | str, *, seed: int = 0) -> np.ndarray:
   """Images [n, h, w, c] in [0, 1] as the networks of a run take them: [n, inputs]."""
-  from wsjax.experiments import architect
-
   facts = load(files.folder(workdir, 'workdir'), seed)[2]
-  pooled = architect._pooled(np.asarray(images), facts['pool'])
+  pooled = space.pooled(np.asarray(images), facts['pool'])
   return ((pooled - np.asarray(facts['middle'], np.float32)) / facts['size']).astype(np.float32)
 
 

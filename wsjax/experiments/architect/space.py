@@ -306,3 +306,14 @@ def _accuracy(x: jax.Array, y: jax.Array, given: typing.PyTree) -> jax.Array:
     return jnp.mean(forward(given['net'], given['table'], x).argmax(-1) == y)
 
   return jax.lax.map(one, given)
+
+
+def pooled(images: np.ndarray, size: int) -> np.ndarray:
+  """Means of squares of pixels, [n, d]."""
+  if not len(images):
+    return images.reshape(0, images.shape[1] * images.shape[2] // size**2)
+  n, height, width, _ = images.shape
+  if height % size or width % size:
+    raise ValueError(f'architect.pool is {size}; images have {height} x {width} pixels.')
+  parts = images.reshape(n, height // size, size, width // size, size, -1)
+  return parts.mean((2, 4, 5)).reshape(n, -1).astype(np.float32)

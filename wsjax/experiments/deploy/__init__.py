@@ -6,6 +6,7 @@ float32, which have been trained as the others.
 """
 
 import dataclasses
+import functools
 import pathlib
 import tempfile
 from collections.abc import Mapping
@@ -144,11 +145,12 @@ class Deploy(base.Experiment):
     """Measures all files: row -> kind, and metric -> [n] numbers of the networks."""
     del params
     found: dict[str, dict[str, Any]] = {}
+    inputs = self._calibration()
+    made = {precision: self._rounded(precision, inputs) for precision in self.section.precisions}
     for format in self.section.formats:
       name = _NAMES[format]
       found[f'{name} float32'] = self._files(format, self.nets, 'reference')
-      for precision in self.section.precisions:
-        rounded = self._rounded(precision, self._calibration())
+      for precision, rounded in made.items():
         found[f'{name} {precision}'] = self._files(format, rounded, 'model')
         if format == 'onnx':
           more = self._files(format, rounded, 'model', exact=True)
@@ -160,7 +162,7 @@ class Deploy(base.Experiment):
       rounded = self._rounded(precision, None)
       found[row] = self._files(first, rounded, 'baseline', exact=True, measures=False)
       if rounding.keep_of(self.model):
-        rounded = self._rounded(precision, self._calibration(), keep=())
+        rounded = self._rounded(precision, inputs, keep=())
         row = f'{_NAMES[first]} {precision}, first layer too'
         found[row] = self._files(first, rounded, 'control', exact=True, measures=False)
     for widths in self.section.smaller:
@@ -212,6 +214,14 @@ class Deploy(base.Experiment):
       return self._grid()
     return exported.shaped(self.model, self.data.train_x[: self.section.num_images])
 
+  def _test(self, own: model_lib.Model) -> np.ndarray:
+    return self._grid() if self.draws else exported.shaped(own, self.data.test_x)
+
+  @functools.cached_property
+  def before(self) -> list[np.ndarray]:
+    """Outputs of every float32 network in JAX."""
+    return [np.asarray(self.model.apply(net, self._test(self.model))) for net in self.nets]
+
   def _grid(self) -> np.ndarray:
     height, width = self.data.train_x.shape[1:3]
     return train_lib.coordinates(height, width)
@@ -231,7 +241,7 @@ class Deploy(base.Experiment):
   ) -> dict[str, Any]:
     """Writes each network to a file, runs it on the test data, and measures the first file."""
     other, own = own, own or self.model
-    test = self._grid() if self.draws else exported.shaped(own, self.data.test_x)
+    test = self._test(own)
     made: dict[str, Any] = {'kind': kind}
     with tempfile.TemporaryDirectory() as folder:
       for i, net in enumerate(nets):
@@ -241,8 +251,7 @@ class Deploy(base.Experiment):
         exported.verify(path, format, own, net, test[:256], outputs[:256])
         numbers = {'size': size} | self._scores(i, outputs)
         if other is None:
-          before = np.asarray(own.apply(self.nets[i], test))
-          numbers |= self._changes(i, outputs, before)
+          numbers |= self._changes(i, outputs, self.before[i])
           plain = self.sizes.setdefault((format, i), size)  # The first row is float32.
           numbers['share'] = size / plain
         for key, value in numbers.items():

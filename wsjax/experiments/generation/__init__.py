@@ -33,7 +33,7 @@ from wsjax.train.monitor import goodput
 from wsjax.zoo import build, entries
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
-from wsjax.zoo.store import digest, store
+from wsjax.zoo.store import digest, published, store
 
 _PROBES = 4  # Random directions of an estimated divergence.
 
@@ -202,7 +202,7 @@ class Generation(base.Experiment):
     networks = self.draw(params, num, seed)
     seconds = time.perf_counter() - start
     path = self.workdir / f'samples/seed{seed}'
-    if distributed.is_writer() and not (path / 'manifest.json').exists():
+    if distributed.is_writer() and not published.is_zoo(path):
       if path.exists():  # Of a process that was killed; the networks are all here.
         shutil.rmtree(path)
       self.publish(params, networks, path, seed)

@@ -69,6 +69,11 @@ _TYPES = {
 }
 
 
+def is_zoo(path: pathlib.Path | str) -> bool:
+  """Whether a folder holds a published zoo; `check_files` says whether it is whole."""
+  return (pathlib.Path(path) / MANIFEST).exists()
+
+
 def write(
   blocks: Iterable[log_lib.Block], path: pathlib.Path, *, shard_size: int, keep: bool = False
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
