@@ -4,6 +4,7 @@ Mutations are of bytes, or of the value with every digest made right again, as a
 """
 
 import copy
+import gc
 import hashlib
 import json
 import pathlib
@@ -13,6 +14,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.faults import foreign
 from tests.reference import fake_report
 from tests.zoo import zoo_samples
 from wsjax import files, manifest
@@ -84,13 +86,15 @@ def sealed(value):
 class Target:
   """A file, how it is read, and how its value is spelled with its digests."""
 
-  def __init__(self, path, read, spell=json.dumps, is_lines=False, exact=False):
+  def __init__(self, path, read, spell=json.dumps, is_lines=False, exact=False, value=None):
     self.path, self.read, self.spell = path, read, spell
     self.content = path.read_bytes()
     self.exact = exact
     load = files.parse_json
     self.is_lines = is_lines
-    self.value = None
+    self.value = value
+    if value is not None:
+      return
     if is_lines:
       self.value = [load(line, 'x') for line in self.content.splitlines()]
     elif not exact:
@@ -248,6 +252,9 @@ def targets(tmp_path_factory):
       return [log.read(key) for key in log.keys()]
 
   made['data.mdb'] = Target(folder / 'log/data.mdb', read_log, exact=True)
+  for name, (path, read, spell, value) in foreign.make(folder / 'foreign').items():
+    exact = foreign.NAMES[name]
+    made[name] = Target(path, read, spell, exact=exact, value=value)
   return made
 
 
@@ -265,23 +272,29 @@ def fuzz(target, rng, count):
         raise AssertionError(f'input {number}: {content[:2000]!r}') from error
   finally:
     target.path.write_bytes(target.content)
+    gc.collect()  # What Orbax forgets of a damaged checkpoint is not another test's.
   target.read(target.path)
 
 
 NAMES = [
   'run.json', 'goodput.jsonl', 'metrics.jsonl', 'stages.json', 'seconds.json', 'build.json',
   '.lock', 'report.json', 'manifest.json', 'records.jsonl', 'shard', 'spec', 'network.pt',
-  'adapter_config.json', 'network.safetensors', 'table.csv', 'data.mdb',
+  'adapter_config.json', 'network.safetensors', 'table.csv', 'data.mdb', *foreign.NAMES,
 ]  # fmt: skip
-SLOW = {'data.mdb': 20}  # Each input is read in a process of its own.
+# Inputs of what is read in a process of its own, or by a library that takes long.
+SLOW = {'data.mdb': 20, 'architect.json': 40, 'hypernetwork.safetensors': 40} | {
+  name: 60 for name in foreign.NAMES if name.startswith('orbax')
+}
 
 
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 @pytest.mark.parametrize('name', NAMES)
 def test_a_changed_file_is_an_error_or_harmless(name, targets, capsys):
   fuzz(targets[name], random.Random(name), SLOW.get(name, 340) // 2)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 @pytest.mark.parametrize('seed', range(10))
 @pytest.mark.parametrize('name', NAMES)
 def test_100_000_changed_files_are_errors_or_harmless(name, seed, targets, capsys):

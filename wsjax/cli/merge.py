@@ -116,7 +116,7 @@ def alignment(args: argparse.Namespace) -> dict[str, Any]:
     'model': model_lib.load_one(args.model, '--model') if args.model else None,
     'align': args.align,
     'reference': args.reference,
-    'data': _data(args.data),
+    'data': read_inputs(args.data) if args.data else None,
     'repair': args.repair,
     'restarts': args.restarts,
     'seed': args.seed,
@@ -181,24 +181,23 @@ def _option(word: str) -> tuple[str, Any]:
   return name, values if len(values) > 1 else values[0]
 
 
-def _data(path: str | None) -> Any:
-  """The inputs in a file."""
-  if path is None:
-    return None
+def read_inputs(path: str) -> Any:
+  """Reads inputs [b, ...] from an .npy file, or from an .npz file that has one array or an x.
+
+  Raises:
+    ValueError: naming the file, if it is neither.
+  """
   import numpy as np
 
   from wsjax import files
 
   if path.endswith('.npz'):
     arrays = files.read_npz(path)
-    if len(arrays) > 1 and 'x' not in arrays:
+    if len(arrays) != 1 and 'x' not in arrays:
       raise ValueError(f'{path} has arrays {sorted(arrays)[:5]}; the inputs are to be x.')
     found = arrays['x'] if 'x' in arrays else next(iter(arrays.values()))
   else:
-    try:
-      found = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-      raise ValueError(f'{path} is no .npy or .npz file of numbers.') from error
+    found = files.read_npy(path)
   if found.dtype.kind not in 'fiub' or found.ndim < 2:
     raise ValueError(f'{path} has inputs {found.dtype} {list(found.shape)}; needed: [b, ...].')
   return found.astype(np.float32) if found.dtype.kind == 'f' else found

@@ -23,10 +23,9 @@ import numpy as np
 from wsjax import files
 from wsjax.fusion import methods
 from wsjax.fusion import recipe as recipe_lib
-from wsjax.interop import safetensors
+from wsjax.interop import hub, safetensors
 from wsjax.zoo.store import safetensors_io
 
-_INDEX = 'model.safetensors.index.json'
 _WEIGHTS = 'model.safetensors'
 # Files that stand beside the weights of a model and are no weights.
 _BESIDE = (
@@ -109,18 +108,11 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
     return [path]
   if not path.is_dir():
     raise ValueError(f'There is no {path}; models are files or folders on this machine.')
-  if (path / _INDEX).exists():
-    index = files.read_json(path / _INDEX)
-    found = index.get('weight_map') if isinstance(index, dict) else None
-    if not isinstance(found, dict) or not found:
-      raise ValueError(f'{path / _INDEX} has no weight_map.')
-    names = set(found.values())
-    if any(not isinstance(name, str) or name != os.path.basename(name) for name in names):
-      raise ValueError(f'{path / _INDEX} names files that are not in its folder.')
-    return [path / name for name in sorted(names)]
+  if (path / hub.INDEX).exists():
+    return [path / name for name in sorted(set(hub.read_index(path / hub.INDEX).values()))]
   if (path / _WEIGHTS).exists():
     return [path / _WEIGHTS]
-  raise ValueError(f'{path} holds neither {_WEIGHTS} nor {_INDEX}.')
+  raise ValueError(f'{path} holds neither {_WEIGHTS} nor {hub.INDEX}.')
 
 
 def merge_files(

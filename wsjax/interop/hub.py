@@ -11,7 +11,16 @@ import numpy as np
 from wsjax import files, terminal
 from wsjax.interop import checkpoint, safetensors, torch_archive
 
-_INDEX = 'model.safetensors.index.json'
+INDEX = 'model.safetensors.index.json'
+_SCHEMA = {
+  'type': 'object',
+  'required': ['weight_map'],
+  'properties': {
+    'weight_map': {
+      'type': 'object', 'minProperties': 1, 'additionalProperties': {'type': 'string'}
+    }
+  },
+}  # fmt: skip
 _REPOSITORY = re.compile(r'[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?')
 _WANTED = ['*.safetensors', '*.json', 'pytorch_model.bin', '*.npz', '*.onnx']
 _CARD = ('optimizer', 'objective', 'task', 'steps', 'batch_size', 'precision', 'n_params', 'split')
@@ -47,27 +56,35 @@ def read(path: pathlib.Path, id: str) -> Iterator[checkpoint.Checkpoint]:
   record = {}
   if (path / 'config.json').exists():
     record = {'hub': files.read_json(path / 'config.json')}
-  if (path / _INDEX).exists():
-    index = files.read_json(path / _INDEX)
-    places = index.get('weight_map') if isinstance(index, dict) else None
-    if not isinstance(places, dict) or not all(isinstance(x, str) for x in places.values()):
-      raise ValueError(f'{path / _INDEX} has no weight_map of names.')
+  if (path / INDEX).exists():
+    places = read_index(path / INDEX)
     tensors: dict[str, np.ndarray] = {}
     layout = None
     for name in sorted(set(places.values())):
-      if pathlib.PurePosixPath(name).name != name:
-        raise ValueError(f'{path / _INDEX} names {name[:80]!r}, which is not in its folder.')
       (part,) = safetensors.read(path / name, id)
       layout = layout or part.layout
       tensors.update(part.tensors)
     if tensors.keys() != places.keys():
-      raise ValueError(f'{path / _INDEX} does not list the tensors that its files hold.')
+      raise ValueError(f'{path / INDEX} does not list the tensors that its files hold.')
   else:
     file = path / 'model.safetensors'
     reader = safetensors if file.exists() else torch_archive
     (found,) = reader.read(file if file.exists() else path / 'pytorch_model.bin', id)
     tensors, layout = dict(found.tensors), found.layout
   yield checkpoint.Checkpoint(id, tensors, layout, str(path), record)
+
+
+def read_index(path: pathlib.Path) -> dict[str, str]:
+  """Tensor -> file in the folder of an index that holds it.
+
+  Raises:
+    ValueError: naming the index, if it is none or names a file elsewhere.
+  """
+  places = files.read_json(path, schema=_SCHEMA)['weight_map']
+  for name in places.values():
+    if name in ('', '.', '..') or pathlib.PurePosixPath(name).name != name:
+      raise ValueError(f'{path} names {name[:80]!r}, which is not in its folder.')
+  return places
 
 
 def write(

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from wsjax import typing
+from wsjax import files, typing
 from wsjax.interop import safetensors
 
 # Precision -> the largest code; codes are symmetric around 0.
@@ -118,13 +118,10 @@ def read(path: pathlib.Path | str) -> typing.Params:
   path = pathlib.Path(path)
   (found,) = safetensors.read(path, path.stem)
   tensors = {name: np.asarray(x) for name, x in found.tensors.items()}
-  try:
-    facts = json.loads(safetensors.metadata(path)[_KEY])
-  except (KeyError, json.JSONDecodeError):
-    raise ValueError(f'{path} is no packed file of wsjax.') from None
+  facts = files.parse_json(
+    safetensors.metadata(path).get(_KEY, ''), f'{_KEY} of {path}', schema={'type': 'object'}
+  )
   made = {}
-  if not isinstance(facts, dict):
-    raise ValueError(f'{path} is no packed file of wsjax.')
   for name, fact in facts.items():
     try:
       precision, shape = fact['precision'], tuple(int(n) for n in fact['shape'])

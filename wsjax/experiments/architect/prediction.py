@@ -17,6 +17,17 @@ from wsjax.models import model as model_lib
 from wsjax.zoo.store import store
 
 _FILE, _KEY = 'hypernetwork.safetensors', 'wsjax.architect'
+_SCHEMA = {
+  'type': 'object',
+  'required': ['network', 'record', 'middle', 'size', 'pool'],
+  'properties': {
+    'network': {'type': 'object'},
+    'record': {'type': 'object'},
+    'middle': {'type': 'array', 'items': {'type': 'number'}},
+    'size': {'type': 'number', 'exclusiveMinimum': 0},
+    'pool': {'type': 'integer', 'minimum': 1},
+  },
+}
 _FIELDS = ('inputs', 'outputs', 'units', 'width', 'depth', 'num_heads', 'rank', 'code')
 
 
@@ -46,13 +57,12 @@ def load(
   if not path.exists():
     raise ValueError(f'{workdir} has no hypernetwork of seed {seed}; `wsjax run` trains one.')
   (found,) = safetensors.read(path, 'hypernetwork')
+  facts = files.parse_json(
+    safetensors.metadata(path).get(_KEY, ''), f'{_KEY} of {path}', schema=_SCHEMA
+  )
   try:
-    facts = json.loads(safetensors.metadata(path)[_KEY])
     network = hypernetwork.GraphHypernetwork(**facts['network'])
-    record = facts['record']
-    if not isinstance(record, dict):
-      raise ValueError('its record is no object')
-  except (KeyError, TypeError, ValueError) as error:
+  except (TypeError, ValueError) as error:
     raise ValueError(f'{path} is no hypernetwork of wsjax: {error}.') from error
   shape = np.zeros((2, hypernetwork.NUM_FEATURES), np.float32)
   like = jax.eval_shape(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wsjax import config
+from wsjax import config, files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Text(config.Section):
     if not self.path:
       return {}
     try:
-      with np.load(self.path, allow_pickle=False) as file:
-        texts, vectors = file['texts'], file['vectors']
+      arrays = files.read_npz(self.path)
+      texts, vectors = arrays['texts'], arrays['vectors']
     except (OSError, KeyError, ValueError) as error:
       raise ValueError(f"{self.path} is no .npz with 'texts' and 'vectors': {error}.") from error
     if vectors.ndim != 2 or texts.shape != vectors.shape[:1]:
