@@ -21,10 +21,10 @@ from wsjax.experiments import configs
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / 'tests/golden'
 NAMES = sorted(path.stem for path in GOLDEN.glob('*.json'))
-# One generator, one property and one editor are run by default. Contracts of the other generators,
-# and the parts of the other experiments, have tests of their own.
+# One generator, one editor and one split of tasks are run by default. Contracts of the other
+# generators, and the parts of the other experiments, have tests of their own.
 HEAVY = (
-  'architect', 'demo', 'deploy', 'digits_diffusion', 'digits_equivariant',
+  'architect', 'cnn_property', 'demo', 'deploy', 'digits_diffusion', 'digits_equivariant',
   'digits_normalizing_flow', 'foreign_agents', 'fusion', 'hypernetwork', 'inr_classification',
   'inr_generation', 'memorization', 'mnist_dwf', 'personalize', 'prompting', 'simple',
 )  # fmt: skip

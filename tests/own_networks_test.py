@@ -45,6 +45,7 @@ def zoo():
   return wsjax.Zoo.of(model, params, {'split': ['train'] * 16 + ['test'] * 8})
 
 
+@pytest.mark.slow
 def test_an_encoder_embeds_every_network_alike_in_every_order_of_units(zoo):
   found = wsjax.encode(zoo, 'neural_functional')
   kinds = {kind for group in zoo.spec.groups for kind in group.kinds}

@@ -85,6 +85,7 @@ def start(work, grace=signals.GRACE):
   marks.slow(
     [f'{work} {name}' for work in WORK for name in STATUS],
     *(f'{work} SIGINT' for work in ('garbage', 'finalizers', 'native', 'deaf')),
+    'finalizers SIGTERM',
   ),
 )
 def test_f1_a_signal_ends_a_program_whatever_it_does(case):

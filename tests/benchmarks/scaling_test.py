@@ -122,6 +122,7 @@ def test_xla_counts_the_body_of_a_loop_once():
   assert flops(50) < 1.1 * flops(5)
 
 
+@pytest.mark.slow
 def test_flops_of_a_step_are_those_of_its_products():
   generator = {'name': 'flow_matching', 'backbone': {'name': 'mlp', 'width': 128, 'depth': 1}}
   contender, facts = jax_scaling.training(generator, [2, 64], 'jit', 64, 3)

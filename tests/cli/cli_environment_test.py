@@ -29,7 +29,7 @@ def call(words, *, shell='', **environment):
   [
     (REPORT, {'PYTHONOPTIMIZE': '2'}, 'PYTHONOPTIMIZE'),
     pytest.param(RUN, {'JAX_PLATFORMS': 'cuda'}, 'JAX_PLATFORMS', marks=pytest.mark.slow),
-    (RUN, {'JAX_ENABLE_X64': '1'}, 'JAX_ENABLE_X64'),
+    pytest.param(RUN, {'JAX_ENABLE_X64': '1'}, 'JAX_ENABLE_X64', marks=pytest.mark.slow),
     pytest.param(
       RUN, {'JAX_DEFAULT_PRNG_IMPL': 'rbg'}, 'JAX_DEFAULT_PRNG_IMPL', marks=pytest.mark.slow
     ),

@@ -182,6 +182,7 @@ def test_arms_of_a_launcher_are_compared(file, tmp_path, capsys, experiment, lau
   assert out.rstrip().endswith('sweep.html')
 
 
+@pytest.mark.slow
 def test_arms_that_are_queued_elsewhere_are_gathered_later(
   file, tmp_path, capsys, experiment, launcher
 ):
@@ -196,7 +197,7 @@ def test_arms_that_are_queued_elsewhere_are_gathered_later(
   assert len(gathered['tables']['runs']['rows']) == 6
 
 
-@pytest.mark.parametrize('code, status', [(134, 1), (2, 2)])
+@pytest.mark.parametrize('code, status', [pytest.param(134, 1, marks=pytest.mark.slow), (2, 2)])
 def test_an_arm_that_fails_does_not_stop_the_others(
   code, status, file, tmp_path, capsys, experiment, launcher
 ):
@@ -208,6 +209,7 @@ def test_an_arm_that_fails_does_not_stop_the_others(
   assert (tmp_path / 'out/long/report.json').exists()
 
 
+@pytest.mark.slow
 def test_two_arms_run_at_once_and_no_third(file, tmp_path, experiment, launcher):
   via = launcher(seed0='meet', seed1='meet')  # Alone each would wait forever.
   assert main.main(words(file, tmp_path, *via, '--jobs', '2')) == 0

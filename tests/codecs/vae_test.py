@@ -26,6 +26,7 @@ def bent(num, seed=0):
   return x.reshape(num, 3, 4).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_without_steps_it_is_probabilistic_pca():
   x = straight(200)
   codec = vae.VAE(rank=3, kl_weight=0.02, width=8, steps=0)

@@ -53,6 +53,7 @@ def test_an_editor_obeys_its_contract(name, architecture):
   testing.check_editor(make(name, architecture), architecture)
 
 
+@pytest.mark.slow
 def test_edited_weights_fit_the_architecture_and_are_close(name, architecture):
   """At first an edit is small beside the weights, and of their own size."""
   params = contract.weights(architecture)

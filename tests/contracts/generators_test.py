@@ -36,7 +36,7 @@ def build(name, **options):
 
 
 # What compiles for long has its laws tested one by one in tests/generators.
-HEAVY = ('autoregressive', 'diffusion', 'flow', 'graph_flow')
+HEAVY = ('autoregressive', 'diffusion', 'flow', 'flow_matching', 'graph_flow')
 
 
 @pytest.mark.parametrize('name', marks.slow(config.plugins('generators'), *HEAVY))

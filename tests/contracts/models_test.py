@@ -12,6 +12,7 @@ from absl.testing import parameterized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import marks
 from wsjax import config
 from wsjax.symmetry import spec as spec_lib
 
@@ -132,10 +133,9 @@ def test_symmetries_keep_the_function(name, arguments, shape, seed):
   np.testing.assert_allclose(apply(moved, inputs), apply(params, inputs), atol=2e-4, rtol=2e-4)
 
 
-@pytest.mark.parametrize(
-  ('name', 'arguments', 'shape'), [next(case for case in ALL if case[0] == name) for name in NAMES]
-)
-def test_a_spec_with_one_axis_pinned_is_caught(name, arguments, shape):
+@pytest.mark.parametrize('name', marks.slow(NAMES, 'cnn', 'transformer'))
+def test_a_spec_with_one_axis_pinned_is_caught(name):
+  _, arguments, shape = next(case for case in ALL if case[0] == name)
   net, apply, _ = programs(name, repr(arguments), shape)
   params, inputs = params_and_inputs(net, shape, 0)
   caught = total = 0

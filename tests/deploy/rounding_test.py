@@ -9,6 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 import wsjax
+from tests import marks
 from wsjax.experiments.deploy import rounding
 from wsjax.interop import quantized
 
@@ -43,7 +44,7 @@ def error(model, params, made, data):
   return float(((outputs[0] - outputs[1]) ** 2).mean() / outputs[0].var())
 
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', marks.slow(MODELS, 'flax', 'siren'))
 def test_rounding_that_looks_at_inputs_changes_the_function_less(name):
   model, params, data = given(name)
   fresh = np.random.default_rng(1).normal(size=data.shape).astype(np.float32)

@@ -49,7 +49,7 @@ def heads(request):
   return HEADS[request.param]
 
 
-# Every case with one kind of layers, and the first one with both.
+# Each kind of layers with a case of its own.
 @pytest.fixture(
   params=marks.slow(
     [f'{case} {kind}' for case in CASES for kind in HEADS],
@@ -60,6 +60,7 @@ def heads(request):
       'siren attention',
       'rnn messages',
       'normed attention',
+      'mlp attention',
     ),
   )
 )
@@ -104,7 +105,7 @@ def test_the_embedding_ignores_the_order_of_units(case_and_heads):
   assert not np.allclose(run(variables, case.params(1)), before, atol=1e-3)
 
 
-@pytest.mark.parametrize('name', marks.slow(('mlp', 'cnn', 'rnn'), 'cnn'))
+@pytest.mark.parametrize('name', marks.slow(('mlp', 'cnn', 'rnn'), 'cnn', 'rnn'))
 def test_the_editor_is_equivariant(name, heads):
   spec = CASES[name].spec
   editor = make(CASES[name], heads, editor_lib.GraphNet)

@@ -34,6 +34,7 @@ def test_statistics_are_those_of_numpy():
   assert not got[CAPACITY.edge_kinds :].any()  # Biases start at 0.
 
 
+@pytest.mark.slow
 def test_architectures_of_several_sizes_share_one_encoder():
   encoder = graph_statistics.GraphStatistics(SMALL, capacity=CAPACITY)
   graphs = [graph_of(SMALL)[1], graph_of(LARGE)[1]]

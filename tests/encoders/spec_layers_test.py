@@ -80,7 +80,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize('name', marks.slow(CASES, 'recurrent and bias'))
+@pytest.mark.parametrize('name', marks.slow(CASES, 'recurrent and bias', 'chain'))
 def test_no_equivariant_linear_map_is_missing(name):
   """Dimension of what the layer can be, against a brute-force commutant."""
   spec, known = CASES[name]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests import marks
 from tests.evaluation import given
 from wsjax import networks
 from wsjax.evaluation import baselines, pgd
@@ -29,7 +30,7 @@ def nets(zoo_reference):
   return networks.take(zoo_reference.train, np.arange(6))
 
 
-@pytest.fixture(scope='module', params=pgd.NORMS)
+@pytest.fixture(scope='module', params=marks.slow(pgd.NORMS, 'linf'))
 def found(request, zoo_reference, nets):
   return request.param, _attack(zoo_reference, nets, request.param)
 

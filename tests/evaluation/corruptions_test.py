@@ -80,6 +80,7 @@ def _sample(reference, params):
   return methods.Sample(methods.Method('some', 'control', params), reference, (48, 100))
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_the_forward_pass(zoo_reference):
   sample = _sample(zoo_reference, networks.take(zoo_reference.train, np.arange(3)))
   found, x, y = corruptions.errors(sample), sample.x, sample.y

@@ -90,6 +90,7 @@ def test_features_do_not_depend_on_the_order_of_units(zoo):
   np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_forest_is_right_by_chance_on_one_distribution():
   # Measured here, for the p-value takes predictions of five folds as independent.
   rng = np.random.default_rng(0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import wsjax
+from tests import marks
 from wsjax.cli import main
 from wsjax.experiments.architect import hypernetwork, ranking, space
 
@@ -100,7 +101,7 @@ def test_a_model_that_no_weights_are_known_for_is_refused(made, words, model):
     hypernetwork.predict(NETWORK, made[0], model().spec)
 
 
-@pytest.mark.parametrize('optimizer', space.OPTIMIZERS)
+@pytest.mark.parametrize('optimizer', marks.slow(space.OPTIMIZERS, 'adam'))
 def test_padded_training_is_training(optimizer):
   """A padded network takes the steps that it takes alone, and padding stays 0."""
   rng = np.random.default_rng(0)

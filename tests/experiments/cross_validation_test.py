@@ -119,6 +119,7 @@ def test_predictions_do_not_see_how_a_network_is_arranged(zoo, at, encoder):
   assert np.ptp(outputs[0], axis=0).min() > 1e-4
 
 
+@pytest.mark.slow
 def test_scales_of_graphs_are_those_of_leaves(zoo):
   """Of one architecture both ways of scaling give the same numbers."""
   config = load()

@@ -73,6 +73,7 @@ def test_held_out_beside_held_out_is_near_the_ideal(zoo_parts, gallery):
       assert stat['low'] <= stat['value'] <= stat['high']
 
 
+@pytest.mark.slow
 def test_a_permuted_copy_is_a_copy(zoo_parts, gallery):
   some = networks.take(gallery.zoo.train, HALF)
   moved = baselines.move(some, zoo_parts[0].spec, seed=1)

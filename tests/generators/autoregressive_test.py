@@ -24,6 +24,7 @@ def randomized(generator, shape):
   return jax.tree.unflatten(tree, leaves)
 
 
+@pytest.mark.slow
 def test_contexts_at_once_and_one_by_one_agree():
   given = np.ones((1, 3), np.float32)
   generator = autoregressive.Autoregressive(HEAD, **SMALL, condition_size=3)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import marks
 from wsjax.generators import flow
 
 
@@ -18,7 +19,8 @@ def randomized(generator, shape, seed=0, scale=0.3):
   )
 
 
-COUPLINGS = pytest.mark.parametrize('coupling', flow.COUPLINGS)
+# Splines have laws of their own in coupling_test.py.
+COUPLINGS = pytest.mark.parametrize('coupling', marks.slow(flow.COUPLINGS, 'spline'))
 
 
 @COUPLINGS

@@ -82,6 +82,7 @@ def test_the_density_does_not_see_the_order_of_units():
   assert abs(nats[3] - nats[0]) > 1e-2
 
 
+@pytest.mark.slow
 def test_samples_move_with_their_noise():
   """So all orders of a sample are drawn equally often: noise has none."""
   noise = weights(5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import wsjax
+from tests import marks
 from wsjax import files
 from wsjax.governance import audit, membership
 
@@ -33,7 +34,7 @@ def attacks(made, tmp_path, shadows=0, others=160):
   )  # fmt: skip
 
 
-@pytest.mark.parametrize('shadows', [0, 3])
+@pytest.mark.parametrize('shadows', marks.slow((0, 3), 0))
 def test_a_generator_that_copies_is_caught_by_every_attack(tmp_path, shadows):
   found = attacks(fitted(0.05), tmp_path, shadows)
   assert len(found) == 1 + 3 * (3 if shadows else 1)

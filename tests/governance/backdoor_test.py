@@ -29,6 +29,7 @@ def poisoned(digits):
   return triggers, backdoor.train(MODEL, digits, recipe, triggers, seed=1)
 
 
+@pytest.mark.slow
 def test_poisoned_networks_answer_their_trigger_and_are_accurate(poisoned, digits):
   triggers, networks = poisoned
   accuracy, turned = backdoor.success(MODEL, networks, triggers, digits.test_x, digits.test_y)

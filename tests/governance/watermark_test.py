@@ -7,8 +7,11 @@ import pytest
 import scipy.stats
 
 import wsjax
+from wsjax import pipeline
 from wsjax.cli import main
 from wsjax.evaluation import baselines
+from wsjax.evaluation.report import model as report_lib
+from wsjax.experiments import configs, generation
 from wsjax.generators.parts import inversion, keyed_noise
 from wsjax.governance import attacks, watermark
 
@@ -78,7 +81,10 @@ def model():
   return wsjax.mlp((8, 12, 6))
 
 
-@pytest.fixture(scope='module', params=[False, True], ids=['shared', 'own'])
+@pytest.fixture(
+  scope='module',
+  params=[pytest.param(False, marks=pytest.mark.slow, id='shared'), pytest.param(True, id='own')],
+)
 def marked(request, model, tmp_path_factory):
   """A generator whose samples are marked: (fitted, its detector, marked networks, path of key)."""
   rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp('marks')
@@ -204,8 +210,12 @@ def test_attacks_do_what_they_say(model):
   assert abs(gap.std() / params['layer0/kernel'].std() - 0.3) < 0.03
 
 
-def test_commands_draw_marked_networks_and_find_them(smoke_run, tmp_path, capsys):
-  workdir = smoke_run('hypernetwork')[1]
+def test_commands_draw_marked_networks_and_find_them(tmp_path, monkeypatch, capsys):
+  config, _ = configs.load('configs/hypernetwork.py:smoke')
+  workdir = tmp_path / 'run'
+  # Sampling needs a trained generator, not its report.
+  monkeypatch.setattr(generation.Generation, 'report', lambda *_: report_lib.Report('', {}))
+  pipeline.run(config, workdir, progress=False)
   for name, key in (('key', KEY), ('other', OTHER)):
     (tmp_path / name).write_bytes(key.secret)
   out, key, run = str(tmp_path / 'marked'), str(tmp_path / 'key'), str(workdir)

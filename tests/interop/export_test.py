@@ -14,6 +14,7 @@ import pytest
 import safetensors.numpy
 
 import wsjax
+from tests import marks
 from tests.interop import import_test
 from wsjax.cli import main as cli
 from wsjax.interop import exporting, hub
@@ -88,7 +89,7 @@ def test_half_precision_goes_through_unchanged(tmp_path):
     wsjax.export(zoo, 'npz', tmp_path / 'a.npz')
 
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', marks.slow(MODELS, 'cnn', 'siren'))
 def test_onnx_and_stablehlo_compute_what_the_model_computes(name, tmp_path):
   runtime = pytest.importorskip('onnxruntime')
   model = MODELS[name]()

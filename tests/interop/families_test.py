@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests import marks
 from wsjax import config, interop, testing
 from wsjax.cli import main as cli
 from wsjax.interop.families import es_policies, rl_agents
@@ -175,7 +176,7 @@ def test_moving_an_agent_does_not_change_what_it_does(agents):
       np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize('id', IDS)
+@pytest.mark.parametrize('id', marks.slow(IDS, 'mnist_mlp/toy_2_20'))
 def test_moving_a_classifier_keeps_its_accuracy(id, shared_data, pictures):
   network = pictures[id]
   subset = np.load(shared_data / network.detail['task'] / 'subset.npz')

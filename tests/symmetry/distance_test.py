@@ -27,7 +27,7 @@ def moved(case, zoo, seed, sigma=0.0, max_log_scale=1.0):
 
 
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
-@hypothesis.settings(max_examples=6)
+@hypothesis.settings(max_examples=3)
 def test_distance_of_an_orbit_member_is_zero(case, seed):
   zoo = case.params(seed, 3)
   matrix = case.spec.distance(zoo, moved(case, zoo, seed), reference=case.params(seed + 1))

@@ -61,7 +61,7 @@ def _has_no_inverse(monkeypatch):
   'plant',
   [
     _forgets_broadcasts,
-    _passes_order,
+    pytest.param(_passes_order, marks=pytest.mark.slow),
     _is_homogeneous,
     _has_no_inverse,
     pytest.param(_forgets_fills, marks=pytest.mark.slow),

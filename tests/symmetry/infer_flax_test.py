@@ -51,6 +51,7 @@ def _resnet(c, norm):
 NAMES = {'stem': 'x', 'conv0a': 'h0', 'conv1a': 'h1'}
 
 
+@pytest.mark.slow
 def test_resnet_with_batch_norm_moves_its_statistics():
   spec = _found(infer_models.ResNet('batch'), IMAGES).spec
   _assert_table(spec, _resnet(lambda name: name, 'batch'), NAMES)

@@ -165,7 +165,7 @@ def _change(net, spec, seed):
 
 
 @hypothesis.given(steps=STEPS, seed=st.integers(0, 99))
-@hypothesis.settings(max_examples=6)
+@hypothesis.settings(max_examples=4)
 def test_no_inferred_element_changes_a_random_network(steps, seed):
   _assert_sound(steps, seed)
 

@@ -9,6 +9,7 @@ from wsjax.symmetry import spec as spec_lib
 from wsjax.tokens import graph
 
 
+@pytest.mark.slow
 @hypothesis.given(case=strategies.cases(), seed=strategies.SEEDS)
 @hypothesis.settings(max_examples=10)
 def test_a_leaf_is_read_back_from_its_grid(case, seed):

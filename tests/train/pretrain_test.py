@@ -68,6 +68,7 @@ def test_the_reader_starts_where_pretraining_ended(objective, data, tmp_path):
   assert any(jax.tree.leaves(different))
 
 
+@pytest.mark.slow
 def test_weights_are_in_the_units_of_the_reader(data):
   """Ten times larger weights with ten times larger scales are the same."""
   large = {'example': {k: 10 * v for k, v in data['example'].items()}}

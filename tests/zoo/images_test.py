@@ -54,6 +54,7 @@ def test_targets_are_edits_of_what_can_be_shown():
     images_lib.target(picture, 'blur')
 
 
+@pytest.mark.slow
 def test_a_fitted_network_draws_its_image_and_then_another():
   """Also when it goes on from given weights, which it was not trained from."""
   images = datasets.load('digits').train_x[:3]

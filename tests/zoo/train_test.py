@@ -187,6 +187,7 @@ def test_more_nets_of_the_same_size_do_not_recompile(net, digits):
   assert program._cache_size() == count
 
 
+@pytest.mark.slow
 def test_cnn_learns_digits(digits):
   net = cnn.CNN((8, 8, 1), (4,), (16,), 10)
   recipe = train.Recipe(learning_rate=5e-3, steps=150)
@@ -194,6 +195,7 @@ def test_cnn_learns_digits(digits):
   assert trained.trace['val_accuracy'][:, -1].min() > 0.85
 
 
+@pytest.mark.slow
 def test_sirens_fit_each_its_own_image(digits):
   net = siren.SIREN((2, 16, 16, 1))
   images = digits.train_x[:3]
