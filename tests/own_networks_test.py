@@ -215,3 +215,21 @@ def test_every_encoder_needs_no_field(zoo, name):
 def test_metrics_of_classifiers_are_refused_where_networks_are_compared_by_a_loss(zoo):
   with pytest.raises(ValueError, match='for classifiers'):
     wsjax.evaluate(zoo, zoo, data=(X, Y), metrics=('ensembles',), progress=False)
+
+
+def test_variances_of_generated_networks_are_never_negative():
+  def apply(params, x):
+    return jnp.tanh(x @ params['w'] / jnp.sqrt(params['var'][None] + 1e-5)) @ params['v']
+
+  rng = np.random.default_rng(0)
+  params = {
+    'w': rng.normal(size=(12, 1, 5)),
+    'v': rng.normal(size=(12, 5, 1)),
+    'var': rng.lognormal(sigma=2, size=(12, 5)),
+  }
+  params = {path: value.astype('float32') for path, value in params.items()}
+  first = {path: value[0] for path, value in params.items()}
+  model = wsjax.Model.from_function(apply, first, X, task='regression')
+  made = wsjax.fit(wsjax.Zoo.of(model, params), 'kde', factor=5.0, progress=False).sample(64)
+  assert made.params['var'].min() == pytest.approx(params['var'].min() / 2)
+  assert made.params['w'].min() < params['w'].min()

@@ -282,6 +282,18 @@ def test_units_that_never_fire_are_no_outliers_and_pruned_matrices_are():
   assert np.flatnonzero(found.z > 6).tolist() == [7] and 'share of zeros' in found.worst[7]
 
 
+def test_the_sign_of_a_single_bias_makes_no_outlier():
+  model = wsjax.mlp((4, 9, 1), 'tanh')
+  rng = np.random.default_rng(0)
+  params = {x.path: rng.normal(size=(60, *x.shape)).astype('f4') for x in model.spec.leaves}
+  params['layer1/bias'] = np.where(np.arange(60) % 3, 0.5, -0.5)[:, None].astype('f4')
+  found = screen.outliers(params, None, model.spec)
+  assert not any('layer1/bias' in found.worst[row] for row in np.flatnonzero(found.z > 3))
+  params['layer1/bias'][8] = 5
+  found = screen.outliers(params, None, model.spec)
+  assert found.z.argmax() == 8 and 'layer1/bias' in found.worst[8]
+
+
 def test_a_payload_in_low_bits_is_found():
   rng = np.random.default_rng(0)
   weights = rng.normal(size=(40, 3000)).astype('float32')

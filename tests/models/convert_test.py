@@ -10,6 +10,7 @@ from flax import nnx
 
 from wsjax import testing
 from wsjax.models import mlp, model
+from wsjax.tokens import neurons
 
 IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
 ROWS = IMAGES.reshape(4, -1)[:, :6]
@@ -55,6 +56,52 @@ class HaikuLike:
     return jax.nn.silu(x @ layer['w'] + layer['b'][None]) @ params['mlp/out']['w']
 
 
+class StatefulHaikuLike:
+  """The two functions of `haiku.transform_with_state`, with a mean that a counter corrects."""
+
+  def init(self, rng, x, is_training):
+    assert is_training
+    params = HaikuLike().init(rng, x)
+    return params, {'norm/~/mean': {'hidden': jnp.ones(5), 'counter': jnp.zeros((), jnp.int32)}}
+
+  def apply(self, params, state, rng, x, is_training):
+    assert rng is None and not is_training
+    layer, norm = params['mlp/linear'], state['norm/~/mean']
+    mean = norm['hidden'] / (1 - 0.5 ** (norm['counter'] + 1))
+    h = jax.nn.silu(x @ layer['w'] + layer['b'][None] - mean[None])
+    return h @ params['mlp/out']['w'], state
+
+
+class Stateful(eqx.Module):
+  """A convolution with batch norm, whose variance a counter corrects, then a dense layer."""
+
+  conv: eqx.nn.Conv2d
+  norm: eqx.nn.BatchNorm
+  out: eqx.nn.Linear
+
+  def __init__(self, key):
+    keys = jax.random.split(key)
+    self.conv = eqx.nn.Conv2d(3, 6, 3, key=keys[0])
+    self.norm = eqx.nn.BatchNorm(6, 'batch', mode='batch')
+    self.out = eqx.nn.Linear(6, 3, key=keys[1])
+
+  def __call__(self, x, state):
+    x, state = self.norm(self.conv(x), state)
+    return self.out(jax.nn.relu(x).mean((1, 2))), state
+
+
+CHANNELS_FIRST = IMAGES.transpose(0, 3, 1, 2)
+
+
+def equinox_with_state(key):
+  """A network whose statistics are those of two batches."""
+  module, state = eqx.nn.make_with_state(Stateful)(key)
+  run = jax.vmap(module, axis_name='batch', in_axes=(0, None), out_axes=(0, None))
+  for _ in range(2):
+    state = run(CHANNELS_FIRST, state)[1]
+  return module, state
+
+
 def tree_apply(params, x):
   return jnp.tanh(x @ params['in']['w'] + params['in']['b'][None]) @ params['out'][0]
 
@@ -76,6 +123,10 @@ MODELS = {
   'nnx': lambda: model.Model.from_nnx(Nnx, IMAGES),
   'equinox': lambda: model.Model.from_equinox(equinox_mlp, ROWS),
   'haiku': lambda: model.Model.from_haiku(HaikuLike(), ROWS),
+  'equinox with state': lambda: model.Model.from_equinox(equinox_with_state, CHANNELS_FIRST),
+  'haiku with state': lambda: model.Model.from_haiku(
+    StatefulHaikuLike(), ROWS, call={'is_training': False}, init_call={'is_training': True}
+  ),
   'function': lambda: model.Model.from_function(
     tree_apply, jax.eval_shape(tree_init, jax.random.key(0)), ROWS, init=tree_init
   ),
@@ -86,6 +137,8 @@ EXPECTED = {
   'nnx': ('layers/0/kernel', [(6, ()), (5, ('sign',))]),
   'equinox': ('layers/1/weight', [(5, ('positive_scale',)), (5, ('positive_scale',))]),
   'haiku': ('mlp/linear/w', [(5, ())]),
+  'equinox with state': ('state/norm/batch_counter', [(6, ())]),
+  'haiku with state': ('state/norm/~/mean/counter', [(5, ())]),
   'function': ('out/0', [(4, ('sign',))]),
 }
 
@@ -112,6 +165,17 @@ def test_a_network_takes_its_native_form_and_computes_the_same():
   assert jax.tree.structure(made.unflatten(made.flatten(variables))) == jax.tree.structure(
     variables
   )
+
+
+def test_state_is_a_part_of_a_network():
+  made = MODELS['equinox with state']()
+  module, state = equinox_with_state(jax.random.key(3))
+  inference = eqx.nn.inference_mode(module)
+  outputs, _ = jax.vmap(inference, in_axes=(0, None), out_axes=(0, None))(CHANNELS_FIRST, state)
+  params = made.flatten((module, state))
+  np.testing.assert_allclose(made.apply(params, CHANNELS_FIRST), outputs, atol=1e-6)
+  assert eqx.tree_equal(made.unflatten(params), (inference, state))
+  testing.check_tokens(neurons.Neurons(), made.spec)
 
 
 def test_a_module_is_converted_in_evaluation_mode_and_left_as_it_is():

@@ -14,17 +14,17 @@ from wsjax import networks, typing
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry import spec as spec_lib
 
-# Statistics of each parameter; those of matrices alone come last.
-STATISTICS = (
-  'log norm', 'mean', 'kurtosis', 'largest value', 'share of zeros', 'log spectral norm',
-  'stable rank',
-)  # fmt: skip
 _MOST = 1 << 22  # Weights of a network whose low bits are looked at.
+_FEW = 8  # Values of a parameter whose mean and largest value say little more than their signs.
 _AT_ONCE = 128  # Networks whose statistics are computed together.
 FEWEST = 20  # Networks of a population that has quantiles.
-# A robust deviation is at least this, in the units of each statistic: where nearly all networks of
-# a population have one value, a network that differs by rounding is no outlier.
-_FLOOR = (0.02, 0.02, 0.05, 0.1, 0.02, 0.02, 0.02)
+# Statistics of each parameter. A robust deviation is at least this, in the units of each: where
+# nearly all networks of a population have one value, a network that differs by rounding is no
+# outlier.
+_FLOOR = {
+  'log norm': 0.02, 'mean': 0.02, 'kurtosis': 0.05, 'largest value': 0.1, 'share of zeros': 0.02,
+  'log spectral norm': 0.02, 'stable rank': 0.02,
+}  # fmt: skip
 _MAD = 1.4826  # Median absolute deviation of a normal distribution with deviation 1.
 
 
@@ -85,20 +85,23 @@ def _statistics(
     squares = np.square(flat)
     norm = np.sqrt(squares.sum(axis=1))
     rms = np.maximum(norm / np.sqrt(flat.shape[1]), 1e-30)
-    found = [
-      np.log(rms),
-      flat.mean(axis=1) / rms,
-      np.log1p(np.square(squares / np.square(rms)[:, None]).mean(axis=1)),
-      np.log(np.maximum(np.abs(flat).max(axis=1), 1e-30) / rms),
-    ]
+    found = {'log norm': np.log(rms)}
+    if flat.shape[1] >= _FEW:
+      found |= {
+        'mean': flat.mean(axis=1) / rms,
+        'kurtosis': np.log1p(np.square(squares / np.square(rms)[:, None]).mean(axis=1)),
+        'largest value': np.log(np.maximum(np.abs(flat).max(axis=1), 1e-30) / rms),
+      }
     if array.ndim > 2:  # Biases of units that never fire stay at the zero they began with.
-      found.append(1 - np.count_nonzero(flat, axis=1) / flat.shape[1])
+      found['share of zeros'] = 1 - np.count_nonzero(flat, axis=1) / flat.shape[1]
     if array.ndim == 3 and min(array.shape[1:]) > 1:
       spectral = _spectral_norm(array)
       ratio = np.maximum(norm, 1e-30) / np.maximum(spectral, 1e-30)
-      found += [np.log(np.maximum(spectral, 1e-30)), np.log(ratio)]
-    columns += found
-    names += [f'{path}: {name}' for name in STATISTICS[: len(found)]]
+      found |= {
+        'log spectral norm': np.log(np.maximum(spectral, 1e-30)), 'stable rank': np.log(ratio)
+      }  # fmt: skip
+    columns += found.values()
+    names += [f'{path}: {name}' for name in found]
   return names, np.stack(columns, axis=1)
 
 
@@ -153,7 +156,7 @@ def compare(
 ) -> Outliers:
   """Robust z-scores of `statistics` of n networks among those of m."""
   median = np.median(reference, axis=0)
-  floor = np.array([_FLOOR[STATISTICS.index(name.rpartition(': ')[2])] for name in names])
+  floor = np.array([_FLOOR[name.rpartition(': ')[2]] for name in names])
   scale = np.maximum(_MAD * np.median(np.abs(reference - median), axis=0), floor)
   scores = np.abs(values - median) / scale
   return Outliers(scores.max(axis=1), [names[column] for column in scores.argmax(axis=1)])

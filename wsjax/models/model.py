@@ -30,8 +30,9 @@ class Model(abc.ABC):
   Models of other libraries are made by `from_flax`, `from_nnx`, `from_equinox`, `from_haiku` and
   `from_function`. Their parameters keep the names of their library, as paths: 'Dense_0/kernel',
   'layers/0/weight'. Running statistics and other floating-point state of a network
-  ('batch_stats/BatchNorm_0/mean') are parameters too; everything else (random state, integers) is
-  the module's own and the same for all networks.
+  ('batch_stats/BatchNorm_0/mean') are parameters too, and so are, as floats, the counters beside
+  them in the state of Equinox and Haiku; everything else (random state, integers) is the module's
+  own and the same for all networks.
 
   Attributes:
     activation: name of the non-linearity behind hidden units; '' where it is not known.
@@ -177,14 +178,55 @@ class Model(abc.ABC):
     )
 
   @staticmethod
-  def from_haiku(transformed: Any, example: Any, **options: Any) -> 'Converted':
-    """Wraps functions of `haiku.transform`, which run without randomness; see `from_function`."""
-    rng = (None,) if 'rng' in inspect.signature(transformed.apply).parameters else ()
-    return _from_init(
-      transformed.init,
-      lambda params, inputs: transformed.apply(params, *rng, inputs),
-      example,
-      {'name': 'haiku', **options},
+  def from_haiku(
+    transformed: Any,
+    example: Any,
+    *,
+    call: Mapping[str, Any] | None = None,
+    init_call: Mapping[str, Any] | None = None,
+    **options: Any,
+  ) -> 'Converted':
+    """Wraps functions of `haiku.transform`, which run without randomness; see `from_function`.
+
+    The native form of a network of `haiku.transform_with_state` is (params, state). `call` has
+    further arguments of the function, such as `{'is_training': False}`, and `init_call` those that
+    it takes instead when a network is drawn: batch norm wants `{'is_training': True}` there.
+    """
+    call = dict(call or {})
+    init_call = call if init_call is None else dict(init_call)
+    takes = inspect.signature(transformed.apply).parameters
+    rng = (None,) if 'rng' in takes else ()
+    options = {'name': 'haiku', **options}
+    if 'state' not in takes:
+      return _from_init(
+        lambda key, inputs: transformed.init(key, inputs, **init_call),
+        lambda params, inputs: transformed.apply(params, *rng, inputs, **call),
+        example,
+        options,
+      )
+
+    def init(key: jax.Array, inputs: jax.Array) -> dict[str, Any]:
+      params, state = transformed.init(key, inputs, **init_call)
+      return {'params': params, 'state': jax.tree.map(_as_float, state)}
+
+    base = _from_init(init, lambda net, inputs: None, example, options)
+    blank = jnp.zeros(example.shape, example.dtype)
+    like = jax.eval_shape(lambda key: transformed.init(key, blank, **init_call), jax.random.key(0))
+    own = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like[1])
+
+    def to_native(params: typing.Params) -> Any:
+      net = base.to_native(params)
+      return net['params'], jax.tree.map(_as_before, own, net['state'])
+
+    def from_native(net: Any) -> typing.Params:
+      return base.from_native({'params': net[0], 'state': jax.tree.map(_as_float, net[1])})
+
+    return dataclasses.replace(
+      base,
+      run=lambda net, inputs: transformed.apply(*net, *rng, inputs, **call)[0],
+      to_native=to_native,
+      from_native=from_native,
+      draw=lambda key: to_native(base.init(key)),
     )
 
   @staticmethod
@@ -236,23 +278,60 @@ class Model(abc.ABC):
     """Wraps an Equinox module, in inference mode; see `from_function`, without `init`.
 
     A function `key -> module` in its place also tells how networks are drawn. A `batched` module
-    takes a batch, and not one input.
+    takes a batch, and not one input. A module with state is the pair (module, state) that
+    `equinox.nn.make_with_state` gives, and takes (input, state).
     """
     import equinox as eqx  # Slow to import.
 
-    draw = None if isinstance(module, eqx.Module) else module
-    made = eqx.nn.inference_mode(draw(jax.random.key(0)) if draw else module)
+    def is_index(x: Any) -> bool:
+      return isinstance(x, eqx.nn.StateIndex)
+
+    draw = None if isinstance(module, eqx.Module | tuple) else module
+    native = draw(jax.random.key(0)) if draw else module
+    made, state = native if isinstance(native, tuple) else (native, None)
+    made = eqx.nn.inference_mode(made)
     weights, static = eqx.partition(made, eqx.is_inexact_array)
-    base = Model.from_function(made, weights, example, **{'name': _name(type(made)), **options})
+    indices = jax.tree_util.tree_leaves_with_path(made, is_leaf=is_index)
+    indices = {} if state is None else {_path(k): x for k, x in indices if is_index(x)}
+
+    def tree(net: Any) -> Any:
+      weights = eqx.filter(net[0] if indices else net, eqx.is_inexact_array)
+      if not indices:
+        return weights
+      carried = {path: jax.tree.map(_as_float, net[1].get(x)) for path, x in indices.items()}
+      return {'params': weights, 'state': carried}
+
+    base = Model.from_function(
+      made, tree(native), example, **{'name': _name(type(made)), **options}
+    )
 
     def to_native(params: typing.Params) -> Any:
-      return eqx.combine(base.to_native(params), static)
+      given = base.to_native(params)
+      if not indices:
+        net = eqx.combine(given, static)
+        return net if state is None else (net, state)
+      paths = {x.marker: path for path, x in indices.items()}
+      values, markers = state.tree_flatten()  # `State.set` wants weak types to stay weak.
+      values = [
+        jax.tree.map(_as_before, value, given['state'][paths[marker]])
+        for marker, value in zip(markers, values, strict=True)
+      ]
+      filled = state.tree_unflatten(markers, values)
+      return eqx.combine(given['params'], static), filled
+
+    def run(net: Any, inputs: Any) -> Any:
+      if state is None:
+        return (net if batched else jax.vmap(net))(inputs)
+      net, own = net
+      return (net if batched else jax.vmap(net, in_axes=(0, None), out_axes=(0, None)))(
+        inputs, own
+      )[0]
 
     return dataclasses.replace(
       base,
-      run=lambda net, inputs: (net if batched else jax.vmap(net))(inputs),
+      run=run,
       to_native=to_native,
-      from_native=lambda net: base.from_native(eqx.filter(net, eqx.is_inexact_array)),
+      from_native=lambda net: base.from_native(tree(net)),
       draw=draw,
     )
 
@@ -463,6 +542,23 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _path(keys: tuple[Any, ...]) -> str:
   return jax.tree_util.keystr(keys, simple=True, separator='/').removeprefix(_PARAMS)
+
+
+def _as_float(leaf: Any) -> jax.Array | None:
+  """State of a network as all can read it that reads weights; None for what is no number."""
+  kind = jnp.result_type(leaf)
+  if not jnp.issubdtype(kind, jnp.number):
+    return None
+  return leaf if jnp.issubdtype(kind, jnp.inexact) else jnp.asarray(leaf, jnp.float32)
+
+
+def _as_before(own: jax.Array, leaf: jax.Array | None) -> jax.Array:
+  """The inverse of `_as_float`; `own` is the state of the module itself."""
+  if leaf is None:
+    return own
+  if jnp.issubdtype(own.dtype, jnp.inexact):
+    return leaf
+  return jnp.round(leaf).astype(own.dtype)
 
 
 def _struct(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -37,7 +37,8 @@ def check_model(model: Any) -> float:
       raise AssertionError(
         f'{path} is drawn as {params[path].dtype}; `shapes` says {struct.dtype}.'
       )
-    noise = 0.1 + 0.2 * rng.random(struct.shape)
+    # A single number may be a counter.
+    noise = 0.1 + 0.2 * rng.random(struct.shape) if struct.shape else np.ones(())
     params[path] = np.asarray(params[path]) + noise.astype(struct.dtype)
   back = model.flatten(model.unflatten(params))
   if set(back) != set(params) or not all(np.array_equal(back[x], params[x]) for x in params):

@@ -6,7 +6,6 @@ Tokenizing gathers weights and never computes with them, so the round trip is ex
 import abc
 import dataclasses
 import functools
-import itertools
 import math
 
 import flax.struct
@@ -123,7 +122,7 @@ def leaf_indices(spec: spec_lib.Spec) -> dict[str, np.ndarray]:
 
 def layers(spec: spec_lib.Spec) -> dict[str, tuple[spec_lib.Leaf, ...]]:
   """Layer name, the path up to the last slash -> its parameters in forward order."""
-  return {
-    name: tuple(group)
-    for name, group in itertools.groupby(spec.leaves, lambda leaf: leaf.path.rpartition('/')[0])
-  }
+  found: dict[str, list[spec_lib.Leaf]] = {}
+  for leaf in spec.leaves:  # What a layer does not compute with comes last, apart from the rest.
+    found.setdefault(leaf.path.rpartition('/')[0], []).append(leaf)
+  return {name: tuple(leaves) for name, leaves in found.items()}

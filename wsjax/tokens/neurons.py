@@ -19,20 +19,17 @@ class Neurons(layout.Tokenizer):
   def table(self, spec: spec_lib.Spec) -> Int[np.ndarray, 't d']:
     """One row per neuron of every layer; -1 = padding.
 
-    Raises:
-      ValueError: if the parameters of a layer end in axes of different length.
+    Parameters of a layer that end in axes of different length, as those of convolutions of other
+    libraries do, have tokens of their own.
     """
     indices = layout.leaf_indices(spec)
     tables = []
-    for name, leaves in layout.layers(spec).items():
-      sizes = {leaf.shape[-1] for leaf in leaves}
-      if len(sizes) != 1:
-        raise ValueError(
-          f'Layer {name!r} has parameters of {sorted(sizes)} neurons; a token per neuron needs all '
-          'parameters of a layer to end in the same axis.'
-        )
-      columns = [indices[leaf.path].reshape(-1, leaf.shape[-1]) for leaf in leaves]
-      tables.append(np.concatenate(columns).T)
+    for leaves in layout.layers(spec).values():
+      columns: dict[int, list[np.ndarray]] = {}
+      for leaf in leaves:
+        size = leaf.shape[-1] if leaf.shape else 1
+        columns.setdefault(size, []).append(indices[leaf.path].reshape(-1, size))
+      tables += [np.concatenate(parts).T for parts in columns.values()]
     widest = max(table.shape[1] for table in tables)
     pads = [((0, 0), (0, widest - table.shape[1])) for table in tables]
     return np.concatenate(

@@ -23,7 +23,7 @@ def positions(tokenizer: layout.Tokenizer, spec: spec_lib.Spec) -> np.ndarray:
   for number, leaves in enumerate(layout.layers(spec).values()):
     above = 0
     for leaf in leaves:
-      grid = indices[leaf.path].reshape(-1, leaf.shape[-1])
+      grid = indices[leaf.path].reshape(-1, *leaf.shape[-1:] or (1,))
       rows, columns = np.indices(grid.shape)
       place = [np.full_like(rows, number), rows + above, columns]
       where[grid] = np.stack(place, -1)

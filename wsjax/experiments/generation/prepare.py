@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from jaxtyping import Array, Float
@@ -35,6 +36,7 @@ class Decoder:
     codec: of tokens.
     state: of the codec.
     chunk_size: networks decoded at a time, which bounds memory.
+    floors: path -> smallest value, of parameters that must not be negative, such as variances.
   """
 
   spec: spec_lib.Spec
@@ -43,6 +45,7 @@ class Decoder:
   codec: codecs.Codec
   state: typing.PyTree
   chunk_size: int = 256
+  floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
   def encode(self, params: typing.StackedParams) -> np.ndarray:
     """Computes the latents [n, T, D] of canonical networks, on the host."""
@@ -56,7 +59,8 @@ class Decoder:
     """Computes the networks of latents inside a traced program; differentiable."""
     detokenize = functools.partial(self.tokenizer.detokenize, spec=self.spec)
     values = self.codec.decode(self.state, latents)
-    return self.normalizer.invert(jax.vmap(detokenize)(values))
+    made = self.normalizer.invert(jax.vmap(detokenize)(values))
+    return made | {path: jnp.maximum(made[path], least) for path, least in self.floors.items()}
 
   def decode(self, latents: typing.Array) -> typing.StackedParams:
     """Computes the networks of latents [n, T, D], on the host."""
@@ -208,6 +212,7 @@ def prepare(
     normalize=config.normalize,
     codec=config.codec,
   )
+  decoder = dataclasses.replace(decoder, floors=_floors(architecture, train))
   val, heldout = zoo.select(split='val'), zoo.select(split='test')
   condition = _condition(config)
 
@@ -236,6 +241,25 @@ def prepare(
     decoder=decoder,
     load=load or functools.partial(_load, config, zoo),
   )
+
+
+def _floors(model: model_lib.Model, params: typing.StackedParams) -> dict[str, float]:
+  """Path -> smallest value, of parameters whose negative values give NaN, such as variances."""
+  floats = {k: x for k, x in params.items() if jnp.issubdtype(x.dtype, jnp.floating)}
+  least = {path: float(value.min(initial=np.inf)) for path, value in floats.items()}
+  found = [path for path, value in floats.items() if least[path] >= 0 and value.any()]
+  if not found:
+    return {}
+  example = getattr(model, 'example', None)
+  dtype = np.float32 if example is None else example.dtype
+  run = jax.jit(model.apply)
+  inputs, first = np.zeros((1, *model.input_shape), dtype), {k: x[0] for k, x in params.items()}
+
+  def works(changes: typing.Params) -> bool:
+    return bool(np.isfinite(run(first | changes, inputs)).all())
+
+  found = [path for path in found if works({}) and not works({path: -1 - first[path]})]
+  return {path: least[path] / 2 for path in found}
 
 
 def check(config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
