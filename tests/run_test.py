@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 
+import jax
 import numpy as np
 import pytest
 
@@ -52,6 +53,16 @@ def test_another_config_does_not_enter_the_workdir(finished):
   with pytest.raises(ValueError, match='train.batch_size differ'):
     pipeline.run(smoke('digits_flow', '--config.train.batch_size=8'), finished, progress=False)
   assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_another_precision_of_products_does_not_enter_the_workdir(tmp_path):
+  manifest.open_run(tmp_path, smoke(), {})
+  with (
+    jax.default_matmul_precision('highest'),
+    pytest.raises(ValueError, match='jax_default_matmul_precision None.*highest'),
+  ):
+    manifest.open_run(tmp_path, smoke(), {})
+  manifest.open_run(tmp_path, smoke(), {})
 
 
 @pytest.mark.slow

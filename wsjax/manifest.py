@@ -41,6 +41,7 @@ _RUN = {
     'processes': {'type': 'integer'},
     'created_at': {'type': 'string'},
     'evaluates': {'type': ['string', 'null']},
+    'settings': _TEXTS,
   },
 }
 PACKAGES = ('wsjax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy')
@@ -109,6 +110,8 @@ def open_run(
   }
   sections = {key: value for key, value in run['config'].items() if key != 'name'}
   plugins = config_lib.provenance(sections)
+  # Products on a TPU or a GPU are as exact as this says, and so is every number.
+  settings = {'jax_default_matmul_precision': str(jax.config.jax_default_matmul_precision)}
   if path.exists():
     before = read_run(workdir)
     if before['evaluates'] != evaluates:
@@ -119,6 +122,12 @@ def open_run(
         raise ValueError(
           f'{workdir} was started with {name} of {before["versions"][name]}, which now is of '
           f'{source}; use another --workdir, or the earlier source.'
+        )
+    for name, value in settings.items():
+      if (earlier := before.get('settings', {}).get(name, value)) != value:
+        raise ValueError(
+          f'{workdir} was started with {name} {earlier}, and it is {value} now; use another '
+          f'--workdir, or set {name.upper()} as it was.'
         )
     if keys := sorted(_difference(_identity(before['config']), _identity(run['config']))):
       raise ValueError(
@@ -134,6 +143,7 @@ def open_run(
       'device': f'{len(devices)} x {devices[0].device_kind}',
       'processes': jax.process_count(),
       'created_at': now,
+      'settings': settings,
     }
     _write(path, files.seal(made))
   return Stages(workdir / 'stages.json')
@@ -177,6 +187,9 @@ def of_run(workdir: pathlib.Path, stages: Stages) -> tuple[model.Run, list[str]]
     except (ValueError, OSError) as error:  # It is only a log.
       notes.append(f'{name}: no goodput, since {error}')
   fields = {key: run[key] for key in _RUN['required'] if key != 'evaluates'}
+  precision = run.get('settings', {}).get('jax_default_matmul_precision', 'None')
+  if precision != 'None':
+    fields['device'] += f', matmul precision {precision}'
   name = run['config']['name']
   return model.Run(name, **fields, wall_seconds=stages.seconds, goodput=logs), notes
 
