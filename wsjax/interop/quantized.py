@@ -85,7 +85,14 @@ def unpack(packed: Any, precision: str, shape: tuple[int, ...], xp: Any = np) ->
   """Inverts `pack`; `xp` is NumPy or jax.numpy, in which it can be traced."""
   if precision == 'int8':
     return packed.view(np.int8).reshape(shape)
-  digits = packed[:, None] // xp.asarray(_weights(precision))[None] % np.uint8(_BASE[precision])
+  base = np.uint8(_BASE[precision])
+  if xp is np:
+    digits = packed[:, None] // _weights(precision) % base
+  else:  # Those of jax.numpy are functions of their own, and every file holds all of them.
+    from jax import lax
+
+    digits = lax.div(*xp.broadcast_arrays(packed[:, None], _weights(precision)))
+    digits = lax.rem(digits, xp.full_like(digits, base))
   flat = digits.reshape(-1)[: math.prod(shape)]
   return flat.astype(np.int8).reshape(shape) - np.int8(LEVELS[precision])
 
