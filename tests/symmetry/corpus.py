@@ -702,6 +702,43 @@ def _(p, x):
   return jax.vmap(one, axis_name='batch')(x)
 
 
+@case('derivatives', '6 5 | sign6 sign5', X, w=(3, 6), b=(6,), u=(6, 5), v=(5, 1))
+def _(p, x):
+  fn = lambda x: (jnp.tanh(jnp.tanh(x @ p['w'] + p['b']) @ p['u']) @ p['v'])[0]  # noqa: E731
+  return jax.vmap(jax.grad(fn))(x), jax.vmap(lambda x: jnp.trace(jax.hessian(fn)(x)))(x)
+
+
+@case('derivative_of_periodic', '6 | sign6 phase6', X, w=(3, 6), b=(6,), v=(6, 1))
+def _(p, x):
+  fn = lambda x: (jnp.sin(30 * (x @ p['w'] + p['b'])) @ p['v'])[0]  # noqa: E731
+  return jax.vmap(jax.hessian(fn))(x)
+
+
+@case('kernels_of_examples', '6 5', [*IMAGE, (2, 7)], c=(1, 1, 3, 6), a=(7, 6), w=(3, 3, 6, 5),
+      o=(5, 2))  # fmt: skip
+def _(p, x, z):
+  def one(h, style):
+    w = p['w'] * style[:, None]
+    return _conv(h[None], w / jnp.sqrt((w * w).sum((0, 1, 2)) + 0.1))[0]
+
+  return silu(jax.vmap(one)(silu(_conv(x, p['c'])), z @ p['a'])).mean((1, 2)) @ p['o']
+
+
+@case('members_of_images', '3 4x3 5x3', IMAGE, a=(3, 3, 3, 3, 4), b=(3, 3, 3, 4, 5), o=(3, 5, 2))
+def _(p, x):
+  member = lambda p: silu(_conv(silu(_conv(x, p['a'])), p['b'])).mean((1, 2)) @ p['o']  # noqa: E731
+  return jax.vmap(member)(p).mean(0)
+
+
+@case('over_devices', '6 | scale6', [(4, 3)], w=(3, 6), v=(6, 2))
+def _(p, x):
+  spec = jax.sharding.PartitionSpec
+  fn = lambda w, v, x: jax.lax.psum(relu(x @ w) @ v, 'units')  # noqa: E731
+  specs = spec(None, 'units'), spec('units', None), spec()
+  mesh = jax.sharding.Mesh(jax.devices()[:1], ('units',))
+  return jax.shard_map(fn, mesh=mesh, in_specs=specs, out_specs=spec())(p['w'], p['v'], x)
+
+
 @case('meta_step', '6', X, w=(3, 6), v=(6, 2))
 def _(p, x):
   loss = lambda p: ((silu(x @ p['w']) @ p['v']) ** 2).sum()  # noqa: E731

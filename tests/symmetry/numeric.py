@@ -8,7 +8,7 @@ import numpy as np
 from jax.extend import core
 from scipy import special
 
-from wsjax.symmetry.inference import lower
+from wsjax.symmetry.inference import lower, rules
 
 
 def evaluate(jaxpr, args):
@@ -66,6 +66,10 @@ def _apply(eqn, args):
     return _CONTROL[name](params, args)
   if name in lower.CALLS:
     return _closed(params[lower.CALLS[name]], args)
+  if name == 'shard_map' and params['mesh'].size == 1:
+    return _closed(params['jaxpr'], args)
+  if name in rules.COLLECTIVES and not any(isinstance(a, int) for a in params.get('axes', ())):
+    return args  # Of one device.
   if any(map(_is_key, (*args, *(v.aval for v in eqn.outvars)))):
     return _bind(eqn.primitive, args, params)
   if name in _ELEMENTWISE:
@@ -341,7 +345,7 @@ _OTHERS = {
   'reduce_and': _reduce(np.bitwise_and), 'reduce_max': _reduce(np.maximum),
   'reduce_min': _reduce(np.minimum), 'reduce_or': _reduce(np.bitwise_or),
   'reduce_prod': _reduce(np.multiply), 'reduce_sum': _reduce(np.add),
-  'reshape': lambda p, x: x.reshape(p['new_sizes']),
+  'reshape': lambda p, x: np.transpose(x, p['dimensions'] or range(x.ndim)).reshape(p['new_sizes']),
   'rev': lambda p, x: np.flip(x, p['dimensions']), 'round': _round,
   'scatter': _scatter(_put), 'scatter-add': _scatter(np.add.at),
   'scatter-max': _scatter(np.maximum.at), 'scatter-min': _scatter(np.minimum.at),

@@ -50,7 +50,7 @@ EXTREMES = frozenset(
 )
 COMPARISONS = frozenset('eq ne lt le gt ge'.split())
 ODD = frozenset('sin tan sinh tanh asin atan asinh atanh erf erf_inv cbrt round sign'.split())
-EVEN = frozenset('abs cos cosh is_finite square'.split())
+EVEN = frozenset('abs cos cosh is_finite sinc square'.split())
 # Functions that tell -0 from 0.
 _SIGNED_ZERO = frozenset('atan2 bitcast_convert_type nextafter'.split())
 _POWERS = {

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -92,13 +93,18 @@ class _Writer:
   def _equation(self, eqn: core.JaxprEqn, ins: list[Value]) -> list[Value]:
     name, params = eqn.primitive.name, eqn.params
     if name in CALLS and CALLS[name] in params:
-      return self._call(params[CALLS[name]], ins)
+      return self._call(params[CALLS[name]], ins, params.get('name'))
     if name in ('scan', 'while', 'cond'):
       return getattr(self, f'_{name}')(params, ins)
     if name == 'shard_map':
       return self._shard_map(eqn, ins)
     if params.get('feature_group_count', 1) != 1:
       return [self._grouped(eqn, ins)]
+    if params.get('dimensions') is not None and name == 'reshape':
+      order, params = params['dimensions'], {**params, 'dimensions': None}
+      turned = self._value([ins[0].shape[axis] for axis in order], ins[0].dtype)
+      self._add('transpose', {'permutation': order}, ins, [turned])
+      ins = [turned]
     outs = [self._value(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
     if all(0 in out.shape for out in outs):  # As good as any constant.
       return [Value(out.shape, out.dtype, number=0.0, source='constant') for out in outs]
@@ -138,10 +144,10 @@ class _Writer:
     self._add('convolution_in_groups', eqn.params, operands, [apart])
     return self._made('reshape', [apart], aval.shape)
 
-  def _call(self, jaxpr: Any, ins: list[Value]) -> list[Value]:
-    """Writes out a called function; the sine of this package is the primitive itself."""
-    if len(ins) == 1 and _is_sine(jaxpr):
-      return [self._made('sin', ins, ins[0].shape)]
+  def _call(self, jaxpr: Any, ins: list[Value], name: str | None) -> list[Value]:
+    """Writes out a called function; a sine or sinc is a primitive."""
+    if len(ins) == 1 and (known := _known(jaxpr, name)):
+      return [self._made(known, ins, ins[0].shape)]
     return self.call(jaxpr, ins)
 
   def _scan(self, params: Any, ins: list[Value]) -> list[Value]:
@@ -206,20 +212,23 @@ class _Writer:
     return joined
 
 
-def _is_sine(jaxpr: Any) -> bool:
-  """Whether a function is `wsjax.sine.sine`, operation by operation."""
+def _known(jaxpr: Any, name: str | None) -> str | None:
+  """The primitive that a function is, operation by operation: the sine of this package, or sinc."""
   jaxpr = getattr(jaxpr, 'jaxpr', jaxpr)
-  names = {eqn.primitive.name for eqn in jaxpr.eqns}
-  if 'platform_index' not in names or len(jaxpr.invars) != 1 or len(jaxpr.outvars) != 1:
-    return False
+  if name != 'sinc':
+    name = 'sin' if any(eqn.primitive.name == 'platform_index' for eqn in jaxpr.eqns) else None
+  if name is None or len(jaxpr.invars) != 1 or len(jaxpr.outvars) != 1:
+    return None
   aval = jaxpr.invars[0].aval
-  return str(jaxpr) == _sine_text(tuple(aval.shape), np.dtype(aval.dtype))
+  return name if str(jaxpr) == _text(name, tuple(aval.shape), np.dtype(aval.dtype)) else None
 
 
 @functools.cache
-def _sine_text(shape: tuple[int, ...], dtype: np.dtype) -> str:
-  (eqn,) = jax.make_jaxpr(sine.sine)(jax.ShapeDtypeStruct(shape, dtype)).jaxpr.eqns
-  return str(eqn.params['call_jaxpr'].jaxpr)
+def _text(name: str, shape: tuple[int, ...], dtype: np.dtype) -> str:
+  function = {'sin': sine.sine, 'sinc': jnp.sinc}[name]
+  (eqn,) = jax.make_jaxpr(function)(jax.ShapeDtypeStruct(shape, dtype)).jaxpr.eqns
+  jaxpr = eqn.params[CALLS[eqn.primitive.name]]
+  return str(getattr(jaxpr, 'jaxpr', jaxpr))
 
 
 def _apart(shape: tuple[int, ...], axis: int, groups: int) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ ELEMENTWISE = (
   'logistic lt lt_to max min mul mulhi name ne neg nextafter not or polygamma '
   'population_count pow real reduce_precision regularized_incomplete_beta rem '
   'round rsqrt select_n sharding_constraint shift_left shift_right_arithmetic '
-  'shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh '
+  'shift_right_logical sign sin sinc sinh sqrt square stop_gradient sub tan tanh '
   'xor zeta'
 ).split()
 REDUCTIONS = (
@@ -129,8 +129,6 @@ def _broadcast(axes: Axes, op: Op) -> None:
 
 
 def _reshape(axes: Axes, op: Op) -> None:
-  if op.params.get('dimensions') is not None:
-    return axes.pin_all(op)
   rest = tuple(atom for label in axes.of(op.ins[0]) for atom in label)
   shape, start = op.outs[0].shape, 0
   for stop in range(1, len(shape) + 1):

@@ -208,8 +208,6 @@ def _squeeze(op: Op, slot: slot_lib.Slot) -> Cuts:
 
 def _reshape(op: Op, slot: slot_lib.Slot) -> Cuts:
   """The axis of the operand in which the places lie."""
-  if op.params.get('dimensions') is not None:
-    raise _Failed
   outer, num, _ = slot.factors
   before = math.prod(op.outs[0].shape[: slot.dim]) * outer
   start = 1
