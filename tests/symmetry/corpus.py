@@ -708,10 +708,10 @@ def _(p, x):
   return jax.vmap(jax.grad(fn))(x), jax.vmap(lambda x: jnp.trace(jax.hessian(fn)(x)))(x)
 
 
-@case('derivative_of_periodic', '6 | sign6 phase6', X, w=(3, 6), b=(6,), v=(6, 1))
+@case('periodic_with_normals', '6 5 | sign6 phase6 scale5', X, w=(3, 6), b=(6,), u=(6, 5), v=(5, 1))
 def _(p, x):
-  fn = lambda x: (jnp.sin(30 * (x @ p['w'] + p['b'])) @ p['v'])[0]  # noqa: E731
-  return jax.vmap(jax.hessian(fn))(x)
+  fn = lambda x: (relu(jnp.sin(30 * (x @ p['w'] + p['b'])) @ p['u']) @ p['v'])[0]  # noqa: E731
+  return jax.vmap(fn)(x), jax.vmap(jax.grad(fn))(x)
 
 
 @case('kernels_of_examples', '6 5', [*IMAGE, (2, 7)], c=(1, 1, 3, 6), a=(7, 6), w=(3, 3, 6, 5),

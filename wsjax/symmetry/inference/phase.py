@@ -39,6 +39,7 @@ class OriginLaw(states_lib.Law):
     for op in program.ops:
       if op.name == 'loop' or any(id(v) in self._data for v in op.ins):
         self._data.update(id(out) for out in op.outs)
+    self._feeds: set[tuple[int, int]] = set()  # Units are made with these before any are read.
     self.reads: set[tuple[int, int]] = set()
     self.biases: set[tuple[int, int]] = set()
 
@@ -49,10 +50,8 @@ class OriginLaw(states_lib.Law):
   def contract(self, op: Op, atom: int, pair: tuple[int, int], states: Sequence[Any]) -> None:
     """Notes outgoing weights; of two parameters, those of the second."""
     is_data = [id(op.ins[i]) in self._data for i in pair]
-    if not is_data[1]:
-      self.reads |= states[1][0]
-    elif not is_data[0]:
-      self.reads |= states[0][0]
+    if not all(is_data):
+      self.reads |= states[int(not is_data[1])][0] - self._feeds
 
   def combine(self, op: Op, atom: int, states: Sequence[Any], linked: Sequence[bool]) -> Any:
     """Where a result comes from; notes biases where they are added."""
@@ -61,6 +60,8 @@ class OriginLaw(states_lib.Law):
         for value, (origins, as_is) in zip(op.ins, states, strict=True):
           if id(value) not in self._data and as_is and len(origins) == 1:
             self.biases |= {o for o in origins if self._ranks[o[0]] == 1}
+      if op.name in laws.PRODUCTS:
+        self._feeds |= frozenset().union(*(state[0] for state in states)) - self.reads
       return self.FREE
     origins = frozenset().union(*(state[0] for state in states))
     as_is = op.name in laws.MOVES and all(state[1] for state in states)
