@@ -289,6 +289,40 @@ def _(p, x):
   return jnp.einsum('bh,bho->bo', silu(h), p['v'][index])
 
 
+@case('ragged_experts', '6 5x4 | scale5x4 sign5x4', T, i=(3, 6), r=(6, 4), g=(4, 6, 5), u=(4, 6, 5),
+      d=(4, 5, 6), o=(6, 2))  # fmt: skip
+def _(p, x):
+  x = silu(x @ p['i']).reshape(-1, 6)
+  expert = jnp.argmax(x @ p['r'], -1)
+  order, sizes = jnp.argsort(expert), jnp.bincount(expert, length=4)
+  many = lambda x, w: jax.lax.ragged_dot(x, w, sizes)  # noqa: E731
+  h = silu(many(x[order], p['g'])) * many(x[order], p['u'])
+  return (x + jnp.zeros_like(x).at[order].set(many(h, p['d']))) @ p['o']
+
+
+@case('expert_of_each', '6x3', X, w=(3, 3, 6), b=(3, 6), v=(3, 6, 2))
+def _(p, x):
+  def one(x):
+    w, b, v = (jax.lax.dynamic_index_in_dim(p[n], jnp.argmax(x), 0, False) for n in 'wbv')
+    return silu(x @ w + b) @ v
+
+  return jax.vmap(one)(x)
+
+
+@case('expert_of_all', '6x3 | gl4x3', X, w=(3, 3, 6), v=(3, 6, 2), a=(3, 3, 4), b=(3, 4, 2))
+def _(p, x):
+  i = jnp.argmax(x.sum(0))
+  return silu(x @ p['w'][i]) @ p['v'][i] + x @ p['a'][i] @ p['b'][i]
+
+
+@case(
+  'switch_functions', '6 5 4 | scale5 sign4', X, i=(3, 6), a=(6, 5), b=(5, 2), c=(6, 4), d=(4, 2)
+)
+def _(p, x):
+  branches = [lambda h: relu(h @ p['a']) @ p['b'], lambda h: jnp.tanh(h @ p['c']) @ p['d']]
+  return jax.lax.switch((x[0, 0] > 0).astype(int), branches, silu(x @ p['i']))
+
+
 def _attend(q, k, v):
   return jnp.einsum('bhts,bshk->bthk', softmax(jnp.einsum('bthk,bshk->bhts', q, k)), v)
 

@@ -114,8 +114,8 @@ class Net:
 
   def step(self, x, values):
     kinds = [self._dense, self._unary, self._binary, self._moved, self._reduced, self._control,
-             self._blocks]  # fmt: skip
-    kind = self.rng.choice(len(kinds), p=[0.22, 0.22, 0.15, 0.15, 0.08, 0.08, 0.1])
+             self._blocks, self._chosen]  # fmt: skip
+    kind = self.rng.choice(len(kinds), p=[0.22, 0.2, 0.14, 0.13, 0.08, 0.08, 0.1, 0.05])
     return kinds[kind](x, values)
 
   def _dense(self, x, values):
@@ -145,7 +145,8 @@ class Net:
       lambda x: 1 / (1 + jnp.square(x)), lambda x: jnp.real(x * (1 + 2j)),
       lambda x: jnp.real((jnp.exp(1j * x) - jnp.ones(x.shape[-1])) * x), jax.nn.relu6,
       lambda x: (x != 0) * 1.0, lambda x: x / (c or 2.0), lambda x: jax.nn.silu(x) * x,
-      lambda x: jnp.where(jnp.abs(x) < 5, jnp.sin(x), x), jax.jit(jnp.tanh),
+      lambda x: jnp.where(jnp.abs(x) < 5, jnp.sin(x), x), jax.jit(jnp.tanh), jnp.sinc,
+      lambda x: (1 + jnp.tanh(x)) * (1 - jnp.tanh(x)), lambda x: (c + x) * (x - c) - x * x,
     ))(x)  # fmt: skip
 
   def _binary(self, x, values):
@@ -245,6 +246,9 @@ class Net:
       lambda: jax.checkpoint(act)(x), lambda: jax.jvp(act, (x,), (jnp.ones_like(x),))[1],
       lambda: jax.grad(lambda x: act(x @ w).sum())(x),
       lambda: jax.lax.map(lambda x: act(x @ w), x),
+      lambda: jax.lax.switch(jnp.abs(self.index[0, 0]) % 3, [act, jnp.tanh, lambda x: x + c], x),
+      lambda: jax.jvp(lambda x: jax.jvp(act, (x,), (gain + x,))[1], (x,), (jnp.ones_like(x),))[1],
+      lambda: jax.vmap(jax.hessian(lambda x: act(x @ w).sum()))(x.reshape(-1, n)[:2]),
     ))()  # fmt: skip
 
   def _blocks(self, x, values):
@@ -320,6 +324,15 @@ class Net:
         + jax.nn.relu(two) @ self.weight(m, last) * three.sum(-1)[..., None],
       ))().reshape(*x.shape[:-1], -1)  # fmt: skip
 
+    def kernels_of_rows(x):
+      images = x.reshape(-1, n)[:2].reshape(2, 1, n, 1)
+      w = self.weight(1, 2, 1, m) * (1 + images[:, :, :1, :, None])
+      return jax.vmap(
+        lambda x, w: lax.conv_general_dilated(
+          x[None], w, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+        )[0]
+      )(images, w)
+
     def unrolled(x):
       a, b = many(n, m), many(m, n)
       for i in self.pick((range(num), (0, 1), (0, 1, 2, 1))):
@@ -357,6 +370,60 @@ class Net:
       lambda: jnp.concatenate([x, self.vector(x)], -1) @ self.weight(2 * n, m),
       lambda: jax.nn.softmax(jnp.stack([x @ self.weight(n, m), x @ self.weight(n, m)]), 0).sum(0),
       lambda: jnp.stack([act(x), x @ self.weight(n, n), x], 1).max(1),
+      lambda: kernels_of_rows(x),
+    ))()  # fmt: skip
+
+  def _chosen(self, x, values):
+    """Experts that an index chooses, for each row or for all."""
+    n, m, num, last = x.shape[-1], self.pick(WIDTHS), 3, self.pick(WIDTHS)
+    act = self.pick((jnp.tanh, jax.nn.relu, jax.nn.silu, lambda x: 0.5 * x))
+    choice = int(self.rng.integers(3))
+    x = x.reshape(-1, n)[:2]
+
+    def many(*shape):
+      return self.weight(num, *shape)
+
+    rows = jnp.argmax(x[:, :num], -1) if self.chance(0.3) else jnp.abs(self.index[:, 0]) % num
+    others = self.pick((rows, rows, rows, self.index[:, 1] % num, rows[::-1]))
+    w, b, v = many(n, m), many(m), many(m, last)
+    if self.chance(0.15):
+      v = v[::-1]
+
+    def one(x, i, j):
+      h = act(
+        x @ lax.dynamic_index_in_dim(w, i, 0, False) + b[i] * self.pick_fixed((1, 0, 0), choice)
+      )
+      return h @ lax.dynamic_index_in_dim(v, j, 0, False)
+
+    def taken(x):
+      h = act(jnp.einsum('bi,bio->bo', x, w[rows]))
+      h = self.pick((
+        lambda: h, lambda: h, lambda: h, lambda: jnp.flip(h, 0), lambda: h + h.sum(0),
+        lambda: h + b[rows], lambda: h * b[others], lambda: jnp.concatenate([h[:1], h[:1]]),
+        lambda: jnp.cumsum(h, 0), lambda: h.reshape(2, 1, m)[:, 0], lambda: h * rows[:, None],
+        lambda: jnp.roll(h, 1, 0), lambda: h[rows % 2], lambda: h @ self.weight(m, m),
+      ))()  # fmt: skip
+      return jnp.einsum('bi,bio->bo', h, jnp.take(v, others, 0, mode='fill'))
+
+    def ragged(x):
+      sizes = jnp.bincount(rows, length=num).astype(np.int32)
+      end = self.pick((sizes, sizes, sizes[::-1], jnp.bincount(others, length=num)))
+      h = act(lax.ragged_dot(x, w, sizes))
+      h = self.pick((lambda: h, lambda: h, lambda: h * b[rows], lambda: h + h.sum(0)))()
+      return lax.ragged_dot(h, v, end.astype(np.int32))
+
+    def rounds(x):
+      step = lambda h, i: (act(h @ w[i]) @ many(m, n)[i], h @ w[i])  # noqa: E731
+      return self.pick((
+        lambda: lax.fori_loop(0, num, lambda i, h: act(h @ w[i]) @ many(m, n)[i], x),
+        lambda: lax.fori_loop(0, num, lambda i, h: act(h @ many(m, m)[i]), x @ w[1]) @ v[rows[0]],
+        lambda: lax.scan(step, x, rows)[0], lambda: lax.scan(step, x, rows)[1][0] @ v[rows[0]],
+        lambda: lax.scan(step, x, rows)[1][1] @ v[rows[1]],
+      ))()  # fmt: skip
+
+    return self.pick((
+      lambda: taken(x), lambda: taken(x), lambda: ragged(x), lambda: rounds(x),
+      lambda: jax.vmap(one)(x, rows, others), lambda: one(x, rows[0], others[0]),
     ))()  # fmt: skip
 
   @staticmethod
@@ -422,7 +489,8 @@ def _mutated(jaxpr, rng):
     if rng.random() < 0.25 and eqn.outvars[0].aval.dtype == np.float64:
       for group_of in (_UNARY, _BINARY):
         if primitive in group_of:
-          primitive, params = group_of[rng.integers(len(group_of))], {}
+          primitive = group_of[rng.integers(len(group_of))]
+          params = {'out_dtype': None}  # To be printed.
     eqns.append(eqn.replace(primitive=primitive, params=params))
   return jaxpr.replace(eqns=eqns)
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jax import numpy as jnp
 
-from wsjax.symmetry.inference import laws, lower, rules
+from wsjax.symmetry.inference import laws, lower
+from wsjax.symmetry.inference import numbers as numbers_lib
 from wsjax.symmetry.inference import program as program_lib
 
 Op = program_lib.Op
@@ -23,44 +24,13 @@ Monomial = tuple[Factor, ...]  # Sorted.
 Polynomial = Mapping[Monomial, fractions.Fraction]  # Exact, so that nothing cancels by rounding.
 _VIEWS = frozenset(('broadcast_in_dim', 'transpose'))
 _MAX_TERMS, _MAX_DEGREE = 8, 8
-# Results that more than the operands decide.
-_OTHERS = frozenset('join loop close'.split())
-
-
-def value_numbers(program: program_lib.Program) -> dict[int, int]:
-  """Id of a value -> a number, equal for values that are computed alike from the same values."""
-  numbers: dict[int, int] = {}
-  known: dict[object, int] = {}
-
-  def number(value: Value) -> int:
-    if id(value) not in numbers:
-      key: object = id(value)
-      if value.number is not None:
-        key = value.shape, str(value.dtype), value.number
-      elif value.source == 'constant' and value.constant is not None:
-        key = value.shape, str(value.dtype), value.constant.tobytes()
-      numbers[id(value)] = known.setdefault(key, len(known))
-    return numbers[id(value)]
-
-  for op in program.ops:
-    if op.name in _OTHERS or op.name not in rules.RULES:
-      continue
-    ins = tuple(number(value) for value in op.ins)
-    params = repr(sorted(op.params.items(), key=lambda item: item[0]))
-    for place, out in enumerate(op.outs):
-      key = op.name, params, ins, place, out.shape, str(out.dtype), out.scans
-      numbers[id(out)] = known.setdefault(key, len(known))
-  for op in program.ops:
-    for value in (*op.ins, *op.outs):
-      number(value)
-  return numbers
 
 
 def expand(program: program_lib.Program) -> program_lib.Program:
   """The same function with sums and products in which terms cancel as sums of monomials."""
   if not any(op.name == 'sub' and op.ins[0].number for op in program.ops):
     return program
-  writer = _Writer(value_numbers(program))
+  writer = _Writer(numbers_lib.value_numbers(program))
   for op in program.ops:
     writer.write(op)
   if not writer.changed:

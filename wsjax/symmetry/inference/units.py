@@ -14,6 +14,7 @@ from wsjax.symmetry import slot as slot_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import atoms as atoms_lib
 from wsjax.symmetry.inference import axes as axes_lib
+from wsjax.symmetry.inference import choices as choices_lib
 from wsjax.symmetry.inference import program as program_lib
 from wsjax.symmetry.inference import rules
 from wsjax.symmetry.inference import slots as slots_lib
@@ -108,6 +109,7 @@ class Units:
     self.paths = [paths[origin] for origin, _ in parts]
     self.slots = [slots for _, slots in parts]
     self.axes = axes_lib.Axes(program, rules.FINE)
+    self._choices = choices_lib.Choices(program, self.axes)
     uses = program.first_uses()
     self.order = sorted(range(len(self.paths)), key=lambda i: uses[i])
     for index in self.order:
@@ -233,16 +235,39 @@ class Units:
     betas = dict.fromkeys(beta for row in rows for beta, _, _ in row if beta != atom)
     for leaf in leaves:
       betas = {beta: None for beta in betas if self._at(leaf, atom, beta) is not None}
-    for op in self.program.ops:
-      if not betas:
-        break
-      if any(atom in self._moves.get(id(value), ()) for value in op.ins):
-        betas = {beta: None for beta in betas if self._selects(op, atom, beta)}
-    return tuple(betas)
+    moving = [
+      op for op in self.program.ops if any(atom in self._moves.get(id(v), ()) for v in op.ins)
+    ]
+    chosen: dict[int, choices_lib.Place] = {}
 
-  def _selects(self, op: Op, atom: int, beta: int) -> bool:
-    """Whether an operation keeps the units of an atom apart by those of another."""
+    def selects(beta: int) -> bool:
+      chosen.clear()
+      return all(self._selects(op, atom, beta, chosen) for op in moving)
+
+    return tuple(beta for beta in betas if selects(beta))
+
+  def _selects(self, op: Op, atom: int, beta: int, chosen: dict[int, choices_lib.Place]) -> bool:
+    """Whether an operation keeps the units of an atom apart by those of another.
+
+    Units that an index chooses are noted in `chosen`, id of a value -> where.
+    """
     at: tuple[dict[int, int], ...] = ({}, {})  # The axis of beta in operands and in results.
+    moved = [
+      (i, value)
+      for i, value in enumerate(op.ins)
+      if value.number is None and atom in self._moves.get(id(value), ())
+    ]
+    if self._choices.of.get(id(op)) or any(id(value) in chosen for _, value in moved):
+      places = {}
+      for i, value in moved:
+        axis = self._at(value, atom, beta)
+        if id(value) not in chosen and axis is None:
+          return False
+        places[i] = chosen.get(id(value)) or choices_lib.Place((axis,))
+      found = self._chosen(op, atom, places)
+      if any(place.key for place in (*places.values(), *(found or {}).values())):
+        chosen.update((id(op.outs[o]), place) for o, place in (found or {}).items())
+        return found is not None
     for values, found_at in zip((op.ins, op.outs), at, strict=True):
       for i, value in enumerate(values):
         if value.number is None and atom in self._moves.get(id(value), ()):
@@ -274,6 +299,27 @@ class Units:
       if pair not in trace.contracts and not both:
         return False
     return True
+
+  def _chosen(
+    self, op: Op, atom: int, places: Mapping[int, choices_lib.Place]
+  ) -> dict[int, choices_lib.Place] | None:
+    """Places in results of units that an index chose; None if an operation mixes them."""
+    trace = self.axes.traces[id(op)]
+    links = set(trace.links)
+    for i, axis, j, other in trace.contracts if op.name != 'ragged_dot_general' else ():
+      if not (self._on(op.ins[i], axis, atom) or self._on(op.ins[j], other, atom)):
+        continue
+      if i not in places or j not in places or places[i].key != places[j].key:
+        return None
+      for one, two in zip(places[i].axes, places[j].axes, strict=True):
+        both = {(o, a) for k, b, o, a in links if (k, b) == (i, one)} & {
+          (o, a) for k, b, o, a in links if (k, b) == (j, two)
+        }
+        if (i, one, j, two) not in trace.contracts and not both:
+          return None
+    found = self._choices.passed(op, places, lambda i, o: self._reaches(op, atom, i, o))
+    kept = (o for o, out in enumerate(op.outs) if atom in self._moves.get(id(out), ()))
+    return None if found is None or set(kept) - set(found) else found
 
   def _rounds(self, op: Op) -> set[tuple[int, int, int, int]]:
     """Links between the rounds of scans."""
