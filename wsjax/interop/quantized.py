@@ -125,9 +125,9 @@ def read(path: pathlib.Path | str) -> typing.Params:
   path = pathlib.Path(path)
   (found,) = safetensors.read(path, path.stem)
   tensors = {name: np.asarray(x) for name, x in found.tensors.items()}
-  facts = files.parse_json(
-    safetensors.metadata(path).get(_KEY, ''), f'{_KEY} of {path}', schema={'type': 'object'}
-  )
+  if (text := safetensors.metadata(path).get(_KEY)) is None:
+    raise ValueError(f'{path} is no packed file of wsjax.')
+  facts = files.parse_json(text, f'{_KEY} of {path}', schema={'type': 'object'})
   made = {}
   for name, fact in facts.items():
     try:

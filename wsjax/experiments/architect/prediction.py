@@ -57,9 +57,9 @@ def load(
   if not path.exists():
     raise ValueError(f'{workdir} has no hypernetwork of seed {seed}; `wsjax run` trains one.')
   (found,) = safetensors.read(path, 'hypernetwork')
-  facts = files.parse_json(
-    safetensors.metadata(path).get(_KEY, ''), f'{_KEY} of {path}', schema=_SCHEMA
-  )
+  if (text := safetensors.metadata(path).get(_KEY)) is None:
+    raise ValueError(f'{path} is no hypernetwork of wsjax.')
+  facts = files.parse_json(text, f'{_KEY} of {path}', schema=_SCHEMA)
   try:
     network = hypernetwork.GraphHypernetwork(**facts['network'])
   except (TypeError, ValueError) as error:
