@@ -120,6 +120,7 @@ def test_a_function_with_shapes_is_inspected(model, capsys):
   assert main.main(['inspect', f'{model}:function', '--check', '0']) == 0
   shown = capsys.readouterr().out
   assert 'permutation, sign' in shown and 'checked' not in shown
+  assert 'found.spec.act(found.spec.random(key), weights)' in shown
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,12 @@ def describe(inferred: 'infer.Inferred') -> Iterator[str]:
     (r.group, f'no {r.kind.replace("_", " ")}, because of {", ".join(r.primitives)}', '')
     for r in report.refused
   ])  # fmt: skip
+  if spec.groups or report.beyond:
+    yield (
+      'to act, with found = wsjax.infer(apply, params, *inputs) and weights by path: '
+      'found.spec.act(found.spec.random(key), weights), and g.act(g.random(key), weights) for each '
+      'g in found.report.beyond'
+    )
 
 
 def _gauges(report: Any) -> Iterator[tuple[Any, str]]:
