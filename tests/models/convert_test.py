@@ -225,3 +225,19 @@ def test_the_check_names_a_false_symmetry():
   with pytest.raises(AssertionError, match="positive_scale of group 'hidden0'"):
     testing.check_model(Lying((6, 5, 4, 3), 'tanh'))
   assert testing.check_model(tanh) < 1e-5
+
+
+@pytest.mark.parametrize('made, path', [
+  ('Nnx, IMAGES', 'layers/0/kernel'),
+  ('lambda rngs: Nnx(rngs), IMAGES', 'layers/0/kernel'),
+  ('equinox_mlp, ROWS', 'layers/1/weight'),
+  ('equinox_with_state, CHANNELS_FIRST', 'state/norm/batch_counter'),
+  ('equinox_with_state(jax.random.key(0)), CHANNELS_FIRST', 'state/norm/batch_counter'),
+])  # fmt: skip
+def test_a_file_gives_what_draws_networks_or_one_with_its_state(made, path, tmp_path):
+  file = tmp_path / 'net.py'
+  file.write_text(
+    f'import jax\nfrom tests.models.convert_test import *\ndef net():\n  return {made}\n'
+  )
+  found = model.load(f'{file}:net', '--model')
+  assert path in found.shapes and found.can_init == ('key(0)' not in made)

@@ -485,7 +485,8 @@ def load(name: str, where: str, **fields: Any) -> Any:
   if isinstance(made, tuple) and len(made) == 3 and callable(made[0]):
     return Model.from_function(*made)
   if isinstance(made, tuple) and len(made) == 2 and hasattr(made[1], 'shape'):
-    kinds = libraries(made[0])
+    of_state = isinstance(made[0], tuple) and made[0]  # (module, state)
+    kinds = libraries(made[0][0] if of_state else made[0])
     if 'equinox' in kinds:
       return Model.from_equinox(*made)
     if 'flax' in kinds:
@@ -493,9 +494,13 @@ def load(name: str, where: str, **fields: Any) -> Any:
       return (Model.from_flax if is_linen else Model.from_nnx)(*made)
     if hasattr(made[0], 'init') and hasattr(made[0], 'apply'):
       return Model.from_haiku(*made)
+    if callable(made[0]):
+      draws_nnx = 'rngs' in inspect.signature(made[0]).parameters
+      return (Model.from_nnx if draws_nnx else Model.from_equinox)(*made)
   raise ValueError(
     f'{where}: {name} gave {type(made).__name__}; needed: a wsjax.Model, (a Flax, Equinox or Haiku '
-    'module, an example of its inputs), or (apply, params, inputs).'
+    'module, an example of its inputs), (a function of rngs that makes an nnx module or of a key '
+    'that makes an Equinox module, inputs), or (apply, params, inputs).'
   )
 
 
