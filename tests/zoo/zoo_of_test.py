@@ -209,3 +209,18 @@ def test_records_made_in_bulk_are_spelled_as_one_by_one():
   for wrong in ({'seed': -1}, {'optimizer': ''}, {'steps': 'many'}, {'split': 'exam'}):
     with pytest.raises(ValueError, match=f'network .0. is no record.*{next(iter(wrong))}'):
       record.of_given(common, params, [wrong] * len(odd), task='x', run_ids=ids)
+
+
+def test_an_extract_is_a_saved_subset(tmp_path):
+  models = {made.widths[1]: made for made in (MLP, mlp.MLP((3, 6, 2), 'relu'))}
+  nets = {f'{n}_{i}': made.init(jax.random.key(i)) for n, made in models.items() for i in range(4)}
+  zoo = wsjax.import_checkpoints(
+    lambda tensors: models[len(tensors['layer0/bias'])], nets, out=tmp_path / 'zoo', layout='same'
+  )
+  rows = np.array([0, 2, 3, 6])
+  saved = zoo.subset(rows).save(tmp_path / 'saved', shard_size=2)
+  cut = zoo.extract(rows, tmp_path / 'cut', shard_size=2)
+  assert cut.digest == saved.digest and cut.keys == ['3_0', '3_2', '3_3', '6_2']
+  store.Zoo.open(tmp_path / 'cut').check()
+  with pytest.raises(ValueError, match='in memory'):
+    zoo.subset(rows).extract(rows, tmp_path / 'other')

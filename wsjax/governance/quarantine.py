@@ -87,8 +87,8 @@ def import_checkpoints(
       raise ValueError(f'No network passes: {first.id}: {first.detail}.')
     if found:
       rows = np.array(sorted(found))
-      zoo.subset(rows).save(aside / ASIDE)
-      kept = zoo.subset(np.setdiff1d(np.arange(len(zoo)), rows)).save(out)
+      zoo.extract(rows, aside / ASIDE)
+      kept = zoo.extract(np.setdiff1d(np.arange(len(zoo)), rows), out)
     else:
       kept = zoo.rename(out)
     if reasons:

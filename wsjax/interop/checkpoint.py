@@ -214,9 +214,10 @@ def _from_path(path: str) -> Iterator[Source]:
 
     yield _source(str(hub.download(path.removeprefix(HUB))), path)
     return
-  reader = _SUFFIXES.get(os.path.splitext(path)[1])
+  stem, suffix = os.path.splitext(path)
+  reader = _SUFFIXES.get(suffix)
   if reader is not None and os.path.isfile(path):  # Most are; one look at each is enough.
-    yield Source(path, os.path.splitext(os.path.basename(path))[0], reader)
+    yield Source(path, stem.rpartition('/')[2], reader)
   elif not os.path.exists(path):
     if not glob.has_magic(path):
       raise ValueError(f'There is no {path}.')

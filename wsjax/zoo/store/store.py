@@ -384,16 +384,43 @@ class Zoo:
     path.mkdir(parents=True, exist_ok=True)
     return Zoo.publish(self._blocks(shard_size), path, shard_size=shard_size, model=self._model)
 
+  def extract(self, rows: np.ndarray, path: pathlib.Path, *, shard_size: int = 1000) -> 'Zoo':
+    """`subset(rows).save(path)`, rows in rising order, of a folder that was just published.
+
+    Weights are compared with their digests once, and records copied as they are spelled there.
+    """
+    if self.path is None:
+      raise ValueError(f'{self!r} is in memory; save it.')
+    path.mkdir(parents=True, exist_ok=True)
+    head, tail = b'"record":', b',"row":'
+
+    def blocks() -> Iterator[Block]:
+      with open(self.path / published.RECORDS, 'rb') as file:
+        lines = enumerate(file)
+        for part in self._parts(rows, shard_size):
+          wanted, texts = set(part.tolist()), []
+          while len(texts) < len(part):
+            row, line = next(lines)
+            if row in wanted:
+              texts.append(line[line.index(head) + len(head) : line.rindex(tail)])
+          records = [self.records[row] for row in part]
+          yield Block([self.keys[row] for row in part], self.params(part), records, texts)
+
+    return Zoo.publish(blocks(), path, shard_size=shard_size, model=self._model)
+
+  def _parts(self, rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Rows in their order, at most `size` of one architecture at once."""
+    starts = np.flatnonzero(np.diff(self._architecture_of[rows], prepend=-1))
+    for part in np.split(rows, starts[1:]):
+      yield from (part[start : start + size] for start in range(0, len(part), size))
+
   def _blocks(self, size: int) -> Iterator[Block]:
     """The networks in their order, at most `size` of one architecture at once."""
-    starts = np.flatnonzero(np.diff(self._architecture_of, prepend=-1))
-    for rows in np.split(np.arange(len(self)), starts[1:]):
-      for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        params, records = self.params(part), [self.records[row] for row in part]
-        texts = record_lib.validate_all(records)
-        record_lib.check_stacked(records, params)
-        yield Block([self.keys[row] for row in part], params, records, texts)
+    for part in self._parts(np.arange(len(self)), size):
+      params, records = self.params(part), [self.records[row] for row in part]
+      texts = record_lib.validate_all(records)
+      record_lib.check_stacked(records, params)
+      yield Block([self.keys[row] for row in part], params, records, texts)
 
   def params(self, indices: Sequence[int] | np.ndarray) -> typing.StackedParams:
     """Reads weights path -> [n, ...] of networks of one architecture, in any order, also repeated.
