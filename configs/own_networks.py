@@ -39,7 +39,11 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
       name='hypernetwork', network='mlp', width=256, depth=2, noise_size=32, draws=2
     )
     c.strategy = dict(
-      distribution=4.0, functional=1.0, functional_networks=32, functional_examples=64
+      distribution=4.0,
+      functional=1.0,
+      functional_networks=32,
+      functional_examples=64,
+      functional_relative=True,
     )
   else:
     c.codec = dict(name='pca', rank=16, whiten=True)

@@ -2,12 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 
 import wsjax
 from tests import marks
-from wsjax import config
+from wsjax import config, own_networks
 from wsjax.evaluation import methods
 from wsjax.experiments.generation import any_task
 from wsjax.zoo import losses
@@ -110,6 +111,38 @@ def test_a_loss_of_ones_own(zoo):
   params = zoo.networks('train').params
   outputs = jax.vmap(zoo.model.apply, (0, None))(params, X)
   assert value == pytest.approx(float(jnp.abs(outputs - Y[None]).mean()), rel=1e-4)
+
+
+def test_a_loss_of_any_scale_counts_alike(zoo):
+  from wsjax.experiments import generation
+
+  def scaled(factor, shift=0.0):
+    data = wsjax.Dataset.of(
+      train=(X, Y), loss=lambda *batch: factor * losses.squared_error(*batch) + shift
+    )
+    strategy = {'functional': 1.0, 'functional_relative': True}
+    sections = {
+      'generator': {'name': 'hypernetwork'}, 'strategy': strategy, 'tokens': {'name': 'flat'},
+      'normalize': {'how': 'layer'}, 'codec': {'name': 'identity'}, 'sample': {}, 'evaluate': {},
+      'symmetry': {'canonicalize': 'none', 'restarts': 1}, 'seed': 0, 'zoo': {},
+    }  # fmt: skip
+    made = generation.Generation(ml_collections.ConfigDict(sections), zoo, lambda: data)
+    return made.objective(0).task.scale
+
+  plain = scaled(1.0)
+  assert plain > 2  # The networks have learned a sine; their average has not.
+  assert scaled(100.0) == pytest.approx(plain / 100, rel=1e-3)
+  assert scaled(1.0, shift=-7.0) == pytest.approx(plain, rel=1e-3)
+  assert scaled(-1.0) == 1  # The average is not worse, so nothing tells the scale.
+
+
+@pytest.mark.parametrize('steps', [1, 7, 40, 60, 97, 500, 1300, 2000, 2500])
+def test_training_has_blocks_of_one_length_where_it_can(steps):
+  section = own_networks._train(steps, 4)
+  inner, every = section['inner_steps'], section['checkpoint_every_steps']
+  assert 1 <= inner <= 50
+  if steps != 97:  # A prime number of steps has none.
+    assert steps % inner == 0 and (steps <= every or every % inner == 0)
 
 
 @pytest.mark.parametrize('call, message', [

@@ -49,6 +49,19 @@ def test_piped_progress_is_a_line_now_and_then(seconds, lines, monkeypatch):
   assert not said or said[-1].startswith('train: 20 of 20 (100 %), loss 1, ')
 
 
+def test_piped_progress_says_what_comes_first_and_the_time_that_is_left(monkeypatch, capsys):
+  clock = [0.0]
+  monkeypatch.setattr(terminal.time, 'monotonic', lambda: clock[0])
+  with terminal.Progress('train', 1000, note='compiling') as bar:
+    for done in (1, 10, 100, 999):
+      clock[0] += 30
+      bar.update(done)
+  said = capsys.readouterr().err.splitlines()
+  assert said[0] == 'train: 0 of 1000 (0 %), compiling'
+  lefts = ['8.3 h left', '99 min left', '14 min left', '8.32/s']
+  assert [line.rpartition(', ')[2] for line in said[1:]] == lefts
+
+
 def test_progress_that_is_not_shown_says_nothing(capsys):
   with terminal.Progress('train', 1, show=False) as bar:
     bar.advance()

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from wsjax.zoo.store import store
 Data: TypeAlias = datasets.Dataset | tuple[Any, Any]  # Or inputs and targets.
 
 _STEPS = 2_000
+_BLOCK = 50  # Steps after which progress is shown, at most.
 # Fields that generators of these families need.
 _NEEDED = {
   'autoregressive': {'head': {'name': 'mlp'}},
@@ -38,6 +40,10 @@ _NEEDED = {
 # Families that learn whole weights, and the tokens of those that are not learned as one vector.
 _WHOLE = ('autoregressive', 'graph_flow', 'hypernetwork')
 _TOKENS = {'autoregressive': 'neurons'}
+# Families whose samples are solutions of an equation; steps of the solver, and samples of a step of
+# training, where samples learn the task.
+_SOLVED, _SOLVER_STEPS, _SOLVED_NETWORKS = ('diffusion', 'flow_matching'), 8, 4
+_SOLVED_STEPS = 500
 # Training of generators and encoders, where the caller gives nothing else.
 _TRAIN = dict(
   learning_rate=1e-3,
@@ -148,7 +154,7 @@ def fit(
   generator: str = 'hypernetwork',
   *,
   task: Data | None = None,
-  steps: int = _STEPS,
+  steps: int | None = None,
   seed: int = 0,
   workdir: str | pathlib.Path | None = None,
   progress: bool = True,
@@ -167,7 +173,8 @@ def fit(
     generator: plug-in of `wsjax.generators`, or a class of the user's own.
     task: what the networks learned: inputs [n, ...] and targets [n, ...], or a `Dataset`. The loss
       of generated networks on it is then part of the objective of the generator.
-    steps: of the training.
+    steps: of the training; None is 2,000, or 500 of a flow or diffusion with a task, whose steps
+      follow an equation there and back.
     seed: of the generator and its training.
     workdir: directory of checkpoints, from which an interrupted training continues; None keeps
       nothing.
@@ -179,6 +186,8 @@ def fit(
     ValueError: for an unknown generator, field or section, or a zoo with fewer than two training
       networks.
   """
+  if steps is None:
+    steps = _SOLVED_STEPS if task is not None and generator in _SOLVED else _STEPS
   num = len(zoo.select(split='train'))
   if num < 2:
     raise ValueError(f'{zoo!r} has {num} training networks; at least 2 are needed.')
@@ -202,6 +211,12 @@ def fit(
       f'{generator!r} selects networks by their accuracy; give task=(inputs, targets).'
     )
   codec = {'name': 'pca', 'rank': min(64, num - 1), 'whiten': True}
+  strategy: dict[str, Any] = {}
+  if task is not None:
+    strategy = {'distribution': 4.0, 'functional': 1.0, 'functional_relative': True}
+    if generator in _SOLVED:  # Every step of training follows the whole equation, there and back.
+      needed['num_steps'] = _SOLVER_STEPS
+      strategy['functional_networks'] = _SOLVED_NETWORKS
   config = {
     'name': generator,
     'seed': seed,
@@ -211,7 +226,7 @@ def fit(
     'normalize': {'how': 'layer'},
     'codec': {'name': 'identity'} if generator in _WHOLE else codec,
     'generator': {'name': generator, **needed, **fields},
-    'strategy': {'distribution': 4.0, 'functional': 1.0} if task is not None else {},
+    'strategy': strategy,
     'sample': {},
     'train': _train(steps, min(16 if generator == 'hypernetwork' else 64, num)),
     'evaluate': {},
@@ -300,10 +315,15 @@ def evaluate(
 
 
 def _train(steps: int, batch_size: int) -> dict[str, Any]:
-  """The section train."""
+  """The section train; blocks of equal length, since every length is compiled."""
+  common = steps if steps < _TRAIN['checkpoint_every_steps'] else math.gcd(steps, 1_000)
+  inner = max(x for x in range(1, _BLOCK + 1) if common % x == 0)
   return _TRAIN | {
-    'steps': steps, 'batch_size': batch_size, 'inner_steps': min(250, steps), 'seeds': (0,)
-  }  # fmt: skip
+    'steps': steps,
+    'batch_size': batch_size,
+    'inner_steps': inner if inner >= _BLOCK / 5 else min(_BLOCK, steps),
+    'seeds': (0,),
+  }
 
 
 def _dataset(data: Data, split: str) -> datasets.Dataset:

@@ -65,10 +65,10 @@ def show_line(line: object) -> None:
 class Progress:
   """Progress on standard error: a bar in a terminal, and else a line now and then; a context.
 
-  `done` of `total` units of the work called `label` are done already.
+  `done` of `total` units of the work called `label` are done already; a note says what comes first.
   """
 
-  def __init__(self, label: str, total: int, *, done: int = 0, show: bool = True):
+  def __init__(self, label: str, total: int, *, done: int = 0, note: str = '', show: bool = True):
     from rich import progress
 
     self._label, self._total, self._done, self._show = label, total, done, show
@@ -85,10 +85,13 @@ class Progress:
       console=console(stderr=True),
       disable=not self._is_bar,
     )
-    self._task = self._bar.add_task(label, total=total, completed=done, note='')
+    self._task = self._bar.add_task(label, total=total, completed=done, note=note)
+    self._note = note
 
   def __enter__(self) -> 'Progress':
     self._bar.start()
+    if self._note and self._show and not self._is_bar:
+      self._say(self._done, self._note)
     return self
 
   def __exit__(self, *_: object) -> None:
@@ -107,12 +110,23 @@ class Progress:
     is_far = done - before >= _SHARE * self._total and now - at >= 1
     if self._show and (is_far or now - at >= _SECONDS):
       self._said = now, done
-      share = f'{100 * done / max(self._total, 1):.0f} %'
-      sys.stderr.write(f'{plain(self._label)}: {done} of {self._total} ({share}), {note}\n')
+      left = (self._total - done) / rate if rate else 0.0
+      self._say(done, note if left < 1 else f'{note}, {_duration(left)} left')
+
+  def _say(self, done: int, note: str) -> None:
+    share = f'{100 * done / max(self._total, 1):.0f} %'
+    sys.stderr.write(f'{plain(self._label)}: {done} of {self._total} ({share}), {note}\n')
 
   def advance(self, count: int = 1) -> None:
     """Shows that `count` more units are done."""
     self.update(self._done + count)
+
+
+def _duration(seconds: float) -> str:
+  """Seconds as '45 s', '12 min' or '3.5 h'."""
+  if seconds < 100:
+    return f'{seconds:.0f} s'
+  return f'{seconds / 60:.0f} min' if seconds < 6000 else f'{seconds / 3600:.1f} h'
 
 
 def track(items: Sequence[_Item], label: str, *, show: bool = True) -> Iterator[_Item]:

@@ -33,6 +33,9 @@ class Strategy(config.Section):
     functional: weight of the loss of generated networks on their task.
     functional_networks: generated networks per step and microbatch for the functional loss.
     functional_examples: examples per generated network.
+    functional_relative: whether a loss of the data's own counts in units in which the average of
+      the training networks is ln 10 above them, as an untrained classifier of ten classes is: such
+      losses have any scale.
     augment: whether every training network is replaced, at every step, by a random element of its
       orbit. A model can learn the symmetry so, without a canonical form.
     trajectory: whether the snapshots of the training runs are training data, too, besides the final
@@ -47,6 +50,7 @@ class Strategy(config.Section):
   functional: config.NonNegativeFloat = 0.0
   functional_networks: config.PositiveInt = 16
   functional_examples: config.PositiveInt = 64
+  functional_relative: bool = False
   augment: bool = False
   trajectory: bool = False
   num_train: config.NonNegativeInt = 0
@@ -105,6 +109,7 @@ class Task:
     val_inputs: examples for the validation loss, or None.
     val_labels: classes of those.
     task_loss: of one network, see `datasets.Dataset`; None is cross-entropy.
+    scale: factor of that loss.
   """
 
   architecture: model_lib.Model
@@ -114,6 +119,7 @@ class Task:
   val_inputs: Shaped[typing.Array, 'v ...'] | None = None
   val_labels: Shaped[typing.Array, 'v ...'] | None = None
   task_loss: Callable[..., Any] | None = None
+  scale: float = 1.0
 
   def loss(
     self, latents: Float[Array, 'n t d'], key: jax.Array, num_examples: int, *, train: bool
@@ -129,7 +135,7 @@ class Task:
     networks, batches = self.decode(latents), jnp.asarray(inputs)[chosen]
     if self.task_loss is not None:
       one = functools.partial(losses.value, self.task_loss, self.architecture)
-      return jnp.mean(jax.vmap(one)(networks, (batches, jnp.asarray(labels)[chosen])))
+      return self.scale * jnp.mean(jax.vmap(one)(networks, (batches, jnp.asarray(labels)[chosen])))
     outputs = jax.vmap(self.architecture.apply)(networks, batches)
     labels = jnp.asarray(labels, jnp.int32)[chosen]
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))

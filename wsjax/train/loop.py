@@ -354,7 +354,9 @@ def fit(
     if is_writer and (wanted := os.environ.get(profile.VARIABLE)):
       capture = stack.enter_context(profile.Capture(workdir, profile.parse(wanted)))
     bar = stack.enter_context(
-      terminal.Progress('train', settings.steps, done=done, show=progress and is_writer)
+      terminal.Progress(
+        'train', settings.steps, done=done, note='compiling', show=progress and is_writer
+      )
     )
     guard = stack.enter_context(signals.polled())
     # One of several processes cannot end alone, since the others would wait for it.

@@ -30,12 +30,13 @@ from wsjax.experiments.generation import any_task, prepare, verdict
 from wsjax.generators.parts import keyed_noise
 from wsjax.train import generative, loop, sharding
 from wsjax.train.monitor import goodput
-from wsjax.zoo import build, entries
+from wsjax.zoo import build, entries, losses
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import digest, published, store
 
 _PROBES = 4  # Random directions of an estimated divergence.
+_SCALED, _SCALED_ITEMS = 32, 256  # Networks and items that tell the scale of a loss.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +160,8 @@ class Generation(base.Experiment):
     strategy = generative.read(self.config.get('strategy', {}))
     decoder = self.data.decoder
     task = self._task() if strategy.functional else None
+    if task is not None and task.task_loss is not None and strategy.functional_relative:
+      task = dataclasses.replace(task, scale=self._task_scale(task))
     move = None
     if strategy.augment:
       spec = self.data.architecture.spec
@@ -279,6 +282,16 @@ class Generation(base.Experiment):
       *val,
       task_loss=dataset.loss,
     )
+
+  def _task_scale(self, task: generative.Task) -> float:
+    """The factor of `strategy.functional_relative`; 1 where the average network is not worse."""
+    train = networks_lib.take(self.data.train, slice(_SCALED))
+    mean = {path: np.mean(value, axis=0, keepdims=True) for path, value in train.items()}
+    batch = task.inputs[:_SCALED_ITEMS], task.labels[:_SCALED_ITEMS]
+    one = functools.partial(losses.value, task.task_loss, task.architecture)
+    found = jax.jit(jax.vmap(one, (0, None)))
+    gap = float(found(mean, batch)[0]) - float(np.median(found(train, batch)))
+    return float(np.log(10)) / gap if np.isfinite(gap) and gap > 0 else 1.0
 
   def _membership(self, params: typing.PyTree, seed: int) -> dict[str, Any]:
     """Compares log-densities of training and of held-out networks.
