@@ -180,7 +180,10 @@ def build(
       codes = subsets.codes(dataset.num_classes, seed=seed)
       dataset = dataclasses.replace(dataset, codes=codes)
     _check_models(models, dataset, len(splits))
-    bar = terminal.Progress('zoo', len(splits), show=progress and distributed.is_writer())
+    # A chunk is one program, which is silent until it ends: minutes, for large networks.
+    note = f'{recipe.steps:,} steps each, {chunk_size} networks at a time'
+    shown = progress and distributed.is_writer()
+    bar = terminal.Progress('zoo', len(splits), note=note, show=shown)
     with _open_log(path, plan) as log, bar:
       missing = _missing(log, len(splits), recipe.steps)
       bar.advance(len(splits) - len(missing))
