@@ -167,7 +167,6 @@ def _network(model: str, made: Any) -> tuple[Any, Any, tuple[Any, ...]]:
   """(apply_fn, params, inputs) from what the user's function returned."""
   import jax
   from flax import linen as nn
-  from flax import nnx
 
   from wsjax.models import model as model_lib
 
@@ -185,7 +184,8 @@ def _network(model: str, made: Any) -> tuple[Any, Any, tuple[Any, ...]]:
     inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
     if isinstance(module, nn.Module):
       return module.apply, jax.eval_shape(module.init, jax.random.key(0), *inputs), inputs
-    if isinstance(module, nnx.Module):
+    nnx = sys.modules.get('flax.nnx')  # A second to import, which a module of it has done.
+    if nnx and isinstance(module, nnx.Module):
       graph, state = nnx.split(module)
       return lambda state, *inputs: nnx.merge(graph, state)(*inputs), state, inputs
     if hasattr(module, 'init') and hasattr(module, 'apply'):  # Haiku.
