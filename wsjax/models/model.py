@@ -291,8 +291,8 @@ class Model(abc.ABC):
     made, state = native if isinstance(native, tuple) else (native, None)
     made = eqx.nn.inference_mode(made)
     weights, static = eqx.partition(made, eqx.is_inexact_array)
-    indices = jax.tree_util.tree_leaves_with_path(made, is_leaf=is_index)
-    indices = {} if state is None else {_path(k): x for k, x in indices if is_index(x)}
+    leaves = jax.tree_util.tree_leaves_with_path(made, is_leaf=is_index)
+    indices = {} if state is None else {_path(k): x for k, x in leaves if is_index(x)}
 
     def tree(net: Any) -> Any:
       weights = eqx.filter(net[0] if indices else net, eqx.is_inexact_array)

@@ -389,16 +389,18 @@ class Zoo:
 
     Weights are compared with their digests once, and records copied as they are spelled there.
     """
-    if self.path is None:
+    folder = self.path
+    if folder is None:
       raise ValueError(f'{self!r} is in memory; save it.')
     path.mkdir(parents=True, exist_ok=True)
     head, tail = b'"record":', b',"row":'
 
     def blocks() -> Iterator[Block]:
-      with open(self.path / published.RECORDS, 'rb') as file:
+      with open(folder / published.RECORDS, 'rb') as file:
         lines = enumerate(file)
         for part in self._parts(rows, shard_size):
-          wanted, texts = set(part.tolist()), []
+          wanted = set(part.tolist())
+          texts: list[bytes] = []
           while len(texts) < len(part):
             row, line = next(lines)
             if row in wanted:
