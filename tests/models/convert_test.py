@@ -1,5 +1,7 @@
 """Models of other libraries keep their names and obey the law of their inferred symmetry."""
 
+import functools
+
 import equinox as eqx
 import flax.linen as nn
 import jax
@@ -187,6 +189,20 @@ def test_a_module_is_converted_in_evaluation_mode_and_left_as_it_is():
   assert isinstance(made.unflatten(params), Nnx)
   with pytest.raises(ValueError):
     made.init(jax.random.key(0))
+
+
+def test_what_a_function_keeps_from_its_first_call_is_no_tracer():
+  @functools.cache
+  def base():
+    return jax.random.normal(jax.random.key(0), (6, 4))
+
+  def apply(params, x):
+    return jnp.tanh(x @ (base() + params['change'])) @ params['out']
+
+  params = {'change': jnp.ones((6, 4)), 'out': jnp.ones((4, 2))}
+  made = model.Model.from_function(apply, params, ROWS)
+  assert [group.size for group in made.spec.groups] == []  # The base tells its units apart.
+  np.testing.assert_allclose(jax.jit(made.apply)(params, ROWS), apply(params, ROWS), rtol=1e-5)
 
 
 def test_half_precision_is_kept():

@@ -1,6 +1,7 @@
 """Model: a JAX function with named parameters, and the symmetries of its parameters."""
 
 import abc
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -373,6 +374,9 @@ class Converted(Model):
       return self.given_spec
     from wsjax.symmetry.inference import infer  # Slow to import.
 
+    # What the function computes once and keeps, such as weights of a base, must not be a tracer.
+    with contextlib.suppress(Exception), jax.ensure_compile_time_eval():
+      jax.eval_shape(self.apply, dict(self.structs), self.example)
     return infer.infer(self.apply, dict(self.structs), self.example).spec
 
   @property
