@@ -261,7 +261,7 @@ def evaluate(
   zoo: store.Zoo,
   *,
   data: Data,
-  name: str = 'networks',
+  name: str = 'generator',
   metrics: Sequence[str] = (),
   num_bootstrap: int = 1_000,
   seed: int = 0,
@@ -276,7 +276,7 @@ def evaluate(
     zoo: networks of one model.
     data: test inputs [n, ...] and targets [n, ...], or a `Dataset`. Networks are compared by
       accuracy if targets are classes, else by their loss.
-    name: of the networks in the report.
+    name: of what made the networks, in the report.
     metrics: groups of metrics beside the standard ones, for classifiers.
     num_bootstrap: resamples behind every interval.
     seed: of baselines and resamples.
