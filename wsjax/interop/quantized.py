@@ -85,14 +85,18 @@ def unpack(packed: Any, precision: str, shape: tuple[int, ...], xp: Any = np) ->
   """Inverts `pack`; `xp` is NumPy or jax.numpy, in which it can be traced."""
   if precision == 'int8':
     return packed.view(np.int8).reshape(shape)
-  base = np.uint8(_BASE[precision])
+  base, weights = _BASE[precision], _weights(precision)
   if xp is np:
-    digits = packed[:, None] // _weights(precision) % base
-  else:  # Those of jax.numpy are functions of their own, and every file holds all of them.
+    digits = packed[:, None] // weights % np.uint8(base)
+  else:  # Those of jax.numpy are functions of their own, and every file would hold all of them.
     from jax import lax
 
-    digits = lax.div(*xp.broadcast_arrays(packed[:, None], _weights(precision)))
-    digits = lax.rem(digits, xp.full_like(digits, base))
+    divide, remain, last = lax.div, lax.rem, base
+    if precision == 'int4':  # Shifts need less memory to compile.
+      divide, remain, last = lax.shift_right_logical, lax.bitwise_and, base - 1
+      weights = np.array([0, 4], np.uint8)
+    digits = divide(*xp.broadcast_arrays(packed[:, None], weights))
+    digits = remain(digits, xp.full_like(digits, last))
   flat = digits.reshape(-1)[: math.prod(shape)]
   return flat.astype(np.int8).reshape(shape) - np.int8(LEVELS[precision])
 
