@@ -1,4 +1,5 @@
 import jax
+import numpy as np
 import pytest
 
 import wsjax
@@ -52,3 +53,46 @@ def test_evaluate_compares_what_the_networks_are():
   mine = zoo('relu', split=['train'] * 3 + ['test'])
   with pytest.raises(ValueError, match='activation'):
     wsjax.evaluate(zoo('tanh'), mine, data=([[0.0] * 4] * 2, [0, 1]), progress=False)
+
+
+ROWS = np.zeros((6, 4), np.float32)
+CLASSES = np.arange(6) % 3
+
+
+@pytest.mark.parametrize('outputs, x, y, words', [
+  (3, ROWS, CLASSES + 1, 'labels are 1 to 3; with 3 outputs 0 to 2'),
+  (3, ROWS, CLASSES - 1, 'labels are -1 to 1'),
+  (1, ROWS, CLASSES % 2, 'one output'),
+  (1, ROWS, CLASSES > 0, 'one output'),
+  (3, ROWS[:, :3], CLASSES, r'does not take inputs \(3,\) of float32; its own are \(4,\)'),
+  (3, ROWS, CLASSES[:, None], r'outputs are \(3,\) and targets \(1,\)'),
+  (3, ROWS, np.array(list('abcabc')), 'finite numbers'),
+  (1, ROWS, np.where(CLASSES, np.nan, 1.0), 'finite numbers'),
+  (1, np.full_like(ROWS, np.inf), np.ones(6), 'finite numbers'),
+])  # fmt: skip
+def test_data_that_do_not_fit_the_model_are_refused(outputs, x, y, words):
+  model = wsjax.mlp((4, 5, outputs))
+  with pytest.raises(ValueError, match=words):
+    comparable.check_data(wsjax.Dataset.of(test=(x, y)), model, 'train', 'test')
+
+
+def test_data_that_fit_the_model_pass():
+  fitting = [
+    (3, ROWS, CLASSES), (2, ROWS, CLASSES > 0), (3, ROWS, np.eye(3)[CLASSES]),
+    (1, ROWS, np.ones(6)), (1, ROWS, np.ones((6, 1))), (3, ROWS.reshape(6, 2, 2, 1), CLASSES),
+  ]  # fmt: skip
+  for outputs, x, y in fitting:
+    comparable.check_data(wsjax.Dataset.of(test=(x, y)), wsjax.mlp((4, 5, outputs)), 'test')
+  odd = wsjax.Dataset.of(test=(ROWS[:, :2], CLASSES), loss=lambda model, params, batch: 0.0)
+  comparable.check_data(odd, wsjax.mlp((4, 5, 3)), 'test')
+
+
+def test_fit_and_evaluate_compare_data_with_the_model():
+  mine = zoo('relu')
+  wrong = np.zeros((5, 4), np.float32), np.arange(5) + 7
+  with pytest.raises(ValueError, match='labels are 7 to 11'):
+    wsjax.fit(mine, task=wrong, steps=1, progress=False)
+  with pytest.raises(ValueError, match='labels are 7 to 11'):
+    wsjax.evaluate(mine.networks(), mine, data=wrong, progress=False)
+  with pytest.raises(ValueError, match='no split test'):
+    wsjax.evaluate(mine.networks(), mine, data=wsjax.Dataset.of(train=wrong), progress=False)

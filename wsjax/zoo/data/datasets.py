@@ -74,15 +74,16 @@ class Dataset:
       test: those of the test split, or None.
       name: of the data.
       license: SPDX expression.
-      loss: see `Dataset`; by default cross-entropy for integer targets [n], and the mean squared
-        error for others.
+      loss: see `Dataset`; by default cross-entropy for integer or boolean targets [n], and the mean
+        squared error for others.
 
     Raises:
-      ValueError: if there is no split, or inputs and targets of a split differ in number.
+      ValueError: if there is no split, inputs and targets of a split differ in number, or they are
+        no numbers or not finite.
     """
     given = {'train': train, 'val': val, 'test': test}
     pairs = {
-      split: (_inputs(pair[0], loss is None), np.asarray(pair[1]))
+      split: (_inputs(pair[0], loss is None), _targets(pair[1]))
       for split, pair in given.items()
       if pair is not None
     }
@@ -92,6 +93,11 @@ class Dataset:
     for split, (x, y) in pairs.items():
       if len(x) != len(y) or not len(x):
         raise ValueError(f'{name}: {split} has {len(x)} inputs and {len(y)} targets.')
+      for what, array in (('inputs', x), ('targets', y)):
+        is_number = array.dtype.kind in 'biufc'
+        if not is_number or not np.isfinite(array).all():
+          wrong = (array[~np.isfinite(array)] if is_number else array).ravel()[:1].tolist()
+          raise ValueError(f'{name}: {what} of {split} have to be finite numbers; got {wrong}.')
       digest.update(x.tobytes() + np.ascontiguousarray(y).tobytes())
     x, y = next(iter(pairs.values()))
     arrays = {}
@@ -164,6 +170,12 @@ def _inputs(x: Any, floats: bool) -> np.ndarray:
   """Inputs as float32; integers, such as tokens, stay if not `floats`."""
   x = np.asarray(x)
   return x.astype(np.float32) if floats or x.dtype.kind == 'f' else x
+
+
+def _targets(y: Any) -> np.ndarray:
+  """Targets as they are; yes and no are the classes 1 and 0."""
+  y = np.asarray(y)
+  return y.astype(np.int32) if y.dtype.kind == 'b' and y.ndim == 1 else y
 
 
 def default_root(root: str | os.PathLike[str] | None = None) -> pathlib.Path:
