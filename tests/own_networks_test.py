@@ -10,6 +10,7 @@ import wsjax
 from tests import marks
 from wsjax import config, own_networks
 from wsjax.evaluation import methods
+from wsjax.experiments import generation
 from wsjax.experiments.generation import any_task
 from wsjax.zoo import losses
 
@@ -113,9 +114,19 @@ def test_a_loss_of_ones_own(zoo):
   assert value == pytest.approx(float(jnp.abs(outputs - Y[None]).mean()), rel=1e-4)
 
 
-def test_a_loss_of_any_scale_counts_alike(zoo):
-  from wsjax.experiments import generation
+@pytest.mark.parametrize('name', ['flow_matching', 'diffusion'])
+def test_a_flow_with_a_task_is_cheap_unless_told_otherwise(zoo, name, monkeypatch):
+  monkeypatch.setattr(generation.Generation, 'fit', lambda experiment, seed: (None, {}))
+  made = wsjax.fit(zoo, name, task=(X, Y), progress=False).experiment.generator
+  assert made.num_steps == 15 and made.backbone.width == 128
+  backbone = {'name': 'mlp', 'width': 64}
+  own = wsjax.fit(zoo, name, task=(X, Y), num_steps=4, backbone=backbone).experiment.generator
+  assert own.num_steps == 4 and own.backbone.width == 64
+  plain = wsjax.fit(zoo, name).experiment.generator
+  assert plain.num_steps > 15 and plain.backbone.width > 128
 
+
+def test_a_loss_of_any_scale_counts_alike(zoo):
   def scaled(factor, shift=0.0):
     data = wsjax.Dataset.of(
       train=(X, Y), loss=lambda *batch: factor * losses.squared_error(*batch) + shift

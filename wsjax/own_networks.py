@@ -40,10 +40,12 @@ _NEEDED = {
 # Families that learn whole weights, and the tokens of those that are not learned as one vector.
 _WHOLE = ('autoregressive', 'graph_flow', 'hypernetwork')
 _TOKENS = {'autoregressive': 'neurons'}
-# Families whose samples are solutions of an equation; steps of the solver, and samples of a step of
-# training, where samples learn the task.
-_SOLVED, _SOLVER_STEPS, _SOLVED_NETWORKS = ('diffusion', 'flow_matching'), 8, 4
-_SOLVED_STEPS = 500
+# Families whose samples are solutions of an equation. Where samples learn the task, every step of
+# training follows it there and back, which takes a small backbone and few steps of the solver: up
+# to 15 cost the same.
+_SOLVED = ('diffusion', 'flow_matching')
+_SOLVED_FIELDS = {'backbone': {'name': 'mlp', 'width': 128}, 'num_steps': 15}
+_SOLVED_NETWORKS = 8
 # Training of generators and encoders, where the caller gives nothing else.
 _TRAIN = dict(
   learning_rate=1e-3,
@@ -154,7 +156,7 @@ def fit(
   generator: str = 'hypernetwork',
   *,
   task: Data | None = None,
-  steps: int | None = None,
+  steps: int = _STEPS,
   seed: int = 0,
   workdir: str | pathlib.Path | None = None,
   progress: bool = True,
@@ -165,16 +167,16 @@ def fit(
 
   Scales are balanced and permutations aligned first. A hypernetwork learns whole weights, other
   families up to 64 whitened principal components, and 'autoregressive' and 'graph_flow' weights as
-  they are. Of a zoo of several architectures 'flow_matching'
-  learns all of them at once, as tokens with masks, and samples each.
+  they are. A flow or diffusion with a task has a small backbone and 15 steps of its solver. Of a
+  zoo of several architectures 'flow_matching' learns all of them at once, as tokens with masks, and
+  samples each.
 
   Args:
     zoo: networks of one model, or of several.
     generator: plug-in of `wsjax.generators`, or a class of the user's own.
     task: what the networks learned: inputs [n, ...] and targets [n, ...], or a `Dataset`. The loss
       of generated networks on it is then part of the objective of the generator.
-    steps: of the training; None is 2,000, or 500 of a flow or diffusion with a task, whose steps
-      follow an equation there and back.
+    steps: of the training.
     seed: of the generator and its training.
     workdir: directory of checkpoints, from which an interrupted training continues; None keeps
       nothing.
@@ -186,8 +188,6 @@ def fit(
     ValueError: for an unknown generator, field or section, or a zoo with fewer than two training
       networks.
   """
-  if steps is None:
-    steps = _SOLVED_STEPS if task is not None and generator in _SOLVED else _STEPS
   num = len(zoo.select(split='train'))
   if num < 2:
     raise ValueError(f'{zoo!r} has {num} training networks; at least 2 are needed.')
@@ -214,8 +214,8 @@ def fit(
   strategy: dict[str, Any] = {}
   if task is not None:
     strategy = {'distribution': 4.0, 'functional': 1.0, 'functional_relative': True}
-    if generator in _SOLVED:  # Every step of training follows the whole equation, there and back.
-      needed['num_steps'] = _SOLVER_STEPS
+    if generator in _SOLVED:
+      needed |= _SOLVED_FIELDS
       strategy['functional_networks'] = _SOLVED_NETWORKS
   config = {
     'name': generator,
