@@ -73,7 +73,7 @@ CLASSES = np.arange(6) % 3
 def test_data_that_do_not_fit_the_model_are_refused(outputs, x, y, words):
   model = wsjax.mlp((4, 5, outputs))
   with pytest.raises(ValueError, match=words):
-    comparable.check_data(wsjax.Dataset.of(test=(x, y)), model, 'train', 'test')
+    wsjax.Dataset.of(test=(x, y)).check(model, 'train', 'test')
 
 
 def test_data_that_fit_the_model_pass():
@@ -82,9 +82,9 @@ def test_data_that_fit_the_model_pass():
     (1, ROWS, np.ones(6)), (1, ROWS, np.ones((6, 1))), (3, ROWS.reshape(6, 2, 2, 1), CLASSES),
   ]  # fmt: skip
   for outputs, x, y in fitting:
-    comparable.check_data(wsjax.Dataset.of(test=(x, y)), wsjax.mlp((4, 5, outputs)), 'test')
+    wsjax.Dataset.of(test=(x, y)).check(wsjax.mlp((4, 5, outputs)), 'test')
   odd = wsjax.Dataset.of(test=(ROWS[:, :2], CLASSES), loss=lambda model, params, batch: 0.0)
-  comparable.check_data(odd, wsjax.mlp((4, 5, 3)), 'test')
+  odd.check(wsjax.mlp((4, 5, 3)), 'test')
 
 
 def test_fit_and_evaluate_compare_data_with_the_model():

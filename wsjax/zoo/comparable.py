@@ -1,16 +1,12 @@
 """Whether networks may be judged beside a zoo: what they compute and learned, not shapes alone."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from wsjax.models import model as model_lib
-from wsjax.zoo import losses
-from wsjax.zoo.data import datasets
 from wsjax.zoo.store import store
 
 _TOLERANCE = 1e-4  # Of the largest output; below it lies rounding.
@@ -55,54 +51,6 @@ def check(given: store.Zoo, zoo: store.Zoo) -> list[str]:
     *unknown,
     'What the given networks learned from is not recorded; it may include test examples.',
   ]
-
-
-def check_data(data: datasets.Dataset, model: model_lib.Model, *splits: str) -> None:
-  """Compares inputs and targets of splits with what a model takes and gives.
-
-  A loss of the user's own may do with them what it wants, and is not looked into.
-
-  Raises:
-    ValueError: if the model does not take such inputs, its outputs are no classes [b, c], a
-      label is none of them, or targets of a squared error differ from the outputs in size.
-  """
-  if data.loss not in (None, losses.squared_error):
-    return
-  for split in splits:
-    x, y = getattr(data, f'{split}_x'), getattr(data, f'{split}_y')
-    if not len(y):
-      continue
-    where = f'{data.name}: {model.name} with {split} data'
-    try:
-      outputs = jax.eval_shape(
-        model.apply, model.shapes, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-      )
-    except Exception as error:
-      raise ValueError(
-        f'{where}: it does not take inputs {x.shape[1:]} of {x.dtype}; its own are '
-        f'{model.input_shape}. {str(error).strip().splitlines()[0][:200]}'
-      ) from error
-    own = getattr(outputs, 'shape', None)
-    if own is None or (data.loss is None and len(own) != 2):
-      raise ValueError(
-        f'{where}: its outputs are {outputs}, not [b, classes]; give a loss of your own.'
-      )
-    if data.loss is not None:
-      if math.prod(own[1:]) != math.prod(y.shape[1:]):
-        raise ValueError(
-          f'{where}: outputs are {own[1:]} and targets {y.shape[1:]} of {y.dtype}. Classes are '
-          'integers [n]; give a loss of your own for anything else.'
-        )
-    elif own[1] < 2:
-      raise ValueError(
-        f'{where}: targets are classes, and it has one output. Give targets as floats for the '
-        'squared error, or a loss of your own: wsjax.Dataset.of(train=..., test=..., loss=...).'
-      )
-    elif y.min() < 0 or y.max() >= own[1]:
-      raise ValueError(
-        f'{where}: labels are {y.min()} to {y.max()}; with {own[1]} outputs 0 to {own[1] - 1} are '
-        'allowed.'
-      )
 
 
 def _compare_functions(given: store.Zoo, zoo: store.Zoo, name: str) -> list[str]:

@@ -30,7 +30,7 @@ from wsjax.experiments.generation import any_task, prepare, verdict
 from wsjax.generators.parts import keyed_noise
 from wsjax.train import generative, loop, sharding
 from wsjax.train.monitor import goodput
-from wsjax.zoo import build, comparable, entries, losses
+from wsjax.zoo import build, entries, losses
 from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
 from wsjax.zoo.store import digest, published, store
@@ -273,7 +273,7 @@ class Generation(base.Experiment):
         'strategy.functional needs classifiers, or a data set with a loss of its own; '
         f'{architecture.name} is for {architecture.task}.'
       )
-    comparable.check_data(dataset, architecture, 'train', 'val')
+    dataset.check(architecture, 'train', 'val')
     val = (dataset.val_x, dataset.val_y) if len(dataset.val_y) else (None, None)
     return generative.Task(
       architecture,
@@ -468,7 +468,7 @@ def judge(
   """
   if not len(dataset.test_y):
     raise ValueError(f'{dataset.name} has no split test, on which networks are compared.')
-  comparable.check_data(dataset, zoo['architecture'], 'test')
+  dataset.check(zoo['architecture'], 'test')
   zoo |= {'test_x': dataset.test_x, 'test_y': dataset.test_y}
   if dataset.loss is not None:
     if metrics:

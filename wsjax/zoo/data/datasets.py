@@ -2,15 +2,20 @@
 
 import dataclasses
 import hashlib
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import jax
 import numpy as np
 
 from wsjax import config, files
 from wsjax.zoo import losses
+
+if TYPE_CHECKING:
+  from wsjax.models import model as model_lib
 
 Pair: TypeAlias = tuple[Any, Any]  # Inputs and targets.
 
@@ -109,6 +114,53 @@ class Dataset:
       name=name, version='', sha256=digest.hexdigest(), license=license, loss=loss,
       train_index=np.arange(len(arrays['train_y'])), **arrays,
     )  # fmt: skip
+
+  def check(self, model: 'model_lib.Model', *splits: str) -> None:
+    """Compares inputs and targets of splits with what a model takes and gives.
+
+    A loss of the user's own may do with them what it wants, and is not looked into.
+
+    Raises:
+      ValueError: if the model does not take such inputs, its outputs are no classes [b, c], a
+        label is none of them, or targets of a squared error differ from the outputs in size.
+    """
+    if self.loss not in (None, losses.squared_error):
+      return
+    for split in splits:
+      x, y = getattr(self, f'{split}_x'), getattr(self, f'{split}_y')
+      if not len(y):
+        continue
+      where = f'{self.name}: {model.name} with {split} data'
+      try:
+        outputs = jax.eval_shape(
+          model.apply, model.shapes, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+        )
+      except Exception as error:
+        raise ValueError(
+          f'{where}: it does not take inputs {x.shape[1:]} of {x.dtype}; its own are '
+          f'{model.input_shape}. {str(error).strip().splitlines()[0][:200]}'
+        ) from error
+      own = getattr(outputs, 'shape', None)
+      if own is None or (self.loss is None and len(own) != 2):
+        raise ValueError(
+          f'{where}: its outputs are {outputs}, not [b, classes]; give a loss of your own.'
+        )
+      if self.loss is not None:
+        if math.prod(own[1:]) != math.prod(y.shape[1:]):
+          raise ValueError(
+            f'{where}: outputs are {own[1:]} and targets {y.shape[1:]} of {y.dtype}. Classes are '
+            'integers [n]; give a loss of your own for anything else.'
+          )
+      elif own[1] < 2:
+        raise ValueError(
+          f'{where}: targets are classes, and it has one output. Give targets as floats for the '
+          'squared error, or a loss of your own: wsjax.Dataset.of(train=..., test=..., loss=...).'
+        )
+      elif y.min() < 0 or y.max() >= own[1]:
+        raise ValueError(
+          f'{where}: labels are {y.min()} to {y.max()}; allowed with {own[1]} outputs: '
+          f'0 to {own[1] - 1}.'
+        )
 
   @property
   def num_classes(self) -> int:
