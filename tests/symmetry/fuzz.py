@@ -563,7 +563,7 @@ def changes_of(inferred, closed, params, args, seed):
 
 def _jumps(closed, leaves, rest, before, size, rng):
   """Whether rounding alone changes a function, as it does floor(sum(softmax(x)))."""
-  for _ in range(3):
+  for _ in range(30):
     near = [x * (1 + 1e-14 * rng.normal(size=x.shape)) if x.dtype == float else x for x in leaves]
     after = numeric.evaluate(closed, [*near, *rest])
     if max(_gap(x, y) for x, y in zip(before, after, strict=True)) > TOLERANCE * (size + 1e-4):
