@@ -13,20 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
+from wsjax.models import mlp
 from wsjax.models import model as model_lib
 from wsjax.symmetry import spec as spec_lib
 
 OMEGA = 30.0
 SEEDS = st.integers(0, 2**20)
-ACTIVATIONS = {
-  'relu': jax.nn.relu,
-  'leaky_relu': jax.nn.leaky_relu,
-  'tanh': jnp.tanh,
-  'gelu': jax.nn.gelu,
-  'silu': jax.nn.silu,
-  'sigmoid': jax.nn.sigmoid,
-  'sine': lambda x: jnp.sin(OMEGA * x),
-}
+ACTIVATIONS = mlp.ACTIVATIONS | {'sine': lambda x: jnp.sin(OMEGA * x)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,10 +64,7 @@ def model(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-  for name in ('JAX_COMPILATION_CACHE_DIR', 'NPROC',
-               'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'):  # fmt: skip
-    monkeypatch.setenv(name, 'set')  # So that what main sets is undone.
+def _environment(monkeypatch, undone):
   monkeypatch.setattr(sys, 'path', list(sys.path))
 
 

@@ -35,11 +35,8 @@ def config(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch):
+def _environment(monkeypatch, undone):
   monkeypatch.delenv('WSJAX_DEBUG', raising=False)
-  for name in ('JAX_COMPILATION_CACHE_DIR', 'NPROC',
-               'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'):  # fmt: skip
-    monkeypatch.setenv(name, 'set')  # So that what main sets is undone.
 
 
 def test_help_is_fast_for_it_imports_nothing_heavy():

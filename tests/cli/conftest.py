@@ -19,6 +19,14 @@ def net():
 
 
 @pytest.fixture
+def undone(monkeypatch):
+  """What `main.main` changes in the environment is undone."""
+  for name in ('JAX_COMPILATION_CACHE_DIR', 'NPROC',
+               'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'):  # fmt: skip
+    monkeypatch.setenv(name, 'set')
+
+
+@pytest.fixture
 def folder(tmp_path, monkeypatch):
   """a, b = a moved by its symmetry, and c, in the layout of PyTorch."""
   (tmp_path / 'net.py').write_text(NET)

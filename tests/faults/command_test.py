@@ -135,13 +135,17 @@ def test_f3_3_f3_4_zoo_training_that_meets_faults_in_turn_ends_as_without_them(f
   end_like(finished, tmp_path)
 
 
+def wait_until_stopped(process):
+  found = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+  assert found.si_code == os.CLD_STOPPED  # Else the place to stop at is called something else.
+
+
 @pytest.mark.slow
 def test_f3_11_a_second_launch_ends_and_touches_nothing_of_the_first(finished, tmp_path):
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
   first = start(tmp_path, at=OPENING | {'sends': signal.SIGSTOP})
   try:
-    found = os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-    assert found.si_code == os.CLD_STOPPED  # Else the place to stop at is called something else.
+    wait_until_stopped(first)
     before = runs.listing(tmp_path)
     status, err = end(start(tmp_path))
     assert status == 2
@@ -179,8 +183,7 @@ def test_f3_11_the_first_goes_on_as_if_there_was_no_second(finished, tmp_path):
   shutil.copytree(finished / 'zoo', tmp_path / 'zoo')
   first = start(tmp_path, at=TRAINING | {'sends': signal.SIGSTOP})
   try:
-    found = os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-    assert found.si_code == os.CLD_STOPPED  # Else the place to stop at is called something else.
+    wait_until_stopped(first)
     assert end(start(tmp_path))[0] == 2
     first.send_signal(signal.SIGCONT)
     status, err = end(first)

@@ -489,12 +489,8 @@ def _(p, x):
   return _over_time(step, jnp.zeros((2, 6)), x) @ p['v']
 
 
-@case('mamba', '6 4', T, w=(3, 6), z=(3, 6), s=(6, 2), dt=(2, 6), bc=(6, 8), a=(6, 4), d=(6,),
-      o=(6, 2))  # fmt: skip
-def _(p, x):
-  u = silu(x @ p['w'])
-  delta = jax.nn.softplus(u @ p['s'] @ p['dt'])
-  b, c = jnp.split(u @ p['bc'], 2, -1)
+def selective_scan(p, u, delta, b, c):
+  """The state space of Mamba: inputs, steps [b, t, d], and maps [b, t, n] in and out."""
 
   def step(h, xs):
     u, delta, b, c = xs
@@ -502,8 +498,16 @@ def _(p, x):
     return h, jnp.einsum('bdn,bn->bd', h, c)
 
   xs = jax.tree.map(lambda z: jnp.swapaxes(z, 0, 1), (u, delta, b, c))
-  y = jnp.swapaxes(jax.lax.scan(step, jnp.zeros((2, 6, 4)), xs)[1], 0, 1) + p['d'] * u
-  return (y * silu(x @ p['z'])) @ p['o']
+  return jnp.swapaxes(jax.lax.scan(step, jnp.zeros((2, 6, 4)), xs)[1], 0, 1) + p['d'] * u
+
+
+@case('mamba', '6 4', T, w=(3, 6), z=(3, 6), s=(6, 2), dt=(2, 6), bc=(6, 8), a=(6, 4), d=(6,),
+      o=(6, 2))  # fmt: skip
+def _(p, x):
+  u = silu(x @ p['w'])
+  delta = jax.nn.softplus(u @ p['s'] @ p['dt'])
+  b, c = jnp.split(u @ p['bc'], 2, -1)
+  return (selective_scan(p, u, delta, b, c) * silu(x @ p['z'])) @ p['o']
 
 
 @case('mamba_fused', '6 4', T, w=(3, 12), x=(6, 10), dt=(2, 6), a=(6, 4), d=(6,), o=(6, 2))
@@ -512,15 +516,7 @@ def _(p, x):
   u = silu(u)
   delta, b, c = jnp.split(u @ p['x'], [2, 6], -1)
   delta = jax.nn.softplus(delta @ p['dt'])
-
-  def step(h, xs):
-    u, delta, b, c = xs
-    h = jnp.exp(-delta[..., None] * jnp.exp(p['a'])) * h + (delta * u)[..., None] * b[:, None]
-    return h, jnp.einsum('bdn,bn->bd', h, c)
-
-  xs = jax.tree.map(lambda z: jnp.swapaxes(z, 0, 1), (u, delta, b, c))
-  y = jnp.swapaxes(jax.lax.scan(step, jnp.zeros((2, 6, 4)), xs)[1], 0, 1) + p['d'] * u
-  return (y * silu(gate)) @ p['o']
+  return (selective_scan(p, u, delta, b, c) * silu(gate)) @ p['o']
 
 
 @case('lru', '4 | scale4 sign4', T, a=(4,), b=(3, 4), c=(4, 2))

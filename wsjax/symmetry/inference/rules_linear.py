@@ -27,20 +27,7 @@ SCATTERS = {
 
 def dot_general(axes: Axes, op: Op) -> None:
   """Contracted axes are tied; batch and free axes pass on."""
-  contracting, batch = op.params['dimension_numbers']
-  for one, two in zip(*contracting, strict=True):
-    axes.contract(op, 0, one, 1, two)
-  out_axis = 0
-  for one, two in zip(*batch, strict=True):
-    axes.link(op, 0, one, 0, out_axis)
-    axes.link(op, 1, two, 0, out_axis)
-    out_axis += 1
-  for i in (0, 1):
-    taken = {*contracting[i], *batch[i]}
-    for axis in range(len(op.ins[i].shape)):
-      if axis not in taken:
-        axes.link(op, i, axis, 0, out_axis)
-        out_axis += 1
+  _product(axes, op, *op.params['dimension_numbers'])
 
 
 def ragged_dot(axes: Axes, op: Op) -> None:
@@ -54,6 +41,18 @@ def ragged_dot(axes: Axes, op: Op) -> None:
   axes.pin(op, axes.of(op.ins[1])[groups[0]])
   for label in axes.of(op.ins[2]):
     axes.pin(op, label)
+  _product(axes, op, contracting, batch, rows, groups)
+
+
+def _product(
+  axes: Axes,
+  op: Op,
+  contracting: Sequence[Axis],
+  batch: Sequence[Axis],
+  rows: int | None = None,
+  groups: Axis = (),
+) -> None:
+  """Ties what is contracted and links the rest, but for pinned rows and the axes of groups."""
   for one, two in zip(*contracting, strict=True):
     axes.contract(op, 0, one, 1, two)
   out_axis = 0
