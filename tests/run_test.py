@@ -255,6 +255,7 @@ def test_membership_of_what_has_no_density_is_refused_before_training(tmp_path):
   assert not (tmp_path / 'train').exists()
 
 
+@pytest.mark.slow
 def test_trajectories_are_learned_from_behind_the_ends_of_runs(tmp_path):
   config = smoke()
   with config.unlocked():
@@ -304,6 +305,7 @@ def test_rivals_stand_in_the_same_report(finished, tmp_path):
   assert any('kde' in topic for topic in report.findings)
 
 
+@pytest.mark.slow
 def test_the_checkpoints_of_one_run_are_a_population(tmp_path):
   config = smoke()
   with config.unlocked():

@@ -83,7 +83,7 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize('fault', marks.slow(WORDS, 'key', 'spread', 'nan', 'one mode'))
+@pytest.mark.parametrize('fault', marks.slow(WORDS, 'density', 'key', 'spread', 'nan', 'one mode'))
 def test_a_planted_fault_is_named(fault):
   small = {**SMALL['flow'], 'fault': fault}
   conditional = Gaussian(**small, condition_size=2) if fault == 'condition' else None

@@ -157,6 +157,7 @@ def test_what_is_in_the_padding_does_not_matter(heads):
   np.testing.assert_allclose(run(variables, dirty), run(variables, graph))
 
 
+@pytest.mark.slow
 def test_architectures_of_several_sizes_share_one_encoder(heads):
   cases = [CASES['mlp'], CASES['cnn'], strategies.make_mlp((5, 4, 2))]
   capacity = functools.reduce(operator.or_, map(capacity_of, cases))

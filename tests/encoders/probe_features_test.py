@@ -35,13 +35,12 @@ def weights(architecture):
   }
 
 
-# Every kind of network with one encoder, and the first one with both.
 CASES = [
   f'{name} of {kind}' for kind in ARCHITECTURES for name in ('graph_net', 'graph_transformer')
 ]
 LATER = (
   'graph_transformer of siren', 'graph_transformer of cnn', 'graph_net of siren',
-  'graph_net of relu mlp',
+  'graph_net of relu mlp', 'graph_transformer of relu mlp',
 )  # fmt: skip
 
 

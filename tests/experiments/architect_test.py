@@ -9,7 +9,7 @@ import pytest
 import wsjax
 from tests import marks
 from wsjax.cli import main
-from wsjax.experiments.architect import hypernetwork, ranking, space
+from wsjax.experiments.architect import hypernetwork, prediction, ranking, space
 
 NETWORK = hypernetwork.GraphHypernetwork(
   inputs=9, outputs=3, units=6, width=8, depth=2, num_heads=2, rank=5, code=4
@@ -154,6 +154,7 @@ def run(smoke_run):
   return smoke_run('architect')
 
 
+@pytest.mark.slow
 def test_the_report_compares_predictions_with_training_and_rankings(run):
   report, _, config = run
   assert {'in_the_space', 'wider', 'deeper', 'ranking'} == set(report.tables)
@@ -164,8 +165,14 @@ def test_the_report_compares_predictions_with_training_and_rankings(run):
   assert {'synflow', 'NASWOT', 'number of weights'} <= set(report.tables['ranking'].rows)
 
 
-def test_a_model_gets_weights_by_one_call_and_by_the_command(run, tmp_path, monkeypatch, capsys):
-  _, workdir, _ = run
+def test_a_model_gets_weights_by_one_call_and_by_the_command(tmp_path, monkeypatch, capsys):
+  sizes = {'units': 6, 'width': 8, 'depth': 1, 'num_heads': 2, 'rank': 4, 'code': 4}
+  network = hypernetwork.GraphHypernetwork(64, 10, **sizes)
+  layers = np.zeros((2, hypernetwork.NUM_FEATURES), np.float32)
+  given = layers, np.eye(2, dtype=int), np.ones(2, bool), network.units
+  facts = {'middle': [0.0] * 64, 'size': 1.0, 'pool': 1, 'record': {'license': 'MIT'}}
+  workdir = tmp_path / 'run'
+  prediction.save(workdir / 'seed0', network, network.init(jax.random.key(0), *given), facts)
   module = nn.Sequential([nn.Dense(7), nn.tanh, nn.Dense(10)])
   model = wsjax.Model.from_flax(module, jnp.zeros((1, 64)))
   zoo = wsjax.predict_weights(model, workdir)

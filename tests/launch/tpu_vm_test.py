@@ -240,6 +240,7 @@ def test_a_signal_saves_and_deletes(programs):
   assert steps(programs.calls) == ['look', 'run', 'save', 'delete']
 
 
+@pytest.mark.slow
 def test_the_hours_end_with_saving_and_deleting(programs):
   healthy(programs)
   programs.answer(RUNS, waits=True)

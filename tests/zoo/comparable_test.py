@@ -60,7 +60,7 @@ CLASSES = np.arange(6) % 3
 
 
 @pytest.mark.parametrize('outputs, x, y, words', [
-  (3, ROWS, CLASSES + 1, 'labels are 1 to 3; with 3 outputs 0 to 2'),
+  (3, ROWS, CLASSES + 1, 'labels are 1 to 3; allowed with 3 outputs: 0 to 2'),
   (3, ROWS, CLASSES - 1, 'labels are -1 to 1'),
   (1, ROWS, CLASSES % 2, 'one output'),
   (1, ROWS, CLASSES > 0, 'one output'),

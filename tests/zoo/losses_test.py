@@ -45,6 +45,7 @@ def plain(digits):
   return train(digits)
 
 
+@pytest.mark.slow
 def test_a_net_with_every_factor_is_bitwise_the_same_alone(digits, varied):
   again = train_lib.train_networks(NET, digits, VARIED, [4, 1], seed=3)
   for path, array in again.params.items():
