@@ -108,12 +108,12 @@ def _against(table: model.Table, row: model.Row, other: str | None, metric: str)
   def end(stat: Any, side: str) -> float:
     return stat['value'] if stat.get(side) is None else stat[side]
 
-  relation = 'cannot be told apart'
+  relation = 'as often, as far as their intervals tell'
   if end(mine, 'low') > end(theirs, 'high'):
-    relation = 'passes less often'
+    relation = 'less often'
   elif end(mine, 'high') < end(theirs, 'low'):
-    relation = 'passes more often'
-  return f'the best baseline {relation} ({other}, {percent(theirs["value"])}).'
+    relation = 'more often'
+  return f'the best baseline passes {relation} ({other}, {percent(theirs["value"])}).'
 
 
 def findings(evaluation: evaluator.Evaluation, table: model.Table) -> dict[str, str]:
