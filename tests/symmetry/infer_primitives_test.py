@@ -155,3 +155,20 @@ def test_units_that_devices_exchange_are_pinned():
     inferred = infer.infer(fn, PARAMS, X)
   assert not inferred.spec.groups
   assert 'all_to_all' in inferred.report.unsupported
+
+
+def test_two_shards_of_one_array_are_not_the_same():
+  def body(params, one, two):
+    one, two = (jnp.tanh(x @ params['w'] + params['b']) for x in (one, two))
+    return ((1 + one) * (1 - two)) @ params['v']
+
+  def fn(params, x):
+    specs = P(), P('a'), P('b')
+    sharded = jax.shard_map(body, mesh=mesh, in_specs=specs, out_specs=P('a'), check_vma=False)
+    return sharded(params, x, x)
+
+  mesh = jax.sharding.AbstractMesh((2, 2), ('a', 'b'))
+  with jax.enable_x64(True), jax.numpy_rank_promotion('allow'):
+    inferred = infer.infer(fn, PARAMS, X)
+  (group,) = inferred.spec.groups
+  assert group.kinds == ('permutation',) and not inferred.report.beyond

@@ -3,8 +3,8 @@
 from wsjax.symmetry.inference import program as program_lib
 from wsjax.symmetry.inference import rules
 
-# Results that more than the operands decide.
-_OTHERS = frozenset(('join', 'loop', 'close'))
+# Results that more than the operands decide: branches, rounds, and where shards are cut.
+_OTHERS = frozenset(('join', 'loop', 'close', 'shard_in', 'shard_out'))
 
 
 def value_numbers(program: program_lib.Program) -> dict[int, int]:
