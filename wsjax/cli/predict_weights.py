@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
   found = re.fullmatch(r'(\d+(?:-\d+)+):(\w+)', args.model)
   if found:
     model = mlp.MLP(tuple(int(n) for n in found[1].split('-')), found[2])
+  elif ':' not in args.model:
+    raise ValueError(f'MODEL is {args.model!r}; allowed: FILE.py:FN, or widths as 196-48-10:relu.')
   else:
     model = model_lib.load_one(args.model, 'MODEL')
   zoo = prediction.predict_weights(model, args.workdir, seed=args.seed)
