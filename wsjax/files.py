@@ -88,11 +88,6 @@ def _holder(path: pathlib.Path) -> str:
 MAX_BYTES = 1 << 28
 MAX_DEPTH = 64
 SEAL = 'sha256'
-# What the libraries raise for archives and arrays that are damaged.
-_BROKEN = (
-  ValueError, LookupError, TypeError, ArithmeticError, EOFError, MemoryError, RecursionError,
-  RuntimeError, SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 # What may be no finite number or no 64-bit integer; the hooks for it are slow and rarely needed.
 _LONG_NUMBER = re.compile(r'[0-9]{16}|[eE]\+?[0-9]{3}')
 _SURROGATE = re.compile(r'\\u[dD][89a-fA-F]')
@@ -311,7 +306,7 @@ def read_npz(path: pathlib.Path | str, *, max_bytes: int = MAX_BYTES) -> dict[st
   """
   content = read_bytes(path, max_bytes=max_bytes)
   arrays = {}
-  try:
+  with _arrays_of(path):
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
       members = archive.infolist()
       if sum(member.file_size for member in members) > max_bytes:
@@ -324,17 +319,25 @@ def read_npz(path: pathlib.Path | str, *, max_bytes: int = MAX_BYTES) -> dict[st
           raise ValueError(f'{member.filename!r} is compressed in an unusual way')
         with archive.open(member) as file:
           arrays[name] = _array(file)
-  except _BROKEN as error:
-    raise ValueError(f'{path} is broken: {error or type(error).__name__}.') from error
   return arrays
 
 
 def read_npy(path: pathlib.Path | str) -> Any:
   """Reads the array of numbers of an .npy file; errors are those of `read_npz`."""
   content = read_bytes(path)
-  try:
+  with _arrays_of(path):
     return _array(io.BytesIO(content))
-  except _BROKEN as error:
+
+
+@contextlib.contextmanager
+def _arrays_of(path: pathlib.Path | str) -> Iterator[None]:
+  """Makes ValueError, naming the file, of what the libraries raise for damaged ones."""
+  try:
+    yield
+  except (
+    ValueError, LookupError, TypeError, ArithmeticError, EOFError, MemoryError, RecursionError,
+    RuntimeError, SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+  ) as error:  # fmt: skip
     raise ValueError(f'{path} is broken: {error or type(error).__name__}.') from error
 
 

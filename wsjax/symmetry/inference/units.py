@@ -238,10 +238,9 @@ class Units:
     moving = [
       op for op in self.program.ops if any(atom in self._moves.get(id(v), ()) for v in op.ins)
     ]
-    chosen: dict[int, choices_lib.Place] = {}
 
     def selects(beta: int) -> bool:
-      chosen.clear()
+      chosen: dict[int, choices_lib.Place] = {}
       return all(self._selects(op, atom, beta, chosen) for op in moving)
 
     return tuple(beta for beta in betas if selects(beta))
