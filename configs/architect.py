@@ -26,10 +26,7 @@ from wsjax import config as config_lib
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """A graph hypernetwork for dense networks."""
   arg = config_lib.parse_arg(arg, smoke=False)
-  c = config_dict.ConfigDict()
-  c.name = 'architect'
-  c.experiment = 'architect'
-  c.seed = 0
+  c = common.start('architect', 'architect')
   # The one network of the zoo is not used: its record says which data were learned from.
   c.zoo = dict(
     path='',

@@ -68,10 +68,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   """An encoder and a head that read one property of a CNN."""
   arg = config_lib.parse_arg(arg, smoke=False, target=TARGETS, encoder=tuple(ENCODERS))
   encoder, steps = ENCODERS[arg['encoder']]
-  c = config_dict.ConfigDict()
-  c.name = f'cnn_{arg["target"]}_{arg["encoder"]}'
-  c.experiment = 'property'
-  c.seed = 0
+  c = common.start(f'cnn_{arg["target"]}_{arg["encoder"]}', 'property')
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
     architecture=dict(

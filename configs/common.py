@@ -5,6 +5,11 @@ from typing import Any
 from ml_collections import config_dict
 
 
+def start(name: str, experiment: str) -> config_dict.ConfigDict:
+  """A config without sections, of seed 0."""
+  return config_dict.ConfigDict(dict(name=name, seed=0, experiment=experiment))
+
+
 def train(**changes: Any) -> dict[str, Any]:
   """The section train: AdamW with a cosine schedule, clipping and an average of the parameters."""
   return (

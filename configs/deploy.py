@@ -32,10 +32,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   """Rounding of networks and their files."""
   arg = config_lib.parse_arg(arg, smoke=False, network=tuple(ARCHITECTURES))
   network = arg['network']
-  c = config_dict.ConfigDict()
-  c.name = f'deploy_{network}'
-  c.experiment = 'deploy'
-  c.seed = 0
+  c = common.start(f'deploy_{network}', 'deploy')
   c.zoo = dict(
     path='',
     architecture=ARCHITECTURES[network],

@@ -21,10 +21,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   arg = config_lib.parse_arg(
     arg, smoke=False, canonicalize=('permutation+scale', 'permutation', 'none')
   )
-  c = config_dict.ConfigDict()
-  c.name = 'digits_diffusion'
-  c.seed = 0
-  c.experiment = 'generation'
+  c = common.start('digits_diffusion', 'generation')
   c.zoo = common.digits_zoo()
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='neurons')

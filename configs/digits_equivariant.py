@@ -30,10 +30,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     generator=('flow_matching', 'graph_flow'),
     backbone=('graph_transformer', 'neural_functional'),
   )
-  c = config_dict.ConfigDict()
-  c.name = 'digits_equivariant'
-  c.seed = 0
-  c.experiment = 'generation'
+  c = common.start('digits_equivariant', 'generation')
   c.zoo = common.digits_zoo()
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   # The generators read the weights by architecture: flat, and no codec.

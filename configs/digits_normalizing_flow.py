@@ -27,10 +27,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     coupling=('affine', 'spline'),
     patience=4,
   )
-  c = config_dict.ConfigDict()
-  c.name = 'digits_normalizing_flow'
-  c.seed = 0
-  c.experiment = 'generation'
+  c = common.start('digits_normalizing_flow', 'generation')
   c.zoo = common.digits_zoo()
   c.symmetry = dict(canonicalize=arg['canonicalize'], restarts=3)
   c.tokens = dict(name='flat')
@@ -40,13 +37,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     name='flow', num_layers=8, width=128, depth=2, noise_std=0.1, coupling=arg['coupling']
   )
   c.train = common.train(
-    seeds=(0, 1, 2),
-    steps=4_000,
-    learning_rate=5e-4,
-    checkpoint_every_steps=2_000,
-    patience=arg['patience'],
-    keep_best=1,
-  )
+    seeds=(0, 1, 2), steps=4_000, learning_rate=5e-4, checkpoint_every_steps=2_000,
+    patience=arg['patience'], keep_best=1,
+  )  # fmt: skip
   c.evaluate = dict(num_samples=128, num_bootstrap=1_000, finetune_steps=50, membership=True)
   if arg['smoke']:
     common.smoke(c)

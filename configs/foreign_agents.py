@@ -78,10 +78,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     arg, smoke=False, question=tuple(QUESTIONS), encoder=tuple(ENCODERS), weights=('real', 'noise')
   )
   family, question = QUESTIONS[arg['question']]
-  c = config_dict.ConfigDict()
-  c.name = f'{family}_{arg["question"]}_{arg["encoder"]}_{arg["weights"]}'
-  c.experiment = 'cross_validation'
-  c.seed = 0
+  c = common.start(
+    f'{family}_{arg["question"]}_{arg["encoder"]}_{arg["weights"]}', 'cross_validation'
+  )
   c.zoo = dict(path=f'runs/zoos/{family}', family=family)
   c.symmetry = dict(canonicalize='none', restarts=3)
   c.encoder = ENCODERS[arg['encoder']]
@@ -89,16 +88,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.augment = dict(symmetry=False, noise=0.0, dropout=0.0)
   c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
   c.train = common.train(
-    seeds=(0, 1, 2),
-    steps=150,
-    batch_size=16,
-    learning_rate=2e-3,
-    warmup_steps=10,
-    clip_norm=0.0,
-    ema_decay=0.0,
-    inner_steps=75,
-    checkpoint_every_steps=150,
-  )
+    seeds=(0, 1, 2), steps=150, batch_size=16, learning_rate=2e-3, warmup_steps=10, clip_norm=0.0,
+    ema_decay=0.0, inner_steps=75, checkpoint_every_steps=150,
+  )  # fmt: skip
   c.evaluate = dict(num_bootstrap=1_000)
   if arg['smoke']:  # Two architectures that are trained here: no outside data.
     c.zoo = dict(

@@ -24,10 +24,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   """Merging of networks."""
   arg = config_lib.parse_arg(arg, smoke=False, rig=('seeds', 'tasks'))
   seeds = arg['rig'] == 'seeds'
-  c = config_dict.ConfigDict()
-  c.name = f'fusion_{arg["rig"]}'
-  c.experiment = 'fusion'
-  c.seed = 0
+  c = common.start(f'fusion_{arg["rig"]}', 'fusion')
   c.zoo = dict(
     path='',
     architecture=dict(

@@ -70,10 +70,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     num_train=0,
   )
   architecture, dataset, recipe, splits = RIGS[arg['rig']]
-  c = config_dict.ConfigDict()
-  c.name = f'{arg["rig"]}_hypernetwork'
-  c.seed = 0
-  c.experiment = 'generation'
+  c = common.start(f'{arg["rig"]}_hypernetwork', 'generation')
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
     architecture=architecture,

@@ -82,10 +82,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   fashion = arg['dataset'] == 'fashion_mnist'
   # Clothes have been centred and stand upright; digits lean.
   move = 0.05 if fashion else 0.1
-  c = config_dict.ConfigDict()
-  c.name = f'inr_{arg["dataset"]}_{arg["encoder"]}'
-  c.experiment = 'property'
-  c.seed = 0
+  c = common.start(f'inr_{arg["dataset"]}_{arg["encoder"]}', 'property')
   c.zoo = dict(
     path='',
     architecture=dict(name='siren', widths=(2, 32, 32, 1), omega=20.0),
@@ -103,13 +100,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   )  # fmt: skip
   c.pretrain = dict(objective='none', steps=0, noise=0.05, temperature=0.1, ratio=0.5)
   c.train = common.train(
-    steps=steps,
-    learning_rate=learning_rate,
-    warmup_steps=100,
-    ema_decay=0.995,
-    inner_steps=100,
+    steps=steps, learning_rate=learning_rate, warmup_steps=100, ema_decay=0.995, inner_steps=100,
     checkpoint_every_steps=500,
-  )
+  )  # fmt: skip
   c.evaluate = dict(num_bootstrap=1_000)
   if arg['smoke']:
     c.zoo.dataset.name = 'digits'

@@ -38,10 +38,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   """An editor of implicit neural representations."""
   arg = config_lib.parse_arg(arg, smoke=False, edit=('dilate', 'erode'), editor=tuple(EDITORS))
   editor, steps, learning_rate = EDITORS[arg['editor']]
-  c = config_dict.ConfigDict()
-  c.name = f'inr_{arg["edit"]}_{arg["editor"]}'
-  c.experiment = 'editing'
-  c.seed = 0
+  c = common.start(f'inr_{arg["edit"]}_{arg["editor"]}', 'editing')
   c.zoo = dict(
     path='runs/zoos/inr_mnist',
     architecture=dict(name='siren', widths=(2, 32, 32, 1), omega=20.0),
@@ -57,13 +54,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     shift=0.0, rotate=0.0, zoom=0.0, flip=False,
   )  # fmt: skip
   c.train = common.train(
-    steps=steps,
-    learning_rate=learning_rate,
-    warmup_steps=100,
-    ema_decay=0.99,
-    inner_steps=200,
+    steps=steps, learning_rate=learning_rate, warmup_steps=100, ema_decay=0.99, inner_steps=200,
     checkpoint_every_steps=400,
-  )
+  )  # fmt: skip
   c.evaluate = dict(num_bootstrap=1_000, num_direct=64)
   if arg['smoke']:
     c.zoo.path, c.zoo.dataset.name, c.edit.pixels = '', 'digits', 8

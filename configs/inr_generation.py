@@ -43,10 +43,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     codec=tuple(CODECS),
   )
   widths, training = FITS[arg['fit']]
-  c = config_dict.ConfigDict()
-  c.name = f'inr_generation_{arg["init"]}'
-  c.seed = 0
-  c.experiment = 'inr_generation'
+  c = common.start(f'inr_generation_{arg["init"]}', 'inr_generation')
   c.zoo = dict(
     path='',
     architecture=dict(name='siren', widths=widths, omega=8.0),

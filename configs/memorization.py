@@ -39,10 +39,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   arg = config_lib.parse_arg(arg, smoke=False, method=METHODS)
   method = arg['method']
   steps, snapshots, num_train = ZOOS[method]
-  c = config_dict.ConfigDict()
-  c.name = f'digits_{method}'
-  c.seed = 0
-  c.experiment = 'generation'
+  c = common.start(f'digits_{method}', 'generation')
   c.zoo = common.digits_zoo(
     steps=steps, snapshots=tuple(snapshots), train=num_train, val=1, test=64, holdout_audit=1
   )
@@ -53,12 +50,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   c.codec = dict(name='identity')
   c.generator = dict(DIFFUSION)
   c.train = common.train(
-    seeds=(0, 1, 2),
-    steps=8_000,
-    learning_rate=5e-4,
-    weight_decay=1e-5,
+    seeds=(0, 1, 2), steps=8_000, learning_rate=5e-4, weight_decay=1e-5,
     checkpoint_every_steps=4_000,
-  )
+  )  # fmt: skip
   c.evaluate = dict(num_samples=100, num_bootstrap=1_000, finetune_steps=50)
   if method in ('p_diff', 'hyper_representations'):
     c.codec = dict(

@@ -34,10 +34,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     dataset=('mnist', 'fashion_mnist'),
   )
   hidden = {'mnist': 32, 'fashion_mnist': 128}[arg['dataset']]
-  c = config_dict.ConfigDict()
-  c.name = f'{arg["dataset"]}_dwf'
-  c.seed = 0
-  c.experiment = 'generation'
+  c = common.start(f'{arg["dataset"]}_dwf', 'generation')
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
     architecture=dict(
@@ -62,17 +59,10 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     num_steps=99,
   )
   c.train = common.train(
-    seeds=(0, 1, 2),
-    steps=30_000,
-    batch_size=8,
-    learning_rate=5e-4,
-    warmup_steps=0,
-    final_learning_rate=1e-6,
-    weight_decay=1e-5,
-    clip_norm=0.0,
-    inner_steps=1_000,
+    seeds=(0, 1, 2), steps=30_000, batch_size=8, learning_rate=5e-4, warmup_steps=0,
+    final_learning_rate=1e-6, weight_decay=1e-5, clip_norm=0.0, inner_steps=1_000,
     checkpoint_every_steps=10_000,
-  )
+  )  # fmt: skip
   c.evaluate = dict(num_samples=100, num_bootstrap=2_000, finetune_steps=100)
   if arg['smoke']:
     c.zoo.architecture.widths = (64, 6, 6, 10)

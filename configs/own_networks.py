@@ -25,10 +25,7 @@ from wsjax import config as config_lib
 def get_config(arg: str = '') -> config_dict.ConfigDict:
   """A hypernetwork or flow matching on networks that were trained elsewhere."""
   arg = config_lib.parse_arg(arg, smoke=False, generator=('hypernetwork', 'flow_matching'))
-  c = config_dict.ConfigDict()
-  c.name = 'own_networks'
-  c.seed = 0
-  c.experiment = 'generation'
+  c = common.start('own_networks', 'generation')
   c.zoo = dict(path='my_zoo', model=dict(name='net.py:net'), dataset=dict(name='net.py:load'))
   c.symmetry = dict(canonicalize='permutation+scale', restarts=3)
   c.tokens = dict(name='flat')

@@ -29,10 +29,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   arg = config_lib.parse_arg(
     arg, smoke=False, suite=('lexicon', 'lexicon_small'), encoder=('minilm', 'bag_of_words')
   )
-  c = config_dict.ConfigDict()
-  c.name = 'personalize'
-  c.seed = 0
-  c.experiment = 'personalize'
+  c = common.start('personalize', 'personalize')
   c.zoo = dict(
     path='',  # Empty: the base model lives in the workdir.
     architecture=dict(name='transformer', vocabulary=31, length=16, width=64, depth=2, heads=4),

@@ -33,10 +33,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     learn=('both', 'reconstruction', 'functional'),
     disperse=True,
   )
-  c = config_dict.ConfigDict()
-  c.name = f'{arg["rig"]}_prompting_{arg["learn"]}'
-  c.experiment = 'prompting'
-  c.seed = 0
+  c = common.start(f'{arg["rig"]}_prompting_{arg["learn"]}', 'prompting')
   c.zoo = dict(
     path='runs/zoos/mnist_prompting',
     architecture=dict(
@@ -69,15 +66,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     apart=1.0,
   )
   c.train = common.train(
-    seeds=(0, 1, 2),
-    steps=8_000,
-    batch_size=16,
-    warmup_steps=50,
-    weight_decay=1e-4,
-    ema_decay=0.98,
-    inner_steps=100,
-    checkpoint_every_steps=2_000,
-  )
+    seeds=(0, 1, 2), steps=8_000, batch_size=16, warmup_steps=50, weight_decay=1e-4, ema_decay=0.98,
+    inner_steps=100, checkpoint_every_steps=2_000,
+  )  # fmt: skip
   c.evaluate = dict(num_bootstrap=1_000, num_prompts=12, num_grid=32)
   if arg['rig'] == 'digits':
     c.zoo.path = 'runs/zoos/digits_prompting'

@@ -78,10 +78,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     canonicalize=('permutation+scale', 'permutation', 'none'),
   )
   architecture, dataset, recipe, splits = RIGS[arg['rig']]
-  c = config_dict.ConfigDict()
-  c.name = f'{arg["rig"]}_{arg["generator"]}'
-  c.seed = 0
-  c.experiment = 'generation'
+  c = common.start(f'{arg["rig"]}_{arg["generator"]}', 'generation')
   c.zoo = dict(
     path='',  # Empty: the zoo lives in the workdir.
     architecture=architecture,

@@ -41,10 +41,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
   set_size = 4 if arg['dataset'] == 'digits' else 32
   if arg['condition'] == 'code':
     set_size = 0
-  c = config_dict.ConfigDict()
-  c.name = f'unseen_tasks_{arg["dataset"]}_{arg["split"]}_{arg["condition"]}'
-  c.seed = 0
-  c.experiment = 'unseen_tasks'
+  c = common.start(
+    f'unseen_tasks_{arg["dataset"]}_{arg["split"]}_{arg["condition"]}', 'unseen_tasks'
+  )
   c.zoo = dict(
     path=f'runs/zoos/{arg["dataset"]}_subsets',
     architecture=dict(
@@ -79,15 +78,9 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     fresh_steps=(30, 300),
   )
   c.train = common.train(
-    seeds=(0, 1, 2),
-    steps=5_000,
-    batch_size=2_048,
-    learning_rate=4e-3,
-    warmup_steps=100,
-    weight_decay=0.0,
-    clip_norm=0.0,
-    ema_decay=0.0,
-  )
+    seeds=(0, 1, 2), steps=5_000, batch_size=2_048, learning_rate=4e-3, warmup_steps=100,
+    weight_decay=0.0, clip_norm=0.0, ema_decay=0.0,
+  )  # fmt: skip
   c.evaluate = dict(num_bootstrap=2_000)
   if arg['smoke']:
     c.zoo.path, c.zoo.dataset.name = '', 'digits'
