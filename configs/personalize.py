@@ -14,8 +14,9 @@ Options: `suite`, where 'lexicon_small' comes with wsjax; `encoder`, where 'bag_
 further package; `smoke`, which runs every stage in seconds.
 
 Hardware: 2 CPU cores shared with other work, so times are upper bounds.
-Time: not measured at full size; the smoke run takes a minute.
-Measured: nothing is recorded yet.
+Time: 4 minutes for the base model, 2 to 8 for a seed of the hypernetwork, and 12 for the tables.
+Measured: text alone has 24.8 % of the gain of an adapter of a task's own, and after 15 steps on
+16 examples 59.7 %: docs/results.md#personalize.
 """
 
 from ml_collections import config_dict
