@@ -189,6 +189,7 @@ def test_records_made_in_bulk_are_spelled_as_one_by_one():
       'many': [1, {'x': value}],
       'z1e5': 10**16,
       'run_id': f'run{i}',
+      'signature_ref': f'{i}.sig',  # It is no part of what the id is of.
     }
     for i, value in enumerate(odd)
   ]
@@ -206,6 +207,10 @@ def test_records_made_in_bulk_are_spelled_as_one_by_one():
   nets = [{path: array[i] for path, array in params.items()} for i in range(len(odd))]
   for made, net in zip(records, nets, strict=True):
     record.check_params(made, net)
+  simple = [{'loss': i / 7, 'note': f'n{i}', 'split': 'val'} for i in range(len(odd))]
+  for rows in (simple, [{**row, 'note': '"'} for row in simple]):
+    records, texts = record.of_given(common, params, rows, task='x', run_ids=ids)
+    assert [record.validate(made) for made in records] == texts
   for wrong in ({'seed': -1}, {'optimizer': ''}, {'steps': 'many'}, {'split': 'exam'}):
     with pytest.raises(ValueError, match=f'network .0. is no record.*{next(iter(wrong))}'):
       record.of_given(common, params, [wrong] * len(odd), task='x', run_ids=ids)

@@ -77,42 +77,61 @@ def _statistics(
   balanced: typing.StackedParams,
 ) -> tuple[list[str], Float[np.ndarray, 'n features']]:
   names, columns = [], []
-  for path, value in balanced.items():
-    array = np.asarray(value, np.float64)
+  for path, array in balanced.items():
+    array = np.asarray(array, np.result_type(array, np.float32))
     if not array.size:
       continue
     flat = array.reshape(len(array), -1)
-    squares = np.square(flat)
-    norm = np.sqrt(squares.sum(axis=1))
-    rms = np.maximum(norm / np.sqrt(flat.shape[1]), 1e-30)
-    found = {'log norm': np.log(rms)}
+    largest = np.abs(flat).max(axis=1)
+    is_zero = largest == 0
+    scaled = flat / np.where(is_zero, 1, largest)[:, None]  # Powers stay in range.
+    squares = np.square(scaled)
+    rms = np.where(is_zero, 1, np.sqrt(squares.mean(axis=1)))
+    found = {'log norm': np.log(np.maximum(largest * rms, 1e-30))}
     if flat.shape[1] >= _FEW:
+      squares /= np.square(rms)[:, None]
       found |= {
-        'mean': flat.mean(axis=1) / rms,
-        'kurtosis': np.log1p(np.square(squares / np.square(rms)[:, None]).mean(axis=1)),
-        'largest value': np.log(np.maximum(np.abs(flat).max(axis=1), 1e-30) / rms),
+        'mean': scaled.mean(axis=1) / rms,
+        'kurtosis': np.log1p(np.square(squares, out=squares).mean(axis=1)),
+        'largest value': -np.log(rms),
       }
     if array.ndim > 2:  # Biases of units that never fire stay at the zero they began with.
       found['share of zeros'] = 1 - np.count_nonzero(flat, axis=1) / flat.shape[1]
     if array.ndim == 3 and min(array.shape[1:]) > 1:
-      spectral = _spectral_norm(array)
-      ratio = np.maximum(norm, 1e-30) / np.maximum(spectral, 1e-30)
-      found |= {
-        'log spectral norm': np.log(np.maximum(spectral, 1e-30)), 'stable rank': np.log(ratio)
-      }  # fmt: skip
+      found['log spectral norm'], found['stable rank'] = _spectra(array)
     columns += found.values()
     names += [f'{path}: {name}' for name in found]
-  return names, np.stack(columns, axis=1)
+  return names, np.stack(columns, axis=1).astype(np.float64)
 
 
-def _spectral_norm(matrices: Float[np.ndarray, 'n rows columns']) -> Float[np.ndarray, ' n']:
-  """Largest singular values, from the smaller Gram matrix, in about half the time of an SVD."""
+def _spectra(
+  matrices: Float[np.ndarray, 'n rows columns'],
+) -> tuple[Float[np.ndarray, ' n'], Float[np.ndarray, ' n']]:
+  """Log of the largest singular values, and of the Frobenius norm over them.
+
+  The smaller Gram matrix to the power of 512, by squaring it in turn, leads to the first singular
+  vector, in a quarter of the time of all eigenvalues. Where the two largest singular values differ
+  by less than a percent, the result may be too small by 1e-4 of itself.
+  """
   scale = np.maximum(np.abs(matrices).max(axis=(1, 2)), 1e-30)  # Squares stay in range.
   scaled = matrices / scale[:, None, None]
   turned = scaled.swapaxes(1, 2)
-  is_tall = matrices.shape[1] > matrices.shape[2]
-  gram = turned @ scaled if is_tall else scaled @ turned
-  return scale * np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[:, -1], 0.0))
+  gram = turned @ scaled if matrices.shape[1] > matrices.shape[2] else scaled @ turned
+  square = np.trace(gram, axis1=1, axis2=2)  # Of the Frobenius norm.
+  power, following = gram.copy(), np.empty_like(gram)
+  for count in range(9):
+    if count % 3 == 0:  # The largest eigenvalue is at least 1 / rows again.
+      trace = np.trace(power, axis1=1, axis2=2)
+      power /= np.where(trace > 0, trace, 1)[:, None, None]
+    np.matmul(power, power, out=following)
+    power, following = following, power
+  rows = np.diagonal(power, axis1=1, axis2=2).argmax(axis=1)
+  vectors = power[np.arange(len(power)), rows]
+  length = np.linalg.norm(vectors, axis=1)
+  image = np.linalg.norm((gram @ vectors[:, :, None])[:, :, 0], axis=1)
+  largest = np.where(length > 0, image / np.where(length > 0, length, 1), 1e-30)
+  spectral = np.log(np.maximum(scale * np.sqrt(largest), 1e-30))
+  return spectral, np.where(square > 0, np.log(np.maximum(square, 1e-30) / largest) / 2, 0)
 
 
 def outliers(

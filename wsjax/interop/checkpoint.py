@@ -205,44 +205,52 @@ def _found(paths: Any) -> Iterator[Checkpoint | Source]:
     yield from _from_path(os.fspath(paths))
   else:
     for path in paths:
-      yield from _found(path)
+      source = _file(path) if type(path) is str else None
+      yield from _found(path) if source is None else (source,)
 
 
 def _from_path(path: str) -> Iterator[Source]:
   if path.startswith(HUB):
     from wsjax.interop import hub
 
-    yield _source(str(hub.download(path.removeprefix(HUB))), path)
+    folder = str(hub.download(path.removeprefix(HUB)))
+    yield _source(folder, _reader(folder), path)
     return
-  stem, suffix = os.path.splitext(path)
-  reader = _SUFFIXES.get(suffix)
-  if reader is not None and os.path.isfile(path):  # Most are; one look at each is enough.
-    yield Source(path, stem.rpartition('/')[2], reader)
+  if source := _file(path):
+    yield source
   elif not os.path.exists(path):
     if not glob.has_magic(path):
       raise ValueError(f'There is no {path}.')
     found = natural(glob.glob(path, recursive=True))
     if not found:
       raise ValueError(f'No file matches {path}.')
-    yield from _many(found, os.path.dirname(path))
+    yield from _many({name: _reader(name) for name in found}, os.path.dirname(path))
   elif _reader(path) is None and os.path.isdir(path):
-    names = [name for name in natural(os.listdir(path)) if _reader(os.path.join(path, name))]
-    yield from _many([os.path.join(path, name) for name in names], path)
+    names = [os.path.join(path, name) for name in natural(os.listdir(path))]
+    yield from _many({name: reader for name in names if (reader := _reader(name))}, path)
   else:
-    yield _source(path, os.path.splitext(os.path.basename(path.rstrip('/')))[0])
+    yield _source(path, _reader(path), os.path.splitext(os.path.basename(path.rstrip('/')))[0])
 
 
-def _many(paths: list[str], where: str) -> Iterator[Source]:
-  """Many files; their ids are their paths below the folder that they share."""
+def _file(path: str) -> Source | None:
+  """A file by itself; most are, and one look at each is enough."""
+  stem, suffix = os.path.splitext(path)
+  reader = _SUFFIXES.get(suffix)
+  if reader is None or not os.path.isfile(path):
+    return None
+  return Source(path, stem.rpartition('/')[2], reader)
+
+
+def _many(paths: Mapping[str, str | None], where: str) -> Iterator[Source]:
+  """Many files and their readers; their ids are their paths below the folder that they share."""
   if not paths:
     raise ValueError(f'{where} holds no checkpoint; known are {", ".join(_SUFFIXES)} and folders.')
   start = len(os.path.commonpath({os.path.dirname(path) for path in paths}))
-  for path in paths:
-    yield _source(path, os.path.splitext(path)[0][start:].lstrip('/'))
+  for path, reader in paths.items():
+    yield _source(path, reader, os.path.splitext(path)[0][start:].lstrip('/'))
 
 
-def _source(path: str, id: str) -> Source:
-  reader = _reader(path)
+def _source(path: str, reader: str | None, id: str) -> Source:
   if reader is None:
     raise ValueError(f'{path} is of no known format; known are {", ".join(_SUFFIXES)}.')
   return Source(path, id, reader)

@@ -26,6 +26,7 @@ _TOLERANCE = 1e-4
 _FORBIDDEN = re.compile(r'[^A-Za-z0-9_./=-]')  # In keys.
 
 
+@store.no_collections()
 def import_checkpoints(
   model: ModelOrMaker | None,
   paths: Any,
@@ -95,8 +96,7 @@ def import_checkpoints(
       yield block
 
   if out is None:
-    with store.no_collections():
-      kept = list(blocks())
+    kept = list(blocks())
     if not kept:
       raise ValueError(f'{paths} holds no network.')
     records = [record for block in kept for record in block.records]

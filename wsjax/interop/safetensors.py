@@ -15,6 +15,7 @@ from wsjax.zoo.store import digest, safetensors_io
 
 # 'format' in the metadata -> layout.
 _LAYOUTS = {'pt': 'torch', 'flax': 'jax'}
+_BEYOND = bytearray(1)
 _NAME = re.compile(r'[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,512}')
 
 
@@ -64,13 +65,15 @@ def read_stacks(sources: Iterable[checkpoint.Source]) -> Iterator[checkpoint.Sta
     if len(block) == 1:
       content = first[None]
     else:
-      # Rows begin where any dtype may.
-      content = np.empty((len(block), -(-len(first) // 8) * 8), np.uint8)[:, : len(first)]
-      content[0] = first
-      head, beyond, count = first[:length].tobytes(), bytearray(1), 1
-      while count < len(block) and _fill(content[count], block[count].path, head, beyond):
+      width = -(-len(first) // 8) * 8  # Rows begin where any dtype may.
+      content = np.empty((len(block), width), np.uint8)
+      content[0, : len(first)] = first
+      head, count, place = first[:length].tobytes(), 1, memoryview(content).cast('B')
+      for start_of_row, source in zip(range(width, content.size, width), block[1:], strict=True):
+        if not _fill(place[start_of_row : start_of_row + len(first)], source.path, head):
+          break
         count += 1
-      content, block = content[:count], block[:count]
+      content, block = content[:count, : len(first)], block[:count]
     tensors = {
       name: content[:, x.start : x.stop].view(x.dtype).reshape(len(block), *x.shape)
       for name, x in header.tensors.items()
@@ -80,7 +83,7 @@ def read_stacks(sources: Iterable[checkpoint.Source]) -> Iterator[checkpoint.Sta
     start += len(block)
 
 
-def _fill(row: np.ndarray, path: str, head: bytes, beyond: bytearray) -> bool:
+def _fill(row: memoryview, path: str, head: bytes) -> bool:
   """Reads a file into a row of bytes if it is exactly as long, and says whether it begins alike."""
   try:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -88,13 +91,13 @@ def _fill(row: np.ndarray, path: str, head: bytes, beyond: bytearray) -> bool:
     return False  # It is the first of the next stack, and then an error that names it.
   try:
     # A longer file reaches into the byte beyond; of a pipe or a device there is nothing to read.
-    if os.readv(descriptor, [row, beyond]) != len(row):
+    if os.readv(descriptor, (row, _BEYOND)) != len(row):
       return False
   except OSError:
     return False
   finally:
     os.close(descriptor)
-  return row[: len(head)].tobytes() == head
+  return bytes(row[: len(head)]) == head
 
 
 def write(

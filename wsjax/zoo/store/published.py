@@ -10,13 +10,12 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent import futures
 from typing import Any
 
 import numpy as np
 from absl import logging
 
-from wsjax import files, networks, typing
+from wsjax import background, files, networks, typing
 from wsjax.symmetry import spec as spec_lib
 from wsjax.zoo.store import columns, digest, safetensors_io
 from wsjax.zoo.store import log as log_lib
@@ -141,19 +140,24 @@ def _write(
   table = _Table()
   kept = []
   digests, sha256 = hashlib.sha256(), hashlib.sha256()
-  with futures.ThreadPoolExecutor(1) as executor, open(folder / RECORDS, 'wb') as lines:
-    shards = _ShardWriter(folder, shard_size, executor)
+  with (
+    open(folder / RECORDS, 'wb') as lines,
+    background.Worker() as lines_worker,
+    background.Worker() as shard_worker,
+  ):
+
+    def append(text: bytes) -> None:
+      lines.write(text)
+      sha256.update(text)
+
+    shards = _ShardWriter(folder, shard_size, shard_worker)
     for block in blocks:
       for part, shard, first in shards.add(block):
         # The record is spelled already; 'key', 'record', 'row', 'shard' is their canonical order.
-        head, tail = b'{"key":%s,"record":', b',"row":%d,"shard":%s}\n'
-        name = digest.canonical_json(shard)
-        text = b''.join(
-          head % _spelled(key) + record + tail % (row, name)
-          for row, (key, record) in enumerate(zip(part.keys, part.texts, strict=True), first)
-        )
-        lines.write(text)
-        sha256.update(text)
+        line = b'{"key":%%b,"record":%%b,"row":%%d,"shard":%b}\n' % digest.canonical_json(shard)
+        rows = range(first, first + len(part.keys))
+        places = zip(map(_spelled, part.keys), part.texts, rows, strict=True)
+        lines_worker.submit(append, b''.join([line % place for place in places]))
         table.add(part, shard, first)
         digests.update(''.join(r['tensor_digest'] for r in part.records).encode())
         if keep:
@@ -162,6 +166,7 @@ def _write(
             for row, (key, record) in enumerate(zip(part.keys, part.records, strict=True), first)
           ]
     sums = shards.finish()
+    lines_worker.wait()
     lines.flush()
     os.fsync(lines.fileno())
   if not table.count:
@@ -203,15 +208,14 @@ def _spelled(key: str) -> bytes:
 class _ShardWriter:
   """Fills shards, one of each architecture at a time, and writes them while others are filled."""
 
-  def __init__(self, folder: pathlib.Path, size: int, executor: futures.Executor):
+  def __init__(self, folder: pathlib.Path, size: int, worker: background.Worker):
     self._folder = folder
     self._size = size
-    self._executor = executor
     # Architecture -> name of the shard that is being filled, and its parts.
     self._pending: dict[str, tuple[str, list[typing.StackedParams]]] = {}
     self._identities: dict[tuple[int, ...], tuple[str, Any]] = {}
     self._count = 0
-    self._writing: futures.Future[None] | None = None
+    self._worker = worker
     self._sums: dict[str, str] = {}  # File -> SHA-256.
 
   def add(self, block: log_lib.Block) -> Iterator[tuple[log_lib.Block, str, int]]:
@@ -241,8 +245,7 @@ class _ShardWriter:
     """Writes what is left; returns the digest of every shard."""
     for shard, parts in self._pending.values():
       self._write(shard, parts)
-    if self._writing is not None:
-      self._writing.result()
+    self._worker.wait()
     return self._sums
 
   def _identity(self, record: Mapping[str, Any]) -> str:
@@ -257,8 +260,6 @@ class _ShardWriter:
 
   def _write(self, name: str, parts: Sequence[typing.StackedParams]) -> None:
     """Writes a shard in another thread, after the one before it."""
-    if self._writing is not None:
-      self._writing.result()
 
     def write() -> None:
       stacked = parts[0]
@@ -267,7 +268,7 @@ class _ShardWriter:
       count = {'num_nets': networks.length(stacked)}
       self._sums[name] = safetensors_io.save(self._folder / name, stacked, count)
 
-    self._writing = self._executor.submit(write)
+    self._worker.submit(write)
 
 
 class _Table:
@@ -303,7 +304,13 @@ def _write_table(values: Mapping[str, list[Any]], path: pathlib.Path) -> None:
     text = "No records.parquet beside the zoo: it needs pyarrow; pip install 'wsjax[zoo]'."
     logging.log_first_n(logging.WARNING, text, 1)
     return
-  table = {name: pyarrow.array(_one_type(values[name])) for name in sorted(values)}
+  table = {}
+  for name in sorted(values):
+    column, first = values[name], values[name][0]
+    if type(first) in (str, type(None)) and column.count(first) == len(column):
+      table[name] = pyarrow.repeat(pyarrow.scalar(first), len(column))  # Most are alike in all.
+    else:
+      table[name] = pyarrow.array(_one_type(column))
   with open(path, 'wb') as file:  # Arrow itself reads more into a path than the file system does.
     parquet.write_table(pyarrow.table(table), file)
 

@@ -4,6 +4,7 @@ Every field is described in `schema/checkpoint_record.v1.json`. A record never c
 is a new record that names the old one in `supersedes`.
 """
 
+import bisect
 import dataclasses
 import datetime
 import functools
@@ -265,16 +266,14 @@ def _of_rows(
   own |= {'run_id': runs, 'split_group': groups, 'tensor_digest': list(digests)}
   spelled['tensor_digest'] = [b'"%b"' % x.encode() for x in digests]
   check_names({**shared.values, **dict.fromkeys(own)})
-  columns = [_canonical_column(name, own[name], spelled.get(name)) for name in own]
-  template = _Template(shared.parts, tuple(own))
-  records, texts = [], []
-  for values, parts in zip(
-    zip(*own.values(), strict=True), zip(*columns, strict=True), strict=True
-  ):
-    record = {**shared.values, **dict(zip(own, values, strict=True))}
-    record['record_id'], text = template.fill(parts)
+  names = sorted(own)
+  columns = [_canonical_column(name, own[name], spelled.get(name)) for name in names]
+  own['record_id'], texts = _Template(shared.parts, names).fill(zip(*columns, strict=True))
+  common, own_names, records = dict(shared.values), tuple(own), []
+  for values in zip(*own.values(), strict=True):
+    record = common.copy()
+    record.update(zip(own_names, values, strict=True))
     records.append(record)
-    texts.append(text)
   # What all of them share is checked once.
   for record in records if any(name in own for name in _FACTS) else records[:1]:
     _check_facts(record)
@@ -288,6 +287,8 @@ def _canonical_column(
   if spelled is not None:
     pairs = zip(values, spelled, strict=True)
     return [canonical(name, value) if text is None else text for value, text in pairs]
+  if {*map(type, values)} == {str} and _are_simple(name, values):
+    return [b'"%b"' % value.encode() for value in values]
   known = {id(value): value for value in values}
   if len(known) == len(values):
     return [canonical(name, value) for value in values]
@@ -296,25 +297,30 @@ def _canonical_column(
 
 
 class _Template:
-  """Canonical JSON of records that share all fields but some."""
+  """Canonical JSON of records that share all fields but some, whose names are sorted."""
 
   def __init__(self, shared: Mapping[str, bytes], own: Sequence[str]):
     whole, signed = [], []
     for name in sorted({*shared, *own, 'record_id'}):
       is_own = name in own or name == 'record_id'
-      text = b'%%(%s)b' % name.encode() if is_own else shared[name].replace(b'%', b'%%')
-      whole.append(_key(name) + text)
+      whole.append(_key(name) + (b'%b' if is_own else shared[name].replace(b'%', b'%%')))
       if name not in UNSIGNED:
         signed.append(whole[-1])
-    self._names = [name.encode() for name in own]
     self._whole, self._signed = (b'{%s}' % b','.join(parts) for parts in (whole, signed))
+    self._place = bisect.bisect(own, 'record_id')
+    self._is_signed = [name not in UNSIGNED for name in own]
 
-  def fill(self, parts: Sequence[bytes]) -> tuple[str, bytes]:
-    """The id and the text of the record whose own fields have this canonical JSON."""
-    values = dict(zip(self._names, parts, strict=True))
-    record_id = f'wsr1:{hashlib.sha256(self._signed % values).hexdigest()}'
-    values[b'record_id'] = b'"%s"' % record_id.encode()
-    return record_id, self._whole % values
+  def fill(self, rows: Iterable[tuple[bytes, ...]]) -> tuple[list[str], list[bytes]]:
+    """Ids and texts of the records whose own fields have this canonical JSON."""
+    whole, signed, place = self._whole, self._signed, self._place
+    are_signed = all(self._is_signed)
+    ids, texts = [], []
+    for row in rows:
+      chosen = row if are_signed else tuple(itertools.compress(row, self._is_signed))
+      record_id = f'wsr1:{hashlib.sha256(signed % chosen).hexdigest()}'
+      ids.append(record_id)
+      texts.append(whole % (*row[:place], b'"%b"' % record_id.encode(), *row[place:]))
+    return ids, texts
 
 
 def _own(
@@ -328,7 +334,7 @@ def _own(
   extra: dict[str, list[Any]] = {}
   metrics: dict[str, list[Any]] = {}
   for name in rows[0]:
-    values = [_plain(row[name]) for row in rows]
+    values = _plain_column([row[name] for row in rows])
     if name in _METRICS:
       metrics[name] = values
     elif name not in SCHEMA['properties']:
@@ -373,16 +379,27 @@ def _own(
 
 def _fill(template: bytes, columns: Sequence[Sequence[Any]]) -> list[bytes | None]:
   """Canonical JSON with the values of columns [n] in a template; None where one is not simple."""
-  texts = [map(_spell, column) for column in columns]
+  texts = [_spell_column(column) for column in columns]
   return [None if None in parts else template % parts for parts in zip(*texts, strict=True)]
+
+
+def _spell_column(values: Sequence[Any]) -> list[bytes | None]:
+  """`_spell` of each; texts are looked into together."""
+  if {*map(type, values)} == {str} and _spells_itself(''.join(values)):
+    return [b'"%b"' % value.encode() for value in values]
+  return [*map(_spell, values)]
+
+
+def _spells_itself(text: str) -> bool:
+  """Whether JSON has a text as it is."""
+  return text.isascii() and text.isprintable() and not ('"' in text or '\\' in text)
 
 
 def _spell(value: Any) -> bytes | None:
   """Canonical JSON of a scalar; None where it is not simple."""
   kind = type(value)
   if kind is str:
-    is_simple = value.isascii() and value.isprintable() and not ('"' in value or '\\' in value)
-    return b'"%s"' % value.encode() if is_simple else None
+    return b'"%s"' % value.encode() if _spells_itself(value) else None
   if kind is float:
     text = repr(value)
     return None if 'e' in text or text.endswith('.0') or text[-1] in 'nf' else text.encode()
@@ -391,8 +408,16 @@ def _spell(value: Any) -> bytes | None:
   return _CONSTANTS.get(value) if kind is bool or value is None else None
 
 
-def _plain(value: Any) -> Any:
-  return _plain_scalar(value) if type(value) in _SCALARS else plain(value)
+def _plain_column(values: list[Any]) -> list[Any]:
+  """`plain` of each; values of one simple type are looked into together."""
+  kinds = {*map(type, values)}
+  if (
+    (kinds == {str} and ''.join(values).isascii())
+    or (kinds == {float} and all(map(math.isfinite, values)))
+    or (kinds == {int} and -(1 << 50) < min(values) and max(values) < 1 << 50)
+  ):
+    return values
+  return [_plain_scalar(x) if type(x) in _SCALARS else plain(x) for x in values]
 
 
 def validate(record: Mapping[str, Any]) -> bytes:
@@ -563,7 +588,7 @@ def licence_problem(expression: str) -> str | None:
 def canonical(name: str, value: Any) -> bytes:
   """Canonical JSON of one field; raises ValueError if the schema or JSON forbids its value."""
   if type(value) is str:
-    if _is_simple(name, value):
+    if _are_simple(name, [value]):
       return b'"%s"' % value.encode()
   elif (type(value) in _SCALARS or name in _VARIED) and _checker(name)(value):
     try:
@@ -575,17 +600,13 @@ def canonical(name: str, value: Any) -> bytes:
   return _canonical(name, _text(value))
 
 
-def _is_simple(name: str, value: str) -> bool:
-  """Whether a text is valid and spells itself in JSON; most differ from record to record."""
+def _are_simple(name: str, values: Sequence[str]) -> bool:
+  """Whether texts are valid and spell themselves in JSON; most differ from record to record."""
   if name == 'split':
-    return value in SPLITS
+    return {*values} <= {*SPLITS}
   pattern = _pattern(name)
   return (
-    pattern is not None
-    and value.isascii()
-    and value.isprintable()
-    and not {'"', '\\'} & set(value)
-    and pattern.search(value) is not None
+    pattern is not None and _spells_itself(''.join(values)) and all(map(pattern.search, values))
   )
 
 
