@@ -146,6 +146,9 @@ class _Writer:
     origin, slots = self.slots[self._leaf[id(leaf)]]
     if origin in self._banned:
       raise _Failed
+    kin = [s[-1] for i, s in self.slots if i == origin and s[:-1] == slots and s]
+    if any((s.dim, s.factors) != (slot.dim, slot.factors) for s in kin):  # They overlap.
+      raise _Failed
     part = Value(slot.shape(leaf.shape), leaf.dtype, source='leaf', index=len(self.leaves))
     self._leaf[id(part)] = len(self.leaves)
     self.leaves.append(part)
