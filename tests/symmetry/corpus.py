@@ -160,6 +160,13 @@ def _(p, x):
   return sigmoid(one) @ p['u'] + jnp.tanh(two) @ p['v']
 
 
+@case('overlapping_parts', '', X, w=(3, 8), u=(4, 2), v=(4, 2))
+def _(p, x):
+  h = (x @ p['w']).reshape(4, 2, 4)
+  one, two = jnp.split(h, 2, -1)
+  return sigmoid(h[:, 0]) @ p['u'] + jnp.tanh(one * two).reshape(4, 4) @ p['v']
+
+
 @case('swiglu_fused', '6 | scale6 sign6', X, w=(3, 12), v=(6, 2))
 def _(p, x):
   gate, up = jnp.split(x @ p['w'], 2, -1)
@@ -375,13 +382,125 @@ def _rope(z):
                           two * jnp.cos(angle) + one * jnp.sin(angle)], -1)  # fmt: skip
 
 
-@case('rope', '2 | gl5x2', T, q=(3, 2, 4), k=(3, 2, 4), v=(3, 2, 5), o=(2, 5, 2))
+@case('rope', '2 | gl5x2 complex2x2x2', T, q=(3, 2, 4), k=(3, 2, 4), v=(3, 2, 5), o=(2, 5, 2))
 def _(p, x):
   q, k, v = (jnp.einsum('btd,dhk->bthk', x, p[n]) for n in 'qkv')
   return jnp.einsum('bthk,hkd->btd', _attend(_rope(q), _rope(k), v), p['o'])
 
 
-@case('partial_rope', '2 3x2 | gl5x2', T, q=(3, 2, 7), k=(3, 2, 7), v=(3, 2, 5), o=(2, 5, 2))
+ANGLES = np.arange(5.0)[:, None] * 0.1 ** np.arange(2)
+WAVES = np.concatenate([np.sin(ANGLES), np.cos(ANGLES)], -1)
+
+
+def _turned(z):
+  one, two = jnp.split(z, 2, -1)
+  return jnp.concatenate([-two, one], -1)
+
+
+def _neox(z):
+  table = np.concatenate([np.tile(f(ANGLES), (1, 2))[:, None] for f in (np.sin, np.cos)], -1)
+  sin, cos = jnp.split(jnp.asarray(table)[jnp.broadcast_to(jnp.arange(5), (2, 5))], 2, -1)
+  return z * cos + _turned(z) * sin
+
+
+def _gptj(z):
+  sin, cos = (jnp.repeat(w[:, None], 2, -1) for w in jnp.split(jnp.asarray(WAVES), 2, -1))
+  return z * cos + jnp.stack([-z[..., 1::2], z[..., ::2]], -1).reshape(z.shape) * sin
+
+
+def _complex_rope(z):
+  pairs = z.reshape(*z.shape[:-1], -1, 2)
+  pairs = jax.lax.complex(pairs[..., 0], pairs[..., 1])
+  pairs = pairs * jnp.exp(1j * jnp.asarray(ANGLES))[:, None]
+  return jnp.stack([pairs.real, pairs.imag], -1).reshape(z.shape)
+
+
+def _plus_rope(z):
+  pairs = (z[..., ::2] + 1j * z[..., 1::2]) * jnp.exp(1j * jnp.asarray(ANGLES))[:, None]
+  return jnp.stack([pairs.real, pairs.imag], -1).reshape(z.shape)
+
+
+def _unlike_angles(z):
+  angle = jnp.asarray(np.arange(5.0)[:, None] * 0.5 ** np.arange(4))[:, None]
+  return z * jnp.cos(angle) + _turned(z) * jnp.sin(angle)
+
+
+def _reflected(z):
+  one, two = jnp.split(z, 2, -1)
+  sin, cos = jnp.split(jnp.asarray(WAVES)[:, None], 2, -1)
+  return jnp.concatenate([one * cos + two * sin, two * cos + one * sin], -1)
+
+
+def _turned_ones(z):
+  return _rope(z) * _rope(jnp.ones_like(z))
+
+
+for _name, _kinds, _one, _two in [
+  ('neox', 'complex2x2x2', _neox, _neox),
+  ('gptj', 'complex2x2x2', _gptj, _gptj),
+  ('complex', 'complex2x2x2', _complex_rope, _complex_rope),
+  ('plus', 'complex2x2x2', _plus_rope, _plus_rope),
+  ('mixed_layouts', '', _neox, _gptj),
+  ('unlike_angles', '', _unlike_angles, _unlike_angles),
+  ('reflected', '', _reflected, _reflected),
+  ('ones', '', _turned_ones, _turned_ones),
+  ('relu', '', lambda z: _rope(relu(z)), _rope),
+]:
+
+  @case(f'rope_{_name}', f'2 | gl5x2 {_kinds}', T, q=(3, 2, 4), k=(3, 2, 4), v=(3, 2, 5),
+        o=(2, 5, 2))  # fmt: skip
+  def _(p, x, one=_one, two=_two):
+    q, k, v = (jnp.einsum('btd,dhk->bthk', x, p[n]) for n in 'qkv')
+    return jnp.einsum('bthk,hkd->btd', _attend(one(q), two(k), v), p['o'])
+
+
+@case('rope_qk_norm', '2 | gl5x2 rotation2x2x2', T, q=(3, 2, 4), k=(3, 2, 4), v=(3, 2, 5),
+      o=(2, 5, 2))  # fmt: skip
+def _(p, x):
+  q, k, v = (jnp.einsum('btd,dhk->bthk', x, p[n]) for n in 'qkv')
+  q, k = (z / jnp.sqrt((z * z).mean(-1, keepdims=True) + 1e-3) for z in (q, k))
+  return jnp.einsum('bthk,hkd->btd', _attend(_rope(q), _rope(k), v), p['o'])
+
+
+@case('rope_shared', '2 | rotation2x2x2 gl4x2', T, q=(3, 8), b=(8,), v=(3, 8), o=(8, 2))
+def _(p, x):
+  q, v = ((x @ p[n]).reshape(2, 5, 2, 4) for n in 'qv')
+  q = _rope(q + p['b'].reshape(2, 4))
+  return _attend(q, q, v).reshape(2, 5, 8) @ p['o']
+
+
+@case('rope_multi_query', '2 | gl5 complex2x2', T, q=(3, 2, 4), k=(3, 4), v=(3, 5), o=(2, 5, 2))
+def _(p, x):
+  q = _rope(jnp.einsum('btd,dhk->bthk', x, p['q']))
+  k = _rope((x @ p['k'])[:, :, None])[:, :, 0]
+  a = softmax(jnp.einsum('bthk,bsk->bhts', q, k))
+  return jnp.einsum('bhts,bsk,hkd->btd', a, x @ p['v'], p['o'])
+
+
+@case('rope_fused', '2 | gl4x2 complex2x2x2', T, w=(3, 24), b=(24,), o=(8, 2))
+def _(p, x):
+  q, k, v = (z.reshape(2, 5, 2, 4) for z in jnp.split(x @ p['w'] + p['b'], 3, -1))
+  return _attend(_neox(q), _neox(k), v).reshape(2, 5, 8) @ p['o']
+
+
+@case('rope_gptj_dense', '2 2x2 6x2 | gl6x2 complex2x2x2 gl2x2', T, q=(3, 12), k=(3, 12),
+      v=(3, 12), o=(12, 2))  # fmt: skip
+def _(p, x):
+  q, k, v = ((x @ p[n]).reshape(2, 5, 2, 6) for n in 'qkv')
+  q, k = (jnp.concatenate([_gptj(z[..., :4]), z[..., 4:]], -1) for z in (q, k))
+  return _attend(q, k, v).reshape(2, 5, 12) @ p['o']
+
+
+@case('partial_rope_fused', '2 3x2 7x2 | gl7x2 complex2x2x2 gl3x2', T, w=(3, 42), b=(42,),
+      o=(14, 2))  # fmt: skip
+def _(p, x):
+  q, k, v = (z.reshape(2, 5, 2, 7) for z in jnp.split(x @ p['w'] + p['b'], 3, -1))
+  q, k = (jnp.concatenate([_rope(z[..., :4]), z[..., 4:]], -1) for z in (q, k))
+  return _attend(q, k, v).reshape(2, 5, 14) @ p['o']
+
+
+@case('partial_rope', '2 3x2 | gl5x2 gl3x2 complex2x2x2', T, q=(3, 2, 7), k=(3, 2, 7),
+      v=(3, 2, 5), o=(2, 5, 2))  # fmt: skip
 def _(p, x):
   q, k, v = (jnp.einsum('btd,dhk->bthk', x, p[n]) for n in 'qkv')
   q, k = (jnp.concatenate([_rope(z[..., :4]), z[..., 4:]], -1) for z in (q, k))
@@ -400,8 +519,9 @@ def _(p, x, y):
   return a @ (y @ p['v']) @ p['o']
 
 
-@case('llama', '6 2 2x2 8 | gl4x2 scale8 sign8', T, e=(3, 6), q=(6, 16), k=(6, 8), v=(6, 8),
-      o=(16, 6), m=(6,), n=(6,), g=(6, 8), u=(6, 8), d=(8, 6), f=(6,), out=(6, 2))  # fmt: skip
+@case('llama', '6 2 2x2 8 | gl4x2 complex2x2x2 scale8 sign8', T, e=(3, 6), q=(6, 16),
+      k=(6, 8), v=(6, 8), o=(16, 6), m=(6,), n=(6,), g=(6, 8), u=(6, 8), d=(8, 6), f=(6,),
+      out=(6, 2))  # fmt: skip
 def _(p, x):
   norm = lambda z, g: z / jnp.sqrt((z * z).mean(-1, keepdims=True) + 1e-3) * g  # noqa: E731
   x = x @ p['e']

@@ -344,7 +344,60 @@ class Net:
       one, two = jnp.split(z, 2, -1)
       return (act(one) * two).reshape(*x.shape[:-1], -1)
 
+    def rotary():
+      """Queries and keys whose pairs are rotated, or nearly so."""
+      heads, width, cut = self.pick((1, 2)), self.pick((4, 6)), self.pick((4, 4, None))
+      layouts = self.pick(('halves', 'pairs', 'complex')), self.pick(('halves', 'pairs', 'table'))
+      kind = self.rng.integers(18)
+      x0 = x if x.ndim == 3 else x.reshape(BATCH, -1, n)
+      angles = np.arange(x0.shape[1])[:, None] * 0.3 ** np.arange((cut or width) // 2)
+      q, k = (self.dense(x0, heads * width) for _ in range(2))
+      q, k = (z.reshape(*x0.shape[:2], heads, width) for z in (q, k))
+      if kind == 0:
+        k = q
+      if kind == 1:
+        q = q / (1 + jnp.abs(q).sum(-1, keepdims=True))
+      if kind == 2:
+        q, k = (z / jnp.sqrt(1 + (z * z).sum(-1, keepdims=True)) for z in (q, k))
+      if kind == 3:
+        q = q * self.weight(width)
+      if kind == 4:
+        k = k[:, :, :1]
+      if kind == 5:
+        q = act(q)
+      sign = -1 if kind == 6 else 1
+      other = angles * (0.9 if kind == 7 else 1)
+      layouts = layouts if self.chance(0.4) else layouts[:1] * 2
+      turn = lambda z, layout: _rotated(z, angles, other, sign, layout, cut)  # noqa: E731
+      q, k = map(turn, (q, k), layouts)
+      if kind == 8:
+        q = q * turn(jnp.ones_like(q), layouts[0])
+      if kind == 9:
+        q = q + self.vector(q)
+      a = jax.nn.softmax(jnp.einsum('bthk,bshk->bhts', q, jnp.broadcast_to(k, q.shape)), -1)
+      v = self.dense(x0, heads * 2).reshape(*x0.shape[:2], heads, 2)
+      return jnp.einsum('bhts,bshk->bthk', a, v).reshape(*x0.shape[:2], -1)
+
+    def both_signs():
+      h = self.dense(x, m)
+      one, two = (act(h), act(-h)) if choice else (act(h), act(1 - h))
+      h = jnp.concatenate([one, two] if choice < 2 else [one, two, h], -1)
+      return h @ self.weight(h.shape[-1], last)
+
+    def shuffled():
+      h, g = self.dense(x, 12), self.pick((2, 3))
+      w = self.weight(g, 12 // g, 12 // g)
+
+      def grouped(h):
+        return jnp.einsum('...gi,gio->...go', h.reshape(*h.shape[:-1], g, -1), w)
+
+      h = act(grouped(h))
+      h = jnp.swapaxes(h, -1, -2) if choice else h
+      return act(grouped(h.reshape(*h.shape[:-2], 12))).reshape(*h.shape[:-2], 12)
+
     first = lambda x: x.reshape(-1, n)[:2]  # noqa: E731
+    if self.chance(0.15):
+      return self.pick((rotary, rotary, both_signs, shuffled))()
     return self.pick((
       places, places, lambda: unrolled(x), halves_of_heads,
       lambda: jax.lax.scan(layer, x, (many(n, m), many(m, n)))[0],
@@ -462,6 +515,29 @@ def trace(seed):
   with jax.enable_x64(True), jax.numpy_rank_promotion('allow'):
     net = Net(seed)
     return net, jax.make_jaxpr(net)(dict(net.shapes), *net.inputs)
+
+
+def _rotated(z, angles, other, sign, layout, cut):
+  """[b, t, h, d] with the first `cut` features rotated by angles, the second of pairs by others."""
+  z, rest = (z, None) if cut is None else (z[..., :cut], z[..., cut:])
+  (cos, sin), (cos_2, sin_2) = (
+    (jnp.cos(a)[:, None], jnp.sin(a)[:, None]) for a in map(jnp.asarray, (angles, other))
+  )
+  if layout == 'complex':
+    z = z.reshape(*z.shape[:-1], -1, 2)
+    pairs = lax.complex(z[..., 0], z[..., 1]) * lax.complex(*jnp.broadcast_arrays(cos, sin))
+    z = jnp.stack([pairs.real, sign * pairs.imag], -1).reshape(*z.shape[:-2], -1)
+  elif layout == 'table':
+    both = np.concatenate([angles, other], -1)
+    cos, sin = jnp.split(jnp.asarray(np.concatenate([np.cos(both), np.sin(both)], -1)), 2, -1)
+    one, two = jnp.split(z, 2, -1)
+    z = z * cos[:, None] + jnp.concatenate([-sign * two, one], -1) * sin[:, None]
+  else:
+    halves = layout == 'halves'
+    one, two = jnp.split(z, 2, -1) if halves else (z[..., ::2], z[..., 1::2])
+    one, two = one * cos - sign * two * sin, two * cos_2 + one * sin_2
+    z = jnp.concatenate([one, two], -1) if halves else jnp.stack([one, two], -1).reshape(z.shape)
+  return z if rest is None else jnp.concatenate([z, rest], -1)
 
 
 _CALLS = {*lower.CALLS, 'scan', 'while'}
@@ -605,6 +681,10 @@ def _beyond(beyond, rng):
   scale = np.exp(rng.uniform(-0.5, 0.5, (*shape, n)))
   if beyond.kind == 'positive_scale':
     return scale
+  if beyond.kind in ('complex', 'rotation'):
+    angle, unit = rng.uniform(0, 2 * np.pi, shape), beyond.kind == 'rotation'
+    x, y = (f(angle) * (1 if unit else scale[..., 0]) for f in (np.cos, np.sin))
+    return np.stack([np.stack([x, -y], -1), np.stack([y, x], -1)], -2)
   one, two = np.linalg.qr(rng.normal(size=(2, *shape, n, n)))[0]
   return one if beyond.kind == 'orthogonal' else one * scale[..., None, :] @ two
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import strategies
-from tests.symmetry import infer_cases
+from tests.symmetry import corpus, infer_cases
 from wsjax import sine
 from wsjax.models import cnn, mlp, siren
 from wsjax.symmetry import spec as spec_lib
@@ -171,6 +171,20 @@ def test_trees_that_cannot_be_named_raise():
   twice = {'a/b': jnp.ones(2), 'a': {'b': jnp.ones(2)}}
   with pytest.raises(ValueError, match="same path 'a/b'"):
     infer.infer(lambda p: 0.0, twice)
+
+
+@pytest.mark.parametrize('name', ['rope_gptj_dense', 'rope_qk_norm'])
+def test_random_rotations_of_pairs_hold(name):
+  with jax.enable_x64(True), jax.numpy_rank_promotion('allow'):
+    fn, params, inputs, _, kinds = corpus.made(name)
+    inferred = infer.infer(fn, params, *inputs)
+    drawn = infer.draw((params, inputs), jax.random.key(0))
+    assert infer.verify(inferred, fn, *drawn, jax.random.key(1)) < 1e-5
+  (gauge,) = [g for g in inferred.report.gauges if g.kind in ('complex', 'rotation')]
+  assert f'{gauge.kind}2x2x2' in kinds and 'rotations' in str(gauge)
+  element = np.asarray(gauge.random(jax.random.key(2)))
+  np.testing.assert_allclose(element[..., 0, :], element[..., 1, ::-1] * np.array([1, -1]))
+  assert np.allclose(np.linalg.det(element), 1) == (gauge.kind == 'rotation')
 
 
 def test_verify_sees_a_wrong_spec():

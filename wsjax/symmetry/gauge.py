@@ -12,7 +12,13 @@ import jax.numpy as jnp
 from wsjax import typing
 from wsjax.symmetry import slot as slot_lib
 
-KINDS = ('general_linear', 'orthogonal', 'positive_scale', 'sign')
+MATRICES = ('general_linear', 'orthogonal', 'complex', 'rotation')
+KINDS = (*MATRICES, 'positive_scale', 'sign')
+
+
+def matrices(*, orthogonal: bool, pairs: bool) -> str:
+  """The kind of matrices, or of those that commute with rotations of pairs."""
+  return MATRICES[orthogonal + 2 * pairs]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +34,7 @@ class GaugeAxis:
     per: positions in `factors` of the sets for each unit of which there is a matrix.
     piece: (start, stop) along the axis, if the gauge acts on that part of the parameter, of which
       `factors` is the shape.
+    within: (start, stop, length) if it acts on a part of each block of that length.
     slots: if it acts on a part of the parameter that is taken at places of other axes; all else is
       about that part.
   """
@@ -39,12 +46,14 @@ class GaugeAxis:
   power: int = 1
   per: tuple[int, ...] = ()
   piece: tuple[int, int] | None = None
+  within: tuple[int, int, int] | None = None
   slots: tuple[slot_lib.Slot, ...] = ()
 
   @property
   def name(self) -> str:
     """'path:dim', with the part of the parameter and the piece of the axis."""
     piece = '[{}:{}]'.format(*self.piece) if self.piece else ''
+    piece += '[{}:{} of every {}]'.format(*self.within) if self.within else ''
     return f'{self.path}{"".join(map(str, self.slots))}:{self.dim}{piece}'
 
 
@@ -53,7 +62,8 @@ class Gauge:
   """A symmetry beyond the spec.
 
   Attributes:
-    kind: from `KINDS`.
+    kind: from `KINDS`; 'complex' are rotations of pairs times a scale, which multiply a pair by a
+      complex number.
     group: id of the group of the spec whose units it acts on; None if the spec has none.
     size: number of units n.
     axes: parameter axes that it acts on.
@@ -69,12 +79,15 @@ class Gauge:
   @property
   def names(self) -> tuple[str, ...]:
     """Parameter axes as 'path:dim'; '^power' where it is not 1, '^-T' the inverse transpose."""
-    inverse = '^-T' if self.kind in KINDS[:2] else None
+    inverse = '^-T' if self.kind in MATRICES else None
     return tuple(a.name + ('' if a.power == 1 else inverse or f'^{a.power}') for a in self.axes)
 
   def __str__(self) -> str:
-    symbols = ('GL({n})', 'O({n})', 'scales of {n} units', 'signs of {n} units')
-    text = symbols[KINDS.index(self.kind)].format(n=self.size)
+    texts = (
+      'GL({n})', 'O({n})', 'rotations and scales of pairs', 'rotations of pairs',
+      'scales of {n} units', 'signs of {n} units',
+    )  # fmt: skip
+    text = texts[KINDS.index(self.kind)].format(n=self.size)
     if self.per:
       text += ' for each unit of ' + ' and '.join(name for name, _ in self.per)
     return text
@@ -88,6 +101,12 @@ class Gauge:
     if self.kind == 'positive_scale':
       return jnp.exp(jax.random.uniform(key, (*shape, self.size), minval=-0.5, maxval=0.5))
     one, two, three = jax.random.split(key, 3)
+    if self.kind in ('complex', 'rotation'):
+      angle = jax.random.uniform(one, shape, minval=0, maxval=2 * jnp.pi)
+      scale = jnp.exp(jax.random.uniform(two, shape, minval=-0.5, maxval=0.5))
+      x, y = jnp.cos(angle), jnp.sin(angle)
+      turn = jnp.stack([jnp.stack([x, -y], -1), jnp.stack([y, x], -1)], -2)
+      return turn if self.kind == 'rotation' else turn * scale[..., None, None]
     turn = jax.random.orthogonal(one, self.size, shape)
     if self.kind == 'orthogonal':
       return turn
@@ -103,21 +122,37 @@ class Gauge:
       whole = moved[axis.path]
       xp = whole.__array_namespace__()  # NumPy compiles nothing.
       value = slot_lib.take(axis.slots, whole)
-      ends = axis.piece or (0, value.shape[axis.dim])
-      before, piece, after = (
-        value[(slice(None),) * axis.dim + (slice(*cut),)]
-        for cut in ((0, ends[0]), ends, (ends[1], None))
-      )
-      split = piece.reshape(axis.factors)
+      before, piece, after = _cut(value, axis.dim, axis.piece)
+      blocks = piece
+      if axis.within:
+        shape = (*value.shape[: axis.dim], -1, axis.within[2], *value.shape[axis.dim + 1 :])
+        blocks = piece.reshape(shape)
+      first, part, last = _cut(blocks, axis.dim + 1, axis.within and axis.within[:2])
+      split = part.reshape(axis.factors)
       dims, new = list(range(split.ndim)), split.ndim
-      if self.kind in KINDS[2:]:
+      if self.kind not in MATRICES:
         split = xp.einsum(split, dims, element**axis.power, [*axis.per, axis.at], dims)
       else:
         a = xp.linalg.inv(element) if axis.power < 0 else xp.swapaxes(element, -1, -2)
         mixed = [new if dim == axis.at else dim for dim in dims]
         split = xp.einsum(split, dims, a, [*axis.per, axis.at, new], mixed)
-      piece = split.reshape(piece.shape).astype(value.dtype)
+      part = split.reshape(part.shape).astype(value.dtype)
+      if axis.within:
+        part = xp.concatenate([first, part, last], axis.dim + 1)
+      part = part.reshape(piece.shape)
       if axis.piece:
-        piece = xp.concatenate([before, piece, after], axis.dim)
-      moved[axis.path] = slot_lib.put(axis.slots, whole, piece)
+        part = xp.concatenate([before, part, after], axis.dim)
+      moved[axis.path] = slot_lib.put(axis.slots, whole, part)
     return moved
+
+
+def _cut(
+  value: jax.Array, dim: int, ends: tuple[int, int] | None
+) -> tuple[jax.Array | None, jax.Array, jax.Array | None]:
+  """What stands before, between and behind two places of an axis; all of it if there are none."""
+  if ends is None:
+    return None, value, None
+  before, part, behind = (
+    value[(slice(None),) * dim + (slice(*cut),)] for cut in ((0, ends[0]), ends, (ends[1], None))
+  )
+  return before, part, behind

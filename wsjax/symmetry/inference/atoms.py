@@ -11,10 +11,30 @@ of its own. What acts on it acts on every piece by itself.
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 Label = tuple[int, ...]
 Piece = tuple[Label, int]  # With its length.
-Span = tuple[int, int, Label]  # Elements start to stop of an axis, and their factors.
+
+
+class Span(NamedTuple):
+  """Elements of an axis, start to stop.
+
+  Attributes:
+    start: of the axis.
+    stop: after the last one.
+    atoms: their factors.
+    behind: length of what follows the factors and has spans of its own.
+    before: factors of the blocks, if only some elements of each block are meant.
+    within: (start, stop, length) in a block, then.
+  """
+
+  start: int
+  stop: int
+  atoms: Label
+  behind: int = 1
+  before: Label = ()
+  within: tuple[int, int, int] | None = None
 
 
 class Atoms:
@@ -61,17 +81,30 @@ class Atoms:
     return math.prod(self._size[atom] for atom in self.expand(label))
 
   def spread(self, label: Label, start: int = 0) -> list[Span]:
-    """The pieces of an axis that begins at `start`; one if no sum is its outermost factor."""
+    """The pieces of an axis that begins at `start`, perhaps in each of several blocks."""
     atoms = self.expand(label)
     pieces = self._sums.get(atoms[0]) if atoms else None
     if pieces is None:
-      return [(start, start + self.length(label), tuple(atoms))]
+      return self._blocks(tuple(atoms), start)
     spans: list[Span] = []
     inner = math.prod(self._size[atom] for atom in atoms[1:])
     for piece, length in pieces:
       spans += self.spread((*piece, *atoms[1:]), start)
       start += length * inner
     return spans
+
+  def _blocks(self, label: Label, start: int) -> list[Span]:
+    """The spans of an axis whose outermost factor is no sum."""
+    stop = start + self.length(label)
+    at = next((i for i, atom in enumerate(label) if atom in self._sums), 0)
+    length = self.length(label[at:])
+    inside = self.spread(label[at:]) if at else []
+    if not at or any(span.within or span.behind > 1 for span in inside):
+      return [Span(start, stop, label)]
+    return [Span(start, stop, label[:at], length)] + [
+      Span(start + one, stop - length + two, atoms, 1, label[:at], (one, two, length))
+      for one, two, atoms, *_ in inside
+    ]
 
   def glue(self, pieces: Sequence[Piece]) -> Label:
     """The label of an axis that consists of pieces one after the other."""

@@ -86,6 +86,10 @@ class Axes:
         if label is None:
           labels[axis] = self.atoms.new(out.shape[axis], op.name)
 
+  def pairs(self, atom: int) -> bool:
+    """Whether only rotations of pairs, the elements of an atom, pin it."""
+    return self.atoms.reasons(atom) == ('rotary',)
+
   def of(self, value: program_lib.Value) -> list[atoms_lib.Label]:
     """Labels of a value; free ones, each time anew, if it is one number."""
     if value.number is not None:

@@ -18,7 +18,7 @@ def matrices(found: 'groups.Found', ids: Mapping[int, str]) -> tuple[gauge.Gauge
   linear = found.linear
   atoms = [
     atom
-    for atom, places in found.places.items()
+    for atom, places in (*found.places.items(), *found.pairs.items())
     if atom not in linear.breaks
     and (len(places) > 1 or atom in linear.orthogonal)
     and all(found.atoms(place).count(atom) == 1 for place in places)
@@ -26,14 +26,15 @@ def matrices(found: 'groups.Found', ids: Mapping[int, str]) -> tuple[gauge.Gauge
   per = selectors(found, atoms)
   gauges = []
   for atom in atoms:
-    kind = 'orthogonal' if atom in linear.orthogonal else 'general_linear'
+    orthogonal, pairs = atom in linear.orthogonal, atom in found.pairs
     axes = []
-    for place in found.places[atom]:
-      power = -1 if kind == 'general_linear' and linear.inverse(atom, place) else 1
+    for place in found.pairs[atom] if pairs else found.places[atom]:
+      power = -1 if not orthogonal and linear.inverse(atom, place) else 1
       axes.append(_axis(found, place, atom, power, per[atom]))
     if axes[0].power < 0:  # Incoming weights have A.
       axes = [gauge.GaugeAxis(**{**vars(a), 'power': -a.power}) for a in axes]
     names = tuple((_name(found, ids, beta), found.size(beta)) for beta in per[atom])
+    kind = gauge.matrices(orthogonal=orthogonal, pairs=pairs)
     gauges.append(gauge.Gauge(kind, ids.get(atom), found.size(atom), tuple(axes), names))
   return tuple(gauges)
 
@@ -42,7 +43,7 @@ def rescalings(
   found: 'groups.Found', laws: 'groups.Laws', ids: Mapping[int, str]
 ) -> tuple[gauge.Gauge, ...]:
   """Scales and signs besides those of the spec and of gauges, as a basis of their powers."""
-  linear = [atom for atom in found.places if atom not in found.linear.breaks]
+  linear = [a for a in (*found.places, *found.pairs) if a not in found.linear.breaks]
   within = {beta for betas in selectors(found, linear).values() for beta in betas}
   gauges = []
   for law in (laws.scale, laws.sign):
@@ -103,7 +104,8 @@ def selectors(found: 'groups.Found', atoms: Collection[int]) -> dict[int, list[i
 
   selectors: dict[int, set[int]] = {}
   for atom in atoms:
-    leaves = [flat(found.program.leaves[index]) for index, _ in found.places[atom]]
+    places = found.pairs.get(atom) or found.places[atom]
+    leaves = [flat(found.program.leaves[index]) for index, _ in places]
     once = [{a for a in leaf if leaf.count(a) == 1} for leaf in leaves]
     selectors[atom] = set.intersection(*once) - {atom}
   wanted = {atom for atom in atoms if selectors[atom]}

@@ -102,9 +102,10 @@ class Found:
     program: of the function.
     axes: its labels.
     order: leaves in forward order.
-    linear: which free atoms any matrix may mix.
+    linear: which atoms any matrix may mix.
     walk: of that law.
     places: free atom -> leaf axes that it lies along, in forward order.
+    pairs: the same of atoms that are pairs which are rotated.
     kept: atoms that become groups, in forward order.
     dropped: atom -> why it does not.
   """
@@ -116,6 +117,7 @@ class Found:
   linear: laws_lib.MatrixLaw
   walk: states.Walk | None
   places: dict[int, list[Place]]
+  pairs: dict[int, list[Place]]
   kept: list[int]
   dropped: dict[int, str]
 
@@ -154,13 +156,18 @@ def find(paths: Sequence[str], program: program_lib.Program, axes: axes_lib.Axes
     if uses[index] == len(program.ops):
       for label in axes.of(program.leaves[index]):
         axes.atoms.pin(label, 'unused')
-  found = Found(paths, program, axes, order, laws_lib.MatrixLaw(), None, {}, [], {})
+  pairs: dict[int, list[Place]] = {}
+  linear = laws_lib.MatrixLaw(pairs)
+  found = Found(paths, program, axes, order, linear, None, {}, pairs, [], {})
   rows = []
   for place in found.every_place():
-    rows.append([atom for atom in found.atoms(place) if not axes.atoms.reasons(atom)])
+    atoms = found.atoms(place)
+    rows.append([atom for atom in atoms if not axes.atoms.reasons(atom)])
     for atom in dict.fromkeys(rows[-1]):
       found.places.setdefault(atom, []).append(place)
-  found.walk = states.Walk(program, axes, found.places)
+    for atom in dict.fromkeys(filter(axes.pairs, atoms)):
+      found.pairs.setdefault(atom, []).append(place)
+  found.walk = states.Walk(program, axes, {*found.places, *found.pairs})
   found.walk.follow(found.linear)
   ranked = sorted(
     found.places,
@@ -248,6 +255,8 @@ def _joined(coarse: Sequence[gauge.Gauge], finer: Sequence[gauge.Gauge]) -> tupl
   finer = [g for g in finer if len(g.per) > known.get((g.kind, frozenset(g.names)), -1)]
   axes = {(g.kind, g.size, a.path, a.dim) for g in finer for a in g.axes}
   axes |= {('orthogonal', *rest) for kind, *rest in axes if kind == 'general_linear'}
+  axes |= {('complex', 2, *at) for kind, _, *at in axes if kind == 'general_linear'}
+  axes |= {('rotation', *rest) for kind, *rest in axes if kind == 'complex'}
   kept = [g for g in coarse if not {(g.kind, g.size, a.path, a.dim) for a in g.axes} <= axes]
   return (*kept, *finer)
 

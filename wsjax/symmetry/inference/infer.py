@@ -20,7 +20,7 @@ from wsjax import typing
 from wsjax.symmetry import group as group_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.inference import axes as axes_lib
-from wsjax.symmetry.inference import expand, lower, rules
+from wsjax.symmetry.inference import expand, lower, rotary, rules
 from wsjax.symmetry.inference import groups as groups_lib
 
 Apply = Callable[..., Any]
@@ -66,7 +66,7 @@ def infer(apply_fn: Apply, params: typing.PyTree, *inputs: Any) -> Inferred:
 
 def of_jaxpr(closed: core.ClosedJaxpr, paths: Sequence[str]) -> Inferred:
   """The symmetry of a jaxpr, whose first arguments are the parameters with these paths."""
-  program = expand.expand(lower.lower(closed, len(paths)))
+  program = rotary.rotate(expand.expand(lower.lower(closed, len(paths))))
   axes = axes_lib.Axes(program, rules.RULES)
   found = groups_lib.find(paths, program, axes)
   laws = groups_lib.follow(found)

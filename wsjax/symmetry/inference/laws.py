@@ -29,8 +29,8 @@ ZERO = states_lib.Law.ZERO
 
 # Linear, with sums or numbers of zero, so that no shift passes.
 _LINEAR = frozenset(
-  'cumsum fft neg ppermute psum psum2 psum_invariant reduce_sum reduce_window_sum scatter-add '
-  'scatter-sub'.split()
+  'cumsum fft neg ppermute psum psum2 psum_invariant reduce_sum reduce_window_sum rotary '
+  'scatter-add scatter-sub'.split()
 )
 # Only move what they are given, or copies of it.
 MOVES = frozenset(
@@ -306,14 +306,22 @@ class MatrixLaw(AlgebraLaw):
     orthogonal: atoms whose units only an orthogonal matrix may mix.
   """
 
-  def __init__(self):
+  def __init__(self, pairs: Collection[int]):
+    """`pairs`: atoms that are rotated pairs; only matrices that commute with that mix them."""
     super().__init__()
+    self._pairs = pairs
     self.orthogonal: set[int] = set()
     self._parents: dict[tuple[int, Place], tuple[Place, int]] = {}
 
   def inverse(self, atom: int, place: Place) -> bool:
     """Whether a parameter axis transforms with the inverse transpose."""
     return self._root(atom, place)[1] < 0
+
+  def combine(self, op: Op, atom: int, states: Sequence[Any], linked: Sequence[bool]) -> Any:
+    """A rotation of pairs passes only vectors: of equal elements it makes different ones."""
+    if op.name == 'rotary' and atom in self._pairs and states[0] != ZERO and len(states[0]) != 1:
+      raise Broken
+    return super().combine(op, atom, states, linked)
 
   def leaf(self, leaf: program_lib.Value, place: Place, atom: int) -> Any:
     """Every parameter of floats is a vector over its units."""

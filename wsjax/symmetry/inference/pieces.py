@@ -13,6 +13,7 @@ from wsjax.symmetry.inference import states
 from wsjax.symmetry.inference import units as units_lib
 
 Gauges = tuple[gauge.Gauge, ...]
+Row = list[tuple[int | None, int]]  # Factors of an axis, with their lengths.
 
 
 def find(found: units_lib.Units) -> tuple[Gauges, Gauges]:
@@ -20,7 +21,7 @@ def find(found: units_lib.Units) -> tuple[Gauges, Gauges]:
   hidden = _hidden(found)
   places: dict[int, list[states.Place]] = {}
   spans: dict[tuple[states.Place, int], tuple[int, int]] = {}
-  walk = states.Walk(found.program, found.axes, set(found.leaves) - hidden)
+  walk = states.Walk(found.program, found.axes, {*found.leaves, *found.pairs} - hidden)
   for index in found.order:
     for row in walk.places(found.program.leaves[index]):
       for place, (atom, start, stop) in row:
@@ -31,7 +32,7 @@ def find(found: units_lib.Units) -> tuple[Gauges, Gauges]:
     return any(len(p) > 2 or found.slots[p[0]] for p in places[atom])
 
   def row(place: states.Place, atom: int) -> list[int | None]:
-    return _rows(found, place, spans[place, atom])[place[1]]
+    return [a for a, _ in _rows(found, place, spans[place, atom])[place[1]]]
 
   atoms = [
     atom
@@ -43,7 +44,7 @@ def find(found: units_lib.Units) -> tuple[Gauges, Gauges]:
   if not atoms:
     return (), ()
   walk = states.Walk(found.program, found.axes, atoms)
-  linear, scale, sign = laws_lib.MatrixLaw(), laws_lib.ScaleLaw(), laws_lib.SignLaw()
+  linear, scale, sign = laws_lib.MatrixLaw(found.pairs), laws_lib.ScaleLaw(), laws_lib.SignLaw()
   for law in (linear, scale, sign):
     walk.follow(law)
 
@@ -54,9 +55,10 @@ def find(found: units_lib.Units) -> tuple[Gauges, Gauges]:
       if all(_factors(found, p, spans[p, atom]).count(beta) == 1 for p in places[atom])
     ]
     axes = tuple(_axis(found, p, spans[p, atom], atom, powers[p], per) for p in powers)
-    within.update(per if kind in gauge.KINDS[:2] else ())
+    within.update(per if kind in gauge.MATRICES else ())
     sizes = found.axes.atoms.size
-    names = tuple((found.name(found.leaves[atom], beta), sizes(beta)) for beta in per)
+    leaves = found.pairs.get(atom) or found.leaves[atom]
+    names = tuple((found.name(leaves, beta), sizes(beta)) for beta in per)
     return gauge.Gauge(kind, None, sizes(atom), axes, names)
 
   within: set[int] = set()  # A matrix for each of their units scales them, too.
@@ -68,11 +70,11 @@ def find(found: units_lib.Units) -> tuple[Gauges, Gauges]:
       continue
     powers = [-1 if linear.inverse(atom, p) and not orthogonal else 1 for p in mine]
     powers = [power * powers[0] for power in powers]  # Incoming weights have A.
-    kind = 'orthogonal' if orthogonal else 'general_linear'
+    kind = gauge.matrices(orthogonal=orthogonal, pairs=atom in found.pairs)
     matrices.append(build(kind, atom, dict(zip(mine, powers, strict=True))))
   for atom in atoms:
     for law in (scale, sign):
-      if atom not in linear.breaks or atom in within:
+      if atom not in linear.breaks or atom in within or atom in found.pairs:
         continue
       for powers in law.solutions(atom, places[atom]):
         if law.MODULUS == 0 and next(iter(powers.values())) < 0:
@@ -90,8 +92,8 @@ def _hidden(found: units_lib.Units) -> set[int]:
     piece
     for value in values
     for label in found.axes.of(value)
-    for _, _, factors in atoms.spread(label)
-    for atom in factors
+    for span in atoms.spread(label)
+    for atom in (*span.before, *span.atoms)
     for piece, _ in atoms.pieces(atom) or ()
   ]
   while todo:
@@ -101,23 +103,26 @@ def _hidden(found: units_lib.Units) -> set[int]:
   return hidden
 
 
-def _rows(
-  found: units_lib.Units, place: states.Place, span: tuple[int, int]
-) -> list[list[int | None]]:
-  """Atoms of the axes of a parameter, or of a piece of one of them; None for an axis of pieces."""
-  rows: list[list[int | None]] = []
-  for axis, label in enumerate(found.axes.of(found.program.leaves[place[0]])):
+def _rows(found: units_lib.Units, place: states.Place, span: tuple[int, int]) -> list[Row]:
+  """The axes of a parameter, or of a piece of one of them; None for one of pieces."""
+  leaf = found.program.leaves[place[0]]
+  rows: list[Row] = []
+  for axis, label in enumerate(found.axes.of(leaf)):
     spans = found.axes.atoms.spread(label)
     if axis == place[1]:
       spans = [s for s in spans if s[:2] == span]
-    rows.append(list(spans[0][2]) if len(spans) == 1 else [None])
+    if len(spans) > 1:
+      rows.append([(None, leaf.shape[axis])])
+      continue
+    row: Row = [(a, found.axes.atoms.size(a)) for a in (*spans[0].before, *spans[0].atoms)]
+    rows.append(row + [(None, spans[0].behind)] * (spans[0].behind > 1))
   return rows
 
 
 def _factors(
   found: units_lib.Units, place: states.Place, span: tuple[int, int]
 ) -> list[int | None]:
-  return [atom for row in _rows(found, place, span) for atom in row]
+  return [atom for row in _rows(found, place, span) for atom, _ in row]
 
 
 def _axis(
@@ -128,22 +133,21 @@ def _axis(
   power: int,
   per: Sequence[int],
 ) -> gauge.GaugeAxis:
-  leaf = found.program.leaves[place[0]]
   rows = _rows(found, place, span)
-  flat = [a for row in rows for a in row]
-  sizes = [
-    leaf.shape[axis] if a is None else found.axes.atoms.size(a)
-    for axis, row in enumerate(rows)
-    for a in row
-  ]
+  flat = [a for row in rows for a, _ in row]
   before = sum(map(len, rows[: place[1]]))
+  label = found.axes.of(found.program.leaves[place[0]])[place[1]]
+  within = next(s.within for s in found.axes.atoms.spread(label) if s[:2] == span)
+  ends = span if within is None else (span[0] - within[0], span[1] + within[2] - within[1])
+  part = len(place) > 2 and ends != (0, found.program.leaves[place[0]].shape[place[1]])
   return gauge.GaugeAxis(
     found.paths[place[0]],
     place[1],
-    tuple(sizes),
-    before + rows[place[1]].index(atom),
+    tuple(n for row in rows for _, n in row),
+    before + [a for a, _ in rows[place[1]]].index(atom),
     power,
     tuple(flat.index(beta) for beta in per),
-    span if len(place) > 2 else None,
+    ends if part else None,
+    within,
     found.slots[place[0]],
   )

@@ -61,6 +61,12 @@ def _alike(each: bool) -> Rule:
   return rule
 
 
+def _rotary(axes: Axes, op: Op) -> None:
+  """Pairs (x0, x1) become (-x1, x0), which no exchange of the two commutes with."""
+  _alike(each=False)(axes, op)
+  axes.pin_axis(op, 0, op.params['axis'])
+
+
 def _collective(axes: Axes, op: Op) -> None:
   """Each operand is a result of its own, less the axes of a vmap that is reduced over."""
   gone = {axis for axis in op.params.get('axes', ()) if isinstance(axis, int)}
@@ -233,6 +239,7 @@ RULES = {
   **dict.fromkeys(WINDOWS, linear.window_reduction),
   **dict.fromkeys(linear.SCATTERS, linear.scatter),
   'fft': _fft,
+  'rotary': _rotary,
   'shard_in': _shard_in,
   'shard_out': _shard_out,
   'top_k': _along_axis('axis'),

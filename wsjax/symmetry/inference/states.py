@@ -104,9 +104,9 @@ class Walk:
     if id(value) not in self._spans:
       self._spans[id(value)] = [
         tuple(
-          (atom, start, stop)
-          for start, stop, atoms in self._axes.atoms.spread(label)
-          for atom in atoms
+          (atom, span.start, span.stop)
+          for span in self._axes.atoms.spread(label)
+          for atom in span.atoms
           if atom in self._kept
         )
         for label in self._axes.of(value)
@@ -117,10 +117,10 @@ class Walk:
     """The atoms of each axis of a parameter that are followed, by place."""
     rows: list[list[tuple[Place, Occurrence]]] = []
     for axis, row in enumerate(self.occurrences(leaf)):
-      whole = all((start, stop) == (0, leaf.shape[axis]) for _, start, stop in row)
+      whole = (0, leaf.shape[axis])
       rows.append([
-        ((leaf.index, axis) if whole else (leaf.index, axis, occurrence[1]), occurrence)
-        for occurrence in row
+        ((leaf.index, axis) if cut == whole else (leaf.index, axis, cut[0]), (atom, *cut))
+        for atom, *ends in row for cut in [tuple(ends)]
       ])  # fmt: skip
     return rows
 
@@ -255,10 +255,15 @@ class Walk:
       for state in self._along(law, op.ins[0], axis, len(row))
     ]
     after = [a for along in self.atoms(out) for a in along]
-    if before != after:
+    if before != after:  # An axis has pieces; atoms whose states are all alike keep them.
+      known: dict[int, set[Any]] = {}
+      for atom, state in zip(before, states, strict=True):
+        known.setdefault(atom, set()).add(state)
       for atom in {*before, *after}:
-        law.broken(atom, op.name)
-      states = [law.ZERO] * len(after)
+        if len(known.get(atom, ())) != 1:
+          law.broken(atom, op.name)
+          known[atom] = {law.ZERO}
+      states = [next(iter(known[atom])) for atom in after]
     rest = iter(states)
     self._states[id(out)] = [tuple(itertools.islice(rest, len(atoms))) for atoms in self.atoms(out)]
 

@@ -101,6 +101,7 @@ class Units:
     axes: its labels.
     order: leaves in forward order.
     leaves: free atom -> leaves that it lies along, in forward order.
+    pairs: the same of atoms that are pairs which are rotated.
   """
 
   def __init__(self, paths: Sequence[str], program: program_lib.Program):
@@ -118,11 +119,14 @@ class Units:
           self.axes.atoms.pin(label, 'unused')
     self._rows: dict[int, dict[int, list[Occurrence]]] = {}
     self.leaves: dict[int, list[int]] = {}
+    self.pairs: dict[int, list[int]] = {}
     for index in self.order:
       rows = self._occurrences(program.leaves[index])
       for atom in dict.fromkeys(atom for row in rows.values() for atom, _, _ in row):
         if not self.axes.atoms.reasons(atom):
           self.leaves.setdefault(atom, []).append(index)
+        elif self.axes.pairs(atom):
+          self.pairs.setdefault(atom, []).append(index)
     self._moves = self._moved()
     self._selectors: dict[int, tuple[int, ...]] = {}
 
@@ -193,7 +197,7 @@ class Units:
 
   def _moved(self) -> dict[int, frozenset[int]]:
     """Id of a value -> atoms whose permutation may change it."""
-    free = frozenset(self.leaves)
+    free = frozenset((*self.leaves, *self.pairs))
 
     def on(value: Value) -> frozenset[int]:
       rows = self._occurrences(value).values()
@@ -230,7 +234,7 @@ class Units:
     return self._selectors[atom]
 
   def _find_selectors(self, atom: int) -> tuple[int, ...]:
-    leaves = [self.program.leaves[i] for i in self.leaves[atom]]
+    leaves = [self.program.leaves[i] for i in self.pairs.get(atom) or self.leaves[atom]]
     rows = self._occurrences(leaves[0]).values()
     betas = dict.fromkeys(beta for row in rows for beta, _, _ in row if beta != atom)
     for leaf in leaves:
