@@ -65,7 +65,7 @@ def test_intake_finds_copies_and_outliers():
   for x in params.values():
     x[3] *= 30
   (decision,) = gates.of_zoo(zoo(params=params))
-  assert status(decision)['outliers'] == 'fail' and 'log norm' in str(decision)
+  assert status(decision)['outliers'] == 'fail' and 'kernel: log ' in str(decision)
 
 
 def report(**stats):
@@ -280,6 +280,19 @@ def test_units_that_never_fire_are_no_outliers_and_pruned_matrices_are():
   params['layer0/kernel'][7, ::2] = 0
   found = screen.outliers(params, None, model.spec)
   assert np.flatnonzero(found.z > 6).tolist() == [7] and 'share of zeros' in found.worst[7]
+
+
+def test_skewed_and_mixed_populations_have_no_outliers():
+  # As of agents of two recipes: every fourth has a last layer that is a third as large, or less.
+  rng = np.random.default_rng(0)
+  model, params = nets(80)
+  size = np.exp(0.1 * rng.normal(size=80) - (np.arange(80) % 4 == 0) * rng.uniform(0.5, 1.5, 80))
+  params['layer1/kernel'] = params['layer1/kernel'] * size[:, None, None].astype('f4')
+  assert (screen.outliers(params, None, model.spec).z < 6).all()
+  params['layer1/kernel'][7] *= 10
+  params['layer1/kernel'][9] /= 1e4
+  found = screen.outliers(params, None, model.spec)
+  assert np.flatnonzero(found.z > 6).tolist() == [7, 9]
 
 
 def test_the_sign_of_a_single_bias_makes_no_outlier():

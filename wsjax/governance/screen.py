@@ -25,7 +25,7 @@ _FLOOR = {
   'log norm': 0.02, 'mean': 0.02, 'kurtosis': 0.05, 'largest value': 0.1, 'share of zeros': 0.02,
   'log spectral norm': 0.02, 'stable rank': 0.02,
 }  # fmt: skip
-_MAD = 1.4826  # Median absolute deviation of a normal distribution with deviation 1.
+_BULK = 0.9  # Share of the networks on a side of the median that are no outliers.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,7 +142,7 @@ def outliers(
   Args:
     params: path -> [n, ...] weights.
     population: path -> [m, ...] weights of at least `FEWEST` networks; None compares the networks
-      with themselves, of which fewer than half may be outliers.
+      with themselves, of which at most one in twenty may be outliers.
     spec: symmetry of both.
 
   Raises:
@@ -173,11 +173,23 @@ def compare(
   values: Float[np.ndarray, 'n features'],
   reference: Float[np.ndarray, 'm features'],
 ) -> Outliers:
-  """Robust z-scores of `statistics` of n networks among those of m."""
+  """Robust z-scores of `statistics` of n networks among those of m.
+
+  Statistics of honest networks are skewed, have heavy tails, or differ between recipes. So either
+  side of the median has a scale of its own: that of the normal distribution whose half, or whose
+  `_BULK`, of deviations is as wide as here, the larger of both.
+  """
   median = np.median(reference, axis=0)
   floor = np.array([_FLOOR[name.rpartition(': ')[2]] for name in names])
-  scale = np.maximum(_MAD * np.median(np.abs(reference - median), axis=0), floor)
-  scores = np.abs(values - median) / scale
+  scores = np.zeros(values.shape)
+  for side in (1, -1):
+    gaps = side * (reference - median)
+    gaps = np.where(gaps >= 0, gaps, np.nan)
+    widths = [
+      np.nanquantile(gaps, share, axis=0, method='lower') / scipy.stats.norm.ppf((1 + share) / 2)
+      for share in (0.5, _BULK)
+    ]
+    scores = np.maximum(scores, side * (values - median) / np.maximum.reduce([*widths, floor]))
   return Outliers(scores.max(axis=1), [names[column] for column in scores.argmax(axis=1)])
 
 
