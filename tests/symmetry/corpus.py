@@ -435,7 +435,13 @@ def _turned_ones(z):
   return _rope(z) * _rope(jnp.ones_like(z))
 
 
+def _rope_of_head(z):
+  sin, cos = (jnp.tile(w, (1, 2)) for w in jnp.split(jnp.asarray(WAVES), 2, -1))
+  return z * cos + _turned(z) * sin
+
+
 for _name, _kinds, _one, _two in [
+  ('each_head', 'complex2x2x2', *[jax.vmap(jax.vmap(_rope_of_head, 1, 1))] * 2),
   ('neox', 'complex2x2x2', _neox, _neox),
   ('gptj', 'complex2x2x2', _gptj, _gptj),
   ('complex', 'complex2x2x2', _complex_rope, _complex_rope),
@@ -658,6 +664,14 @@ def _(p, x):
   h = relu(x @ p['a'])
   top = jnp.broadcast_to(h.max(1, keepdims=True), h.shape)
   return relu(jnp.concatenate([h, top], -1) @ p['b']).max(1) @ p['c']
+
+
+@case('channel_shuffle', '2 2x2x2 3x2', [(2, 4, 4, 4)], a=(1, 1, 2, 8), d=(3, 3, 1, 8),
+      b=(1, 1, 4, 6), o=(6, 2))  # fmt: skip
+def _(p, x):
+  h = silu(_conv(x, p['a'], 2))
+  h = h.reshape(2, 4, 4, 2, 4).swapaxes(-1, -2).reshape(h.shape)
+  return silu(_conv(silu(_conv(h, p['d'], 8)), p['b'], 2)).mean((1, 2)) @ p['o']
 
 
 @case('siamese', '6 5 | o5', X * 2, a=(3, 6), b=(6, 5))

@@ -37,7 +37,7 @@ MOVES = frozenset(
   'all_gather all_gather_invariant broadcast_in_dim close concatenate copy device_put '
   'dynamic_slice dynamic_update_slice join loop name optimization_barrier pad pbroadcast pvary '
   'real rev scan_in scan_out scatter shard_in shard_out sharding_constraint slice split squeeze '
-  'stack stop_gradient tile transpose unstack'.split()
+  'stack stop_gradient transpose unstack'.split()
 )
 SAME = MOVES | _LINEAR
 SUMS = frozenset(('add', 'add_any', 'sub'))

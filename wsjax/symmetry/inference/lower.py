@@ -28,7 +28,7 @@ CALLS = {
 # A known number stays known through these.
 _KEEPS_NUMBER = {
   'broadcast_in_dim', 'convert_element_type', 'reshape', 'copy', 'squeeze',
-  'transpose', 'stop_gradient', 'pvary',
+  'transpose', 'stop_gradient', 'pvary', 'tile',
 }  # fmt: skip
 
 
@@ -105,6 +105,9 @@ class _Writer:
       turned = self._value([ins[0].shape[axis] for axis in order], ins[0].dtype)
       self._add('transpose', {'permutation': order}, ins, [turned])
       ins = [turned]
+    if name == 'tile' and ins[0].number is None:
+      ins = [self._repeated(ins[0], params['reps'])]
+      name, params = 'reshape', {'new_sizes': eqn.outvars[0].aval.shape, 'dimensions': None}
     outs = [self._value(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
     if all(0 in out.shape for out in outs):  # As good as any constant.
       return [Value(out.shape, out.dtype, number=0.0, source='constant') for out in outs]
@@ -130,6 +133,19 @@ class _Writer:
     """The one result of an operation, of the type of its first operand."""
     out = self._value(shape, ins[0].dtype)
     self._add(name, {}, ins, [out])
+    return out
+
+  def _repeated(self, value: Value, reps: Sequence[int]) -> Value:
+    """An array with an axis of repetitions before each axis that has some."""
+    shape: list[int] = []
+    dims: list[int] = []
+    for n, times in zip(value.shape, reps, strict=True):
+      shape += [times] * (times != 1)
+      dims.append(len(shape))
+      shape.append(n)
+    out = self._value(shape, value.dtype)
+    params = {'shape': out.shape, 'broadcast_dimensions': tuple(dims)}
+    self._add('broadcast_in_dim', params, [value], [out])
     return out
 
   def _grouped(self, eqn: core.JaxprEqn, ins: list[Value]) -> Value:

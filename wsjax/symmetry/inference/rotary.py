@@ -13,7 +13,7 @@ import dataclasses
 import fractions
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,9 @@ Value = program_lib.Value
 # '' or the part, 'real' or 'imag', the number of a value, and the shape that it is broadcast to.
 Factor = tuple[str, int, tuple[int, ...]]
 Polynomial = Mapping[tuple[Factor, ...], fractions.Fraction]
-# Number of a value that is viewed as [outer, 2, inner], outer, inner.
-Base = tuple[int, int, int]
+# Number of a value that is viewed as [outer, 2, inner], outer, inner, and the order of the axes of
+# its halves, () if they are in order.
+Base = tuple[int, int, int, tuple[int, ...]]
 Row = tuple[Polynomial, Polynomial]  # Factors of the two elements of each pair.
 _ONE: Polynomial = {(): fractions.Fraction(1)}
 _VIEWS = frozenset(('squeeze', 'reshape', 'broadcast_in_dim', 'copy'))
@@ -97,14 +98,16 @@ class _Writer:
       if shape[axis] != 2 * n or (start, stride) not in ((0, 1), (n, 1), (0, 2), (1, 2)):
         continue
       outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-      base = (number, outer * n, inner) if stride == 2 else (number, outer, n * inner)
-      self._rows[id(out)] = {base: ((({}, _ONE) if start else (_ONE, {})),)}
+      halves = (outer * n, inner) if stride == 2 else (outer, n * inner)
+      self._rows[id(out)] = {(number, *halves, ()): ((({}, _ONE) if start else (_ONE, {})),)}
 
   def _combine(self, op: Op) -> Mapping[Base, tuple[Row, ...]]:
     """Rows of any other result."""
     out, rows = op.outs[0], self._of(op.ins[0]) if op.ins else {}
     if op.name in _VIEWS and out.shape and math.prod(out.shape) == math.prod(op.ins[0].shape):
       return rows
+    if op.name == 'transpose':
+      return dict(self._transposed(op, rows))
     if op.name == 'convert_element_type':
       if not laws.is_fine(op):
         return {}
@@ -136,6 +139,16 @@ class _Writer:
       for base, (one, two) in both.items()
     }
 
+  def _transposed(
+    self, op: Op, rows: Mapping[Base, tuple[Row, ...]]
+  ) -> Iterator[tuple[Base, tuple[Row, ...]]]:
+    """Rows without factors, whose axes would have another order."""
+    for base, some in rows.items():
+      plain = all(not any(part) for row in some for part in row)
+      if plain and op.ins[0].shape == self._view(base)[2]:
+        order = base[3] or range(len(op.outs[0].shape))
+        yield (*base[:3], tuple(order[i] for i in op.params['permutation'])), some
+
   def _times(
     self, rows: Mapping[Base, tuple[Row, ...]], factor: Value, out: Value
   ) -> dict[Base, tuple[Row, ...]]:
@@ -164,6 +177,12 @@ class _Writer:
       return {(): fractions.Fraction(float(getattr(value.constant, part)))}
     return {((part, self._number(value), out.shape),): fractions.Fraction(1)}
 
+  def _view(self, base: Base) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+    """The value with an axis of pairs, the place of that, and the shape of its halves."""
+    shape, at = _viewed(self._values[base[0]].shape, *base[1:3])
+    rest = (*shape[:at], *shape[at + 1 :])
+    return shape, at, tuple(rest[i] for i in base[3]) or rest
+
   def _rotated(self, op: Op) -> bool:
     """Writes pairs as a x + b i x; False if they are not."""
     one, two = (self._of(value) for value in op.ins)
@@ -179,9 +198,8 @@ class _Writer:
     out, root = op.outs[0], self._values[base[0]]
     axis = op.params['dimension' if op.name == 'concatenate' else 'axis']
     part = op.ins[0].shape
-    before, at = _viewed(root.shape, *base[1:])
+    before, at, rest = self._view(base)
     after = math.prod(part[:axis]), math.prod(part[axis:])
-    rest = (*before[:at], *before[at + 1 :])
     to = next((i for i in range(len(rest) + 1) if math.prod(rest[:i]) == after[0]), None)
     if to is None:
       return False
@@ -220,6 +238,10 @@ class _Writer:
     x = reshaped(root, before)
     if x.dtype != out.dtype:
       x = made('convert_element_type', x, new_dtype=out.dtype)
+    if base[3]:
+      order = [i + (i >= at) for i in base[3]] + [at]
+      before, at = (*rest, 2), len(rest)
+      x = made('transpose', x, shape=before, permutation=tuple(order))
     terms = times(a, x) + times(b, made('rotary', x, axis=at))
     result = functools.reduce(functools.partial(made, 'add'), terms)
     order = [i for i in range(len(before)) if i != at]

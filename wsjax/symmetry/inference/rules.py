@@ -156,12 +156,6 @@ def _iota(axes: Axes, op: Op) -> None:
       axes.free(op, 0, axis)
 
 
-def _tile(axes: Axes, op: Op) -> None:
-  for axis, repeats in enumerate(op.params['reps']):
-    label = axes.of(op.ins[0])[axis]
-    axes.link(op, 0, axis, 0, axis, axes.atoms.new(repeats) + label)
-
-
 def _stack(axes: Axes, op: Op) -> None:
   place = 0 if op.name == 'scan_out' else op.params['axis']
   for i, value in enumerate(op.ins):
@@ -254,7 +248,6 @@ RULES = {
   'platform_index': lambda axes, op: None,  # A scalar that no weight changes.
   'scan_in': _unstack,
   'scan_out': _stack,
-  'tile': _tile,
   'stack': _stack,
   'unstack': _unstack,
   'dot_general': linear.dot_general,
