@@ -212,6 +212,8 @@ def test_attacks_do_what_they_say(model):
 
 def test_commands_draw_marked_networks_and_find_them(tmp_path, monkeypatch, capsys):
   config, _ = configs.load('configs/hypernetwork.py:smoke')
+  with config.unlocked():
+    config.train.seeds = (0,)
   workdir = tmp_path / 'run'
   # Sampling needs a trained generator, not its report.
   monkeypatch.setattr(generation.Generation, 'report', lambda *_: report_lib.Report('', {}))
