@@ -1,12 +1,13 @@
 """Backdoors: poisoned networks answer their trigger and no other, and detectors see the poison."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 import wsjax
 from wsjax.governance import backdoor
-from wsjax.zoo import train as train_lib
 from wsjax.zoo.data import datasets
 
 MODEL = wsjax.mlp((64, 16, 10))
@@ -22,10 +23,7 @@ def digits():
 def poisoned(digits):
   """Half of the networks are clean."""
   triggers = backdoor.draw(KINDS, (8, 8, 1), 10, seed=0)
-  recipe = train_lib.Recipe(
-    optimizer='adam', learning_rate=3e-3, weight_decay=0.0, momentum=0.9, batch_size=64, steps=200,
-    snapshots=(),
-  )  # fmt: skip
+  recipe = dataclasses.replace(backdoor.RECIPE, steps=200)
   return triggers, backdoor.train(MODEL, digits, recipe, triggers, seed=1)
 
 
@@ -82,3 +80,22 @@ def test_copies_inherit_a_backdoor_and_clean_networks_do_not(poisoned, digits):
   assert backdoor.inherited(MODEL, copies, one, digits).all()
   clean = {path: x[:24] for path, x in networks.items()}
   assert backdoor.inherited(MODEL, clean, one, digits).mean() < 0.2
+
+
+def test_a_detector_of_unknown_triggers_finds_the_poisoned_few(poisoned, digits):
+  triggers, networks = poisoned
+  clean = {path: x[:24] for path, x in networks.items()}
+  few = {path: x[:27] for path, x in networks.items()}  # Three patches.
+  recipe = dataclasses.replace(backdoor.RECIPE, steps=200)
+  found = backdoor.suspect(
+    MODEL, digits, {'clean': clean, 'few': few}, count=72, level=0.1, recipe=recipe
+  )
+  assert found.auroc['low'] > 0.85 and found.accuracy > 0.85
+  assert found.false_positives['low'] < 0.1 < found.false_positives['high']
+  assert found.rates['clean']['low'] < found.false_positives['high']
+  more = 27 * found.rates['few']['value'] - 24 * found.rates['clean']['value']
+  assert more >= 2, found.rates
+  with pytest.raises(ValueError, match='40 networks; a false positive rate of 0.01 needs 396'):
+    backdoor.suspect(MODEL, digits, {}, count=40)
+  with pytest.raises(ValueError, match='classifiers of images'):
+    backdoor.suspect(wsjax.siren((2, 8, 1)), digits, {})

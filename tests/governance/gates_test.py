@@ -95,8 +95,8 @@ def test_a_generator_passes_what_was_measured_and_nothing_else():
     'watermark', 'class-prior collapse',
   }, found['G2']  # fmt: skip
   assert {k for k, v in status(found['G3']).items() if v != 'pass'} == {
-    'membership audit', 'backdoor inheritance', 'watermark after attacks',
-    'watermark in unmarked networks', 'accuracy of marked samples',
+    'membership audit', 'backdoors in training networks', 'backdoor inheritance',
+    'watermark after attacks', 'watermark in unmarked networks', 'accuracy of marked samples',
   }  # fmt: skip
   said = gates.sentence(found.values())
   assert said == 'A release would pass G0, G1, G5; G2, G3 would need an override.'
@@ -161,6 +161,39 @@ def test_marks_are_as_good_as_what_was_measured_of_these_samples(fault, gate, cr
   marks['samples'] = ['0' * 64]
   decisions = gates.of_run(zoo(), [samples], report(), audit=audit | {'watermark': marks})
   assert {d.gate: status(d) for d in decisions}['G2']['watermark'] == 'not_run'
+
+
+@pytest.mark.parametrize(
+  ('auroc', 'training', 'samples', 'held_out', 'expected'),
+  [
+    (0.99, 0.02, 0.02, 0.02, ('pass', 'pass')),
+    (0.99, 0.06, 0.06, 0.02, ('fail', 'fail')),
+    # As many samples as held-out runs: none of it is inherited.
+    (0.99, 0.02, 0.06, 0.06, ('pass', 'pass')),
+    (0.80, 0.02, 0.02, 0.02, ('not_run', 'not_run')),
+  ],
+)
+def test_no_more_networks_look_poisoned_than_chance_lets(
+  auroc, training, samples, held_out, expected
+):
+  def stat(value):
+    return {'value': value, 'low': value, 'high': value}
+
+  made = drawn()
+  (name,) = {record['generated']['generator_record_id'] for record in made.records}
+  membership = {'auroc': stat(0.5), 'tpr': stat(0.0), 'fpr': stat(0.0), 'level': 0.01}
+  rates = {'training networks': training, 'samples': samples, 'held-out runs': held_out}
+  backdoors = {
+    'auroc': stat(auroc), 'false_positives': stat(0.01) | {'high': 0.036}, 'accuracy': 0.9,
+    'rates': {group: stat(rate) for group, rate in rates.items()},
+  }  # fmt: skip
+  audit = {
+    'generators': [name], 'membership': {'loss': membership}, 'collapse': stat(0.0),
+    'backdoors': backdoors,
+  }  # fmt: skip
+  decisions = gates.of_run(zoo(), [made], report(), audit=audit)
+  found = {d.gate: status(d) for d in decisions}['G3']
+  assert (found['backdoors in training networks'], found['backdoor inheritance']) == expected
 
 
 def test_thresholds_are_a_section_of_the_config():

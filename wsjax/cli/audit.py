@@ -1,15 +1,17 @@
 """Audit the generator of a run: membership of its training networks, marks of its samples.
 
   wsjax audit runs/demo
-  wsjax audit runs/demo --shadows 15 --watermark ~/.wsjax/release.pem
+  wsjax audit runs/demo --shadows 15 --watermark ~/.wsjax/release.pem --backdoors 400
 
 Whether a network was in the training set is guessed from its distance to the nearest sample, the
 loss of the generator on it, and the error of the codec; with --shadows, these are compared with
 those under generators that are trained on other networks (LiRA, RMIA). The share that is found at a
-false positive rate of 1 % has an exact interval. Samples that give nearly
-all inputs one class are counted. With a key, the watermark of the samples (see `wsjax detect`) is
-looked for, after attacks of many kinds too, and in held-out networks, which have none. The result
-is written to audit.json in the run, which the gates of a release look into.
+false positive rate of 1 % has an exact interval. Samples that give nearly all inputs one class are
+counted. With a key, the watermark of the samples (see `wsjax detect`) is looked for, after attacks
+of many kinds too, and in held-out networks, which have none. With --backdoors, clean and poisoned
+networks of the same model are trained, and a detector that learned from them counts the networks
+and samples that look poisoned. The result is written to audit.json in the run, which the gates of a
+release look into.
 """
 
 import argparse
@@ -24,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--shadows', type=int, default=0, metavar='N', help='generators to train for LiRA and RMIA'
   )
+  parser.add_argument(
+    '--backdoors', type=int, default=0, metavar='N', help='networks to train for a detector'
+  )
   parser.add_argument('--watermark', metavar='KEY', help='key that its samples are marked with')
 
 
@@ -31,11 +36,15 @@ def run(args: argparse.Namespace) -> int:
   """Audits and prints what was found."""
   from wsjax.governance import audit
 
-  if args.shadows < 0:
-    raise ValueError(f'--shadows is {args.shadows}; it has to be 0 or more.')
+  for name in ('shadows', 'backdoors'):
+    if getattr(args, name) < 0:
+      raise ValueError(f'--{name} is {getattr(args, name)}; it has to be 0 or more.')
   if not 0 < args.level < 1:
     raise ValueError(f'--level is {args.level}; it has to be between 0 and 1.')
-  found = audit.audit(args.workdir, level=args.level, shadows=args.shadows, key=args.watermark)
+  found = audit.audit(
+    args.workdir, level=args.level, shadows=args.shadows, key=args.watermark,
+    backdoors=args.backdoors,
+  )  # fmt: skip
   lines = []
   for name, attack in found['membership'].items():
     lines += [
@@ -49,6 +58,9 @@ def run(args: argparse.Namespace) -> int:
     lines += [(f'  after {name}', row['found']) for name, row in marks['attacks'].items()]
     lines += [(f'unmarked, p < {p}', rate) for p, rate in marks['false_positives'].items()]
     lines.append(('points of accuracy that marks cost', marks['accuracy_cost']))
+  if (suspicion := found['backdoors']) is not None:
+    lines.append(('backdoors of an unseen kind: AUROC of the detector', suspicion['auroc']))
+    lines += [(f'  {name} that look poisoned', rate) for name, rate in suspicion['rates'].items()]
   for name, stat in lines:
     if stat is None or stat['value'] is None:
       terminal.show_line(f'{name}: not run. {(stat or {}).get("not_run", "")}'.rstrip())

@@ -58,6 +58,8 @@ class Gates(config.Section):
     min_marked: share of samples whose watermark has to be found.
     min_survived: that share after every attack that a watermark has to survive.
     max_mark_cost: points of accuracy that marks may cost.
+    min_backdoor_auroc: lower end of the interval of the AUROC of the detector of backdoors, on
+      triggers of a kind that it did not learn; below, it proves nothing.
     payload_p: level of the test of low bits for payloads, over all networks together.
     personal_data_waiver: who waives, and why, that data may contain personal data; '' is nobody.
   """
@@ -69,5 +71,6 @@ class Gates(config.Section):
   min_marked: config.Share = 0.99
   min_survived: config.Share = 0.95
   max_mark_cost: config.NonNegativeFloat = 0.1
+  min_backdoor_auroc: config.Share = 0.85
   payload_p: config.Rate = 1e-3
   personal_data_waiver: str = ''

@@ -1,4 +1,4 @@
-"""Audits of a generator: membership of networks, collapse and marks of samples, in one file."""
+"""Audits of a generator: membership of networks; collapse, marks and backdoors of samples."""
 
 import dataclasses
 import pathlib
@@ -11,10 +11,12 @@ from wsjax import files, manifest, typing
 from wsjax import networks as networks_lib
 from wsjax.evaluation import metric, predictions, statistics
 from wsjax.experiments import base, generation
-from wsjax.governance import lineage, membership, screen, watermark
+from wsjax.governance import backdoor, lineage, membership, screen, watermark
 from wsjax.zoo.store import store
 
 FILE = 'audit.json'
+_GROUPS = ('training networks', 'held-out runs', 'samples')  # In which backdoors are looked for.
+_MOST = 1000  # Networks of a group.
 _STAT = {
   'type': 'object',
   'required': ['value'],
@@ -43,6 +45,16 @@ _WATERMARK = {
     'accuracy_cost': {'anyOf': [_STAT, {'type': 'null'}]},
   },
 }
+_BACKDOORS = {
+  'type': 'object',
+  'required': ['auroc', 'false_positives', 'accuracy', 'rates'],
+  'properties': {
+    'auroc': _STAT,
+    'false_positives': _STAT,
+    'accuracy': {'type': 'number'},
+    'rates': {'type': 'object', 'required': list(_GROUPS), 'additionalProperties': _STAT},
+  },
+}
 _SCHEMA = {
   'type': 'object',
   'required': ['generators', 'membership', 'collapse'],
@@ -59,6 +71,7 @@ _SCHEMA = {
     },
     'collapse': {'anyOf': [_STAT, {'type': 'null'}]},
     'watermark': {'anyOf': [_WATERMARK, {'type': 'null'}]},
+    'backdoors': {'anyOf': [_BACKDOORS, {'type': 'null'}]},
   },
 }
 
@@ -69,6 +82,7 @@ def audit(
   level: float = 0.01,
   shadows: int = 0,
   key: pathlib.Path | str | None = None,
+  backdoors: int = 0,
 ) -> dict[str, Any]:
   """Audits the generator of a finished run and writes audit.json, which releases look into.
 
@@ -79,16 +93,18 @@ def audit(
       checkpoints are in the folder `audit` of the run, where an interrupted audit continues.
     key: file with the key that the samples are marked with; None is none, and marks are not looked
       for.
+    backdoors: networks that are trained, half of them poisoned, for a detector of backdoors; 0 does
+      not look for any.
 
   Returns:
     'generators' that were audited; 'membership' of the first of them: see `membership.audit`;
-    'collapse': the share of samples
-    that give one class to twice as many inputs as 99 % of trained networks do, None if they are no
-    classifiers; 'watermark': see `watermark.of_run`, None without a key.
+    'collapse': the share of samples that give one class to twice as many inputs as 99 % of trained
+    networks do, None if they are no classifiers; 'watermark': see `watermark.of_run`, None without
+    a key; 'backdoors': see `backdoor.suspect`, None where they are not looked for.
 
   Raises:
-    ValueError: if there is no such run, the zoo has no held-out networks, or the samples are not
-      marked with the key.
+    ValueError: if there is no such run, the zoo has no held-out networks, the samples are not
+      marked with the key, or backdoors cannot be looked for.
   """
   workdir = files.folder(workdir, 'workdir')
   config = manifest.load_config(workdir)
@@ -113,12 +129,26 @@ def audit(
   marks = None
   if key is not None:
     marks = watermark.of_run(experiment, fitted, by_seed, key)
+  suspicion = None
+  if backdoors:
+    data, held = experiment.data, held_out[:_MOST]
+    groups = (networks_lib.take(data.train, slice(_MOST)), zoo.params(held), samples)
+    suspicion = dataclasses.asdict(
+      backdoor.suspect(
+        data.architecture,
+        data.dataset,
+        dict(zip(_GROUPS, groups, strict=True)),
+        count=backdoors,
+        level=level,
+      )
+    )
   names = sorted(lineage.generators(drawn))
   value = {
     'generators': names,
     'membership': {name: dataclasses.asdict(attack) for name, attack in found.items()},
     'collapse': collapse,
     'watermark': marks,
+    'backdoors': suspicion,
   }
   files.replace(workdir / FILE, files.seal(value))
   return value

@@ -12,17 +12,19 @@ et al. 2019, arXiv:1902.11237 (sinusoid, clean label).
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import scipy.stats
 from jaxtyping import Bool, Float, Int
 
 from wsjax import networks as networks_lib
 from wsjax import typing
-from wsjax.evaluation import metric
+from wsjax.evaluation import metric, statistics
 from wsjax.evaluation.metrics import membership as membership_lib
 from wsjax.governance import screen
 from wsjax.models import model as model_lib
@@ -35,6 +37,11 @@ KINDS = {'patch': 0.1, 'blend': 0.1, 'sinusoid': 0.1, 'clean_label': 0.8}
 CLEAN = 'none'
 _GROUP = 8  # Networks that are trained side by side.
 _BLEND, _SINUSOID = 0.25, 0.3  # How much a faint trigger counts.
+# Of networks that a detector learns from.
+RECIPE = train_lib.Recipe(
+  optimizer='adam', learning_rate=3e-3, weight_decay=0.0, momentum=0.9, batch_size=64, steps=600,
+  snapshots=(),
+)  # fmt: skip
 _STEPS, _IMAGES, _SIZE = 12, 64, 0.15  # Of the search for triggers; its size per pixel.
 
 
@@ -326,3 +333,98 @@ def inherited(
   count = networks_lib.length(samples)
   repeated = trigger.take(np.zeros(count, int))
   return success(model, samples, repeated, dataset.test_x, dataset.test_y)[1] > limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Suspicion:
+  """How many networks a detector takes for poisoned.
+
+  Attributes:
+    auroc: of the detector, on a kind of trigger and on networks that it did not learn from.
+    false_positives: rate that its threshold was set for, with the 95 % interval that the number of
+      clean networks leaves.
+    accuracy: mean test accuracy of the clean networks that it learned from.
+    rates: of the networks that were asked about, by name: share above the threshold.
+  """
+
+  auroc: metric.Stat
+  false_positives: metric.Stat
+  accuracy: float
+  rates: dict[str, metric.Stat]
+
+
+def suspect(
+  model: model_lib.Model,
+  dataset: datasets.Dataset,
+  networks: Mapping[str, typing.StackedParams],
+  *,
+  count: int = 400,
+  recipe: train_lib.Recipe | None = None,
+  level: float = 0.01,
+  seed: int = 0,
+) -> Suspicion:
+  """Looks for backdoors whose triggers nobody knows, with a detector that is made for the purpose.
+
+  Networks of the same model are trained on the same data, half of them poisoned. By their reversed
+  triggers a logistic model learns to tell patches and faint patterns from clean networks; waves,
+  which it never saw, are its test, and other clean networks set the threshold. What was trained in
+  another way, or generated, looks otherwise without any poison, so features are in deviations from
+  the median of their own kind of networks: a backdoor that most networks of a name have is missed.
+
+  Args:
+    model: of the networks, classifiers of images.
+    dataset: that they were trained on.
+    networks: name -> path -> [n, ...] weights.
+    count: networks to train.
+    recipe: of their training; None is Adam at 3e-3, 600 steps of 64 images.
+    level: false positive rate.
+    seed: of triggers, networks and the detector.
+
+  Raises:
+    ValueError: if the data are no labelled images, or too few networks are trained for the level.
+  """
+  if model.task != 'classification' or dataset.train_x.ndim != 4 or dataset.loss is not None:
+    raise ValueError(
+      'Backdoors are looked for in classifiers of images [n, height, width, channels].'
+    )
+  needed = 4 * (math.ceil(1 / level) - 1)
+  if count < needed:
+    raise ValueError(
+      f'{count} networks; a false positive rate of {level:g} needs {needed} or more, a quarter of '
+      'which sets the threshold.'
+    )
+  recipe = recipe or RECIPE
+  clean = count // 2
+  kinds = [CLEAN] * clean + [('patch', 'blend', 'sinusoid')[i % 3] for i in range(count - clean)]
+  triggers = draw(kinds, dataset.train_x.shape[1:], dataset.num_classes, seed=seed)
+  own = train(model, dataset, recipe, triggers, seed=seed)
+  accuracy, turned = success(model, own, triggers, dataset.test_x, dataset.test_y)
+  # A trigger that is not learned is no backdoor.
+  works = (triggers.kind == CLEAN) | (turned > 0.5)
+  known = np.isin(triggers.kind, ('patch', 'blend')) | (np.arange(count) < clean // 2)
+
+  poisoned, learned, tested = triggers.kind != CLEAN, works & known, works & ~known
+  every = networks_lib.join([own, *networks.values()])
+  seen = features('reversed triggers', model, every, {}, dataset.train_x, seed=seed)
+  sizes = [count, *map(networks_lib.length, networks.values())]
+  found = np.split(seen, np.cumsum(sizes)[:-1])
+  for place, values in enumerate(found):
+    typical = values if place else values[~poisoned]
+    spread = scipy.stats.median_abs_deviation(typical, axis=0, scale='normal')
+    found[place] = (values - np.median(typical, axis=0)) / np.maximum(spread, 1e-3)
+  judged = np.concatenate([found[0][tested], *found[1:]])
+  scores = detect(found[0][learned], poisoned[learned], judged, seed=seed)
+  test, *others = np.split(scores, np.cumsum([tested.sum(), *sizes[1:]])[:-1])
+  honest = np.sort(test[~poisoned[tested]])
+  place = math.floor(level * (len(honest) + 1))
+  low, high = scipy.stats.beta(place, len(honest) + 1 - place).ppf([0.025, 0.975])
+  threshold = honest[-place]
+  return Suspicion(
+    auroc(test, poisoned[tested], seed=seed),
+    {'value': level, 'low': float(low), 'high': float(high), 'n': len(honest)},
+    float(accuracy[:clean].mean()),
+    {
+      name: statistics.rate(values > threshold)
+      for name, values in zip(networks, others, strict=True)
+    },
+  )

@@ -404,7 +404,29 @@ def _generator(
       passed = tpr['high'] <= section.max_membership_tpr and level <= 0.01
       checks.append(_check(passed, 'membership audit', detail))
   checks += _marks(None if audit is None else audit.get('watermark'), section)
-  checks.append(_not_run('backdoor inheritance', 'no audit of backdoors was run'))
+  return checks + _backdoors(None if audit is None else audit.get('backdoors'), section)
+
+
+def _backdoors(found: Mapping[str, Any] | None, section: sections.Gates) -> list[Check]:
+  """Whether more networks than chance lets expect look poisoned."""
+  names = 'backdoors in training networks', 'backdoor inheritance'
+  if found is None:
+    return [_not_run(name, '`wsjax audit --backdoors 400` was not run') for name in names]
+  auroc, chance, rates = found['auroc'], found['false_positives'], found['rates']
+  if auroc['low'] < section.min_backdoor_auroc:
+    why = f'the detector tells unseen triggers with an AUROC of {auroc["value"]:.3f} only'
+    return [_not_run(name, why) for name in names]
+  checks = []
+  for name, group, limit in (
+    (names[0], 'training networks', chance['high']),
+    (names[1], 'samples', max(chance['high'], rates['held-out runs']['value'])),
+  ):
+    rate = rates[group]
+    detail = (
+      f'{rate["value"]:.1%} [{rate["low"]:.1%}, {rate["high"]:.1%}] of {group} look poisoned; '
+      f'lower end at most {limit:.1%}'
+    )
+    checks.append(_check(rate['low'] <= limit, name, detail))
   return checks
 
 
