@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wsjax import files, interop, networks
+from wsjax import background, files, interop, networks
 from wsjax.governance import screen
 from wsjax.interop import checkpoint
 from wsjax.models import model as model_lib
@@ -64,23 +64,25 @@ def import_checkpoints(
   if aside.exists():
     raise ValueError(f'{aside} is there already, of an earlier import; look into it and move it.')
   shutil.rmtree(draft, ignore_errors=True)  # Of a process that was killed.
-  try:
-    unreadable: list[Reason] = []
-    screens = _Screens()
-    try:
+
+  def read() -> tuple[store.Zoo, dict[int, tuple[str, str]]]:
+    with background.Worker() as worker:
+      screens = _Screens(worker)
       zoo = interop.import_checkpoints(
         model, paths, records, out=draft, visit=screens.visit, **options
       )
+      return zoo, screens.failed(max_z)
+
+  try:
+    unreadable: list[Reason] = []
+    try:
+      zoo, found = read()
     except ValueError:
       paths, unreadable = _readable(model, paths, options)
       if not unreadable or not paths:  # It is not the fault of some files.
         raise
       shutil.rmtree(draft, ignore_errors=True)
-      screens = _Screens()
-      zoo = interop.import_checkpoints(
-        model, paths, records, out=draft, visit=screens.visit, **options
-      )
-    found = screens.failed(max_z)
+      zoo, found = read()
     reasons = unreadable + [Reason(zoo.keys[row], *why) for row, why in sorted(found.items())]
     if len(found) == len(zoo):
       first = reasons[len(unreadable)]
@@ -115,9 +117,10 @@ def _readable(model: Any, paths: Any, options: Mapping[str, Any]) -> tuple[list[
 
 
 class _Screens:
-  """Screens of networks while they are imported; statistics are kept, weights are not."""
+  """Screens of networks while others are read; statistics are kept, weights are not."""
 
-  def __init__(self) -> None:
+  def __init__(self, worker: background.Worker) -> None:
+    self._worker = worker
     self._count = 0
     # Model -> rows of finite networks, names of their statistics, and values.
     self._found: dict[Any, tuple[list[np.ndarray], list[str], list[np.ndarray]]] = {}
@@ -127,6 +130,9 @@ class _Screens:
     """Looks at networks that follow those before."""
     rows = self._count + np.arange(len(block.keys))
     self._count += len(rows)
+    self._worker.submit(self._look, rows, block, model)
+
+  def _look(self, rows: np.ndarray, block: store.Block, model: model_lib.Model) -> None:
     finite = networks.Networks(dict(block.params), model.spec).finite()
     self._broken += rows[~finite].tolist()
     if not finite.any():
@@ -140,6 +146,7 @@ class _Screens:
 
   def failed(self, max_z: float) -> dict[int, tuple[str, str]]:
     """Row of each network that fails a screen -> its name, and what it found."""
+    self._worker.wait()
     found = {row: ('finite', 'weights are NaN, infinite or beyond 1e6') for row in self._broken}
     for places, names, kept in self._found.values():
       rows, values = np.concatenate(places), np.concatenate(kept)
