@@ -230,3 +230,6 @@ def test_commands_draw_marked_networks_and_find_them(tmp_path, monkeypatch, caps
   assert said.count('marked, sample') == 6 and '/0/6/5 ' in said, said
   assert main.main([*words, '--watermark', str(tmp_path / 'other')]) == 2
   assert 'No sample' in capsys.readouterr().err
+  # By outputs no mark is needed, so that any key does.
+  assert main.main([*words, '--watermark', str(tmp_path / 'other'), '--by', 'outputs']) == 0
+  assert capsys.readouterr().out.count('answers like') == 6

@@ -38,6 +38,7 @@ from wsjax.experiments.generation import prepare
 from wsjax.generators import generator as generator_lib
 from wsjax.generators.parts import keyed_noise
 from wsjax.governance import attacks
+from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry.matching import weight_matching
 from wsjax.zoo import train as train_lib
@@ -443,22 +444,16 @@ def search(
     ValueError: if no sample was issued under the key, or the networks are of another model.
   """
   secret, workdir = keyed_noise.read(key), files.folder(workdir, 'run')
-  config = manifest.load_config(workdir)
-  zoo = base.open_zoo(config, workdir, progress=False, trains=False)
-  experiment = generation.of_run(config, zoo, workdir)
-  if len(networks) == 1 and published.is_zoo(networks[0]):
-    suspects = store.Zoo.open(networks[0])
-  else:
-    suspects = interop.import_checkpoints(zoo.model, list(networks))
+  experiment = of_workdir(workdir)
+  zoo = experiment.zoo
+  suspects = read_suspects(networks, zoo.model)
   if suspects.spec != zoo.spec:
     raise ValueError(f'{networks[0]} is of another model than the networks of {workdir}.')
   params = suspects.params(np.arange(len(suspects)))
-  known = [store.Zoo.open(path) for path in others]
+  zoos = drawn_by(experiment, others)
   found = []
-  for seed in config.train.seeds:
+  for seed in experiment.config.train.seeds:
     fitted, _ = experiment.fit(seed, trains=False)
-    drawn = workdir / f'samples/seed{seed}'
-    zoos = [*known, *([store.Zoo.open(drawn)] if drawn.exists() else [])]
     if nonces := issued(zoos, experiment.generator_id(fitted), secret):
       one = detect(of_experiment(experiment, fitted), params, secret, nonces)
       found.append((one.p, [nonces[place] for place in one.nonce]))
@@ -469,6 +464,28 @@ def search(
     p, nonce = min((p[row], nonces[row]) for p, nonces in found)
     result.append((name, min(len(found) * float(p), 1.0), nonce))
   return result
+
+
+def of_workdir(workdir: pathlib.Path) -> generation.Generation:
+  """The experiment of a finished run, whose zoo has to be there."""
+  config = manifest.load_config(workdir)
+  zoo = base.open_zoo(config, workdir, progress=False, trains=False)
+  return generation.of_run(config, zoo, workdir)
+
+
+def read_suspects(networks: Sequence[str], model: model_lib.Model) -> store.Zoo:
+  """Networks of a model in files, or of the zoo in one folder."""
+  if len(networks) == 1 and published.is_zoo(networks[0]):
+    return store.Zoo.open(networks[0])
+  return interop.import_checkpoints(model, list(networks))
+
+
+def drawn_by(
+  experiment: generation.Generation, others: Sequence[pathlib.Path | str]
+) -> list[store.Zoo]:
+  """Samples of a run, a zoo for each training seed, behind other zoos."""
+  folders = [experiment.workdir / f'samples/seed{seed}' for seed in experiment.config.train.seeds]
+  return [store.Zoo.open(path) for path in (*others, *filter(pathlib.Path.exists, folders))]
 
 
 def _draw(detector: Detector, noise: np.ndarray) -> typing.StackedParams:
