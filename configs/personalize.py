@@ -59,7 +59,7 @@ def get_config(arg: str = '') -> config_dict.ConfigDict:
     weight_decay=0.1,
     ema_decay=0.99,
     # It learns the training lists by heart in the end: validation tasks say when to stop.
-    patience=5,
+    patience=4,
     keep_best=1,
     inner_steps=100,
     checkpoint_every_steps=100,

@@ -11,6 +11,7 @@ The description stays on this machine; only the record of an adapter quotes it.
 import dataclasses
 import functools
 import json
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +38,7 @@ class Personalizer:
     model: of the base.
     weights: of the base.
     lora: what an adapter changes.
-    facts: of the generator: its digest, its text encoder, the record of the base.
+    facts: of the generators: their digest, text encoder, rates of tuning, the record of the base.
   """
 
   def __init__(self, workdir: str | pathlib.Path):
@@ -57,11 +58,18 @@ class Personalizer:
     self.model, self.weights = experiment.model, experiment.weights
     self._adapted = experiment.adapted()
     self._options = experiment.options
-    network = self._adapted.network
-    self.lora = network.lora
-    like = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros(tasks.SIZE))
+    network, seeds = self._adapted.network, len(config.train.seeds)
+    self.lora = dataclasses.replace(
+      network.lora, rank=seeds * network.lora.rank, alpha=seeds * network.lora.alpha
+    )
+    like = jax.eval_shape(
+      jax.vmap(network.init, (0, None)), jax.random.split(jax.random.key(0), seeds),
+      jnp.zeros(tasks.SIZE),
+    )  # fmt: skip
     params, self.facts = generator.load(workdir, like)
-    self._run = jax.jit(functools.partial(network.apply, params))
+    self._run = jax.jit(
+      lambda vector: lora_lib.average(jax.vmap(network.apply, (0, None))(params, vector))
+    )
     self.make(self.encode('words'))  # Compiles.
 
   def encode(self, text: str) -> np.ndarray:
@@ -69,8 +77,13 @@ class Personalizer:
     return tasks.encode(self.facts['encoder'], [text])[0]
 
   def make(self, vector: np.ndarray) -> lora_lib.Adapter:
-    """The adapter of a vector: one pass of the generator."""
+    """The adapter of a vector: the mean of the products that the generators of all seeds make."""
     return self._run(vector)
+
+  def _rate(self, steps: int) -> float:
+    """The rate that was chosen for the number of steps nearest by ratio."""
+    rates = self.facts['rates']
+    return rates[min(rates, key=lambda n: abs(math.log(int(n) / steps)))]
 
   def __call__(self, text: str, examples: Sequence[str] = (), *, steps: int = 15) -> 'AdaptedModel':
     """Personalizes the base model.
@@ -97,7 +110,7 @@ class Personalizer:
         {path: x[None] for path, x in adapter.items()},
         lexicon.encode(words)[None],
         np.array([len(words)], np.int32),
-        rate=self.facts['rate'],
+        rate=self._rate(steps),
         steps=(steps,),
         words=self._options.examples,
         seed=0,

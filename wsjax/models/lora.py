@@ -184,6 +184,20 @@ def combine(
   return canonicalize(made), share
 
 
+def average(adapters: Adapter) -> Adapter:
+  """The adapter whose products are the means of those of S adapters; its rank is the sum of theirs.
+
+  Args:
+    adapters: of one rank, stacked: each factor has a leading axis [S].
+  """
+  made = {}
+  for path, x in adapters.items():
+    x = x * len(x) ** -0.5
+    x = x if path.endswith(A) else jnp.swapaxes(x, 0, 1)  # [S, r, in] or [out, S, r].
+    made[path] = x.reshape(-1, x.shape[-1]) if path.endswith(A) else x.reshape(len(x), -1)
+  return made
+
+
 def _svd(
   downs: Sequence[jax.Array], ups: Sequence[jax.Array]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -10,12 +11,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from wsjax import typing
+from wsjax import terminal, typing
 from wsjax.generators.parts import adapter_network
 from wsjax.zoo import losses
 from wsjax.zoo.data import lexicon
 
 _TOGETHER = 16  # Tasks that are computed side by side.
+_SHOWN = 5  # Updates of all tasks between two looks at the progress.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,6 +90,7 @@ class Adapted:
     steps: Sequence[int],
     words: int,
     seed: int,
+    label: str = '',
   ) -> list[typing.StackedParams]:
     """Trains every adapter on words of its own task by Adam.
 
@@ -99,14 +102,17 @@ class Adapted:
       steps: increasing numbers of updates after which adapters are kept.
       words: drawn for every update; all of them if there are no more.
       seed: of the draws.
+      label: of the progress that is shown; '' shows none.
     """
     tune, init = self._tune
     start = {path: jnp.asarray(x) for path, x in start.items()}
-    carry, kept, begin = (start, init(start)), [], 0
-    for end in steps:
-      carry = tune(
-        carry, targets, counts, jax.random.key(seed), rate, begin, end, min(words, targets.shape[1])
-      )
-      kept.append(carry[0])
-      begin = end
+    carry, kept = (start, init(start)), []
+    key, size = jax.random.key(seed), min(words, targets.shape[1])
+    ends = sorted({*steps, *range(_SHOWN, steps[-1], _SHOWN)})
+    with terminal.Progress(label, steps[-1] * len(counts), show=bool(label)) as bar:
+      for begin, end in itertools.pairwise([0, *ends]):
+        carry = jax.block_until_ready(tune(carry, targets, counts, key, rate, begin, end, size))
+        bar.advance((end - begin) * len(counts))
+        if end in steps:
+          kept.append(carry[0])
     return kept

@@ -26,28 +26,37 @@ def tuned(
   val_start: typing.StackedParams,
   val: tasks_lib.Tasks,
   options: 'personalize.Section',
-) -> tuple[np.ndarray, float]:
+  *,
+  progress: bool = False,
+) -> tuple[np.ndarray, list[float]]:
   """Losses [steps, n] after each of `tune_steps` on a few examples of each test task.
 
-  The learning rate, which is returned, has the lowest loss on validation tasks, at its best number
-  of steps.
+  The learning rate of each number of steps, which are returned, has the lowest loss on validation
+  tasks: one rate for all would be too low for few steps, or too high for many.
   """
 
-  def run(rate: float, start: typing.StackedParams, tasks: tasks_lib.Tasks) -> np.ndarray:
-    targets = tasks.targets[:, : options.examples]
+  def run(
+    rate: float, steps: tuple[int, ...], start: typing.StackedParams, tasks: tasks_lib.Tasks
+  ) -> dict[int, np.ndarray]:
     kept = adapted.tune(
       start,
-      targets,
+      tasks.targets[:, : options.examples],
       np.minimum(tasks.counts, options.examples),
       rate=rate,
-      steps=options.tune_steps,
+      steps=steps,
       words=options.examples,
       seed=0,
+      label=f'tune {len(tasks)} tasks at rate {rate:g}' if progress else '',
     )
-    return np.stack([adapted.evaluate(each, tasks.heldout) for each in kept])
+    return {n: adapted.evaluate(each, tasks.heldout) for n, each in zip(steps, kept, strict=True)}
 
-  rate = min(options.rates, key=lambda rate: run(rate, val_start, val).mean(1).min())
-  return run(rate, start, test), rate
+  on_val = {rate: run(rate, options.tune_steps, val_start, val) for rate in options.rates}
+  rates = {n: min(on_val, key=lambda rate: on_val[rate][n].mean()) for n in options.tune_steps}
+  found: dict[int, np.ndarray] = {}
+  for rate in sorted(set(rates.values())):
+    steps = tuple(n for n in rates if rates[n] == rate)
+    found |= run(rate, steps, start, test)
+  return np.stack([found[n] for n in rates]), list(rates.values())
 
 
 def milliseconds(experiment: 'personalize.Personalize') -> dict[str, float]:
@@ -93,6 +102,7 @@ def panel(experiment: 'personalize.Personalize') -> dict[str, np.ndarray]:
     return {path: jnp.broadcast_to(x, (count, *x.shape)) for path, x in zero.items()}
 
   def train(tasks: tasks_lib.Tasks, rate: float) -> list[typing.StackedParams]:
+    label = f'own adapters of {len(tasks)} tasks at rate {rate:g}'
     return adapted.tune(
       repeat(len(tasks)),
       tasks.targets,
@@ -101,6 +111,7 @@ def panel(experiment: 'personalize.Personalize') -> dict[str, np.ndarray]:
       steps=options.own_steps,
       words=options.own_words,
       seed=seed,
+      label=label if experiment.progress else '',
     )
 
   def best(found: dict[Any, np.ndarray], name: str) -> Any:
@@ -119,10 +130,10 @@ def panel(experiment: 'personalize.Personalize') -> dict[str, np.ndarray]:
   for steps, each in zip(options.own_steps, train(test, rate), strict=True):
     losses[f'own adapter, {steps} steps'] = adapted.evaluate(each, test.heldout)
   losses[OWN] = losses[f'own adapter, {options.own_steps[place]} steps']
-  losses[TUNED], rate_of_zero = tuned(
-    adapted, repeat(len(test)), test, repeat(len(val)), val, options
+  losses[TUNED], rates = tuned(
+    adapted, repeat(len(test)), test, repeat(len(val)), val, options, progress=experiment.progress
   )
-  experiment.chosen['tuning from zero: rate'] = str(rate_of_zero)
+  experiment.chosen['tuning from zero: rates'] = str(rates)
 
   # Own adapters of training tasks: of those nearest to test and validation tasks, and of others.
   seen = data['train']

@@ -1,4 +1,4 @@
-"""The trained generator as two files of its run, which `Personalizer` reads."""
+"""The generators of all seeds as two files of their run, which `Personalizer` reads."""
 
 import hashlib
 import json
@@ -15,18 +15,23 @@ from wsjax.interop import safetensors
 _WEIGHTS, _FACTS = 'generator.safetensors', 'generator.json'
 _SCHEMA = {
   'type': 'object',
-  'required': ['sha256', 'encoder', 'rate', 'record'],
+  'required': ['sha256', 'encoder', 'rates', 'record'],
   'properties': {
     'sha256': {'type': 'string'},
     'encoder': {'type': 'string'},
-    'rate': {'type': 'number', 'exclusiveMinimum': 0},
+    'rates': {
+      'type': 'object',
+      'minProperties': 1,
+      'propertyNames': {'pattern': '^[1-9][0-9]{0,8}$'},
+      'additionalProperties': {'type': 'number', 'exclusiveMinimum': 0},
+    },
     'record': {'type': 'object', 'required': ['record_id']},
   },
 }
 
 
 def save(workdir: pathlib.Path, params: typing.PyTree, facts: Mapping[str, Any]) -> None:
-  """Writes the weights of the network, and what belongs to them."""
+  """Writes the weights of the networks, stacked over seeds, and what belongs to them."""
   tensors = {_name(keys): np.asarray(x) for keys, x in jax.tree_util.tree_leaves_with_path(params)}
   safetensors.write(workdir / _WEIGHTS, tensors)
   digest = hashlib.sha256(files.read_bytes(workdir / _WEIGHTS)).hexdigest()

@@ -27,7 +27,8 @@ class Tasks:
     vectors: encoder -> vectors of the sentences of each task; the last is the paraphrase.
     targets: words to learn from, -1 where a task has fewer.
     counts: words to learn from.
-    heldout: words to evaluate on, -1 behind the last; none of the words to learn from.
+    heldout: words to evaluate on, -1 behind the last; none of the words to learn from. Tasks of
+      training have none.
   """
 
   tasks: Sequence[lexicon.Task]
@@ -55,6 +56,8 @@ def read(
 ) -> Tasks:
   """Arrays of tasks; a third of the words of each, at most 64, is to evaluate on.
 
+  All words of a training task are to learn from.
+
   Args:
     tasks: of one split.
     vectors: encoder -> text -> vector.
@@ -62,7 +65,7 @@ def read(
   """
   learned, heldout = [], []
   for task in tasks:
-    count = min(_MOST, len(task.words) // 3)
+    count = 0 if task.split == 'train' else min(_MOST, len(task.words) // 3)
     heldout.append(lexicon.encode(task.words[:count]))
     learned.append(lexicon.encode(task.words[count : count + pool]))
   sentences = min(len(task.sentences) for task in tasks)
