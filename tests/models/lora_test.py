@@ -125,6 +125,15 @@ def test_a_smaller_rank_keeps_the_largest_part_and_says_what_is_lost():
   assert lora_lib.distance(padded, adapter) < 1e-4 * whole
 
 
+def test_an_average_has_the_mean_of_the_products():
+  adapters = [draw(seed) for seed in range(3)]
+  made = lora_lib.average({path: jnp.stack([x[path] for x in adapters]) for path in adapters[0]})
+  products = [lora_lib.products(x) for x in adapters]
+  wanted = {path: np.mean([x[path] for x in products], 0) for path in products[0]}
+  close(lora_lib.products(made), wanted)
+  assert all(a.shape[0] == 3 * LORA.rank for a, _ in lora_lib.factors(made).values())
+
+
 def test_other_modules_are_told():
   adapter = draw(0)
   other = {path: x for path, x in adapter.items() if path.startswith('layer0')}
