@@ -10,6 +10,7 @@ rank-4 adapters of it from descriptions of the lists, read by MiniLM. It is test
 tasks: single ones, whole countries, whole families; no training has seen a word of them. Beside
 it stand adapters trained on each task, a multi-task adapter alone and with the text as a prefix,
 the nearest task's adapter, ridge regression, a head, a bag of words; and tuning on 16 examples.
+The generators of all seeds together make one adapter, the mean of their products.
 Options: `suite`, where 'lexicon_small' comes with wsjax; `encoder`, where 'bag_of_words' needs no
 further package; `smoke`, which runs every stage in seconds.
 
