@@ -30,6 +30,8 @@ from wsjax.models import model as model_lib
 from wsjax.zoo.data import lexicon
 from wsjax.zoo.store import record as record_lib
 
+_DRAWN = 16  # Words are drawn in multiples of it: any few by one program, compiled beforehand.
+
 
 class Personalizer:
   """Makes adapters of the base model of a run from descriptions.
@@ -70,7 +72,7 @@ class Personalizer:
     self._run = jax.jit(
       lambda vector: lora_lib.average(jax.vmap(network.apply, (0, None))(params, vector))
     )
-    self.make(self.encode('words'))  # Compiles.
+    self('words').complete()  # Compiles.
 
   def encode(self, text: str) -> np.ndarray:
     """The vector of a description."""
@@ -183,8 +185,10 @@ class AdaptedModel:
     given = np.full(lexicon.LENGTH, -1, np.int32)
     given[: len(prefix)] = [1 + lexicon.ALPHABET.index(character) for character in prefix]
     params = self.params if adapted else self.weights
-    drawn = _draw(self.model, params, given, jax.random.key(seed), temperature, count)
-    return [lexicon.decode(tokens) for tokens in np.asarray(drawn).tolist()]
+    drawn = _draw(
+      self.model, params, given, jax.random.key(seed), temperature, -(-count // _DRAWN) * _DRAWN
+    )
+    return [lexicon.decode(tokens) for tokens in np.asarray(drawn[:count]).tolist()]
 
   def save(self, folder: str | pathlib.Path) -> pathlib.Path:
     """Writes the adapter as PEFT reads it, and its record, into a folder, which is returned.
