@@ -146,7 +146,7 @@ def _generators(folder, add, model):
   add('architect.json', safetensors.metadata(path)['wsjax.architect'], read)
   workdir = folder / 'personalize'
   workdir.mkdir()
-  facts = {'encoder': 'minilm', 'rate': 0.1, 'record': {'record_id': 'x'}}
+  facts = {'encoder': 'minilm', 'rates': {'4': 0.1}, 'record': {'record_id': 'x'}}
   generator.save(workdir, ARRAYS, facts)
   add('personalize/generator.json', read=lambda path: generator.load(path.parent, ARRAYS))
 
