@@ -20,6 +20,14 @@ from wsjax.zoo.store import store
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = ['--config', 'configs/digits_flow.py:smoke', '--config.zoo.chunk_size=4']
+# Three methods on one small zoo.
+SWEEP = [
+  '--config', 'configs/ablations/canonicalize.py', '--jobs=2', '--config.train.seeds=(0,)',
+  '--config.train.steps=20', '--config.train.warmup_steps=0', '--config.zoo.splits.train=16',
+  '--config.zoo.splits.val=2', '--config.zoo.splits.test=8', '--config.zoo.splits.holdout_audit=2',
+  '--config.zoo.recipe.steps=20', '--config.codec.rank=8', '--config.evaluate.num_samples=8',
+  '--config.evaluate.num_bootstrap=50', '--config.evaluate.finetune_steps=2',
+]  # fmt: skip
 STATUS = {signal.SIGTERM: 75, signal.SIGINT: 130, signal.SIGKILL: -9}
 # Before that Python itself may not have started.
 FIRST, LAST = 0.3, 20.0
@@ -39,20 +47,19 @@ def command(name, workdir, finished):
   """The words of a command that works in a folder."""
   wsjax = [sys.executable, '-m', 'wsjax']
   zoo = [f'--config.zoo.path={finished}/zoo', '--workdir', str(workdir)]
-  sweep = ['--config', 'configs/ablations/canonicalize.py', '--workdir', str(workdir)]
   run = [*wsjax, 'run', *CONFIG, '--workdir', str(workdir)]
   return {
     'run': run,
     'zoo': [*wsjax, 'zoo', 'build', *CONFIG, '--workdir', str(workdir)],
     'sample': [*wsjax, 'sample', '--workdir', str(finished), '--num=3', '--out', str(workdir)],
     'evaluate': [*wsjax, 'evaluate', *CONFIG, *zoo, '--zoo', f'{finished}/samples/seed0'],
-    'sweep': [*wsjax, 'sweep', *sweep, '--config.train.steps=20', '--jobs=2'],
+    'sweep': [*wsjax, 'sweep', *SWEEP, '--workdir', str(workdir)],
     'local': [sys.executable, 'launch/local.py', '--devices=1', '--', *run],
   }[name]
 
 
 def stop(words, number, delay):
-  """Exit status and seconds of a command that gets a signal after a delay."""
+  """Exit status and seconds of a command that gets a signal after a delay, unless it is over."""
   process = subprocess.Popen(
     words,
     cwd=ROOT,
@@ -62,14 +69,14 @@ def stop(words, number, delay):
     text=True,
   )
   time.sleep(delay)  # The instant is what is tested.
-  over = process.poll() is not None
+  process.poll()
   began = time.monotonic()
   process.send_signal(number)
   try:
     _, err = process.communicate(timeout=60)
   finally:
     process.kill()
-  return None if over else process.returncode, time.monotonic() - began, err
+  return process.returncode, time.monotonic() - began, err
 
 
 def result(folder):
@@ -101,7 +108,7 @@ def check(name, finished, folder, rng, count):
     number = rng.choice(list(STATUS))
     delay = rng.uniform(FIRST, min(LAST, finished[1]))
     status, seconds, err = stop(command(name, folder, finished[0]), number, delay)
-    if status in (None, 0):  # It was quicker than the signal.
+    if status == 0:  # It was quicker than the signal.
       return
     assert status == STATUS[number], (name, delay, err[-2000:])
     assert seconds < 5, (name, delay, seconds, err[-2000:])
