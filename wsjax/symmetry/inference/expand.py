@@ -31,20 +31,16 @@ def expand(program: program_lib.Program) -> program_lib.Program:
   if not any(op.name == 'sub' and op.ins[0].number for op in program.ops):
     return program
   writer = _Writer(numbers_lib.value_numbers(program))
-  for op in program.ops:
-    writer.write(op)
-  if not writer.changed:
+  if not writer.rewrite(program):
     return program
   return dataclasses.replace(program, ops=lower.alive(writer.ops, program.outputs))
 
 
-class _Writer:
+class _Writer(lower.Rewriter):
   """Copies operations, and replaces those in which terms cancel."""
 
   def __init__(self, numbers: Mapping[int, int]):
-    self.ops: list[Op] = []
-    self.changed = False
-    self._numbers = numbers
+    super().__init__(numbers)
     self._roots: dict[int, Value] = {}  # One value of each number.
     self._factors: dict[Factor, Value] = {}
     self._polynomials: dict[int, Polynomial] = {}

@@ -4,7 +4,7 @@ What does not reach an output is left out, so that it pins nothing.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -63,6 +63,30 @@ def alive(ops: Sequence[Op], outputs: Sequence[Value]) -> list[Op]:
     for op in ops
     if id(op) in alive or (op.name == 'close' and id(makers[id(op.ins[0])]) in alive)
   ]
+
+
+class Rewriter:
+  """Copies the operations of a program; subclasses write some of them in another way.
+
+  Attributes:
+    ops: that were written.
+    changed: whether any is not a copy.
+  """
+
+  def __init__(self, numbers: Mapping[int, int]):
+    self.ops: list[Op] = []
+    self.changed = False
+    self._numbers = numbers  # Id of a value -> its number.
+
+  def write(self, op: Op) -> None:
+    """Copies one operation."""
+    self.ops.append(op)
+
+  def rewrite(self, program: program_lib.Program) -> bool:
+    """Writes all operations; returns whether any was changed."""
+    for op in program.ops:
+      self.write(op)
+    return self.changed
 
 
 class _Writer:

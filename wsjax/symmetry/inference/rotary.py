@@ -42,9 +42,7 @@ def rotate(program: program_lib.Program) -> program_lib.Program:
   if not any(_glues(op) for op in program.ops):
     return program
   writer = _Writer(numbers_lib.value_numbers(program))
-  for op in program.ops:
-    writer.write(op)
-  if not writer.changed:
+  if not writer.rewrite(program):
     return program
   ops = _Uniform(program, writer.ops).ops
   return dataclasses.replace(program, ops=lower.alive(ops, program.outputs))
@@ -57,13 +55,11 @@ def _glues(op: Op) -> bool:
   )  # fmt: skip
 
 
-class _Writer:
+class _Writer(lower.Rewriter):
   """Copies operations, and replaces those that put rotated pairs together."""
 
   def __init__(self, numbers: Mapping[int, int]):
-    self.ops: list[Op] = []
-    self.changed = False
-    self._numbers = numbers
+    super().__init__(numbers)
     self._values: dict[int, Value] = {}  # One value of each number.
     # Id of a value -> its rows; two, of the real and the imaginary part, if it is complex.
     self._rows: dict[int, dict[Base, tuple[Row, ...]]] = {}
