@@ -62,6 +62,12 @@ def test_p_of_independent_networks_is_uniform(known, secret):
   assert np.median(p) > 0.05
 
 
+def test_answers_that_are_not_finite_are_like_no_sample(known, secret):
+  broken = {path: np.full_like(x, np.nan) for path, x in networks(2, 0).items()}
+  p, _, _ = known.find(fingerprint.answers(MODEL, broken, secret))
+  assert (p == 1).all()
+
+
 def test_what_cannot_be_compared_is_refused(known):
   with pytest.raises(ValueError, match='0 samples'):
     fingerprint.take(np.zeros((0, 3)), np.zeros((5, 3)))

@@ -68,6 +68,11 @@ def test_intake_finds_copies_and_outliers():
   assert status(decision)['outliers'] == 'fail' and 'kernel: log ' in str(decision)
 
 
+def stat(value):
+  """A number without an interval."""
+  return {'value': value, 'low': value, 'high': value}
+
+
 def report(**stats):
   """A report with one model, and fresh runs that are no copies."""
 
@@ -132,9 +137,6 @@ def test_an_audit_counts_for_the_generator_that_it_is_of():
   ],
 )
 def test_marks_are_as_good_as_what_was_measured_of_these_samples(fault, gate, criterion):
-  def stat(value):
-    return {'value': value, 'low': value, 'high': value}
-
   samples = drawn()
   (name,) = {record['generated']['generator_record_id'] for record in samples.records}
   marks = {
@@ -176,9 +178,6 @@ def test_marks_are_as_good_as_what_was_measured_of_these_samples(fault, gate, cr
 def test_no_more_networks_look_poisoned_than_chance_lets(
   auroc, training, samples, held_out, expected
 ):
-  def stat(value):
-    return {'value': value, 'low': value, 'high': value}
-
   made = drawn()
   (name,) = {record['generated']['generator_record_id'] for record in made.records}
   membership = {'auroc': stat(0.5), 'tpr': stat(0.0), 'fpr': stat(0.0), 'level': 0.01}

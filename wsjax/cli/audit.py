@@ -1,4 +1,4 @@
-"""Audit the generator of a run: membership of its training networks, marks of its samples.
+"""Audit the generator of a run: membership, marks and backdoors.
 
   wsjax audit runs/demo
   wsjax audit runs/demo --shadows 15 --watermark ~/.wsjax/release.pem --backdoors 400

@@ -81,7 +81,7 @@ class Fingerprints:
     self, suspects: Float[np.ndarray, 'n q']
   ) -> tuple[Float[np.ndarray, ' n'], Int[np.ndarray, ' n'], Float[np.ndarray, ' n']]:
     """p of every suspect, by its answers; the sample that it is most like, and their cosine."""
-    cosines = _directions(suspects, self.typical) @ self.samples.T
+    cosines = _cosines(suspects, self.typical, self.samples)
     best = cosines.argmax(axis=1)
     largest = cosines[np.arange(len(cosines)), best]
     above = len(self.null) - np.searchsorted(self.null, largest, side='left')
@@ -104,8 +104,13 @@ def take(samples: Float[np.ndarray, 'm q'], independent: Float[np.ndarray, 'k q'
   half = len(independent) // 2
   typical = independent[:half].mean(axis=0)
   directions = _directions(samples, typical)
-  null = (_directions(independent[half:], typical) @ directions.T).max(axis=1)
+  null = _cosines(independent[half:], typical, directions).max(axis=1)
   return Fingerprints(typical, directions, np.sort(null))
+
+
+def _cosines(values: np.ndarray, typical: np.ndarray, directions: np.ndarray) -> np.ndarray:
+  """[n, m] of answers and directions; -1 where an answer is not finite."""
+  return np.nan_to_num(_directions(values, typical) @ directions.T, nan=-1.0)
 
 
 def _directions(values: np.ndarray, typical: np.ndarray) -> np.ndarray:
@@ -134,7 +139,8 @@ def search(
     For each network its name, p, and the key of the sample that it answers most like.
 
   Raises:
-    ValueError: if inputs are no real numbers, outputs differ in shape, or as `take`.
+    ValueError: if inputs are no real numbers, there are no samples, outputs differ in shape, or as
+      `take`.
   """
   secret = keyed_noise.read(key)
   experiment = watermark.of_workdir(files.folder(workdir, 'run'))
@@ -148,6 +154,8 @@ def search(
     return answers(model, zoo.params(np.arange(len(zoo))), hidden)
 
   drawn = watermark.drawn_by(experiment, others)
+  if not drawn:
+    raise ValueError(f'{workdir} has no samples to compare with; --issued names some.')
   names = [f'{zoo.path}: {key}' for zoo in drawn for key in zoo.keys]
   rows = np.random.default_rng(0).permutation(zoo.select())[:_MOST]
   known = take(
