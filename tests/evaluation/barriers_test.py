@@ -8,6 +8,7 @@ from tests.evaluation import given
 from wsjax import networks
 from wsjax.evaluation import baselines, methods
 from wsjax.evaluation.metrics import barriers
+from wsjax.geometry import connectivity
 
 NETS = np.arange(8)
 
@@ -70,9 +71,9 @@ def test_barrier_is_measured_from_the_chord():
   chord = np.linspace(1.0, 3.0, 11)
   bump = np.where(np.arange(11) == 5, 0.7, 0)
   losses = np.stack([chord, chord + bump, chord - bump])
-  np.testing.assert_allclose(barriers.loss_barrier(losses), [0, 0.7, 0], atol=1e-12)
+  np.testing.assert_allclose(connectivity.barrier(losses), [0, 0.7, 0], atol=1e-12)
   with pytest.raises(ValueError, match='point between'):
-    barriers.loss_barrier(losses[:, :2])
+    connectivity.barrier(losses[:, :2])
 
 
 def test_path_losses_are_those_of_points_on_the_line(zoo_reference):
@@ -91,7 +92,7 @@ def test_alignment_brings_networks_nearer_and_lowers_the_barrier(report):
   distances = report.alignment
   assert np.median(distances['after']) < 0.9 * np.median(distances['before'])
   barrier = {
-    key: barriers.loss_barrier(np.array(report.barrier[key])).mean() for key in ('raw', 'aligned')
+    key: connectivity.barrier(np.array(report.barrier[key])).mean() for key in ('raw', 'aligned')
   }
   assert barrier['aligned'] < 0.5 * barrier['raw']
   # Matching does not change what the ends compute.

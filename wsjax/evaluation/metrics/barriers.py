@@ -15,9 +15,8 @@ from wsjax.evaluation.methods import Sample, once
 from wsjax.evaluation.metric import NotRun, Stat, metric
 from wsjax.evaluation.metrics import novelty
 from wsjax.evaluation.reference import Reference
+from wsjax.geometry import connectivity
 from wsjax.models import model as model_lib
-from wsjax.symmetry import canonicalize
-from wsjax.symmetry.matching import weight_matching
 
 LIMIT = (32, 512)
 NUM_POINTS = 11
@@ -48,27 +47,9 @@ def path_losses(
   return np.mean(nll, axis=1).reshape(count, num_points)
 
 
-def loss_barrier(path_loss: np.ndarray) -> np.ndarray:
-  """[*b] height of the worst bump of losses [*b, s], measured from the chord; never negative.
-
-  Raises:
-    ValueError: if s < 3.
-
-  Source: Frankle et al. 2020, arXiv:1912.05671; with the chord as in Entezari et al. 2022,
-    arXiv:2110.06296.
-  """
-  points = path_loss.shape[-1]
-  if points < 3:
-    raise ValueError(
-      f'loss_barrier needs both ends and a point between; got path_loss of shape {path_loss.shape}.'
-    )
-  chord = np.linspace(path_loss[..., 0], path_loss[..., -1], points, axis=-1)
-  return np.max(path_loss - chord, axis=-1)
-
-
 def _heights(method: Sample, a: typing.StackedParams, b: typing.StackedParams) -> np.ndarray:
   """[P] barriers on the test items of a method, nats."""
-  return loss_barrier(path_losses(method.reference.architecture, a, b, method.device_items))
+  return connectivity.barrier(path_losses(method.reference.architecture, a, b, method.device_items))
 
 
 @once
@@ -162,16 +143,6 @@ def zoo_barriers(reference: Reference) -> dict[str, Any]:
 def matched(
   first: typing.StackedParams, second: typing.StackedParams, reference: Reference
 ) -> tuple[typing.StackedParams, typing.StackedParams]:
-  """Pairs of networks: the first ones balanced, the second ones matched to them.
-
-  Functions are kept.
-  """
-  count, spec = networks.length(first), reference.architecture.spec
-  # Balancing keeps the functions, and only neurons of balanced networks can be compared.
-  first = canonicalize.balance_all(first, spec)
-  second = canonicalize.balance_all(second, spec)
-  pairs = np.stack([np.arange(count)] * 2, axis=1)
-  elements, _ = weight_matching.match_pairs(
-    first, second, pairs, spec, restarts=reference.restarts, seed=reference.seed
-  )
-  return first, canonicalize.apply_all(elements, second, spec)
+  """Pairs of networks as `connectivity.matched` moves them."""
+  spec = reference.architecture.spec
+  return connectivity.matched(first, second, spec, restarts=reference.restarts, seed=reference.seed)

@@ -1,0 +1,1 @@
+"""Geometry of the loss in weight space, and of sets of networks."""
