@@ -9,6 +9,7 @@ import wsjax
 from tests import marks
 from wsjax import files
 from wsjax.governance import audit, membership
+from wsjax.zoo import train
 
 MODEL = wsjax.mlp((6, 8, 3))
 
@@ -61,6 +62,50 @@ def test_a_generator_that_never_saw_the_members_gives_nothing_away(tmp_path):
     assert attack.auroc['low'] < 0.5 < attack.auroc['high'], (name, attack)
 
 
+def on_images(learned, asked, shadows, factor=0.05):
+  """An audit of the images of some splits, by networks that learned those of others by heart."""
+  rng = np.random.default_rng(3)
+  x, y = rng.normal(size=(160, 6)).astype('float32'), rng.integers(3, size=160)
+
+  def dataset(train, rest):
+    return wsjax.Dataset.of(train=(x[train], y[train]), test=(x[rest], y[rest]))
+
+  recipe = {'optimizer': 'adam', 'learning_rate': 0.02, 'batch_size': 40, 'steps': 600}
+  data = dataset(learned, slice(40, 100))
+  made = train.train_networks(MODEL, data, train.Recipe(**recipe), range(24), seed=0)
+  fitted = wsjax.fit(
+    wsjax.Zoo.of(MODEL, made.params), 'kde', task=data, progress=False, factor=factor, per='joint',
+    sections={'zoo': {'recipe': recipe}},
+  )  # fmt: skip
+  experiment = fitted.experiment
+  wanted = dataset(asked, slice(40, 100))
+  experiment.data = dataclasses.replace(experiment.data, load=lambda: wanted)
+  return membership.audit_data(
+    experiment, fitted.params, shadows=shadows, level=0.1, num_samples=100
+  )
+
+
+def test_images_that_networks_learned_by_heart_are_told_from_their_samples():
+  found = on_images(slice(40), slice(40), 6)
+  assert set(found) == {'confidence', 'confidence, LiRA', 'confidence, RMIA'}
+  for name, leak in found.items():
+    for attack in (leak.direct, leak.samples):
+      assert attack.auroc['low'] > 0.8 and attack.tpr['value'] > 0.5, (name, attack)
+    assert 0.8 < leak.ratio['low'] < leak.ratio['value'] < 1.05, (name, leak)
+
+
+def test_images_that_no_network_learned_are_not_told():
+  for name, leak in on_images(slice(100, 140), slice(40), 6).items():
+    for attack in (leak.direct, leak.samples):
+      assert attack.auroc['low'] < 0.5 < attack.auroc['high'], (name, attack)
+    assert 'give nothing away' in leak.ratio['not_run']
+
+
+def test_samples_that_are_far_from_networks_tell_less():
+  leak = on_images(slice(40), slice(40), 0, factor=3.0)['confidence']
+  assert 0 < leak.ratio['high'] < 0.9 and leak.direct.auroc['low'] > 0.8
+
+
 def simulated(effect, seed=0, count=300, shadows=12):
   """Scores that depend much on how hard a network is, and a little on whether it was seen."""
   rng = np.random.default_rng(seed)
@@ -84,6 +129,11 @@ def test_shadows_see_past_how_hard_a_network_is():
   assert auroc(target)['value'] < 0.7
   assert auroc(membership.lira(target, shadows, seen))['value'] > 0.97
   assert auroc(membership.rmia(target, shadows, population, references))['value'] > 0.97
+  # One shadow of a kind has no spread of its own.
+  few = np.arange(3)
+  cut = np.stack([np.roll(np.arange(300) % 3 == 0, i) for i in few])
+  scores = shadows[few] + 4.0 * (cut * 1.0 - seen[few])
+  assert auroc(membership.lira(target, scores, cut))['value'] > 0.95
   # Shadows whose training sets are mixed up are no help to LiRA.
   assert auroc(membership.lira(target, shadows, ~seen))['value'] < 0.1
   target, shadows, seen, member, population, references = simulated(0.0)

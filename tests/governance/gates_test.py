@@ -100,7 +100,8 @@ def test_a_generator_passes_what_was_measured_and_nothing_else():
     'watermark', 'class-prior collapse',
   }, found['G2']  # fmt: skip
   assert {k for k, v in status(found['G3']).items() if v != 'pass'} == {
-    'membership audit', 'backdoors in training networks', 'backdoor inheritance',
+    'membership audit', 'membership of images', 'backdoors in training networks',
+    'backdoor inheritance',
     'watermark after attacks', 'watermark in unmarked networks', 'accuracy of marked samples',
   }  # fmt: skip
   said = gates.sentence(found.values())
@@ -124,6 +125,32 @@ def test_an_audit_counts_for_the_generator_that_it_is_of():
     found = {d.gate: status(d) for d in decisions}
     assert found['G3']['membership audit'] == expected
     assert found['G2']['class-prior collapse'] == ('not_run' if expected == 'not_run' else 'pass')
+
+
+@pytest.mark.parametrize(
+  ('data', 'expected'),
+  [
+    ({'confidence': (0.01, 0.02)}, 'pass'),
+    ({'confidence': (0.01, 0.02), 'confidence, LiRA': (0.03, 0.02)}, 'fail'),
+    ({'confidence': (None, None)}, 'not_run'),
+    (None, 'not_run'),
+  ],
+)
+def test_samples_tell_no_more_of_images_than_networks_do(data, expected):
+  samples = drawn()
+  name = samples.records[0]['generated']['generator_record_id']
+
+  def found(rate):
+    tpr = stat(rate) if rate is not None else {'value': None, 'not_run': 'too few'}
+    return {'auroc': stat(0.5), 'tpr': tpr, 'fpr': stat(0.0), 'level': 0.01}
+
+  audit = {'generators': [name], 'membership': {'loss': found(0.0)}, 'collapse': stat(0.0)}
+  audit['data'] = data and {
+    k: {'samples': found(by_samples), 'direct': found(direct), 'ratio': stat(1.0)}
+    for k, (by_samples, direct) in data.items()
+  }
+  decisions = gates.of_run(zoo(), [samples], report(), audit=audit)
+  assert {d.gate: status(d) for d in decisions}['G3']['membership of images'] == expected
 
 
 @pytest.mark.parametrize(

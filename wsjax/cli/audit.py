@@ -5,13 +5,15 @@
 
 Whether a network was in the training set is guessed from its distance to the nearest sample, the
 loss of the generator on it, and the error of the codec; with --shadows, these are compared with
-those under generators that are trained on other networks (LiRA, RMIA). The share that is found at a
-false positive rate of 1 % has an exact interval. Samples that give nearly all inputs one class are
-counted. With a key, the watermark of the samples (see `wsjax detect`) is looked for, after attacks
-of many kinds too, and in held-out networks, which have none. With --backdoors, clean and poisoned
-networks of the same model are trained, and a detector that learned from them counts the networks
-and samples that look poisoned. The result is written to audit.json in the run, which the gates of a
-release look into.
+those under generators that are trained on other networks (LiRA, RMIA). Whether an image was in the
+training set of the networks is guessed from how sure of its label they are, and how sure samples of
+the generator are; with --shadows, also beside networks that are trained on other images. Shares
+that are found at a false positive rate of 1 % have exact intervals. Samples that give nearly all
+inputs one class are counted. With a key, the watermark of the samples (see `wsjax detect`) is
+looked for, after attacks of many kinds too, and in held-out networks, which have none. With
+--backdoors, clean and poisoned networks of the same model are trained, and a detector that learned
+from them counts the networks and samples that look poisoned. The result is written to audit.json in
+the run, which the gates of a release look into.
 """
 
 import argparse
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('workdir', metavar='RUN', help='work directory of a run with a generator')
   parser.add_argument('--level', type=float, default=0.01, help='false positive rate')
   parser.add_argument(
-    '--shadows', type=int, default=0, metavar='N', help='generators to train for LiRA and RMIA'
+    '--shadows', type=int, default=0, metavar='N', help='sets to train on for LiRA and RMIA'
   )
   parser.add_argument(
     '--backdoors', type=int, default=0, metavar='N', help='networks to train for a detector'
@@ -46,12 +48,20 @@ def run(args: argparse.Namespace) -> int:
     backdoors=args.backdoors,
   )  # fmt: skip
   lines = []
-  for name, attack in found['membership'].items():
-    lines += [
-      (f'membership by {name}: AUROC', attack['auroc']),
+
+  def add(name: str, attack: dict) -> None:
+    lines.extend([
+      (f'membership {name}: AUROC', attack['auroc']),
       (f'  members found at {args.level:g}', attack['tpr']),
       ('  others found', attack['fpr']),
-    ]
+    ])  # fmt: skip
+
+  for name, attack in found['membership'].items():
+    add(f'by {name}', attack)
+  for name, leak in (found['data'] or {}).items():
+    add(f'of images by {name} of networks', leak['direct'])
+    add(f'of images by {name} of samples', leak['samples'])
+    lines.append(('  advantage by samples over that by networks', leak['ratio']))
   lines.append(('collapsed samples', found['collapse']))
   if (marks := found['watermark']) is not None:
     lines.append(('watermarks found, p < 1e-6', marks['emitted']))

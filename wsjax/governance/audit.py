@@ -1,4 +1,4 @@
-"""Audits of a generator: membership of networks; collapse, marks and backdoors of samples."""
+"""Audits of a generator: membership of networks and images; marks and backdoors of samples."""
 
 import dataclasses
 import pathlib
@@ -24,6 +24,20 @@ _STAT = {
     'value': {'type': ['number', 'null']},
     'low': {'type': ['number', 'null']},
     'high': {'type': ['number', 'null']},
+  },
+}
+_MEMBERSHIP = {
+  'type': 'object',
+  'required': ['auroc', 'tpr', 'fpr', 'level'],
+  'properties': {'auroc': _STAT, 'tpr': _STAT, 'fpr': _STAT, 'level': {'type': 'number'}},
+}
+_DATA = {
+  'type': 'object',
+  'minProperties': 1,
+  'additionalProperties': {
+    'type': 'object',
+    'required': ['direct', 'samples', 'ratio'],
+    'properties': {'direct': _MEMBERSHIP, 'samples': _MEMBERSHIP, 'ratio': _STAT},
   },
 }
 _WATERMARK = {
@@ -60,15 +74,8 @@ _SCHEMA = {
   'required': ['generators', 'membership', 'collapse'],
   'properties': {
     'generators': {'type': 'array', 'items': {'type': 'string'}},
-    'membership': {
-      'type': 'object',
-      'minProperties': 1,
-      'additionalProperties': {
-        'type': 'object',
-        'required': ['auroc', 'tpr', 'fpr', 'level'],
-        'properties': {'auroc': _STAT, 'tpr': _STAT, 'fpr': _STAT, 'level': {'type': 'number'}},
-      },
-    },
+    'membership': {'type': 'object', 'minProperties': 1, 'additionalProperties': _MEMBERSHIP},
+    'data': {'anyOf': [_DATA, {'type': 'null'}]},
     'collapse': {'anyOf': [_STAT, {'type': 'null'}]},
     'watermark': {'anyOf': [_WATERMARK, {'type': 'null'}]},
     'backdoors': {'anyOf': [_BACKDOORS, {'type': 'null'}]},
@@ -89,8 +96,9 @@ def audit(
   Args:
     workdir: of the run; its zoo has to be there.
     level: false positive rate of the membership audit.
-    shadows: generators that are trained on other networks for its stronger attacks; their
-      checkpoints are in the folder `audit` of the run, where an interrupted audit continues.
+    shadows: generators that are trained on other networks for its stronger attacks, and sets of
+      networks on other images; checkpoints of the generators are in the folder `audit` of the run,
+      where an interrupted audit continues.
     key: file with the key that the samples are marked with; None is none, and marks are not looked
       for.
     backdoors: networks that are trained, half of them poisoned, for a detector of backdoors; 0 does
@@ -98,9 +106,10 @@ def audit(
 
   Returns:
     'generators' that were audited; 'membership' of the first of them: see `membership.audit`;
-    'collapse': the share of samples that give one class to twice as many inputs as 99 % of trained
-    networks do, None if they are no classifiers; 'watermark': see `watermark.of_run`, None without
-    a key; 'backdoors': see `backdoor.suspect`, None where they are not looked for.
+    'data': see `membership.audit_data`; 'collapse': the share of samples that give one class to
+    twice as many inputs as 99 % of trained networks do, None if they are no classifiers;
+    'watermark': see `watermark.of_run`, None without a key; 'backdoors': see `backdoor.suspect`,
+    None where they are not looked for.
 
   Raises:
     ValueError: if there is no such run, the zoo has no held-out networks, the samples are not
@@ -123,6 +132,7 @@ def audit(
   found = membership.audit(
     experiment, fitted[first], zoo.params(held_out), workdir / 'audit', shadows=shadows, level=level
   )
+  leaks = membership.audit_data(experiment, fitted[first], shadows=shadows, level=level)
   collapse = None
   if experiment.data.architecture.task == 'classification':
     collapse = _collapse(experiment, samples, experiment.data.train)
@@ -146,6 +156,7 @@ def audit(
   value = {
     'generators': names,
     'membership': {name: dataclasses.asdict(attack) for name, attack in found.items()},
+    'data': leaks and {name: dataclasses.asdict(leak) for name, leak in leaks.items()},
     'collapse': collapse,
     'watermark': marks,
     'backdoors': suspicion,

@@ -403,8 +403,27 @@ def _generator(
       )
       passed = tpr['high'] <= section.max_membership_tpr and level <= 0.01
       checks.append(_check(passed, 'membership audit', detail))
+  checks.append(_images(audit))
   checks += _marks(None if audit is None else audit.get('watermark'), section)
   return checks + _backdoors(None if audit is None else audit.get('backdoors'), section)
+
+
+def _images(audit: Mapping[str, Any] | None) -> Check:
+  """Whether samples tell more of the images behind a zoo than its networks do."""
+  name = 'membership of images'
+  if audit is None or 'data' not in audit:
+    return _not_run(name, '`wsjax audit` was not run')
+  if audit['data'] is None:
+    return _not_run(name, 'the networks are no classifiers with images that none has seen')
+  attack = membership.strongest({k: leak['samples'] for k, leak in audit['data'].items()})
+  samples, direct = (audit['data'][attack][by]['tpr'] for by in ('samples', 'direct'))
+  if samples['value'] is None:
+    return _not_run(name, samples.get('not_run', 'too few held-out images'))
+  detail = (
+    f'{attack}: {samples["value"]:.1%} [{samples["low"]:.1%}, {samples["high"]:.1%}] are found by '
+    f'samples, lower end at most {direct["high"]:.1%}, the upper one by networks of the zoo'
+  )
+  return _check(samples['low'] <= direct['high'], name, detail)
 
 
 def _backdoors(found: Mapping[str, Any] | None, section: sections.Gates) -> list[Check]:

@@ -1,10 +1,13 @@
-"""Membership: was a network in the training set of a generator?
+"""Membership: was a network in the training set of a generator, was an image in that of networks?
 
 Three scores of a network, higher for members: minus the distance to the nearest sample; minus the
 loss of the generator on it; minus the error with which the codec, which learned from the training
 set too, gives it back. A network that is easy has a high score whether it was seen or not, so two
 attacks compare the score with those under shadow generators, which are trained by the same config
 on other networks of the same kind: LiRA and RMIA. An attack that fails is no evidence of privacy.
+
+The score of an image is the log-odds that networks give its label. It is taken under the networks
+of the zoo, and under samples of a generator, which never saw an image: what they still tell.
 
 Source: Carlini et al. 2022, arXiv:2112.03570, algorithm 1 (LiRA, online, with a pooled variance);
 Zarifzadeh et al. 2024, arXiv:2312.03262, equations 2 to 4 (RMIA); Carlini et al. 2023,
@@ -21,19 +24,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 import scipy.stats
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from wsjax import networks as networks_lib
 from wsjax import typing
-from wsjax.evaluation import metric, statistics
+from wsjax.evaluation import metric, predictions, statistics
 from wsjax.evaluation.metrics import membership as membership_lib
 from wsjax.experiments import generation
 from wsjax.experiments.generation import prepare
+from wsjax.models import model as model_lib
 from wsjax.symmetry import canonicalize
+from wsjax.zoo import train as train_lib
 
 _DRAWS = 16  # Random draws of a loss, the same for all networks and generators.
 _LEAST_STD = 1e-9
+_NETWORKS = 32  # Of each set of shadows, which learn from one set of images.
+_MOST = 2000  # Images that are attacked, of either kind.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,13 +109,18 @@ def lira(
   counts = seen.sum(axis=0)
   if not counts.all() or (counts == len(seen)).any():
     raise ValueError('Every network needs shadow generators that saw it, and others.')
-  result = np.zeros(len(target))
-  for mask, sign in ((seen, 1), (~seen, -1)):
+  kinds = []
+  for mask in (seen, ~seen):
     mean = (shadows * mask).sum(axis=0) / mask.sum(axis=0)
     squares = ((shadows - mean) ** 2 * mask).sum()
-    # One variance for all networks: fewer than 64 shadows do not give one for each.
-    free = max(mask.sum() - mask.shape[1], 1)
-    std = max(float(np.sqrt(squares / free)), _LEAST_STD)
+    kinds.append((mean, squares, mask.sum() - mask.shape[1]))
+  result = np.zeros(len(target))
+  for (mean, squares, free), sign in zip(kinds, (1, -1), strict=True):
+    # One variance for all networks: fewer than 64 shadows do not give one for each. One shadow of a
+    # kind has none: that of the other kind stands for it.
+    if not free:
+      squares, free = (sum(kind[i] for kind in kinds) for i in (1, 2))
+    std = max(float(np.sqrt(squares / max(free, 1))), _LEAST_STD)
     result += sign * scipy.stats.norm.logpdf(target, mean, std)
   return result
 
@@ -287,6 +300,125 @@ def audit(
     gains = rmia(values[:size], stacked[:, :size], values[size:], stacked[:, size:])
     result |= {f'{name}, LiRA': judged(ratio), f'{name}, RMIA': judged(gains)}
   return result
+
+
+@dataclasses.dataclass(frozen=True)
+class Leak:
+  """What one attack tells of the images behind a zoo.
+
+  Attributes:
+    direct: by the training networks of a generator.
+    samples: by its samples.
+    ratio: advantage by samples over that by networks, where an advantage is 2 AUROC - 1; not run
+      where the networks themselves give nothing away.
+  """
+
+  direct: Membership
+  samples: Membership
+  ratio: metric.Stat
+
+
+def audit_data(
+  experiment: generation.Generation,
+  params: typing.PyTree,
+  *,
+  shadows: int = 0,
+  num_samples: int = 1024,
+  level: float = 0.01,
+  seed: int = 0,
+) -> dict[str, Leak] | None:
+  """Which images did the networks learn from: asked of themselves, and of samples.
+
+  Members are images of the split train, others those of val and test. Shadows are networks that are
+  trained by the recipe of the zoo on as many images of all splits, so that every image is learned
+  by some and not by others.
+
+  Args:
+    experiment: of the generator.
+    params: of the generator.
+    shadows: sets of images that networks are trained on, or as many more as it takes for every
+      image to be in two and not in two; 0 runs only the attack without them.
+    num_samples: samples that are asked.
+    level: false positive rate.
+    seed: of samples, images and shadows.
+
+  Returns:
+    'confidence', 'confidence, LiRA' and 'confidence, RMIA' -> what was found; None where the
+    networks are no classifiers of the same labels, or every image is in train.
+  """
+  data = experiment.data
+  model, dataset = data.architecture, data.dataset
+  known = model.task == 'classification' and dataset.loss is None and dataset.codes is None
+  count, rest = len(dataset.train_y), len(dataset.val_y) + len(dataset.test_y)
+  if not known or not count or not rest:
+    return None
+  splits = ('train', 'val', 'test')
+  images = np.concatenate([getattr(dataset, f'{split}_x') for split in splits])
+  labels = np.concatenate([getattr(dataset, f'{split}_y') for split in splits])
+  rng = np.random.default_rng(seed)
+  chosen = [rng.permutation(size)[:_MOST] for size in (count, rest)]
+  rows = np.concatenate([chosen[0], count + chosen[1]])
+
+  def of(networks: typing.StackedParams) -> np.ndarray:
+    return log_odds(model, networks, images[rows], labels[rows])
+
+  scores = {'direct': of(data.train), 'samples': of(experiment.draw(params, num_samples, seed))}
+  targets = {'confidence': scores}
+  if shadows and 'recipe' in experiment.config.zoo:
+    recipe = train_lib.Recipe(**experiment.config.zoo.recipe.to_dict())
+    recipe = dataclasses.replace(recipe, snapshots=())
+    order, found, seen = rng.permutation(len(labels)), [], []
+    number = max(shadows, 2 * math.ceil(len(labels) / min(count, rest)))
+    for start in np.linspace(0, len(labels), number, endpoint=False).astype(int):
+      part = np.sort(np.roll(order, -start)[:count])
+      own = dataclasses.replace(dataset, train_x=images[part], train_y=labels[part])
+      indices = _NETWORKS * len(found) + np.arange(_NETWORKS)
+      # Other initial weights than those of the networks of the zoo.
+      networks = train_lib.train_networks(model, own, recipe, indices, seed=seed + 1).params
+      found.append(scipy.stats.zscore(of(networks)))
+      seen.append(np.isin(rows, part))
+    stacked, mask = np.stack(found), np.stack(seen)
+    # Samples are not as sure of everything as trained networks are.
+    scores = {name: scipy.stats.zscore(x) for name, x in scores.items()}
+    targets['confidence, LiRA'] = {k: lira(x, stacked, mask) for k, x in scores.items()}
+    targets['confidence, RMIA'] = {k: rmia(x, stacked, x, stacked) for k, x in scores.items()}
+  size, options = len(chosen[0]), {'level': level, 'seed': seed}
+  result = {}
+  for name, values in targets.items():
+    direct, samples = (evaluate(x[:size], x[size:], **options) for x in values.values())
+    result[name] = Leak(direct, samples, _ratio(values['samples'], values['direct'], size, seed))
+  return result
+
+
+def log_odds(
+  model: model_lib.Model,
+  networks: typing.StackedParams,
+  images: Float[np.ndarray, 'n ...'],
+  labels: Int[np.ndarray, ' n'],
+) -> Float[np.ndarray, ' n']:
+  """Mean over networks of the logarithm of p / (1 - p), where p is that of the label of an image.
+
+  Source: Carlini et al. 2022, arXiv:2112.03570, section IV.C.
+  """
+  logits = predictions.logits(model, networks, images).astype(np.float64)
+  own = np.arange(logits.shape[-1]) == labels[:, None]
+  others = scipy.special.logsumexp(np.where(own, -np.inf, logits), axis=-1)
+  return (logits[:, own] - others).mean(axis=0)
+
+
+def _ratio(values: np.ndarray, direct: np.ndarray, count: int, seed: int) -> metric.Stat:
+  """Advantage by scores over that by others, of which the first `count` are of members."""
+  resampler = statistics.Resampler(num_bootstrap=1000, seed=seed)
+  sizes = (count, len(values) - count)
+  weights = [resampler.networks(np.zeros(size, int)) for size in sizes]
+  found = []
+  for x in (values, direct):
+    wins = np.sign(x[:count, None] - x[None, count:])
+    found.append((wins.mean(), np.einsum('bm,bm->b', weights[0] @ wins, weights[1])))
+  (value, drawn), (base, drawn_base) = found
+  if np.quantile(drawn_base, 0.025) <= 0:
+    return statistics.not_run('the networks themselves give nothing away')
+  return statistics.stat(value / base, drawn / drawn_base, n=len(values), method='bootstrap')
 
 
 def strongest(attacks: Mapping[str, Any]) -> str:
