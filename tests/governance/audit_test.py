@@ -106,6 +106,44 @@ def test_samples_that_are_far_from_networks_tell_less():
   assert 0 < leak.ratio['high'] < 0.9 and leak.direct.auroc['low'] > 0.8
 
 
+def test_canaries_of_a_generator_that_copies_are_found(tmp_path):
+  made = fitted(0.05, rank=24)
+  found = membership.audit_canaries(
+    made.experiment, networks(64, 1), tmp_path, count=64, num_samples=400
+  )
+  assert set(found) == {'loss', 'nearest sample', 'reconstruction'}
+  for name in ('loss', 'nearest sample'):
+    assert found[name].right['low'] > 0.8 and found[name].epsilon > 1.5, found
+    assert found[name].auroc['value'] > 0.95
+  with pytest.raises(ValueError, match='allowed: 8 to the 64 held-out'):
+    membership.audit_canaries(made.experiment, networks(64, 1), tmp_path, count=65)
+
+
+@pytest.mark.parametrize(
+  ('count', 'correct', 'delta', 'expected'),
+  [(128, 64, 0.0, 3.03820), (128, 64, 1e-5, 3.03462), (128, 60, 1e-5, 1.83644),
+   (128, 48, 1e-3, 0.53950), (32, 16, 0.0, 1.58032), (128, 36, 1e-5, 0.0)],
+)  # fmt: skip
+def test_epsilon_is_that_of_jax_privacy(count, correct, delta, expected):
+  """Of CanaryScoreAuditor of jax-privacy 2.0.0, at a significance of 5 %."""
+  found = membership.least_epsilon(correct, count // 2, count, delta)
+  assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_epsilon_is_a_lower_bound():
+  """Canaries are told rightly with the chance that an epsilon of 1 lets."""
+  right = np.random.default_rng(0).binomial(64, 1 / (1 + np.exp(-1)), size=400)
+  above = np.mean([membership.least_epsilon(x, 64, 128, 0.0) > 1 for x in right])
+  assert above <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_scores_without_meaning_tell_no_canaries():
+  values, planted = np.random.default_rng(0).random((2, 400))
+  found = membership.guess(values, planted < 0.5, delta=0.0)
+  assert found.right['low'] < 0.5 < found.right['high'] and found.right['n'] == 200
+  assert found.epsilon == 0
+
+
 def simulated(effect, seed=0, count=300, shadows=12):
   """Scores that depend much on how hard a network is, and a little on whether it was seen."""
   rng = np.random.default_rng(seed)

@@ -9,7 +9,9 @@ those under generators that are trained on other networks (LiRA, RMIA). Whether 
 training set of the networks is guessed from how sure of its label they are, and how sure samples of
 the generator are; with --shadows, also beside networks that are trained on other images. Shares
 that are found at a false positive rate of 1 % have exact intervals. Samples that give nearly all
-inputs one class are counted. With a key, the watermark of the samples (see `wsjax detect`) is
+inputs one class are counted. With --canaries, a generator is trained once more on networks of which
+half of N outliers are planted, and how many it gives away is a lower bound of the epsilon of its
+training. With a key, the watermark of the samples (see `wsjax detect`) is
 looked for, after attacks of many kinds too, and in held-out networks, which have none. With
 --backdoors, clean and poisoned networks of the same model are trained, and a detector that learned
 from them counts the networks and samples that look poisoned. The result is written to audit.json in
@@ -29,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--shadows', type=int, default=0, metavar='N', help='sets to train on for LiRA and RMIA'
   )
   parser.add_argument(
+    '--canaries', type=int, default=0, metavar='N', help='outliers, half of them to be planted'
+  )
+  parser.add_argument(
     '--backdoors', type=int, default=0, metavar='N', help='networks to train for a detector'
   )
   parser.add_argument('--watermark', metavar='KEY', help='key that its samples are marked with')
@@ -38,14 +43,14 @@ def run(args: argparse.Namespace) -> int:
   """Audits and prints what was found."""
   from wsjax.governance import audit
 
-  for name in ('shadows', 'backdoors'):
+  for name in ('shadows', 'canaries', 'backdoors'):
     if getattr(args, name) < 0:
       raise ValueError(f'--{name} is {getattr(args, name)}; it has to be 0 or more.')
   if not 0 < args.level < 1:
     raise ValueError(f'--level is {args.level}; it has to be between 0 and 1.')
   found = audit.audit(
-    args.workdir, level=args.level, shadows=args.shadows, key=args.watermark,
-    backdoors=args.backdoors,
+    args.workdir, level=args.level, shadows=args.shadows, canaries=args.canaries,
+    key=args.watermark, backdoors=args.backdoors,
   )  # fmt: skip
   lines = []
 
@@ -62,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
     add(f'of images by {name} of networks', leak['direct'])
     add(f'of images by {name} of samples', leak['samples'])
     lines.append(('  advantage by samples over that by networks', leak['ratio']))
+  for name, told in (found['canaries'] or {}).items():
+    lines.append((f'canaries by {name}: AUROC', told['auroc']))
+    above = f'epsilon is at least {told["epsilon"]:.2f} at delta {told["delta"]:g}'
+    lines.append((f'  right guesses ({above})', told['right']))
   lines.append(('collapsed samples', found['collapse']))
   if (marks := found['watermark']) is not None:
     lines.append(('watermarks found, p < 1e-6', marks['emitted']))

@@ -40,6 +40,17 @@ _DATA = {
     'properties': {'direct': _MEMBERSHIP, 'samples': _MEMBERSHIP, 'ratio': _STAT},
   },
 }
+_CANARIES = {
+  'type': 'object',
+  'minProperties': 1,
+  'additionalProperties': {
+    'type': 'object',
+    'required': ['auroc', 'right', 'epsilon', 'delta'],
+    'properties': {
+      'auroc': _STAT, 'right': _STAT, 'epsilon': {'type': 'number'}, 'delta': {'type': 'number'},
+    },
+  },
+}  # fmt: skip
 _WATERMARK = {
   'type': 'object',
   'required': ['key', 'samples', 'emitted', 'attacks', 'false_positives', 'accuracy_cost'],
@@ -76,6 +87,7 @@ _SCHEMA = {
     'generators': {'type': 'array', 'items': {'type': 'string'}},
     'membership': {'type': 'object', 'minProperties': 1, 'additionalProperties': _MEMBERSHIP},
     'data': {'anyOf': [_DATA, {'type': 'null'}]},
+    'canaries': {'anyOf': [_CANARIES, {'type': 'null'}]},
     'collapse': {'anyOf': [_STAT, {'type': 'null'}]},
     'watermark': {'anyOf': [_WATERMARK, {'type': 'null'}]},
     'backdoors': {'anyOf': [_BACKDOORS, {'type': 'null'}]},
@@ -88,6 +100,7 @@ def audit(
   *,
   level: float = 0.01,
   shadows: int = 0,
+  canaries: int = 0,
   key: pathlib.Path | str | None = None,
   backdoors: int = 0,
 ) -> dict[str, Any]:
@@ -99,6 +112,8 @@ def audit(
     shadows: generators that are trained on other networks for its stronger attacks, and sets of
       networks on other images; checkpoints of the generators are in the folder `audit` of the run,
       where an interrupted audit continues.
+    canaries: networks, half of which are planted in the training set of one more generator; 0 are
+      none.
     key: file with the key that the samples are marked with; None is none, and marks are not looked
       for.
     backdoors: networks that are trained, half of them poisoned, for a detector of backdoors; 0 does
@@ -106,7 +121,8 @@ def audit(
 
   Returns:
     'generators' that were audited; 'membership' of the first of them: see `membership.audit`;
-    'data': see `membership.audit_data`; 'collapse': the share of samples that give one class to
+    'data': see `membership.audit_data`; 'canaries': see `membership.audit_canaries`, None without
+    them; 'collapse': the share of samples that give one class to
     twice as many inputs as 99 % of trained networks do, None if they are no classifiers;
     'watermark': see `watermark.of_run`, None without a key; 'backdoors': see `backdoor.suspect`,
     None where they are not looked for.
@@ -133,6 +149,11 @@ def audit(
     experiment, fitted[first], zoo.params(held_out), workdir / 'audit', shadows=shadows, level=level
   )
   leaks = membership.audit_data(experiment, fitted[first], shadows=shadows, level=level)
+  told = None
+  if canaries:
+    told = membership.audit_canaries(
+      experiment, zoo.params(held_out), workdir / 'audit', count=canaries
+    )
   collapse = None
   if experiment.data.architecture.task == 'classification':
     collapse = _collapse(experiment, samples, experiment.data.train)
@@ -157,6 +178,7 @@ def audit(
     'generators': names,
     'membership': {name: dataclasses.asdict(attack) for name, attack in found.items()},
     'data': leaks and {name: dataclasses.asdict(leak) for name, leak in leaks.items()},
+    'canaries': told and {name: dataclasses.asdict(found) for name, found in told.items()},
     'collapse': collapse,
     'watermark': marks,
     'backdoors': suspicion,
