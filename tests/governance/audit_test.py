@@ -70,7 +70,7 @@ def on_images(learned, asked, shadows, factor=0.05):
   def dataset(train, rest):
     return wsjax.Dataset.of(train=(x[train], y[train]), test=(x[rest], y[rest]))
 
-  recipe = {'optimizer': 'adam', 'learning_rate': 0.02, 'batch_size': 40, 'steps': 600}
+  recipe = {'optimizer': 'adam', 'learning_rate': 0.03, 'batch_size': 40, 'steps': 250}
   data = dataset(learned, slice(40, 100))
   made = train.train_networks(MODEL, data, train.Recipe(**recipe), range(24), seed=0)
   fitted = wsjax.fit(
