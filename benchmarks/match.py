@@ -6,6 +6,7 @@ call and is the stronger one.
 """
 
 import argparse
+import time
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -16,13 +17,15 @@ from scipy import optimize
 
 from benchmarks import timing
 from wsjax import typing
-from wsjax.symmetry import canonicalize
+from wsjax.models import mlp
+from wsjax.symmetry import canonicalize, distance
 from wsjax.symmetry import group as group_lib
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
 
 ZOO_WIDTHS = (784, 32, 32, 10)
 WIDE_WIDTHS = (784, 512, 512, 512, 10)
+DEEP_WIDTHS = (5, 50, 50, 50, 50, 50, 50, 5)
 # Standard deviation of the noise on copies, in absolute units of a weight.
 _NOISE = 0.01
 
@@ -31,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Options of `python -m benchmarks match`."""
   parser.add_argument('--nets', type=int, default=100, help='nets of the zoo')
   parser.add_argument('--wide-nets', type=int, default=4, help='nets of 784-512-512-512-10')
+  parser.add_argument('--deep-nets', type=int, default=45, help='nets of 5-50-50-50-50-50-50-5')
   parser.add_argument(
     '--loop-pairs', type=int, default=20, help='pairs that the loops are timed on'
   )
@@ -69,13 +73,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     'rows': rows,
     'notes': [
       timing.machine(),
+      _distances(args),
       f'sgemm peak {timing.sgemm_peak() / 1e9:.0f} GFLOP/s',
       *(
         f'one SciPy assignment of size {n}: {_assignment_seconds(n) * 1e6:.0f}'
         ' us on a table of random correlations'
         for n in (ZOO_WIDTHS[1], WIDE_WIDTHS[1])
       ),
-      'batched: restarts=1, from greedy placement; loops: from the identity, '
+      'batched: restarts=1, from greedy placement, one thread per core; loops: from the identity, '
       'all tables anew in every sweep, timed on the first pairs only',
     ],
   }
@@ -253,6 +258,29 @@ def _objective(
     float((value.astype(np.float64) * zoo[path][pairs[:, 0]]).sum())
     for path, value in moved.items()
   ) / len(pairs)
+
+
+def _distances(args: argparse.Namespace) -> str:
+  """Time of the quotient distances between two sets of deep networks."""
+  spec = mlp.MLP(DEEP_WIDTHS).spec
+  a, b = (random_nets(spec, args.deep_nets, 'independent', seed=args.seed + i) for i in (0, 1))
+  reference = {
+    path: value[0] for path, value in random_nets(spec, 1, 'independent', seed=2).items()
+  }
+
+  def measure() -> None:
+    distance.distance(a, b, spec, reference=reference)
+
+  measure()  # Compilation is not timed.
+  wall, cpu = (
+    min(timing.interleaved({'': measure}, repeats=args.repeats, clock=clock)[''])
+    for clock in (time.perf_counter, time.process_time)
+  )
+  widths = '-'.join(map(str, DEEP_WIDTHS))
+  return (
+    f'quotient distance, {args.deep_nets} x {args.deep_nets} networks {widths} of '
+    f'{spec.num_params} weights: {wall:.2f} s, {cpu:.2f} s of CPU'
+  )
 
 
 def _assignment_seconds(n: int) -> float:

@@ -10,9 +10,12 @@ from benchmarks import match
 def test_rows_compare_equal_work(monkeypatch):
   monkeypatch.setattr(match, 'ZOO_WIDTHS', (12, 6, 5, 3))
   monkeypatch.setattr(match, 'WIDE_WIDTHS', (12, 6, 5, 4, 3))
+  monkeypatch.setattr(match, 'DEEP_WIDTHS', (4, 5, 5, 2))
   parser = argparse.ArgumentParser()
   match.add_arguments(parser)
-  args = parser.parse_args(['--nets=4', '--wide-nets=3', '--loop-pairs=3', '--repeats=1'])
+  args = parser.parse_args(
+    ['--nets=4', '--wide-nets=3', '--deep-nets=2', '--loop-pairs=3', '--repeats=1']
+  )
   result = match.run(args)
   tasks = {row['task'] for row in result['rows']}
   assert len(tasks) == 5
@@ -24,7 +27,7 @@ def test_rows_compare_equal_work(monkeypatch):
     if 'copies' in task:  # The batched side finds what was hidden.
       best = max(row['objective'] for row in rows.values())
       assert rows['batched']['objective'] == pytest.approx(best, rel=1e-5)
-  assert result['notes']
+  assert any('quotient distance, 2 x 2' in note for note in result['notes'])
 
 
 def test_classic_loops_agree_and_find_a_copy():

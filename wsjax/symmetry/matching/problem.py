@@ -2,14 +2,12 @@
 
 Every leaf is seen once from each of its groups: the units of that group on one axis, everything
 else on the other. Leaves with no other group are joined, so that they cost one matrix product for
-all pairs and all sweeps. `propose` and `gain` are written for NumPy on the host and jax.numpy on a
-device alike; `xp` is the module.
+all pairs and all sweeps. `propose` and `gain` are for accelerators; on the host, `host` does both.
 """
 
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -17,6 +15,10 @@ import numpy as np
 
 from wsjax import typing
 from wsjax.symmetry import spec as spec_lib
+
+MAX_SWEEPS = 100
+# Gains below this share of the value are rounding; to follow them is to cycle.
+TOLERANCE = 1e-6
 
 
 class Term(NamedTuple):
@@ -78,35 +80,30 @@ class Problem:
       terms of the group that have no other groups; and 'id:bias' -> [A, n] where the group has half
       turns.
     right: the networks that move, alike, but term key -> [B, others, rest * n].
-    solver: 'scipy' (NumPy on the host) or 'optax' (compiled, on the device).
   """
 
   spec: spec_lib.Spec
   terms: Mapping[str, tuple[Term, ...]]
   left: Mapping[str, typing.Array]
   right: Mapping[str, typing.Array]
-  solver: str
 
   @classmethod
-  def make(
-    cls, a: typing.StackedParams, b: typing.StackedParams, spec: spec_lib.Spec, solver: str
-  ) -> 'Problem':
+  def make(cls, a: typing.StackedParams, b: typing.StackedParams, spec: spec_lib.Spec) -> 'Problem':
     """Rearranges the weights of both stacks."""
     terms = plan(spec)
     left, right = {}, {}
-    put = jnp.asarray if solver == 'optax' else np.asarray
     for side, stack, units_last in ((left, a, False), (right, b, True)):
       for id, group_terms in terms.items():
         for part in ('in', 'out'):
           fixed = [t for t in group_terms if t.part == part and not t.others]
           if fixed:
-            side[f'{id}:{part}'] = put(_join(stack, spec, fixed))
+            side[f'{id}:{part}'] = jnp.asarray(_join(stack, spec, fixed))
         for term in group_terms:
           if term.others:
-            side[term.key] = put(_units(stack, spec, term, units_last))
+            side[term.key] = jnp.asarray(units(stack, spec, term, units_last))
         if 'phase' in spec.group(id).kinds:
-          side[f'{id}:bias'] = put(np.asarray(stack[spec.bias(id).path], np.float32))
-    return cls(spec, terms, left, right, solver)
+          side[f'{id}:bias'] = jnp.asarray(np.asarray(stack[spec.bias(id).path], np.float32))
+    return cls(spec, terms, left, right)
 
   def bytes_per_pair(self) -> int:
     """Memory that one pair needs while it is matched, about."""
@@ -126,11 +123,11 @@ class Problem:
 def _join(stack: typing.StackedParams, spec: spec_lib.Spec, terms: list[Term]) -> np.ndarray:
   """[N, rest, n] of several terms one below the other."""
   n = spec.group(terms[0].group).size
-  pieces = [_units(stack, spec, term, True) for term in terms]
+  pieces = [units(stack, spec, term, True) for term in terms]
   return np.concatenate([piece.reshape(len(piece), -1, n) for piece in pieces], axis=1)
 
 
-def _units(
+def units(
   stack: typing.StackedParams, spec: spec_lib.Spec, term: Term, units_last: bool
 ) -> np.ndarray:
   """[N, n, others * rest], or [N, others, rest * n] with units last."""
@@ -159,35 +156,34 @@ def _products(
   left: typing.Array, right: typing.Array, ia: np.ndarray, ib: np.ndarray
 ) -> typing.Array:
   """[P, n, n] products of units of a and b, one large product if it pays."""
-  xp = np if isinstance(left, np.ndarray) else jnp
   a, at_a = np.unique(ia, return_inverse=True)
   b, at_b = np.unique(ib, return_inverse=True)
   rest, n = left.shape[1:]
   if len(a) * len(b) > 2 * len(ia):  # Few of the combinations are asked for.
     chunks = (slice(i, i + 64) for i in range(0, len(ia), 64))
-    return xp.concatenate([matmul(xp, left[ia[at]].swapaxes(1, 2), right[ib[at]]) for at in chunks])
+    return jnp.concatenate([matmul(left[ia[at]].swapaxes(1, 2), right[ib[at]]) for at in chunks])
   wide_a, wide_b = (
     x[index].swapaxes(0, 1).reshape(rest, -1) for x, index in ((left, a), (right, b))
   )
-  table = matmul(xp, wide_a.T, wide_b).reshape(len(a), n, len(b), n)
+  table = matmul(wide_a.T, wide_b).reshape(len(a), n, len(b), n)
   return table.swapaxes(1, 2)[at_a, at_b]
 
 
-def matmul(xp: ModuleType, x: typing.Array, y: typing.Array) -> typing.Array:
+def matmul(x: typing.Array, y: typing.Array) -> typing.Array:
   """Matrix product in full float32, also where hardware would round more."""
-  return np.matmul(x, y) if xp is np else jnp.matmul(x, y, precision='highest')
+  return jnp.matmul(x, y, precision='highest')
 
 
-def _moved(xp: ModuleType, term: Term, problem: Mapping[str, Any]) -> typing.Array:
+def _moved(term: Term, problem: Mapping[str, Any]) -> typing.Array:
   """[P, others * rest, n]: the leaf of b, its other groups in their places."""
   right, num = problem['right'][term.key], len(problem['ib'])
-  rows = xp.zeros((num, 1), np.int32)
+  rows = jnp.zeros((num, 1), np.int32)
   factor = None
   for id, power in term.others:
     perm = problem['perms'][id]
     rows = rows[:, :, None] * perm.shape[1] + perm[:, None]
     rows = rows.reshape(num, -1)
-    by = xp.ones(perm.shape, np.float32)
+    by = jnp.ones(perm.shape, np.float32)
     if id in problem['signs']:
       by = problem['signs'][id]
       if power < 0:
@@ -209,7 +205,7 @@ def _stay(term: Term, problem: Mapping[str, Any]) -> typing.Array:
 
 
 def _parts(
-  xp: ModuleType, group: spec_lib.Group, terms: tuple[Term, ...], problem: Mapping[str, Any]
+  group: spec_lib.Group, terms: tuple[Term, ...], problem: Mapping[str, Any]
 ) -> dict[str, typing.Array]:
   """Part -> [P, n, n] gain of putting unit j of b at place i of a, before signs and half turns.
 
@@ -217,10 +213,10 @@ def _parts(
   """
   parts = _fixed(group, problem)
   for term in terms:
-    gain = matmul(xp, _stay(term, problem), _moved(xp, term, problem))
+    gain = matmul(_stay(term, problem), _moved(term, problem))
     parts[term.part] = parts[term.part] + gain if term.part in parts else gain
   size = (len(problem['ia']), group.size, group.size)
-  parts.setdefault('in', xp.zeros(size, np.float32))
+  parts.setdefault('in', jnp.zeros(size, np.float32))
   return parts
 
 
@@ -236,16 +232,13 @@ def _biases(group: spec_lib.Group, problem: Mapping[str, Any]) -> tuple[typing.A
   return problem['left'][key][problem['ia']], problem['right'][key][problem['ib']]
 
 
-def _pick(xp: ModuleType, table: typing.Array, perm: typing.Array) -> typing.Array:
+def _pick(table: typing.Array, perm: typing.Array) -> typing.Array:
   """[P, n] entry of each row of a [P, n, n] table."""
-  return xp.take_along_axis(table, perm[:, :, None], 2)[:, :, 0]
+  return jnp.take_along_axis(table, perm[:, :, None], 2)[:, :, 0]
 
 
 def _table(
-  xp: ModuleType,
-  group: spec_lib.Group,
-  problem: Mapping[str, Any],
-  parts: Mapping[str, typing.Array],
+  group: spec_lib.Group, problem: Mapping[str, Any], parts: Mapping[str, typing.Array]
 ) -> tuple[typing.Array, typing.Array | None, typing.Array | None]:
   """[P, n, n] best gain over signs and half turns, and where it is reached.
 
@@ -255,7 +248,7 @@ def _table(
   """
   if not {'sign', 'phase'} & set(group.kinds):
     return parts['in'], None, None
-  half_turn, zero = group.half_turn, xp.zeros_like(parts['in'])
+  half_turn, zero = group.half_turn, jnp.zeros_like(parts['in'])
   best = None
   for sign in (1, -1) if 'sign' in group.kinds else (1,):
     for parity in (0, 1) if 'phase' in group.kinds else (0,):
@@ -265,21 +258,18 @@ def _table(
       if 'phase' in group.kinds:
         left, right = _biases(group, problem)
         gap = left[:, :, None] - sign * right[:, None]
-        turns = parity + 2 * xp.round((gap - parity * half_turn) / (2 * half_turn))
+        turns = parity + 2 * jnp.round((gap - parity * half_turn) / (2 * half_turn))
         gain = gain - (gap - turns * half_turn) ** 2 / 2
-      new = gain, xp.full_like(zero, sign), turns
+      new = gain, jnp.full_like(zero, sign), turns
       if best is not None:
         better = gain > best[0]
-        new = tuple(xp.where(better, *pair) for pair in zip(new, best, strict=True))
+        new = tuple(jnp.where(better, *pair) for pair in zip(new, best, strict=True))
       best = new
   return best
 
 
 def _value(
-  xp: ModuleType,
-  group: spec_lib.Group,
-  problem: Mapping[str, Any],
-  picked: Mapping[str, typing.Array],
+  group: spec_lib.Group, problem: Mapping[str, Any], picked: Mapping[str, typing.Array]
 ) -> typing.Array:
   """[P] gain of the present choice, from its [P, n] entries of the parts."""
   gain = picked['in']
@@ -290,13 +280,12 @@ def _value(
       gain = gain + sign * (1 - 2 * (turns % 2)) * picked['out']
   if 'phase' in group.kinds:
     left, right = _biases(group, problem)
-    moved = sign * xp.take_along_axis(right, problem['perms'][group.id], 1)
+    moved = sign * jnp.take_along_axis(right, problem['perms'][group.id], 1)
     gain = gain - (left - moved - turns * group.half_turn) ** 2 / 2
   return gain.sum(1)
 
 
 def propose(
-  xp: ModuleType,
   solve: Callable[[typing.Array], typing.Array],
   group: spec_lib.Group,
   terms: tuple[Term, ...],
@@ -306,7 +295,6 @@ def propose(
   """Matches one group while the others are held.
 
   Args:
-    xp: numpy or jax.numpy.
     solve: [P, n, n] tables -> [P, n] best columns.
     group: whose units are matched.
     terms: the terms to count besides the fixed ones.
@@ -317,28 +305,28 @@ def propose(
   Returns:
     The best (permutation, signs, turns), each [P, n]; its gain [P], and the present gain [P].
   """
-  parts = _parts(xp, group, terms, problem)
-  table, sign, turns = _table(xp, group, problem, parts)
+  parts = _parts(group, terms, problem)
+  table, sign, turns = _table(group, problem, parts)
   perm = solve(table if row_weights is None else table * row_weights[None, :, None])
   if sign is None:
-    sign, turns = xp.ones(perm.shape, np.float32), xp.zeros_like(perm)
+    sign, turns = jnp.ones(perm.shape, np.float32), jnp.zeros_like(perm)
   else:
-    sign = _pick(xp, sign, perm)
-    turns = _pick(xp, turns, perm).astype(np.int32)
-  present = {part: _pick(xp, x, problem['perms'][group.id]) for part, x in parts.items()}
-  return ((perm, sign, turns), _pick(xp, table, perm).sum(1), _value(xp, group, problem, present))
+    sign = _pick(sign, perm)
+    turns = _pick(turns, perm).astype(np.int32)
+  present = {part: _pick(x, problem['perms'][group.id]) for part, x in parts.items()}
+  return ((perm, sign, turns), _pick(table, perm).sum(1), _value(group, problem, present))
 
 
 def gain(
-  xp: ModuleType, group: spec_lib.Group, terms: tuple[Term, ...], problem: Mapping[str, Any]
+  group: spec_lib.Group, terms: tuple[Term, ...], problem: Mapping[str, Any]
 ) -> typing.Array:
   """[P] gain of the present choice for one group; no table is made."""
   perm = problem['perms'][group.id]
-  picked = {part: _pick(xp, x, perm) for part, x in _fixed(group, problem).items()}
+  picked = {part: _pick(x, perm) for part, x in _fixed(group, problem).items()}
   for term in terms:
-    moved = xp.take_along_axis(_moved(xp, term, problem), perm[:, None], 2)
-    stay = xp.swapaxes(_stay(term, problem), 1, 2)
+    moved = jnp.take_along_axis(_moved(term, problem), perm[:, None], 2)
+    stay = jnp.swapaxes(_stay(term, problem), 1, 2)
     more = (stay * moved).sum(1)
     picked[term.part] = picked.get(term.part, 0) + more
-  picked.setdefault('in', xp.zeros(perm.shape, np.float32))
-  return _value(xp, group, problem, picked)
+  picked.setdefault('in', jnp.zeros(perm.shape, np.float32))
+  return _value(group, problem, picked)

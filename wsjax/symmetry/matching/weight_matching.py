@@ -3,11 +3,11 @@
 One call aligns a whole zoo. Signs and half turns are matched jointly with the order of the units;
 positive scales are not matched, `canonicalize.balance` removes them before.
 
-Coordinate descent over the groups, for many pairs of networks at once: the units of one group are
-matched by a linear assignment while the others are held. Leaves that only this group reorders
-contribute equally in every sweep: one matrix product per pair of stacks. Leaves that tie it to
-other groups are gathered in their present order and multiplied again, for the pairs whose other
-groups have changed since.
+Coordinate descent over the groups: the units of one group are matched by a linear assignment while
+the others are held. Leaves that only this group reorders contribute equally in every sweep: one
+matrix product per pair. Leaves that tie it to other groups are gathered in their present order and
+multiplied again, for the pairs whose other groups have changed since. On the host, `host` does it
+for one pair after another; on accelerators `Descent` does it for many pairs at once.
 
 The inner product <a, g b> over all leaves is maximised, which is -|a - g b|^2 / 2 up to a constant;
 half turns change the norm of a bias, so for those biases -(a - g b)^2 / 2 itself is used.
@@ -15,7 +15,9 @@ half turns change the norm of a bias, so for those biases -(a - g b)^2 / 2 itsel
 Source: Ainsworth et al. 2023, arXiv:2209.04836, algorithm 1.
 """
 
+import concurrent.futures
 import functools
+import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +25,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from scipy import optimize
 
 from wsjax import typing
 from wsjax.symmetry import group as group_lib
@@ -32,14 +33,13 @@ from wsjax.symmetry.matching import problem as problem_lib
 
 # Bytes that the pairs matched together may need.
 MEMORY = 256 << 20
-MAX_SWEEPS = 100
-# Gains below this share of the value are rounding; to follow them is to cycle.
-_TOLERANCE = 1e-6
-SOLVERS = ('auto', 'scipy', 'optax')
+# Pairs that one thread matches before it takes more.
+_PAIRS = 32
+SOLVERS = ('auto', 'host', 'device')
 
 
 def resolve(solver: str) -> str:
-  """The solver that 'auto' stands for here: scipy on CPU, and optax, inside jit, on accelerators.
+  """The solver that 'auto' stands for here: that of the host on CPU, else that of the device.
 
   Raises:
     ValueError: if `solver` is not one of `SOLVERS`.
@@ -48,27 +48,12 @@ def resolve(solver: str) -> str:
     raise ValueError(f'Unknown solver {solver!r}; allowed: {SOLVERS}.')
   if solver != 'auto':
     return solver
-  return 'scipy' if jax.default_backend() == 'cpu' else 'optax'
-
-
-def solve_on_host(tables: np.ndarray) -> np.ndarray:
-  """The column of each row, [P, n] int32, that makes the sum largest, on the host.
-
-  Tables [P, n, n] in which every row has its largest entry in another column, as they are for near
-  copies, need no solver: no assignment can be better.
-
-  Source: Crouse 2016, doi:10.1109/TAES.2016.140952 (the algorithm in SciPy).
-  """
-  columns = tables.argmax(axis=2).astype(np.int32)
-  hard = np.flatnonzero((np.sort(columns, axis=1) != np.arange(tables.shape[1])).any(axis=1))
-  for index, cost in zip(hard, -tables[hard].astype(np.float64), strict=True):
-    columns[index] = optimize.linear_sum_assignment(cost)[1]
-  return columns
+  return 'host' if jax.default_backend() == 'cpu' else 'device'
 
 
 @jax.vmap
 def solve_on_device(table: jax.Array) -> jax.Array:
-  """The result of `solve_on_host`, traceable, for accelerators.
+  """The column of each row, [n], that makes the sum of a table [n, n] largest; traceable.
 
   Source: optax.assignment.hungarian_algorithm.
   """
@@ -77,9 +62,9 @@ def solve_on_device(table: jax.Array) -> jax.Array:
 
 
 _propose_compiled = functools.partial(
-  jax.jit(problem_lib.propose, static_argnums=(0, 1, 2, 3)), jnp, solve_on_device
+  jax.jit(problem_lib.propose, static_argnums=(0, 1, 2)), solve_on_device
 )
-_gain_compiled = functools.partial(jax.jit(problem_lib.gain, static_argnums=(0, 1, 2)), jnp)
+_gain_compiled = jax.jit(problem_lib.gain, static_argnums=(0, 1))
 
 
 def identities(spec: spec_lib.Spec, num: int) -> group_lib.GroupElement:
@@ -93,13 +78,12 @@ def identities(spec: spec_lib.Spec, num: int) -> group_lib.GroupElement:
 
 
 class Descent:
-  """Coordinate descent for a list of pairs of one problem."""
+  """Coordinate descent for a list of pairs of one problem, on an accelerator."""
 
   def __init__(self, problem: problem_lib.Problem, ia: np.ndarray, ib: np.ndarray):
     """For P pairs: network ia [P] stays, network ib [P] moves."""
     self.problem, self.ia, self.ib = problem, ia, ib
     self.fixed = problem.fixed(ia, ib)
-    self.host = problem.solver == 'scipy'
 
   def run(
     self,
@@ -108,7 +92,7 @@ class Descent:
     row_weights: Mapping[str, np.ndarray] | None = None,
     *,
     placed: bool = False,
-  ) -> group_lib.GroupElement:
+  ) -> tuple[group_lib.GroupElement, np.ndarray]:
     """Sweeps until no group of any pair can be matched better.
 
     Args:
@@ -117,6 +101,10 @@ class Descent:
       row_weights: group id -> [n] importance of each unit of a while groups are being placed.
       placed: whether `state` is an alignment already. Otherwise groups are first placed in `order`,
         each by the leaves that it has in common with those before it.
+
+    Returns:
+      The alignment of each pair, and [P] its objective: <a, g b> over leaves with units, less half
+      of squared phase errors.
     """
     state = jax.tree.map(np.copy, state)
     stale = {id: np.ones(len(self.ia), bool) for id in order}
@@ -129,7 +117,7 @@ class Descent:
       others = {other for term in self.problem.terms[id] for other, _ in term.others}
       stale[id][:] = weights is not None or not others <= known
       known.add(id)
-    for _ in range(MAX_SWEEPS):
+    for _ in range(problem_lib.MAX_SWEEPS):
       if not any(flags.any() for flags in stale.values()):
         break
       for id in order:
@@ -141,15 +129,11 @@ class Descent:
         for term in self.problem.terms[id]:
           for other, _ in term.others:
             stale[other][changed] = True
-    return state
-
-  def objective(self, state: group_lib.GroupElement) -> np.ndarray:
-    """[P] <a, g b> over leaves with units, less half of squared phase errors."""
-    total = np.zeros(len(self.ia), np.float64)
+    value = np.zeros(len(self.ia))
     for group in self.problem.spec.groups:
       owned = tuple(t for t in self.problem.terms[group.id] if t.owned)
-      total += self._call('gain', group, owned, state, np.arange(len(self.ia)))
-    return total
+      value += self._call('gain', group, owned, state, all_pairs)
+    return state, value
 
   def _match(
     self,
@@ -177,7 +161,7 @@ class Descent:
         for (table, _), x in zip(stored, choice, strict=True):
           table[active] = x
         new = self._call('gain', group, once, state, active)
-      better = new > old + _TOLERANCE * np.abs(old)
+      better = new > old + problem_lib.TOLERANCE * np.abs(old)
     for (table, before), x in zip(stored, choice, strict=True):
       table[active] = np.where(better[:, None], x, before)
     return better
@@ -191,22 +175,17 @@ class Descent:
     active: np.ndarray,
     *rest: np.ndarray | None,
   ) -> Any:
-    """Runs `propose` or `gain` for the active pairs, on host or device."""
+    """Runs `propose` or `gain` for the active pairs."""
     num = len(active)
     terms = tuple(term for term in terms if term.others)
-    if self.host:
-      solve = (solve_on_host,) if what == 'propose' else ()
-      run = functools.partial(getattr(problem_lib, what), np, *solve)
-    else:
-      # Sizes are rounded up to a power of two, so that few are compiled.
-      active = np.resize(active, 1 << (num - 1).bit_length())
-      run = _propose_compiled if what == 'propose' else _gain_compiled
+    # Sizes are rounded up to a power of two, so that few are compiled.
+    active = np.resize(active, 1 << (num - 1).bit_length())
+    run = _propose_compiled if what == 'propose' else _gain_compiled
     needed = {other for term in terms for other, _ in term.others} | {group.id}
-    whole = self.host and num == len(self.ia)
     keys = {term.key for term in terms} | {f'{group.id}:bias'}
     problem = {
       'fixed': {
-        key: table if whole else table[active]
+        key: table[active]
         for key, table in self.fixed.items()
         if key in (f'{group.id}:in', f'{group.id}:out')
       },
@@ -293,37 +272,43 @@ def match_pairs(
     raise ValueError(f'pairs must be [P, 2]; got shape {pairs.shape}.')
   if restarts < 1:
     raise ValueError(f'restarts must be at least 1; got {restarts}.')
-  _check_finite(a)
-  _check_finite(b)
-  if not len(pairs):
-    return _element(identities(spec, 0), spec), np.zeros(0)
-  # Only the networks that are asked for are rearranged.
-  (used_a, at_a), (used_b, at_b) = (np.unique(column, return_inverse=True) for column in pairs.T)
-  pairs = np.stack([at_a, at_b], axis=1)
-  a, b, factor = _in_range(_select(a, used_a), _select(b, used_b), spec)
-  problem = problem_lib.Problem.make(a, b, spec, resolve(solver))
-  size = max(1, memory // max(1, problem.bytes_per_pair()))
-  found = [
-    _best_start(problem, pairs[start : start + size], restarts, seed, from_identity, identity)
-    for start in range(0, len(pairs), size)
-  ]
+  largest = max(_largest(stack) for stack in ((a,) if a is b else (a, b)))
+  if not len(pairs) or not spec.groups:
+    return _element(identities(spec, len(pairs)), spec), np.zeros(len(pairs))
+  a, b, pairs = _used(a, b, pairs)
+  a, b, factor = _in_range(a, b, spec, largest)
+  if resolve(solver) == 'host':
+    found = _on_host(a, b, pairs, spec, (restarts, seed, from_identity, identity), memory)
+  else:
+    problem = problem_lib.Problem.make(a, b, spec)
+    size = max(1, memory // max(1, problem.bytes_per_pair()))
+    found = []
+    for start in range(0, len(pairs), size):
+      descent = Descent(problem, *pairs[start : start + size].T)
+      found.append(_best_start(descent, spec, restarts, seed, from_identity, identity))
   state, value = jax.tree.map(lambda *chunks: np.concatenate(chunks), *found)
   return _element(state, spec), value / factor**2
 
 
-def _select(stack: typing.StackedParams, indices: np.ndarray) -> dict[str, np.ndarray]:
-  """Some networks of a stack; the stack itself if it is all of them."""
-  arrays = {path: np.asarray(value) for path, value in stack.items()}
-  if all(len(value) == len(indices) for value in arrays.values()):
-    return arrays
-  return {path: value[indices] for path, value in arrays.items()}
+def _used(
+  a: typing.StackedParams, b: typing.StackedParams, pairs: np.ndarray
+) -> tuple[typing.StackedParams, typing.StackedParams, np.ndarray]:
+  """The stacks without most of the networks that are not asked for, and the pairs among them."""
+  stacks, columns = [], []
+  for stack, column in zip((a, b), pairs.T, strict=True):
+    stack = {path: np.asarray(value) for path, value in stack.items()}
+    used, at = np.unique(column, return_inverse=True)
+    if 2 * len(used) < len(next(iter(stack.values()))):
+      stack, column = {path: value[used] for path, value in stack.items()}, at
+    stacks.append(stack)
+    columns.append(column)
+  return *stacks, np.stack(columns, axis=1)
 
 
 def _in_range(
-  a: typing.StackedParams, b: typing.StackedParams, spec: spec_lib.Spec
+  a: typing.StackedParams, b: typing.StackedParams, spec: spec_lib.Spec, largest: float
 ) -> tuple[typing.StackedParams, typing.StackedParams, float]:
   """Scales both by a power of two, which is returned, into the range of float32 squares."""
-  largest = max(np.abs(value).max(initial=0) for stack in (a, b) for value in stack.values())
   if not largest or 1e-12 < largest < 1e12 or any('phase' in group.kinds for group in spec.groups):
     return a, b, 1.0  # A half period cannot be scaled along.
   factor = 2.0 ** -np.frexp(np.float64(largest))[1]
@@ -331,32 +316,56 @@ def _in_range(
   return a, b, factor
 
 
-def _check_finite(stack: typing.StackedParams) -> None:
-  """Raises if a weight is not a number."""
+def _largest(stack: typing.StackedParams) -> float:
+  """The largest absolute weight; raises if one is not a number."""
+  largest = 0.0
   for path, value in stack.items():
-    if not np.isfinite(value).all():
-      count = np.sum(~np.isfinite(np.reshape(value, (len(value), -1))).all(1))
+    value = np.asarray(value)
+    ends = value.min(initial=0), value.max(initial=0)  # NaN if one weight is.
+    if not np.isfinite(ends).all():
+      count = np.sum(~np.isfinite(value.reshape(len(value), -1)).all(1))
       raise ValueError(
         f'Matching needs finite weights; {path} has values that are not, in {count} of '
         f'{len(value)} networks.'
       )
+    largest = max(largest, -float(ends[0]), float(ends[1]))
+  return largest
+
+
+def _on_host(
+  a: typing.StackedParams,
+  b: typing.StackedParams,
+  pairs: np.ndarray,
+  spec: spec_lib.Spec,
+  starts: tuple[int, int, bool, bool],
+  memory: int,
+) -> list[tuple[group_lib.GroupElement, np.ndarray]]:
+  """`_best_start` of all pairs in chunks, by as many threads as there are cores."""
+  # Its compiler takes most of a second to import.
+  from wsjax.symmetry.matching import host
+
+  layout = host.Layout.make(a, b, spec)
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+  workers = min(cores, -(-len(pairs) // _PAIRS))
+  chunks = workers * min(4, max(1, len(pairs) // (2 * _PAIRS * workers)))
+  size = min(-(-len(pairs) // chunks), max(1, memory // (workers * layout.bytes_per_pair())))
+
+  def match(start: int) -> tuple[group_lib.GroupElement, np.ndarray]:
+    descent = host.Descent(layout, spec, *pairs[start : start + size].T)
+    return _best_start(descent, spec, *starts)
+
+  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    return list(pool.map(match, range(0, len(pairs), size)))
 
 
 def _best_start(
-  problem: problem_lib.Problem,
-  pairs: np.ndarray,
-  restarts: int,
-  seed: int,
-  from_identity: bool,
-  identity: bool,
+  descent: Any, spec: spec_lib.Spec, restarts: int, seed: int, from_identity: bool, identity: bool
 ) -> tuple[group_lib.GroupElement, np.ndarray]:
   """The best of several descents for each pair of a chunk."""
-  spec = problem.spec
-  descent = Descent(problem, pairs[:, 0], pairs[:, 1])
   forward = [group.id for group in spec.groups]
-  still = identities(spec, len(pairs))
+  still = identities(spec, len(descent.ia))
   candidates = [descent.run(still, forward, placed=True)] if from_identity else []
-  coupled = any(t.others for terms in problem.terms.values() for t in terms)
+  coupled = any(t.others for terms in problem_lib.plan(spec).values() for t in terms)
   # Without coupling every start ends in the same, best, place.
   for start in range((restarts if coupled else 1) - len(candidates)):
     # Streams by number of the start alone: a chunk changes nothing.
@@ -371,10 +380,9 @@ def _best_start(
       }
     candidates.append(descent.run(still, order, weights))
   if identity:
-    candidates.append(still)
-  best, value = candidates[0], descent.objective(candidates[0])
-  for candidate in candidates[1:]:
-    other = descent.objective(candidate)
+    candidates.append(descent.run(still, (), placed=True))
+  best, value = candidates[0]
+  for candidate, other in candidates[1:]:
     better = (other > value)[:, None]
     best = jax.tree.map(lambda x, y, better=better: np.where(better, x, y), candidate, best)
     value = np.maximum(value, other)
@@ -383,9 +391,8 @@ def _best_start(
 
 def _element(state: group_lib.GroupElement, spec: spec_lib.Spec) -> group_lib.GroupElement:
   """A state as group elements."""
-  still = group_lib.identity(spec)
+  scaled = [g.id for g in spec.groups if {'positive_scale', 'sign'} & set(g.kinds)]
+  turned = [g.id for g in spec.groups if 'phase' in g.kinds]
   return group_lib.GroupElement(
-    state.perms,
-    {id: state.scales[id] for id in still.scales},
-    {id: state.turns[id] for id in still.turns},
+    state.perms, {id: state.scales[id] for id in scaled}, {id: state.turns[id] for id in turned}
   )
