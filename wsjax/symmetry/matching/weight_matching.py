@@ -35,6 +35,8 @@ from wsjax.symmetry.matching import problem as problem_lib
 MEMORY = 256 << 20
 # Pairs that one thread matches before it takes more.
 _PAIRS = 32
+# Networks that stay, of which the pairs are matched together.
+_NEARBY = 8
 SOLVERS = ('auto', 'host', 'device')
 
 
@@ -278,7 +280,7 @@ def match_pairs(
   a, b, pairs = _used(a, b, pairs)
   a, b, factor = _in_range(a, b, spec, largest)
   if resolve(solver) == 'host':
-    found = _on_host(a, b, pairs, spec, (restarts, seed, from_identity, identity), memory)
+    state, value = _on_host(a, b, pairs, spec, (restarts, seed, from_identity, identity), memory)
   else:
     problem = problem_lib.Problem.make(a, b, spec)
     size = max(1, memory // max(1, problem.bytes_per_pair()))
@@ -286,7 +288,7 @@ def match_pairs(
     for start in range(0, len(pairs), size):
       descent = Descent(problem, *pairs[start : start + size].T)
       found.append(_best_start(descent, spec, restarts, seed, from_identity, identity))
-  state, value = jax.tree.map(lambda *chunks: np.concatenate(chunks), *found)
+    state, value = jax.tree.map(lambda *chunks: np.concatenate(chunks), *found)
   return _element(state, spec), value / factor**2
 
 
@@ -339,7 +341,7 @@ def _on_host(
   spec: spec_lib.Spec,
   starts: tuple[int, int, bool, bool],
   memory: int,
-) -> list[tuple[group_lib.GroupElement, np.ndarray]]:
+) -> tuple[group_lib.GroupElement, np.ndarray]:
   """`_best_start` of all pairs in chunks, by as many threads as there are cores."""
   # Its compiler takes most of a second to import.
   from wsjax.symmetry.matching import host
@@ -350,12 +352,19 @@ def _on_host(
   chunks = workers * min(4, max(1, len(pairs) // (2 * _PAIRS * workers)))
   size = min(-(-len(pairs) // chunks), max(1, memory // (workers * layout.bytes_per_pair())))
 
+  # Neighbours in this order share networks, which are in the cache then.
+  order = np.lexsort((pairs[:, 0], pairs[:, 1], pairs[:, 0] // _NEARBY))
+  pairs = pairs[order]
+
   def match(start: int) -> tuple[group_lib.GroupElement, np.ndarray]:
     descent = host.Descent(layout, spec, *pairs[start : start + size].T)
     return _best_start(descent, spec, *starts)
 
   with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    return list(pool.map(match, range(0, len(pairs), size)))
+    found = list(pool.map(match, range(0, len(pairs), size)))
+  found = jax.tree.map(lambda *chunks: np.concatenate(chunks), *found)
+  back = np.argsort(order)
+  return jax.tree.map(lambda x: x[back], found)
 
 
 def _best_start(
