@@ -210,7 +210,10 @@ def fit(
     raise ValueError(
       f'{generator!r} selects networks by their accuracy; give task=(inputs, targets).'
     )
-  codec = {'name': 'pca', 'rank': min(64, num - 1), 'whiten': True}
+  # With privacy the codec is of public networks.
+  private = bool((sections or {}).get('train', {}).get('privacy'))
+  known = len(zoo.select(split='val')) if private else num
+  codec = {'name': 'pca', 'rank': max(min(64, known - 1), 1), 'whiten': True}
   strategy: dict[str, Any] = {}
   if task is not None:
     strategy = {'distribution': 4.0, 'functional': 1.0, 'functional_relative': True}

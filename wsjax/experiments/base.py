@@ -35,6 +35,7 @@ class Experiment(abc.ABC):
       trained.
     PLUGINS: sections that it needs which describe plug-ins.
     OPTIONAL: sections that it can do without.
+    PRIVATE: whether `train.privacy` is allowed: nothing but gradients depends on the training data.
     config: sections named after the rooms.
     zoo: networks with records.
     train: the data that `fit` trains on, arrays with leading axis [N].
@@ -49,6 +50,7 @@ class Experiment(abc.ABC):
   SECTIONS: ClassVar[Mapping[str, type]] = {}
   PLUGINS: ClassVar[tuple[str, ...]] = ()
   OPTIONAL: ClassVar[tuple[str, ...]] = ()
+  PRIVATE: ClassVar[bool] = False
 
   train: typing.PyTree
   val: typing.PyTree | None = None

@@ -236,6 +236,11 @@ def check(config: 'config_dict.ConfigDict') -> None:
   for section, fields in parts.items():
     if section in config:
       config_lib.read(fields, section, config_lib.check_section(config[section], section))
+  if config.train.get('privacy') and not kind.PRIVATE:
+    raise ValueError(
+      f'train.privacy is {config.train.privacy:g}; allowed for {config.experiment}: 0. Generators '
+      'of networks have it.'
+    )
   zoo = dict(config_lib.check_section(config.zoo, 'zoo'))
   if not isinstance(zoo.pop('path', ''), str):
     raise ValueError(f"zoo.path is {config.zoo.path!r}; allowed: a folder, or '' for the workdir.")

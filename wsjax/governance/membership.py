@@ -205,10 +205,13 @@ def with_networks(
 ) -> generation.Generation:
   """An experiment that learns from other canonical networks [n, ...], by the same config."""
   config, data = experiment.config, experiment.data
-  decoder, latents = prepare.fit(
-    networks, data.architecture.spec,
-    tokens=config.tokens, normalize=config.normalize, codec=config.codec,
-  )  # fmt: skip
+  if config.train.get('privacy'):  # The codec is of public networks.
+    decoder, latents = data.decoder, data.decoder.encode(networks)
+  else:
+    decoder, latents = prepare.fit(
+      networks, data.architecture.spec,
+      tokens=config.tokens, normalize=config.normalize, codec=config.codec,
+    )  # fmt: skip
   made = copy.copy(experiment)
   examples = {'train': {'latents': latents}, 'val': None, 'test': None}
   made.data = dataclasses.replace(data, train=networks, decoder=decoder, examples=examples)

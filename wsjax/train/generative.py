@@ -200,6 +200,13 @@ class GeneratorObjective(objective.Objective):
       metrics['functional'] = value
     return total, metrics
 
+  def split(self) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+    """The loss of the family, on training networks, and that of the task, which sees none."""
+    if self.task is None:
+      return self.loss, None
+    of_task = dataclasses.replace(self, strategy=dataclasses.replace(self.strategy, distribution=0))
+    return dataclasses.replace(self, task=None).loss, of_task.loss
+
   def diversity(self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array) -> jax.Array:
     """Spread of samples over that of the training latents; 0 is a collapse to one network."""
     latents = batch['latents']

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import config, distributed, signals, terminal, typing
 from wsjax.train import objective as objective_lib
+from wsjax.train import privacy as privacy_lib
 from wsjax.train import sharding, step
 from wsjax.train.checkpoint import checkpoint
 from wsjax.train.monitor import goodput, metrics_writer, profile
@@ -63,6 +64,10 @@ class Settings(config.Section):
       skipped; one more ends training.
     patience: blocks in a row without a lower validation loss after which training ends, with the
       parameters of the lowest one. 0 trains to the last step, and takes its parameters.
+    privacy: epsilon of differentially private training, where one example more or less is hidden;
+      0 hides nothing. See `privacy`.
+    privacy_delta: delta of it.
+    privacy_clip: largest norm of the gradient of one example then.
   """
 
   steps: config.PositiveInt
@@ -89,6 +94,9 @@ class Settings(config.Section):
   compute_dtype: Annotated[str, config.OneOf(step.COMPUTE_DTYPES)] = 'float32'
   skip_nonfinite: config.NonNegativeInt = 0
   patience: config.NonNegativeInt = 0
+  privacy: config.NonNegativeFloat = 0.0
+  privacy_delta: config.PositiveFloat = 1e-5
+  privacy_clip: config.PositiveFloat = 1.0
 
   def __post_init__(self):
     super().__post_init__()
@@ -114,6 +122,24 @@ class Settings(config.Section):
         'train.checkpoint_every_steps must be a multiple of train.inner_steps; they are '
         f'{self.checkpoint_every_steps} and {self.inner_steps}.'
       )
+
+    plain = {
+      'parallel': 'jit', 'data': 'device', 'skip_nonfinite': 0, 'compute_dtype': 'float32'
+    }  # fmt: skip
+    for name, value in plain.items():
+      if self.privacy and getattr(self, name) != value:
+        raise ValueError(
+          f'train.{name} is {getattr(self, name)!r}; allowed with train.privacy: {value!r}.'
+        )
+
+  def private(self, size: int) -> privacy_lib.Private | None:
+    """How training on so many examples is kept private; None without privacy."""
+    if not self.privacy:
+      return None
+    return privacy_lib.Private.make(
+      epsilon=self.privacy, delta=self.privacy_delta, clip=self.privacy_clip, size=size,
+      batch_size=min(self.batch_size, size), steps=self.steps, microbatch=self.microbatch,
+    )  # fmt: skip
 
   def optimizer(self) -> optax.GradientTransformation:
     """AdamW with warm-up, schedule and gradient clipping.
@@ -319,7 +345,8 @@ def fit(
       raise ValueError(f'{name} to train on is not finite everywhere.')
   if settings.patience and val is None:
     raise ValueError(f'train.patience is {settings.patience}, but there is no validation split.')
-  program = _compile(objective, data, val, settings, config.check_seed(seed, 'seed'))
+  secret = privacy_lib.secret_key(workdir) if settings.privacy and trains else None
+  program = _compile(objective, data, val, settings, config.check_seed(seed, 'seed'), secret)
   with contextlib.ExitStack() as stack:
     checkpoints = checkpoint.Checkpoints(
       workdir, keep=settings.keep, keep_best=settings.keep_best, read_only=not trains
@@ -446,15 +473,19 @@ def _compile(
   val: typing.PyTree | None,
   settings: Settings,
   seed: int,
+  secret: jax.Array | None,
 ) -> _Program:
   """Builds the functions of a run over the mesh of its settings."""
   tx = settings.optimizer()
   mesh = sharding.make_mesh(settings.mesh)
   init_key, run_key, val_key = jax.random.split(jax.random.key(seed), 3)
-  batch_size = min(settings.batch_size, len(jax.tree.leaves(data)[0]))
+  size = len(jax.tree.leaves(data)[0])
+  batch_size = min(settings.batch_size, size)
   if batch_size < settings.batch_size and distributed.is_writer():
     logging.warning('%s', batch_note(settings.batch_size, batch_size))
   example = jax.tree.map(lambda x: x[0], data)
+  if settings.privacy:  # Parameters before training are public.
+    example = jax.tree.map(np.zeros_like, example)
 
   def initial(key_data: np.ndarray) -> step.TrainState:
     return step.create(objective.init(jax.random.wrap_key_data(key_data), example), tx)
@@ -464,17 +495,20 @@ def _compile(
   shardings = sharding.of_state(
     jax.eval_shape(initial, init_data), mesh, rules=settings.sharding, fsdp=settings.fsdp
   )
+  loss, public = objective.split() if settings.privacy else (objective.loss, None)
   train_block = step.make_train_block(
-    objective.loss,
+    loss,
     tx,
     mesh,
-    key=run_key,
+    key=run_key if secret is None else secret,
     batch_size=batch_size,
     ema_decay=settings.ema_decay,
     state_sharding=shardings,
     skip_nonfinite=settings.skip_nonfinite > 0,
     streamed=settings.data == 'host',
     parallel=settings.parallel,
+    private=settings.private(size),
+    public=public,
     microbatch=settings.microbatch or step.preferred_microbatch(objective, batch_size),
     compute_dtype=settings.compute_dtype,
   )

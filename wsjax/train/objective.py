@@ -1,6 +1,7 @@
 """Objective: the interface between an experiment and the training loop."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import jax
 from jaxtyping import Array, Float
@@ -42,6 +43,10 @@ class Objective(Protocol):
       train: False computes the validation loss, without dropout and augmentation.
     """
     ...
+
+  def split(self) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+    """Two losses like `loss`: that of examples, and that of no example, or None."""
+    return self.loss, None
 
   def diversity(
     self, params: typing.PyTree, batch: typing.PyTree, key: jax.Array

@@ -14,6 +14,7 @@ from jaxtyping import Array, Int
 
 from wsjax import typing
 from wsjax.train import objective as objective_lib
+from wsjax.train import privacy
 from wsjax.zoo import losses
 
 PARALLEL = ('jit', 'shard_map', 'pmap')
@@ -216,6 +217,8 @@ def make_train_block(
   skip_nonfinite: bool = False,
   streamed: bool = False,
   parallel: str = 'jit',
+  private: privacy.Private | None = None,
+  public: Loss | None = None,
   **precision,
 ) -> Block:
   """Compiles many steps into one call.
@@ -234,6 +237,8 @@ def make_train_block(
     streamed: whether data are the examples of every step, [steps, b, ...] with b over 'data',
       instead of all examples.
     parallel: mode of `make_gradient`; 'pmap' needs a single process.
+    private: how examples are kept private; every device computes the whole batch then.
+    public: a further loss without examples, whose gradient needs no noise; only if `private`.
     **precision: microbatch and compute_dtype of `make_gradient`.
 
   Returns:
@@ -246,7 +251,10 @@ def make_train_block(
   """
   if 'data' not in mesh.shape:
     raise ValueError(f'The mesh has no axis data; got {dict(mesh.shape)}.')
-  gradient = make_gradient(loss, mesh, batch_size=batch_size, parallel=parallel, **precision)
+  if private is not None:
+    gradient = private.gradient(loss, public)
+  else:
+    gradient = make_gradient(loss, mesh, batch_size=batch_size, parallel=parallel, **precision)
   order_key, noise_key = keys_of_run(key)
   replicated = NamedSharding(mesh, P())
   over_data = NamedSharding(mesh, P('data'))
@@ -280,6 +288,10 @@ def make_train_block(
       return jax.lax.scan(take, state, data, length=num_steps)
     size = len(jax.tree.leaves(data)[0])
 
+    def take_private(state: TrainState, _):
+      rows, marked = private.batch(jax.random.fold_in(order_key, state.step))
+      return take(state, (jax.tree.map(lambda x: x[rows], data), marked))
+
     def take_next(state: TrainState, _):
       indices = cut(batch_indices(order_key, state.step, size, batch_size))
       batch = jax.tree.map(lambda x: x[indices], data)
@@ -287,7 +299,7 @@ def make_train_block(
         batch = jax.lax.with_sharding_constraint(batch, over_data)
       return take(state, batch)
 
-    return jax.lax.scan(take_next, state, length=num_steps)
+    return jax.lax.scan(take_private if private else take_next, state, length=num_steps)
 
   if parallel == 'pmap':
     return _pmapped(take_many, mesh, batch_size, state_sharding, streamed)

@@ -28,7 +28,7 @@ from wsjax.evaluation.report import model
 from wsjax.experiments import base, configs, sections
 from wsjax.experiments.generation import any_task, prepare, verdict
 from wsjax.generators.parts import keyed_noise
-from wsjax.train import generative, loop, sharding
+from wsjax.train import generative, loop, privacy, sharding
 from wsjax.train.monitor import goodput
 from wsjax.zoo import build, entries, losses
 from wsjax.zoo import train as train_lib
@@ -86,6 +86,7 @@ class Generation(base.Experiment):
   }
   PLUGINS: ClassVar[tuple[str, ...]] = ('tokens', 'codec', 'generator')
   OPTIONAL: ClassVar[tuple[str, ...]] = ('condition', 'gates', 'rivals', 'sample', 'strategy')
+  PRIVATE: ClassVar[bool] = True
 
   @classmethod
   def check(cls, config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
@@ -326,6 +327,11 @@ class Generation(base.Experiment):
     flat = {jax.tree_util.keystr(k): v for k, v in jax.tree.leaves_with_path(params)}
     return f'{self.config.generator.name}:{digest.of_tensors(flat)}'
 
+  def _private(self) -> privacy.Private | None:
+    """How the training networks were kept private; None if they were not."""
+    section = self.config.train.to_dict()
+    return loop.read_settings(section).private(len(self.data.latents))
+
   def nonces(self, params: typing.PyTree, num: int, seed: int) -> list[str]:
     """Names of the keyed noise of `num` samples, no two alike."""
     name = self.generator_id(params).rpartition(':')[2]
@@ -340,6 +346,8 @@ class Generation(base.Experiment):
       marked = {'watermark_key_id': keyed_noise.read(self.sampling.watermark).id}
       nonces = self.nonces(params, networks_lib.length(networks), seed)
     sources = config_lib.provenance({k: v for k, v in self.config.items() if k != 'name'})
+    private = self._private()
+    hidden = {'privacy': {'epsilon': private.epsilon, 'delta': private.delta}} if private else {}
     entries.publish_generated(
       path,
       networks,
@@ -355,7 +363,7 @@ class Generation(base.Experiment):
           'record_id': None,
           'external_ref': f'zoo:{self.zoo.digest}',
           'relation': 'generated_by',
-          'detail': {'generator': name} | ({'sources': sources} if sources else {}),
+          'detail': {'generator': name} | ({'sources': sources} if sources else {}) | hidden,
         }
       ],
       source=self.zoo.records[0],
@@ -369,6 +377,12 @@ class Generation(base.Experiment):
     rivals = [self._sample_of(name, rival) for name, rival in self.rivals.items()]
     report = self.compare([merged, *rivals])
     report.notes += [*self._sentences, *map(_sentence, self._memberships)]
+    if (private := self._private()) is not None:
+      report.notes.append(
+        f'Training was {private}; networks of the split val are public. This is of one generator, '
+        'and those of several seeds add up; this report compares it with the training networks.'
+      )
+      report.facts['Privacy'] = dataclasses.asdict(private)
     if how := str(self.sampling):
       report.notes.append(
         f'Samples were {how}; their seconds per network, and the number of networks from which the '

@@ -160,7 +160,8 @@ def prepare(
 ) -> Prepared:
   """Brings a zoo into the form that a generator learns from.
 
-  All statistics are those of the training split.
+  All statistics are those of the training split; with `train.privacy`, of the split val, which is
+  public then.
 
   Args:
     config: of the experiment.
@@ -169,7 +170,8 @@ def prepare(
 
   Raises:
     ValueError: if the zoo has no training network, its networks differ in architecture or in task,
-      or more of them are wanted than it has, or snapshots and it has none.
+      or more of them are wanted than it has, or snapshots and it has none, or privacy is and it has
+      no two networks in the split val.
   """
   strategy = generative.read(config.get('strategy', {}))
   check(config, None)
@@ -195,8 +197,16 @@ def prepare(
   rows, num = np.concatenate([rows, before]), len(rows)
   shown = zoo.params(rows)
   train = {path: value[:num] for path, value in shown.items()}
-  architecture = zoo.model
-  reference = {path: value[0] for path, value in train.items()}
+  architecture, known, is_private = zoo.model, shown, bool(config.train.get('privacy'))
+  val, heldout = zoo.select(split='val'), zoo.select(split='test')
+  if is_private:
+    if len(val) < 2:
+      raise ValueError(
+        f'train.privacy is set, and the zoo at {zoo.path} has {len(val)} networks in the split '
+        'val, which stand for what is public; at least 2 are needed.'
+      )
+    known = zoo.params(val)
+  reference = {path: value[0] for path, value in known.items()}
   canonical = functools.partial(
     canonicalize.canonicalize,
     spec=architecture.spec,
@@ -206,14 +216,17 @@ def prepare(
     seed=config.seed,
   )
   decoder, latents = fit(
-    canonical(shown),
+    canonical(known),
     architecture.spec,
     tokens=config.tokens,
     normalize=config.normalize,
     codec=config.codec,
   )
-  decoder = dataclasses.replace(decoder, floors=_floors(architecture, train))
-  val, heldout = zoo.select(split='val'), zoo.select(split='test')
+  if is_private:
+    latents = decoder.encode(canonical(shown))
+  decoder = dataclasses.replace(
+    decoder, floors=_floors(architecture, known if is_private else train)
+  )
   condition = _condition(config)
 
   def examples(rows: np.ndarray, latents: np.ndarray | None = None) -> Any:
@@ -269,6 +282,20 @@ def check(config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -
   """
   strategy = generative.read(config.get('strategy', {}))
   _condition(config)
+  if config.train.get('privacy'):
+    # What depends on training networks in another way than through their gradients.
+    told = {
+      'condition': 'condition' in config,
+      'strategy.trajectory': strategy.trajectory,
+      'strategy.functional_relative': strategy.functional_relative,
+      'strategy.min_diversity': strategy.min_diversity,
+      f'generator.name {config.generator.name!r}, which is fitted at once,': hasattr(
+        config_lib.find('generators', config.generator.name, 'generator'), 'fit'
+      ),
+      'strategy.distribution 0': not strategy.distribution,
+    }
+    if names := [name for name, is_set in told.items() if is_set]:
+      raise ValueError(f'train.privacy is set; {names[0]} is not allowed with it.')
   labels = config.zoo.get('dataset', {}).get('labels', 'classes')
   if labels != 'classes':
     raise ValueError(
