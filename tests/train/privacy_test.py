@@ -10,7 +10,7 @@ import scipy.stats
 
 import wsjax
 from wsjax.experiments.generation import prepare
-from wsjax.governance import membership
+from wsjax.governance import card, membership
 from wsjax.train import generative, loop, objective, privacy
 
 PRIVATE = privacy.Private(
@@ -181,6 +181,9 @@ def test_samples_and_records_say_what_they_hide(fitted, tmp_path):
   records = fitted.save(3, tmp_path / 'samples').records
   (parent,) = records[0]['parents']
   assert parent['detail']['privacy'] == {'epsilon': 0.5, 'delta': 1e-3}
+  (said,) = card.privacy(records)
+  assert said.startswith('epsilon 0.5 at delta 0.001 for each training network')
+  assert card.privacy(zoo()[0].records) == []
   assert fitted.sample(3).finite().all()
 
 

@@ -2,7 +2,7 @@
 
 import collections
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wsjax.interop import hub
@@ -71,6 +71,8 @@ def _body(contents: 'release.Contents') -> Iterator[str]:
   if contents.training is not None:
     zoo = contents.training
     yield f'| learned from | zoo `{zoo.digest}` of {len(zoo)} networks |'
+  for told in privacy(records):
+    yield f'| differential privacy | {told} |'
   for split, count in sorted(collections.Counter(r['split'] for r in records).items()):
     yield f'| split {split} | {count} networks |'
   diverged = sum(record['diverged'] for record in records)
@@ -89,6 +91,16 @@ def _body(contents: 'release.Contents') -> Iterator[str]:
     '`lineage.json`, its record in `records.jsonl`. Written by wsjax from the records; nothing was '
     'added by hand.'
   )
+
+
+def privacy(records: Iterable[Mapping[str, Any]]) -> list[str]:
+  """What the records of samples say of the privacy of the networks behind them; empty for none."""
+  details = [parent['detail'] or {} for record in records for parent in record['parents'] or ()]
+  told = {(x['privacy']['epsilon'], x['privacy']['delta']) for x in details if 'privacy' in x}
+  return [
+    f'epsilon {epsilon:g} at delta {delta:g} for each training network, of each generator'
+    for epsilon, delta in sorted(told)
+  ]
 
 
 def _results(contents: 'release.Contents') -> Iterator[str]:
