@@ -7,6 +7,7 @@ import sys
 import warnings
 
 import jax
+import numpy as np
 import pytest
 
 from wsjax.cli import main
@@ -92,3 +93,19 @@ def test_a_damaged_compiled_program_is_replaced(tmp_path, monkeypatch):
   finally:
     jax.config.update('jax_compilation_cache_dir', before)
     compilation_cache.reset_cache()
+
+
+def test_threads_of_orbax_say_nothing_beside_the_sentence_on_a_damaged_checkpoint(tmp_path):
+  from wsjax.interop import orbax
+
+  orbax.write(tmp_path / 'net', {f'{i}/w': np.ones((9, 9), np.float32) for i in range(8)})
+  log = tmp_path / 'net/manifest.ocdbt'
+  log.write_bytes(log.read_bytes()[:-30])
+  words = ['zoo', 'import', '--model', 'net.py:net', '--from', 'net', '--out', 'zoo']
+  (tmp_path / 'net.py').write_text('import wsjax\n\n\ndef net():\n  return wsjax.mlp((9, 9))\n')
+  done = subprocess.run(
+    [sys.executable, '-m', 'wsjax', *words], cwd=tmp_path, capture_output=True, text=True
+  )
+  assert done.returncode == 2
+  assert 'Traceback' not in done.stderr and 'never retrieved' not in done.stderr
+  assert done.stderr.splitlines()[-1].startswith('wsjax: ')
