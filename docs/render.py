@@ -201,10 +201,10 @@ def readme(found: dict[str, dict]) -> str:
   return f'{text[:start]}\n{headline}\n{text[stop:]}'
 
 
-def demo_picture(workdir: str) -> str:
-  """The first picture of the README, from the page of `make demo`, in the page's light colours."""
+def page_picture(workdir: str, title: str) -> str:
+  """A picture of the page of a run, in the page's light colours."""
   page = (pathlib.Path(workdir) / 'report.html').read_text()
-  svg = re.search(r'<svg [^>]*aria-label="Accuracy against novelty".*?</svg>', page, re.S)[0]
+  svg = re.search(rf'<svg [^>]*aria-label="{re.escape(title)}".*?</svg>', page, re.S)[0]
   colours = {}
   for name, colour in re.findall(r'--([a-z]+): *(#[0-9a-f]+)', page):
     colours.setdefault(name, colour)
@@ -215,11 +215,13 @@ def demo_picture(workdir: str) -> str:
 
 
 def main() -> int:
-  """Writes the pages, or compares them with `--check`; `--demo DIR` draws the README's picture."""
-  if '--demo' in sys.argv:
-    path = ROOT / 'docs/images/accuracy_novelty.svg'
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(demo_picture(sys.argv[sys.argv.index('--demo') + 1]))
+  """Writes the pages, or compares them with `--check`.
+
+  `--picture DIR TITLE NAME` draws a picture of the page of a run into docs/images/NAME.svg.
+  """
+  if '--picture' in sys.argv:
+    workdir, title, name = sys.argv[sys.argv.index('--picture') + 1 :]
+    (ROOT / f'docs/images/{name}.svg').write_text(page_picture(workdir, title))
     return 0
   found = results()
   pages = {

@@ -25,8 +25,9 @@ NAMES = sorted(path.stem for path in GOLDEN.glob('*.json'))
 # generators, and the parts of the other experiments, have tests of their own.
 HEAVY = (
   'architect', 'cnn_property', 'demo', 'deploy', 'digits_diffusion', 'digits_equivariant',
-  'digits_normalizing_flow', 'foreign_agents', 'fusion', 'hypernetwork', 'inr_classification',
-  'inr_generation', 'memorization', 'mnist_dwf', 'personalize', 'prompting', 'simple',
+  'digits_normalizing_flow', 'foreign_agents', 'fusion', 'geometry', 'hypernetwork',
+  'inr_classification', 'inr_generation', 'memorization', 'mnist_dwf', 'personalize',
+  'prompting', 'simple',
 )  # fmt: skip
 # What a report says of the run and not of its result: times, sizes of files, names of folders.
 _OF_THE_RUN = {

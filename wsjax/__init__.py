@@ -33,7 +33,7 @@ if TYPE_CHECKING:
   from wsjax.models.model import Model
   from wsjax.models.siren import SIREN as siren
   from wsjax.networks import Networks
-  from wsjax.own_networks import FittedGenerator, encode, evaluate, fit
+  from wsjax.own_networks import FittedGenerator, encode, evaluate, fit, survey
   from wsjax.personalizer import Personalizer
   from wsjax.pipeline import evaluate_zoo, run, sample
   from wsjax.symmetry.inference.infer import infer, verify
@@ -83,6 +83,7 @@ _WHERE = {
   'run': 'pipeline:run',
   'sample': 'pipeline:sample',
   'siren': 'models.siren:SIREN',
+  'survey': 'own_networks:survey',
   'testing': 'testing',
   'verify': 'symmetry.inference.infer:verify',
 }
@@ -91,7 +92,7 @@ __all__ = [
   'Objective', 'Personalizer', 'Report', 'Spec', 'Zoo', 'build_zoo', 'cnn', 'config', 'deploy',
   'edit', 'edit_files', 'encode', 'evaluate', 'evaluate_zoo', 'export', 'fit', 'import_checkpoints',
   'infer', 'interop', 'load_config', 'merge', 'merge_files', 'metric', 'mlp', 'predict_weights',
-  'quantize', 'run', 'sample', 'siren', 'testing', 'verify', '__version__',
+  'quantize', 'run', 'sample', 'siren', 'survey', 'testing', 'verify', '__version__',
 ]  # fmt: skip
 
 

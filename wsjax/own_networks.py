@@ -20,7 +20,7 @@ from wsjax import networks as networks_lib
 from wsjax.encoders import examples
 from wsjax.evaluation import methods
 from wsjax.evaluation.report import model as report_lib
-from wsjax.experiments import generation
+from wsjax.experiments import generation, geometry
 from wsjax.heads import prediction
 from wsjax.train import loop, pretrain
 from wsjax.zoo import comparable
@@ -315,6 +315,38 @@ def evaluate(
   )
   report.notes += unknown
   return report
+
+
+def survey(
+  zoo: store.Zoo,
+  *,
+  train: tuple[Any, Any] | None = None,
+  test: tuple[Any, Any] | None = None,
+  seed: int = 0,
+  **fields: Any,
+) -> report_lib.Report:
+  """Surveys the geometry of a zoo: barriers, flatness, dimension, implicit bias, modularity.
+
+  Args:
+    zoo: at least 4 networks of one model.
+    train: inputs [n, ...] and targets [n, ...] that they learned; without them there is no loss,
+      and only weights are looked at.
+    test: others, for the generalization gap; both or none are given.
+    seed: of random directions, vectors and resamples.
+    **fields: of the section `geometry`, see `experiments.geometry.Section`.
+
+  Raises:
+    ValueError: if data or a field do not fit.
+  """
+  if (train is None) != (test is None):
+    raise ValueError('survey takes both of train and test, or none of them.')
+  config = {
+    'seed': seed, 'zoo': {}, 'geometry': fields, 'train': {'seeds': (seed,)},
+    'evaluate': {'num_bootstrap': 1_000},
+  }  # fmt: skip
+  dataset = None if train is None else datasets.Dataset.of(train=train, test=test)
+  experiment = geometry.Geometry(ml_collections.ConfigDict(config), zoo, dataset)
+  return experiment.report([experiment.predict({}, seed)])
 
 
 def _train(steps: int, batch_size: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from wsjax import signals, terminal
 COMMANDS = (
   'run', 'zoo', 'sample', 'evaluate', 'sweep', 'report', 'data', 'inspect', 'configs', 'export',
   'align', 'distance', 'merge', 'edit', 'personalize', 'predict-weights', 'deploy', 'audit',
-  'detect', 'kin', 'lineage', 'release', 'verify', 'revoke', 'key',
+  'detect', 'kin', 'lineage', 'release', 'verify', 'revoke', 'key', 'geometry',
 )  # fmt: skip
 # Those that every process of a run of several starts with the same words.
 DISTRIBUTED = ('run', 'zoo', 'sample')

@@ -124,13 +124,13 @@ def principal(vectors: Float[np.ndarray, 'n p']) -> Float[np.ndarray, ' k']:
   return values / values.sum()
 
 
-def participation(shares: Float[np.ndarray, ' k']) -> float:
+def participation(shares: Float[typing.Array, ' k']) -> Float[typing.Array, '']:
   """Effective number of dimensions (sum of values)^2 / sum of squares, from shares or eigenvalues.
 
   Source: Gao et al. 2017, bioRxiv 214262, eq. 5. Of the eigenvalues of the Fisher information it is
     an effective number of parameters.
   """
-  return float(np.sum(shares) ** 2 / np.sum(np.square(shares)))
+  return shares.sum() ** 2 / (shares**2).sum()
 
 
 def number_for(shares: Float[np.ndarray, ' k'], share: float = 0.9) -> int:

@@ -13,15 +13,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wsjax import config as config_lib
-from wsjax import files, typing
 from wsjax import networks as networks_lib
+from wsjax import typing
 from wsjax.evaluation import baselines
 from wsjax.symmetry import canonicalize
 from wsjax.symmetry import spec as spec_lib
 from wsjax.symmetry.matching import weight_matching
 from wsjax.zoo import build, train
 from wsjax.zoo.data import datasets
-from wsjax.zoo.store import log, store
+from wsjax.zoo.store import store
 
 RELATIONS = ('copy', 'fine-tune', 'merge', 'independent')
 FEATURES = (
@@ -31,17 +31,6 @@ FEATURES = (
   'cosine of units, 90 %',
 )  # fmt: skip
 _TINY = 1e-6
-_PLAN = {
-  'type': 'object',
-  'required': ['section'],
-  'properties': {
-    'section': {
-      'type': 'object',
-      'required': ['dataset', 'recipe'],
-      'properties': {'dataset': {'type': 'object'}, 'recipe': {'type': 'object'}},
-    }
-  },
-}
 # Continues the training of networks [n, ...] for a number of steps, with a seed.
 Finetune = Callable[[typing.StackedParams, int, int], typing.StackedParams]
 
@@ -306,9 +295,9 @@ def finetuning(zoo: store.Zoo) -> Finetune:
   Raises:
     ValueError: if nothing says how the zoo was trained, or its data are not there.
   """
-  if zoo.path is None or not (zoo.path / log.NAME).exists():
-    raise ValueError(f'{zoo!r} has no {log.NAME}, which says how its networks were trained.')
-  section = files.read_json(zoo.path / log.NAME, schema=_PLAN)['section']
+  section = build.section_of(zoo.path)
+  if section is None:
+    raise ValueError(f'Nothing says how the networks of {zoo!r} were trained.')
   recipe = config_lib.read(train.Recipe, 'zoo.recipe', section['recipe'])
   data = config_lib.read(build.Data, 'zoo.dataset', section['dataset'])
   if data.labels != 'classes':

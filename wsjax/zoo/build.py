@@ -32,6 +32,18 @@ from wsjax.zoo.store import record as record_lib
 _LOG = 'log.lmdb'
 _SECONDS = 'seconds.json'
 _MEASURED = ('seconds', 'networks')
+_PARTS = ('dataset', 'recipe')
+_LOGGED = {
+  'type': 'object',
+  'required': ['section'],
+  'properties': {
+    'section': {
+      'type': 'object',
+      'required': list(_PARTS),
+      'properties': dict.fromkeys(_PARTS, {'type': 'object'}),
+    }
+  },
+}
 _MOST_RUNS = 10_000_000  # Their names are a list in memory.
 
 
@@ -215,6 +227,17 @@ def build(
 def check_plan(section: Mapping[str, Any], path: pathlib.Path, *, seed: int) -> None:
   """Raises ValueError unless the zoo at a path is one that a config section describes."""
   log_lib.check_plan(path, _plan(section, seed), parts=(published.MANIFEST, _LOG))
+
+
+def section_of(path: pathlib.Path | None) -> dict[str, Any] | None:
+  """The section `zoo` that a zoo was trained by; None if it was not trained here.
+
+  Raises:
+    ValueError: if its log cannot be read.
+  """
+  if path is None or not (path / log_lib.NAME).exists():
+    return None
+  return files.read_json(path / log_lib.NAME, schema=_LOGGED)['section']
 
 
 def seconds_per_network(path: pathlib.Path | None) -> float | None:

@@ -13,8 +13,8 @@ import numpy as np
 from wsjax.evaluation.report import drawing, model
 
 NAMES = (
-  'confusion', 'densities', 'histogram', 'images', 'intervals', 'lines', 'pareto', 'plane',
-  'scatter',
+  'confusion', 'contours', 'densities', 'histogram', 'images', 'intervals', 'lines', 'pareto',
+  'plane', 'scatter',
 )  # fmt: skip
 _HEX = drawing.COLOURS
 _CELL = 1.35  # Inches of an image.
@@ -205,6 +205,33 @@ def confusion(
   axes.set(xlim=ends, ylim=ends[::-1], xlabel=xlabel, ylabel=ylabel)
   axes.grid(color=_HEX['line'], linewidth=0.5)
   axes.set_axisbelow(True)
+  return drawing.svg(canvas, name, description)
+
+
+@drawing.styled
+def contours(
+  name: str,
+  description: str,
+  values: Sequence[Sequence[float]],
+  *,
+  span: float,
+  label: str = '',
+  levels: int = 12,
+) -> str:
+  """Draws the contours of values [s, s] on a square from -`span` to `span`, with a cross inside.
+
+  Levels are at even steps of the logarithm where all values are positive.
+  """
+  z = np.asarray(values, float)
+  canvas = drawing.figure(5.6, 5.2)
+  axes = canvas.subplots()
+  ticks = np.linspace(-span, span, len(z))
+  space = np.geomspace if z.min() > 0 else np.linspace
+  lines = axes.contour(ticks, ticks, z, space(z.min(), z.max(), levels + 2)[1:-1],
+                       colors=_HEX['model'], linewidths=1)  # fmt: skip
+  axes.clabel(lines, fontsize=8, fmt='%.3g')
+  axes.plot(0, 0, '+', color=_HEX['ink'], markersize=9)
+  axes.set(aspect='equal', title=label)
   return drawing.svg(canvas, name, description)
 
 
