@@ -9,6 +9,7 @@ from wsjax import signals
 
 def main() -> int:
   """Runs the command line of this process; see `wsjax.cli.main`."""
+  sys.unraisablehook = _show
   with signals.watch(last=True) as guard:
     try:
       try:
@@ -28,6 +29,12 @@ def main() -> int:
           stream.flush()
       os._exit(status)
   return status
+
+
+def _show(lost: 'sys.UnraisableHookArgs') -> None:
+  """Shows an error that nobody can catch, but those of reads of Orbax that outlive a failed one."""
+  if str(lost.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(lost)
 
 
 if __name__ == '__main__':

@@ -50,14 +50,11 @@ def console(*, stderr: bool = False) -> 'rich_console.Console':
 def guard_logs() -> None:
   """Makes the log of this package show words of others by `plain`.
 
-  What threads of Orbax say of a damaged checkpoint, while the first of their errors is reported, is
-  not shown.
+  What threads of Orbax add to an error that is reported is not shown.
   """
   from absl import logging
 
   python_logging.getLogger('asyncio').setLevel(python_logging.CRITICAL)
-  hook = sys.unraisablehook
-  sys.unraisablehook = lambda lost: str(lost.exc_value) == 'Event loop is closed' or hook(lost)
 
   def clean(record: Any) -> bool:
     record.msg, record.args = plain(record.getMessage()), ()

@@ -4,8 +4,9 @@ A path is a function of t in [0, 1]; networks may have any loss, a function of t
 one network.
 """
 
+import functools
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -137,18 +138,34 @@ def paths(
   """
   if curve not in CURVES:
     raise ValueError(f'curve is {curve!r}; allowed: {", ".join(CURVES)}.')
-  form = CURVES[curve]
-
-  def one(a, b, key):
-    bend = None
-    if curve != 'line':
-      bend = fit_bend(loss, a, b, key, curve=form, steps=steps, learning_rate=learning_rate)
-    return path_losses(loss, a, b, bend, curve=form, num_points=num_points)
-
   count = networks.length(a)
   keys = jax.random.split(jax.random.key(seed), count)
-  every = jax.jit(jax.vmap(one))
+  options = {'steps': steps, 'learning_rate': learning_rate, 'num_points': num_points}
+  every = functools.partial(_paths, loss, curve, **options)
   return networks.in_chunks(lambda args: every(*args), (a, b, keys), min(count, chunk))
+
+
+@functools.partial(
+  jax.jit, static_argnames=('loss', 'curve', 'steps', 'learning_rate', 'num_points')
+)
+def _paths(
+  loss: Loss,
+  curve: str,
+  a: typing.StackedParams,
+  b: typing.StackedParams,
+  keys: jax.Array,
+  *,
+  num_points: int,
+  **options: Any,
+) -> jax.Array:
+  """`paths` of one chunk; compiled once for a loss and a kind of curve."""
+  form = CURVES[curve]
+
+  def one(a: typing.Params, b: typing.Params, key: jax.Array) -> jax.Array:
+    bend = None if curve == 'line' else fit_bend(loss, a, b, key, curve=form, **options)
+    return path_losses(loss, a, b, bend, curve=form, num_points=num_points)
+
+  return jax.vmap(one)(a, b, keys)
 
 
 def matched(

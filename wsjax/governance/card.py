@@ -95,7 +95,7 @@ def _body(contents: 'release.Contents') -> Iterator[str]:
 
 def privacy(records: Iterable[Mapping[str, Any]]) -> list[str]:
   """What the records of samples say of the privacy of the networks behind them; empty for none."""
-  details = [parent['detail'] or {} for record in records for parent in record['parents'] or ()]
+  details = [parent.get('detail') or {} for record in records for parent in record['parents'] or ()]
   told = {(x['privacy']['epsilon'], x['privacy']['delta']) for x in details if 'privacy' in x}
   return [
     f'epsilon {epsilon:g} at delta {delta:g} for each training network, of each generator'

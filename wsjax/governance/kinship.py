@@ -297,7 +297,7 @@ def finetuning(zoo: store.Zoo) -> Finetune:
   """
   section = build.section_of(zoo.path)
   if section is None:
-    raise ValueError(f'Nothing says how the networks of {zoo!r} were trained.')
+    raise ValueError(f'{zoo!r} has no build.json, which says how its networks were trained.')
   recipe = config_lib.read(train.Recipe, 'zoo.recipe', section['recipe'])
   data = config_lib.read(build.Data, 'zoo.dataset', section['dataset'])
   if data.labels != 'classes':

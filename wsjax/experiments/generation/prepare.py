@@ -197,7 +197,7 @@ def prepare(
   rows, num = np.concatenate([rows, before]), len(rows)
   shown = zoo.params(rows)
   train = {path: value[:num] for path, value in shown.items()}
-  architecture, known, is_private = zoo.model, shown, bool(config.train.get('privacy'))
+  architecture, known, is_private = zoo.model, shown, _is_private(config)
   val, heldout = zoo.select(split='val'), zoo.select(split='test')
   if is_private:
     if len(val) < 2:
@@ -275,6 +275,11 @@ def _floors(model: model_lib.Model, params: typing.StackedParams) -> dict[str, f
   return {path: least[path] / 2 for path in found}
 
 
+def _is_private(config: ml_collections.ConfigDict) -> bool:
+  """Whether training hides single networks."""
+  return bool(config.get('train', {}).get('privacy'))
+
+
 def check(config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -> None:
   """Raises ValueError as `prepare` would, as far as can be said before the zoo is trained.
 
@@ -282,7 +287,7 @@ def check(config: ml_collections.ConfigDict, counts: Mapping[str, int] | None) -
   """
   strategy = generative.read(config.get('strategy', {}))
   _condition(config)
-  if config.train.get('privacy'):
+  if _is_private(config):
     # What depends on training networks in another way than through their gradients.
     told = {
       'condition': 'condition' in config,

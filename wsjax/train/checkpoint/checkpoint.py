@@ -118,8 +118,8 @@ def _first_line(error: Exception | None) -> str:
   while 'Barrier timed out' in str(error) and error.__context__ is not None:
     error = error.__context__
   line = (str(error).strip() or repr(error)).splitlines()[0]
-  # TensorStore wraps the cause in the paths of files, and adds its own sources.
-  line = re.split(r' \[(?:os_error|source)', line)[0].rstrip('.')
+  # TensorStore wraps the cause in the paths of files, and adds how it was called and its sources.
+  line = re.split(r' \[(?:os_error|source|tensorstore_spec)', line)[0].rstrip('.')
   return line if len(line) <= 300 else f'{line[:100]} ... {line[-200:]}'
 
 
