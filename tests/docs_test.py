@@ -29,6 +29,7 @@ LONG = (
   'docs/how-to/audit.md',
   'docs/how-to/experiment.md',
   'docs/how-to/generator.md',
+  'docs/how-to/geometry.md',
   'docs/how-to/own_networks.md',
   'docs/how-to/personalize.md',
   'docs/how-to/predict_weights.md',

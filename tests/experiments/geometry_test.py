@@ -47,7 +47,6 @@ def report(trained):
   return wsjax.survey(zoo, train=train, test=test, **FEW)
 
 
-@pytest.mark.slow  # The how-to has a survey with data.
 def test_a_curve_is_lower_than_the_line_and_a_disguised_copy_has_no_barrier(report):
   rows = report.tables['barriers'].rows
   heights = {name: row.value('barrier') for name, row in rows.items()}
@@ -56,7 +55,6 @@ def test_a_curve_is_lower_than_the_line_and_a_disguised_copy_has_no_barrier(repo
   assert heights['line to a disguised copy, matched'] < 1e-4
 
 
-@pytest.mark.slow  # The how-to has a survey with data.
 def test_each_measure_has_a_median_and_two_correlations(report):
   table = report.tables['measures']
   assert {'largest eigenvalue', 'trace of the Hessian', 'adaptive sharpness'} <= set(table.rows)
@@ -70,7 +68,6 @@ def test_each_measure_has_a_median_and_two_correlations(report):
   assert 0 < top < 1.5 * trace
 
 
-@pytest.mark.slow  # The how-to has a survey with data.
 def test_a_survey_is_a_page(report, tmp_path):
   page = report.save(tmp_path).read_text()
   for title in ('Landscape', 'Curvature', 'Principal directions', 'Loss on paths'):

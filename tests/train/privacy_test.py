@@ -187,6 +187,7 @@ def test_samples_and_records_say_what_they_hide(fitted, tmp_path):
   assert fitted.sample(3).finite().all()
 
 
+@pytest.mark.slow
 def test_canaries_refute_no_guarantee(fitted, tmp_path):
   found = membership.audit_canaries(
     fitted.experiment, zoo()[1], tmp_path, count=32, delta=1e-3, num_samples=100
